@@ -1,0 +1,82 @@
+//! Writes `models.rs`: a module a model with its generated network, weights, `SPEC` and `LABELS`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::error::Refusal;
+use super::manifest::{Crop, Filter, Model};
+
+/// Writes `models.rs` into `out_dir`, beside the code that burn-onnx generated there.
+pub fn write(models: &[Model], out_dir: &Path) -> Result<(), Refusal> {
+    let mut code = String::new();
+    for model in models {
+        code.push_str(&module(model, out_dir));
+    }
+    code.push_str("/// Every model that was built in, in the order of their names.\n");
+    code.push_str("pub static MODELS: &[BuiltIn] = &[\n");
+    for model in models {
+        let _ = writeln!(code, "    {}::BUILT_IN,", model.module_name());
+    }
+    code.push_str("];\n");
+    let path = out_dir.join("models.rs");
+    std::fs::write(&path, code).map_err(|e| Refusal::Unreadable { path, reason: e.to_string() })
+}
+
+fn module(model: &Model, out_dir: &Path) -> String {
+    let module = model.module_name();
+    let stem = Path::new(&model.manifest.onnx).with_extension("");
+    let generated = out_dir.join(&module).join(stem);
+    let weights = generated.with_extension("bpk");
+    let spec = spec(model);
+    let labels: String = model.labels.iter().map(|label| format!("        {label:?},\n")).collect();
+    format!(
+        "/// {description}\n\
+         pub mod {module} {{\n\
+         \x20   use crate::{{Crop, Filter, ModelSpec}};\n\n\
+         \x20   #[allow(clippy::all, missing_docs, unreachable_pub, unused, dead_code)]\n\
+         \x20   mod generated {{ include!({code:?}); }}\n\n\
+         \x20   /// Class names in index order.\n\
+         \x20   pub static LABELS: &[&str] = &[\n{labels}    ];\n\n\
+         {spec}\
+         \x20   // Burnpack aligns its tensors to 256 bytes; the static must not undo that.\n\
+         \x20   #[repr(C, align(256))]\n\
+         \x20   struct Aligned<T: ?Sized>(T);\n\
+         \x20   static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!({weights:?}));\n\n\
+         \x20   super::built_in!(BUILT_IN, SPEC, generated::Model, WEIGHTS);\n\
+         }}\n\n",
+        description = model.manifest.description,
+        code = generated.with_extension("rs"),
+    )
+}
+
+fn spec(model: &Model) -> String {
+    let manifest = &model.manifest;
+    let filter = match manifest.preprocess.filter {
+        Filter::Bilinear => "Bilinear",
+        Filter::Bicubic => "Bicubic",
+        Filter::Lanczos => "Lanczos",
+    };
+    let crop = match manifest.preprocess.crop {
+        Crop::None => "None".to_string(),
+        Crop::CentralPadded(padding) => format!("CentralPadded {{ padding: {padding} }}"),
+    };
+    format!(
+        "    /// What the manifest says of this model.\n\
+         \x20   pub static SPEC: ModelSpec = ModelSpec {{\n\
+         \x20       name: {:?},\n        version: {:?},\n        description: {:?},\n\
+         \x20       source: {:?},\n        licence: {:?},\n        sha256: {:?},\n\
+         \x20       width: {},\n        height: {},\n\
+         \x20       filter: Filter::{filter},\n        crop: Crop::{crop},\n\
+         \x20       mean: {:?},\n        std: {:?},\n        labels: LABELS,\n    }};\n\n",
+        manifest.name,
+        manifest.version,
+        manifest.description,
+        manifest.source,
+        manifest.licence,
+        manifest.sha256.to_lowercase(),
+        manifest.input.width,
+        manifest.input.height,
+        manifest.preprocess.mean,
+        manifest.preprocess.std,
+    )
+}

@@ -1,0 +1,161 @@
+//! Reads and verifies `models/<name>/model.toml`. It does not look inside the ONNX file.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::error::Refusal;
+
+/// What a `model.toml` says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub name: String,
+    pub version: String,
+    pub description: String,
+    pub source: String,
+    pub licence: String,
+    pub onnx: String,
+    pub sha256: String,
+    pub labels: String,
+    pub input: Input,
+    pub preprocess: Preprocess,
+}
+
+/// The picture that the network takes, in pixels.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    pub width: u32,
+    pub height: u32,
+}
+
+/// How a picture becomes the network's input.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    pub filter: Filter,
+    pub crop: Crop,
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+}
+
+/// Resize filter, as Pillow names them.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    Bilinear,
+    Bicubic,
+    Lanczos,
+}
+
+/// Which part of the picture is kept.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Crop {
+    /// The whole picture, stretched.
+    None,
+    /// The central square of side `min(h, w) * size / (size + padding)`.
+    CentralPadded(u32),
+}
+
+/// A manifest, its folder and its labels, all verified.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub directory: PathBuf,
+    pub manifest: Manifest,
+    pub labels: Vec<String>,
+}
+
+impl Model {
+    /// Where the ONNX file is.
+    pub fn onnx_path(&self) -> PathBuf {
+        self.directory.join(&self.manifest.onnx)
+    }
+
+    /// The model's name as a Rust identifier.
+    pub fn module_name(&self) -> String {
+        let lower = self.manifest.name.to_lowercase();
+        let name: String = lower
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect();
+        format!("model_{name}")
+    }
+}
+
+/// Every model below `directory`, in the order of their names.
+pub fn read_all(directory: &Path) -> Result<Vec<Model>, Refusal> {
+    let entries = std::fs::read_dir(directory).map_err(|e| unreadable(directory, &e))?;
+    let mut folders: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.join("model.toml").is_file())
+        .collect();
+    folders.sort();
+    if folders.is_empty() {
+        return Err(Refusal::NoModels { directory: directory.to_path_buf() });
+    }
+    let models = folders.iter().map(|folder| read(folder)).collect::<Result<Vec<_>, _>>()?;
+    for (index, model) in models.iter().enumerate() {
+        if let Some(twin) = models[..index].iter().find(|other| other.module_name() == model.module_name()) {
+            return Err(Refusal::Manifest {
+                path: model.directory.join("model.toml"),
+                reason: format!("its name is too close to that of {}", twin.directory.display()),
+            });
+        }
+    }
+    Ok(models)
+}
+
+/// The model in `folder`, its digest and labels checked.
+pub fn read(folder: &Path) -> Result<Model, Refusal> {
+    let path = folder.join("model.toml");
+    let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, &e))?;
+    let refuse = |reason: String| Refusal::Manifest { path: path.clone(), reason };
+    let manifest: Manifest = toml::from_str(&text).map_err(|e| refuse(e.to_string()))?;
+    check(&manifest).map_err(refuse)?;
+    verify_digest(&folder.join(&manifest.onnx), &manifest.sha256)?;
+    let labels = read_labels(&folder.join(&manifest.labels))?;
+    Ok(Model { directory: folder.to_path_buf(), manifest, labels })
+}
+
+fn check(manifest: &Manifest) -> Result<(), String> {
+    let nameable = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if manifest.name.is_empty() || !manifest.name.chars().all(nameable) {
+        return Err("'name' must be letters, digits, '-', '_' and '.', since it stands in addresses".to_string());
+    }
+    if manifest.version.is_empty() || !manifest.version.chars().all(nameable) {
+        return Err("'version' must be letters, digits, '-', '_' and '.'".to_string());
+    }
+    if manifest.input.width == 0 || manifest.input.height == 0 {
+        return Err("'input.width' and 'input.height' must be above 0".to_string());
+    }
+    if manifest.preprocess.std.iter().any(|std| *std <= 0.0 || !std.is_finite()) {
+        return Err("each 'preprocess.std' must be above 0, in units of 0..255".to_string());
+    }
+    Ok(())
+}
+
+fn verify_digest(path: &Path, expected: &str) -> Result<(), Refusal> {
+    let bytes = std::fs::read(path).map_err(|e| unreadable(path, &e))?;
+    let mut actual = String::new();
+    for byte in Sha256::digest(&bytes) {
+        let _ = write!(actual, "{byte:02x}");
+    }
+    if actual.eq_ignore_ascii_case(expected) {
+        return Ok(());
+    }
+    Err(Refusal::Digest { path: path.to_path_buf(), expected: expected.to_string(), actual })
+}
+
+fn read_labels(path: &Path) -> Result<Vec<String>, Refusal> {
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
+    Ok(text.lines().map(|line| line.trim().to_string()).collect())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
+    Refusal::Unreadable { path: path.to_path_buf(), reason: error.to_string() }
+}

@@ -1,0 +1,46 @@
+"""The pictures that the golden logits belong to, and ONNX Runtime on them. It decodes no JPEG and resizes nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+TEST_DATA = Path(__file__).resolve().parents[2] / "tests" / "data"
+GOLDEN = TEST_DATA / "golden"
+
+SIZE = 224
+MEAN, STD = np.float32(127.0), np.float32(128.0)
+
+SYNTHETIC = "synthetic:(i*7919)%256"
+
+
+def synthetic() -> np.ndarray:
+    """A picture that any language makes alike: byte i, in the order row, column, channel, is (i * 7919) % 256."""
+    i = np.arange(SIZE * SIZE * 3, dtype=np.int64)
+    return (i * 7919 % 256).astype(np.uint8).reshape(SIZE, SIZE, 3)
+
+
+def all_rows() -> list[tuple[str, np.ndarray]]:
+    """(name, u8 [224, 224, 3]) of each prepared picture in tests/data/golden, by name, and of the synthetic one."""
+    rows = []
+    for path in sorted(GOLDEN.glob("*.png")):
+        with Image.open(path) as image:
+            if image.size != (SIZE, SIZE) or image.mode != "RGB":
+                raise ValueError(f"{path} is {image.mode} {image.size}, not RGB {SIZE}x{SIZE}")
+            rows.append((f"golden/{path.name}", np.asarray(image)))
+    return [*rows, (SYNTHETIC, synthetic())]
+
+
+def session(model: bytes) -> onnxruntime.InferenceSession:
+    """One thread on the CPU, so that the order of the sums does not depend on how many cores there are."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def logits(run: onnxruntime.InferenceSession, pixels: np.ndarray) -> np.ndarray:
+    """The logits, float32 [1000], of one picture u8 [224, 224, 3], alone in its batch."""
+    x = (pixels.astype(np.float32) - MEAN) / STD
+    (rows,) = run.run(["logits"], {"input": np.ascontiguousarray(x.transpose(2, 0, 1)[None])})
+    return rows[0]

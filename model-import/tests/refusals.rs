@@ -1,0 +1,134 @@
+//! What the build script refuses, and the sentences that it refuses with. Its own files are included here.
+
+#[path = "../build/error.rs"]
+mod error;
+#[path = "../build/graph.rs"]
+mod graph;
+#[path = "../build/manifest.rs"]
+mod manifest;
+
+use std::path::{Path, PathBuf};
+
+use error::Refusal;
+
+fn default_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/efficientnet-lite0")
+}
+
+/// A copy of the default model whose manifest went through `edit`, in a folder that goes with the guard.
+fn edited(edit: impl Fn(String) -> String) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("copy");
+    std::fs::create_dir(&folder).unwrap();
+    for file in ["efficientnet-lite0.onnx", "labels.txt", "model.toml"] {
+        std::fs::copy(default_model().join(file), folder.join(file)).unwrap();
+    }
+    let manifest = std::fs::read_to_string(folder.join("model.toml")).unwrap();
+    std::fs::write(folder.join("model.toml"), edit(manifest)).unwrap();
+    (directory, folder)
+}
+
+fn refusal(folder: &Path) -> String {
+    let refused = manifest::read(folder).and_then(|model| graph::check(&model));
+    refused.expect_err("this model must be refused").to_string()
+}
+
+#[test]
+fn the_default_model_is_taken() {
+    let models = manifest::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models")).unwrap();
+    let model = models.iter().find(|model| model.manifest.name == "efficientnet-lite0").unwrap();
+    assert_eq!(model.labels.len(), 1000);
+    graph::check(model).unwrap();
+}
+
+#[test]
+fn another_file_than_the_manifest_names_is_refused_with_both_digests() {
+    let (_guard, folder) = edited(|text| text.replace("ee68ba6a", "00000000"));
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("has sha256 ee68ba6a") && sentence.contains("expects 00000000"), "{sentence}");
+    assert!(sentence.contains("put the new sha256 into model.toml"), "{sentence}");
+}
+
+#[test]
+fn a_graph_that_does_not_fit_its_manifest_is_refused() {
+    let (_guard, folder) = edited(|text| text.replace("width = 224", "width = 240"));
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("axis 3 of its input 'input' is 224, but the manifest makes it 240"), "{sentence}");
+    let (_guard, folder) = edited(|text| text);
+    let labels = std::fs::read_to_string(folder.join("labels.txt")).unwrap();
+    std::fs::write(folder.join("labels.txt"), labels.lines().skip(1).collect::<Vec<_>>().join("\n")).unwrap();
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("is 1000, but the manifest makes it 999. Is the labels file complete"), "{sentence}");
+}
+
+#[test]
+fn an_operator_that_cannot_be_imported_is_refused_with_advice() {
+    let (_guard, folder) = edited(|text| text.replace("efficientnet-lite0.onnx", "odd.onnx"));
+    let onnx = model_of_one_operator("Frobnicate");
+    std::fs::write(folder.join("odd.onnx"), &onnx).unwrap();
+    let text = std::fs::read_to_string(folder.join("model.toml")).unwrap();
+    let digest: String =
+        <sha2::Sha256 as sha2::Digest>::digest(&onnx).iter().map(|byte| format!("{byte:02x}")).collect();
+    let old = "ee68ba6a324fdb7ab8060980f2ecff71740187dffe37c1d146e88c2785984fbc";
+    std::fs::write(folder.join("model.toml"), text.replace(old, &digest)).unwrap();
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("Frobnicate") && sentence.contains("Export it again"), "{sentence}");
+}
+
+#[test]
+fn a_manifest_that_says_too_little_or_too_much_is_refused() {
+    for (from, to, part) in [
+        ("version = \"1\"", "", "missing field `version`"),
+        ("version = \"1\"", "version = \"1\"\ncolour = \"red\"", "unknown field `colour`"),
+        ("filter = \"bicubic\"", "filter = \"nearest\"", "unknown variant `nearest`"),
+        ("std = [128.0, 128.0, 128.0]", "std = [0.0, 128.0, 128.0]", "'preprocess.std' must be above 0"),
+        ("name = \"efficientnet-lite0\"", "name = \"a/b\"", "stands in addresses"),
+    ] {
+        let (_guard, folder) = edited(|text| {
+            assert!(text.contains(from), "the manifest has no '{from}'");
+            text.replacen(from, to, 1)
+        });
+        let sentence = refusal(&folder);
+        assert!(sentence.contains("model.toml is not a valid manifest") && sentence.contains(part), "{sentence}");
+    }
+}
+
+#[test]
+fn a_folder_without_models_is_refused() {
+    let empty = tempfile::tempdir().unwrap();
+    let refused = manifest::read_all(empty.path()).unwrap_err();
+    assert!(matches!(refused, Refusal::NoModels { .. }) && refused.to_string().contains("Swap the model"), "{refused}");
+}
+
+/// A minimal ONNX file: one operator from `input` [batch, 3, 224, 224] to `logits` [batch, 1000], written field by
+/// field as the protocol buffers of onnx.proto3 have it.
+fn model_of_one_operator(operator: &str) -> Vec<u8> {
+    fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
+        assert!(content.len() < 16_384);
+        let length = content.len();
+        let varint = if length < 128 { vec![length as u8] } else { vec![length as u8 | 0x80, (length >> 7) as u8] };
+        [&[field << 3 | 2], varint.as_slice(), content].concat()
+    }
+    fn varint(field: u8, value: u16) -> Vec<u8> {
+        if value < 128 {
+            vec![field << 3, value as u8]
+        } else {
+            vec![field << 3, value as u8 | 0x80, (value >> 7) as u8]
+        }
+    }
+    fn value_info(name: &str, dimensions: &[u16]) -> Vec<u8> {
+        let batch = bytes(1, &bytes(2, b"batch"));
+        let fixed: Vec<u8> = dimensions.iter().flat_map(|d| bytes(1, &varint(1, *d))).collect();
+        let tensor = [varint(1, 1), bytes(2, &[batch, fixed].concat())].concat();
+        [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
+    }
+    let node = [bytes(1, b"input"), bytes(2, b"logits"), bytes(3, b"node"), bytes(4, operator.as_bytes())].concat();
+    let graph = [
+        bytes(1, &node),
+        bytes(2, b"graph"),
+        bytes(11, &value_info("input", &[3, 224, 224])),
+        bytes(12, &value_info("logits", &[1000])),
+    ]
+    .concat();
+    [varint(1, 8), bytes(7, &graph), bytes(8, &varint(2, 17))].concat()
+}

@@ -1,0 +1,17 @@
+//! Kiln's hand-written operations: WGSL kernels, their CPU counterparts, and for each a plain-tensor twin.
+//!
+//! | operation | GPU (WGSL) | CPU | plain-tensor twin |
+//! |---|---|---|---|
+//! | [`normalize`]: packed u8 NHWC -> normalised f32 NCHW | `normalize.wgsl` | `normalize/flex.rs` | `normalize/plain.rs` |
+//!
+//! A hand-written operation is a Burn backend extension, so one call goes to whichever backend holds the
+//! tensor. A WGSL kernel runs only where the runtime picked the WGSL compiler; everywhere else the twin, made
+//! of stock tensor operations, does the same work. [`Kernels::best_for`] chooses once, at start.
+//!
+//! The crate depends on Burn alone. It knows neither the server nor any one model.
+
+mod kernels;
+pub mod normalize;
+
+pub use kernels::Kernels;
+pub use normalize::Normalizer;

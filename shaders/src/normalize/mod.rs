@@ -1,0 +1,74 @@
+//! Normalisation on the device: u8 pixels go up, a quarter of what f32 would be, and become the model's input there.
+//!
+//! `y[n, c, h, w] = (x[n, h, w, c] - mean[c]) / std[c]`
+
+mod cube;
+mod flex;
+mod ops;
+mod plain;
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use crate::Kernels;
+use ops::NormalizeOps;
+
+/// Uploads batches of u8 pictures to one device and normalises them there.
+#[derive(Clone, Debug)]
+pub struct Normalizer {
+    device: Device,
+    kernels: Kernels,
+    /// f32 `[6]`: mean of each channel, then the reciprocal of each channel's deviation.
+    affine: Tensor<1>,
+}
+
+impl Normalizer {
+    /// A normaliser for `device`; `mean` and `std` are of values in 0..=255, for red, green and blue.
+    pub fn new(device: &Device, kernels: Kernels, mean: [f32; 3], std: [f32; 3]) -> Self {
+        let affine: Vec<f32> = mean.into_iter().chain(std.map(f32::recip)).collect();
+        Self {
+            device: device.clone(),
+            kernels,
+            affine: Tensor::from_data(TensorData::new(affine, [6]), (device, DType::F32)),
+        }
+    }
+
+    /// Normalises `pixels`, u8 `[batch, height, width, 3]` laid out flat, into f32 `[batch, 3, height, width]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `pixels` does not hold exactly `batch * height * width * 3` bytes.
+    pub fn run(&self, pixels: &[u8], batch: usize, height: usize, width: usize) -> Tensor<4> {
+        assert_eq!(
+            pixels.len(),
+            batch * height * width * 3,
+            "pixels of {batch} pictures of {height}x{width}"
+        );
+        let packed = self.upload(pixels);
+        let affine = self.affine.clone();
+        match self.kernels {
+            Kernels::HandWritten => Tensor::from_dispatch(Dispatch::normalize(
+                packed.into_dispatch(),
+                affine.into_dispatch(),
+                batch,
+                height,
+                width,
+            )),
+            Kernels::Plain => plain::normalize(packed, affine, [batch, height, width]),
+        }
+    }
+
+    /// u8 pixels as u32 words, first byte lowest; the last word is filled up with zeros.
+    fn upload(&self, pixels: &[u8]) -> Tensor<1, Int> {
+        let mut words: Vec<u32> = Vec::with_capacity(pixels.len().div_ceil(4));
+        let (whole, rest) = pixels.as_chunks::<4>();
+        words.extend(whole.iter().map(|bytes| u32::from_le_bytes(*bytes)));
+        if !rest.is_empty() {
+            let mut last = [0; 4];
+            last[..rest.len()].copy_from_slice(rest);
+            words.push(u32::from_le_bytes(last));
+        }
+        let length = words.len();
+        Tensor::from_data(TensorData::new(words, [length]), (&self.device, DType::U32))
+    }
+}

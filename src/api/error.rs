@@ -1,0 +1,188 @@
+//! The one status table: every error that a client can see, with its status, its stable code and a hint.
+
+use std::time::Duration;
+
+use poem::error::ResponseError;
+use poem::http::StatusCode;
+use poem_openapi::Object;
+
+use crate::classifier::{AdmitError, BatchError, ClassifyError, ImageError};
+use crate::registry::LookupError;
+
+/// Why a request has no answer. The same shape for every error.
+#[derive(Clone, Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub(super) struct ErrorBody {
+    /// A sentence for a person.
+    pub(super) error: String,
+    /// A stable word for a program.
+    pub(super) code: String,
+    /// Id of the request, as in the `X-Request-Id` header and in the server's log.
+    pub(super) request_id: String,
+    /// What to do about it, where that helps.
+    pub(super) hint: Option<String>,
+}
+
+/// Declares [`Code`]: a variant, its status, its word, and a hint.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $status:literal $word:literal $hint:expr;)*) => {
+        /// Every kind of error.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The HTTP status.
+            pub(super) fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)* }
+            }
+
+            /// The stable word in `code` and in metrics.
+            pub(super) fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            fn hint(self) -> Option<&'static str> {
+                match self { $(Self::$variant => $hint,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Form, JSON or parameter that does not parse.
+    Malformed = 400 "malformed_request" Some("See /docs for what this operation takes.");
+    /// No key came with the request.
+    KeyMissing = 401 "key_missing" Some("Send the key as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'.");
+    /// The key is not the server's.
+    KeyInvalid = 401 "key_invalid" Some("Check the key against the one that the server was started with.");
+    /// Nothing lives at this address.
+    NotFound = 404 "not_found" Some("See /docs for the addresses.");
+    /// No such model.
+    UnknownModel = 404 "unknown_model" Some("GET /models lists the models.");
+    /// No such version of the model.
+    UnknownVersion = 404 "unknown_version" Some("GET /models lists the versions.");
+    /// The address is right, the method is not.
+    MethodNotAllowed = 405 "method_not_allowed" Some("The Allow header lists the methods.");
+    /// The body stopped coming.
+    ClientTooSlow = 408 "client_too_slow" None;
+    /// The body is too large.
+    BodyTooLarge = 413 "body_too_large" Some("Send a smaller file, or raise --max-body-bytes.");
+    /// More files than one request may bring.
+    TooManyFiles = 413 "too_many_files" Some("Send fewer files a request, or raise --max-batch-files.");
+    /// More pixels than the server decodes.
+    TooManyPixels = 413 "too_many_pixels" Some("Scale the picture down, or raise --max-pixels.");
+    /// The bytes are no picture that the server knows.
+    UnknownFormat = 415 "unknown_format" Some("The first bytes of the file decide, not its name.");
+    /// A picture, but of a format that the server was not told to accept.
+    FormatNotAccepted = 415 "format_not_accepted" Some("The operator can add formats with --formats.");
+    /// The file's name has an extension that the server was not told to accept.
+    ExtensionNotAccepted = 415 "extension_not_accepted" Some("The operator can add formats with --formats.");
+    /// The body is not of the type that the operation takes.
+    ContentType = 415 "content_type_not_supported" Some("See /docs for what this operation takes.");
+    /// The right type, but it will not decode.
+    Undecodable = 422 "undecodable_image" Some("Is the file complete?");
+    /// The queue is full.
+    Overloaded = 429 "overloaded" Some("Try again after the seconds in the Retry-After header.");
+    /// The deadline passed in the queue.
+    DeadlinePassed = 429 "deadline_passed" Some("Try again after the seconds in the Retry-After header.");
+    /// The device failed on this batch.
+    DeviceFailed = 500 "device_failed" None;
+    /// A fault of the server's own.
+    Internal = 500 "internal_error" None;
+    /// Models are being loaded.
+    Starting = 503 "starting" Some("Wait until /health/ready answers 200.");
+    /// Shutting down, or broken.
+    Unavailable = 503 "unavailable" Some("Try another replica.");
+}
+
+/// An error on its way to the client: a code, a sentence, and perhaps when to try again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Failure {
+    pub(super) code: Code,
+    pub(super) message: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Failure {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        // 503 always carries a Retry-After; the least there is.
+        let retry_after = (code.status() == 503).then_some(Duration::from_secs(1));
+        Self { code, message: message.into(), retry_after }
+    }
+
+    fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    pub(super) fn body(&self, request_id: &str) -> ErrorBody {
+        ErrorBody {
+            error: self.message.clone(),
+            code: self.code.word().to_string(),
+            request_id: request_id.to_string(),
+            hint: self.code.hint().map(ToString::to_string),
+        }
+    }
+}
+
+impl ResponseError for Failure {
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        let code = match &error {
+            ImageError::Empty => Code::Malformed,
+            ImageError::UnknownFormat { .. } => Code::UnknownFormat,
+            ImageError::FormatNotAccepted { .. } => Code::FormatNotAccepted,
+            ImageError::ExtensionNotAccepted { .. } => Code::ExtensionNotAccepted,
+            ImageError::TooManyPixels { .. } => Code::TooManyPixels,
+            ImageError::Undecodable { .. } => Code::Undecodable,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ClassifyError> for Failure {
+    fn from(error: ClassifyError) -> Self {
+        let message = error.to_string();
+        match error {
+            ClassifyError::Image(error) => error.into(),
+            ClassifyError::Admit(AdmitError::Overloaded { retry_after }) => {
+                Self::new(Code::Overloaded, "the server has as many pictures as it can hold").retry_after(retry_after)
+            }
+            ClassifyError::Batch(BatchError::DeadlinePassed { retry_after, .. }) => {
+                Self::new(Code::DeadlinePassed, message).retry_after(retry_after)
+            }
+            ClassifyError::Admit(AdmitError::Closed) | ClassifyError::Batch(BatchError::Closed) => {
+                Self::new(Code::Unavailable, "the server takes no more pictures")
+            }
+            // What the device or the decoder said is for the operator, not for the client.
+            ClassifyError::Batch(BatchError::Failed(cause)) => {
+                tracing::error!(%cause, "a batch failed");
+                Self::new(Code::DeviceFailed, "the device failed on this picture's batch")
+            }
+            ClassifyError::Pool(cause) => {
+                tracing::error!(%cause, "the decoder failed");
+                Self::new(Code::Internal, "the picture could not be decoded because of a fault in the server")
+            }
+        }
+    }
+}
+
+impl From<LookupError> for Failure {
+    fn from(error: LookupError) -> Self {
+        let code = match &error {
+            LookupError::Starting => Code::Starting,
+            LookupError::UnknownModel { .. } => Code::UnknownModel,
+            LookupError::UnknownVersion { .. } => Code::UnknownVersion,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,70 @@
+//! The operations for orchestrators and scrapers. They need no key.
+
+use poem_openapi::payload::{Json, PlainText};
+use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
+
+use super::State;
+use crate::readiness;
+
+/// `GET /health/*` and `GET /metrics`.
+pub(super) struct Health(pub(super) State);
+
+#[derive(Tags)]
+enum Tag {
+    /// For orchestrators and scrapers; no key is needed.
+    Operations,
+}
+
+/// Whether the process lives.
+#[derive(Debug, Object)]
+struct LiveBody {
+    /// Always true: a process that is not alive does not answer.
+    live: bool,
+}
+
+/// Whether the process wants traffic.
+#[derive(Debug, Object)]
+struct ReadyBody {
+    /// True if requests are welcome.
+    ready: bool,
+    /// `ready`, `starting`, `draining` or `failed`.
+    state: String,
+}
+
+#[derive(ApiResponse)]
+enum ReadyResponse {
+    /// Requests are welcome
+    #[oai(status = 200)]
+    Ready(Json<ReadyBody>),
+    /// Starting, draining or failed
+    #[oai(status = 503)]
+    NotReady(Json<ReadyBody>, #[oai(header = "Retry-After")] u32),
+}
+
+#[OpenApi(tag = "Tag::Operations")]
+impl Health {
+    /// Is the process alive?
+    #[oai(path = "/health/live", method = "get", operation_id = "live")]
+    async fn live(&self) -> Json<LiveBody> {
+        Json(LiveBody { live: true })
+    }
+
+    /// Does the process want traffic?
+    #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
+    async fn ready(&self) -> ReadyResponse {
+        // The reason of a failure stays in the log: this operation is open to all.
+        let body = |ready, state: &str| Json(ReadyBody { ready, state: state.to_string() });
+        match self.0.readiness.state() {
+            readiness::State::Ready => ReadyResponse::Ready(body(true, "ready")),
+            readiness::State::Starting => ReadyResponse::NotReady(body(false, "starting"), 1),
+            readiness::State::Draining => ReadyResponse::NotReady(body(false, "draining"), 1),
+            readiness::State::Failed(_) => ReadyResponse::NotReady(body(false, "failed"), 1),
+        }
+    }
+
+    /// Metrics in Prometheus' text format
+    #[oai(path = "/metrics", method = "get", operation_id = "metrics")]
+    async fn metrics(&self) -> PlainText<String> {
+        PlainText(self.0.metrics.render())
+    }
+}

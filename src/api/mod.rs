@@ -1,0 +1,94 @@
+//! The HTTP interface: typed handlers, and the OpenAPI document that they produce.
+//!
+//! It knows operations, schemas, keys and status codes. It knows neither pixels, nor batch sizes, nor devices' code.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `predict.rs`, `models.rs`, `health.rs` | the operations |
+//! | `schema.rs` | the JSON over the wire |
+//! | `upload.rs` | pictures as they arrive |
+//! | `caller.rs` | the API key |
+//! | `error.rs` | the one status table |
+//! | `refused.rs` | that table in the OpenAPI document |
+//! | `request.rs` | what happens to every request |
+//! | `body_limit.rs`, `allow.rs` | its helpers |
+
+mod allow;
+mod body_limit;
+mod caller;
+mod error;
+mod health;
+mod models;
+mod predict;
+mod refused;
+mod request;
+mod schema;
+mod upload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use poem::web::Redirect;
+use poem::{Endpoint, EndpointExt, Route, endpoint::make_sync};
+use poem_openapi::OpenApiService;
+
+use crate::keys::Secret;
+use crate::readiness::Readiness;
+use crate::registry::Registry;
+use allow::AllowTable;
+use request::Surroundings;
+
+/// The interface's own settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// The most files in one `/predict/batch`.
+    pub max_batch_files: usize,
+    /// How long an answer is worth waiting for; a picture that waits longer is not run.
+    pub request_timeout: Duration,
+}
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The models.
+    pub registry: Registry,
+    /// Whether traffic is welcome.
+    pub readiness: Readiness,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+    /// The interface's own settings.
+    pub config: Config,
+}
+
+type Operations = (predict::Predict, models::Models, health::Health);
+
+fn service(state: &State) -> OpenApiService<Operations, ()> {
+    let operations = (
+        predict::Predict(state.clone()),
+        models::Models(state.clone()),
+        health::Health(state.clone()),
+    );
+    OpenApiService::new(operations, "Kiln", env!("CARGO_PKG_VERSION"))
+        .description("Image classification. Authorize with the key that the server printed at its start.")
+        .url_prefix("/")
+}
+
+/// Every address of the server behind one endpoint; `key` guards `/predict*` and `/models*`.
+pub fn endpoint(state: State, key: Secret) -> impl Endpoint {
+    let service = service(&state);
+    let surroundings = Arc::new(Surroundings {
+        max_body_bytes: state.config.max_body_bytes,
+        allow: AllowTable::from_spec(&service.spec()),
+    });
+    Route::new()
+        .at("/", poem::get(make_sync(|_| Redirect::see_other("/docs"))))
+        .nest("/docs", service.swagger_ui())
+        .at("/openapi.json", poem::get(service.spec_endpoint()))
+        .at("/openapi.yaml", poem::get(service.spec_endpoint_yaml()))
+        .nest("/", service)
+        .data(Arc::new(key))
+        .around(move |endpoint, request| request::handle(endpoint, request, Arc::clone(&surroundings)))
+}

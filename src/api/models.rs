@@ -1,0 +1,45 @@
+//! The operations that tell what is served.
+
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::{OpenApi, Tags};
+
+use super::State;
+use super::caller::Caller;
+use super::refused::{OfLookups, Refused};
+use super::schema::{ModelBody, ModelsBody};
+
+/// `GET /models` and `GET /models/{name}`.
+pub(super) struct Models(pub(super) State);
+
+#[derive(Tags)]
+enum Tag {
+    /// What is served, and where it runs.
+    Models,
+}
+
+#[OpenApi(tag = "Tag::Models")]
+impl Models {
+    /// List the models
+    #[oai(path = "/models", method = "get", operation_id = "list_models")]
+    async fn list(&self, _caller: Caller) -> Result<Json<ModelsBody>, Refused<OfLookups>> {
+        let default = self.0.registry.default_model();
+        let bodies = self.0.registry.all()?.iter().map(|classifier| {
+            ModelBody::new(classifier.model(), default, classifier.device(), false)
+        });
+        Ok(Json(ModelsBody { models: bodies.collect() }))
+    }
+
+    /// Describe one model, with the names of its classes
+    #[oai(path = "/models/:name", method = "get", operation_id = "get_model")]
+    async fn get(
+        &self,
+        _caller: Caller,
+        /// The model's name.
+        name: Path<String>,
+    ) -> Result<Json<ModelBody>, Refused<OfLookups>> {
+        let default = self.0.registry.default_model();
+        let classifier = self.0.registry.resolve(Some(&name), None)?;
+        Ok(Json(ModelBody::new(classifier.model(), default, classifier.device(), true)))
+    }
+}

@@ -1,0 +1,128 @@
+//! The operations that classify pictures.
+
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use poem::web::Data;
+use poem_openapi::param::Query;
+use poem_openapi::payload::Json;
+use poem_openapi::{OpenApi, Tags};
+
+use super::State;
+use super::caller::Caller;
+use super::error::{Code, Failure};
+use super::refused::{OfPictures, Refused};
+use super::request::RequestId;
+use super::schema::{BatchBody, BatchItem, PredictionBody};
+use super::upload::{OneFile, RawPicture, SeveralFiles};
+use crate::classifier::{Classifier, Options, Picture};
+
+/// `POST /predict` and its siblings.
+pub(super) struct Predict(pub(super) State);
+
+#[derive(Tags)]
+enum Tag {
+    /// Classify pictures.
+    Predict,
+}
+
+type Answer<T> = Result<Json<T>, Refused<OfPictures>>;
+
+#[OpenApi(tag = "Tag::Predict")]
+impl Predict {
+    /// Classify one picture of a form
+    ///
+    /// `curl -H "X-API-Key: $KEY" -F file=@cat.jpg http://localhost:8080/predict`
+    #[oai(path = "/predict", method = "post", operation_id = "predict")]
+    async fn predict(
+        &self,
+        _caller: Caller,
+        /// How many classes to tell, most probable first.
+        #[oai(default = "top_k_default", validator(minimum(value = "1"), maximum(value = "100")))]
+        top_k: Query<u32>,
+        /// The model to ask; the server's default where absent.
+        model: Query<Option<String>>,
+        /// The model's version; the server chooses where absent.
+        version: Query<Option<String>>,
+        form: OneFile,
+    ) -> Answer<PredictionBody> {
+        let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
+        self.one(classifier, form.file.0, top_k.0).await
+    }
+
+    /// Classify one picture that is the whole body
+    ///
+    /// The quick way. `curl -H "X-API-Key: $KEY" --data-binary @cat.jpg http://localhost:8080/predict/raw`
+    #[oai(path = "/predict/raw", method = "post", operation_id = "predict_raw")]
+    async fn predict_raw(
+        &self,
+        _caller: Caller,
+        /// How many classes to tell, most probable first.
+        #[oai(default = "top_k_default", validator(minimum(value = "1"), maximum(value = "100")))]
+        top_k: Query<u32>,
+        /// The model to ask; the server's default where absent.
+        model: Query<Option<String>>,
+        /// The model's version; the server chooses where absent.
+        version: Query<Option<String>>,
+        body: RawPicture,
+    ) -> Answer<PredictionBody> {
+        let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
+        self.one(classifier, body.0, top_k.0).await
+    }
+
+    /// Classify several pictures of a form
+    ///
+    /// One result or one error for each picture, in order: a bad picture does not spoil the others.
+    #[oai(path = "/predict/batch", method = "post", operation_id = "predict_batch")]
+    async fn predict_batch(
+        &self,
+        _caller: Caller,
+        request_id: Data<&RequestId>,
+        /// How many classes to tell, most probable first.
+        #[oai(default = "top_k_default", validator(minimum(value = "1"), maximum(value = "100")))]
+        top_k: Query<u32>,
+        /// The model to ask; the server's default where absent.
+        model: Query<Option<String>>,
+        /// The model's version; the server chooses where absent.
+        version: Query<Option<String>>,
+        form: SeveralFiles,
+    ) -> Answer<BatchBody> {
+        let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
+        let pictures = self.within_limit(form.files.0)?;
+        let answers = join_all(pictures.into_iter().map(|picture| self.one(classifier, picture, top_k.0))).await;
+        let item = |(index, answer)| batch_item(index, answer, &request_id.0.0);
+        Ok(Json(BatchBody { results: answers.into_iter().enumerate().map(item).collect() }))
+    }
+}
+
+impl Predict {
+    async fn one(&self, classifier: &Classifier, picture: Picture, top_k: u32) -> Answer<PredictionBody> {
+        let options = Options {
+            top_k: top_k as usize,
+            deadline: Some(Instant::now() + self.0.config.request_timeout),
+        };
+        let prediction = classifier.classify(picture, options).await?;
+        Ok(Json(PredictionBody::new(classifier.model(), prediction)))
+    }
+
+    fn within_limit(&self, pictures: Vec<Picture>) -> Result<Vec<Picture>, Failure> {
+        let limit = self.0.config.max_batch_files;
+        if pictures.len() <= limit {
+            return Ok(pictures);
+        }
+        let message = format!("{} files came in one request; at most {limit} are taken", pictures.len());
+        Err(Failure::new(Code::TooManyFiles, message))
+    }
+}
+
+fn top_k_default() -> u32 {
+    5
+}
+
+fn batch_item(index: usize, answer: Answer<PredictionBody>, request_id: &str) -> BatchItem {
+    let (result, error) = match answer {
+        Ok(Json(body)) => (Some(body), None),
+        Err(refused) => (None, Some(refused.failure().body(request_id))),
+    };
+    BatchItem { index: index as u32, result, error }
+}

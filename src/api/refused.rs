@@ -1,0 +1,104 @@
+//! Puts the status table into the OpenAPI document: each operation's errors are a list of codes, and a failure
+//! that a handler returns becomes poem's error. The body is written in `request.rs`, which knows the request's id.
+
+use std::marker::PhantomData;
+
+use poem_openapi::payload::{Json, Payload};
+use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::ApiResponse;
+
+use super::error::{Code, ErrorBody, Failure};
+
+/// Which errors an operation can answer with.
+pub(super) trait Errors: Send + Sync + 'static {
+    /// All of them.
+    fn includes(code: Code) -> bool;
+}
+
+/// Errors of operations that take pictures.
+pub(super) struct OfPictures;
+/// Errors of operations that look something up.
+pub(super) struct OfLookups;
+
+impl Errors for OfPictures {
+    fn includes(code: Code) -> bool {
+        !matches!(code, Code::NotFound | Code::MethodNotAllowed)
+    }
+}
+
+impl Errors for OfLookups {
+    fn includes(code: Code) -> bool {
+        matches!(
+            code,
+            Code::Malformed | Code::KeyMissing | Code::KeyInvalid | Code::UnknownModel | Code::Internal | Code::Starting
+        )
+    }
+}
+
+/// A failure of an operation whose errors are `E`.
+#[derive(Debug)]
+pub(super) struct Refused<E>(Failure, PhantomData<fn() -> E>);
+
+impl<E> Refused<E> {
+    pub(super) fn failure(&self) -> &Failure {
+        &self.0
+    }
+}
+
+impl<E, T: Into<Failure>> From<T> for Refused<E> {
+    fn from(failure: T) -> Self {
+        Self(failure.into(), PhantomData)
+    }
+}
+
+impl<E: Errors> From<Refused<E>> for poem::Error {
+    fn from(refused: Refused<E>) -> Self {
+        refused.0.into()
+    }
+}
+
+impl<E: Errors> ApiResponse for Refused<E> {
+    fn meta() -> MetaResponses {
+        let mut responses: Vec<MetaResponse> = Vec::new();
+        for code in Code::ALL.iter().copied().filter(|code| E::includes(*code)) {
+            if !responses.iter().any(|response| response.status == Some(code.status())) {
+                responses.push(response(code.status()));
+            }
+        }
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        ErrorBody::register(registry);
+    }
+}
+
+fn response(status: u16) -> MetaResponse {
+    MetaResponse {
+        description: describe(status),
+        status: Some(status),
+        status_range: None,
+        content: vec![MetaMediaType {
+            content_type: Json::<ErrorBody>::CONTENT_TYPE,
+            schema: Json::<ErrorBody>::schema_ref(),
+        }],
+        headers: vec![],
+    }
+}
+
+fn describe(status: u16) -> &'static str {
+    match status {
+        400 => "Malformed: a parameter, a form or an empty file",
+        401 => "No key, or a wrong one; with `WWW-Authenticate`",
+        404 => "Unknown model or version",
+        408 => "The body stopped coming",
+        413 => "The body is too large, or the picture has too many pixels",
+        415 => "Not one of the accepted formats, or another extension",
+        422 => "The right format, but it does not decode",
+        429 => "Overloaded; with `Retry-After` in seconds",
+        500 => "A fault of the server or its device",
+        503 => "Starting or shutting down; with `Retry-After` in seconds",
+        _ => "Error",
+    }
+}

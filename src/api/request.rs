@@ -1,0 +1,163 @@
+//! What happens to every request, whatever its operation: an id, a span, a bounded body, a guard against panics,
+//! one shape for errors, one access-log line and one metric.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use poem::error::{MethodNotAllowedError, NotFoundError};
+use poem::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use poem::http::{Method, StatusCode, Uri};
+use poem::{Endpoint, Request, Response};
+use poem_openapi::OperationId;
+use poem_openapi::types::ToJSON;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::allow::AllowTable;
+use super::body_limit::{self, BodyLimit};
+use super::error::{Code, Failure};
+use crate::serve::BodyProgress;
+use crate::telemetry::metrics;
+
+/// Identifies a request in its answer, in the log and in error bodies.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) String);
+
+/// The header that carries it, in both directions.
+const REQUEST_ID: &str = "X-Request-Id";
+
+/// What the middleware needs besides the request.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) max_body_bytes: usize,
+    pub(super) allow: AllowTable,
+}
+
+/// Runs `endpoint` and turns whatever comes out into an answer.
+pub(super) async fn handle<E: Endpoint>(
+    endpoint: Arc<E>,
+    mut request: Request,
+    surroundings: Arc<Surroundings>,
+) -> poem::Result<Response> {
+    let started = Instant::now();
+    let id = RequestId::of(&request);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let body = BodyWatch::over(&mut request, surroundings.max_body_bytes);
+    request.set_data(id.clone());
+    let span = tracing::info_span!("request", id = %id.0, %method, path = short(uri.path()));
+    async {
+        let outcome = AssertUnwindSafe(endpoint.call(request)).catch_unwind().await;
+        let (mut response, operation, word) = match outcome {
+            Ok(Ok(answer)) => {
+                let response = poem::IntoResponse::into_response(answer);
+                let operation = operation(response.data::<OperationId>());
+                (response, operation, "ok")
+            }
+            Ok(Err(error)) => {
+                let operation = operation(error.data::<OperationId>());
+                let failure = body.failure().unwrap_or_else(|| failure_of(error));
+                (render(&failure, &id, &method, &uri, &surroundings.allow), operation, failure.code.word())
+            }
+            Err(_panic) => {
+                let failure = Failure::new(Code::Internal, "the request failed because of a fault in the server");
+                (render(&failure, &id, &method, &uri, &surroundings.allow), "none", failure.code.word())
+            }
+        };
+        if let Ok(value) = HeaderValue::from_str(&id.0) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        record(&response, operation, word, started.elapsed());
+        Ok(response)
+    }
+    .instrument(span)
+    .await
+}
+
+impl RequestId {
+    /// The client's own id if it is fit for a header and a log line, else a fresh one.
+    fn of(request: &Request) -> Self {
+        let fit = |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
+        let given = request.header(REQUEST_ID).filter(fit);
+        Self(given.map_or_else(|| Uuid::now_v7().to_string(), ToString::to_string))
+    }
+}
+
+/// What the body's wrappers know of its fate. Extractors pass errors on as text, so the cause is asked for here.
+struct BodyWatch {
+    limit: BodyLimit,
+    progress: Option<BodyProgress>,
+}
+
+impl BodyWatch {
+    fn over(request: &mut Request, max_bytes: usize) -> Self {
+        let progress = request.data::<BodyProgress>().cloned();
+        Self { limit: body_limit::apply(request, max_bytes), progress }
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        if self.limit.exceeded() {
+            let message = format!("the body is larger than {} bytes", self.limit.max_bytes());
+            return Some(Failure::new(Code::BodyTooLarge, message));
+        }
+        let timed_out = self.progress.as_ref().is_some_and(BodyProgress::timed_out);
+        timed_out.then(|| Failure::new(Code::ClientTooSlow, "the next piece of the body did not arrive in time"))
+    }
+}
+
+/// Our own failure, or the framework's put into our words.
+fn failure_of(error: poem::Error) -> Failure {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.clone();
+    }
+    if error.is::<NotFoundError>() {
+        return Failure::new(Code::NotFound, "there is nothing at this address");
+    }
+    if error.is::<MethodNotAllowedError>() {
+        return Failure::new(Code::MethodNotAllowed, "this address does not take this method");
+    }
+    let code = match error.status() {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::ContentType,
+        status if status.is_client_error() => Code::Malformed,
+        _ => {
+            tracing::error!(%error, "a request failed");
+            return Failure::new(Code::Internal, "the request failed because of a fault in the server");
+        }
+    };
+    Failure::new(code, error.to_string())
+}
+
+fn render(failure: &Failure, id: &RequestId, method: &Method, uri: &Uri, allow: &AllowTable) -> Response {
+    let status = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Response::builder().status(status).body(failure.body(&id.0).to_json_string());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    if let Some(after) = failure.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kiln\""));
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        tracing::debug!(%method, "not allowed");
+        headers.insert(ALLOW, allow.methods(uri.path()));
+    }
+    response
+}
+
+/// The operation's name, for metrics: a bounded set, whatever address was asked for.
+fn operation(id: Option<&OperationId>) -> &'static str {
+    id.map_or("none", |id| id.0)
+}
+
+fn record(response: &Response, operation: &'static str, word: &'static str, took: Duration) {
+    let status = response.status();
+    metrics::request(operation, status.as_u16(), word, took);
+    tracing::info!(operation, status = status.as_u16(), outcome = word, took_ms = took.as_secs_f64() * 1e3, "answered");
+}
+
+/// The part of a path that a log line can bear. Paths are ASCII: hyper refuses anything else.
+fn short(path: &str) -> &str {
+    path.get(..path.len().min(200)).unwrap_or("")
+}

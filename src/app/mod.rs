@@ -1,0 +1,10 @@
+//! The composition root: names concrete types and joins the rooms for each command. It holds no logic of its own.
+
+mod devices;
+mod load;
+mod predict;
+mod serve;
+
+pub use devices::devices;
+pub use predict::{PredictError, predict};
+pub use serve::{ServeError, serve};

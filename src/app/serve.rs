@@ -1,0 +1,119 @@
+//! `kiln serve`: listen, load, answer, drain.
+
+use std::time::Duration;
+
+use super::load::{self, LoadError};
+use crate::config::Config;
+use crate::keys::{self, Provisioned};
+use crate::readiness::Readiness;
+use crate::registry::Registry;
+use crate::shutdown::{self, Signal, Stage};
+use crate::telemetry::{logging, metrics};
+use crate::{api, serve};
+
+/// How often old samples are taken out of the histograms, as the exporter asks for.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why the server did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Logging.
+    #[error(transparent)]
+    Logging(#[from] logging::LoggingError),
+    /// Metrics.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// The API key.
+    #[error(transparent)]
+    Key(#[from] keys::KeyError),
+    /// The socket.
+    #[error(transparent)]
+    Serve(#[from] serve::ServeError),
+    /// A model or the device.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The operating system.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[from] std::io::Error),
+}
+
+/// Serves until a signal. The address is bound first, so that a taken port is told at once; health is served while
+/// the models are loaded.
+///
+/// # Errors
+///
+/// Anything that keeps the server from starting, or the listener's death.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let _log_guard = logging::init(&config.logging)?;
+    let metrics = metrics::install()?;
+    let default = load::default_model(&config)?;
+    let provisioned = keys::provision(&config.keys, config.serve.listen)?;
+    let server = serve::Server::bind(config.serve).await?;
+    announce(&provisioned, server.local_addr());
+    let readiness = Readiness::starting();
+    let signal = shutdown::begin(config.shutdown, readiness.clone(), shutdown::os_requests()?);
+    let registry = Registry::default();
+    let state = api::State {
+        registry: registry.clone(),
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        config: config.api.clone(),
+    };
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+        loop {
+            ticks.tick().await;
+            metrics.run_upkeep();
+        }
+    });
+    let serving = server.run(api::endpoint(state, provisioned.key.clone()), signal.clone());
+    tokio::pin!(serving);
+    let loading = load_models(config, default, readiness, registry);
+    tokio::pin!(loading);
+    // A model that does not load ends the process, and the connections with it.
+    let workers = tokio::select! {
+        served = &mut serving => return served.map_err(ServeError::from),
+        loaded = &mut loading => loaded?,
+    };
+    let served = serving.await;
+    finish(workers, &signal).await;
+    Ok(served?)
+}
+
+async fn load_models(
+    config: Config,
+    default: String,
+    readiness: Readiness,
+    registry: Registry,
+) -> Result<Vec<crate::batching::Worker>, LoadError> {
+    let (config, engines) = tokio::task::spawn_blocking(move || {
+        let engines = load::engines(&config, |_| true);
+        (config, engines)
+    })
+    .await
+    .expect("loading does not panic: the engine's start catches what the device throws");
+    let (device, engines) = engines?;
+    let loaded = load::classifiers(&config, default, &device, engines, &readiness);
+    registry.open(loaded.default, loaded.classifiers);
+    readiness.set_ready();
+    tracing::info!("ready");
+    Ok(loaded.workers)
+}
+
+/// Joins the engines' threads, unless a second signal wants the end now.
+async fn finish(workers: Vec<crate::batching::Worker>, signal: &Signal) {
+    let joined = async {
+        for worker in workers {
+            worker.shutdown().await;
+        }
+    };
+    tokio::select! {
+        () = joined => tracing::info!("stopped"),
+        () = signal.reached(Stage::Ended) => tracing::warn!("stopped before the engine was done"),
+    }
+}
+
+fn announce(provisioned: &Provisioned, address: std::net::SocketAddr) {
+    tracing::info!(%address, docs = %format!("http://{address}/docs"), "listening");
+    provisioned.announce(address);
+}

@@ -1,0 +1,118 @@
+//! The handle on a batcher: everything that the rest of the server does with it, and how it starts.
+
+use std::sync::{Arc, mpsc as thread_mpsc};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::entry::{Caller, Entry};
+use super::scheduler::{Links, Scheduler};
+use super::state::State;
+use super::worker::EngineThread;
+use super::{AdmitError, Answer, BatchError, Config, Permit, Worker};
+use crate::image::PreparedImage;
+use crate::inference::Engine;
+use crate::readiness::Readiness;
+
+/// Hands pictures to one engine, in batches. Clones share the queue and the engine.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    admission: Arc<Admission>,
+    entries: mpsc::UnboundedSender<Entry>,
+}
+
+impl Batcher {
+    /// Starts the scheduler as a task of the current tokio runtime, and a thread that owns the
+    /// engine. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher
+    /// is dropped; what is in the queue then is still answered.
+    ///
+    /// An engine that fails or panics turns `readiness` off for good. After a failure the later
+    /// batches are still tried; after a panic the engine is not used again and the batcher closes.
+    ///
+    /// # Panics
+    ///
+    /// The settings are out of range (see [`Config::validate`]), there is no tokio runtime with a
+    /// timer, or the operating system has no thread to give.
+    pub fn start(
+        config: Config,
+        engine: Box<dyn Engine>,
+        readiness: Readiness,
+    ) -> (Batcher, Worker) {
+        config.validate().expect("the settings were validated");
+        let admission = Arc::new(Admission::new(config.queue_capacity));
+        let (entries, entries_out) = mpsc::unbounded_channel();
+        let (batches, batches_out) = thread_mpsc::channel();
+        let (events, events_out) = mpsc::unbounded_channel();
+        let (stop, stop_out) = oneshot::channel();
+        let thread = EngineThread {
+            engine,
+            batches: batches_out,
+            admission: Arc::clone(&admission),
+            readiness,
+            events,
+        };
+        let links = Links {
+            entries: entries_out,
+            stop: stop_out,
+            batches,
+            events: events_out,
+        };
+        let scheduler = Scheduler::new(State::new(&config), Arc::clone(&admission), links);
+        let worker = Worker {
+            stop,
+            scheduler: tokio::spawn(scheduler.run()),
+            thread: thread.spawn(),
+        };
+        (Self { admission, entries }, worker)
+    }
+
+    /// Asks for room for one picture. Answers at once; to be asked before the picture is decoded.
+    ///
+    /// # Errors
+    ///
+    /// [`AdmitError::Overloaded`] if as many pictures as may be are inside,
+    /// [`AdmitError::Closed`] if the batcher is shutting down or its engine is broken.
+    pub fn admit(&self) -> Result<Permit, AdmitError> {
+        self.admission.admit()
+    }
+
+    /// Runs one picture as part of a batch and waits for its row of logits.
+    ///
+    /// `permit` is one that this batcher gave out; it is released just before the answer is. A
+    /// picture is not run from its `deadline` on; one that runs by then is answered even if the
+    /// answer comes later. Dropping the future takes the picture out of the queue before the next
+    /// batch is composed; the permit is released then. A picture that runs already runs on.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::DeadlinePassed`] if the deadline passed while the picture waited,
+    /// [`BatchError::Failed`] if the engine failed or broke, [`BatchError::Closed`] if the batcher
+    /// was shut down before it took the picture.
+    pub async fn submit(
+        &self,
+        permit: Permit,
+        image: PreparedImage,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, BatchError> {
+        let (reply, answer) = oneshot::channel();
+        let caller = Caller {
+            reply,
+            permit,
+            arrived: Instant::now(),
+        };
+        let entry = Entry {
+            image,
+            caller,
+            deadline,
+        };
+        self.entries.send(entry).map_err(|_| BatchError::Closed)?;
+        // A reply channel that ends without an answer means that the runtime is going down.
+        answer.await.unwrap_or(Err(BatchError::Closed))
+    }
+
+    /// How many pictures are inside now: being decoded, waiting and running.
+    pub fn depth(&self) -> usize {
+        self.admission.depth()
+    }
+}

@@ -1,0 +1,38 @@
+//! Why a picture was not admitted, or was admitted and has no answer.
+
+use std::time::Duration;
+
+use crate::inference::EngineError;
+
+/// Why a picture was not let in. Two truths: one passes, the other does not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdmitError {
+    /// As many pictures are inside as may be. Nobody's fault; it passes.
+    #[error("the queue is full; try again in {retry_after:?}")]
+    Overloaded {
+        /// When there should be room: an estimate, at least a second.
+        retry_after: Duration,
+    },
+    /// The batcher is shutting down, or its engine is broken. It stays so.
+    #[error("the batcher takes no more pictures")]
+    Closed,
+}
+
+/// Why an admitted picture has no answer. The fault is never the client's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// The deadline passed before the engine had time for the picture; it was not run.
+    #[error("the deadline passed after {queued:?} in the queue")]
+    DeadlinePassed {
+        /// How long the picture waited.
+        queued: Duration,
+        /// When the queue should be short again: an estimate, at least a second.
+        retry_after: Duration,
+    },
+    /// The engine failed on the batch that the picture was in, or broke before the picture's turn.
+    #[error(transparent)]
+    Failed(#[from] EngineError),
+    /// The batcher was shut down before it took the picture.
+    #[error("the batcher takes no more pictures")]
+    Closed,
+}

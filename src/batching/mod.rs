@@ -1,0 +1,47 @@
+//! Groups pictures that arrive together into batches for one engine.
+//!
+//! The room knows prepared pictures and rows of logits. It knows neither what is in a picture, nor
+//! HTTP, nor which device computes.
+//!
+//! A picture's way through it:
+//!
+//! 1. [`Batcher::admit`] hands out a [`Permit`], or says "overloaded" at once. It is asked before
+//!    the picture is decoded, so the bound covers decoding, waiting and running.
+//! 2. [`Batcher::submit`] puts the prepared picture into the queue, with the channel for its answer.
+//! 3. The scheduler composes a batch only while the engine is free (late binding): batches grow
+//!    while the engine works, and a lone picture waits for nothing. Pictures whose caller has gone
+//!    or whose deadline has passed are taken out before they cost the engine anything.
+//! 4. The engine's own thread runs the batch, answers each caller and reports that it is free.
+//!
+//! Every submitted picture is answered exactly once, whatever becomes of the engine.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `config.rs` | the three settings and their ranges |
+//! | `batcher.rs` | the handle that the rest of the server holds |
+//! | `admission.rs` | the bound on what is inside, and the advice when to try again |
+//! | `entry.rs` | one picture in the queue, and the answer it gets |
+//! | `state.rs` | the policy: what to run now, as a pure function of queue and time |
+//! | `scheduler.rs` | the task that owns the state and feeds it with events |
+//! | `batch.rs` | one batch, and who gets which row |
+//! | `worker.rs` | the thread that owns the engine, and how to stop it |
+//! | `error.rs` | why a picture was not admitted or not answered |
+
+mod admission;
+mod batch;
+mod batcher;
+mod config;
+mod entry;
+mod error;
+mod scheduler;
+mod state;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use admission::Permit;
+pub use batcher::Batcher;
+pub use config::{Config, ConfigError};
+pub use entry::Answer;
+pub use error::{AdmitError, BatchError};
+pub use worker::Worker;

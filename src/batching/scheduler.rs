@@ -1,0 +1,163 @@
+//! The task that owns the state: it carries events in and decisions out, and decides nothing itself.
+
+use std::sync::{Arc, mpsc as thread_mpsc};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::BatchError;
+use super::admission::Admission;
+use super::batch::Batch;
+use super::entry::Entry;
+use super::state::{Decision, Dropped, State, Step};
+use super::worker::Event;
+use crate::inference::EngineError;
+use crate::telemetry::metrics;
+
+/// The scheduler's ends of all channels.
+#[derive(Debug)]
+pub(super) struct Links {
+    /// Unbounded, because the permits bound it.
+    pub(super) entries: mpsc::UnboundedReceiver<Entry>,
+    /// Ends when the batcher has to stop.
+    pub(super) stop: oneshot::Receiver<()>,
+    pub(super) batches: thread_mpsc::Sender<Batch>,
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
+}
+
+/// The task and what it owns.
+#[derive(Debug)]
+pub(super) struct Scheduler {
+    state: State<Entry>,
+    admission: Arc<Admission>,
+    links: Links,
+    engine_free: bool,
+    /// Stopping has not begun.
+    taking: bool,
+    /// Entries may still come out of their channel.
+    open: bool,
+}
+
+impl Scheduler {
+    pub(super) fn new(state: State<Entry>, admission: Arc<Admission>, links: Links) -> Self {
+        Self {
+            state,
+            admission,
+            links,
+            engine_free: true,
+            taking: true,
+            open: true,
+        }
+    }
+
+    /// Ends when everything is answered and the engine is gone.
+    pub(super) async fn run(mut self) {
+        if let Err(error) = self.serve().await {
+            self.abandon(&error).await;
+        }
+        // Without more batches the thread ends, and with it the events.
+        let Links {
+            batches,
+            mut events,
+            ..
+        } = self.links;
+        drop(batches);
+        while events.recv().await.is_some() {}
+    }
+
+    /// Until the batcher is stopped and the queue is empty, or the engine is broken.
+    async fn serve(&mut self) -> Result<(), EngineError> {
+        loop {
+            self.collect();
+            let wake_at = match self.decide() {
+                Decision::Dispatch(entries) => {
+                    self.dispatch(entries);
+                    continue;
+                }
+                Decision::WaitUntil(instant) => Some(instant),
+                Decision::Idle if self.engine_free && !self.open => return Ok(()),
+                Decision::Idle => None,
+            };
+            tokio::select! {
+                biased;
+                event = self.links.events.recv() => match event {
+                    Some(Event::Free) => self.engine_free = true,
+                    Some(Event::Broken(error)) => return Err(error),
+                    None => return Err(EngineError::Panicked("its thread has ended".to_string())),
+                },
+                _ = &mut self.links.stop, if self.taking => self.stop_taking(),
+                entry = self.links.entries.recv(), if self.open => match entry {
+                    Some(entry) => self.state.append(entry),
+                    None => self.open = false,
+                },
+                () = wake(wake_at) => {}
+            }
+        }
+    }
+
+    /// Takes in all that has been submitted, so that a batch misses nobody who is already there.
+    fn collect(&mut self) {
+        while let Ok(entry) = self.links.entries.try_recv() {
+            self.state.append(entry);
+        }
+    }
+
+    fn decide(&mut self) -> Decision<Entry> {
+        let now = Instant::now();
+        let Step { decision, dropped } = self.state.next_batch(now, self.engine_free);
+        for (entry, why) in dropped {
+            self.discard(entry, why, now);
+        }
+        metrics::queue_depth(self.state.len());
+        decision
+    }
+
+    fn discard(&self, entry: Entry, why: Dropped, now: Instant) {
+        match why {
+            Dropped::Cancelled => metrics::dropped("cancelled"),
+            Dropped::DeadlinePassed => {
+                metrics::dropped("deadline");
+                let queued = now.duration_since(entry.caller.arrived);
+                let retry_after = self.admission.retry_after();
+                entry.caller.answer(Err(BatchError::DeadlinePassed {
+                    queued,
+                    retry_after,
+                }));
+            }
+        }
+    }
+
+    fn dispatch(&mut self, entries: Vec<Entry>) {
+        metrics::batch_dispatched(entries.len());
+        self.engine_free = false;
+        // If the thread has ended, the batch is dropped, which tells its callers, and the end of the
+        // events tells the scheduler.
+        let _ = self.links.batches.send(Batch::new(entries, Instant::now()));
+    }
+
+    fn stop_taking(&mut self) {
+        self.taking = false;
+        self.admission.close();
+        self.links.entries.close();
+        self.state.stop_waiting();
+    }
+
+    /// Answers everything that is or comes into the queue, so that nobody waits for a broken engine.
+    async fn abandon(&mut self, error: &EngineError) {
+        self.stop_taking();
+        while let Some(entry) = self.links.entries.recv().await {
+            self.state.append(entry);
+        }
+        for entry in self.state.take_all() {
+            entry.caller.answer(Err(BatchError::Failed(error.clone())));
+        }
+        metrics::queue_depth(0);
+    }
+}
+
+async fn wake(at: Option<Instant>) {
+    match at {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

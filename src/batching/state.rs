@@ -1,0 +1,141 @@
+//! The policy: which entries to run now, or how long to wait. It has no clock, task or channel; the
+//! time is an argument.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Config;
+
+/// What the policy needs to know of an entry.
+pub(super) trait Queued {
+    /// When the entry was submitted.
+    fn arrived(&self) -> Instant;
+    /// When its answer stops being of use; it is not run from that instant on.
+    fn deadline(&self) -> Option<Instant>;
+    /// Whether nobody waits for its answer any more.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// What to do now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision<E> {
+    /// Run these entries, in this order. Never empty.
+    Dispatch(Vec<E>),
+    /// Nothing, but ask again at this instant, even if nothing happens before.
+    WaitUntil(Instant),
+    /// Nothing until something happens.
+    Idle,
+}
+
+/// Why an entry left the queue without being run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dropped {
+    Cancelled,
+    DeadlinePassed,
+}
+
+/// A decision, and the entries that left the queue on the way to it.
+#[derive(Debug)]
+pub(super) struct Step<E> {
+    pub(super) decision: Decision<E>,
+    pub(super) dropped: Vec<(E, Dropped)>,
+}
+
+/// The queue, first in, first out.
+#[derive(Debug)]
+pub(super) struct State<E> {
+    queue: Vec<E>,
+    max_batch_size: usize,
+    max_queue_delay: Duration,
+}
+
+impl<E: Queued> State<E> {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            queue: Vec::new(),
+            // A batch larger than the queue could never fill, and waiting for it would be in vain.
+            max_batch_size: config.max_batch_size.min(config.queue_capacity),
+            max_queue_delay: config.max_queue_delay,
+        }
+    }
+
+    pub(super) fn append(&mut self, entry: E) {
+        self.queue.push(entry);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Nobody else will come, so no entry waits for company any more.
+    pub(super) fn stop_waiting(&mut self) {
+        self.max_queue_delay = Duration::ZERO;
+    }
+
+    /// Takes out everything that waits.
+    pub(super) fn take_all(&mut self) -> Vec<E> {
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Drops the entries that must not run any more, then decides.
+    ///
+    /// While the engine is busy nothing is composed, for better batches can only come; but a passed
+    /// deadline is noticed then too, so that a stuck engine keeps nobody waiting beyond it.
+    pub(super) fn next_batch(&mut self, now: Instant, engine_free: bool) -> Step<E> {
+        let dropped = self.remove_dead(now);
+        let decision = if engine_free {
+            self.compose(now)
+        } else {
+            wait_until(self.queue.iter().filter_map(E::deadline).min())
+        };
+        Step { decision, dropped }
+    }
+
+    fn remove_dead(&mut self, now: Instant) -> Vec<(E, Dropped)> {
+        self.queue
+            .extract_if(.., |entry| entry.is_cancelled() || expired(entry, now))
+            .map(|entry| {
+                let why = if entry.is_cancelled() {
+                    Dropped::Cancelled
+                } else {
+                    Dropped::DeadlinePassed
+                };
+                (entry, why)
+            })
+            .collect()
+    }
+
+    fn compose(&mut self, now: Instant) -> Decision<E> {
+        let full = self.queue.len() >= self.max_batch_size;
+        match self.queue.iter().map(|entry| self.due(entry)).min() {
+            Some(due) if full || due <= now => {
+                let size = self.queue.len().min(self.max_batch_size);
+                Decision::Dispatch(self.queue.drain(..size).collect())
+            }
+            due => wait_until(due),
+        }
+    }
+
+    /// Until when an entry may be held back for company. One whose deadline would pass meanwhile is
+    /// not held back at all: it would wait only to be dropped.
+    fn due(&self, entry: &E) -> Instant {
+        let due = entry.arrived() + self.max_queue_delay;
+        if expired(entry, due) {
+            entry.arrived()
+        } else {
+            due
+        }
+    }
+}
+
+fn expired<E: Queued>(entry: &E, now: Instant) -> bool {
+    entry.deadline().is_some_and(|deadline| deadline <= now)
+}
+
+fn wait_until<E>(instant: Option<Instant>) -> Decision<E> {
+    instant.map_or(Decision::Idle, Decision::WaitUntil)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The policy, told what time it is.
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ticket {
+    id: u32,
+    arrived: Instant,
+    deadline: Option<Instant>,
+    cancelled: bool,
+}
+
+impl Queued for Ticket {
+    fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+}
+
+fn ticket(id: u32, arrived: Instant) -> Ticket {
+    Ticket {
+        id,
+        arrived,
+        deadline: None,
+        cancelled: false,
+    }
+}
+
+fn state(max_batch_size: usize, max_queue_delay: Duration) -> State<Ticket> {
+    State::new(&Config {
+        max_batch_size,
+        max_queue_delay,
+        ..Config::default()
+    })
+}
+
+fn dispatched(step: Step<Ticket>) -> Vec<u32> {
+    match step.decision {
+        Decision::Dispatch(batch) => batch.iter().map(|ticket| ticket.id).collect(),
+        other => panic!("no batch but {other:?}"),
+    }
+}
+
+#[test]
+fn a_free_engine_takes_what_waits_in_order_of_arrival() {
+    let now = Instant::now();
+    let mut state = state(3, Duration::ZERO);
+    (0..5).for_each(|id| state.append(ticket(id, now)));
+    assert_eq!(dispatched(state.next_batch(now, true)), [0, 1, 2]);
+    assert_eq!(dispatched(state.next_batch(now, true)), [3, 4]);
+    assert_eq!(state.next_batch(now, true).decision, Decision::Idle);
+}
+
+#[test]
+fn a_busy_engine_gets_nothing_however_full_the_queue() {
+    let now = Instant::now();
+    let mut state = state(2, Duration::ZERO);
+    (0..9).for_each(|id| state.append(ticket(id, now)));
+    assert_eq!(state.next_batch(now, false).decision, Decision::Idle);
+    assert_eq!(state.len(), 9);
+}
+
+#[test]
+fn the_delay_counts_from_the_oldest_entry() {
+    let start = Instant::now();
+    let mut state = state(4, 10 * MS);
+    state.append(ticket(0, start));
+    state.append(ticket(1, start + 6 * MS));
+    let early = state.next_batch(start + 9 * MS, true);
+    assert_eq!(early.decision, Decision::WaitUntil(start + 10 * MS));
+    assert_eq!(dispatched(state.next_batch(start + 10 * MS, true)), [0, 1]);
+}
+
+#[test]
+fn a_full_batch_waits_for_nobody() {
+    let now = Instant::now();
+    let mut state = state(2, 10 * MS);
+    (0..3).for_each(|id| state.append(ticket(id, now)));
+    assert_eq!(dispatched(state.next_batch(now, true)), [0, 1]);
+    let rest = state.next_batch(now, true);
+    assert_eq!(rest.decision, Decision::WaitUntil(now + 10 * MS));
+}
+
+#[test]
+fn a_queue_too_small_for_a_batch_counts_as_full() {
+    let now = Instant::now();
+    let mut state = State::new(&Config {
+        max_batch_size: 32,
+        max_queue_delay: 10 * MS,
+        queue_capacity: 2,
+    });
+    (0..2).for_each(|id| state.append(ticket(id, now)));
+    assert_eq!(dispatched(state.next_batch(now, true)), [0, 1]);
+}
+
+#[test]
+fn once_nobody_else_can_come_nobody_is_held_back() {
+    let now = Instant::now();
+    let mut state = state(4, 10 * MS);
+    state.append(ticket(0, now));
+    state.stop_waiting();
+    assert_eq!(dispatched(state.next_batch(now, true)), [0]);
+}
+
+#[test]
+fn the_dead_leave_and_do_not_count_towards_a_full_batch() {
+    let now = Instant::now();
+    let mut state = state(3, 10 * MS);
+    let late = Ticket {
+        deadline: Some(now),
+        ..ticket(0, now)
+    };
+    let gone = Ticket {
+        cancelled: true,
+        ..ticket(1, now)
+    };
+    state.append(late.clone());
+    state.append(gone.clone());
+    state.append(ticket(2, now));
+    let step = state.next_batch(now, true);
+    assert_eq!(
+        step.dropped,
+        [(late, Dropped::DeadlinePassed), (gone, Dropped::Cancelled)]
+    );
+    assert_eq!(step.decision, Decision::WaitUntil(now + 10 * MS));
+}
+
+#[test]
+fn a_busy_engine_does_not_hide_a_deadline() {
+    let now = Instant::now();
+    let mut state = state(3, Duration::ZERO);
+    for (id, deadline) in [(0, 8 * MS), (1, 5 * MS)] {
+        state.append(Ticket {
+            deadline: Some(now + deadline),
+            ..ticket(id, now)
+        });
+    }
+    let step = state.next_batch(now, false);
+    assert_eq!(step.decision, Decision::WaitUntil(now + 5 * MS));
+    let step = state.next_batch(now + 5 * MS, false);
+    assert_eq!(step.dropped[0].0.id, 1);
+    assert_eq!(step.decision, Decision::WaitUntil(now + 8 * MS));
+}
+
+#[test]
+fn a_deadline_within_the_delay_ends_the_wait_for_all() {
+    let now = Instant::now();
+    let mut state = state(3, 10 * MS);
+    state.append(ticket(0, now));
+    state.append(Ticket {
+        deadline: Some(now + 10 * MS),
+        ..ticket(1, now)
+    });
+    assert_eq!(dispatched(state.next_batch(now, true)), [0, 1]);
+}

@@ -1,0 +1,174 @@
+//! A clock that stands still, and an engine with a gate.
+
+use std::pin::Pin;
+use std::sync::mpsc as thread_mpsc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{spawn_blocking, yield_now};
+use tokio::time::Instant;
+
+use crate::batching::{Answer, BatchError, Batcher, Config, Permit, Worker};
+use crate::image::PreparedImage;
+use crate::inference::{Engine, EngineError, Logits};
+use crate::readiness::Readiness;
+
+pub(super) const MS: Duration = Duration::from_millis(1);
+/// In real time; only a test that would hang waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a test on a paused clock that only `tokio::time::advance` moves.
+///
+/// A paused clock jumps to the next timer when all tasks wait, and they do while the engine's thread
+/// works. Tokio does not let it jump while a blocking task runs: the watchdog is that task.
+pub(super) fn on_a_still_clock<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (_done, watched) = thread_mpsc::channel::<()>();
+        let watchdog = spawn_blocking(move || watched.recv_timeout(PATIENCE));
+        tokio::select! {
+            outcome = test => outcome,
+            _ = watchdog => panic!("the test hung"),
+        }
+    })
+}
+
+/// Lets the other tasks do all that they can do without the engine's thread.
+pub(super) async fn settle() {
+    for _ in 0..16 {
+        yield_now().await;
+    }
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    Rows,
+    OneRowTooFew,
+    Failure,
+    Panic,
+}
+
+/// The test's side of the engine.
+pub(super) struct Gate {
+    started: mpsc::UnboundedReceiver<Vec<u32>>,
+    ends: thread_mpsc::Sender<End>,
+}
+
+impl Gate {
+    /// Waits until the engine runs a batch and tells which pictures it got.
+    pub(super) async fn next_run(&mut self) -> Vec<u32> {
+        self.started.recv().await.expect("the engine is alive")
+    }
+
+    /// Ends the run that is under way, or else the next one.
+    pub(super) fn finish(&self, end: End) {
+        // A broken engine ends no more runs.
+        let _ = self.ends.send(end);
+    }
+
+    /// From now on every run gives its rows at once. The channel tells of them and ends with the engine.
+    pub(super) fn open(self) -> mpsc::UnboundedReceiver<Vec<u32>> {
+        self.started
+    }
+}
+
+struct GatedEngine {
+    started: mpsc::UnboundedSender<Vec<u32>>,
+    ends: thread_mpsc::Receiver<End>,
+}
+
+impl Engine for GatedEngine {
+    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+        // The test may have ended without interest in the rest.
+        let _ = self.started.send(batch.iter().map(id).collect());
+        let mut rows: Vec<Logits> = batch.iter().map(|image| row(id(image))).collect();
+        match self.ends.recv().unwrap_or(End::Rows) {
+            End::Rows => {}
+            End::OneRowTooFew => drop(rows.pop()),
+            End::Failure => return Err(EngineError::Device("out of memory".to_string())),
+            End::Panic => panic!("shader on fire"),
+        }
+        Ok(rows)
+    }
+}
+
+/// A picture that carries a number below 2^24.
+pub(super) fn picture(id: u32) -> PreparedImage {
+    let [_, r, g, b] = id.to_be_bytes();
+    PreparedImage::new(1, 1, Box::new([r, g, b]))
+}
+
+pub(super) fn id(image: &PreparedImage) -> u32 {
+    let pixels = image.pixels();
+    u32::from_be_bytes([0, pixels[0], pixels[1], pixels[2]])
+}
+
+/// The row that belongs to a picture: exact in f32, and different for each.
+pub(super) fn row(id: u32) -> Logits {
+    Box::new([id as f32, -(id as f32)])
+}
+
+pub(super) type Waiting = Pin<Box<dyn Future<Output = Result<Answer, BatchError>>>>;
+
+/// A batcher on a gated engine.
+pub(super) struct Fixture {
+    pub(super) batcher: Batcher,
+    pub(super) worker: Worker,
+    pub(super) gate: Gate,
+    pub(super) readiness: Readiness,
+    pub(super) capacity: usize,
+}
+
+pub(super) fn start(config: Config) -> Fixture {
+    let (started, started_out) = mpsc::unbounded_channel();
+    let (ends, ends_out) = thread_mpsc::channel();
+    let engine = Box::new(GatedEngine {
+        started,
+        ends: ends_out,
+    });
+    let gate = Gate {
+        started: started_out,
+        ends,
+    };
+    let readiness = Readiness::starting();
+    readiness.set_ready();
+    let capacity = config.queue_capacity;
+    let (batcher, worker) = Batcher::start(config, engine, readiness.clone());
+    Fixture {
+        batcher,
+        worker,
+        gate,
+        readiness,
+        capacity,
+    }
+}
+
+impl Fixture {
+    /// Submits a picture; it is in the queue when this returns.
+    pub(super) fn submit(&self, id: u32, deadline: Option<Instant>) -> Waiting {
+        let permit = self.batcher.admit().expect("there is room");
+        self.submit_with(permit, id, deadline)
+    }
+
+    pub(super) fn submit_with(
+        &self,
+        permit: Permit,
+        id: u32,
+        deadline: Option<Instant>,
+    ) -> Waiting {
+        let batcher = self.batcher.clone();
+        let mut waiting: Waiting =
+            Box::pin(async move { batcher.submit(permit, picture(id), deadline).await });
+        let first = waiting
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(first.is_pending(), "answered before it ran");
+        waiting
+    }
+}

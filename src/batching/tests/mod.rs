@@ -1,0 +1,9 @@
+//! The batcher as its callers see it, with an engine whose every run the test controls.
+
+mod arrivals;
+mod engine_trouble;
+mod flow;
+mod harness;
+mod properties;
+mod stress;
+mod timing;

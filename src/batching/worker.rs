@@ -1,0 +1,139 @@
+//! The thread that owns the engine, and the handle that ends it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc as thread_mpsc};
+use std::thread::{Builder, JoinHandle};
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle as TaskHandle, spawn_blocking};
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::batch::Batch;
+use crate::image::PreparedImage;
+use crate::inference::{Engine, EngineError, Logits};
+use crate::readiness::Readiness;
+
+/// What the engine's thread reports after a batch.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The engine can take the next batch.
+    Free,
+    /// The engine panicked. Its state may be damaged, so it is not used again.
+    Broken(EngineError),
+}
+
+/// Everything that the engine's thread owns.
+pub(super) struct EngineThread {
+    // The order matters when the thread ends: the end of the events tells that the engine is gone.
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) batches: thread_mpsc::Receiver<Batch>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) readiness: Readiness,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+}
+
+impl EngineThread {
+    /// The thread ends when the scheduler drops its end of `batches`, as it does after an
+    /// [`Event::Broken`].
+    ///
+    /// # Panics
+    ///
+    /// There is no tokio runtime, or the operating system has no thread to give.
+    pub(super) fn spawn(self) -> JoinHandle<()> {
+        let runtime = Handle::current();
+        let work = move || {
+            // Only for the clock: the thread and the scheduler measure time by the same one.
+            let _clock = runtime.enter();
+            self.work();
+        };
+        Builder::new()
+            .name("kiln-engine".to_string())
+            .spawn(work)
+            .expect("the operating system gives a thread for the engine")
+    }
+
+    fn work(mut self) {
+        while let Ok(batch) = self.batches.recv() {
+            let event = self.run(batch);
+            // The scheduler may be gone, with the runtime that ran it; then no batch follows either.
+            let _ = self.events.send(event);
+        }
+    }
+
+    fn run(&mut self, batch: Batch) -> Event {
+        let started = Instant::now();
+        let outcome = run_caught(&mut *self.engine, batch.images());
+        let took = started.elapsed();
+        match outcome {
+            Ok(rows) => {
+                self.admission.record(batch.len(), took);
+                batch.answer(rows, took);
+                Event::Free
+            }
+            Err(error) => {
+                tracing::error!(pictures = batch.len(), %error, "a batch failed");
+                // Before the answers, so that whoever sees the error sees its effect too.
+                self.readiness.fail(error.to_string());
+                batch.fail(&error);
+                match error {
+                    EngineError::Panicked(_) => Event::Broken(error),
+                    EngineError::Device(_) => Event::Free,
+                }
+            }
+        }
+    }
+}
+
+/// Runs the engine so that neither a panic nor a wrong number of rows gets out.
+fn run_caught(
+    engine: &mut dyn Engine,
+    images: &[PreparedImage],
+) -> Result<Vec<Logits>, EngineError> {
+    // Unwind safe: a panicked engine is never called again.
+    let rows = catch_unwind(AssertUnwindSafe(|| engine.run(images)))
+        .unwrap_or_else(|panic| Err(EngineError::Panicked(message(&*panic))))?;
+    if rows.len() == images.len() {
+        return Ok(rows);
+    }
+    Err(EngineError::Device(format!(
+        "the engine returned {} rows for {} pictures",
+        rows.len(),
+        images.len()
+    )))
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+        .to_string()
+}
+
+/// Keeps a batcher's engine at work. Dropping it stops the batcher like [`Worker::shutdown`], but
+/// waits for nothing.
+#[derive(Debug)]
+#[must_use = "a worker that is dropped stops its batcher"]
+pub struct Worker {
+    /// Dropping it tells the scheduler to stop.
+    pub(super) stop: oneshot::Sender<()>,
+    pub(super) scheduler: TaskHandle<()>,
+    pub(super) thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Takes no more pictures, runs and answers those in the queue, and ends the engine's thread.
+    /// A picture that is admitted but not submitted yet finds the batcher closed.
+    ///
+    /// May take as long as the engine needs for the queue. If the future is dropped before it is
+    /// done, the rest goes on without being waited for.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        // Neither can fail the shutdown: a task or thread that panicked has ended too. The task ends
+        // after the engine, so that joining is quick and the runtime is never held up by an engine
+        // that hangs.
+        let _ = self.scheduler.await;
+        let _ = spawn_blocking(move || self.thread.join()).await;
+    }
+}

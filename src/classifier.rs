@@ -1,0 +1,203 @@
+//! Joins the rooms for one picture: admission, decoding, batching, ranking. It knows no HTTP and no tensors.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::batching::{Batcher, Permit};
+use crate::image::{self, DecodePool, Decoded, Format, Limits, PoolError, Recipe};
+use crate::inference::rank;
+use crate::model::Model;
+use crate::telemetry::metrics;
+
+// The types of the rooms below that a caller of this one meets.
+pub use crate::batching::{AdmitError, BatchError};
+pub use crate::image::ImageError;
+pub use crate::inference::DeviceInfo;
+
+/// One model, ready to classify. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    model: Model,
+    device: DeviceInfo,
+    recipe: Recipe,
+    limits: Arc<Limits>,
+    pool: DecodePool,
+    batcher: Batcher,
+}
+
+/// A picture as it was sent.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The encoded file.
+    pub bytes: Bytes,
+    /// Its name, if it came with one. Only its extension matters.
+    pub file_name: Option<String>,
+}
+
+/// What the caller wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many classes to tell, most probable first.
+    pub top_k: usize,
+    /// When the answer is of no use any more; a picture still in the queue then is not run.
+    pub deadline: Option<Instant>,
+}
+
+/// A picture's answer.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// A fresh id, ordered by time.
+    pub id: Uuid,
+    /// The most probable classes, most probable first.
+    pub classes: Vec<Class>,
+    /// What the picture turned out to be.
+    pub image: ImageInfo,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// One class with its probability.
+#[derive(Clone, Debug)]
+pub struct Class {
+    /// The class's name.
+    pub label: &'static str,
+    /// The class's index.
+    pub class_id: usize,
+    /// Softmax probability, in 0..=1.
+    pub probability: f32,
+}
+
+/// What a picture turned out to be.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageInfo {
+    /// By its magic bytes.
+    pub format: Format,
+    /// In pixels, as displayed.
+    pub width: u32,
+    /// In pixels, as displayed.
+    pub height: u32,
+}
+
+/// Where the time of one picture went.
+#[derive(Clone, Copy, Debug)]
+pub struct Timings {
+    /// Decoding, orienting, cropping and resizing.
+    pub decode: Duration,
+    /// Waiting for the engine.
+    pub queue: Duration,
+    /// The engine's work on the whole batch.
+    pub inference: Duration,
+    /// All of it, waiting for a decode thread included.
+    pub total: Duration,
+}
+
+/// Why a picture has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ClassifyError {
+    /// The picture is at fault.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Too much to do, or the end is near.
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    /// It was admitted, but not answered.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The decoder broke.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+}
+
+impl Classifier {
+    /// A classifier for `model`, whose engine runs on `device` and is driven by `batcher`.
+    pub fn new(model: Model, device: DeviceInfo, limits: Arc<Limits>, pool: DecodePool, batcher: Batcher) -> Self {
+        let recipe = recipe(&model);
+        Self { model, device, recipe, limits, pool, batcher }
+    }
+
+    /// Where the model runs.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.device
+    }
+
+    /// The model that answers.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Classifies one picture.
+    ///
+    /// The file name is looked at first and a permit taken second, so that neither a wrong extension nor a full
+    /// queue costs a decode.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClassifyError`]; each variant says whose fault it is.
+    pub async fn classify(&self, picture: Picture, options: Options) -> Result<Prediction, ClassifyError> {
+        let started = Instant::now();
+        image::check_file_name(picture.file_name.as_deref(), &self.limits.formats)?;
+        let permit = self.batcher.admit()?;
+        let (decoded, decode) = self.decode(picture.bytes).await?;
+        let image = ImageInfo { format: decoded.format, width: decoded.width, height: decoded.height };
+        self.run(permit, decoded, options, started, decode).await.map(|(classes, timings)| Prediction {
+            id: Uuid::now_v7(),
+            classes,
+            image,
+            timings,
+        })
+    }
+
+    async fn decode(&self, bytes: Bytes) -> Result<(Decoded, Duration), ClassifyError> {
+        let (recipe, limits) = (self.recipe.clone(), Arc::clone(&self.limits));
+        let timed = move || {
+            let started = Instant::now();
+            image::prepare(&bytes, &recipe, &limits).map(|decoded| (decoded, started.elapsed()))
+        };
+        Ok(self.pool.run(timed).await??)
+    }
+
+    async fn run(
+        &self,
+        permit: Permit,
+        decoded: Decoded,
+        options: Options,
+        started: Instant,
+        decode: Duration,
+    ) -> Result<(Vec<Class>, Timings), ClassifyError> {
+        let deadline = options.deadline.map(tokio::time::Instant::from_std);
+        let answer = self.batcher.submit(permit, decoded.image, deadline).await?;
+        let classes = rank(&answer.logits, options.top_k)
+            .into_iter()
+            .map(|ranked| Class {
+                label: self.model.label(ranked.class_id),
+                class_id: ranked.class_id,
+                probability: ranked.probability,
+            })
+            .collect();
+        let (queue, inference, total) = (answer.queue, answer.inference, started.elapsed());
+        metrics::classified(decode, queue, inference, total);
+        tracing::debug!(batch_size = answer.batch_size, ?decode, ?queue, ?inference, "classified");
+        Ok((classes, Timings { decode, queue, inference, total }))
+    }
+}
+
+/// The image room's recipe for a model. The two rooms do not know each other, so the words are translated here.
+fn recipe(model: &Model) -> Recipe {
+    let spec = model.spec();
+    Recipe {
+        width: spec.width,
+        height: spec.height,
+        filter: match spec.filter {
+            model_import::Filter::Bilinear => image::Filter::Bilinear,
+            model_import::Filter::Bicubic => image::Filter::Bicubic,
+            model_import::Filter::Lanczos => image::Filter::Lanczos3,
+        },
+        crop: match spec.crop {
+            model_import::Crop::None => image::Crop::None,
+            model_import::Crop::CentralPadded { padding } => image::Crop::CentralPadded { padding },
+        },
+    }
+}

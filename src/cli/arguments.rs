@@ -1,0 +1,82 @@
+//! The clap commands, made from the table of settings.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+
+use crate::config::settings::{SETTINGS, Setting};
+
+/// The whole command line.
+pub(super) fn command() -> Command {
+    let serve = Command::new("serve").about("Serve classification over HTTP (what plain 'kiln' does)");
+    let check = Command::new("check").about("Print the effective settings and where each comes from");
+    with_settings(Command::new("kiln"), |_| true)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Serves image classification over HTTP: dynamic batching, on the GPU or the CPU.")
+        .after_help(
+            "Every setting is a flag, a variable (KILN_...) and a key of the --config file, in this order of\n\
+             precedence. Try:  kiln predict cat.jpg",
+        )
+        .args_conflicts_with_subcommands(true)
+        .subcommand(with_settings(serve, |_| true))
+        .subcommand(predict())
+        .subcommand(Command::new("devices").about("List the devices of this machine, and what 'auto' takes"))
+        .subcommand(Command::new("keygen").about("Print a new API key"))
+        .subcommand(
+            Command::new("config")
+                .about("Look at the settings")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(with_settings(check, |_| true)),
+        )
+}
+
+fn predict() -> Command {
+    let files = Arg::new("files")
+        .value_name("FILE")
+        .help("Pictures to classify")
+        .required(true)
+        .num_args(1..)
+        .value_parser(value_parser!(PathBuf));
+    let top_k = Arg::new("top-k")
+        .long("top-k")
+        .value_name("N")
+        .help("How many classes to tell of each picture, 1 to 100")
+        .default_value("5")
+        .value_parser(value_parser!(u8).range(1..=100));
+    let json = Arg::new("json").long("json").help("Print one JSON object a line").action(ArgAction::SetTrue);
+    let command = Command::new("predict").about("Classify files without a server").args([files, top_k, json]);
+    let of_use = |setting: &Setting| {
+        matches!(setting.heading, "Model and device" | "Batching" | "Pictures" | "Logs")
+    };
+    with_settings(command, of_use)
+}
+
+fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("A TOML file with settings, keys named as the flags [env: KILN_CONFIG]")
+        .value_parser(value_parser!(PathBuf));
+    let wanted: Vec<&Setting> = SETTINGS.iter().filter(|setting| wanted(setting)).collect();
+    let secrets: Vec<String> = wanted
+        .iter()
+        .filter(|setting| setting.secret)
+        .map(|setting| format!("{}: {}. No flag: others could read it.", setting.variable(), setting.help))
+        .collect();
+    let flags = wanted.iter().filter(|setting| !setting.secret).map(|setting| flag(setting));
+    let command = command.arg(config).args(flags.collect::<Vec<_>>());
+    if secrets.is_empty() { command } else { command.after_long_help(secrets.join("\n")) }
+}
+
+fn flag(setting: &Setting) -> Arg {
+    let default = match setting.default {
+        "" => String::new(),
+        default => format!(" [default: {default}]"),
+    };
+    Arg::new(setting.key)
+        .long(setting.key)
+        .value_name(setting.value)
+        .help(format!("{} [env: {}]{default}", setting.help, setting.variable()))
+        .help_heading(setting.heading)
+}

@@ -1,0 +1,154 @@
+//! The command line: what was typed becomes a [`Command`]. Meaning is given to it in `config` and `app`.
+
+mod arguments;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use crate::config::settings::SETTINGS;
+use crate::config::{self, Config, ConfigError, Sources};
+
+/// What the program is to do.
+#[derive(Debug)]
+pub enum Command {
+    /// `kiln serve`, and plain `kiln`.
+    Serve(Box<Config>),
+    /// `kiln predict FILE...`
+    Predict {
+        /// The pictures.
+        files: Vec<PathBuf>,
+        /// How many classes to tell of each.
+        top_k: usize,
+        /// JSON lines instead of text.
+        json: bool,
+        /// Everything else.
+        config: Box<Config>,
+    },
+    /// `kiln devices`
+    Devices,
+    /// `kiln keygen`
+    Keygen,
+    /// `kiln config check`, with its text.
+    ConfigCheck(String),
+}
+
+/// Why there is nothing to do.
+#[derive(Debug)]
+pub enum Exit {
+    /// Help or version was asked for, or the words are wrong: clap prints it and knows the status.
+    Clap(clap::Error),
+    /// A value is wrong.
+    Config(ConfigError),
+}
+
+/// Reads the arguments (without the program's name first) and the environment through `env`.
+///
+/// # Errors
+///
+/// See [`Exit`].
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Command, Exit> {
+    let matches = arguments::command().try_get_matches_from(arguments).map_err(Exit::Clap)?;
+    match matches.subcommand() {
+        Some(("devices", _)) => Ok(Command::Devices),
+        Some(("keygen", _)) => Ok(Command::Keygen),
+        Some(("config", inner)) => {
+            let (_, check) = inner.subcommand().expect("clap asks for a word after 'config'");
+            let (sources, _) = read(check, env)?;
+            Ok(Command::ConfigCheck(config::report(&sources)))
+        }
+        Some(("predict", inner)) => {
+            let (_, config) = read(inner, env)?;
+            Ok(Command::Predict {
+                files: inner.get_many("files").map(|files| files.cloned().collect()).unwrap_or_default(),
+                top_k: usize::from(inner.get_one::<u8>("top-k").copied().unwrap_or(5)),
+                json: inner.get_flag("json"),
+                config: Box::new(config),
+            })
+        }
+        Some((_, inner)) => read(inner, env).map(|(_, config)| Command::Serve(Box::new(config))),
+        None => read(&matches, env).map(|(_, config)| Command::Serve(Box::new(config))),
+    }
+}
+
+/// Settings and where they come from.
+fn read(matches: &ArgMatches, env: &impl Fn(&str) -> Option<String>) -> Result<(Sources, Config), Exit> {
+    let mut flags = BTreeMap::new();
+    for setting in SETTINGS {
+        if let Ok(Some(text)) = matches.try_get_one::<String>(setting.key) {
+            flags.insert(setting.key, text.clone());
+        }
+    }
+    let file = matches.get_one::<PathBuf>("config").cloned().or_else(|| env("KILN_CONFIG").map(PathBuf::from));
+    let sources = Sources::gather(&flags, env, file.as_deref()).map_err(Exit::Config)?;
+    let config = Config::from_sources(&sources).map_err(Exit::Config)?;
+    Ok((sources, config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(words: &[&str]) -> Result<Command, Exit> {
+        let words = std::iter::once("kiln").chain(words.iter().copied()).map(OsString::from);
+        parse(words, &|_: &str| None)
+    }
+
+    fn help(words: &[&str]) -> String {
+        match typed(words) {
+            Err(Exit::Clap(help)) => {
+                assert_eq!(help.exit_code(), 0);
+                help.to_string()
+            }
+            other => panic!("no help: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn serve_is_what_kiln_does_and_flags_stand_with_or_without_the_word() {
+        assert!(matches!(typed(&[]), Ok(Command::Serve(_))));
+        for words in [&["--max-batch-size", "3"][..], &["serve", "--max-batch-size", "3"]] {
+            let Ok(Command::Serve(config)) = typed(words) else { panic!("{words:?}") };
+            assert_eq!(config.batching.max_batch_size, 3);
+        }
+    }
+
+    #[test]
+    fn the_help_teaches_every_setting_with_its_variable() {
+        let help = help(&["serve", "--help"]);
+        for setting in SETTINGS {
+            assert!(help.contains(&setting.variable()), "{} is not in the help", setting.key);
+        }
+        assert!(!help.contains("--api-key <"), "secrets have no flag");
+    }
+
+    #[test]
+    fn predict_takes_files_and_its_own_flags() {
+        let Ok(Command::Predict { files, top_k, json, config }) =
+            typed(&["predict", "a.jpg", "b.png", "--top-k", "3", "--json", "--device", "cpu"])
+        else {
+            panic!("not understood")
+        };
+        assert_eq!((files.len(), top_k, json), (2, 3, true));
+        assert_eq!(config.inference.device, crate::inference::DeviceChoice::Cpu);
+    }
+
+    #[test]
+    fn wrong_words_and_wrong_values_are_told_apart() {
+        for words in [&["--no-such-flag"][..], &["no-such-word"], &["predict"], &["predict", "a", "--top-k", "0"]] {
+            assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        }
+        assert!(matches!(typed(&["--device", "tpu"]), Err(Exit::Config(_))));
+    }
+
+    #[test]
+    fn config_check_reports() {
+        let Ok(Command::ConfigCheck(report)) = typed(&["config", "check", "--grace", "5s"]) else { panic!() };
+        assert!(report.lines().any(|line| line.starts_with("grace") && line.ends_with("--grace")), "{report}");
+    }
+}

@@ -1,0 +1,118 @@
+//! What the operator wants, typed: one struct a room. Together with `cli`, the only place that knows flags,
+//! variables and the configuration file.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `settings.rs` | the one table of settings |
+//! | `sources.rs` | where each value comes from: flag, variable, file or default |
+//! | `values.rs` | texts to typed values |
+//! | `report.rs` | `kiln config check` |
+
+mod report;
+pub mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+use crate::{api, batching, image, inference, keys, serve, shutdown, telemetry};
+
+pub use report::report;
+pub use sources::{Origin, Sources};
+use values::Reader;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Sockets and time-outs.
+    pub serve: serve::Config,
+    /// The way out.
+    pub shutdown: shutdown::Config,
+    /// Batches and the queue.
+    pub batching: batching::Config,
+    /// Which pictures are accepted.
+    pub image: image::Limits,
+    /// Threads that decode.
+    pub decode_threads: usize,
+    /// The HTTP interface.
+    pub api: api::Config,
+    /// The API key.
+    pub keys: keys::Config,
+    /// The device.
+    pub inference: inference::Config,
+    /// The model of requests that name none; the first that was built in where absent.
+    pub model: Option<String>,
+    /// Logs.
+    pub logging: telemetry::logging::Config,
+}
+
+/// A setting that cannot be used. The text is a sentence that names where it came from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub(crate) String);
+
+impl Config {
+    /// Reads every setting.
+    ///
+    /// # Errors
+    ///
+    /// The first value that does not parse or is out of range.
+    pub fn from_sources(sources: &Sources) -> Result<Self, ConfigError> {
+        let read = Reader(sources);
+        Ok(Self {
+            serve: serve::Config {
+                listen: read.parsed("listen", "an address and a port, such as 127.0.0.1:8080")?,
+                header_read_timeout: read.duration("header-timeout")?,
+                body_timeout: read.duration("body-timeout")?,
+                idle_timeout: read.duration("idle-timeout")?,
+                max_connections: read.between("max-connections", 1, 1_000_000)?,
+                max_header_bytes: read.bytes("max-header-bytes", 8 << 10, 1 << 20)?,
+            },
+            shutdown: shutdown::Config {
+                drain_delay: read.duration_or_none("drain-delay")?,
+                grace: read.duration("grace")?,
+            },
+            batching: batching::Config {
+                max_batch_size: read.between("max-batch-size", 1, 1024)?,
+                max_queue_delay: read.queue_delay("max-queue-delay")?,
+                queue_capacity: read.between("queue-capacity", 1, 1_000_000)?,
+            },
+            image: image::Limits {
+                max_pixels: read.between("max-pixels", 1, 1 << 32)? as u64,
+                formats: read.parsed("formats", "extensions with commas, such as png,jpg,jpeg,gif,webp,bmp,tiff")?,
+            },
+            decode_threads: read.threads("decode-threads")?,
+            api: api::Config {
+                max_body_bytes: read.bytes("max-body-bytes", 1, 1 << 32)?,
+                max_batch_files: read.between("max-batch-files", 1, 10_000)?,
+                request_timeout: read.duration("request-timeout")?,
+            },
+            keys: keys::Config { api_key: api_key(&read)? },
+            inference: inference::Config {
+                device: read.parsed("device", "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N")?,
+            },
+            model: read.text("model").map(ToString::to_string),
+            logging: telemetry::logging::Config {
+                level: read.required("log-level").to_string(),
+                format: read.log_format("log-format")?,
+                file: read.text("log-file").map(PathBuf::from),
+                files_kept: read.between("log-files-kept", 1, 10_000)?,
+            },
+        })
+    }
+}
+
+/// The key itself, or what the file that `api-key-file` names holds.
+fn api_key(read: &Reader<'_>) -> Result<Option<keys::Secret>, ConfigError> {
+    let (setting, text) = match (read.text("api-key"), read.text("api-key-file")) {
+        (Some(key), _) => ("api-key", key.to_string()),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(Path::new(path));
+            ("api-key-file", text.map_err(|e| read.refuse("api-key-file", &format!("cannot be read: {e}")))?)
+        }
+        (None, None) => return Ok(None),
+    };
+    keys::Secret::parse(text.trim()).map(Some).map_err(|reason| read.refuse_secret(setting, &reason))
+}

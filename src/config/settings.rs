@@ -1,0 +1,80 @@
+//! The one table of settings: flag, variable, file key and help all come from here.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The flag without its dashes, and the key in the file.
+    pub key: &'static str,
+    /// What its value is called in the help.
+    pub value: &'static str,
+    /// Where it stands in the help.
+    pub heading: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// Its value where nobody gives one; empty where there is none.
+    pub default: &'static str,
+    /// True for secrets: no flag, since other users can see command lines, and never shown.
+    pub secret: bool,
+}
+
+impl Setting {
+    /// The environment variable: `KILN_` and the key in capitals.
+    pub fn variable(&self) -> String {
+        format!("KILN_{}", self.key.to_uppercase().replace('-', "_"))
+    }
+}
+
+const fn row(
+    heading: &'static str,
+    key: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting { key, value, heading, help, default, secret: false }
+}
+
+const SERVING: &str = "Serving";
+const MODEL: &str = "Model and device";
+const BATCHING: &str = "Batching";
+const PICTURES: &str = "Pictures";
+const ACCESS: &str = "Access";
+const LOGS: &str = "Logs";
+const SHUTDOWN: &str = "Shutdown";
+
+/// Every setting, in the order of the help.
+pub static SETTINGS: &[Setting] = &[
+    row(SERVING, "listen", "ADDRESS", "127.0.0.1:8080", "Address and port to listen on; PORT alone means 0.0.0.0:PORT"),
+    row(SERVING, "max-connections", "N", "4096", "Connections that are served at once; more wait in the kernel"),
+    row(SERVING, "header-timeout", "TIME", "10s", "How long a client may take to send a request's head"),
+    row(SERVING, "body-timeout", "TIME", "30s", "The longest pause between two pieces of a body"),
+    row(SERVING, "idle-timeout", "TIME", "75s", "How long an unused connection is kept"),
+    row(SERVING, "max-header-bytes", "SIZE", "64KiB", "The largest head of a request"),
+    row(SERVING, "max-body-bytes", "SIZE", "20MiB", "The largest body of a request"),
+    row(SERVING, "max-batch-files", "N", "32", "The most files in one /predict/batch"),
+    row(SERVING, "request-timeout", "TIME", "30s", "A picture that has waited longer is not run any more"),
+    row(MODEL, "model", "NAME", "", "The model of requests that name none; the first that was built in if absent"),
+    row(MODEL, "device", "DEVICE", "auto", "auto, cpu, vulkan[:N], metal or cuda[:N]; 'kiln devices' lists them"),
+    row(BATCHING, "max-batch-size", "N", "8", "The most pictures in one batch"),
+    row(BATCHING, "max-queue-delay", "TIME", "0ms", "How long a batch waits to fill up although the engine is free"),
+    row(BATCHING, "queue-capacity", "N", "256", "Pictures held at once, decoding and running included; more get 429"),
+    row(PICTURES, "decode-threads", "N", "all cores", "Threads that decode pictures"),
+    row(PICTURES, "max-pixels", "N", "50000000", "The most pixels of a picture, by its header"),
+    row(PICTURES, "formats", "LIST", "png,jpg,jpeg,gif", "Accepted formats; webp, bmp and tiff can be added"),
+    Setting {
+        secret: true,
+        ..row(ACCESS, "api-key", "KEY", "", "The key that callers must send; 'kiln keygen' makes one")
+    },
+    row(ACCESS, "api-key-file", "FILE", "", "A file that holds that key"),
+    row(LOGS, "log-level", "LEVEL", "info", "error, warn, info, debug, trace, or directives such as 'warn,kiln=debug'"),
+    row(LOGS, "log-format", "FORMAT", "text", "text or json"),
+    row(LOGS, "log-file", "FILE", "", "Log to this file too; a date is appended to its name each day"),
+    row(LOGS, "log-files-kept", "N", "14", "How many daily log files are kept"),
+    row(SHUTDOWN, "drain-delay", "TIME", "0s", "How long requests are still taken after SIGTERM, with readiness off"),
+    row(SHUTDOWN, "grace", "TIME", "30s", "How long what is in flight may take at the end"),
+];
+
+/// The setting of that key.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}

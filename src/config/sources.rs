@@ -1,0 +1,124 @@
+//! Where each value comes from. Precedence: flag, variable, `PORT` (for `listen`), file, default.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::ConfigError;
+use super::settings::{self, SETTINGS};
+
+/// Who said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line.
+    Flag(&'static str),
+    /// The environment.
+    Variable(String),
+    /// The configuration file.
+    File(PathBuf),
+    /// Nobody.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(key) => write!(f, "--{key}"),
+            Self::Variable(name) => f.write_str(name),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// Every setting's text and where it comes from; settings that have no value are absent.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(BTreeMap<&'static str, (String, Origin)>);
+
+impl Sources {
+    /// Gathers flags, then variables through `env`, then the file, then defaults.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or has a key that is none.
+    pub fn gather(
+        flags: &BTreeMap<&'static str, String>,
+        env: &impl Fn(&str) -> Option<String>,
+        file: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let in_file = file.map(read_file).transpose()?.unwrap_or_default();
+        let mut found = BTreeMap::new();
+        for setting in SETTINGS {
+            let key = setting.key;
+            let variable = setting.variable();
+            let port = || (key == "listen").then(|| env("PORT")).flatten();
+            let value = if let Some(text) = flags.get(key) {
+                (text.clone(), Origin::Flag(key))
+            } else if let Some(text) = env(&variable) {
+                (text, Origin::Variable(variable))
+            } else if let Some(port) = port() {
+                (format!("0.0.0.0:{port}"), Origin::Variable("PORT".to_string()))
+            } else if let (Some(text), Some(path)) = (in_file.get(key), file) {
+                (text.clone(), Origin::File(path.to_path_buf()))
+            } else if !setting.default.is_empty() {
+                (setting.default.to_string(), Origin::Default)
+            } else {
+                continue;
+            };
+            found.insert(key, value);
+        }
+        Ok(Self(found))
+    }
+
+    /// A setting's text and origin, if it has a value.
+    pub fn get(&self, key: &str) -> Option<(&str, &Origin)> {
+        self.0.get(key).map(|(text, origin)| (text.as_str(), origin))
+    }
+}
+
+/// The settings of a TOML file, as texts.
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
+    let refuse = |reason: String| ConfigError(format!("{}: {reason}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
+    let mut found = BTreeMap::new();
+    for (key, value) in table {
+        if settings::find(&key).is_none() {
+            return Err(refuse(unknown(&key, &text)));
+        }
+        let value = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            other => return Err(refuse(format!("'{key}' must be a text or a whole number, not a {}", other.type_str()))),
+        };
+        found.insert(key, value);
+    }
+    Ok(found)
+}
+
+fn unknown(key: &str, text: &str) -> String {
+    let line = text.lines().position(|line| line.trim_start().trim_start_matches('[').starts_with(key));
+    let place = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
+    let nearest = SETTINGS.iter().map(|setting| (distance(key, setting.key), setting.key)).min();
+    match nearest {
+        Some((distance, nearest)) if distance <= 3 => {
+            format!("{place}there is no setting '{key}'; did you mean '{nearest}'?")
+        }
+        _ => format!("{place}there is no setting '{key}'; 'kiln serve --help' lists them"),
+    }
+}
+
+/// Levenshtein distance: insertions, deletions and changes that lead from one word to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

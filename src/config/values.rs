@@ -1,0 +1,106 @@
+//! Texts to typed values. Each refusal names the place, the value and what is allowed.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::ConfigError;
+use super::sources::{Origin, Sources};
+use crate::telemetry::logging::LogFormat;
+
+/// The longest queue delay that the batcher takes.
+const MINUTE: Duration = Duration::from_secs(60);
+/// No time-out is longer than a day: longer ones are mistakes.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads typed values out of sources.
+pub(super) struct Reader<'a>(pub(super) &'a Sources);
+
+impl Reader<'_> {
+    /// The text of a setting that may be absent. An empty text counts as absent, as is usual for variables.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(|(text, _)| text).filter(|text| !text.is_empty())
+    }
+
+    /// The text of a setting that has a default.
+    pub(super) fn required(&self, key: &str) -> &str {
+        self.0.get(key).map_or("", |(text, _)| text)
+    }
+
+    pub(super) fn parsed<T: FromStr>(&self, key: &str, allowed: &str) -> Result<T, ConfigError> {
+        self.required(key).parse().map_err(|_| self.refuse(key, &format!("must be {allowed}")))
+    }
+
+    pub(super) fn between(&self, key: &str, least: usize, most: usize) -> Result<usize, ConfigError> {
+        let number = self.required(key).parse().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| self.refuse(key, &format!("must be a whole number from {least} to {most}")))
+    }
+
+    /// A number of threads; the default means one for each core.
+    pub(super) fn threads(&self, key: &str) -> Result<usize, ConfigError> {
+        if matches!(self.0.get(key), Some((_, Origin::Default))) {
+            return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+        }
+        self.between(key, 1, 1024)
+    }
+
+    /// A time above zero.
+    pub(super) fn duration(&self, key: &str) -> Result<Duration, ConfigError> {
+        let time = self.duration_or_none(key)?;
+        if time.is_zero() {
+            return Err(self.refuse(key, "must be above 0"));
+        }
+        Ok(time)
+    }
+
+    /// A time that may be zero.
+    pub(super) fn duration_or_none(&self, key: &str) -> Result<Duration, ConfigError> {
+        let time = humantime::parse_duration(self.required(key)).ok().filter(|time| *time <= DAY);
+        time.ok_or_else(|| self.refuse(key, "must be a time of at most a day with its unit, such as 5ms, 2s or 1m"))
+    }
+
+    /// A time that the batcher takes as its queue delay.
+    pub(super) fn queue_delay(&self, key: &str) -> Result<Duration, ConfigError> {
+        let delay = self.duration_or_none(key)?;
+        if delay > MINUTE {
+            return Err(self.refuse(key, "must be at most a minute"));
+        }
+        Ok(delay)
+    }
+
+    /// A number of bytes.
+    pub(super) fn bytes(&self, key: &str, least: u64, most: u64) -> Result<usize, ConfigError> {
+        let size = self.required(key).parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
+        let size = size.filter(|size| (least..=most).contains(size)).and_then(|size| usize::try_from(size).ok());
+        size.ok_or_else(|| {
+            let (least, most) = (bytesize::ByteSize(least), bytesize::ByteSize(most));
+            self.refuse(key, &format!("must be a size from {least} to {most}, such as 64KiB or 20MiB"))
+        })
+    }
+
+    pub(super) fn log_format(&self, key: &str) -> Result<LogFormat, ConfigError> {
+        match self.required(key) {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(self.refuse(key, "must be text or json")),
+        }
+    }
+
+    pub(super) fn refuse(&self, key: &str, why: &str) -> ConfigError {
+        let (text, place) = self.place(key);
+        ConfigError(format!("{place} '{text}' {why}"))
+    }
+
+    /// As [`Self::refuse`], without the value.
+    pub(super) fn refuse_secret(&self, key: &str, why: &str) -> ConfigError {
+        ConfigError(format!("{} {why}", self.place(key).1))
+    }
+
+    fn place(&self, key: &str) -> (&str, String) {
+        match self.0.get(key) {
+            Some((text, Origin::File(path))) => (text, format!("{}: {key}", path.display())),
+            Some((text, Origin::Default)) => (text, format!("--{key}")),
+            Some((text, origin)) => (text, origin.to_string()),
+            None => ("", format!("--{key}")),
+        }
+    }
+}

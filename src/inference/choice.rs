@@ -1,0 +1,77 @@
+//! What `--device` may say. Whether there is such a device is another question.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A wish for a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A real GPU where there is one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first Vulkan adapter, GPUs before software; or the one with that number in `kiln devices`.
+    Vulkan(Option<usize>),
+    /// The first Metal adapter.
+    Metal,
+    /// The CUDA device with that number.
+    Cuda(usize),
+}
+
+/// A text that names no kind of device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no device; there are auto, cpu, vulkan, vulkan:N, metal, cuda and cuda:N")]
+pub struct UnknownDevice(String);
+
+impl FromStr for DeviceChoice {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || UnknownDevice(text.to_string());
+        let (name, index) = match text.split_once(':') {
+            Some((name, index)) => (name, Some(index.parse::<usize>().map_err(|_| unknown())?)),
+            None => (text, None),
+        };
+        match (name, index) {
+            ("auto", None) => Ok(Self::Auto),
+            ("cpu", None) => Ok(Self::Cpu),
+            ("vulkan", index) => Ok(Self::Vulkan(index)),
+            ("metal", None) => Ok(Self::Metal),
+            ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Vulkan(None) => f.write_str("vulkan"),
+            Self::Vulkan(Some(index)) => write!(f, "vulkan:{index}"),
+            Self::Metal => f.write_str("metal"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_choice_reads_back_as_it_shows() {
+        for text in ["auto", "cpu", "vulkan", "vulkan:1", "metal", "cuda:2"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in ["", "gpu", "cpu:0", "auto:1", "metal:1", "vulkan:", "vulkan:x", "cuda:-1", "CPU"] {
+            assert!(text.parse::<DeviceChoice>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The engine that batching drives: pictures in, logits out. No Burn in sight, so tests can bring their own.
+
+use crate::image::PreparedImage;
+
+/// Raw scores of one picture, f32, one a class in index order.
+pub type Logits = Box<[f32]>;
+
+/// A network on a device. Exactly one thread owns it.
+pub trait Engine: Send + 'static {
+    /// Runs one batch: the answer has one row a picture, in order.
+    ///
+    /// # Errors
+    ///
+    /// The device failed, or computed numbers that are not finite; no row of the batch may be used.
+    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError>;
+}
+
+/// Why a batch has no answer. The fault is never the client's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The device failed on this batch.
+    #[error("the device failed: {0}")]
+    Device(String),
+    /// The engine panicked; the text is the panic's.
+    #[error("the engine panicked: {0}")]
+    Panicked(String),
+}

@@ -1,0 +1,34 @@
+//! Runs a network on a device: the `Engine` trait, its Burn implementation, and the choice of the device.
+//!
+//! It knows pictures of the model's size and rows of logits. It knows neither HTTP nor queues.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `engine.rs` | the trait that batching drives, and its errors |
+//! | `burn_engine.rs` | upload, normalise, run, download |
+//! | `choice.rs` | what `--device` may say |
+//! | `adapters.rs` | the GPUs and software adapters of this machine |
+//! | `device.rs` | a choice made real, with the reason |
+//! | `batch_sizes.rs` | which batch sizes a device is given |
+//! | `ranking.rs` | logits to the most probable classes |
+
+pub mod adapters;
+mod batch_sizes;
+mod burn_engine;
+mod choice;
+pub mod device;
+mod engine;
+mod ranking;
+
+pub use burn_engine::{BurnEngine, StartError};
+pub use choice::DeviceChoice;
+pub use device::{ChosenDevice, DeviceError, DeviceInfo};
+pub use engine::{Engine, EngineError, Logits};
+pub use ranking::{Ranked, rank};
+
+/// What inference needs to know from the operator.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to run.
+    pub device: DeviceChoice,
+}

@@ -1,0 +1,156 @@
+//! Which key holds for this run: the configured one, or one made for it where only this machine can connect.
+
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::generate::generate;
+use super::secret::Secret;
+use super::Config;
+
+/// The key of this run, and where its owner learns it. Dropping it removes the file.
+#[derive(Debug)]
+pub struct Provisioned {
+    /// The key.
+    pub key: Secret,
+    shown: Shown,
+}
+
+/// Where the owner of a key learns it.
+#[derive(Debug, PartialEq, Eq)]
+enum Shown {
+    /// He configured it.
+    Known,
+    /// On the terminal, once.
+    Terminal,
+    /// In a file that only he can read.
+    File(PathBuf),
+}
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Others could connect, and nothing would keep them out.
+    #[error(
+        "{0} can be reached from other machines, which needs an API key. \
+         Set one: KILN_API_KEY=\"$(kiln keygen)\", or listen on 127.0.0.1."
+    )]
+    OpenToOthers(SocketAddr),
+    /// The made key cannot be handed over.
+    #[error("cannot write the API key to {}: {reason}. Set KILN_API_KEY.", path.display())]
+    File {
+        /// Where it was to go.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// Decides which key holds for a server that listens on `listen`.
+///
+/// # Errors
+///
+/// None is configured although others could connect, or a made one cannot be handed over.
+pub fn provision(config: &Config, listen: SocketAddr) -> Result<Provisioned, KeyError> {
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    provision_with(config, listen, std::io::stderr().is_terminal(), &directory)
+}
+
+fn provision_with(
+    config: &Config,
+    listen: SocketAddr,
+    terminal: bool,
+    directory: &Path,
+) -> Result<Provisioned, KeyError> {
+    if let Some(key) = &config.api_key {
+        return Ok(Provisioned { key: key.clone(), shown: Shown::Known });
+    }
+    if !listen.ip().is_loopback() {
+        return Err(KeyError::OpenToOthers(listen));
+    }
+    let key = generate();
+    if terminal {
+        return Ok(Provisioned { key, shown: Shown::Terminal });
+    }
+    let path = directory.join(format!("kiln-{}.key", std::process::id()));
+    write(&path, &key).map_err(|e| KeyError::File { path: path.clone(), reason: e.to_string() })?;
+    Ok(Provisioned { key, shown: Shown::File(path) })
+}
+
+/// Creates the file: it must not exist, so that nobody can have laid a link there, and only its owner may read it.
+fn write(path: &Path, key: &Secret) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    writeln!(options.open(path)?, "{}", key.expose())
+}
+
+impl Provisioned {
+    /// Tells the owner: on the terminal the key itself, in the log only where it lies.
+    pub fn announce(&self, address: SocketAddr) {
+        match &self.shown {
+            Shown::Known => tracing::info!("callers need the configured API key"),
+            Shown::Terminal => {
+                // Not through the log, which may also go to a file.
+                eprintln!("\n  address  http://{address}\n  docs     http://{address}/docs");
+                eprintln!("  API key  {}   (made for this run; set KILN_API_KEY to keep one)\n", self.key.expose());
+            }
+            Shown::File(path) => tracing::info!(file = %path.display(), "the API key for this run is in a file"),
+        }
+    }
+}
+
+impl Drop for Provisioned {
+    fn drop(&mut self) {
+        if let Shown::File(path) = &self.shown {
+            // If it is gone already, so much the better.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Config = Config { api_key: None };
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    #[test]
+    fn a_configured_key_is_used_wherever_the_server_listens() {
+        let config = Config { api_key: Some(Secret::parse("0123456789abcdef").unwrap()) };
+        let directory = tempfile::tempdir().unwrap();
+        let made = provision_with(&config, at("0.0.0.0:80"), false, directory.path()).unwrap();
+        assert_eq!((&made.key, &made.shown), (config.api_key.as_ref().unwrap(), &Shown::Known));
+    }
+
+    #[test]
+    fn without_a_key_the_server_stays_on_this_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        for address in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80"] {
+            let refused = provision_with(&NONE, at(address), true, directory.path()).unwrap_err();
+            assert!(refused.to_string().contains("kiln keygen"), "{refused}");
+        }
+        assert!(provision_with(&NONE, at("[::1]:80"), true, directory.path()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn without_a_terminal_the_key_is_in_a_file_of_its_owner_that_goes_with_the_server() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let made = provision_with(&NONE, at("127.0.0.1:80"), false, directory.path()).unwrap();
+        let path = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), made.key.expose());
+        let again = provision_with(&NONE, at("127.0.0.1:80"), false, directory.path());
+        assert!(matches!(again, Err(KeyError::File { .. })), "an existing file was overwritten");
+        drop(made);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,71 @@
+//! A text that must not get out: it does not print, and comparing it takes the same time wherever it differs.
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// An API key. `Debug` does not show it, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// The shortest key that is taken.
+const SHORTEST: usize = 16;
+
+impl Secret {
+    /// A key that somebody chose.
+    ///
+    /// # Errors
+    ///
+    /// It is too short to resist guessing, or holds characters that a header cannot carry.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.len() < SHORTEST {
+            return Err(format!("must have at least {SHORTEST} characters; 'kiln keygen' makes a good one"));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("must be printable ASCII without spaces; 'kiln keygen' makes a good one".to_string());
+        }
+        Ok(Self(text.to_string()))
+    }
+
+    /// A key that was made from enough randomness.
+    pub(super) fn made(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Whether `given` is this key. Digests are compared, so that not even the length shows in the time it takes.
+    pub fn matches(&self, given: &[u8]) -> bool {
+        let (ours, theirs) = (Sha256::digest(self.0.as_bytes()), Sha256::digest(given));
+        ours.as_slice().ct_eq(theirs.as_slice()).into()
+    }
+
+    /// The key itself, for the one place that shows it to its owner.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_key_itself_matches() {
+        let secret = Secret::parse("0123456789abcdef").unwrap();
+        assert!(secret.matches(b"0123456789abcdef"));
+        for other in ["", "0123456789abcde", "0123456789abcdeg", "0123456789abcdef0", "0123456789ABCDEF"] {
+            assert!(!secret.matches(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn weak_keys_are_refused_and_debug_shows_nothing() {
+        assert!(Secret::parse("short").is_err());
+        assert!(Secret::parse("0123456789 abcdef").is_err());
+        assert_eq!(format!("{:?}", Secret::parse("0123456789abcdef").unwrap()), "Secret(..)");
+    }
+}

@@ -1,0 +1,51 @@
+//! Kiln serves image classification over HTTP: an ONNX classifier, turned into Burn code when the program is built,
+//! on the GPU or the CPU, behind a dynamic batcher and an API whose OpenAPI document its own handlers produce.
+//!
+//! # The rooms
+//!
+//! Imports go downwards only; a test enforces it (`tests/architecture.rs`).
+//!
+//! | room | responsibility |
+//! |---|---|
+//! | [`cli`], [`config`] | what was typed, and what is meant |
+//! | [`app`] | joins the rooms for each command |
+//! | [`shutdown`], [`serve`] | the way out; connections and time-outs |
+//! | [`api`] | operations, schemas, keys, status codes |
+//! | [`registry`] | model name and version -> classifier |
+//! | [`classifier`] | one picture's way through the rooms below |
+//! | [`batching`] | groups pictures that wait for the engine |
+//! | [`inference`] | runs the network on a device |
+//! | [`image`] | bytes -> pixels of the model's size |
+//! | [`model`], [`keys`], [`readiness`], [`telemetry`] | leaves that others may use |
+//!
+//! Two crates lie below: `model-import` (ONNX -> Burn code, when the program is built) and `kiln-kernels` (operations
+//! written by hand).
+//!
+//! # The life of a request
+//!
+//! 1. `serve` takes the connection; `api` gives the request an id and a span, and bounds its body.
+//! 2. The key is checked before anything of the body is read.
+//! 3. [`classifier::Classifier::classify`]: the file's name, then a permit from the batcher. A full queue answers 429
+//!    here, before anything is decoded.
+//! 4. A decode thread: magic bytes, the header's size, decode, crop, antialiased resize, orientation.
+//! 5. [`batching::Batcher::submit`]: the scheduler composes a batch only when the engine is free, so batches grow
+//!    while the device works, and a lone picture waits for nothing. Entries whose caller has gone are dropped.
+//! 6. The engine's thread: one upload of u8 pixels, normalisation and network on the device, one download of logits.
+//! 7. Softmax and the most probable classes, labels, JSON; one log line, one metric.
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod app;
+pub mod batching;
+pub mod classifier;
+pub mod cli;
+pub mod config;
+pub mod image;
+pub mod inference;
+pub mod keys;
+pub mod model;
+pub mod readiness;
+pub mod registry;
+pub mod serve;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,65 @@
+//! Reads the command line, runs the command, turns its end into an exit status.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use kiln::app;
+use kiln::cli::{self, Command, Exit};
+use kiln::keys;
+
+fn main() -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok();
+    match cli::parse(std::env::args_os(), &env) {
+        Ok(command) => run(command),
+        Err(Exit::Clap(error)) => {
+            // If nobody can be told, there is nobody to tell.
+            let _ = error.print();
+            ExitCode::from(error.exit_code() as u8)
+        }
+        Err(Exit::Config(error)) => fail(2, &error),
+    }
+}
+
+fn run(command: Command) -> ExitCode {
+    let outcome: Result<(), Box<dyn std::error::Error>> = match command {
+        Command::Serve(config) => block_on(app::serve(*config)).map_err(Into::into),
+        Command::Predict { files, top_k, json, config } => {
+            block_on(app::predict(*config, files, top_k, json)).map_err(Into::into)
+        }
+        Command::Devices => print(&app::devices()),
+        Command::Keygen => print(&format!("{}\n", keys::generate().expose())),
+        Command::ConfigCheck(report) => print(&report),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, error.as_ref()),
+    }
+}
+
+fn block_on<T>(command: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the system has threads to give at start")
+        .block_on(command)
+}
+
+/// Prints without the panic that `print!` has for a closed pipe.
+fn print(text: &str) -> Result<(), Box<dyn std::error::Error>> {
+    Ok(std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())?)
+}
+
+/// Tells an error and its causes in one line.
+fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        // Transparent errors repeat their cause's text.
+        if !sentence.contains(&inner.to_string()) {
+            sentence.push_str(&format!(": {inner}"));
+        }
+        cause = inner.source();
+    }
+    eprintln!("kiln: {sentence}");
+    ExitCode::from(status)
+}

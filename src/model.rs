@@ -1,0 +1,36 @@
+//! What the rest of the server may know of a model: its description, labels and digest. No tensors, no weights.
+
+use model_import::{BuiltIn, ModelSpec};
+
+/// A model that was built in, as the other rooms see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    built_in: &'static BuiltIn,
+}
+
+impl Model {
+    /// Every model of this program, in the order of their names; never empty.
+    pub fn all() -> impl Iterator<Item = Self> {
+        model_import::MODELS.iter().map(|built_in| Self { built_in })
+    }
+
+    /// What the manifest says.
+    pub fn spec(&self) -> &'static ModelSpec {
+        self.built_in.spec
+    }
+
+    /// The entry from which inference loads the network.
+    pub fn built_in(&self) -> &'static BuiltIn {
+        self.built_in
+    }
+
+    /// `sha256:<hex>` of the ONNX file that the model was made from.
+    pub fn digest(&self) -> String {
+        format!("sha256:{}", self.spec().sha256)
+    }
+
+    /// The name of a class. Classes beyond the labels do not occur: the build checks their number.
+    pub fn label(&self, class_id: usize) -> &'static str {
+        self.spec().labels.get(class_id).copied().unwrap_or("")
+    }
+}

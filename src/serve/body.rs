@@ -1,0 +1,146 @@
+//! A request body that does not wait for ever for its next piece. How long it may be in all is
+//! not decided here.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::activity::Activity;
+
+/// The client stopped sending in the middle of a body. Its fault; the fitting status is 408.
+///
+/// A handler that reads the body meets it inside an [`io::Error`] of kind
+/// [`TimedOut`](ErrorKind::TimedOut); [`is_body_timeout`] finds it under further layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the next piece of the request body did not arrive in time")]
+pub struct BodyTimeout;
+
+/// Whether `error` is a [`BodyTimeout`], or was caused by one.
+pub fn is_body_timeout(error: &(dyn Error + 'static)) -> bool {
+    if error.is::<BodyTimeout>() {
+        return true;
+    }
+    // An io::Error names as its source the source of what it wraps, which would skip the marker.
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => is_body_timeout(wrapped),
+        None => error.source().is_some_and(is_body_timeout),
+    }
+}
+
+/// How the reading of a request's body goes, found in the request's extensions.
+///
+/// For those who get to see an error only as text: take a clone before the request is handed on,
+/// and ask it when the answer turns out to be an error.
+#[derive(Clone, Debug, Default)]
+pub struct BodyProgress(Arc<AtomicBool>);
+
+impl BodyProgress {
+    /// Whether the body was cut off by a [`BodyTimeout`].
+    pub fn timed_out(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// An incoming body with a limit on the pause before each piece. The clock runs only while
+/// somebody waits for the piece.
+pub(super) struct TimedBody {
+    incoming: Incoming,
+    limit: Duration,
+    pause: Option<Pin<Box<Sleep>>>,
+    progress: BodyProgress,
+    activity: Arc<Activity>,
+    complete: bool,
+}
+
+impl TimedBody {
+    pub(super) fn new(incoming: Incoming, limit: Duration, activity: Arc<Activity>) -> Self {
+        Self {
+            incoming,
+            limit,
+            pause: None,
+            progress: BodyProgress::default(),
+            activity,
+            complete: false,
+        }
+    }
+
+    pub(super) fn progress(&self) -> BodyProgress {
+        self.progress.clone()
+    }
+}
+
+impl Body for TimedBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) {
+            this.pause = None;
+            this.complete |= frame.is_none();
+            return Poll::Ready(frame.map(|result| result.map_err(io::Error::other)));
+        }
+        let limit = this.limit;
+        let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(pause.as_mut().poll(context));
+        this.progress.0.store(true, Ordering::Release);
+        let error = io::Error::new(ErrorKind::TimedOut, BodyTimeout);
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        if !self.complete && !self.incoming.is_end_stream() {
+            self.activity.body_abandoned();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::error::ReadBodyError;
+
+    use super::*;
+
+    #[test]
+    fn the_marker_is_found_through_layers() {
+        let plain = io::Error::new(ErrorKind::TimedOut, BodyTimeout);
+        assert!(is_body_timeout(&plain));
+        let twice = io::Error::other(plain);
+        assert!(is_body_timeout(&twice));
+        let poem = poem::Error::from(ReadBodyError::Io(twice));
+        assert!(is_body_timeout(&poem));
+    }
+
+    #[test]
+    fn other_time_outs_are_not_the_marker() {
+        assert!(!is_body_timeout(&io::Error::from(ErrorKind::TimedOut)));
+        let reset = io::Error::other("connection reset");
+        assert!(!is_body_timeout(&poem::Error::from(ReadBodyError::Io(
+            reset
+        ))));
+    }
+}

@@ -1,0 +1,129 @@
+//! One connection, from its first byte to its last. How many there are is not its business.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use poem::endpoint::BoxEndpoint;
+use poem::http::uri::Scheme;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Body, Endpoint, Request, RequestParts, Response};
+use tokio::net::TcpStream;
+use tokio::select;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Config;
+use super::activity::{Activity, Limit};
+use super::body::TimedBody;
+use super::socket::Socket;
+use super::watchdog::Watchdog;
+use crate::shutdown::{Signal, Stage};
+
+/// What every connection of a server has in common.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) endpoint: BoxEndpoint<'static, Response>,
+    pub(super) local_addr: SocketAddr,
+    pub(super) shutdown: Signal,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// By the client, by a time-out or with all its requests answered.
+    Closed,
+    /// By the end of the shutdown's grace, with something unfinished.
+    Aborted,
+}
+
+/// Serves one connection; its slot is free again when this returns, panics or is dropped.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    _slot: OwnedSemaphorePermit,
+) -> Outcome {
+    let activity = Activity::new(&shared.config);
+    let mut watchdog = Watchdog::new(Arc::clone(&activity));
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
+    let service = service_fn(|request| {
+        let handling = activity.handle(request.version());
+        let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
+        async move {
+            let answer = answer(request, peer, &shared, activity).await;
+            drop(handling);
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let protocol = protocol(&shared.config);
+    let mut connection = pin!(protocol.serve_connection(socket, service));
+    let shutdown = &shared.shutdown;
+
+    let limit = select! {
+        biased;
+        result = connection.as_mut() => return closed(result, peer),
+        () = shutdown.reached(Stage::Ended) => return Outcome::Aborted,
+        limit = watchdog.expired() => Some(limit),
+        () = shutdown.reached(Stage::Closing) => None,
+    };
+    if let Some(limit) = limit {
+        tracing::debug!(%peer, ?limit, "closing a connection that took too long");
+        if limit == Limit::Header {
+            return Outcome::Closed;
+        }
+        activity.leave();
+    }
+    connection.as_mut().graceful_shutdown();
+    select! {
+        biased;
+        result = connection.as_mut() => closed(result, peer),
+        () = shutdown.reached(Stage::Ended) => Outcome::Aborted,
+        _ = watchdog.expired() => Outcome::Closed,
+    }
+}
+
+/// HTTP/1 or HTTP/2, told apart by the first bytes. hyper's own header time-out stays off: it
+/// would also be the idle time-out, see `activity`.
+fn protocol(config: &Config) -> auto::Builder<TokioExecutor> {
+    let header_list = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(config.max_header_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(header_list);
+    builder
+}
+
+async fn answer(
+    request: hyper::Request<Incoming>,
+    peer: SocketAddr,
+    shared: &Shared,
+    activity: Arc<Activity>,
+) -> hyper::Response<BoxBody<Bytes, std::io::Error>> {
+    let (mut parts, incoming) = request.into_parts();
+    let body = TimedBody::new(incoming, shared.config.body_timeout, activity);
+    parts.extensions.insert(body.progress());
+    let local = LocalAddr(shared.local_addr.into());
+    let parts = RequestParts::from((parts, local, RemoteAddr(peer.into()), Scheme::HTTP));
+    let request = Request::from_parts(parts, Body::from(body.boxed()));
+    shared.endpoint.get_response(request).await.into()
+}
+
+fn closed<E: std::fmt::Display>(result: Result<(), E>, peer: SocketAddr) -> Outcome {
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "a connection ended with an error");
+    }
+    Outcome::Closed
+}

@@ -1,0 +1,170 @@
+//! The accept loop: connections in, requests to an endpoint, a clean end.
+//!
+//! It speaks HTTP/1 and HTTP/2 by prior knowledge (h2c) on a plain TCP socket and knows nothing
+//! of routes, models or error bodies. What a client can do to it is bounded:
+//!
+//! | a client that | meets | where |
+//! |---|---|---|
+//! | says nothing, or half a header | [`Config::header_read_timeout`] | `activity` |
+//! | stops in the middle of a body | [`Config::body_timeout`], see [`BodyTimeout`] | `body` |
+//! | keeps an unused connection, or does not read its answer | [`Config::idle_timeout`] | `activity` |
+//! | sends endless headers | [`Config::max_header_bytes`], answered with 431 | `connection` |
+//! | opens many connections | [`Config::max_connections`]; the rest wait in the kernel | here |
+//! | is still there when the server closes | the shutdown's grace, then it is dropped | here |
+
+mod accept;
+mod activity;
+mod body;
+mod config;
+mod connection;
+mod error;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod watchdog;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use poem::{EndpointExt, IntoEndpoint};
+use tokio::net::TcpListener;
+use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::shutdown::{Signal, Stage};
+use connection::{Outcome, Shared};
+
+pub use body::{BodyProgress, BodyTimeout, is_body_timeout};
+pub use config::Config;
+pub use error::ServeError;
+
+/// How long the log stays silent about the connection cap after it was mentioned.
+const CAP_WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A bound listener that is not accepting yet.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+}
+
+impl Server {
+    /// Binds `config.listen`. From here on the kernel takes connections in, up to its backlog;
+    /// they are served once [`run`](Self::run) is called.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Setting`] for a setting out of its range and [`ServeError::Bind`] if the
+    /// operating system does not give the address.
+    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        config.check()?;
+        let cannot_bind = |error| ServeError::bind(config.listen, error);
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(cannot_bind)?;
+        let local_addr = listener.local_addr().map_err(cannot_bind)?;
+        Ok(Self {
+            config,
+            listener,
+            local_addr,
+        })
+    }
+
+    /// The address that was bound, with the port that port 0 became.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` reaches [`Stage::Closing`], then answers what is in flight, and
+    /// drops what is left at [`Stage::Ended`]. Dropping this future drops every connection.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Accept`] if the listener itself breaks, which also drops every connection;
+    /// everything else is survived.
+    pub async fn run<E>(self, endpoint: E, shutdown: Signal) -> Result<(), ServeError>
+    where
+        E: IntoEndpoint,
+        E::Endpoint: 'static,
+    {
+        let shared = Arc::new(Shared {
+            config: self.config,
+            endpoint: endpoint.map_to_response().boxed(),
+            local_addr: self.local_addr,
+            shutdown: shutdown.clone(),
+        });
+        let mut slots = Slots::new(self.config.max_connections);
+        let mut connections = JoinSet::new();
+        loop {
+            let next = async {
+                let slot = slots.free().await;
+                (slot, accept::next(|| self.listener.accept()).await)
+            };
+            let (slot, accepted) = select! {
+                biased;
+                () = shutdown.reached(Stage::Closing) => break,
+                next = next => next,
+            };
+            let (stream, peer) = accepted.map_err(ServeError::Accept)?;
+            connections.spawn(connection::serve(stream, peer, Arc::clone(&shared), slot));
+            while let Some(ended) = connections.try_join_next() {
+                outcome(ended);
+            }
+        }
+        drop(self.listener);
+        finish(connections).await;
+        Ok(())
+    }
+}
+
+/// Waits for the connections that are left, which end by themselves at [`Stage::Ended`].
+async fn finish(mut connections: JoinSet<Outcome>) {
+    tracing::info!(open = connections.len(), "no new connections from here on");
+    let mut aborted = 0_usize;
+    while let Some(ended) = connections.join_next().await {
+        aborted += usize::from(outcome(ended) == Outcome::Aborted);
+    }
+    if aborted > 0 {
+        tracing::warn!(aborted, "dropped connections that did not finish in time");
+    }
+}
+
+fn outcome(ended: Result<Outcome, JoinError>) -> Outcome {
+    ended.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request panicked outside its guard; its connection is lost");
+        Outcome::Closed
+    })
+}
+
+/// The connection cap: one permit for each connection that may be open.
+struct Slots {
+    permits: Arc<Semaphore>,
+    last_warning: Option<Instant>,
+}
+
+impl Slots {
+    fn new(max_connections: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(max_connections)),
+            last_warning: None,
+        }
+    }
+
+    /// Waits for a free slot. Nothing is accepted meanwhile, so the kernel's backlog holds (and
+    /// in the end refuses) the rest; nothing here grows with the number of clients.
+    async fn free(&mut self) -> OwnedSemaphorePermit {
+        if let Ok(slot) = Arc::clone(&self.permits).try_acquire_owned() {
+            return slot;
+        }
+        let said = self.last_warning.map(|at| at.elapsed());
+        if said.is_none_or(|ago| ago >= CAP_WARNING_INTERVAL) {
+            tracing::warn!("every connection slot is taken; new connections have to wait");
+            self.last_warning = Some(Instant::now());
+        }
+        let slot = Arc::clone(&self.permits).acquire_owned().await;
+        slot.expect("the semaphore is never closed")
+    }
+}

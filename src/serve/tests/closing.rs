@@ -1,0 +1,114 @@
+//! The shutdown, seen from the sockets.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::endpoint::{make, make_sync};
+use poem::{Endpoint, Response};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::{Running, SHORT, config};
+
+/// An endpoint whose answer waits for the test.
+struct Gate {
+    entered: Arc<Notify>,
+    open: Arc<Notify>,
+}
+
+fn gate() -> (Gate, impl Endpoint + 'static) {
+    let (entered, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let gate = Gate {
+        entered: Arc::clone(&entered),
+        open: Arc::clone(&open),
+    };
+    let endpoint = make(move |_| {
+        let (entered, open) = (Arc::clone(&entered), Arc::clone(&open));
+        async move {
+            entered.notify_one();
+            open.notified().await;
+            Response::from("hello")
+        }
+    });
+    (gate, endpoint)
+}
+
+/// Connects over and over until that is refused.
+async fn refuses_connections(server: &Running) {
+    let refused = async { while TcpStream::connect(server.address).await.is_ok() {} };
+    tokio::time::timeout(super::PATIENCE, refused)
+        .await
+        .expect("the server still accepts connections");
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_answered() {
+    let (gate, endpoint) = gate();
+    let server = Running::new(config(), endpoint).await;
+    let mut client = server.connect().await;
+    client.get("/").await;
+    gate.entered.notified().await;
+    server.ask_to_stop().await;
+    refuses_connections(&server).await;
+    gate.open.notify_one();
+    let answer = client.read_to_close().await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert!(answer.ends_with("hello"), "{answer}");
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_at_once() {
+    let server = Running::new(config(), make_sync(|_| "hello")).await;
+    let mut used = server.connect().await;
+    used.get("/").await;
+    used.read_to("hello").await;
+    let mut silent = server.connect().await;
+    server.ask_to_stop().await;
+    assert_eq!(used.read_to_close().await, "");
+    silent.is_dropped().await;
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn what_is_stuck_is_dropped_after_the_grace() {
+    let stuck = make(|_| pending::<Response>());
+    let server = Running::with_grace(SHORT, config(), stuck).await;
+    let mut client = server.connect().await;
+    client.get("/").await;
+    client.stays_silent_for(super::A_MOMENT).await;
+    server.ask_to_stop().await;
+    client.is_dropped().await;
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_second_request_to_stop_does_not_wait_for_the_grace() {
+    let (gate, endpoint) = gate();
+    let server = Running::with_grace(Duration::from_secs(3600), config(), endpoint).await;
+    let mut client = server.connect().await;
+    client.get("/").await;
+    gate.entered.notified().await;
+    server.ask_to_stop().await;
+    refuses_connections(&server).await;
+    server.ask_to_stop().await;
+    client.is_dropped().await;
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_full_house_can_be_closed() {
+    let config = super::Config {
+        max_connections: 1,
+        ..config()
+    };
+    let server = Running::new(config, make_sync(|_| "hello")).await;
+    let mut only = server.connect().await;
+    only.get("/").await;
+    only.read_to("hello").await;
+    server.ask_to_stop().await;
+    assert_eq!(only.read_to_close().await, "");
+    server.stopped().await;
+}

@@ -1,0 +1,95 @@
+//! HTTP/2 by prior knowledge, through hyper's own client.
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use poem::endpoint::{make, make_sync};
+use poem::http::{Request, Version};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::super::Config;
+use super::{PATIENCE, Running, SHORT, config};
+
+type Sender = SendRequest<Empty<Bytes>>;
+
+async fn connect(server: &Running) -> (Sender, JoinHandle<hyper::Result<()>>) {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+/// Sends a request and returns the whole answer's text.
+async fn get(sender: &mut Sender) -> String {
+    let request = Request::get("http://test/").body(Empty::new()).unwrap();
+    let response = timeout(PATIENCE, sender.send_request(request)).await;
+    let response = response.expect("no answer").unwrap();
+    assert_eq!(response.version(), Version::HTTP_2);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+/// The server says goodbye; the client sees the end of its connection, not an error.
+async fn ends_well(connection: JoinHandle<hyper::Result<()>>) {
+    let end = timeout(PATIENCE, connection).await;
+    end.expect("the server keeps the connection")
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn requests_are_answered_and_an_idle_connection_is_closed() {
+    let config = Config {
+        idle_timeout: 2 * SHORT,
+        ..config()
+    };
+    let server = Running::new(config, make_sync(|_| "hello")).await;
+    let (mut sender, connection) = connect(&server).await;
+    assert_eq!(get(&mut sender).await, "hello");
+    assert_eq!(get(&mut sender).await, "hello");
+    ends_well(connection).await;
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_answered_when_the_server_closes() {
+    let (entered, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (enter, opened) = (Arc::clone(&entered), Arc::clone(&open));
+    let endpoint = make(move |_| {
+        let (enter, opened) = (Arc::clone(&enter), Arc::clone(&opened));
+        async move {
+            enter.notify_one();
+            opened.notified().await;
+            "hello"
+        }
+    });
+    let server = Running::new(config(), endpoint).await;
+    let (mut sender, connection) = connect(&server).await;
+    let answer = tokio::spawn(async move { get(&mut sender).await });
+    entered.notified().await;
+    server.ask_to_stop().await;
+    open.notify_one();
+    assert_eq!(answer.await.unwrap(), "hello");
+    ends_well(connection).await;
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_own_request_only() {
+    let fragile = make_sync(|request| {
+        assert_ne!(request.method().as_str(), "DELETE", "as the test wants");
+        "hello"
+    });
+    let server = Running::new(config(), fragile).await;
+    let (mut sender, _connection) = connect(&server).await;
+    let request = Request::delete("http://test/").body(Empty::new()).unwrap();
+    let lost = timeout(PATIENCE, sender.send_request(request)).await;
+    lost.expect("the client is left waiting").unwrap_err();
+    assert_eq!(get(&mut sender).await, "hello");
+}

@@ -1,0 +1,102 @@
+//! Every metric: its name, unit, help and buckets, and the one function that records it. Nothing else names one.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+const REQUEST_SECONDS: &str = "kiln_request_duration_seconds";
+const DECODE_SECONDS: &str = "kiln_decode_duration_seconds";
+const QUEUE_SECONDS: &str = "kiln_queue_duration_seconds";
+const INFERENCE_SECONDS: &str = "kiln_inference_duration_seconds";
+const PREDICT_SECONDS: &str = "kiln_predict_duration_seconds";
+const BATCH_SIZE: &str = "kiln_batch_size";
+const QUEUE_DEPTH: &str = "kiln_queue_depth";
+const REQUESTS: &str = "kiln_requests_total";
+const DROPPED: &str = "kiln_dropped_total";
+const OPEN_CONNECTIONS: &str = "kiln_open_connections";
+const BUILD_INFO: &str = "kiln_build_info";
+
+/// Upper bounds of the latency buckets, in seconds: 100 us to 10 s.
+const SECONDS: [f64; 16] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+/// Upper bounds of the batch-size buckets, in pictures.
+const PICTURES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// Installs the process-wide recorder.
+///
+/// # Errors
+///
+/// A recorder is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_string()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(BATCH_SIZE.to_string()), &PICTURES)?
+        .install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
+    let seconds = |name, help| describe_histogram!(name, Unit::Seconds, help);
+    seconds(REQUEST_SECONDS, "Time from a request's head to its answer, by operation.");
+    seconds(DECODE_SECONDS, "Time to decode, orient, crop and resize one picture.");
+    seconds(QUEUE_SECONDS, "Time that one picture waited for the engine.");
+    seconds(INFERENCE_SECONDS, "Time that the engine worked on one batch, told once a picture.");
+    seconds(PREDICT_SECONDS, "Time to classify one picture: waiting, decoding, queue and inference.");
+    describe_histogram!(BATCH_SIZE, Unit::Count, "Pictures in each batch.");
+    describe_gauge!(QUEUE_DEPTH, Unit::Count, "Pictures waiting for the engine.");
+    describe_counter!(REQUESTS, Unit::Count, "Requests answered, by operation and outcome ('ok' or an error's code).");
+    describe_counter!(DROPPED, Unit::Count, "Pictures dropped from the queue before they ran, by reason.");
+    describe_gauge!(OPEN_CONNECTIONS, Unit::Count, "Connections that are open.");
+    describe_gauge!(BUILD_INFO, Unit::Count, "Always 1; the labels tell what runs.");
+}
+
+/// One request was answered. `outcome` is `ok` or an error's code.
+pub fn request(operation: &'static str, status: u16, outcome: &'static str, took: Duration) {
+    let status = status.to_string();
+    counter!(REQUESTS, "operation" => operation, "status" => status, "outcome" => outcome).increment(1);
+    histogram!(REQUEST_SECONDS, "operation" => operation).record(took);
+}
+
+/// One picture was classified.
+pub fn classified(decode: Duration, queue: Duration, inference: Duration, total: Duration) {
+    histogram!(DECODE_SECONDS).record(decode);
+    histogram!(QUEUE_SECONDS).record(queue);
+    histogram!(INFERENCE_SECONDS).record(inference);
+    histogram!(PREDICT_SECONDS).record(total);
+}
+
+/// A batch of `size` pictures went to the engine.
+pub fn batch_dispatched(size: usize) {
+    histogram!(BATCH_SIZE).record(size as f64);
+}
+
+/// `pictures` wait for the engine now.
+pub fn queue_depth(pictures: usize) {
+    gauge!(QUEUE_DEPTH).set(pictures as f64);
+}
+
+/// A picture left the queue without being run: `cancelled` or `deadline`.
+pub fn dropped(reason: &'static str) {
+    counter!(DROPPED, "reason" => reason).increment(1);
+}
+
+/// `open` connections are open now.
+pub fn open_connections(open: usize) {
+    gauge!(OPEN_CONNECTIONS).set(open as f64);
+}
+
+/// Tells once what runs.
+pub fn build_info(model: &str, model_version: &str, device: &str, api: &str) {
+    gauge!(
+        BUILD_INFO,
+        "version" => env!("CARGO_PKG_VERSION"),
+        "model" => model.to_string(),
+        "model_version" => model_version.to_string(),
+        "device" => device.to_string(),
+        "api" => api.to_string()
+    )
+    .set(1.0);
+}

@@ -1,0 +1,78 @@
+//! The imported model against ONNX Runtime: the same prepared pictures, the same logits.
+
+mod common;
+
+use image::ImageReader;
+use kiln::image::PreparedImage;
+use kiln::inference::{BurnEngine, DeviceChoice, Engine, adapters, device, rank};
+use kiln::model::Model;
+use serde_json::Value;
+
+/// The largest difference between two logits of a picture that is put down to another order of additions.
+const TOLERANCE: f32 = 1e-3;
+/// Pictures in each batch. Not a power of two, so that devices with warmed sizes have to pad.
+const BATCH: usize = 3;
+
+/// Every prepared picture that ONNX Runtime answered, with its answer.
+fn golden() -> Vec<(String, PreparedImage, Vec<f32>)> {
+    let file: Value = serde_json::from_slice(&common::bytes("logits/efficientnet-lite0.json")).unwrap();
+    let model = Model::all().find(|model| model.spec().name == "efficientnet-lite0").unwrap();
+    assert_eq!(file["model_sha256"], model.spec().sha256, "the golden logits are of another file");
+    let rows = file["rows"].as_array().unwrap();
+    rows.iter()
+        .map(|row| {
+            let name = row["picture"].as_str().unwrap().to_string();
+            let logits = row["logits"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32);
+            (name.clone(), picture(&name), logits.collect())
+        })
+        .collect()
+}
+
+fn picture(name: &str) -> PreparedImage {
+    let pixels = if name.starts_with("synthetic:") {
+        (0..224 * 224 * 3).map(|i| (i * 7919 % 256) as u8).collect()
+    } else {
+        ImageReader::open(common::data(name)).unwrap().decode().unwrap().into_rgb8().into_raw()
+    };
+    PreparedImage::new(224, 224, pixels.into())
+}
+
+fn top5(logits: &[f32]) -> Vec<usize> {
+    rank(logits, 5).iter().map(|ranked| ranked.class_id).collect()
+}
+
+fn compare(choice: DeviceChoice, pictures: usize) {
+    let model = Model::all().find(|model| model.spec().name == "efficientnet-lite0").unwrap();
+    let device = device::choose(&choice).unwrap();
+    let mut engine = BurnEngine::start(model, &device, 4, |_, _| ()).unwrap();
+    let golden: Vec<_> = golden().into_iter().take(pictures).collect();
+    assert!(golden.len() > 5, "too few golden pictures");
+    let mut largest = 0.0_f32;
+    for some in golden.chunks(BATCH) {
+        let batch: Vec<_> = some.iter().map(|(_, picture, _)| picture.clone()).collect();
+        let answers = engine.run(&batch).unwrap();
+        assert_eq!(answers.len(), batch.len());
+        for ((name, _, expected), answer) in some.iter().zip(answers) {
+            let difference = answer.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            largest = largest.max(difference);
+            assert!(difference < TOLERANCE, "{name}: logits differ by {difference}");
+            assert_eq!(top5(&answer), top5(expected), "{name}");
+        }
+    }
+    println!("{choice}: {} pictures, largest difference {largest:e}", golden.len());
+}
+
+#[test]
+fn the_cpu_computes_what_onnx_runtime_computes() {
+    compare(DeviceChoice::Cpu, usize::MAX);
+}
+
+#[test]
+fn a_vulkan_adapter_computes_what_onnx_runtime_computes() {
+    if !adapters::enumerate().iter().any(|adapter| adapter.api == adapters::Api::Vulkan) {
+        assert!(!common::must_run(), "no Vulkan adapter: install one, mesa-vulkan-drivers for instance");
+        eprintln!("SKIPPED: this machine has no Vulkan adapter (mesa-vulkan-drivers provides one in software)");
+        return;
+    }
+    compare(DeviceChoice::Vulkan(None), 6);
+}

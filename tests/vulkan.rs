@@ -1,0 +1,31 @@
+//! `--device vulkan` from end to end: the same answers as on the CPU. A software adapter will do.
+
+mod common;
+
+use common::{Server, bytes};
+use kiln::inference::adapters::{self, Api};
+
+#[test]
+fn the_vulkan_device_answers_as_the_cpu_does() {
+    if !adapters::enumerate().iter().any(|adapter| adapter.api == Api::Vulkan) {
+        assert!(!common::must_run(), "no Vulkan adapter: install one, mesa-vulkan-drivers for instance");
+        eprintln!("SKIPPED: this machine has no Vulkan adapter (mesa-vulkan-drivers provides one in software)");
+        return;
+    }
+    let vulkan = Server::start(&["--device", "vulkan", "--max-batch-size", "2"]);
+    let device = vulkan.get("/models").json()["models"][0]["device"].clone();
+    assert_eq!(device["api"], "Vulkan", "{device}");
+    println!("device: {device}");
+    let cpu = Server::start(&["--device", "cpu", "--max-batch-size", "2"]);
+    for file in ["photos/cat_640x480.jpg", "photos/coffee_640x480.jpg", "photos/astronaut_640x480.jpg", "variants/cat.png"] {
+        let (one, other) = (vulkan.raw("/predict/raw", &bytes(file)).json(), cpu.raw("/predict/raw", &bytes(file)).json());
+        let classes = |answer: &serde_json::Value| -> Vec<(u64, f64)> {
+            let predictions = answer["predictions"].as_array().unwrap_or_else(|| panic!("{answer}"));
+            predictions.iter().map(|p| (p["class_id"].as_u64().unwrap(), p["probability"].as_f64().unwrap())).collect()
+        };
+        for ((vulkan_id, vulkan_p), (cpu_id, cpu_p)) in classes(&one).into_iter().zip(classes(&other)) {
+            assert_eq!(vulkan_id, cpu_id, "{file}");
+            assert!((vulkan_p - cpu_p).abs() < 0.01, "{file}: {vulkan_p} and {cpu_p}");
+        }
+    }
+}
