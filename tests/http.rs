@@ -2,23 +2,32 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use common::{Answer, KEY, Server, bytes, form_body, read};
 use serde_json::Value;
 
 const CAT: &str = "photos/cat_640x480.jpg";
 const CATS: std::ops::RangeInclusive<u64> = 281..=285;
 
-/// One server for every test of this file: the CPU engine takes a while to start.
-fn server() -> &'static Server {
-    static SERVER: std::sync::OnceLock<Server> = std::sync::OnceLock::new();
-    SERVER.get_or_init(|| Server::start(&["--device", "cpu", "--max-body-bytes", "1MiB", "--max-pixels", "400000"]))
+/// One server for every test that runs at the time; it ends with the last of them.
+fn server() -> Arc<Server> {
+    static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let arguments = ["--device", "cpu", "--max-body-bytes", "1MiB", "--max-pixels", "400000"];
+        let server = Arc::new(Server::start(&arguments));
+        *shared = Arc::downgrade(&server);
+        server
+    })
 }
 
 #[test]
 fn a_photo_of_a_cat_is_a_cat_by_form_and_by_raw_body() {
-    let by_form = server().predict("/predict", "cat.jpg", &bytes(CAT));
+    let server = server();
+    let by_form = server.predict("/predict", "cat.jpg", &bytes(CAT));
     assert!(CATS.contains(&by_form.top1()), "{}", by_form.text());
-    let by_body = server().raw("/predict/raw", &bytes(CAT));
+    let by_body = server.raw("/predict/raw", &bytes(CAT));
     let (form, body) = (by_form.json(), by_body.json());
     assert_eq!(form["predictions"], body["predictions"]);
     assert_ne!(form["prediction_id"], body["prediction_id"]);
@@ -34,7 +43,8 @@ fn a_photo_of_a_cat_is_a_cat_by_form_and_by_raw_body() {
 
 #[test]
 fn top_k_is_bounded_and_probabilities_descend() {
-    let answer = server().predict("/predict?top_k=100", "cat.jpg", &bytes(CAT));
+    let server = server();
+    let answer = server.predict("/predict?top_k=100", "cat.jpg", &bytes(CAT));
     let probabilities: Vec<f64> = answer.json()["predictions"]
         .as_array()
         .unwrap()
@@ -44,32 +54,34 @@ fn top_k_is_bounded_and_probabilities_descend() {
     assert_eq!(probabilities.len(), 100);
     assert!(probabilities.is_sorted_by(|a, b| a >= b) && probabilities.iter().sum::<f64>() <= 1.0001);
     for top_k in ["0", "101", "-1", "many"] {
-        let refused = server().predict(&format!("/predict?top_k={top_k}"), "cat.jpg", &bytes(CAT));
+        let refused = server.predict(&format!("/predict?top_k={top_k}"), "cat.jpg", &bytes(CAT));
         assert_eq!((refused.status, refused.code().as_str()), (400, "malformed_request"), "{top_k}");
     }
 }
 
 #[test]
 fn the_magic_bytes_decide_what_a_picture_is() {
-    let answer = server().predict("/predict", "really_a_png.jpg", &bytes("variants/cat.png"));
+    let server = server();
+    let answer = server.predict("/predict", "really_a_png.jpg", &bytes("variants/cat.png"));
     assert_eq!(answer.json()["image"]["format"], "png");
     for content_type in ["image/jpeg; charset=utf-8", "application/x-www-form-urlencoded", "text/plain", "nonsense"] {
-        let request = Server::agent().post(format!("{}/predict/raw", server().url)).header("X-API-Key", KEY);
+        let request = Server::agent().post(format!("{}/predict/raw", server.url)).header("X-API-Key", KEY);
         let answer = read(request.header("Content-Type", content_type).send(&bytes("variants/cat.gif")[..]));
         assert_eq!(answer.status, 200, "{content_type}: {}", answer.text());
         assert_eq!(answer.json()["image"]["format"], "gif");
     }
     for name in ["blob", "", "CAT.JPEG"] {
-        assert_eq!(server().predict("/predict", name, &bytes(CAT)).status, 200, "{name:?}");
+        assert_eq!(server.predict("/predict", name, &bytes(CAT)).status, 200, "{name:?}");
     }
 }
 
 #[test]
 fn a_bad_picture_does_not_spoil_the_others_of_a_batch() {
+    let server = server();
     let (cat, coffee) = (bytes(CAT), bytes("photos/coffee_640x480.jpg"));
     let files: [(&str, &str, &[u8]); 4] =
         [("files", "cat.jpg", &cat), ("files", "bad.jpg", b"no picture"), ("files", "x.exe", &cat), ("files", "coffee.jpg", &coffee)];
-    let answer = server().form("/predict/batch", &files);
+    let answer = server.form("/predict/batch", &files);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let body = answer.json();
     let results = body["results"].as_array().unwrap();
@@ -79,41 +91,43 @@ fn a_bad_picture_does_not_spoil_the_others_of_a_batch() {
     assert_eq!(results[2]["error"]["code"], "extension_not_accepted");
     assert_eq!(results[3]["result"]["predictions"][0]["class_id"], 967, "espresso");
     let many: Vec<(&str, &str, &[u8])> = (0..33).map(|_| ("files", "a.jpg", b"x".as_slice())).collect();
-    let refused = server().form("/predict/batch", &many);
+    let refused = server.form("/predict/batch", &many);
     assert_eq!((refused.status, refused.code().as_str()), (413, "too_many_files"));
 }
 
 #[test]
 fn the_key_guards_what_it_should_and_nothing_else() {
+    let server = server();
     for path in ["/models", "/models/efficientnet-lite0"] {
-        let refused = server().get_without_key(path);
+        let refused = server.get_without_key(path);
         assert_eq!((refused.status, refused.code().as_str()), (401, "key_missing"), "{path}");
         assert!(refused.header("www-authenticate").is_some());
     }
     for path in ["/predict", "/predict/raw", "/predict/batch"] {
         let (content_type, body) = form_body(&[("file", "cat.jpg", b"x")]);
-        let request = Server::agent().post(format!("{}{path}", server().url)).header("Content-Type", content_type);
+        let request = Server::agent().post(format!("{}{path}", server.url)).header("Content-Type", content_type);
         let refused = read(request.header("X-API-Key", "kiln_wrong-key-of-the-tests").send(&body[..]));
         assert_eq!((refused.status, refused.code().as_str()), (401, "key_invalid"), "{path}");
     }
-    let bearer = Server::agent().get(format!("{}/models", server().url)).header("Authorization", format!("Bearer {KEY}"));
+    let bearer = Server::agent().get(format!("{}/models", server.url)).header("Authorization", format!("Bearer {KEY}"));
     assert_eq!(read(bearer.call()).status, 200);
     for path in ["/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/openapi.yaml"] {
-        assert_eq!(server().get_without_key(path).status, 200, "{path}");
+        assert_eq!(server.get_without_key(path).status, 200, "{path}");
     }
-    let home = server().get_without_key("/");
+    let home = server.get_without_key("/");
     assert_eq!((home.status, home.header("location")), (303, Some("/docs")));
 }
 
 #[test]
 fn every_error_has_its_status_and_its_code() {
+    let server = server();
     let check = |answer: Answer, status: u16, code: &str| {
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{}", answer.text());
         answer
     };
-    let one = |name: &str, bytes: &[u8]| server().predict("/predict", name, bytes);
-    check(server().get("/nothing"), 404, "not_found");
-    let wrong_method = check(server().get("/predict"), 405, "method_not_allowed");
+    let one = |name: &str, bytes: &[u8]| server.predict("/predict", name, bytes);
+    check(server.get("/nothing"), 404, "not_found");
+    let wrong_method = check(server.get("/predict"), 405, "method_not_allowed");
     assert_eq!(wrong_method.header("allow"), Some("POST"));
     check(one("cat.exe", &bytes(CAT)), 415, "extension_not_accepted");
     check(one("cat.jpg", b"not a picture"), 415, "unknown_format");
@@ -121,33 +135,35 @@ fn every_error_has_its_status_and_its_code() {
     check(one("cat.jpg", b""), 400, "malformed_request");
     check(one("cat.jpg", &bytes(CAT)[..20_000]), 422, "undecodable_image");
     check(one("cat.png", &bytes("variants/cat.png")[..20_000]), 422, "undecodable_image");
-    check(server().form("/predict", &[("other", "cat.jpg", b"x")]), 400, "malformed_request");
-    check(server().raw("/predict", b"{}"), 415, "content_type_not_supported");
-    check(server().raw("/predict/raw", b""), 400, "malformed_request");
-    check(server().predict("/predict?model=nobody", "cat.jpg", &bytes(CAT)), 404, "unknown_model");
-    check(server().predict("/predict?version=99", "cat.jpg", &bytes(CAT)), 404, "unknown_version");
-    check(server().get("/models/nobody"), 404, "unknown_model");
-    check(server().raw("/predict/raw", &vec![0xff; 1_100_000]), 413, "body_too_large");
+    check(server.form("/predict", &[("other", "cat.jpg", b"x")]), 400, "malformed_request");
+    check(server.raw("/predict", b"{}"), 415, "content_type_not_supported");
+    check(server.raw("/predict/raw", b""), 400, "malformed_request");
+    check(server.predict("/predict?model=nobody", "cat.jpg", &bytes(CAT)), 404, "unknown_model");
+    check(server.predict("/predict?version=99", "cat.jpg", &bytes(CAT)), 404, "unknown_version");
+    check(server.get("/models/nobody"), 404, "unknown_model");
+    check(server.raw("/predict/raw", &vec![0xff; 1_100_000]), 413, "body_too_large");
     let mut large = bytes("photos/cat_451x300.jpg");
     let frame = large.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     large[frame + 5..frame + 9].copy_from_slice(&[0x03, 0xff, 0x03, 0xff]);
-    check(server().raw("/predict/raw", &large), 413, "too_many_pixels");
+    check(server.raw("/predict/raw", &large), 413, "too_many_pixels");
 }
 
 #[test]
 fn a_body_without_a_length_is_bounded_too() {
+    let server = server();
     let piece = vec![0xff; 64 << 10];
     let endless = std::iter::repeat_n(piece, 32).flatten().collect::<Vec<u8>>();
     let mut reader = std::io::Cursor::new(endless);
-    let request = Server::agent().post(format!("{}/predict/raw", server().url)).header("X-API-Key", KEY);
+    let request = Server::agent().post(format!("{}/predict/raw", server.url)).header("X-API-Key", KEY);
     let refused = read(request.send(ureq::SendBody::from_reader(&mut reader)));
     assert_eq!((refused.status, refused.code().as_str()), (413, "body_too_large"));
 }
 
 #[test]
 fn a_request_id_is_taken_from_the_client_only_if_it_is_fit_for_a_log() {
+    let server = server();
     let ask = |id: &str| {
-        let answer = read(Server::agent().get(format!("{}/health/live", server().url)).header("X-Request-Id", id).call());
+        let answer = read(Server::agent().get(format!("{}/health/live", server.url)).header("X-Request-Id", id).call());
         answer.header("x-request-id").unwrap().to_string()
     };
     assert_eq!(ask("abc-123"), "abc-123");
@@ -157,7 +173,8 @@ fn a_request_id_is_taken_from_the_client_only_if_it_is_fit_for_a_log() {
 
 #[test]
 fn the_document_lists_every_operation_with_both_keys_and_its_errors() {
-    let spec = server().get_without_key("/openapi.json").json();
+    let server = server();
+    let spec = server.get_without_key("/openapi.json").json();
     let operations = ["/predict", "/predict/raw", "/predict/batch"].map(|path| &spec["paths"][path]["post"]);
     for operation in operations {
         let schemes: Vec<&String> =
@@ -173,48 +190,51 @@ fn the_document_lists_every_operation_with_both_keys_and_its_errors() {
     for path in ["/models", "/models/{name}", "/health/live", "/health/ready", "/metrics"] {
         assert!(spec["paths"][path]["get"].is_object(), "{path}");
     }
-    assert!(server().get_without_key("/openapi.yaml").text().starts_with("openapi: 3"));
-    assert!(server().get_without_key("/docs").text().contains("SwaggerUIBundle"));
+    assert!(server.get_without_key("/openapi.yaml").text().starts_with("openapi: 3"));
+    assert!(server.get_without_key("/docs").text().contains("SwaggerUIBundle"));
 }
 
 #[test]
 fn models_are_described() {
-    let models = server().get("/models").json();
+    let server = server();
+    let models = server.get("/models").json();
     assert_eq!(models["models"][0]["name"], "efficientnet-lite0");
     assert_eq!(models["models"][0]["default"], true);
     assert_eq!(models["models"][0]["device"]["name"], "CPU");
     assert!(models["models"][0]["labels"].is_null());
-    let model = server().get("/models/efficientnet-lite0").json();
+    let model = server.get("/models/efficientnet-lite0").json();
     assert_eq!(model["labels"].as_array().unwrap().len(), 1000);
     assert_eq!(model["labels"][285], "Egyptian cat");
 }
 
 #[test]
 fn metrics_count_what_happened() {
+    let server = server();
     let value = |name: &str| -> f64 {
-        let text = server().get_without_key("/metrics").text();
+        let text = server.get_without_key("/metrics").text();
         let line = text.lines().find(|line| line.starts_with(name)).map(str::to_string);
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     };
     let ok = r#"kiln_requests_total{operation="predict_raw",status="200",outcome="ok"}"#;
     let before = value(ok);
     for _ in 0..3 {
-        server().raw("/predict/raw", &bytes(CAT)).top1();
+        server.raw("/predict/raw", &bytes(CAT)).top1();
     }
     assert!(value(ok) >= before + 3.0);
     for histogram in ["request", "decode", "queue", "inference", "predict"] {
         assert!(value(&format!("kiln_{histogram}_duration_seconds_count")) >= 3.0, "{histogram}");
     }
     assert!(value("kiln_batch_size_count") >= 1.0);
-    let text = server().get_without_key("/metrics").text();
+    let text = server.get_without_key("/metrics").text();
     assert!(text.contains("kiln_request_duration_seconds_bucket{operation=\"predict_raw\",le=\"0.0001\"}"), "{text}");
     assert!(text.contains("kiln_queue_depth "), "{text}");
 }
 
 #[test]
 fn the_document_is_the_same_from_json_and_yaml() {
-    let json: Value = server().get_without_key("/openapi.json").json();
-    let yaml = server().get_without_key("/openapi.yaml").text();
+    let server = server();
+    let json: Value = server.get_without_key("/openapi.json").json();
+    let yaml = server.get_without_key("/openapi.yaml").text();
     for path in json["paths"].as_object().unwrap().keys() {
         assert!(yaml.contains(&format!("  {path}:\n")), "{path}");
     }

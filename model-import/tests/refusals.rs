@@ -5,6 +5,7 @@ mod error;
 #[path = "../build/graph.rs"]
 mod graph;
 #[path = "../build/manifest.rs"]
+#[allow(dead_code, reason = "the build script reads what the tests do not")]
 mod manifest;
 
 use std::path::{Path, PathBuf};

@@ -44,7 +44,7 @@ pub enum StartError {
 }
 
 impl BurnEngine {
-    /// Puts `model` on `device` and runs every batch size once, so that no request pays for first-use work.
+    /// Puts `model` on `device` and runs the batch sizes that need it once, so that no request pays for first-use work.
     ///
     /// `progress` is told each batch size and how long it took.
     ///
@@ -73,7 +73,7 @@ impl BurnEngine {
             classes: spec.labels.len(),
             pixels: Vec::new(),
         };
-        for size in engine.sizes.clone().iter() {
+        for size in engine.sizes.to_warm_up() {
             let started = Instant::now();
             engine.warm_up(size).map_err(|reason| StartError::WarmUp {
                 model: spec.name,

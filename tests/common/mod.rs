@@ -18,7 +18,7 @@ pub struct Server {
     process: Child,
     pub url: String,
     /// Lines that the server logs, JSON each, after the one that told the address.
-    log: std::sync::mpsc::Receiver<String>,
+    log: std::sync::Mutex<std::sync::mpsc::Receiver<String>>,
 }
 
 /// An answer, its body already read.
@@ -93,7 +93,7 @@ impl Server {
                 break event["address"].as_str().expect("an address").to_string();
             }
         };
-        Self { process, url: format!("http://{address}"), log }
+        Self { process, url: format!("http://{address}"), log: log.into() }
     }
 
     pub fn agent() -> ureq::Agent {
@@ -139,7 +139,7 @@ impl Server {
 
     /// The log lines that are there by now.
     pub fn logged(&self) -> Vec<String> {
-        self.log.try_iter().collect()
+        self.log.lock().expect("no reader panicked").try_iter().collect()
     }
 
     pub fn process_id(&self) -> u32 {
