@@ -37,9 +37,7 @@ impl Readiness {
 
     /// Latches the first failure; nothing leads out of it.
     pub fn fail(&self, reason: impl Into<String>) {
-        self.advance(State::Failed(reason.into()), |now| {
-            !matches!(now, State::Failed(_))
-        });
+        self.advance(State::Failed(reason.into()), |now| !matches!(now, State::Failed(_)));
     }
 
     /// The state now.

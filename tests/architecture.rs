@@ -12,8 +12,19 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         (
             "app",
             &[
-                "api", "batching", "classifier", "config", "image", "inference", "keys", "model", "readiness",
-                "registry", "serve", "shutdown", "telemetry",
+                "api",
+                "batching",
+                "classifier",
+                "config",
+                "image",
+                "inference",
+                "keys",
+                "model",
+                "readiness",
+                "registry",
+                "serve",
+                "shutdown",
+                "telemetry",
             ],
         ),
         ("api", &["classifier", "keys", "model", "readiness", "registry", "serve", "telemetry"]),
@@ -111,7 +122,11 @@ fn rooms_import_downwards_only() {
         let prefix = if room == "main" { "kiln::" } else { "crate::" };
         for other in words_after(&code, prefix) {
             imports += 1;
-            assert!(other == room || may.contains(&other.as_str()), "{}: {room} must not import {other}", path.display());
+            assert!(
+                other == room || may.contains(&other.as_str()),
+                "{}: {room} must not import {other}",
+                path.display()
+            );
         }
     }
     assert!(imports > 50, "the imports were not found");
@@ -124,7 +139,8 @@ fn outside_crates_stay_in_their_rooms() {
         for (outside, rooms) in OWNERS {
             let named = code.lines().any(|line| {
                 let line = line.trim_start();
-                line.starts_with(&format!("use {outside}::")) || line.contains(&format!(" {outside}::")) && outside != "image"
+                line.starts_with(&format!("use {outside}::"))
+                    || line.contains(&format!(" {outside}::")) && outside != "image"
             });
             if named {
                 uses += 1;

@@ -27,7 +27,9 @@ impl Browser {
     fn start() -> Option<Self> {
         let mut driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().ok()?;
         let lines = BufReader::new(driver.stdout.take()?).lines().map_while(Result::ok);
-        let port = lines.filter_map(|line| line.strip_suffix('.')?.rsplit_once("on port ").map(|(_, p)| p.to_string())).next()?;
+        let port = lines
+            .filter_map(|line| line.strip_suffix('.')?.rsplit_once("on port ").map(|(_, p)| p.to_string()))
+            .next()?;
         let profile = tempfile::tempdir().ok()?;
         let arguments = [
             "--headless".to_string(),
@@ -113,7 +115,8 @@ fn a_person_authorises_uploads_a_picture_and_sees_the_predictions() {
     browser.click("//button[contains(@class, 'authorize')]");
     let key_field = "//div[contains(@class, 'auth-container')][.//h4[contains(., 'ApiKey')]]//input";
     browser.type_into(key_field, KEY);
-    browser.click("//div[contains(@class, 'auth-container')][.//h4[contains(., 'ApiKey')]]//button[text()='Authorize']");
+    browser
+        .click("//div[contains(@class, 'auth-container')][.//h4[contains(., 'ApiKey')]]//button[text()='Authorize']");
     browser.click("(//button[contains(@class, 'btn-done')])[1]");
 
     let operation = "//div[contains(@class, 'opblock')][.//span[@data-path='/predict']]";

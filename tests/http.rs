@@ -22,6 +22,11 @@ fn server() -> Arc<Server> {
     })
 }
 
+fn predictions(answer: &Value) -> Vec<(u64, f64)> {
+    let predictions = answer["predictions"].as_array().unwrap();
+    predictions.iter().map(|p| (p["class_id"].as_u64().unwrap(), p["probability"].as_f64().unwrap())).collect()
+}
+
 #[test]
 fn a_photo_of_a_cat_is_a_cat_by_form_and_by_raw_body() {
     let server = server();
@@ -29,7 +34,11 @@ fn a_photo_of_a_cat_is_a_cat_by_form_and_by_raw_body() {
     assert!(CATS.contains(&by_form.top1()), "{}", by_form.text());
     let by_body = server.raw("/predict/raw", &bytes(CAT));
     let (form, body) = (by_form.json(), by_body.json());
-    assert_eq!(form["predictions"], body["predictions"]);
+    // Rows of batches of different sizes are added up in another order: nearly the same, not exactly.
+    for (one, other) in predictions(&form).into_iter().zip(predictions(&body)) {
+        assert_eq!(one.0, other.0);
+        assert!((one.1 - other.1).abs() < 1e-4, "{one:?} and {other:?}");
+    }
     assert_ne!(form["prediction_id"], body["prediction_id"]);
     assert_eq!(form["image"], serde_json::json!({"format": "jpeg", "width": 640, "height": 480}));
     assert_eq!(form["model"]["name"], "efficientnet-lite0");
@@ -79,8 +88,12 @@ fn the_magic_bytes_decide_what_a_picture_is() {
 fn a_bad_picture_does_not_spoil_the_others_of_a_batch() {
     let server = server();
     let (cat, coffee) = (bytes(CAT), bytes("photos/coffee_640x480.jpg"));
-    let files: [(&str, &str, &[u8]); 4] =
-        [("files", "cat.jpg", &cat), ("files", "bad.jpg", b"no picture"), ("files", "x.exe", &cat), ("files", "coffee.jpg", &coffee)];
+    let files: [(&str, &str, &[u8]); 4] = [
+        ("files", "cat.jpg", &cat),
+        ("files", "bad.jpg", b"no picture"),
+        ("files", "x.exe", &cat),
+        ("files", "coffee.jpg", &coffee),
+    ];
     let answer = server.form("/predict/batch", &files);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let body = answer.json();
@@ -181,7 +194,10 @@ fn the_document_lists_every_operation_with_both_keys_and_its_errors() {
             operation["security"].as_array().unwrap().iter().flat_map(|s| s.as_object().unwrap().keys()).collect();
         assert_eq!(schemes, ["ApiKey", "Bearer"]);
         for status in ["200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503"] {
-            assert!(operation["responses"][status]["content"]["application/json; charset=utf-8"].is_object(), "{status}");
+            assert!(
+                operation["responses"][status]["content"]["application/json; charset=utf-8"].is_object(),
+                "{status}"
+            );
         }
     }
     let raw: Vec<&String> =

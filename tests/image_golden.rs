@@ -47,7 +47,7 @@ fn photos_are_prepared_as_pillow_prepares_them() {
 }
 
 #[test]
-fn lossless_formats_differ_by_rounding_alone() {
+fn lossless_formats_differ_by_the_rounding_between_two_passes_alone() {
     let variants = [
         "variants/cat.png",
         "variants/cat_alpha.png",
@@ -58,7 +58,7 @@ fn lossless_formats_differ_by_rounding_alone() {
         "variants/cat.bmp",
         "variants/cat.tiff",
     ];
-    assert_close(&variants, 0.1, 1);
+    assert_close(&variants, 0.3, 2);
 }
 
 #[test]
@@ -82,11 +82,11 @@ fn every_kind_of_jpeg_and_every_orientation_is_understood() {
 
 #[test]
 fn lossy_webp_is_understood() {
-    assert_close(&["variants/cat.webp"], 1.0, 16);
+    assert_close(&["variants/cat.webp"], 0.5, 4);
 }
 
 /// JPEG decoders round differently when they scale chroma up; edges of strong colour show it.
-const MAX_JPEG: u8 = 12;
+const MAX_JPEG: u8 = 5;
 
 #[test]
 fn the_size_is_told_as_displayed() {
@@ -110,7 +110,8 @@ fn the_header_is_judged_before_anything_is_decoded() {
     let mut jpeg = common::bytes("photos/cat_451x300.jpg");
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     jpeg[frame + 5..frame + 9].fill(0xff);
-    jpeg.truncate(frame + 200);
+    let scan = jpeg.windows(2).rposition(|pair| pair == [0xff, 0xda]).unwrap();
+    jpeg.truncate(scan + 20);
     let refused = prepare(&jpeg, &recipe(), &Limits::default()).unwrap_err();
     assert!(matches!(refused, ImageError::TooManyPixels { width: 65535, height: 65535, .. }), "{refused:?}");
 }

@@ -30,7 +30,7 @@ fn sum(metrics: &str, name: &str) -> f64 {
 #[test]
 fn everyone_gets_the_answer_of_his_own_picture() {
     let seconds = std::env::var("KILN_LOAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    let server = Server::start(&["--device", "cpu", "--log-level", "warn"]);
+    let server = Server::start(&["--device", "cpu", "--log-level", "warn,kiln::app=info"]);
     let until = Instant::now() + Duration::from_secs(seconds);
     let answered = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -55,7 +55,11 @@ fn everyone_gets_the_answer_of_his_own_picture() {
     let answered = answered.into_inner();
     let metrics = server.get_without_key("/metrics").text();
     let (batches, pictures) = (sum(&metrics, "kiln_batch_size_count"), sum(&metrics, "kiln_batch_size_sum"));
-    println!("{answered} answers, {:.1} a second; {:.2} pictures a batch", answered as f64 / seconds as f64, pictures / batches);
+    println!(
+        "{answered} answers, {:.1} a second; {:.2} pictures a batch",
+        answered as f64 / seconds as f64,
+        pictures / batches
+    );
     assert_eq!(pictures as usize, answered, "every picture ran exactly once");
     assert!(pictures / batches > 1.5, "pictures that wait together run together");
     let ok = "kiln_requests_total{operation=\"predict_raw\",status=\"200\"";

@@ -17,8 +17,11 @@ fn the_vulkan_device_answers_as_the_cpu_does() {
     assert_eq!(device["api"], "Vulkan", "{device}");
     println!("device: {device}");
     let cpu = Server::start(&["--device", "cpu", "--max-batch-size", "2"]);
-    for file in ["photos/cat_640x480.jpg", "photos/coffee_640x480.jpg", "photos/astronaut_640x480.jpg", "variants/cat.png"] {
-        let (one, other) = (vulkan.raw("/predict/raw", &bytes(file)).json(), cpu.raw("/predict/raw", &bytes(file)).json());
+    for file in
+        ["photos/cat_640x480.jpg", "photos/coffee_640x480.jpg", "photos/astronaut_640x480.jpg", "variants/cat.png"]
+    {
+        let (one, other) =
+            (vulkan.raw("/predict/raw", &bytes(file)).json(), cpu.raw("/predict/raw", &bytes(file)).json());
         let classes = |answer: &serde_json::Value| -> Vec<(u64, f64)> {
             let predictions = answer["predictions"].as_array().unwrap_or_else(|| panic!("{answer}"));
             predictions.iter().map(|p| (p["class_id"].as_u64().unwrap(), p["probability"].as_f64().unwrap())).collect()

@@ -9,11 +9,22 @@ use super::manifest::Model;
 /// Refuses a graph that is not `float32 [batch, 3, height, width] -> float32 [batch, labels]`.
 pub fn check(model: &Model) -> Result<(), Refusal> {
     let name = &model.manifest.name;
-    let graph = OnnxGraphBuilder::new().parse_file(model.onnx_path()).map_err(|e| Refusal::Import {
-        model: name.clone(),
-        reason: e.to_string(),
-    })?;
+    let graph = OnnxGraphBuilder::new()
+        .parse_file(model.onnx_path())
+        .map_err(|e| Refusal::Import { model: name.clone(), reason: e.to_string() })?;
     let refuse = |reason: String| Refusal::Graph { model: name.clone(), reason };
+    let unknown: Vec<&str> = graph
+        .nodes
+        .iter()
+        .filter_map(|node| match node {
+            Node::Custom(custom) => Some(custom.op_type.as_str()),
+            _ => None,
+        })
+        .collect();
+    if !unknown.is_empty() {
+        let reason = format!("burn-onnx does not know the operator(s) {}", unknown.join(", "));
+        return Err(Refusal::Import { model: name.clone(), reason });
+    }
     let [input] = graph.inputs.as_slice() else {
         return Err(refuse(format!(
             "it has {} inputs, but a classifier has one. Export it with the picture as its only input.",
@@ -28,7 +39,8 @@ pub fn check(model: &Model) -> Result<(), Refusal> {
     };
     let size = &model.manifest.input;
     let expected = [None, Some(3), Some(size.height as usize), Some(size.width as usize)];
-    check_tensor(input, &expected, "input", "Correct [input] in model.toml or export with this shape.").map_err(refuse)?;
+    check_tensor(input, &expected, "input", "Correct [input] in model.toml or export with this shape.")
+        .map_err(refuse)?;
     let expected = [None, Some(model.labels.len())];
     check_tensor(output, &expected, "output", "Is the labels file complete, one class a line?").map_err(refuse)?;
     if graph.nodes.last().is_some_and(|node| matches!(node, Node::Softmax(_) | Node::LogSoftmax(_))) {
@@ -45,24 +57,34 @@ fn check_tensor(argument: &Argument, expected: &[Option<usize>], what: &str, adv
         return Err(format!("its {what} '{}' is not a tensor. {advice}", argument.name));
     };
     if tensor.dtype != DType::F32 {
-        return Err(format!("its {what} '{}' is {:?}, but float32 is needed. Export it in float32.", argument.name, tensor.dtype));
+        return Err(format!(
+            "its {what} '{}' is {:?}, but float32 is needed. Export it in float32.",
+            argument.name, tensor.dtype
+        ));
     }
     if tensor.rank != expected.len() {
         return Err(format!(
             "its {what} '{}' has {} dimensions, but {} are needed. {advice}",
-            argument.name, tensor.rank, expected.len()
+            argument.name,
+            tensor.rank,
+            expected.len()
         ));
     }
     let shape = tensor.static_shape.clone().unwrap_or_else(|| vec![None; tensor.rank]);
     if let Some(batch) = shape[0] {
-        return Err(format!("its {what} '{}' has a fixed batch of {batch}. Export it with a dynamic batch axis.", argument.name));
+        return Err(format!(
+            "its {what} '{}' has a fixed batch of {batch}. Export it with a dynamic batch axis.",
+            argument.name
+        ));
     }
     for (axis, (have, want)) in shape.iter().zip(expected).enumerate().skip(1) {
         // A dimension that the exporter left open is taken at the manifest's word.
         if have.is_some() && have != want {
             return Err(format!(
                 "axis {axis} of its {what} '{}' is {}, but the manifest makes it {}. {advice}",
-                argument.name, have.unwrap_or_default(), want.unwrap_or_default()
+                argument.name,
+                have.unwrap_or_default(),
+                want.unwrap_or_default()
             ));
         }
     }

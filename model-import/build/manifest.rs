@@ -78,10 +78,7 @@ impl Model {
     /// The model's name as a Rust identifier.
     pub fn module_name(&self) -> String {
         let lower = self.manifest.name.to_lowercase();
-        let name: String = lower
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-            .collect();
+        let name: String = lower.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         format!("model_{name}")
     }
 }

@@ -36,16 +36,11 @@ pub(crate) fn fill<M: ModuleSnapshot>(
 macro_rules! built_in {
     ($name:ident, $spec:ident, $network:ty, $weights:ident) => {
         impl $crate::Network for $network {
-            fn forward(
-                &self,
-                pictures: burn::tensor::Tensor<4>,
-            ) -> burn::tensor::Tensor<2> {
+            fn forward(&self, pictures: burn::tensor::Tensor<4>) -> burn::tensor::Tensor<2> {
                 <$network>::forward(self, pictures)
             }
         }
-        fn load(
-            device: &burn::tensor::Device,
-        ) -> Result<Box<dyn $crate::Network>, $crate::LoadError> {
+        fn load(device: &burn::tensor::Device) -> Result<Box<dyn $crate::Network>, $crate::LoadError> {
             let network = <$network>::new(device);
             Ok(Box::new($crate::network::fill($spec.name, network, &$weights.0)?))
         }

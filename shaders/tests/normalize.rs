@@ -20,7 +20,9 @@ fn expected(pixels: &[u8]) -> Vec<f32> {
     let mut output = Vec::new();
     for picture in pixels.chunks(HEIGHT * WIDTH * 3) {
         for channel in 0..3 {
-            output.extend(picture.iter().skip(channel).step_by(3).map(|x| (f32::from(*x) - MEAN[channel]) / STD[channel]));
+            output.extend(
+                picture.iter().skip(channel).step_by(3).map(|x| (f32::from(*x) - MEAN[channel]) / STD[channel]),
+            );
         }
     }
     output
@@ -47,9 +49,9 @@ fn the_cpu_kernel_and_its_twin_follow_the_formula() {
 
 #[test]
 fn the_gpu_kernel_and_its_twin_follow_the_formula() {
-    let started = [DeviceKind::DefaultDevice, DeviceKind::Cpu].into_iter().find_map(|kind| {
-        Device::wgpu_options().device_kind(kind).graphics_api(WgpuBackend::Vulkan).init().ok()
-    });
+    let started = [DeviceKind::DefaultDevice, DeviceKind::Cpu]
+        .into_iter()
+        .find_map(|kind| Device::wgpu_options().device_kind(kind).graphics_api(WgpuBackend::Vulkan).init().ok());
     let Some(device) = started else {
         assert!(std::env::var_os("CI").is_none(), "no Vulkan adapter: install one, mesa-vulkan-drivers for instance");
         eprintln!("SKIPPED: this machine has no Vulkan adapter (mesa-vulkan-drivers provides one in software)");

@@ -41,10 +41,7 @@ impl<'a> ApiExtractor<'a> for Caller {
             key_in: Some("header"),
             ..scheme("apiKey", "The server's key (`KILN_API_KEY`).")
         };
-        let bearer = MetaSecurityScheme {
-            scheme: Some("bearer"),
-            ..scheme("http", "The same key as a bearer token.")
-        };
+        let bearer = MetaSecurityScheme { scheme: Some("bearer"), ..scheme("http", "The same key as a bearer token.") };
         registry.create_security_scheme(API_KEY, header);
         registry.create_security_scheme(BEARER, bearer);
     }
@@ -58,9 +55,8 @@ impl<'a> ApiExtractor<'a> for Caller {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let expected = request
-            .data::<Arc<Secret>>()
-            .ok_or_else(|| Failure::new(Code::Internal, "the server has no key"))?;
+        let expected =
+            request.data::<Arc<Secret>>().ok_or_else(|| Failure::new(Code::Internal, "the server has no key"))?;
         let given = given(request).ok_or_else(|| Failure::new(Code::KeyMissing, "this operation needs an API key"))?;
         if expected.matches(given) {
             return Ok(Self);

@@ -4,7 +4,7 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `predict.rs`, `models.rs`, `health.rs` | the operations |
+//! | `predict.rs`, `models.rs`, `health.rs`, `home.rs` | the operations |
 //! | `schema.rs` | the JSON over the wire |
 //! | `upload.rs` | pictures as they arrive |
 //! | `caller.rs` | the API key |
@@ -18,6 +18,7 @@ mod body_limit;
 mod caller;
 mod error;
 mod health;
+mod home;
 mod models;
 mod predict;
 mod refused;
@@ -29,8 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use poem::web::Redirect;
-use poem::{Endpoint, EndpointExt, Route, endpoint::make_sync};
+use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::OpenApiService;
 
 use crate::keys::Secret;
@@ -63,17 +63,13 @@ pub struct State {
     pub config: Config,
 }
 
-type Operations = (predict::Predict, models::Models, health::Health);
+type Operations = (predict::Predict, models::Models, health::Health, home::Home);
 
 fn service(state: &State) -> OpenApiService<Operations, ()> {
-    let operations = (
-        predict::Predict(state.clone()),
-        models::Models(state.clone()),
-        health::Health(state.clone()),
-    );
+    let operations =
+        (predict::Predict(state.clone()), models::Models(state.clone()), health::Health(state.clone()), home::Home);
     OpenApiService::new(operations, "Kiln", env!("CARGO_PKG_VERSION"))
         .description("Image classification. Authorize with the key that the server printed at its start.")
-        .url_prefix("/")
 }
 
 /// Every address of the server behind one endpoint; `key` guards `/predict*` and `/models*`.
@@ -84,7 +80,6 @@ pub fn endpoint(state: State, key: Secret) -> impl Endpoint {
         allow: AllowTable::from_spec(&service.spec()),
     });
     Route::new()
-        .at("/", poem::get(make_sync(|_| Redirect::see_other("/docs"))))
         .nest("/docs", service.swagger_ui())
         .at("/openapi.json", poem::get(service.spec_endpoint()))
         .at("/openapi.yaml", poem::get(service.spec_endpoint_yaml()))

@@ -24,9 +24,12 @@ impl Models {
     #[oai(path = "/models", method = "get", operation_id = "list_models")]
     async fn list(&self, _caller: Caller) -> Result<Json<ModelsBody>, Refused<OfLookups>> {
         let default = self.0.registry.default_model();
-        let bodies = self.0.registry.all()?.iter().map(|classifier| {
-            ModelBody::new(classifier.model(), default, classifier.device(), false)
-        });
+        let bodies = self
+            .0
+            .registry
+            .all()?
+            .iter()
+            .map(|classifier| ModelBody::new(classifier.model(), default, classifier.device(), false));
         Ok(Json(ModelsBody { models: bodies.collect() }))
     }
 

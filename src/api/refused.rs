@@ -3,10 +3,10 @@
 
 use std::marker::PhantomData;
 
+use poem_openapi::ApiResponse;
 use poem_openapi::payload::{Json, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
-use poem_openapi::ApiResponse;
 
 use super::error::{Code, ErrorBody, Failure};
 
@@ -31,7 +31,12 @@ impl Errors for OfLookups {
     fn includes(code: Code) -> bool {
         matches!(
             code,
-            Code::Malformed | Code::KeyMissing | Code::KeyInvalid | Code::UnknownModel | Code::Internal | Code::Starting
+            Code::Malformed
+                | Code::KeyMissing
+                | Code::KeyInvalid
+                | Code::UnknownModel
+                | Code::Internal
+                | Code::Starting
         )
     }
 }

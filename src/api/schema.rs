@@ -186,11 +186,7 @@ impl ModelBody {
             width: spec.width,
             height: spec.height,
             classes: spec.labels.len() as u32,
-            device: DeviceBody {
-                name: device.name.clone(),
-                api: device.api.clone(),
-                driver: device.driver.clone(),
-            },
+            device: DeviceBody { name: device.name.clone(), api: device.api.clone(), driver: device.driver.clone() },
             labels: with_labels.then(|| spec.labels.iter().map(ToString::to_string).collect()),
         }
     }

@@ -120,12 +120,12 @@ impl<'a> ApiExtractor<'a> for RawPicture {
     type ParamRawType = ();
 
     fn request_meta() -> Option<MetaRequest> {
-        let content = RAW_TYPES.map(|content_type| MetaMediaType {
-            content_type,
-            schema: MetaSchemaRef::Inline(Box::new(binary())),
-        });
+        let content = RAW_TYPES
+            .map(|content_type| MetaMediaType { content_type, schema: MetaSchemaRef::Inline(Box::new(binary())) });
         Some(MetaRequest {
-            description: Some("The bytes of one picture. Any content type, or none, is accepted: the magic bytes decide."),
+            description: Some(
+                "The bytes of one picture. Any content type, or none, is accepted: the magic bytes decide.",
+            ),
             content: content.into(),
             required: true,
         })

@@ -32,19 +32,13 @@ pub(super) struct Admission {
 
 impl Admission {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(capacity)),
-            capacity,
-            picture_nanos: AtomicU64::new(0),
-        }
+        Self { permits: Arc::new(Semaphore::new(capacity)), capacity, picture_nanos: AtomicU64::new(0) }
     }
 
     pub(super) fn admit(&self) -> Result<Permit, AdmitError> {
         match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(held) => Ok(Permit { _held: held }),
-            Err(TryAcquireError::NoPermits) => Err(AdmitError::Overloaded {
-                retry_after: self.retry_after(),
-            }),
+            Err(TryAcquireError::NoPermits) => Err(AdmitError::Overloaded { retry_after: self.retry_after() }),
             Err(TryAcquireError::Closed) => Err(AdmitError::Closed),
         }
     }
@@ -93,10 +87,7 @@ mod tests {
         let first = admission.admit().unwrap();
         let _second = admission.admit().unwrap();
         assert_eq!(admission.depth(), 2);
-        assert!(matches!(
-            admission.admit(),
-            Err(AdmitError::Overloaded { .. })
-        ));
+        assert!(matches!(admission.admit(), Err(AdmitError::Overloaded { .. })));
         drop(first);
         assert_eq!(admission.depth(), 1);
         let _third = admission.admit().unwrap();

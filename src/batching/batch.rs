@@ -19,15 +19,8 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(entries: Vec<Entry>, composed: Instant) -> Self {
-        let (images, callers) = entries
-            .into_iter()
-            .map(|entry| (entry.image, entry.caller))
-            .unzip();
-        Self {
-            images,
-            callers,
-            composed,
-        }
+        let (images, callers) = entries.into_iter().map(|entry| (entry.image, entry.caller)).unzip();
+        Self { images, callers, composed }
     }
 
     pub(super) fn images(&self) -> &[PreparedImage] {
@@ -44,12 +37,7 @@ impl Batch {
         let batch_size = self.callers.len();
         for (caller, logits) in self.callers.into_iter().zip(rows) {
             let queue = self.composed.duration_since(caller.arrived);
-            caller.answer(Ok(Answer {
-                logits,
-                queue,
-                inference,
-                batch_size,
-            }));
+            caller.answer(Ok(Answer { logits, queue, inference, batch_size }));
         }
     }
 

@@ -34,36 +34,18 @@ impl Batcher {
     ///
     /// The settings are out of range (see [`Config::validate`]), there is no tokio runtime with a
     /// timer, or the operating system has no thread to give.
-    pub fn start(
-        config: Config,
-        engine: Box<dyn Engine>,
-        readiness: Readiness,
-    ) -> (Batcher, Worker) {
+    pub fn start(config: Config, engine: Box<dyn Engine>, readiness: Readiness) -> (Batcher, Worker) {
         config.validate().expect("the settings were validated");
         let admission = Arc::new(Admission::new(config.queue_capacity));
         let (entries, entries_out) = mpsc::unbounded_channel();
         let (batches, batches_out) = thread_mpsc::channel();
         let (events, events_out) = mpsc::unbounded_channel();
         let (stop, stop_out) = oneshot::channel();
-        let thread = EngineThread {
-            engine,
-            batches: batches_out,
-            admission: Arc::clone(&admission),
-            readiness,
-            events,
-        };
-        let links = Links {
-            entries: entries_out,
-            stop: stop_out,
-            batches,
-            events: events_out,
-        };
+        let thread =
+            EngineThread { engine, batches: batches_out, admission: Arc::clone(&admission), readiness, events };
+        let links = Links { entries: entries_out, stop: stop_out, batches, events: events_out };
         let scheduler = Scheduler::new(State::new(&config), Arc::clone(&admission), links);
-        let worker = Worker {
-            stop,
-            scheduler: tokio::spawn(scheduler.run()),
-            thread: thread.spawn(),
-        };
+        let worker = Worker { stop, scheduler: tokio::spawn(scheduler.run()), thread: thread.spawn() };
         (Self { admission, entries }, worker)
     }
 
@@ -96,16 +78,8 @@ impl Batcher {
         deadline: Option<Instant>,
     ) -> Result<Answer, BatchError> {
         let (reply, answer) = oneshot::channel();
-        let caller = Caller {
-            reply,
-            permit,
-            arrived: Instant::now(),
-        };
-        let entry = Entry {
-            image,
-            caller,
-            deadline,
-        };
+        let caller = Caller { reply, permit, arrived: Instant::now() };
+        let entry = Entry { image, caller, deadline };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
         // A reply channel that ends without an answer means that the runtime is going down.
         answer.await.unwrap_or(Err(BatchError::Closed))

@@ -37,11 +37,7 @@ pub enum ConfigError {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            max_batch_size: 8,
-            max_queue_delay: Duration::ZERO,
-            queue_capacity: 256,
-        }
+        Self { max_batch_size: 8, max_queue_delay: Duration::ZERO, queue_capacity: 256 }
     }
 }
 
@@ -77,23 +73,11 @@ mod tests {
     #[test]
     fn what_could_never_answer_is_refused() {
         let good = Config::default();
-        let no_batch = Config {
-            max_batch_size: 0,
-            ..good
-        };
-        let nobody = Config {
-            queue_capacity: 0,
-            ..good
-        };
-        let wrong_unit = Config {
-            max_queue_delay: Duration::MAX,
-            ..good
-        };
+        let no_batch = Config { max_batch_size: 0, ..good };
+        let nobody = Config { queue_capacity: 0, ..good };
+        let wrong_unit = Config { max_queue_delay: Duration::MAX, ..good };
         assert_eq!(no_batch.validate(), Err(ConfigError::NoBatch));
         assert_eq!(nobody.validate(), Err(ConfigError::Capacity(0)));
-        assert_eq!(
-            wrong_unit.validate(),
-            Err(ConfigError::DelayTooLong(Duration::MAX))
-        );
+        assert_eq!(wrong_unit.validate(), Err(ConfigError::DelayTooLong(Duration::MAX)));
     }
 }

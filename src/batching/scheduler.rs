@@ -40,14 +40,7 @@ pub(super) struct Scheduler {
 
 impl Scheduler {
     pub(super) fn new(state: State<Entry>, admission: Arc<Admission>, links: Links) -> Self {
-        Self {
-            state,
-            admission,
-            links,
-            engine_free: true,
-            taking: true,
-            open: true,
-        }
+        Self { state, admission, links, engine_free: true, taking: true, open: true }
     }
 
     /// Ends when everything is answered and the engine is gone.
@@ -56,11 +49,7 @@ impl Scheduler {
             self.abandon(&error).await;
         }
         // Without more batches the thread ends, and with it the events.
-        let Links {
-            batches,
-            mut events,
-            ..
-        } = self.links;
+        let Links { batches, mut events, .. } = self.links;
         drop(batches);
         while events.recv().await.is_some() {}
     }
@@ -119,10 +108,7 @@ impl Scheduler {
                 metrics::dropped("deadline");
                 let queued = now.duration_since(entry.caller.arrived);
                 let retry_after = self.admission.retry_after();
-                entry.caller.answer(Err(BatchError::DeadlinePassed {
-                    queued,
-                    retry_after,
-                }));
+                entry.caller.answer(Err(BatchError::DeadlinePassed { queued, retry_after }));
             }
         }
     }

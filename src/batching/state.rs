@@ -84,11 +84,8 @@ impl<E: Queued> State<E> {
     /// deadline is noticed then too, so that a stuck engine keeps nobody waiting beyond it.
     pub(super) fn next_batch(&mut self, now: Instant, engine_free: bool) -> Step<E> {
         let dropped = self.remove_dead(now);
-        let decision = if engine_free {
-            self.compose(now)
-        } else {
-            wait_until(self.queue.iter().filter_map(E::deadline).min())
-        };
+        let decision =
+            if engine_free { self.compose(now) } else { wait_until(self.queue.iter().filter_map(E::deadline).min()) };
         Step { decision, dropped }
     }
 
@@ -96,11 +93,7 @@ impl<E: Queued> State<E> {
         self.queue
             .extract_if(.., |entry| entry.is_cancelled() || expired(entry, now))
             .map(|entry| {
-                let why = if entry.is_cancelled() {
-                    Dropped::Cancelled
-                } else {
-                    Dropped::DeadlinePassed
-                };
+                let why = if entry.is_cancelled() { Dropped::Cancelled } else { Dropped::DeadlinePassed };
                 (entry, why)
             })
             .collect()
@@ -121,11 +114,7 @@ impl<E: Queued> State<E> {
     /// not held back at all: it would wait only to be dropped.
     fn due(&self, entry: &E) -> Instant {
         let due = entry.arrived() + self.max_queue_delay;
-        if expired(entry, due) {
-            entry.arrived()
-        } else {
-            due
-        }
+        if expired(entry, due) { entry.arrived() } else { due }
     }
 }
 

@@ -87,28 +87,19 @@ impl EngineThread {
 }
 
 /// Runs the engine so that neither a panic nor a wrong number of rows gets out.
-fn run_caught(
-    engine: &mut dyn Engine,
-    images: &[PreparedImage],
-) -> Result<Vec<Logits>, EngineError> {
+fn run_caught(engine: &mut dyn Engine, images: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
     // Unwind safe: a panicked engine is never called again.
     let rows = catch_unwind(AssertUnwindSafe(|| engine.run(images)))
         .unwrap_or_else(|panic| Err(EngineError::Panicked(message(&*panic))))?;
     if rows.len() == images.len() {
         return Ok(rows);
     }
-    Err(EngineError::Device(format!(
-        "the engine returned {} rows for {} pictures",
-        rows.len(),
-        images.len()
-    )))
+    Err(EngineError::Device(format!("the engine returned {} rows for {} pictures", rows.len(), images.len())))
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
-        .to_string()
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_string()
 }
 
 /// Keeps a batcher's engine at work. Dropping it stops the batcher like [`Worker::shutdown`], but

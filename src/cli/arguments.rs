@@ -46,9 +46,7 @@ fn predict() -> Command {
         .value_parser(value_parser!(u8).range(1..=100));
     let json = Arg::new("json").long("json").help("Print one JSON object a line").action(ArgAction::SetTrue);
     let command = Command::new("predict").about("Classify files without a server").args([files, top_k, json]);
-    let of_use = |setting: &Setting| {
-        matches!(setting.heading, "Model and device" | "Batching" | "Pictures" | "Logs")
-    };
+    let of_use = |setting: &Setting| matches!(setting.heading, "Model and device" | "Batching" | "Pictures" | "Logs");
     with_settings(command, of_use)
 }
 

@@ -89,7 +89,9 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
         let value = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
-            other => return Err(refuse(format!("'{key}' must be a text or a whole number, not a {}", other.type_str()))),
+            other => {
+                return Err(refuse(format!("'{key}' must be a text or a whole number, not a {}", other.type_str())));
+            }
         };
         found.insert(key, value);
     }

@@ -123,7 +123,10 @@ fn units_are_understood() {
 #[test]
 fn an_unknown_key_in_the_file_is_named_with_its_line_and_the_nearest_one() {
     let sentence = Given::nothing().file("# settings\nmax-bach-size = 4\n").refusal();
-    assert!(sentence.ends_with("line 2: there is no setting 'max-bach-size'; did you mean 'max-batch-size'?"), "{sentence}");
+    assert!(
+        sentence.ends_with("line 2: there is no setting 'max-bach-size'; did you mean 'max-batch-size'?"),
+        "{sentence}"
+    );
 }
 
 #[test]

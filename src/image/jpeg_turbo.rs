@@ -20,10 +20,12 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Rgb, ImageError> {
         return Err(broken("it ends too early".to_string()));
     }
     let four_inks = matches!(header.colorspace, turbojpeg::Colorspace::CMYK | turbojpeg::Colorspace::YCCK);
-    let (format, channels) = if four_inks { (turbojpeg::PixelFormat::CMYK, 4) } else { (turbojpeg::PixelFormat::RGB, 3) };
+    let (format, channels) =
+        if four_inks { (turbojpeg::PixelFormat::CMYK, 4) } else { (turbojpeg::PixelFormat::RGB, 3) };
     let pitch = header.width * channels;
     let mut pixels = vec![0; pitch * header.height];
-    let target = turbojpeg::Image { pixels: pixels.as_mut_slice(), width: header.width, pitch, height: header.height, format };
+    let target =
+        turbojpeg::Image { pixels: pixels.as_mut_slice(), width: header.width, pitch, height: header.height, format };
     decompressor.decompress(bytes, target).map_err(|e| broken(e.to_string()))?;
     let exif = jpeg_segments::exif(bytes);
     let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);

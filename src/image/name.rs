@@ -46,7 +46,8 @@ mod tests {
     #[test]
     fn accepted_extensions_and_names_without_one_pass() {
         assert_eq!(check_file_name(None, &FormatSet::default()), Ok(()));
-        for name in ["cat.jpg", "CAT.JPEG", "a.b.png", "blob", "", ".jpgrc", "dir.exe/cat.gif", "C:\\x.y\\cat", "cat."] {
+        for name in ["cat.jpg", "CAT.JPEG", "a.b.png", "blob", "", ".jpgrc", "dir.exe/cat.gif", "C:\\x.y\\cat", "cat."]
+        {
             assert_eq!(verdict(name), Ok(()), "{name:?}");
         }
     }

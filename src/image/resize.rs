@@ -15,13 +15,10 @@ pub(super) fn resize(picture: &Rgb, recipe: &Recipe) -> Result<PreparedImage, St
     let (displayed_width, displayed_height) = picture.displayed_size();
     let window = recipe.window(displayed_width, displayed_height);
     let window = in_file(window, picture);
-    let (width, height) = if swaps_sides(picture.orientation) {
-        (recipe.height, recipe.width)
-    } else {
-        (recipe.width, recipe.height)
-    };
-    let source = ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3)
-        .map_err(|e| e.to_string())?;
+    let (width, height) =
+        if swaps_sides(picture.orientation) { (recipe.height, recipe.width) } else { (recipe.width, recipe.height) };
+    let source =
+        ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3).map_err(|e| e.to_string())?;
     let mut target = Image::new(width, height, PixelType::U8x3);
     let filter = match recipe.filter {
         Filter::Bilinear => FilterType::Bilinear,
@@ -57,11 +54,8 @@ fn in_file(window: Window, picture: &Rgb) -> Window {
         Rotate270FlipH => (from_bottom, from_right),
         Rotate270 => (from_bottom, window.left),
     };
-    let (width, height) = if swaps_sides(picture.orientation) {
-        (window.height, window.width)
-    } else {
-        (window.width, window.height)
-    };
+    let (width, height) =
+        if swaps_sides(picture.orientation) { (window.height, window.width) } else { (window.width, window.height) };
     Window { left, top, width, height }
 }
 

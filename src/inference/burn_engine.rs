@@ -98,8 +98,7 @@ impl BurnEngine {
     }
 
     fn split(&self, values: &[f32], pictures: usize) -> Result<Vec<Logits>, EngineError> {
-        let rows: Vec<Logits> =
-            values.chunks_exact(self.classes).take(pictures).map(Logits::from).collect();
+        let rows: Vec<Logits> = values.chunks_exact(self.classes).take(pictures).map(Logits::from).collect();
         if rows.len() != pictures {
             return Err(EngineError::Device(format!("{} values came back for {pictures} pictures", values.len())));
         }

@@ -89,13 +89,14 @@ pub fn choose(choice: &DeviceChoice) -> Result<ChosenDevice, DeviceError> {
 /// The GPU that `auto` takes, or why it takes the CPU. A software adapter does not count: the CPU engine is faster.
 pub fn pick_auto(adapters: &[Adapter]) -> Result<&Adapter, String> {
     let gpus = || adapters.iter().filter(|adapter| adapter.is_gpu());
-    gpus()
-        .find(|adapter| adapter.kind == Kind::Discrete)
-        .or_else(|| gpus().next())
-        .ok_or_else(|| match adapters.first() {
-            Some(software) => format!("no GPU here ({} is a software adapter, which is slower than the CPU engine)", software.name),
+    gpus().find(|adapter| adapter.kind == Kind::Discrete).or_else(|| gpus().next()).ok_or_else(|| {
+        match adapters.first() {
+            Some(software) => {
+                format!("no GPU here ({} is a software adapter, which is slower than the CPU engine)", software.name)
+            }
             None => "no GPU here".to_string(),
-        })
+        }
+    })
 }
 
 fn pick(adapters: &[Adapter], api: Api, index: Option<usize>) -> Option<&Adapter> {
@@ -131,9 +132,11 @@ fn open(adapter: &Adapter, reason: String) -> Result<ChosenDevice, DeviceError> 
         Api::Metal => WgpuBackend::Metal,
         Api::Dx12 => WgpuBackend::Dx12,
     };
-    let device = Device::wgpu_options().device_kind(kind).graphics_api(api).init().map_err(|e| {
-        DeviceError::Broken { name: adapter.name.clone(), reason: e.to_string() }
-    })?;
+    let device = Device::wgpu_options()
+        .device_kind(kind)
+        .graphics_api(api)
+        .init()
+        .map_err(|e| DeviceError::Broken { name: adapter.name.clone(), reason: e.to_string() })?;
     Ok(ChosenDevice {
         device,
         info: DeviceInfo {
@@ -178,11 +181,8 @@ mod tests {
 
     #[test]
     fn auto_takes_a_real_gpu_and_prefers_a_discrete_one() {
-        let adapters = [
-            adapter("llvmpipe", Kind::Software),
-            adapter("Iris", Kind::Integrated),
-            adapter("H100", Kind::Discrete),
-        ];
+        let adapters =
+            [adapter("llvmpipe", Kind::Software), adapter("Iris", Kind::Integrated), adapter("H100", Kind::Discrete)];
         assert_eq!(pick_auto(&adapters).unwrap().name, "H100");
         assert_eq!(pick_auto(&adapters[..2]).unwrap().name, "Iris");
     }

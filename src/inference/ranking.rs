@@ -19,19 +19,14 @@ pub fn rank(logits: &[f32], top_k: usize) -> Vec<Ranked> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logits.iter().map(|logit| (logit - max).exp()).sum();
     let mut order: Vec<usize> = (0..logits.len()).collect();
-    let by_score = |a: &usize, b: &usize| -> Ordering {
-        logits[*b].total_cmp(&logits[*a]).then_with(|| a.cmp(b))
-    };
+    let by_score = |a: &usize, b: &usize| -> Ordering { logits[*b].total_cmp(&logits[*a]).then_with(|| a.cmp(b)) };
     let kept = top_k.min(order.len());
     if kept < order.len() {
         order.select_nth_unstable_by(kept, by_score);
         order.truncate(kept);
     }
     order.sort_unstable_by(by_score);
-    order
-        .into_iter()
-        .map(|class_id| Ranked { class_id, probability: (logits[class_id] - max).exp() / sum })
-        .collect()
+    order.into_iter().map(|class_id| Ranked { class_id, probability: (logits[class_id] - max).exp() / sum }).collect()
 }
 
 #[cfg(test)]

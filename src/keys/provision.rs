@@ -5,9 +5,9 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::Config;
 use super::generate::generate;
 use super::secret::Secret;
-use super::Config;
 
 /// The key of this run, and where its owner learns it. Dropping it removes the file.
 #[derive(Debug)]

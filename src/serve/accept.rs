@@ -68,9 +68,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_exhausted_process_backs_off_up_to_a_second() {
-        let mut outcomes: Vec<_> = (0..9)
-            .map(|_| Err(io::Error::other("no file descriptor left")))
-            .collect();
+        let mut outcomes: Vec<_> = (0..9).map(|_| Err(io::Error::other("no file descriptor left"))).collect();
         outcomes.push(Ok(()));
         let (last, times) = play(outcomes).await;
         last.unwrap();
@@ -80,11 +78,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_died_is_skipped_at_once() {
-        let outcomes = vec![
-            Err(ErrorKind::ConnectionAborted.into()),
-            Err(ErrorKind::ConnectionReset.into()),
-            Ok(()),
-        ];
+        let outcomes = vec![Err(ErrorKind::ConnectionAborted.into()), Err(ErrorKind::ConnectionReset.into()), Ok(())];
         let (last, times) = play(outcomes).await;
         last.unwrap();
         assert_eq!(times, [0, 0, 0]);

@@ -29,9 +29,7 @@ pub fn is_body_timeout(error: &(dyn Error + 'static)) -> bool {
         return true;
     }
     // An io::Error names as its source the source of what it wraps, which would skip the marker.
-    let wrapped = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     match wrapped {
         Some(wrapped) => is_body_timeout(wrapped),
         None => error.source().is_some_and(is_body_timeout),
@@ -65,14 +63,7 @@ pub(super) struct TimedBody {
 
 impl TimedBody {
     pub(super) fn new(incoming: Incoming, limit: Duration, activity: Arc<Activity>) -> Self {
-        Self {
-            incoming,
-            limit,
-            pause: None,
-            progress: BodyProgress::default(),
-            activity,
-            complete: false,
-        }
+        Self { incoming, limit, pause: None, progress: BodyProgress::default(), activity, complete: false }
     }
 
     pub(super) fn progress(&self) -> BodyProgress {
@@ -84,10 +75,7 @@ impl Body for TimedBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) {
             this.pause = None;
@@ -139,8 +127,6 @@ mod tests {
     fn other_time_outs_are_not_the_marker() {
         assert!(!is_body_timeout(&io::Error::from(ErrorKind::TimedOut)));
         let reset = io::Error::other("connection reset");
-        assert!(!is_body_timeout(&poem::Error::from(ReadBodyError::Io(
-            reset
-        ))));
+        assert!(!is_body_timeout(&poem::Error::from(ReadBodyError::Io(reset))));
     }
 }

@@ -47,30 +47,15 @@ impl Default for Config {
 
 impl Config {
     pub(super) fn check(&self) -> Result<(), ServeError> {
-        check_count(
-            "max_connections",
-            self.max_connections,
-            1,
-            Semaphore::MAX_PERMITS,
-        )?;
-        check_count(
-            "max_header_bytes",
-            self.max_header_bytes,
-            MIN_HEADER_BYTES,
-            MAX_HEADER_BYTES,
-        )?;
+        check_count("max_connections", self.max_connections, 1, Semaphore::MAX_PERMITS)?;
+        check_count("max_header_bytes", self.max_header_bytes, MIN_HEADER_BYTES, MAX_HEADER_BYTES)?;
         check_pause("header_read_timeout", self.header_read_timeout)?;
         check_pause("body_timeout", self.body_timeout)?;
         check_pause("idle_timeout", self.idle_timeout)
     }
 }
 
-fn check_count(
-    setting: &'static str,
-    value: usize,
-    least: usize,
-    most: usize,
-) -> Result<(), ServeError> {
+fn check_count(setting: &'static str, value: usize, least: usize, most: usize) -> Result<(), ServeError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
@@ -100,34 +85,10 @@ mod tests {
     #[test]
     fn what_would_refuse_everybody_is_refused_with_its_name() {
         let cases = [
-            (
-                "max_connections",
-                Config {
-                    max_connections: 0,
-                    ..Config::default()
-                },
-            ),
-            (
-                "max_header_bytes",
-                Config {
-                    max_header_bytes: 100,
-                    ..Config::default()
-                },
-            ),
-            (
-                "header_read_timeout",
-                Config {
-                    header_read_timeout: Duration::ZERO,
-                    ..Config::default()
-                },
-            ),
-            (
-                "body_timeout",
-                Config {
-                    body_timeout: Duration::MAX,
-                    ..Config::default()
-                },
-            ),
+            ("max_connections", Config { max_connections: 0, ..Config::default() }),
+            ("max_header_bytes", Config { max_header_bytes: 100, ..Config::default() }),
+            ("header_read_timeout", Config { header_read_timeout: Duration::ZERO, ..Config::default() }),
+            ("body_timeout", Config { body_timeout: Duration::MAX, ..Config::default() }),
         ];
         for (setting, config) in cases {
             let message = config.check().unwrap_err().to_string();

@@ -94,15 +94,8 @@ pub(super) async fn serve(
 fn protocol(config: &Config) -> auto::Builder<TokioExecutor> {
     let header_list = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_buf_size(config.max_header_bytes);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(header_list);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(config.max_header_bytes);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(header_list);
     builder
 }
 

@@ -32,21 +32,13 @@ pub enum ServeError {
 impl ServeError {
     pub(super) fn bind(address: SocketAddr, source: io::Error) -> Self {
         let advice = match source.kind() {
-            ErrorKind::AddrInUse => {
-                "another program listens there already; stop it or choose another port"
-            }
-            ErrorKind::PermissionDenied => {
-                "this user may not use that port; choose one from 1024 upwards"
-            }
+            ErrorKind::AddrInUse => "another program listens there already; stop it or choose another port",
+            ErrorKind::PermissionDenied => "this user may not use that port; choose one from 1024 upwards",
             ErrorKind::AddrNotAvailable => {
                 "this machine does not have that address; 0.0.0.0 or [::] means every one it has"
             }
             _ => "the operating system refuses; its reason follows",
         };
-        Self::Bind {
-            address,
-            advice,
-            source,
-        }
+        Self::Bind { address, advice, source }
     }
 }

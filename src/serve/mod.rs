@@ -62,15 +62,9 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
         config.check()?;
         let cannot_bind = |error| ServeError::bind(config.listen, error);
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(cannot_bind)?;
+        let listener = TcpListener::bind(config.listen).await.map_err(cannot_bind)?;
         let local_addr = listener.local_addr().map_err(cannot_bind)?;
-        Ok(Self {
-            config,
-            listener,
-            local_addr,
-        })
+        Ok(Self { config, listener, local_addr })
     }
 
     /// The address that was bound, with the port that port 0 became.
@@ -147,10 +141,7 @@ struct Slots {
 
 impl Slots {
     fn new(max_connections: usize) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(max_connections)),
-            last_warning: None,
-        }
+        Self { permits: Arc::new(Semaphore::new(max_connections)), last_warning: None }
     }
 
     /// Waits for a free slot. Nothing is accepted meanwhile, so the kernel's backlog holds (and

@@ -29,12 +29,7 @@ impl Socket {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        Self {
-            stream,
-            activity,
-            end_of_input: false,
-            linger: None,
-        }
+        Self { stream, activity, end_of_input: false, linger: None }
     }
 
     /// Reads and forgets until the client stops sending, for a while at most.
@@ -79,11 +74,7 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.wrote(&result);
         result

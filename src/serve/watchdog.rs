@@ -76,11 +76,7 @@ mod tests {
             let activity = Activity::new(&Config::default());
             let watchdog = Watchdog::new(Arc::clone(&activity));
             let start = Instant::now();
-            Self {
-                activity,
-                watchdog,
-                start,
-            }
+            Self { activity, watchdog, start }
         }
 
         /// Lets time pass up to `second`; nothing may expire before.

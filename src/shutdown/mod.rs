@@ -39,10 +39,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            drain_delay: Duration::ZERO,
-            grace: Duration::from_secs(30),
-        }
+        Self { drain_delay: Duration::ZERO, grace: Duration::from_secs(30) }
     }
 }
 

@@ -74,10 +74,8 @@ mod tests {
 
     /// Sends this very process a signal, which the handler installed before keeps harmless.
     fn send_self(signal: &str) {
-        let status = std::process::Command::new("kill")
-            .args(["-s", signal, &std::process::id().to_string()])
-            .status()
-            .unwrap();
+        let status =
+            std::process::Command::new("kill").args(["-s", signal, &std::process::id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 

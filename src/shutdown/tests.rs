@@ -20,18 +20,10 @@ impl Walk {
         let (ask, requests) = mpsc::channel(2);
         let readiness = Readiness::starting();
         readiness.set_ready();
-        let config = Config {
-            drain_delay: Duration::from_secs(drain_delay),
-            grace: Duration::from_secs(grace),
-        };
+        let config = Config { drain_delay: Duration::from_secs(drain_delay), grace: Duration::from_secs(grace) };
         let signal = begin(config, readiness.clone(), requests);
         let start = Instant::now();
-        Self {
-            ask,
-            signal,
-            readiness,
-            start,
-        }
+        Self { ask, signal, readiness, start }
     }
 
     async fn ask(&self, request: Request) {
@@ -93,17 +85,10 @@ async fn a_second_request_ends_while_closing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_goes_away_stops_nothing() {
-    let Walk {
-        ask,
-        signal,
-        readiness,
-        ..
-    } = Walk::new(0, 30);
+    let Walk { ask, signal, readiness, .. } = Walk::new(0, 30);
     drop(ask);
     let hour = Duration::from_secs(3600);
-    timeout(hour, signal.reached(Stage::Draining))
-        .await
-        .expect_err("nobody asked to stop");
+    timeout(hour, signal.reached(Stage::Draining)).await.expect_err("nobody asked to stop");
     assert_eq!(readiness.state(), State::Ready);
 }
 
@@ -111,8 +96,6 @@ async fn a_source_that_goes_away_stops_nothing() {
 async fn never_stays_at_serving() {
     let signal = Signal::never();
     let hour = Duration::from_secs(3600);
-    timeout(hour, signal.reached(Stage::Draining))
-        .await
-        .expect_err("this signal never moves");
+    timeout(hour, signal.reached(Stage::Draining)).await.expect_err("this signal never moves");
     assert_eq!(signal.stage(), Stage::Serving);
 }

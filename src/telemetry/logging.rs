@@ -57,10 +57,8 @@ pub enum LoggingError {
 ///
 /// The level does not parse or the file cannot be opened.
 pub fn init(config: &Config) -> Result<Option<WorkerGuard>, LoggingError> {
-    let filter = EnvFilter::try_new(&config.level).map_err(|e| LoggingError::Level {
-        level: config.level.clone(),
-        reason: e.to_string(),
-    })?;
+    let filter = EnvFilter::try_new(&config.level)
+        .map_err(|e| LoggingError::Level { level: config.level.clone(), reason: e.to_string() })?;
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![layer(config.format, std::io::stderr)];
     let mut guard = None;
     if let Some(path) = &config.file {

@@ -18,9 +18,8 @@ const OPEN_CONNECTIONS: &str = "kiln_open_connections";
 const BUILD_INFO: &str = "kiln_build_info";
 
 /// Upper bounds of the latency buckets, in seconds: 100 us to 10 s.
-const SECONDS: [f64; 16] = [
-    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const SECONDS: [f64; 16] =
+    [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Upper bounds of the batch-size buckets, in pictures.
 const PICTURES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 

@@ -3,28 +3,32 @@
     python3 -m venv /tmp/golden && /tmp/golden/bin/pip install pillow==13.0.0
     /tmp/golden/bin/python tests/data/make_golden.py
 
-Reads photos/, writes variants/ (other formats, colour spaces and orientations of one photo) and golden/ (what the
-default model's preprocessing makes of each picture, as lossless PNG). The tests compare the server's own decoder and
-resize with golden/.
+Reads photos/. Writes variants/ (other formats, colour spaces and orientations of one photo) and golden/ (what the
+default model's preprocessing makes of each picture, as lossless PNG), and, with the help of kinds.py, kinds/: small
+files of rarer kinds, each with what the same preprocessing makes of it in 64x64. The tests compare the server's own
+decoder and resize with these.
 """
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+import kinds
+
 HERE = Path(__file__).parent
 SIZE, PADDING = 224, 32
+KINDS_SIZE, KINDS_PADDING = 64, 8
 # EXIF: little-endian TIFF, one entry in IFD0: tag 0x0112 (orientation), type SHORT, count 1.
 ORIENTATION_TAG = 0x0112
 
 
-def prepare(path):
-    """Central square of side min(h, w) * 224 / 256 of the upright picture, resized with antialiased bicubic."""
+def prepare(path, size=SIZE, padding=PADDING):
+    """Central square of side min(h, w) * size / (size + padding) of the upright picture, antialiased bicubic."""
     with Image.open(path) as file:
         picture = ImageOps.exif_transpose(file).convert("RGB")
     width, height = picture.size
-    side = SIZE * min(width, height) // (SIZE + PADDING)
+    side = size * min(width, height) // (size + padding)
     top, left = (height - side + 1) // 2, (width - side + 1) // 2
-    return picture.resize((SIZE, SIZE), Image.BICUBIC, box=(left, top, left + side, top + side))
+    return picture.resize((size, size), Image.BICUBIC, box=(left, top, left + side, top + side))
 
 
 def make_variants(source, folder):
@@ -32,7 +36,9 @@ def make_variants(source, folder):
     with Image.open(source) as file:
         cat = file.convert("RGB")
     cat.save(folder / "cat.png")
-    cat.convert("RGBA").save(folder / "cat_alpha.png")
+    faded = cat.copy()
+    faded.putalpha(Image.linear_gradient("L").resize(cat.size))
+    faded.save(folder / "cat_alpha.png")
     cat.convert("P", palette=Image.ADAPTIVE).save(folder / "cat_palette.png")
     cat.convert("L").save(folder / "cat_grey.png")
     cat.convert("P", palette=Image.ADAPTIVE).save(folder / "cat.gif")
@@ -53,12 +59,15 @@ def make_variants(source, folder):
 
 
 def main():
-    variants, golden = HERE / "variants", HERE / "golden"
-    variants.mkdir(exist_ok=True)
-    golden.mkdir(exist_ok=True)
+    variants, golden, small = HERE / "variants", HERE / "golden", HERE / "kinds"
+    for folder in [variants, golden, small]:
+        folder.mkdir(exist_ok=True)
     make_variants(HERE / "photos" / "cat_451x300.jpg", variants)
     for path in sorted([*(HERE / "photos").iterdir(), *variants.iterdir()]):
         prepare(path).save(golden / f"{path.parent.name}_{path.name.replace('.', '_')}.png", optimize=True)
+    references = kinds.make(HERE / "photos" / "cat_451x300.jpg", small)
+    for path, reference in references.items():
+        prepare(reference, KINDS_SIZE, KINDS_PADDING).save(f"{path}.golden.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -49,20 +49,11 @@ impl NormalizeOps for CubeBackend {
         let shape = Shape::from([batch, 3, height, width]);
         let client = packed.client.clone();
         let buffer = client.empty(shape.num_elements() * size_of::<f32>());
-        let output = CubeTensor::new_contiguous(
-            client.clone(),
-            packed.device.clone(),
-            shape,
-            buffer,
-            DType::F32,
-        );
+        let output = CubeTensor::new_contiguous(client.clone(), packed.device.clone(), shape, buffer, DType::F32);
         let plane = (height * width) as u32;
         let groups = (batch as u32 * plane).div_ceil(WORKGROUP);
         client.launch(
-            Box::new(SourceKernel::new(
-                NormalizeKernel { plane },
-                CubeDim::new_1d(WORKGROUP),
-            )),
+            Box::new(SourceKernel::new(NormalizeKernel { plane }, CubeDim::new_1d(WORKGROUP))),
             CubeCount::Static(groups.min(GROUPS_X), groups.div_ceil(GROUPS_X), 1),
             KernelArguments::new().with_buffers(vec![
                 packed.handle.binding(),

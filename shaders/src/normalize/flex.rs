@@ -1,8 +1,8 @@
 //! The CPU implementation: one pass over the bytes, one plane a channel.
 
+use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::Flex;
 use burn::tensor::{Bytes, DType, Shape};
 
 use super::ops::NormalizeOps;

@@ -39,11 +39,7 @@ impl Normalizer {
     ///
     /// Panics if `pixels` does not hold exactly `batch * height * width * 3` bytes.
     pub fn run(&self, pixels: &[u8], batch: usize, height: usize, width: usize) -> Tensor<4> {
-        assert_eq!(
-            pixels.len(),
-            batch * height * width * 3,
-            "pixels of {batch} pictures of {height}x{width}"
-        );
+        assert_eq!(pixels.len(), batch * height * width * 3, "pixels of {batch} pictures of {height}x{width}");
         let packed = self.upload(pixels);
         let affine = self.affine.clone();
         match self.kernels {

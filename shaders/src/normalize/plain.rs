@@ -3,11 +3,7 @@
 use burn::tensor::{DType, FloatDType, Int, Tensor};
 
 /// See [`super::ops::NormalizeOps::normalize`]; `shape` is `[batch, height, width]`.
-pub(super) fn normalize(
-    packed: Tensor<1, Int>,
-    affine: Tensor<1>,
-    [batch, height, width]: [usize; 3],
-) -> Tensor<4> {
+pub(super) fn normalize(packed: Tensor<1, Int>, affine: Tensor<1>, [batch, height, width]: [usize; 3]) -> Tensor<4> {
     let bytes = batch * height * width * 3;
     // i32: every runtime has bitwise operations for it. The sign bit that a shift drags in is masked off.
     let words = packed.cast(DType::I32);

@@ -27,20 +27,11 @@ impl Queued for Ticket {
 }
 
 fn ticket(id: u32, arrived: Instant) -> Ticket {
-    Ticket {
-        id,
-        arrived,
-        deadline: None,
-        cancelled: false,
-    }
+    Ticket { id, arrived, deadline: None, cancelled: false }
 }
 
 fn state(max_batch_size: usize, max_queue_delay: Duration) -> State<Ticket> {
-    State::new(&Config {
-        max_batch_size,
-        max_queue_delay,
-        ..Config::default()
-    })
+    State::new(&Config { max_batch_size, max_queue_delay, ..Config::default() })
 }
 
 fn dispatched(step: Step<Ticket>) -> Vec<u32> {
@@ -93,11 +84,7 @@ fn a_full_batch_waits_for_nobody() {
 #[test]
 fn a_queue_too_small_for_a_batch_counts_as_full() {
     let now = Instant::now();
-    let mut state = State::new(&Config {
-        max_batch_size: 32,
-        max_queue_delay: 10 * MS,
-        queue_capacity: 2,
-    });
+    let mut state = State::new(&Config { max_batch_size: 32, max_queue_delay: 10 * MS, queue_capacity: 2 });
     (0..2).for_each(|id| state.append(ticket(id, now)));
     assert_eq!(dispatched(state.next_batch(now, true)), [0, 1]);
 }
@@ -115,22 +102,13 @@ fn once_nobody_else_can_come_nobody_is_held_back() {
 fn the_dead_leave_and_do_not_count_towards_a_full_batch() {
     let now = Instant::now();
     let mut state = state(3, 10 * MS);
-    let late = Ticket {
-        deadline: Some(now),
-        ..ticket(0, now)
-    };
-    let gone = Ticket {
-        cancelled: true,
-        ..ticket(1, now)
-    };
+    let late = Ticket { deadline: Some(now), ..ticket(0, now) };
+    let gone = Ticket { cancelled: true, ..ticket(1, now) };
     state.append(late.clone());
     state.append(gone.clone());
     state.append(ticket(2, now));
     let step = state.next_batch(now, true);
-    assert_eq!(
-        step.dropped,
-        [(late, Dropped::DeadlinePassed), (gone, Dropped::Cancelled)]
-    );
+    assert_eq!(step.dropped, [(late, Dropped::DeadlinePassed), (gone, Dropped::Cancelled)]);
     assert_eq!(step.decision, Decision::WaitUntil(now + 10 * MS));
 }
 
@@ -139,10 +117,7 @@ fn a_busy_engine_does_not_hide_a_deadline() {
     let now = Instant::now();
     let mut state = state(3, Duration::ZERO);
     for (id, deadline) in [(0, 8 * MS), (1, 5 * MS)] {
-        state.append(Ticket {
-            deadline: Some(now + deadline),
-            ..ticket(id, now)
-        });
+        state.append(Ticket { deadline: Some(now + deadline), ..ticket(id, now) });
     }
     let step = state.next_batch(now, false);
     assert_eq!(step.decision, Decision::WaitUntil(now + 5 * MS));
@@ -156,9 +131,6 @@ fn a_deadline_within_the_delay_ends_the_wait_for_all() {
     let now = Instant::now();
     let mut state = state(3, 10 * MS);
     state.append(ticket(0, now));
-    state.append(Ticket {
-        deadline: Some(now + 10 * MS),
-        ..ticket(1, now)
-    });
+    state.append(Ticket { deadline: Some(now + 10 * MS), ..ticket(1, now) });
     assert_eq!(dispatched(state.next_batch(now, true)), [0, 1]);
 }

@@ -24,12 +24,10 @@ pub(super) enum Op {
 }
 
 pub(super) fn config(delay_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Config> {
-    (1_usize..6, delay_ms, 1_usize..20).prop_map(|(max_batch_size, delay_ms, queue_capacity)| {
-        Config {
-            max_batch_size,
-            max_queue_delay: Duration::from_millis(delay_ms),
-            queue_capacity,
-        }
+    (1_usize..6, delay_ms, 1_usize..20).prop_map(|(max_batch_size, delay_ms, queue_capacity)| Config {
+        max_batch_size,
+        max_queue_delay: Duration::from_millis(delay_ms),
+        queue_capacity,
     })
 }
 
@@ -57,12 +55,7 @@ pub(super) fn any_op() -> impl Strategy<Value = Op> {
 pub(super) type Callers = BTreeMap<u32, Waiting>;
 
 /// Whether the picture was let in.
-pub(super) fn arrive(
-    fixture: &Fixture,
-    callers: &mut Callers,
-    id: u32,
-    deadline: Option<u32>,
-) -> bool {
+pub(super) fn arrive(fixture: &Fixture, callers: &mut Callers, id: u32, deadline: Option<u32>) -> bool {
     // The engine's thread may make room at any time, but only this one takes it.
     let full = fixture.batcher.depth() == fixture.capacity;
     match fixture.batcher.admit() {

@@ -64,10 +64,7 @@ fn no_row_is_given_out_when_their_number_is_wrong() {
 #[test]
 fn a_panic_fails_everybody_and_closes_the_batcher() {
     on_a_still_clock(async {
-        let mut fixture = start(Config {
-            max_batch_size: 2,
-            ..Config::default()
-        });
+        let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
         let decoding = fixture.batcher.admit().unwrap();
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);

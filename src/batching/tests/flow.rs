@@ -27,25 +27,17 @@ fn what_arrives_while_the_engine_works_makes_up_the_next_batch() {
 #[test]
 fn whoever_comes_when_all_places_are_taken_is_told_at_once() {
     on_a_still_clock(async {
-        let mut fixture = start(Config {
-            queue_capacity: 3,
-            ..Config::default()
-        });
+        let mut fixture = start(Config { queue_capacity: 3, ..Config::default() });
         let decoding = fixture.batcher.admit().unwrap();
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
         let _queued = fixture.submit(1, None);
         let refusal = fixture.batcher.admit().unwrap_err();
-        assert!(
-            matches!(refusal, AdmitError::Overloaded { retry_after } if retry_after >= 1000 * MS)
-        );
+        assert!(matches!(refusal, AdmitError::Overloaded { retry_after } if retry_after >= 1000 * MS));
         assert_eq!(fixture.batcher.depth(), 3);
 
         drop(decoding);
-        let _next = fixture
-            .batcher
-            .admit()
-            .expect("a dropped permit makes room");
+        let _next = fixture.batcher.admit().expect("a dropped permit makes room");
         assert!(fixture.batcher.admit().is_err());
         fixture.gate.finish(End::Rows);
         running.await.unwrap();
@@ -91,10 +83,7 @@ fn a_caller_who_goes_away_during_the_run_does_not_shift_the_rows() {
 #[test]
 fn shutdown_answers_all_that_is_queued_and_takes_no_more() {
     on_a_still_clock(async {
-        let mut fixture = start(Config {
-            max_batch_size: 2,
-            ..Config::default()
-        });
+        let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
         let permit = fixture.batcher.admit().unwrap();
         let mut waiting = vec![fixture.submit(0, None)];
         assert_eq!(fixture.gate.next_run().await, [0]);
@@ -124,10 +113,7 @@ fn shutdown_answers_all_that_is_queued_and_takes_no_more() {
 #[test]
 fn a_dropped_worker_stops_the_batcher_and_loses_nobody() {
     on_a_still_clock(async {
-        let mut fixture = start(Config {
-            max_queue_delay: 1000 * MS,
-            ..Config::default()
-        });
+        let mut fixture = start(Config { max_queue_delay: 1000 * MS, ..Config::default() });
         let waiting = fixture.submit(0, None);
         drop(fixture.worker);
         assert_eq!(fixture.gate.next_run().await, [0]);
@@ -149,10 +135,7 @@ fn the_engine_goes_when_the_last_handle_does() {
 
 #[test]
 fn nobody_hangs_when_the_runtime_goes_down() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let fixture = {
         let _inside = runtime.enter();
         start(Config::default())

@@ -23,11 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A paused clock jumps to the next timer when all tasks wait, and they do while the engine's thread
 /// works. Tokio does not let it jump while a blocking task runs: the watchdog is that task.
 pub(super) fn on_a_still_clock<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let (_done, watched) = thread_mpsc::channel::<()>();
         let watchdog = spawn_blocking(move || watched.recv_timeout(PATIENCE));
@@ -128,25 +124,13 @@ pub(super) struct Fixture {
 pub(super) fn start(config: Config) -> Fixture {
     let (started, started_out) = mpsc::unbounded_channel();
     let (ends, ends_out) = thread_mpsc::channel();
-    let engine = Box::new(GatedEngine {
-        started,
-        ends: ends_out,
-    });
-    let gate = Gate {
-        started: started_out,
-        ends,
-    };
+    let engine = Box::new(GatedEngine { started, ends: ends_out });
+    let gate = Gate { started: started_out, ends };
     let readiness = Readiness::starting();
     readiness.set_ready();
     let capacity = config.queue_capacity;
     let (batcher, worker) = Batcher::start(config, engine, readiness.clone());
-    Fixture {
-        batcher,
-        worker,
-        gate,
-        readiness,
-        capacity,
-    }
+    Fixture { batcher, worker, gate, readiness, capacity }
 }
 
 impl Fixture {
@@ -156,18 +140,10 @@ impl Fixture {
         self.submit_with(permit, id, deadline)
     }
 
-    pub(super) fn submit_with(
-        &self,
-        permit: Permit,
-        id: u32,
-        deadline: Option<Instant>,
-    ) -> Waiting {
+    pub(super) fn submit_with(&self, permit: Permit, id: u32, deadline: Option<Instant>) -> Waiting {
         let batcher = self.batcher.clone();
-        let mut waiting: Waiting =
-            Box::pin(async move { batcher.submit(permit, picture(id), deadline).await });
-        let first = waiting
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
+        let mut waiting: Waiting = Box::pin(async move { batcher.submit(permit, picture(id), deadline).await });
+        let first = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(first.is_pending(), "answered before it ran");
         waiting
     }

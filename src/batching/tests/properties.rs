@@ -39,9 +39,7 @@ async fn foresee(config: Config, ops: Vec<Op>) {
         }
         assert!(fixture.batcher.depth() >= callers.len());
         if running.is_empty() && !queue.is_empty() {
-            running = queue
-                .drain(..queue.len().min(config.max_batch_size))
-                .collect();
+            running = queue.drain(..queue.len().min(config.max_batch_size)).collect();
             assert_eq!(fixture.gate.next_run().await, running);
         }
     }
@@ -84,10 +82,7 @@ async fn survive(config: Config, ops: Vec<Op>) {
         batch_sizes.extend(batch.iter().map(|id| (*id, batch.len())));
         order.extend(batch);
     }
-    assert!(
-        order.is_sorted_by(|a, b| a < b),
-        "out of order or run twice: {order:?}"
-    );
+    assert!(order.is_sorted_by(|a, b| a < b), "out of order or run twice: {order:?}");
     for (id, caller) in callers {
         let ran = batch_sizes.get(&id).copied();
         match caller.await {

@@ -41,13 +41,9 @@ async fn every_caller_gets_his_own_rows_on_real_threads() {
         queue_capacity: CALLERS as usize,
         ..Config::default()
     };
-    let engine = Box::new(Echo {
-        runs: Arc::clone(&runs),
-    });
+    let engine = Box::new(Echo { runs: Arc::clone(&runs) });
     let (batcher, worker) = Batcher::start(config, engine, Readiness::starting());
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|caller| tokio::spawn(call(batcher.clone(), caller)))
-        .collect();
+    let callers: Vec<_> = (0..CALLERS).map(|caller| tokio::spawn(call(batcher.clone(), caller))).collect();
     for caller in callers {
         caller.await.unwrap();
     }

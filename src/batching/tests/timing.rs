@@ -6,18 +6,11 @@ use super::harness::{End, MS, on_a_still_clock, row, settle, start};
 use crate::batching::{AdmitError, Answer, BatchError, Config};
 
 fn with_delay(max_queue_delay: Duration) -> Config {
-    Config {
-        max_batch_size: 3,
-        max_queue_delay,
-        ..Config::default()
-    }
+    Config { max_batch_size: 3, max_queue_delay, ..Config::default() }
 }
 
 fn deadline_passed(queued: Duration) -> Result<Answer, BatchError> {
-    Err(BatchError::DeadlinePassed {
-        queued,
-        retry_after: Duration::from_secs(1),
-    })
+    Err(BatchError::DeadlinePassed { queued, retry_after: Duration::from_secs(1) })
 }
 
 #[test]
@@ -142,10 +135,7 @@ fn a_picture_that_runs_is_answered_although_its_deadline_passes() {
 #[test]
 fn the_measured_time_of_a_run_is_told_and_becomes_the_advice() {
     on_a_still_clock(async {
-        let mut fixture = start(Config {
-            queue_capacity: 3,
-            ..with_delay(Duration::ZERO)
-        });
+        let mut fixture = start(Config { queue_capacity: 3, ..with_delay(Duration::ZERO) });
         let waiting = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
         advance(800 * MS).await;

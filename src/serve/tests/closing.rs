@@ -19,10 +19,7 @@ struct Gate {
 
 fn gate() -> (Gate, impl Endpoint + 'static) {
     let (entered, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let gate = Gate {
-        entered: Arc::clone(&entered),
-        open: Arc::clone(&open),
-    };
+    let gate = Gate { entered: Arc::clone(&entered), open: Arc::clone(&open) };
     let endpoint = make(move |_| {
         let (entered, open) = (Arc::clone(&entered), Arc::clone(&open));
         async move {
@@ -37,9 +34,7 @@ fn gate() -> (Gate, impl Endpoint + 'static) {
 /// Connects over and over until that is refused.
 async fn refuses_connections(server: &Running) {
     let refused = async { while TcpStream::connect(server.address).await.is_ok() {} };
-    tokio::time::timeout(super::PATIENCE, refused)
-        .await
-        .expect("the server still accepts connections");
+    tokio::time::timeout(super::PATIENCE, refused).await.expect("the server still accepts connections");
 }
 
 #[tokio::test]
@@ -100,10 +95,7 @@ async fn a_second_request_to_stop_does_not_wait_for_the_grace() {
 
 #[tokio::test]
 async fn a_full_house_can_be_closed() {
-    let config = super::Config {
-        max_connections: 1,
-        ..config()
-    };
+    let config = super::Config { max_connections: 1, ..config() };
     let server = Running::new(config, make_sync(|_| "hello")).await;
     let mut only = server.connect().await;
     only.get("/").await;

@@ -20,9 +20,7 @@ type Sender = SendRequest<Empty<Bytes>>;
 
 async fn connect(server: &Running) -> (Sender, JoinHandle<hyper::Result<()>>) {
     let stream = TcpStream::connect(server.address).await.unwrap();
-    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     (sender, tokio::spawn(connection))
 }
 
@@ -39,17 +37,12 @@ async fn get(sender: &mut Sender) -> String {
 /// The server says goodbye; the client sees the end of its connection, not an error.
 async fn ends_well(connection: JoinHandle<hyper::Result<()>>) {
     let end = timeout(PATIENCE, connection).await;
-    end.expect("the server keeps the connection")
-        .unwrap()
-        .unwrap();
+    end.expect("the server keeps the connection").unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn requests_are_answered_and_an_idle_connection_is_closed() {
-    let config = Config {
-        idle_timeout: 2 * SHORT,
-        ..config()
-    };
+    let config = Config { idle_timeout: 2 * SHORT, ..config() };
     let server = Running::new(config, make_sync(|_| "hello")).await;
     let (mut sender, connection) = connect(&server).await;
     assert_eq!(get(&mut sender).await, "hello");

@@ -15,10 +15,7 @@ const LARGE: usize = 16 * 1024 * 1024;
 
 #[tokio::test]
 async fn the_cap_lets_the_next_client_wait_for_a_free_slot() {
-    let config = Config {
-        max_connections: 2,
-        ..config()
-    };
+    let config = Config { max_connections: 2, ..config() };
     let server = Running::new(config, make_sync(|_| "hello")).await;
     let mut first = server.connect().await;
     let mut second = server.connect().await;
@@ -37,10 +34,7 @@ async fn the_cap_lets_the_next_client_wait_for_a_free_slot() {
 
 #[tokio::test]
 async fn an_oversized_header_is_answered_with_431() {
-    let config = Config {
-        max_header_bytes: 8 * 1024,
-        ..config()
-    };
+    let config = Config { max_header_bytes: 8 * 1024, ..config() };
     let server = Running::new(config, make_sync(|_| "hello")).await;
     let mut client = server.connect().await;
     let long = "x".repeat(LARGE);
@@ -70,10 +64,7 @@ async fn an_answer_given_before_the_body_was_read_arrives() {
 
 #[tokio::test]
 async fn a_panic_costs_its_own_connection_and_no_slot() {
-    let config = Config {
-        max_connections: 1,
-        ..config()
-    };
+    let config = Config { max_connections: 1, ..config() };
     let fragile = make(|request: Request| async move {
         assert_ne!(request.uri().path(), "/panic", "as the test wants");
         Response::from("hello")
@@ -90,10 +81,7 @@ async fn a_panic_costs_its_own_connection_and_no_slot() {
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_says_what_to_do() {
     let first = Server::bind(config()).await.unwrap();
-    let taken = Config {
-        listen: first.local_addr(),
-        ..config()
-    };
+    let taken = Config { listen: first.local_addr(), ..config() };
     let error = Server::bind(taken).await.unwrap_err();
     let message = error.to_string();
     assert!(message.contains(&first.local_addr().to_string()));

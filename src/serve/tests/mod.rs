@@ -48,10 +48,7 @@ impl Running {
         E::Endpoint: 'static,
     {
         let (ask, requests) = mpsc::channel(2);
-        let shutdown = shutdown::Config {
-            drain_delay: Duration::ZERO,
-            grace,
-        };
+        let shutdown = shutdown::Config { drain_delay: Duration::ZERO, grace };
         let signal = shutdown::begin(shutdown, Readiness::starting(), requests);
         let server = Server::bind(config).await.unwrap();
         let address = server.local_addr();
@@ -101,19 +98,14 @@ impl Client {
     /// Reads all that comes until the server closes the connection in good order.
     async fn read_to_close(&mut self) -> String {
         let mut text = String::new();
-        timeout(PATIENCE, self.0.read_to_string(&mut text))
-            .await
-            .expect("the server keeps the connection")
-            .unwrap();
+        timeout(PATIENCE, self.0.read_to_string(&mut text)).await.expect("the server keeps the connection").unwrap();
         text
     }
 
     /// The server closes without another byte; an unanswered request may end in a reset.
     async fn is_dropped(&mut self) {
         let mut text = String::new();
-        let _end = timeout(PATIENCE, self.0.read_to_string(&mut text))
-            .await
-            .expect("the server keeps the connection");
+        let _end = timeout(PATIENCE, self.0.read_to_string(&mut text)).await.expect("the server keeps the connection");
         assert_eq!(text, "");
     }
 

@@ -31,10 +31,7 @@ fn count_bytes() -> impl Endpoint + 'static {
 
 #[tokio::test]
 async fn a_silent_connection_is_closed() {
-    let config = Config {
-        header_read_timeout: SHORT,
-        ..config()
-    };
+    let config = Config { header_read_timeout: SHORT, ..config() };
     let server = Running::new(config, hello()).await;
     let mut client = server.connect().await;
     assert_eq!(client.read_to_close().await, "");
@@ -42,10 +39,7 @@ async fn a_silent_connection_is_closed() {
 
 #[tokio::test]
 async fn half_a_header_is_closed() {
-    let config = Config {
-        header_read_timeout: SHORT,
-        ..config()
-    };
+    let config = Config { header_read_timeout: SHORT, ..config() };
     let server = Running::new(config, hello()).await;
     for half in ["G", "GET / HTTP/1.1\r\nHo", "PRI * HTTP/2.0\r\n"] {
         let mut client = server.connect().await;
@@ -56,10 +50,7 @@ async fn half_a_header_is_closed() {
 
 #[tokio::test]
 async fn half_of_a_later_header_is_closed() {
-    let config = Config {
-        header_read_timeout: SHORT,
-        ..config()
-    };
+    let config = Config { header_read_timeout: SHORT, ..config() };
     let server = Running::new(config, hello()).await;
     let mut client = server.connect().await;
     client.get("/").await;
@@ -71,10 +62,7 @@ async fn half_of_a_later_header_is_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let config = Config {
-        idle_timeout: SHORT,
-        ..config()
-    };
+    let config = Config { idle_timeout: SHORT, ..config() };
     let server = Running::new(config, hello()).await;
     let mut client = server.connect().await;
     client.get("/").await;
@@ -84,11 +72,7 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test]
 async fn a_slow_answer_is_not_an_idle_connection() {
-    let config = Config {
-        idle_timeout: SHORT,
-        header_read_timeout: SHORT,
-        ..config()
-    };
+    let config = Config { idle_timeout: SHORT, header_read_timeout: SHORT, ..config() };
     let slow = make(|_| async {
         tokio::time::sleep(3 * SHORT).await;
         "hello"
@@ -101,15 +85,10 @@ async fn a_slow_answer_is_not_an_idle_connection() {
 
 #[tokio::test]
 async fn a_stalled_body_is_an_error_the_handler_can_name() {
-    let config = Config {
-        body_timeout: SHORT,
-        ..config()
-    };
+    let config = Config { body_timeout: SHORT, ..config() };
     let server = Running::new(config, count_bytes()).await;
     let mut client = server.connect().await;
-    client
-        .send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc")
-        .await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc").await;
     let answer = client.read_to_close().await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.ends_with("marked true, noticed true."), "{answer}");
@@ -118,16 +97,10 @@ async fn a_stalled_body_is_an_error_the_handler_can_name() {
 #[tokio::test]
 async fn a_slow_body_that_moves_is_read_to_its_end() {
     let second = Duration::from_secs(1);
-    let config = Config {
-        body_timeout: second,
-        idle_timeout: SHORT,
-        ..config()
-    };
+    let config = Config { body_timeout: second, idle_timeout: SHORT, ..config() };
     let server = Running::new(config, count_bytes()).await;
     let mut client = server.connect().await;
-    client
-        .send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\n")
-        .await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\n").await;
     for piece in ["a", "b", "c", "d", "e"] {
         client.send(piece).await;
         client.stays_silent_for(second / 4).await;

@@ -1,0 +1,114 @@
+"""Writes a small picture in rarer kinds of file, by hand where Pillow cannot."""
+
+import io
+import struct
+import zlib
+
+from PIL import Image, ImageChops
+
+ORIENTATION_TAG = 0x0112
+ADOBE_MARKER = 0xEE
+
+
+def make(source, folder):
+    """Writes the files; gives for each the file that Pillow's reading of it is taken from, nearly always itself."""
+    with Image.open(source) as file:
+        # Odd sides, so that the last blocks are filled up and the central crop is off the middle by one.
+        cat = file.convert("RGB").resize((151, 101), Image.BICUBIC)
+    make_jpegs(cat, folder)
+    make_pngs(cat, folder)
+    make_others(cat, folder)
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.endswith(".golden.png")]
+    # Pillow clips 16-bit grey to 255 where it converts it to RGB; the 8-bit file has the right upper bytes.
+    return {path: folder / "grey.png" if path.name == "grey_16_bit.png" else path for path in paths}
+
+
+def exif(orientation):
+    block = Image.Exif()
+    block[ORIENTATION_TAG] = orientation
+    return block
+
+
+def make_jpegs(cat, folder):
+    cat.save(folder / "chroma_422.jpg", quality=90, subsampling=1)
+    cat.save(folder / "chroma_444.jpg", quality=90, subsampling=0)
+    cat.save(folder / "restart.jpg", quality=90, restart_marker_blocks=3)
+    cat.save(folder / "rgb.jpg", quality=90, keep_rgb=True)
+    cat.convert("L").save(folder / "grey_progressive.jpg", quality=90, progressive=True)
+    cat.resize((7, 5), Image.BICUBIC).save(folder / "tiny.jpg", quality=90)
+    cat.resize((1, 1), Image.BICUBIC).save(folder / "one_pixel.jpg", quality=90)
+    inks = separated(cat)
+    inks.save(folder / "inks.jpg", quality=90)
+    unmarked = with_adobe_segment((folder / "inks.jpg").read_bytes(), lambda segment: b"")
+    (folder / "inks_without_marker.jpg").write_bytes(unmarked)
+    # YCCK: the colours as YCbCr, black as it is; the last byte of the Adobe segment says so.
+    *colours, black = inks.split()
+    ycc = Image.merge("RGB", colours).convert("YCbCr").split()
+    buffer = io.BytesIO()
+    Image.merge("CMYK", [*map(ImageChops.invert, ycc), black]).save(buffer, "JPEG", quality=90)
+    (folder / "ycck.jpg").write_bytes(with_adobe_segment(buffer.getvalue(), lambda segment: segment[:-1] + b"\2"))
+    # A thumbnail is a whole JPEG within the EXIF segment, with markers of its own.
+    thumbnail = io.BytesIO()
+    cat.resize((32, 20)).save(thumbnail, "JPEG")
+    content = b"Exif\0\0" + tiff_block(6) + thumbnail.getvalue()
+    cat.save(folder / "exif_with_thumbnail.jpg", quality=90, exif=content)
+
+
+def tiff_block(orientation):
+    """A big-endian TIFF structure whose one entry is the orientation."""
+    return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, ORIENTATION_TAG, 3, 1, orientation, 0, 0)
+
+
+def separated(cat):
+    """CMYK in which black does what the three inks have in common, as printers have it."""
+    inks = [ImageChops.invert(band) for band in cat.split()]
+    black = ImageChops.darker(ImageChops.darker(inks[0], inks[1]), inks[2])
+    return Image.merge("CMYK", [*(ImageChops.subtract(ink, black) for ink in inks), black])
+
+
+def with_adobe_segment(jpeg, change):
+    """The same file with change(segment) in place of its Adobe segment."""
+    at = 2
+    while jpeg[at + 1] != ADOBE_MARKER:
+        at += 2 + struct.unpack_from(">H", jpeg, at + 2)[0]
+    end = at + 2 + struct.unpack_from(">H", jpeg, at + 2)[0]
+    return jpeg[:at] + change(jpeg[at:end]) + jpeg[end:]
+
+
+def make_pngs(cat, folder):
+    faded = cat.copy()
+    faded.putalpha(Image.linear_gradient("L").resize(cat.size))
+    faded.convert("LA").save(folder / "grey_alpha.png")
+    cat.convert("L").save(folder / "grey.png")
+    cat.convert("1").save(folder / "one_bit.png")
+    cat.convert("P", palette=Image.ADAPTIVE, colors=4).save(folder / "palette_2_bit.png", bits=2)
+    cat.convert("P", palette=Image.ADAPTIVE, colors=64).save(folder / "palette_transparent.png", transparency=5)
+    cat.save(folder / "exif_6.png", exif=exif(6))
+    write_png16(folder / "grey_16_bit.png", 0, cat.convert("L"))
+    write_png16(folder / "grey_alpha_16_bit.png", 4, faded.convert("LA"))
+    write_png16(folder / "rgb_16_bit.png", 2, cat)
+    write_png16(folder / "rgba_16_bit.png", 6, faded)
+
+
+def write_png16(path, colour_type, picture):
+    """16-bit PNG; each sample's upper byte is the picture's, its lower byte 255, so that rounding would show."""
+    width, height = picture.size
+    samples = picture.tobytes()
+    row = len(samples) // height
+    wide = [b"\0" + b"".join(bytes([s, 255]) for s in samples[y * row : (y + 1) * row]) for y in range(height)]
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"".join(wide))),
+        (b"IEND", b""),
+    ]
+    packed = [struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+
+
+def make_others(cat, folder):
+    palette = cat.convert("P", palette=Image.ADAPTIVE, colors=64)
+    palette.save(folder / "transparent.gif", transparency=5)
+    cat.save(folder / "exif_8.webp", lossless=True, exif=exif(8))
+    negative = ImageChops.invert(cat)
+    cat.save(folder / "animated.webp", save_all=True, append_images=[negative], duration=100, lossless=True)
+    cat.save(folder / "exif_5.tiff", compression="tiff_lzw", tiffinfo={ORIENTATION_TAG: 5})
