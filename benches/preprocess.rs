@@ -1,17 +1,23 @@
-//! What a photo costs before the engine sees it: decode, crop, antialiased resize. One thread.
+//! What a picture costs before the engine sees it, on one thread: decoding, cropping with antialiased resize, and both.
 //!
-//! `cargo bench --bench preprocess`; with `--features turbojpeg` the JPEG decoder is libjpeg-turbo.
+//! `cargo bench --bench preprocess`; with `--features turbojpeg` the JPEG decoder is libjpeg-turbo, and zune-jpeg is
+//! timed beside it.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kiln::image::{Crop, Filter, Limits, Recipe, prepare};
+use kiln::image::{Crop, Filter, Limits, Recipe, decode, prepare, resize};
 
-const FILES: [&str; 4] =
-    ["photos/cat_640x480.jpg", "photos/coffee_640x480.jpg", "variants/cat_progressive.jpg", "variants/cat.png"];
+const PHOTO: &str = "photos/cat_640x480.jpg";
+const FILES: [&str; 4] = [PHOTO, "photos/coffee_640x480.jpg", "variants/cat_progressive.jpg", "variants/cat.png"];
 
 fn main() {
     println!("JPEG by {}", if cfg!(feature = "turbojpeg") { "libjpeg-turbo" } else { "zune-jpeg" });
     divan::main();
+}
+
+fn bytes(file: &str) -> Vec<u8> {
+    let path = format!("{}/tests/data/{file}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(path).expect("the test data is there")
 }
 
 fn recipe() -> Recipe {
@@ -19,9 +25,30 @@ fn recipe() -> Recipe {
 }
 
 #[divan::bench(args = FILES)]
+fn decode_alone(bencher: Bencher, file: &str) {
+    let (bytes, limits) = (bytes(file), Limits::default());
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| decode(&bytes, &limits));
+}
+
+#[divan::bench(args = [PHOTO, "variants/exif_6.jpg"])]
+fn resize_alone(bencher: Bencher, file: &str) {
+    let (raster, recipe) = (decode(&bytes(file), &Limits::default()).expect("a photo"), recipe());
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| resize(&raster, &recipe));
+}
+
+#[divan::bench(args = FILES)]
 fn prepare_picture(bencher: Bencher, file: &str) {
-    let path = format!("{}/tests/data/{file}", env!("CARGO_MANIFEST_DIR"));
-    let bytes = std::fs::read(path).expect("the test data is there");
-    let (recipe, limits) = (recipe(), Limits::default());
+    let (bytes, recipe, limits) = (bytes(file), recipe(), Limits::default());
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| prepare(&bytes, &recipe, &limits));
+}
+
+/// The default decoder beside the one that this build uses.
+#[cfg(feature = "turbojpeg")]
+#[divan::bench(args = FILES.into_iter().filter(|file| file.ends_with(".jpg")))]
+fn decode_by_zune(bencher: Bencher, file: &str) {
+    use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
+    let bytes = bytes(file);
+    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+    let decoder = || zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(&bytes), options);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| decoder().decode().expect("a photo"));
 }

@@ -37,11 +37,14 @@ fn run(command: Command) -> ExitCode {
 }
 
 fn block_on<T>(command: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .expect("the system has threads to give at start")
-        .block_on(command)
+        .expect("the system has threads to give at start");
+    let outcome = runtime.block_on(command);
+    // A model that is still being loaded must not hold up a process that was told to stop.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Prints without the panic that `print!` has for a closed pipe.

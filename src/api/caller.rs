@@ -7,7 +7,8 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::error::{Code, Failure};
+use super::error::Code;
+use super::failure::Failure;
 use crate::keys::Secret;
 
 /// Names of the two security schemes; either suffices.

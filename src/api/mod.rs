@@ -8,7 +8,7 @@
 //! | `schema.rs` | the JSON over the wire |
 //! | `upload.rs` | pictures as they arrive |
 //! | `caller.rs` | the API key |
-//! | `error.rs` | the one status table |
+//! | `error.rs`, `failure.rs` | the one status table; which error is which of its rows |
 //! | `refused.rs` | that table in the OpenAPI document |
 //! | `request.rs` | what happens to every request |
 //! | `body_limit.rs`, `allow.rs` | its helpers |
@@ -17,6 +17,7 @@ mod allow;
 mod body_limit;
 mod caller;
 mod error;
+mod failure;
 mod health;
 mod home;
 mod models;

@@ -10,7 +10,8 @@ use poem_openapi::{OpenApi, Tags};
 
 use super::State;
 use super::caller::Caller;
-use super::error::{Code, Failure};
+use super::error::Code;
+use super::failure::Failure;
 use super::refused::{OfPictures, Refused};
 use super::request::RequestId;
 use super::schema::{BatchBody, BatchItem, PredictionBody};

@@ -8,7 +8,8 @@ use poem_openapi::payload::{Json, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
-use super::error::{Code, ErrorBody, Failure};
+use super::error::{Code, ErrorBody};
+use super::failure::Failure;
 
 /// Which errors an operation can answer with.
 pub(super) trait Errors: Send + Sync + 'static {

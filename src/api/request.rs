@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use super::allow::AllowTable;
 use super::body_limit::{self, BodyLimit};
-use super::error::{Code, Failure};
+use super::error::Code;
+use super::failure::Failure;
 use crate::serve::BodyProgress;
 use crate::telemetry::metrics;
 
@@ -154,6 +155,11 @@ fn operation(id: Option<&OperationId>) -> &'static str {
 fn record(response: &Response, operation: &'static str, word: &'static str, took: Duration) {
     let status = response.status();
     metrics::request(operation, status.as_u16(), word, took);
+    // Probes and scrapers come every few seconds; they are of interest only to those who ask for them.
+    if matches!(operation, "live" | "ready" | "metrics") {
+        tracing::debug!(operation, status = status.as_u16(), "answered");
+        return;
+    }
     tracing::info!(operation, status = status.as_u16(), outcome = word, took_ms = took.as_secs_f64() * 1e3, "answered");
 }
 

@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::state::{Decision, Dropped, State, Step};
 use super::worker::Event;
 use crate::inference::EngineError;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, QueueDepth};
 
 /// The scheduler's ends of all channels.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(super) struct Scheduler {
     state: State<Entry>,
     admission: Arc<Admission>,
     links: Links,
+    depth: QueueDepth,
     engine_free: bool,
     /// Stopping has not begun.
     taking: bool,
@@ -40,7 +41,7 @@ pub(super) struct Scheduler {
 
 impl Scheduler {
     pub(super) fn new(state: State<Entry>, admission: Arc<Admission>, links: Links) -> Self {
-        Self { state, admission, links, engine_free: true, taking: true, open: true }
+        Self { state, admission, links, depth: QueueDepth::default(), engine_free: true, taking: true, open: true }
     }
 
     /// Ends when everything is answered and the engine is gone.
@@ -97,7 +98,7 @@ impl Scheduler {
         for (entry, why) in dropped {
             self.discard(entry, why, now);
         }
-        metrics::queue_depth(self.state.len());
+        self.depth.set(self.state.len());
         decision
     }
 
@@ -137,7 +138,7 @@ impl Scheduler {
         for entry in self.state.take_all() {
             entry.caller.answer(Err(BatchError::Failed(error.clone())));
         }
-        metrics::queue_depth(0);
+        self.depth.set(0);
     }
 }
 

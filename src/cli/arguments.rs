@@ -13,10 +13,6 @@ pub(super) fn command() -> Command {
     with_settings(Command::new("kiln"), |_| true)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Serves image classification over HTTP: dynamic batching, on the GPU or the CPU.")
-        .after_help(
-            "Every setting is a flag, a variable (KILN_...) and a key of the --config file, in this order of\n\
-             precedence. Try:  kiln predict cat.jpg",
-        )
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(serve, |_| true))
         .subcommand(predict())
@@ -64,7 +60,10 @@ fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command
         .collect();
     let flags = wanted.iter().filter(|setting| !setting.secret).map(|setting| flag(setting));
     let command = command.arg(config).args(flags.collect::<Vec<_>>());
-    if secrets.is_empty() { command } else { command.after_long_help(secrets.join("\n")) }
+    let precedence =
+        "Every setting is a flag, a variable (KILN_...) and a key of the --config file, in this order of precedence.";
+    let after = secrets.into_iter().chain([precedence.to_string()]).collect::<Vec<_>>().join("\n\n");
+    command.after_help(after)
 }
 
 fn flag(setting: &Setting) -> Arg {

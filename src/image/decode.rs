@@ -1,85 +1,84 @@
-//! Encoded bytes -> RGB pixels in the file's own orientation, after the header was judged.
+//! Encoded bytes -> RGB pixels, after the header was judged.
 //!
-//! Alpha is dropped and not blended, and 16-bit samples keep their upper byte, as Pillow's `convert("RGB")` has it.
+//! Alpha is dropped and not blended, as Pillow's `convert("RGB")` has it, so a transparent pixel shows the colour that is
+//! stored under it. 16-bit samples keep their upper byte. What a GIF's first frame leaves of its canvas is black.
 
 use std::io::Cursor;
 
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, codecs};
+use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder};
+use image::{DynamicImage, ImageDecoder};
 
 use super::error::ImageError;
 use super::format::Format;
 use super::jpeg;
 use super::limits::Limits;
+use super::raster::Raster;
 
-/// A decoded picture.
-#[derive(Clone, Debug)]
-pub(super) struct Rgb {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    /// `[height, width, 3]` laid out flat.
-    pub(super) pixels: Vec<u8>,
-    /// What must still be done to show it upright.
-    pub(super) orientation: Orientation,
-}
-
-impl Rgb {
-    /// Width and height once it is upright.
-    pub(super) fn displayed_size(&self) -> (u32, u32) {
-        if swaps_sides(self.orientation) { (self.height, self.width) } else { (self.width, self.height) }
-    }
-}
-
-/// Whether an orientation turns width into height.
-pub(super) fn swaps_sides(orientation: Orientation) -> bool {
-    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
-}
-
-/// Decodes `bytes`, which are of `format`.
-pub(super) fn decode(bytes: &[u8], format: Format, limits: &Limits) -> Result<Rgb, ImageError> {
+/// Decodes `bytes`; of an animation, only the first frame.
+///
+/// # Errors
+///
+/// Always the picture's fault; see [`ImageError`]. The format and the number of pixels are judged from the first
+/// bytes and the header, before anything is decoded.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, ImageError> {
+    let format = Format::sniff(bytes, limits)?;
     let broken = |e: image::ImageError| ImageError::Undecodable { format, reason: e.to_string() };
     let input = Cursor::new(bytes);
     match format {
         Format::Jpeg => jpeg::decode(bytes, limits),
         Format::Png => {
-            let memory = png_memory(limits);
-            with(codecs::png::PngDecoder::with_limits(input, memory).map_err(broken)?, format, limits)
+            // The decoder allocates for a row while it reads the header.
+            png_size(bytes).map_or(Ok(()), |(width, height)| limits.check_size(format, width, height))?;
+            with(PngDecoder::with_limits(input, memory(limits)).map_err(broken)?, format, limits)
         }
-        Format::Gif => with(codecs::gif::GifDecoder::new(input).map_err(broken)?, format, limits),
-        Format::Webp => with(codecs::webp::WebPDecoder::new(input).map_err(broken)?, format, limits),
-        Format::Bmp => with(codecs::bmp::BmpDecoder::new(input).map_err(broken)?, format, limits),
-        Format::Tiff => with(codecs::tiff::TiffDecoder::new(input).map_err(broken)?, format, limits),
+        Format::Gif => with(GifDecoder::new(input).map_err(broken)?, format, limits),
+        Format::Webp => with(WebPDecoder::new(input).map_err(broken)?, format, limits),
+        Format::Bmp => with(BmpDecoder::new(input).map_err(broken)?, format, limits),
+        Format::Tiff => with(TiffDecoder::new(input).map_err(broken)?, format, limits),
     }
 }
 
-/// What a decoder may hold besides the pixels: eight bytes a pixel is 16-bit RGBA, and some for chunks of metadata.
-fn png_memory(limits: &Limits) -> image::Limits {
+/// Width and height from the IHDR chunk, which comes first (PNG specification, 11.2.1).
+fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let [w0, w1, w2, w3, h0, h1, h2, h3] = *bytes.get(12..24)?.strip_prefix(b"IHDR")? else { return None };
+    Some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
+}
+
+/// What a decoder may allocate: eight bytes a pixel is 16-bit RGBA; the rest is for metadata and tables.
+fn memory(limits: &Limits) -> image::Limits {
     let mut memory = image::Limits::no_limits();
     memory.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(64 << 20));
     memory
 }
 
-fn with(mut decoder: impl ImageDecoder, format: Format, limits: &Limits) -> Result<Rgb, ImageError> {
-    let broken = |e: image::ImageError| ImageError::Undecodable { format, reason: e.to_string() };
+fn with(mut decoder: impl ImageDecoder, format: Format, limits: &Limits) -> Result<Raster, ImageError> {
+    let undecodable = |reason: String| ImageError::Undecodable { format, reason };
+    let broken = |e: image::ImageError| undecodable(e.to_string());
     let (width, height) = decoder.dimensions();
-    limits.check_size(width, height)?;
-    if width == 0 || height == 0 {
-        return Err(ImageError::Undecodable { format, reason: "it has no pixels".to_string() });
+    limits.check_size(format, width, height)?;
+    let memory = memory(limits);
+    if memory.max_alloc.is_some_and(|most| decoder.total_bytes() > most) {
+        return Err(undecodable("its samples are too wide".to_string()));
     }
-    decoder.set_limits(png_memory(limits)).map_err(broken)?;
+    decoder.set_limits(memory).map_err(broken)?;
     let orientation = decoder.orientation().map_err(broken)?;
-    let picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    Ok(Rgb { width, height, pixels: rgb8(picture), orientation })
+    let pixels = rgb8(DynamicImage::from_decoder(decoder).map_err(broken)?);
+    Ok(Raster { format, width, height, pixels, orientation })
 }
 
-/// 8-bit RGB without rounding: Pillow takes the upper byte of 16-bit samples, where `into_rgb8` would scale.
+/// Three bytes a pixel.
 fn rgb8(picture: DynamicImage) -> Vec<u8> {
-    let upper = |sample: u16| (sample >> 8) as u8;
     match picture {
         DynamicImage::ImageRgb8(rgb) => rgb.into_raw(),
-        DynamicImage::ImageRgb16(rgb) => rgb.into_raw().into_iter().map(upper).collect(),
-        DynamicImage::ImageRgba16(rgba) => rgba.pixels().flat_map(|p| [p.0[0], p.0[1], p.0[2]].map(upper)).collect(),
+        DynamicImage::ImageLuma16(grey) => upper_bytes(grey.as_raw(), |&[y]| [y, y, y]),
+        DynamicImage::ImageLumaA16(grey) => upper_bytes(grey.as_raw(), |&[y, _]| [y, y, y]),
+        DynamicImage::ImageRgb16(rgb) => upper_bytes(rgb.as_raw(), |&rgb: &[u16; 3]| rgb),
+        DynamicImage::ImageRgba16(rgba) => upper_bytes(rgba.as_raw(), |&[r, g, b, _]| [r, g, b]),
         other => other.into_rgb8().into_raw(),
     }
+}
+
+/// 16-bit samples, `N` a pixel, to 8-bit RGB without the rounding that `into_rgb8` would do.
+fn upper_bytes<const N: usize>(samples: &[u16], rgb: impl Fn(&[u16; N]) -> [u16; 3]) -> Vec<u8> {
+    samples.as_chunks::<N>().0.iter().flat_map(|pixel| rgb(pixel).map(|sample| (sample >> 8) as u8)).collect()
 }

@@ -1,6 +1,7 @@
 //! Why a picture is not taken. Each is the sender's fault; the API gives each its status.
 
-use super::format::{Format, FormatSet};
+use super::format::Format;
+use super::format_set::FormatSet;
 
 /// Why a picture is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

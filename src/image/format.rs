@@ -1,7 +1,6 @@
 //! Picture formats, told apart by their first bytes and named by their extensions.
 
 use std::fmt;
-use std::str::FromStr;
 
 use super::error::ImageError;
 use super::limits::Limits;
@@ -24,7 +23,7 @@ pub enum Format {
 }
 
 impl Format {
-    const ALL: [Self; 6] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp, Self::Bmp, Self::Tiff];
+    pub(super) const ALL: [Self; 6] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp, Self::Bmp, Self::Tiff];
 
     /// The format that the first bytes tell, if `limits` accepts it.
     pub(super) fn sniff(bytes: &[u8], limits: &Limits) -> Result<Self, ImageError> {
@@ -46,13 +45,20 @@ impl Format {
             Some(Self::Gif)
         } else if starts(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
             Some(Self::Webp)
-        } else if starts(b"BM") {
+        } else if starts(b"BM") && bytes.get(6..10) == Some(&[0; 4]) {
+            // Two letters alone may begin a text; the reserved bytes behind the file's length are zero.
             Some(Self::Bmp)
-        } else if starts(b"II*\0") || starts(b"MM\0*") {
+        } else if starts(b"II*\0") || starts(b"MM\0*") || starts(b"II+\0") || starts(b"MM\0+") {
             Some(Self::Tiff)
         } else {
             None
         }
+    }
+
+    /// The format whose files have this extension, in lower or upper case and without its dot.
+    pub fn from_extension(extension: &str) -> Option<Self> {
+        let known = |format: &Self| format.extensions().iter().any(|known| known.eq_ignore_ascii_case(extension));
+        Self::ALL.into_iter().find(known)
     }
 
     /// The extensions that files of this format have, in lower case.
@@ -78,56 +84,29 @@ impl fmt::Display for Format {
     }
 }
 
-/// A set of formats. Reads and shows as extensions with commas: `png,jpg,jpeg,gif`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct FormatSet(u8);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl FormatSet {
-    /// Whether `format` is in the set.
-    pub fn contains(self, format: Format) -> bool {
-        self.0 & (1 << format as u8) != 0
-    }
-
-    /// The formats of the set.
-    pub fn iter(self) -> impl Iterator<Item = Format> {
-        Format::ALL.into_iter().filter(move |format| self.contains(*format))
-    }
-}
-
-/// PNG, JPEG and GIF.
-impl Default for FormatSet {
-    fn default() -> Self {
-        Self(1 << Format::Png as u8 | 1 << Format::Jpeg as u8 | 1 << Format::Gif as u8)
-    }
-}
-
-/// An extension that is not that of any picture format.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a picture format; there are png, jpg, jpeg, gif, webp, bmp, tiff")]
-pub struct UnknownFormatName(String);
-
-impl FromStr for FormatSet {
-    type Err = UnknownFormatName;
-
-    fn from_str(list: &str) -> Result<Self, Self::Err> {
-        let mut set = Self(0);
-        for name in list.split(',').map(|name| name.trim().to_ascii_lowercase()) {
-            let named = Format::ALL.into_iter().find(|format| format.extensions().contains(&name.as_str()));
-            set.0 |= 1 << named.ok_or(UnknownFormatName(name))? as u8;
+    #[test]
+    fn first_bytes_tell_each_format_and_nothing_else() {
+        let files: [(&[u8], Format); 9] = [
+            (b"\x89PNG\r\n\x1a\n", Format::Png),
+            (b"\xff\xd8\xff\xe0", Format::Jpeg),
+            (b"GIF87a", Format::Gif),
+            (b"GIF89a", Format::Gif),
+            (b"RIFF\x10\0\0\0WEBPVP8 ", Format::Webp),
+            (b"BM\x36\x10\0\0\0\0\0\0", Format::Bmp),
+            (b"II*\0", Format::Tiff),
+            (b"MM\0*", Format::Tiff),
+            (b"II+\0", Format::Tiff),
+        ];
+        for (bytes, format) in files {
+            assert_eq!(Format::by_magic(bytes), Some(format));
+            assert_eq!(Format::by_magic(&bytes[..3.min(bytes.len() - 1)]), (format == Format::Jpeg).then_some(format));
         }
-        Ok(set)
-    }
-}
-
-impl fmt::Display for FormatSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let extensions: Vec<&str> = self.iter().flat_map(Format::extensions).copied().collect();
-        f.write_str(&extensions.join(","))
-    }
-}
-
-impl fmt::Debug for FormatSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FormatSet({self})")
+        for other in [&b"RIFF\x10\0\0\0WAVEfmt "[..], b"BMW makes cars", b"%PDF-1.7", b"\xff\xd8", b"<svg>", &[0; 64]] {
+            assert_eq!(Format::by_magic(other), None, "{other:?}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Which pictures are accepted at all.
 
 use super::error::ImageError;
-use super::format::FormatSet;
+use super::format::Format;
+use super::format_set::FormatSet;
 
 /// What is accepted.
 #[derive(Clone, Debug)]
@@ -19,12 +20,23 @@ impl Default for Limits {
     }
 }
 
+/// The longest side, which is JPEG's own bound. The resize needs memory for the length of a side, whatever the
+/// other one is, so a strip of few pixels could still be costly.
+const MAX_SIDE: u32 = 65_535;
+
 impl Limits {
     /// Judges a header.
-    pub(super) fn check_size(&self, width: u32, height: u32) -> Result<(), ImageError> {
-        if u64::from(width) * u64::from(height) <= self.max_pixels {
-            return Ok(());
+    pub(super) fn check_size(&self, format: Format, width: u32, height: u32) -> Result<(), ImageError> {
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(ImageError::TooManyPixels { width, height, limit: self.max_pixels });
         }
-        Err(ImageError::TooManyPixels { width, height, limit: self.max_pixels })
+        let undecodable = |reason: String| Err(ImageError::Undecodable { format, reason });
+        if width == 0 || height == 0 {
+            return undecodable("it has no pixels".to_string());
+        }
+        if width.max(height) > MAX_SIDE {
+            return undecodable(format!("it is {width}x{height}, and sides end at {MAX_SIDE} pixels"));
+        }
+        Ok(())
     }
 }

@@ -4,37 +4,48 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `format.rs` | the formats, their magic bytes and extensions |
+//! | `format.rs`, `format_set.rs` | the formats, their magic bytes and extensions |
 //! | `name.rs` | what a file's name may be |
 //! | `limits.rs` | what is accepted |
-//! | `decode.rs`, `jpeg.rs`, `jpeg_segments.rs` | bytes to RGB, after the header was judged |
+//! | `decode.rs` | bytes to RGB, after the header was judged |
+//! | `jpeg.rs`, `jpeg_header.rs`, `jpeg_zune.rs`, `jpeg_turbo.rs` | the same for JPEG, by either decoder |
+//! | `raster.rs` | a decoded picture as it lies in its file |
 //! | `recipe.rs` | which part is kept and how it is resized: plain data |
 //! | `resize.rs` | doing so |
+//! | `prepared.rs` | what a model takes |
 //! | `pool.rs` | the decode threads |
 
 mod decode;
 mod error;
 mod format;
-#[cfg(not(feature = "turbojpeg"))]
+mod format_set;
 mod jpeg;
+mod jpeg_header;
 #[cfg(feature = "turbojpeg")]
-#[path = "jpeg_turbo.rs"]
-mod jpeg;
-mod jpeg_segments;
+mod jpeg_turbo;
+#[cfg(any(not(feature = "turbojpeg"), test))]
+mod jpeg_zune;
 mod limits;
 mod name;
 mod pool;
 mod prepared;
+mod raster;
 mod recipe;
 mod resize;
+#[cfg(test)]
+mod tests;
 
+pub use decode::decode;
 pub use error::ImageError;
-pub use format::{Format, FormatSet};
+pub use format::Format;
+pub use format_set::{FormatSet, UnknownFormatName};
 pub use limits::Limits;
-pub use name::check_file_name;
+pub use name::{check_file_name, sanitise_file_name};
 pub use pool::{DecodePool, PoolError};
 pub use prepared::PreparedImage;
+pub use raster::Raster;
 pub use recipe::{Crop, Filter, Recipe};
+pub use resize::resize;
 
 /// A picture that is ready for the model, and what it was.
 #[derive(Clone, Debug)]
@@ -49,16 +60,14 @@ pub struct Decoded {
     pub height: u32,
 }
 
-/// Decodes `bytes`, orients, crops and resizes. Only the first frame of an animation is looked at.
+/// [`decode`] and [`resize`] in one. Only the first frame of an animation is looked at.
 ///
 /// # Errors
 ///
 /// Always the picture's fault; see [`ImageError`]. The format and the number of pixels are judged from the first
 /// bytes and the header, before anything is decoded.
 pub fn prepare(bytes: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Decoded, ImageError> {
-    let format = Format::sniff(bytes, limits)?;
-    let picture = decode::decode(bytes, format, limits)?;
-    let (width, height) = picture.displayed_size();
-    let image = resize::resize(&picture, recipe).map_err(|reason| ImageError::Undecodable { format, reason })?;
-    Ok(Decoded { image, format, width, height })
+    let raster = decode(bytes, limits)?;
+    let (width, height) = raster.displayed_size();
+    Ok(Decoded { image: resize(&raster, recipe)?, format: raster.format(), width, height })
 }

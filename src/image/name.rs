@@ -1,10 +1,13 @@
 //! What a file's name may be. Nothing is ever opened by it; only its extension matters.
 
 use super::error::ImageError;
-use super::format::{Format, FormatSet};
+use super::format::Format;
+use super::format_set::FormatSet;
 
-/// The longest extension that is shown back.
-const SHOWN: usize = 16;
+/// The longest extension that is shown back, in characters.
+const SHOWN_EXTENSION: usize = 16;
+/// The longest name that is shown back, in characters.
+const SHOWN_NAME: usize = 100;
 
 /// Refuses a name whose extension is none of `accepted`. No name, and a name without an extension, are fine.
 ///
@@ -15,24 +18,38 @@ pub fn check_file_name(name: Option<&str>, accepted: &FormatSet) -> Result<(), I
     let Some(extension) = name.and_then(extension) else {
         return Ok(());
     };
-    let lower = extension.to_ascii_lowercase();
-    if accepted.iter().flat_map(Format::extensions).any(|known| *known == lower) {
+    if Format::from_extension(extension).is_some_and(|format| accepted.contains(format)) {
         return Ok(());
     }
-    Err(ImageError::ExtensionNotAccepted { extension: shown(extension), accepted: *accepted })
+    let extension = shown(extension, SHOWN_EXTENSION);
+    Err(ImageError::ExtensionNotAccepted { extension, accepted: *accepted })
 }
 
 /// What follows the last dot of the last path component; a leading dot makes no extension.
 fn extension(name: &str) -> Option<&str> {
-    let file = name.rsplit(['/', '\\']).next()?;
-    let (stem, extension) = file.rsplit_once('.')?;
+    let (stem, extension) = last_component(name).rsplit_once('.')?;
     (!stem.is_empty() && !extension.is_empty()).then_some(extension)
 }
 
-/// Control and other unprintable characters become `?`, and what is too long is cut.
-fn shown(extension: &str) -> String {
-    let printable = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-    extension.chars().take(SHOWN).map(printable).collect()
+/// A client's file name made fit for a log line: the last path component, with `?` in place of each control,
+/// formatting (such as right-to-left override) or other special character, cut to 100 characters.
+pub fn sanitise_file_name(name: &str) -> String {
+    shown(last_component(name), SHOWN_NAME)
+}
+
+/// Letters and digits of any script, ASCII punctuation and spaces stay.
+fn shown(text: &str, most: usize) -> String {
+    let harmless = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';
+    let mut shown: String = text.chars().take(most).map(|c| if harmless(c) { c } else { '?' }).collect();
+    if text.chars().nth(most).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Either slash may have been the separator where the file came from.
+fn last_component(name: &str) -> &str {
+    name.rsplit(['/', '\\']).next().unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -46,18 +63,27 @@ mod tests {
     #[test]
     fn accepted_extensions_and_names_without_one_pass() {
         assert_eq!(check_file_name(None, &FormatSet::default()), Ok(()));
-        for name in ["cat.jpg", "CAT.JPEG", "a.b.png", "blob", "", ".jpgrc", "dir.exe/cat.gif", "C:\\x.y\\cat", "cat."]
-        {
+        let fine = ["cat.jpg", "CAT.JPEG", "a.b.png", "blob", "", ".jpgrc", "dir.exe/cat.gif", "C:\\x.y\\cat", "cat."];
+        for name in fine {
             assert_eq!(verdict(name), Ok(()), "{name:?}");
         }
     }
 
     #[test]
     fn other_extensions_are_refused_and_shown_harmlessly() {
-        for name in ["cat.exe", "cat.jpg.php", "../../etc/passwd.txt", "cat.webp"] {
+        for name in ["cat.exe", "cat.jpg.php", "../../etc/passwd.txt", "cat.webp", "cat.jpg ", "cat.jpg\0"] {
             assert!(matches!(verdict(name), Err(ImageError::ExtensionNotAccepted { .. })), "{name:?}");
         }
         let refused = verdict("x.a\nb\u{1b}[31m-and-a-very-long-tail").unwrap_err().to_string();
-        assert!(refused.contains("'a?b?[31m-and-a-v'"), "{refused}");
+        assert!(refused.contains("'a?b?[31m-and-a-v...'"), "{refused}");
+    }
+
+    #[test]
+    fn a_name_in_a_log_is_one_harmless_component() {
+        assert_eq!(sanitise_file_name("../../etc/passwd"), "passwd");
+        assert_eq!(sanitise_file_name("C:\\Users\\me\\Müll 1.jpg"), "Müll 1.jpg");
+        assert_eq!(sanitise_file_name("a\r\nINFO all is well\u{202e}\u{7f}\u{1b}[2J"), "a??INFO all is well???[2J");
+        assert_eq!(sanitise_file_name(&"é".repeat(1000)), "é".repeat(100) + "...");
+        assert_eq!(sanitise_file_name(""), "");
     }
 }

@@ -19,15 +19,18 @@ pub enum PoolError {
 }
 
 impl DecodePool {
-    /// A pool of `threads` threads.
+    /// A pool of `threads` threads, at least one.
     ///
     /// # Panics
     ///
     /// Panics if the system gives no threads, which only happens at start.
     pub fn new(threads: usize) -> Self {
         let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
+            // Zero would mean one a core.
+            .num_threads(threads.max(1))
             .thread_name(|index| format!("kiln-decode-{index}"))
+            // What panics outside `work`, such as the drop of a result that nobody waits for. The default aborts.
+            .panic_handler(drop)
             .build()
             .expect("the system has threads to give at start");
         Self(Arc::new(pool))
@@ -84,5 +87,30 @@ mod tests {
         assert_eq!(busy.await.unwrap(), Ok(true));
         assert_eq!(pool.run(|| true).await, Ok(true));
         assert!(done.try_recv().is_err(), "the abandoned work ran");
+    }
+
+    #[tokio::test]
+    async fn a_result_that_nobody_wants_and_that_will_not_be_dropped_harms_nobody() {
+        struct Stubborn;
+        impl Drop for Stubborn {
+            fn drop(&mut self) {
+                panic!("a broken destructor");
+            }
+        }
+        let pool = DecodePool::new(1);
+        let (started, begun) = tokio::sync::oneshot::channel();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let holder = pool.clone();
+        let work = move || {
+            started.send(()).unwrap();
+            held.recv().unwrap();
+            Stubborn
+        };
+        let caller = tokio::spawn(async move { holder.run(work).await.map(drop) });
+        begun.await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        release.send(()).unwrap();
+        assert_eq!(pool.run(|| 7).await, Ok(7));
     }
 }

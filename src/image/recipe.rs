@@ -1,11 +1,11 @@
 //! How a picture becomes the model's input, as plain data.
 
-/// The model's input size, and how to get there.
+/// The model's input size, and how to get there: cut out what `crop` keeps, then resample it to `width` x `height`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// Width of the result, in pixels.
+    /// Width of the result, in pixels; positive.
     pub width: u32,
-    /// Height of the result, in pixels.
+    /// Height of the result, in pixels; positive.
     pub height: u32,
     /// How it is resampled, always antialiased.
     pub filter: Filter,
@@ -30,7 +30,9 @@ pub enum Crop {
     /// All of it, stretched to the result's shape.
     None,
     /// The central square of side `floor(min(height, width) * size / (size + padding))`, where `size` is the
-    /// smaller side of the result. An odd rest goes above and to the left, as in the reference preprocessing of EfficientNet.
+    /// smaller side of the result: what resizing to `size + padding` and cutting `size` out of the middle would keep.
+    /// It begins at `ceil((height - side) / 2)` and `ceil((width - side) / 2)`. This is the reference preprocessing of
+    /// EfficientNet (`preprocessing.py` in tensorflow/tpu), where `padding` is 32.
     CentralPadded {
         /// In pixels at the result's scale.
         padding: u32,
@@ -53,7 +55,7 @@ impl Recipe {
             return Window { left: 0, top: 0, width, height };
         };
         let size = u64::from(self.width.min(self.height));
-        let side = u64::from(width.min(height)) * size / (size + u64::from(padding));
+        let side = u64::from(width.min(height)) * size / (size + u64::from(padding)).max(1);
         let side = (side as u32).max(1);
         Window { left: (width - side).div_ceil(2), top: (height - side).div_ceil(2), width: side, height: side }
     }
@@ -78,6 +80,8 @@ mod tests {
     #[test]
     fn even_a_single_pixel_leaves_something() {
         assert_eq!(recipe(Crop::CentralPadded { padding: 32 }).window(1, 1).width, 1);
+        let none = Recipe { width: 0, height: 0, ..recipe(Crop::CentralPadded { padding: 0 }) };
+        assert_eq!(none.window(9, 9).width, 1);
         assert_eq!(recipe(Crop::None).window(3, 2), Window { left: 0, top: 0, width: 3, height: 2 });
     }
 }

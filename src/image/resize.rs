@@ -1,43 +1,111 @@
 //! Crop, antialiased resize and orientation, in that order: only what is kept is resampled, and turning the small
-//! result is cheaper than turning the photo. The crop is central, so it is the same part either way.
+//! result is cheaper than turning the photo.
+
+use std::ops::Range;
 
 use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
-use super::decode::{Rgb, swaps_sides};
+use super::error::ImageError;
 use super::prepared::PreparedImage;
+use super::raster::{Raster, swaps_sides};
 use super::recipe::{Filter, Recipe, Window};
 
-/// Makes the model's input out of a decoded picture.
-pub(super) fn resize(picture: &Rgb, recipe: &Recipe) -> Result<PreparedImage, String> {
-    let (displayed_width, displayed_height) = picture.displayed_size();
-    let window = recipe.window(displayed_width, displayed_height);
-    let window = in_file(window, picture);
-    let (width, height) =
-        if swaps_sides(picture.orientation) { (recipe.height, recipe.width) } else { (recipe.width, recipe.height) };
-    let source =
-        ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3).map_err(|e| e.to_string())?;
-    let mut target = Image::new(width, height, PixelType::U8x3);
-    let filter = match recipe.filter {
+/// Makes the model's input out of a decoded picture: upright, cropped and of the recipe's size.
+///
+/// # Errors
+///
+/// [`ImageError::Undecodable`] if the resize refuses the sizes, which no recipe with a positive size brings about.
+pub fn resize(picture: &Raster, recipe: &Recipe) -> Result<PreparedImage, ImageError> {
+    let undecodable = |reason: String| ImageError::Undecodable { format: picture.format, reason };
+    let (width, height) = picture.displayed_size();
+    let window = in_file(recipe.window(width, height), picture);
+    let turned = swaps_sides(picture.orientation);
+    let rows_first = rows_first(width, height, recipe) != turned;
+    let (width, height) = if turned { (recipe.height, recipe.width) } else { (recipe.width, recipe.height) };
+    let job = Job { window, width, height, filter: recipe.filter, rows_first };
+    let resized = resample(picture, &job).map_err(|e| undecodable(e.to_string()))?;
+    let resized = RgbImage::from_raw(width, height, resized).expect("the target was made with this size");
+    let pixels = upright(resized, picture.orientation).into_raw();
+    Ok(PreparedImage::new(recipe.width, recipe.height, pixels.into()))
+}
+
+/// Whether Pillow (13.0, `ImagingResampleInner`) resamples along the rows before it does so along the columns. It
+/// rounds to bytes in between, so the other order comes out a level off in every fifth byte.
+fn rows_first(width: u32, height: u32, recipe: &Recipe) -> bool {
+    let lost_columns = i64::from(width) - i64::from(recipe.width);
+    let lost_rows = i64::from(height) - i64::from(recipe.height);
+    lost_rows <= 0 || lost_rows <= 2 * lost_columns
+}
+
+/// What is to be done, in the file's own orientation.
+struct Job {
+    window: Window,
+    width: u32,
+    height: u32,
+    filter: Filter,
+    rows_first: bool,
+}
+
+/// Resamples the window, antialiased, along one axis and then along the other.
+fn resample(picture: &Raster, job: &Job) -> Result<Vec<u8>, ResizeError> {
+    let Job { window, width, height, filter, rows_first } = *job;
+    let source = ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3)
+        .expect("a raster has three bytes a pixel");
+    let target = if rows_first {
+        let used = reach(window.top, window.height, height, picture.height, filter);
+        let top = window.top - used.start;
+        let strip = Window { top: used.start, height: used.len() as u32, ..window };
+        let halfway = pass(&source, strip, width, strip.height, filter)?;
+        pass(&halfway, Window { left: 0, top, width, height: window.height }, width, height, filter)?
+    } else {
+        let used = reach(window.left, window.width, width, picture.width, filter);
+        let left = window.left - used.start;
+        let strip = Window { left: used.start, width: used.len() as u32, ..window };
+        let halfway = pass(&source, strip, strip.width, height, filter)?;
+        pass(&halfway, Window { left, top: 0, width: window.width, height }, width, height, filter)?
+    };
+    Ok(target.into_vec())
+}
+
+/// Resamples `window`; a side that keeps its length is copied.
+fn pass(
+    source: &impl IntoImageView,
+    window: Window,
+    width: u32,
+    height: u32,
+    filter: Filter,
+) -> Result<Image<'static>, ResizeError> {
+    let filter = match filter {
         Filter::Bilinear => FilterType::Bilinear,
         Filter::Bicubic => FilterType::CatmullRom,
         Filter::Lanczos3 => FilterType::Lanczos3,
     };
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(
-        f64::from(window.left),
-        f64::from(window.top),
-        f64::from(window.width),
-        f64::from(window.height),
-    );
-    Resizer::new().resize(&source, &mut target, &options).map_err(|e| e.to_string())?;
-    let pixels = upright(width, height, target.into_vec(), picture.orientation)?;
-    Ok(PreparedImage::new(recipe.width, recipe.height, pixels.into()))
+    let crop = [window.left, window.top, window.width, window.height].map(f64::from);
+    let options =
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(crop[0], crop[1], crop[2], crop[3]);
+    let mut target = Image::new(width, height, PixelType::U8x3);
+    Resizer::new().resize(source, &mut target, &options)?;
+    Ok(target)
 }
 
-/// A window of the upright picture, as it lies in the file.
-fn in_file(window: Window, picture: &Rgb) -> Window {
+/// Which of `whole` pixels have a part in resampling those from `start` on, `length` of them, to `target`: the kernel
+/// looks over the window's edge, as far as there are pixels.
+fn reach(start: u32, length: u32, target: u32, whole: u32, filter: Filter) -> Range<u32> {
+    let support = match filter {
+        Filter::Bilinear => 1,
+        Filter::Bicubic => 2,
+        Filter::Lanczos3 => 3,
+    };
+    let margin = support * length.div_ceil(target).max(1);
+    start.saturating_sub(margin)..(start + length + margin).min(whole)
+}
+
+/// A window of the upright picture, as it lies in the file. An odd rest makes a central crop lie one pixel off the
+/// middle, so turning does not leave it where it is.
+fn in_file(window: Window, picture: &Raster) -> Window {
     use Orientation::{
         FlipHorizontal, FlipVertical, NoTransforms, Rotate90, Rotate90FlipH, Rotate180, Rotate270, Rotate270FlipH,
     };
@@ -59,12 +127,11 @@ fn in_file(window: Window, picture: &Rgb) -> Window {
     Window { left, top, width, height }
 }
 
-fn upright(width: u32, height: u32, pixels: Vec<u8>, orientation: Orientation) -> Result<Vec<u8>, String> {
+fn upright(picture: RgbImage, orientation: Orientation) -> RgbImage {
     if orientation == Orientation::NoTransforms {
-        return Ok(pixels);
+        return picture;
     }
-    let picture = RgbImage::from_raw(width, height, pixels).ok_or("the resized picture has another size")?;
     let mut picture = DynamicImage::ImageRgb8(picture);
     picture.apply_orientation(orientation);
-    Ok(picture.into_rgb8().into_raw())
+    picture.into_rgb8()
 }

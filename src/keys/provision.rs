@@ -95,7 +95,8 @@ impl Provisioned {
             Shown::Terminal => {
                 // Not through the log, which may also go to a file.
                 eprintln!("\n  address  http://{address}\n  docs     http://{address}/docs");
-                eprintln!("  API key  {}   (made for this run; set KILN_API_KEY to keep one)\n", self.key.expose());
+                eprintln!("  API key  {}   (made for this run; set KILN_API_KEY to keep one)", self.key.expose());
+                eprintln!("\n  curl -H 'X-API-Key: {}' -F file=@cat.jpg http://{address}/predict\n", self.key.expose());
             }
             Shown::File(path) => tracing::info!(file = %path.display(), "the API key for this run is in a file"),
         }

@@ -25,6 +25,7 @@ use super::body::TimedBody;
 use super::socket::Socket;
 use super::watchdog::Watchdog;
 use crate::shutdown::{Signal, Stage};
+use crate::telemetry::metrics::OpenConnection;
 
 /// What every connection of a server has in common.
 pub(super) struct Shared {
@@ -50,6 +51,7 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     _slot: OwnedSemaphorePermit,
 ) -> Outcome {
+    let _counted = OpenConnection::begin();
     let activity = Activity::new(&shared.config);
     let mut watchdog = Watchdog::new(Arc::clone(&activity));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));

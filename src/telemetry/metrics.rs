@@ -72,9 +72,16 @@ pub fn batch_dispatched(size: usize) {
     histogram!(BATCH_SIZE).record(size as f64);
 }
 
-/// `pictures` wait for the engine now.
-pub fn queue_depth(pictures: usize) {
-    gauge!(QUEUE_DEPTH).set(pictures as f64);
+/// The pictures of one batcher that wait for its engine. Several batchers add up.
+#[derive(Debug, Default)]
+pub struct QueueDepth(usize);
+
+impl QueueDepth {
+    /// `pictures` of this batcher wait now.
+    pub fn set(&mut self, pictures: usize) {
+        gauge!(QUEUE_DEPTH).increment(pictures as f64 - self.0 as f64);
+        self.0 = pictures;
+    }
 }
 
 /// A picture left the queue without being run: `cancelled` or `deadline`.
@@ -82,9 +89,22 @@ pub fn dropped(reason: &'static str) {
     counter!(DROPPED, "reason" => reason).increment(1);
 }
 
-/// `open` connections are open now.
-pub fn open_connections(open: usize) {
-    gauge!(OPEN_CONNECTIONS).set(open as f64);
+/// Counts as one open connection until it is dropped.
+#[derive(Debug)]
+pub struct OpenConnection(());
+
+impl OpenConnection {
+    /// A connection was opened.
+    pub fn begin() -> Self {
+        gauge!(OPEN_CONNECTIONS).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        gauge!(OPEN_CONNECTIONS).decrement(1.0);
+    }
 }
 
 /// Tells once what runs.

@@ -1,5 +1,7 @@
 //! Joins the rooms for one picture: admission, decoding, batching, ranking. It knows no HTTP and no tensors.
 
+mod answer;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,11 +9,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::batching::{Batcher, Permit};
-use crate::image::{self, DecodePool, Decoded, Format, Limits, PoolError, Recipe};
+use crate::image::{self, DecodePool, Decoded, Limits, PoolError, Recipe};
 use crate::inference::rank;
 use crate::model::Model;
 use crate::telemetry::metrics;
 
+pub use answer::{Class, ImageInfo, Options, Picture, Prediction, Timings};
 // The types of the rooms below that a caller of this one meets.
 pub use crate::batching::{AdmitError, BatchError};
 pub use crate::image::ImageError;
@@ -26,72 +29,6 @@ pub struct Classifier {
     limits: Arc<Limits>,
     pool: DecodePool,
     batcher: Batcher,
-}
-
-/// A picture as it was sent.
-#[derive(Clone, Debug)]
-pub struct Picture {
-    /// The encoded file.
-    pub bytes: Bytes,
-    /// Its name, if it came with one. Only its extension matters.
-    pub file_name: Option<String>,
-}
-
-/// What the caller wants.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// How many classes to tell, most probable first.
-    pub top_k: usize,
-    /// When the answer is of no use any more; a picture still in the queue then is not run.
-    pub deadline: Option<Instant>,
-}
-
-/// A picture's answer.
-#[derive(Clone, Debug)]
-pub struct Prediction {
-    /// A fresh id, ordered by time.
-    pub id: Uuid,
-    /// The most probable classes, most probable first.
-    pub classes: Vec<Class>,
-    /// What the picture turned out to be.
-    pub image: ImageInfo,
-    /// Where the time went.
-    pub timings: Timings,
-}
-
-/// One class with its probability.
-#[derive(Clone, Debug)]
-pub struct Class {
-    /// The class's name.
-    pub label: &'static str,
-    /// The class's index.
-    pub class_id: usize,
-    /// Softmax probability, in 0..=1.
-    pub probability: f32,
-}
-
-/// What a picture turned out to be.
-#[derive(Clone, Copy, Debug)]
-pub struct ImageInfo {
-    /// By its magic bytes.
-    pub format: Format,
-    /// In pixels, as displayed.
-    pub width: u32,
-    /// In pixels, as displayed.
-    pub height: u32,
-}
-
-/// Where the time of one picture went.
-#[derive(Clone, Copy, Debug)]
-pub struct Timings {
-    /// Decoding, orienting, cropping and resizing.
-    pub decode: Duration,
-    /// Waiting for the engine.
-    pub queue: Duration,
-    /// The engine's work on the whole batch.
-    pub inference: Duration,
-    /// All of it, waiting for a decode thread included.
-    pub total: Duration,
 }
 
 /// Why a picture has no answer.
