@@ -1,12 +1,14 @@
 //! Turns every `models/<name>/model.toml` into Burn code, weights, a `SPEC` and `LABELS`.
 //!
-//! manifest -> sha256 -> graph check -> burn-onnx -> `models.rs`. Anything that does not fit stops the build
+//! manifest -> sha256 -> graph check -> fused layers -> burn-onnx -> `models.rs`. Anything that does not fit stops the build
 //! with a sentence that says what to do.
 
 #[path = "build/emit.rs"]
 mod emit;
 #[path = "build/error.rs"]
 mod error;
+#[path = "build/fuse/mod.rs"]
+mod fuse;
 #[path = "build/graph.rs"]
 mod graph;
 #[path = "build/manifest.rs"]
@@ -14,10 +16,13 @@ mod manifest;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use burn_import::{LoadStrategy, ModelGen};
 
+use emit::Generated;
 use error::Refusal;
+use fuse::{Network, hooks};
 use manifest::Model;
 
 fn main() -> ExitCode {
@@ -38,20 +43,37 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Refusal> {
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let models = manifest::read_all(Path::new("models"))?;
-    for model in &models {
-        graph::check(model)?;
-        generate(model, &out_dir)?;
+    let mut generated = Vec::new();
+    for model in manifest::read_all(Path::new("models"))? {
+        let graph = graph::read(&model)?;
+        graph::check(&model, &graph)?;
+        let size = &model.manifest.input;
+        let network = fuse::fuse(&graph, [size.height as usize, size.width as usize]).map(Arc::new);
+        generate(&model, network.as_ref(), &out_dir)?;
+        generated.push(Generated { model, is_fused: network.is_some() });
     }
-    emit::write(&models, &out_dir)
+    emit::write(&generated, &out_dir)
 }
 
 /// Runs burn-onnx, whose only way to refuse is a panic.
-fn generate(model: &Model, out_dir: &Path) -> Result<(), Refusal> {
-    let input = model.onnx_path();
+fn generate(model: &Model, network: Option<&Arc<Network>>, out_dir: &Path) -> Result<(), Refusal> {
     let directory = out_dir.join(model.module_name());
+    let input = match network {
+        Some(network) => write_fused(model, network, &directory)?,
+        None => {
+            println!(
+                "cargo::warning=model '{}' runs unfused and slower: it has layers that Kiln has no kernel for",
+                model.manifest.name
+            );
+            model.onnx_path()
+        }
+    };
     std::panic::catch_unwind(|| {
-        ModelGen::new()
+        let mut generator = ModelGen::new();
+        if let Some(network) = network {
+            hooks::register(&mut generator, network);
+        }
+        generator
             .input(&input.display().to_string())
             .out_dir(&directory.display().to_string())
             .load_strategy(LoadStrategy::None)
@@ -65,4 +87,13 @@ fn generate(model: &Model, out_dir: &Path) -> Result<(), Refusal> {
             .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
             .unwrap_or_else(|| "burn-onnx gave no reason".to_string()),
     })
+}
+
+/// Writes the fused network under the name of the model's own file, which burn-onnx's output is named after.
+fn write_fused(model: &Model, network: &Network, directory: &Path) -> Result<PathBuf, Refusal> {
+    let path = directory.join("fused").join(&model.manifest.onnx);
+    let unwritable = |e: std::io::Error| Refusal::Unreadable { path: path.clone(), reason: e.to_string() };
+    std::fs::create_dir_all(directory.join("fused")).map_err(unwritable)?;
+    fuse::write(network, &path).map_err(unwritable)?;
+    Ok(path)
 }

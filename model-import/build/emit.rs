@@ -6,15 +6,23 @@ use std::path::Path;
 use super::error::Refusal;
 use super::manifest::{Crop, Filter, Model};
 
+/// A model whose network is generated.
+#[derive(Debug)]
+pub struct Generated {
+    pub model: Model,
+    /// Its layers are Kiln's own, and it takes NHWC.
+    pub is_fused: bool,
+}
+
 /// Writes `models.rs` into `out_dir`, beside the code that burn-onnx generated there.
-pub fn write(models: &[Model], out_dir: &Path) -> Result<(), Refusal> {
+pub fn write(models: &[Generated], out_dir: &Path) -> Result<(), Refusal> {
     let mut code = String::new();
-    for model in models {
-        code.push_str(&module(model, out_dir));
+    for generated in models {
+        code.push_str(&module(generated, out_dir));
     }
     code.push_str("/// Every model that was built in, in the order of their names.\n");
     code.push_str("pub static MODELS: &[BuiltIn] = &[\n");
-    for model in models {
+    for Generated { model, .. } in models {
         let _ = writeln!(code, "    {}::BUILT_IN,", model.module_name());
     }
     code.push_str("];\n");
@@ -22,7 +30,8 @@ pub fn write(models: &[Model], out_dir: &Path) -> Result<(), Refusal> {
     std::fs::write(&path, code).map_err(|e| Refusal::Unreadable { path, reason: e.to_string() })
 }
 
-fn module(model: &Model, out_dir: &Path) -> String {
+fn module(Generated { model, is_fused }: &Generated, out_dir: &Path) -> String {
+    let layout = if *is_fused { "ChannelsLast" } else { "ChannelsFirst" };
     let module = model.module_name();
     let stem = Path::new(&model.manifest.onnx).with_extension("");
     let generated = out_dir.join(&module).join(stem);
@@ -32,7 +41,7 @@ fn module(model: &Model, out_dir: &Path) -> String {
     format!(
         "/// {description}\n\
          pub mod {module} {{\n\
-         \x20   use crate::{{Crop, Filter, ModelSpec}};\n\n\
+         \x20   use crate::{{Crop, Filter, Layout, ModelSpec}};\n\n\
          \x20   #[allow(clippy::all, missing_docs, unreachable_pub, unused, dead_code)]\n\
          \x20   mod generated {{ include!({code:?}); }}\n\n\
          \x20   /// Class names in index order.\n\
@@ -42,7 +51,7 @@ fn module(model: &Model, out_dir: &Path) -> String {
          \x20   #[repr(C, align(256))]\n\
          \x20   struct Aligned<T: ?Sized>(T);\n\
          \x20   static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!({weights:?}));\n\n\
-         \x20   super::built_in!(BUILT_IN, SPEC, generated::Model, WEIGHTS);\n\
+         \x20   super::built_in!(BUILT_IN, SPEC, generated::Model, WEIGHTS, Layout::{layout});\n\
          }}\n\n",
         description = model.manifest.description,
         code = generated.with_extension("rs"),

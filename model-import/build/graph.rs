@@ -1,17 +1,21 @@
 //! Checks that the ONNX graph is a classifier that fits its manifest, before any code is generated from it.
 
 use onnx_ir::ir::{ArgType, Argument, DType};
-use onnx_ir::{Node, OnnxGraphBuilder};
+use onnx_ir::{Node, OnnxGraph, OnnxGraphBuilder};
 
 use super::error::Refusal;
 use super::manifest::Model;
 
-/// Refuses a graph that is not `float32 [batch, 3, height, width] -> float32 [batch, labels]`.
-pub fn check(model: &Model) -> Result<(), Refusal> {
-    let name = &model.manifest.name;
-    let graph = OnnxGraphBuilder::new()
+/// Reads a model's graph.
+pub fn read(model: &Model) -> Result<OnnxGraph, Refusal> {
+    OnnxGraphBuilder::new()
         .parse_file(model.onnx_path())
-        .map_err(|e| Refusal::Import { model: name.clone(), reason: e.to_string() })?;
+        .map_err(|e| Refusal::Import { model: model.manifest.name.clone(), reason: e.to_string() })
+}
+
+/// Refuses a graph that is not `float32 [batch, 3, height, width] -> float32 [batch, labels]`.
+pub fn check(model: &Model, graph: &OnnxGraph) -> Result<(), Refusal> {
+    let name = &model.manifest.name;
     let refuse = |reason: String| Refusal::Graph { model: name.clone(), reason };
     let unknown: Vec<&str> = graph
         .nodes

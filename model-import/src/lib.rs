@@ -8,6 +8,7 @@ mod spec;
 
 use burn::tensor::Device;
 
+pub use kiln_kernels::Layout;
 pub use network::{LoadError, Network};
 pub use spec::{Crop, Filter, ModelSpec};
 

@@ -2,10 +2,14 @@
 
 use burn::tensor::Tensor;
 use burn_store::{BurnpackStore, ModuleSnapshot};
+use kiln_kernels::Layout;
 
-/// A classifier on a device.
-pub trait Network: Send {
-    /// Normalised pictures, f32 `[batch, 3, height, width]`, to logits, f32 `[batch, classes]`.
+/// A classifier on a device. Several threads may run it at once.
+pub trait Network: Send + Sync {
+    /// How it wants its pictures.
+    fn layout(&self) -> Layout;
+
+    /// Normalised pictures, f32 in [`Network::layout`], to logits, f32 `[batch, classes]`.
     fn forward(&self, pictures: Tensor<4>) -> Tensor<2>;
 }
 
@@ -34,8 +38,12 @@ pub(crate) fn fill<M: ModuleSnapshot>(
 
 /// The entry of one generated model: implements [`Network`] for it and tells how to load it.
 macro_rules! built_in {
-    ($name:ident, $spec:ident, $network:ty, $weights:ident) => {
+    ($name:ident, $spec:ident, $network:ty, $weights:ident, $layout:expr) => {
         impl $crate::Network for $network {
+            fn layout(&self) -> $crate::Layout {
+                $layout
+            }
+
             fn forward(&self, pictures: burn::tensor::Tensor<4>) -> burn::tensor::Tensor<2> {
                 <$network>::forward(self, pictures)
             }

@@ -30,7 +30,7 @@ fn edited(edit: impl Fn(String) -> String) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn refusal(folder: &Path) -> String {
-    let refused = manifest::read(folder).and_then(|model| graph::check(&model));
+    let refused = manifest::read(folder).and_then(|model| graph::check(&model, &graph::read(&model)?));
     refused.expect_err("this model must be refused").to_string()
 }
 
@@ -39,7 +39,7 @@ fn the_default_model_is_taken() {
     let models = manifest::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models")).unwrap();
     let model = models.iter().find(|model| model.manifest.name == "efficientnet-lite0").unwrap();
     assert_eq!(model.labels.len(), 1000);
-    graph::check(model).unwrap();
+    graph::check(model, &graph::read(model).unwrap()).unwrap();
 }
 
 #[test]

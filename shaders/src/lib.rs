@@ -10,8 +10,12 @@
 //!
 //! The crate depends on Burn alone. It knows neither the server nor any one model.
 
+pub mod cpu;
 mod kernels;
+pub mod layers;
+mod layout;
 pub mod normalize;
 
 pub use kernels::Kernels;
+pub use layout::Layout;
 pub use normalize::Normalizer;

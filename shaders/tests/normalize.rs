@@ -2,7 +2,7 @@
 
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Device, DeviceKind};
-use kiln_kernels::{Kernels, Normalizer};
+use kiln_kernels::{Kernels, Layout, Normalizer};
 
 const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
 const STD: [f32; 3] = [58.395, 57.12, 57.375];
@@ -30,9 +30,14 @@ fn expected(pixels: &[u8]) -> Vec<f32> {
 
 fn check(device: &Device, kernels: Kernels) {
     let pixels = pixels();
-    let output = Normalizer::new(device, kernels, MEAN, STD).run(&pixels, BATCH, HEIGHT, WIDTH);
-    assert_eq!(output.dims(), [BATCH, 3, HEIGHT, WIDTH]);
-    let values = output.into_data();
+    let normalizer = Normalizer::new(device, kernels, MEAN, STD);
+    let planes = normalizer.run(&pixels, BATCH, HEIGHT, WIDTH, Layout::ChannelsFirst);
+    assert_eq!(planes.dims(), [BATCH, 3, HEIGHT, WIDTH]);
+    let interleaved = normalizer.run(&pixels, BATCH, HEIGHT, WIDTH, Layout::ChannelsLast);
+    assert_eq!(interleaved.dims(), [BATCH, HEIGHT, WIDTH, 3]);
+    let values = interleaved.permute([0, 3, 1, 2]).into_data();
+    assert_eq!(values.as_slice::<f32>().unwrap(), planes.clone().into_data().as_slice::<f32>().unwrap());
+    let values = planes.into_data();
     let values = values.as_slice::<f32>().unwrap();
     for (index, (ours, expected)) in values.iter().zip(expected(&pixels)).enumerate() {
         assert!((ours - expected).abs() < 1e-5, "{kernels}: value {index} is {ours}, not {expected}");
@@ -67,5 +72,5 @@ fn the_gpu_kernel_and_its_twin_follow_the_formula() {
 #[test]
 #[should_panic(expected = "pixels of 1 pictures of 2x2")]
 fn pixels_that_do_not_fit_the_shape_are_a_bug() {
-    Normalizer::new(&Device::flex(), Kernels::Plain, MEAN, STD).run(&[0; 11], 1, 2, 2);
+    Normalizer::new(&Device::flex(), Kernels::Plain, MEAN, STD).run(&[0; 11], 1, 2, 2, Layout::ChannelsFirst);
 }

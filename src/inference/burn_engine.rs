@@ -119,7 +119,7 @@ impl Engine for BurnEngine {
             self.pixels.extend_from_slice(picture.pixels());
         }
         self.pixels.resize(size * picture_bytes, 0);
-        let input = self.normalizer.run(&self.pixels, size, self.height, self.width);
+        let input = self.normalizer.run(&self.pixels, size, self.height, self.width, self.network.layout());
         let logits = self
             .network
             .forward(input)

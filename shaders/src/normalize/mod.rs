@@ -7,11 +7,11 @@ mod flex;
 mod ops;
 mod plain;
 
-use burn::backend::Dispatch;
+use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use crate::Kernels;
-use ops::NormalizeOps;
+use crate::{Kernels, Layout};
+use ops::{NormalizeHereOps, NormalizeOps};
 
 /// Uploads batches of u8 pictures to one device and normalises them there.
 #[derive(Clone, Debug)]
@@ -33,24 +33,29 @@ impl Normalizer {
         }
     }
 
-    /// Normalises `pixels`, u8 `[batch, height, width, 3]` laid out flat, into f32 `[batch, 3, height, width]`.
+    /// Normalises `pixels`, u8 `[batch, height, width, 3]` laid out flat, into f32 in `layout`.
     ///
     /// # Panics
     ///
     /// Panics if `pixels` does not hold exactly `batch * height * width * 3` bytes.
-    pub fn run(&self, pixels: &[u8], batch: usize, height: usize, width: usize) -> Tensor<4> {
+    pub fn run(&self, pixels: &[u8], batch: usize, height: usize, width: usize, layout: Layout) -> Tensor<4> {
         assert_eq!(pixels.len(), batch * height * width * 3, "pixels of {batch} pictures of {height}x{width}");
-        let packed = self.upload(pixels);
         let affine = self.affine.clone();
-        match self.kernels {
-            Kernels::HandWritten => Tensor::from_dispatch(Dispatch::normalize(
-                packed.into_dispatch(),
-                affine.into_dispatch(),
-                batch,
-                height,
-                width,
-            )),
-            Kernels::Plain => plain::normalize(packed, affine, [batch, height, width]),
+        let shape = [batch, height, width];
+        let planes = match (self.kernels, self.device.as_dispatch()) {
+            (Kernels::HandWritten, DispatchDevice::Flex(_)) => {
+                let here = Dispatch::normalize_here(affine.into_dispatch(), pixels, shape, layout);
+                return Tensor::from_dispatch(here);
+            }
+            (Kernels::HandWritten, _) => {
+                let packed = self.upload(pixels).into_dispatch();
+                Tensor::from_dispatch(Dispatch::normalize(packed, affine.into_dispatch(), batch, height, width))
+            }
+            (Kernels::Plain, _) => plain::normalize(self.upload(pixels), affine, shape),
+        };
+        match layout {
+            Layout::ChannelsFirst => planes,
+            Layout::ChannelsLast => planes.permute([0, 2, 3, 1]),
         }
     }
 

@@ -1,0 +1,254 @@
+//! ONNX nodes -> layers. Shapes are followed on the way, so that what depends on them is known.
+
+use std::collections::HashMap;
+
+use onnx_ir::ir::{Argument, TensorDataExt};
+use onnx_ir::node::batch_norm::BatchNormConfig;
+use onnx_ir::node::clip::ClipInput;
+use onnx_ir::node::pad::{ConstantValueInput, PadInput, PadMode};
+use onnx_ir::node::padding::{AutoPad, PaddingConfig2d};
+use onnx_ir::node::reduce::ReduceAxes;
+use onnx_ir::{Node, OnnxGraph};
+
+use super::layer::{Activation, Conv, Geometry, Kind, Layer, Network, Pooling, Value};
+
+/// The graph's layers, not fused yet; `None` if it has a node that there is no layer for.
+pub fn lower(graph: &OnnxGraph, size: [usize; 2]) -> Option<Network> {
+    let ([input], [output]) = (graph.inputs.as_slice(), graph.outputs.as_slice()) else { return None };
+    let mut lowering = Lowering::default();
+    let first = lowering.value(&input.name, Shape { channels: 3, size });
+    for node in &graph.nodes {
+        lowering.node(node)?;
+    }
+    let last = *lowering.values.get(&output.name)?;
+    let shape = lowering.shapes[last];
+    let is_one_row = shape.size == [1, 1];
+    is_one_row.then_some(Network { layers: lowering.layers, size, input: first, output: last, outputs: shape.channels })
+}
+
+/// A value's channels, height and width; the batch goes without saying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    channels: usize,
+    size: [usize; 2],
+}
+
+#[derive(Default)]
+struct Lowering {
+    layers: Vec<Layer>,
+    shapes: Vec<Shape>,
+    values: HashMap<String, Value>,
+}
+
+impl Lowering {
+    fn value(&mut self, name: &str, shape: Shape) -> Value {
+        self.shapes.push(shape);
+        self.values.insert(name.to_string(), self.shapes.len() - 1);
+        self.shapes.len() - 1
+    }
+
+    fn input(&self, argument: &Argument) -> Option<(Value, Shape)> {
+        let value = *self.values.get(&argument.name)?;
+        Some((value, self.shapes[value]))
+    }
+
+    fn add(&mut self, node: &Node, inputs: Vec<Value>, shape: Shape, kind: Kind) {
+        let output = self.value(&node.outputs()[0].name, shape);
+        self.layers.push(Layer { output, inputs, kind });
+    }
+
+    /// Another name for the same value.
+    fn alias(&mut self, node: &Node, value: Value) {
+        self.values.insert(node.outputs()[0].name.clone(), value);
+    }
+
+    fn node(&mut self, node: &Node) -> Option<()> {
+        if matches!(node, Node::Constant(_)) {
+            return Some(());
+        }
+        let (value, shape) = self.input(node.inputs().first()?)?;
+        let one = vec![value];
+        match node {
+            Node::Conv2d(conv) => {
+                let c = &conv.config;
+                let [before, after] = pads(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.stride)?;
+                let geometry = Geometry { kernel: c.kernel_size, stride: c.stride, before, after };
+                let conv = convolution(node, shape.channels, c.groups, c.dilation, geometry)?;
+                let shape = Shape { channels: conv.outputs, size: geometry.output_size(shape.size)? };
+                self.add(node, one, shape, Kind::Conv(conv));
+            }
+            Node::Linear(linear) if shape.size == [1, 1] => {
+                let conv = matrix(node, shape.channels, linear.config.transpose_weight)?;
+                let shape = Shape { channels: conv.outputs, ..shape };
+                self.add(node, one, shape, Kind::Conv(conv));
+            }
+            Node::Gemm(gemm) if shape.size == [1, 1] => {
+                let c = &gemm.config;
+                let plain = c.alpha == 1.0 && c.beta == 1.0 && c.trans_a == 0;
+                let conv = plain.then(|| matrix(node, shape.channels, c.trans_b != 0))??;
+                let shape = Shape { channels: conv.outputs, ..shape };
+                self.add(node, one, shape, Kind::Conv(conv));
+            }
+            Node::MaxPool2d(pool) => {
+                let c = &pool.config;
+                let plain = c.dilation == [1, 1] && !c.ceil_mode && node.outputs().len() == 1;
+                let [before, after] = pads(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
+                let geometry = Geometry { kernel: c.kernel_size, stride: c.strides, before, after };
+                let size = plain.then(|| geometry.output_size(shape.size))??;
+                self.add(node, one, Shape { size, ..shape }, Kind::Pool(Pooling::Max, geometry));
+            }
+            Node::AveragePool2d(pool) => {
+                let c = &pool.config;
+                let plain = c.dilation == [1, 1] && !c.ceil_mode;
+                let [before, after] = pads(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
+                let geometry = Geometry { kernel: c.kernel_size, stride: c.strides, before, after };
+                let size = plain.then(|| geometry.output_size(shape.size))??;
+                let kind = if c.count_include_pad { Pooling::AverageWithPadding } else { Pooling::Average };
+                self.add(node, one, Shape { size, ..shape }, Kind::Pool(kind, geometry));
+            }
+            Node::GlobalAveragePool(_) => {
+                self.add(node, one, Shape { size: [1, 1], ..shape }, Kind::GlobalAveragePool);
+            }
+            Node::ReduceMean(reduce) if matches!(&reduce.config.axes, ReduceAxes::Static(axes) if *axes == [2, 3]) => {
+                self.add(node, one, Shape { size: [1, 1], ..shape }, Kind::GlobalAveragePool);
+            }
+            Node::BatchNormalization(norm) => {
+                let BatchNormConfig::Static(config) = &norm.config else { return None };
+                let [scale, bias, mean, variance] = [1, 2, 3, 4].map(|index| floats(node, index));
+                let (scale, bias, mean, variance) = (scale?, bias?, mean?, variance?);
+                let epsilon = config.epsilon as f32;
+                let factor: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
+                let summand = bias.iter().zip(&mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
+                self.add(node, one, shape, Kind::Affine { factor, summand });
+            }
+            Node::Pad(pad) => {
+                let (PadInput::Static(pads), ConstantValueInput::Static(0.0), PadMode::Constant) =
+                    (&pad.config.pads, &pad.config.constant_value, &pad.config.mode)
+                else {
+                    return None;
+                };
+                let [(0, 0), (0, 0), (top, bottom), (left, right)] = pads[..] else { return None };
+                let size = [shape.size[0] + top + bottom, shape.size[1] + left + right];
+                self.add(node, one, Shape { size, ..shape }, Kind::Pad([top, left, bottom, right]));
+            }
+            Node::Add(_) | Node::Mul(_) => return self.two(node, value, shape),
+            Node::Flatten(_) | Node::Reshape(_) | Node::Squeeze(_) | Node::Unsqueeze(_) => {
+                // With one pixel left, only the number of axes changes, which NHWC layers do not see.
+                (shape.size == [1, 1]).then(|| self.alias(node, value))?;
+            }
+            Node::Identity(_) | Node::Dropout(_) => self.alias(node, value),
+            other => self.add(node, one, shape, Kind::Activation(activation(other)?)),
+        }
+        Some(())
+    }
+
+    /// Sums and products of two values that were computed.
+    fn two(&mut self, node: &Node, left: Value, left_shape: Shape) -> Option<()> {
+        let (right, right_shape) = self.input(node.inputs().get(1)?)?;
+        if matches!(node, Node::Add(_)) {
+            (left_shape == right_shape).then(|| self.add(node, vec![left, right], left_shape, Kind::Add))?;
+            return Some(());
+        }
+        let gates = |big: Shape, small: Shape| big.channels == small.channels && small.size == [1, 1];
+        // x * hard_sigmoid(x), as exporters write HardSwish for old operator sets.
+        let sixth = Activation::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 };
+        for (x, gate, shape, gate_shape) in
+            [(left, right, left_shape, right_shape), (right, left, right_shape, left_shape)]
+        {
+            let maker = self.layers.iter().find(|layer| layer.output == gate);
+            let is_swish = maker
+                .is_some_and(|maker| matches!(&maker.kind, Kind::Activation(a) if *a == sixth && maker.inputs == [x]));
+            if is_swish {
+                // The gate's own layer stays, unread; `merge` drops it.
+                self.add(node, vec![x], shape, Kind::Activation(Activation::HardSwish));
+                return Some(());
+            }
+            if gates(shape, gate_shape) {
+                self.add(node, vec![x, gate], shape, Kind::Scale);
+                return Some(());
+            }
+        }
+        None
+    }
+}
+
+fn activation(node: &Node) -> Option<Activation> {
+    let bound = |input: &Option<ClipInput>, missing: f32| match input {
+        None => Some(missing),
+        Some(ClipInput::Static(value)) => Some(*value as f32),
+        Some(ClipInput::Runtime(_)) => None,
+    };
+    match node {
+        Node::Relu(_) => Some(Activation::Clamp { low: 0.0, high: f32::INFINITY }),
+        Node::Clip(clip) => Some(Activation::Clamp {
+            low: bound(&clip.config.min, f32::NEG_INFINITY)?,
+            high: bound(&clip.config.max, f32::INFINITY)?,
+        }),
+        Node::HardSigmoid(node) => {
+            Some(Activation::HardSigmoid { alpha: node.config.alpha as f32, beta: node.config.beta as f32 })
+        }
+        Node::HardSwish(_) => Some(Activation::HardSwish),
+        _ => None,
+    }
+}
+
+/// The values of a constant input.
+fn floats(node: &Node, index: usize) -> Option<Vec<f32>> {
+    node.inputs().get(index)?.value()?.to_f32_vec().ok()
+}
+
+/// A bias may be missing.
+fn bias(node: &Node, outputs: usize) -> Option<Vec<f32>> {
+    match node.inputs().get(2) {
+        Some(argument) if !argument.is_optional() => floats(node, 2).filter(|bias| bias.len() == outputs),
+        _ => Some(vec![0.0; outputs]),
+    }
+}
+
+fn convolution(node: &Node, inputs: usize, groups: usize, dilation: [usize; 2], geometry: Geometry) -> Option<Conv> {
+    let weight = floats(node, 1)?;
+    let [height, width] = geometry.kernel;
+    let outputs = weight.len() * groups / (inputs * height * width);
+    let depthwise = groups > 1;
+    let [side, step] = [geometry.kernel, geometry.stride];
+    // The depthwise kernels there are: see `ConvSpec::is_supported` in kiln-kernels.
+    let known = side[0] == side[1] && step[0] == step[1] && matches!(side[0], 3 | 5 | 7) && matches!(step[0], 1 | 2);
+    let supported = dilation == [1, 1] && (!depthwise || groups == inputs && inputs == outputs && known);
+    let bias = supported.then(|| bias(node, outputs))??;
+    Some(Conv { inputs, outputs, geometry, depthwise, activation: Activation::Identity, weight, bias })
+}
+
+/// A matrix product as a pointwise convolution; `transposed` says that the weights are `[outputs, inputs]` already.
+fn matrix(node: &Node, inputs: usize, transposed: bool) -> Option<Conv> {
+    let stored = floats(node, 1)?;
+    let outputs = stored.len() / inputs;
+    let weight = if transposed {
+        stored
+    } else {
+        (0..outputs * inputs).map(|index| stored[index % inputs * outputs + index / inputs]).collect()
+    };
+    let bias = bias(node, outputs)?;
+    let geometry = Geometry::POINTWISE;
+    Some(Conv { inputs, outputs, geometry, depthwise: false, activation: Activation::Identity, weight, bias })
+}
+
+/// Padding before and after, by ONNX's rules for `auto_pad`.
+fn pads(
+    auto: &AutoPad,
+    explicit: &PaddingConfig2d,
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+) -> Option<[[usize; 2]; 2]> {
+    let same = [0, 1].map(|axis| {
+        let steps = size[axis].div_ceil(stride[axis]);
+        ((steps - 1) * stride[axis] + kernel[axis]).saturating_sub(size[axis])
+    });
+    let (less, more) = (same.map(|total| total / 2), same.map(|total| total - total / 2));
+    Some(match (auto, explicit) {
+        (AutoPad::SameUpper, _) => [less, more],
+        (AutoPad::SameLower, _) => [more, less],
+        (AutoPad::NotSet, PaddingConfig2d::Explicit(top, left, bottom, right)) => [[*top, *left], [*bottom, *right]],
+        (AutoPad::NotSet | AutoPad::Valid, _) => [[0, 0], [0, 0]],
+    })
+}

@@ -1,0 +1,36 @@
+//! The graph pass: an ONNX classifier becomes a network of a few large layers in NHWC, in the private domain `kiln`.
+//!
+//! | step | where |
+//! |---|---|
+//! | ONNX nodes -> layers, constants read | `lower.rs` |
+//! | padding and batch norm into convolutions | `fold.rs` |
+//! | residual and activation into convolutions | `merge.rs` |
+//! | dense -> depthwise -> pointwise into one layer | `chain.rs` |
+//! | layers -> an ONNX file of the private domain | `write.rs` |
+//! | what burn-onnx shall generate for that domain | `hooks.rs` |
+//!
+//! It takes any network that it knows every node of, and leaves the others alone: they go to burn-onnx as they are.
+
+mod chain;
+mod fold;
+pub mod hooks;
+mod layer;
+mod lower;
+mod merge;
+mod protobuf;
+mod write;
+
+use onnx_ir::OnnxGraph;
+
+pub use layer::Network;
+pub use write::write;
+
+/// The fused network, or `None` if the graph has something that there is no layer for.
+pub fn fuse(graph: &OnnxGraph, input: [usize; 2]) -> Option<Network> {
+    let mut network = lower::lower(graph, input)?;
+    fold::padding(&mut network);
+    fold::batch_norms(&mut network);
+    merge::residuals_and_activations(&mut network);
+    chain::chains(&mut network);
+    network.is_fused().then_some(network)
+}
