@@ -61,7 +61,6 @@ fn each<S: Simd, const ROWS: usize, const VECTORS: usize>(
     mut tile: [[S::V; VECTORS]; ROWS],
     function: impl Fn(S::V) -> S::V,
 ) -> [[S::V; VECTORS]; ROWS] {
-    #[allow(clippy::needless_range_loop)]
     for r in 0..ROWS {
         for v in 0..VECTORS {
             tile[r][v] = function(tile[r][v]);

@@ -56,7 +56,7 @@ impl Chain<'_> {
         let target = Target::new(output, residual);
         share(input.count * height, height.div_ceil(2), |rows| {
             for (picture, rows) in by_picture(rows, height) {
-                let target = target.from_pixel((picture * height + rows.start) * width, channels);
+                let target = target.at_pixel((picture * height + rows.start) * width, channels);
                 self.run_rows(input, picture, rows, width, target);
             }
         });
@@ -102,7 +102,7 @@ impl Chain<'_> {
                         };
                         self.depthwise.run_depthwise_row(under, width, Target::new(line, None));
                     }
-                    let target = target.from_pixel((first - rows.start) * width, self.last.spec.outputs);
+                    let target = target.at_pixel((first - rows.start) * width, self.last.spec.outputs);
                     self.last.run_pixels(between, 0..here.len() * width, 0..self.last.panels(), target);
                 }
             });

@@ -131,7 +131,7 @@ impl PackedConv {
         }
         share(input.count * size[0], size[0].min(4), |rows| {
             for (picture, rows) in by_picture(rows, size[0]) {
-                let target = target.from_pixel((picture * size[0] + rows.start) * size[1], self.spec.outputs);
+                let target = target.at_pixel((picture * size[0] + rows.start) * size[1], self.spec.outputs);
                 self.run_rows(input, picture, rows, target);
             }
         });

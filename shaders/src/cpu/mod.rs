@@ -3,6 +3,9 @@
 //! It knows nothing of Burn: slices go in, slices come out. All of it is NHWC, the layout in which the channels of a
 //! pixel lie side by side.
 
+// The compiler keeps a tile in registers only where it is indexed by counted loops.
+#![allow(clippy::needless_range_loop)]
+
 mod activation;
 mod aligned;
 mod arena;

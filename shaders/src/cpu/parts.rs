@@ -60,7 +60,7 @@ impl PackedConv {
                 let start = rows.start;
                 padded::for_each_band(&self.spec.geometry, input, picture, rows, |rows, band| {
                     for (index, row) in rows.enumerate() {
-                        let target = target.from_pixel((row - start) * width, outputs);
+                        let target = target.at_pixel((row - start) * width, outputs);
                         let first = index * self.spec.geometry.stride[0] * band.row;
                         let under = |ky: usize| &band.values[first + ky * band.row..][..band.row];
                         self.run_depthwise_row(under, width, target);

@@ -48,7 +48,7 @@ impl<'a> Target<'a> {
     }
 
     /// The place of pixel `index` of pictures of so many channels.
-    pub(super) fn from_pixel(self, index: usize, channels: usize) -> Self {
+    pub(super) fn at_pixel(self, index: usize, channels: usize) -> Self {
         self.skip(index * channels)
     }
 
