@@ -3,6 +3,8 @@
 //! `lone` is the round trip of one picture with nobody else about; `crowd` is N callers who each submit their next
 //! picture as soon as they have the answer to the last. `cargo bench --bench batching`
 
+mod machine;
+
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::batching::{Batcher, Config, Worker};
@@ -15,6 +17,7 @@ use tokio::runtime::Runtime;
 const ROUNDS: usize = 100;
 
 fn main() {
+    println!("machine: {}", machine::machine());
     divan::main();
 }
 

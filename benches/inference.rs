@@ -2,17 +2,24 @@
 //!
 //! `cargo bench --bench inference` runs on the CPU; `KILN_BENCH_DEVICE=vulkan` and the like choose another device.
 
+mod machine;
+
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::image::PreparedImage;
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, device};
+use kiln::inference::{BurnEngine, ChosenDevice, DeviceChoice, Engine, device};
 use kiln::model::Model;
 
 const LARGEST: usize = 32;
 
 fn main() {
-    let choice = choice();
-    println!("device: {choice}");
+    println!("machine: {}", machine::machine());
+    let ChosenDevice { info, reason, .. } = device();
+    let driver = info.driver.as_deref().unwrap_or("no driver");
+    println!("device: {} ({}, {driver}), {reason}", info.name, info.api);
+    println!("model: {}", model().spec().name);
     divan::main();
 }
 
@@ -21,21 +28,27 @@ fn choice() -> DeviceChoice {
     text.parse().expect("KILN_BENCH_DEVICE is what --device takes")
 }
 
-/// One engine for every batch size: a GPU runtime is set up once a process.
-fn engine() -> std::sync::MutexGuard<'static, BurnEngine> {
-    static ENGINE: std::sync::OnceLock<std::sync::Mutex<BurnEngine>> = std::sync::OnceLock::new();
-    let start = || {
-        let model = Model::all().next().expect("a model was built in");
-        let device = device::choose(&choice()).expect("the device is there");
-        BurnEngine::start(model, &device, LARGEST, |_, _| ()).expect("the model runs").into()
-    };
+fn model() -> Model {
+    Model::all().next().expect("a model was built in")
+}
+
+/// A GPU runtime is set up once a process.
+fn device() -> &'static ChosenDevice {
+    static DEVICE: OnceLock<ChosenDevice> = OnceLock::new();
+    DEVICE.get_or_init(|| device::choose(&choice()).expect("the device is there"))
+}
+
+/// One engine for every batch size.
+fn engine() -> MutexGuard<'static, BurnEngine> {
+    static ENGINE: OnceLock<Mutex<BurnEngine>> = OnceLock::new();
+    let start = || BurnEngine::start(model(), device(), LARGEST, |_, _| ()).expect("the model runs").into();
     ENGINE.get_or_init(start).lock().expect("no benchmark panicked")
 }
 
 #[divan::bench(args = [1, 8, LARGEST], sample_count = 10, sample_size = 1)]
 fn run(bencher: Bencher, batch_size: usize) {
     let mut engine = engine();
-    let spec = Model::all().next().expect("a model was built in").spec();
+    let spec = model().spec();
     let bytes = (spec.width * spec.height * 3) as usize;
     let pixels: Box<[u8]> = (0..bytes).map(|i| (i * 7919 % 256) as u8).collect();
     let batch = vec![PreparedImage::new(spec.width, spec.height, pixels); batch_size];

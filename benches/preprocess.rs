@@ -3,6 +3,8 @@
 //! `cargo bench --bench preprocess`; with `--features turbojpeg` the JPEG decoder is libjpeg-turbo, and zune-jpeg is
 //! timed beside it.
 
+mod machine;
+
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::image::{Crop, Filter, Limits, Recipe, decode, prepare, resize};
@@ -11,6 +13,7 @@ const PHOTO: &str = "photos/cat_640x480.jpg";
 const FILES: [&str; 4] = [PHOTO, "photos/coffee_640x480.jpg", "variants/cat_progressive.jpg", "variants/cat.png"];
 
 fn main() {
+    println!("machine: {}", machine::machine());
     println!("JPEG by {}", if cfg!(feature = "turbojpeg") { "libjpeg-turbo" } else { "zune-jpeg" });
     divan::main();
 }

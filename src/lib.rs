@@ -3,7 +3,7 @@
 //!
 //! # The rooms
 //!
-//! Imports go downwards only; a test enforces it (`tests/architecture.rs`).
+//! Imports go downwards only; a test enforces it (`tests/architecture`).
 //!
 //! | room | responsibility |
 //! |---|---|

@@ -8,7 +8,7 @@ use kiln::cli::{self, Command, Exit};
 use kiln::keys;
 
 fn main() -> ExitCode {
-    let env = |name: &str| std::env::var(name).ok();
+    let env = |name: &str| std::env::var_os(name);
     match cli::parse(std::env::args_os(), &env) {
         Ok(command) => run(command),
         Err(Exit::Clap(error)) => {

@@ -14,6 +14,11 @@ impl Model {
         model_import::MODELS.iter().map(|built_in| Self { built_in })
     }
 
+    /// The model of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|model| model.spec().name == name)
+    }
+
     /// What the manifest says.
     pub fn spec(&self) -> &'static ModelSpec {
         self.built_in.spec

@@ -71,8 +71,15 @@ fn wrong_words_and_values_exit_with_two_and_a_sentence() {
 }
 
 #[test]
-fn a_model_that_was_not_built_in_is_named() {
-    let (status, _, errors) = run(&["--listen", "127.0.0.1:0", "--model", "nobody"]);
-    assert_eq!(status, 1);
-    assert!(errors.contains("'nobody'") && errors.contains("efficientnet-lite0"), "{errors}");
+fn config_check_finds_what_would_keep_the_server_from_starting() {
+    for (arguments, part) in [
+        (["--model", "nobody"], "--model 'nobody' must be a model that was built in: "),
+        (["--log-level", "loud"], "--log-level 'loud' must be error, warn"),
+    ] {
+        for command in [&["config", "check"][..], &["serve", "--listen", "127.0.0.1:0"], &["predict", "cat.jpg"]] {
+            let (status, _, errors) = run(&[command, &arguments].concat());
+            assert_eq!(status, 2, "{command:?}: {errors}");
+            assert!(errors.contains(part), "{command:?}: {errors}");
+        }
+    }
 }

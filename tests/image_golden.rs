@@ -94,6 +94,24 @@ fn lossy_webp_is_understood() {
 }
 
 #[test]
+fn every_filter_crop_and_shape_is_as_pillow_has_it() {
+    let central = |padding| Crop::CentralPadded { padding };
+    for (name, filter, crop) in [
+        ("bilinear_central_96x96", Filter::Bilinear, central(12)),
+        ("bilinear_whole_64x128", Filter::Bilinear, Crop::None),
+        ("bicubic_whole_160x90", Filter::Bicubic, Crop::None),
+        ("lanczos_central_96x96", Filter::Lanczos3, central(12)),
+        ("lanczos_central_120x80", Filter::Lanczos3, central(16)),
+        ("lanczos_whole_600x200", Filter::Lanczos3, Crop::None),
+    ] {
+        let golden = common::data(&format!("recipes/{name}.png"));
+        let (width, height) = ImageReader::open(&golden).unwrap().into_dimensions().unwrap();
+        let prepared = ours("variants/cat.png", &Recipe { width, height, filter, crop });
+        assert_close(name, &prepared, &golden, 0.02, 1);
+    }
+}
+
+#[test]
 fn rarer_kinds_of_file_are_understood() {
     let recipe = Recipe { width: 64, height: 64, crop: Crop::CentralPadded { padding: 8 }, ..recipe() };
     let mut names: Vec<String> = std::fs::read_dir(common::data("kinds"))

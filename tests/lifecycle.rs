@@ -37,10 +37,10 @@ fn sigterm_answers_what_is_in_flight_and_exits_with_zero() {
 
 #[test]
 fn a_server_that_is_loading_says_so() {
-    let server = Server::start_unready(&["--device", "cpu", "--max-batch-size", "64"]);
+    let server = Server::start_unready(&["--device", "cpu", "--max-batch-size", "256"]);
     let ready = server.get("/health/ready");
     if ready.status == 200 {
-        panic!("warming up 64 batch sizes was over before the first request");
+        panic!("warming up was over before the first request");
     }
     assert_eq!(ready.json()["state"], "starting");
     let refused = server.raw("/predict/raw", &bytes("photos/cat_640x480.jpg"));
@@ -98,12 +98,16 @@ fn a_device_that_is_not_there_is_a_process_that_does_not_start() {
 }
 
 #[test]
-fn the_log_file_has_request_ids_and_no_key() {
+fn the_log_file_has_request_ids_and_no_key_and_names_of_files_only_when_they_are_harmless() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("app.log");
     let server = Server::start(&["--device", "cpu", "--log-level", "trace", "--log-file", file.to_str().unwrap()]);
     let agent = Server::agent().get(format!("{}/models", server.url));
     common::read(agent.header("X-API-Key", KEY).header("X-Request-Id", "find-me-42").call());
+    let refused = server.predict("/predict", "../a\t\u{202e}all is well.exe", b"no picture");
+    assert_eq!(refused.code(), "extension_not_accepted");
+    // Other controls do not even get so far.
+    assert_eq!(server.predict("/predict", "a\u{1b}[2J.exe", b"no picture").code(), "malformed_request");
     server.terminate();
     assert!(server.wait().success());
     let logged: String = std::fs::read_dir(directory.path())
@@ -112,4 +116,10 @@ fn the_log_file_has_request_ids_and_no_key() {
         .collect();
     assert!(logged.lines().any(|line| line.contains("find-me-42") && line.contains("answered")), "{logged}");
     assert!(!logged.contains(KEY), "the key is in the log");
+    let name = |line: &str| -> Option<String> {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        Some(event["message"].as_str()?.contains("was refused").then(|| event["file"].as_str())??.to_string())
+    };
+    assert_eq!(logged.lines().find_map(name).as_deref(), Some("a??all is well.exe"), "{logged}");
+    assert!(!logged.contains("\\t") && !logged.contains('\u{202e}'), "{logged}");
 }

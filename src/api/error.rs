@@ -71,9 +71,9 @@ codes! {
     /// The bytes are no picture that the server knows.
     UnknownFormat = 415 "unknown_format" Some("The first bytes of the file decide, not its name.");
     /// A picture, but of a format that the server was not told to accept.
-    FormatNotAccepted = 415 "format_not_accepted" Some("The operator can add formats with --formats.");
+    FormatNotAccepted = 415 "format_not_accepted" Some("The operator chooses the formats with --formats.");
     /// The file's name has an extension that the server was not told to accept.
-    ExtensionNotAccepted = 415 "extension_not_accepted" Some("The operator can add formats with --formats.");
+    ExtensionNotAccepted = 415 "extension_not_accepted" Some("The operator chooses the formats with --formats.");
     /// The body is not of the type that the operation takes.
     ContentType = 415 "content_type_not_supported" Some("See /docs for what this operation takes.");
     /// The right type, but it will not decode.

@@ -98,3 +98,46 @@ impl From<LookupError> for Failure {
         Self::new(code, error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::PoolError;
+    use crate::inference::EngineError;
+
+    fn told(error: impl Into<Failure>) -> (u16, &'static str, Option<u64>, String) {
+        let failure = error.into();
+        let after = failure.retry_after.map(|after| after.as_secs());
+        (failure.code.status(), failure.code.word(), after, failure.message)
+    }
+
+    #[test]
+    fn trouble_that_passes_says_when_and_trouble_that_stays_says_that_there_is_nothing_to_wait_for() {
+        let retry_after = Duration::from_secs(7);
+        let overloaded = told(ClassifyError::Admit(AdmitError::Overloaded { retry_after }));
+        assert_eq!((overloaded.0, overloaded.1, overloaded.2), (429, "overloaded", Some(7)));
+        let queued = Duration::from_secs(30);
+        let late = told(ClassifyError::Batch(BatchError::DeadlinePassed { queued, retry_after }));
+        assert_eq!((late.0, late.1, late.2), (429, "deadline_passed", Some(7)));
+        for closed in [ClassifyError::Admit(AdmitError::Closed), ClassifyError::Batch(BatchError::Closed)] {
+            let closed = told(closed);
+            assert_eq!((closed.0, closed.1, closed.2), (503, "unavailable", Some(1)));
+        }
+        let starting = told(LookupError::Starting);
+        assert_eq!((starting.0, starting.1, starting.2), (503, "starting", Some(1)));
+    }
+
+    #[test]
+    fn what_broke_inside_is_not_told_outside() {
+        let device = EngineError::Device("0xdead at queue 3".to_string());
+        let panicked = EngineError::Panicked("0xdead at queue 3".to_string());
+        for error in [device, panicked] {
+            let (status, code, after, message) = told(ClassifyError::Batch(BatchError::Failed(error)));
+            assert_eq!((status, code, after), (500, "device_failed", None));
+            assert!(!message.contains("0xdead"), "{message}");
+        }
+        let (status, code, _, message) = told(ClassifyError::Pool(PoolError::Panicked));
+        assert_eq!((status, code), (500, "internal_error"));
+        assert!(!message.contains("panic"), "{message}");
+    }
+}

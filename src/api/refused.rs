@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::{Json, Payload};
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
 use super::error::{Code, ErrorBody};
@@ -89,8 +89,26 @@ fn response(status: u16) -> MetaResponse {
             content_type: Json::<ErrorBody>::CONTENT_TYPE,
             schema: Json::<ErrorBody>::schema_ref(),
         }],
-        headers: vec![],
+        headers: headers(status),
     }
+}
+
+/// The headers that `request.rs` sends with an error of that status.
+fn headers(status: u16) -> Vec<MetaHeader> {
+    let header = |name: &str, description: &str, schema| MetaHeader {
+        name: name.to_string(),
+        description: Some(description.to_string()),
+        required: true,
+        deprecated: false,
+        schema,
+    };
+    let mut headers = vec![header("X-Request-Id", "As `request_id`.", String::schema_ref())];
+    match status {
+        401 => headers.push(header("WWW-Authenticate", "How to send the key.", String::schema_ref())),
+        429 | 503 => headers.push(header("Retry-After", "Seconds to wait.", u64::schema_ref())),
+        _ => {}
+    }
+    headers
 }
 
 fn describe(status: u16) -> &'static str {

@@ -47,7 +47,8 @@ pub(super) async fn handle<E: Endpoint>(
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let body = BodyWatch::over(&mut request, surroundings.max_body_bytes);
     request.set_data(id.clone());
-    let span = tracing::info_span!("request", id = %id.0, %method, path = short(uri.path()));
+    // Of the highest level, so that whatever is logged inside has the id, however little is logged.
+    let span = tracing::error_span!("request", id = %id.0, %method, path = short(uri.path()));
     async {
         let outcome = AssertUnwindSafe(endpoint.call(request)).catch_unwind().await;
         let (mut response, operation, word) = match outcome {
@@ -160,7 +161,12 @@ fn record(response: &Response, operation: &'static str, word: &'static str, took
         tracing::debug!(operation, status = status.as_u16(), "answered");
         return;
     }
-    tracing::info!(operation, status = status.as_u16(), outcome = word, took_ms = took.as_secs_f64() * 1e3, "answered");
+    let took_ms = took.as_secs_f64() * 1e3;
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::warn!(operation, status = status.as_u16(), outcome = word, took_ms, "answered");
+    } else {
+        tracing::info!(operation, status = status.as_u16(), outcome = word, took_ms, "answered");
+    }
 }
 
 /// The part of a path that a log line can bear. Paths are ASCII: hyper refuses anything else.

@@ -39,9 +39,11 @@ pub fn devices() -> String {
             let _ = writeln!(table, "\n* is what '--device auto' takes: {why}.");
         }
     }
-    if cfg!(not(feature = "cuda")) {
-        table.push_str("CUDA is not part of this build ('--features cuda' adds it).\n");
-    }
+    table.push_str(if cfg!(feature = "cuda") {
+        "CUDA is part of this build, but its devices are not listed: ask for one with '--device cuda:N'.\n"
+    } else {
+        "CUDA is not part of this build ('--features cuda' adds it).\n"
+    });
     table
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinError;
+
 use crate::batching::{Batcher, Worker};
 use crate::classifier::Classifier;
 use crate::config::Config;
@@ -28,21 +30,39 @@ pub enum LoadError {
     /// A model does not run on it.
     #[error(transparent)]
     Engine(#[from] StartError),
-    /// `--model` names no model of this program.
-    #[error("there is no model '{name}' in this program; it has {known}")]
-    UnknownModel {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: String,
-    },
+    /// A driver or a device runtime panicked.
+    #[error(
+        "the device runtime panicked while the models were loaded: {0}. Try another --device; 'kiln devices' lists them."
+    )]
+    Panicked(String),
 }
 
-/// Loads and warms up the models that `wanted` lets through. Blocks; call it off the async threads.
-pub(super) fn engines(
+/// A device and the engines on it.
+pub(super) type Engines = (ChosenDevice, Vec<(Model, BurnEngine)>);
+
+/// Loads and warms up the models that `wanted` lets through, off the async threads.
+pub(super) async fn engines(
     config: &Config,
-    wanted: impl Fn(&Model) -> bool,
-) -> Result<(ChosenDevice, Vec<(Model, BurnEngine)>), LoadError> {
+    wanted: impl Fn(&Model) -> bool + Send + 'static,
+) -> Result<Engines, LoadError> {
+    let config = config.clone();
+    joined(tokio::task::spawn_blocking(move || load(&config, wanted)).await)
+}
+
+/// What a loading thread came to. Drivers and device runtimes panic where they should return.
+fn joined(end: Result<Result<Engines, LoadError>, JoinError>) -> Result<Engines, LoadError> {
+    end.unwrap_or_else(|error| Err(LoadError::Panicked(reason(error))))
+}
+
+fn reason(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else {
+        return "it was cancelled".to_string();
+    };
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_string()
+}
+
+fn load(config: &Config, wanted: impl Fn(&Model) -> bool) -> Result<Engines, LoadError> {
     let device = device::choose(&config.inference.device)?;
     let info = &device.info;
     tracing::info!(device = %info.name, api = %info.api, driver = info.driver, reason = %device.reason, "device chosen");
@@ -58,14 +78,16 @@ pub(super) fn engines(
     Ok((device, engines))
 }
 
-/// The model that `--model` names, or else the first.
-pub(super) fn default_model(config: &Config) -> Result<String, LoadError> {
-    let names: Vec<&str> = Model::all().map(|model| model.spec().name).collect();
-    match &config.model {
-        None => Ok(names[0].to_string()),
-        Some(name) if names.contains(&name.as_str()) => Ok(name.clone()),
-        Some(name) => Err(LoadError::UnknownModel { name: name.clone(), known: names.join(", ") }),
+/// The model that `--model` names, or else the first by name, which the log tells where there is a choice.
+pub(super) fn default_model(config: &Config) -> String {
+    let name = config.model.clone().unwrap_or_else(|| {
+        let first = Model::all().map(|model| model.spec().name).min();
+        first.expect("the build refuses a program without models").to_string()
+    });
+    if config.model.is_none() && Model::all().count() > 1 {
+        tracing::info!(model = %name, "requests that name no model go to the first by name; --model chooses another");
     }
+    name
 }
 
 /// Starts a batcher for each engine. Needs a tokio runtime.
@@ -86,4 +108,16 @@ pub(super) fn classifiers(
         loaded.workers.push(worker);
     }
     loaded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_driver_that_panics_is_an_error_with_its_words() {
+        let end = tokio::task::spawn_blocking(|| panic!("no such {}", "driver")).await;
+        let sentence = joined(end).unwrap_err().to_string();
+        assert!(sentence.contains("no such driver") && sentence.contains("Try another --device"), "{sentence}");
+    }
 }

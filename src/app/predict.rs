@@ -45,17 +45,9 @@ pub enum PredictError {
 /// Nothing can be classified, or some file cannot.
 pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bool) -> Result<(), PredictError> {
     let _log_guard = logging::init(&config.logging)?;
-    let name = load::default_model(&config)?;
-    let (config, engines) = tokio::task::spawn_blocking({
-        let name = name.clone();
-        move || {
-            let engines = load::engines(&config, |model| model.spec().name == name);
-            (config, engines)
-        }
-    })
-    .await
-    .expect("loading does not panic: the engine's start catches what the device throws");
-    let (device, engines) = engines?;
+    let name = load::default_model(&config);
+    let wanted = name.clone();
+    let (device, engines) = load::engines(&config, move |model| model.spec().name == wanted).await?;
     let loaded = load::classifiers(&config, name, &device, engines, &Readiness::starting());
     let outcome = all(&loaded.classifiers[0], &config, files, top_k, json).await;
     drop(loaded.classifiers);

@@ -46,7 +46,7 @@ pub enum ServeError {
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let _log_guard = logging::init(&config.logging)?;
     let metrics = metrics::install()?;
-    let default = load::default_model(&config)?;
+    let default = load::default_model(&config);
     let provisioned = keys::provision(&config.keys, config.serve.listen)?;
     let server = serve::Server::bind(config.serve).await?;
     announce(&provisioned, server.local_addr());
@@ -86,13 +86,7 @@ async fn load_models(
     readiness: Readiness,
     registry: Registry,
 ) -> Result<Vec<crate::batching::Worker>, LoadError> {
-    let (config, engines) = tokio::task::spawn_blocking(move || {
-        let engines = load::engines(&config, |_| true);
-        (config, engines)
-    })
-    .await
-    .expect("loading does not panic: the engine's start catches what the device throws");
-    let (device, engines) = engines?;
+    let (device, engines) = load::engines(&config, |_| true).await?;
     let loaded = load::classifiers(&config, default, &device, engines, &readiness);
     registry.open(loaded.default, loaded.classifiers);
     readiness.set_ready();

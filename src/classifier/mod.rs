@@ -1,6 +1,8 @@
 //! Joins the rooms for one picture: admission, decoding, batching, ranking. It knows no HTTP and no tensors.
 
 mod answer;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,10 +76,26 @@ impl Classifier {
     ///
     /// See [`ClassifyError`]; each variant says whose fault it is.
     pub async fn classify(&self, picture: Picture, options: Options) -> Result<Prediction, ClassifyError> {
+        let Picture { bytes, file_name } = picture;
+        let outcome = self.answer(bytes, file_name.as_deref(), options).await;
+        if let Err(ClassifyError::Image(error)) = &outcome {
+            // The client wrote the name; as it came it could forge lines of the log.
+            let file = file_name.as_deref().map(image::sanitise_file_name);
+            tracing::debug!(file, %error, "a picture was refused");
+        }
+        outcome
+    }
+
+    async fn answer(
+        &self,
+        bytes: Bytes,
+        file_name: Option<&str>,
+        options: Options,
+    ) -> Result<Prediction, ClassifyError> {
         let started = Instant::now();
-        image::check_file_name(picture.file_name.as_deref(), &self.limits.formats)?;
+        image::check_file_name(file_name, &self.limits.formats)?;
         let permit = self.batcher.admit()?;
-        let (decoded, decode) = self.decode(picture.bytes).await?;
+        let (permit, decoded, decode) = self.decode(permit, bytes).await?;
         let image = ImageInfo { format: decoded.format, width: decoded.width, height: decoded.height };
         self.run(permit, decoded, options, started, decode).await.map(|(classes, timings)| Prediction {
             id: Uuid::now_v7(),
@@ -87,11 +105,13 @@ impl Classifier {
         })
     }
 
-    async fn decode(&self, bytes: Bytes) -> Result<(Decoded, Duration), ClassifyError> {
+    /// The permit goes with the work: a decode that its caller has left still takes memory, and room.
+    async fn decode(&self, permit: Permit, bytes: Bytes) -> Result<(Permit, Decoded, Duration), ClassifyError> {
         let (recipe, limits) = (self.recipe.clone(), Arc::clone(&self.limits));
         let timed = move || {
             let started = Instant::now();
-            image::prepare(&bytes, &recipe, &limits).map(|decoded| (decoded, started.elapsed()))
+            let decoded = image::prepare(&bytes, &recipe, &limits)?;
+            Ok::<_, ImageError>((permit, decoded, started.elapsed()))
         };
         Ok(self.pool.run(timed).await??)
     }

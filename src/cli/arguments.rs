@@ -60,8 +60,8 @@ fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command
         .collect();
     let flags = wanted.iter().filter(|setting| !setting.secret).map(|setting| flag(setting));
     let command = command.arg(config).args(flags.collect::<Vec<_>>());
-    let precedence =
-        "Every setting is a flag, a variable (KILN_...) and a key of the --config file, in this order of precedence.";
+    let precedence = "Every setting is a variable (KILN_...) and a key of the --config file, and every setting but the \
+                      API key is a flag. A flag beats a variable, which beats the file.";
     let after = secrets.into_iter().chain([precedence.to_string()]).collect::<Vec<_>>().join("\n\n");
     command.after_help(after)
 }

@@ -51,7 +51,7 @@ pub enum Exit {
 /// See [`Exit`].
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
-    env: &impl Fn(&str) -> Option<String>,
+    env: &impl Fn(&str) -> Option<OsString>,
 ) -> Result<Command, Exit> {
     let matches = arguments::command().try_get_matches_from(arguments).map_err(Exit::Clap)?;
     match matches.subcommand() {
@@ -77,14 +77,15 @@ pub fn parse(
 }
 
 /// Settings and where they come from.
-fn read(matches: &ArgMatches, env: &impl Fn(&str) -> Option<String>) -> Result<(Sources, Config), Exit> {
+fn read(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<(Sources, Config), Exit> {
     let mut flags = BTreeMap::new();
     for setting in SETTINGS {
         if let Ok(Some(text)) = matches.try_get_one::<String>(setting.key) {
             flags.insert(setting.key, text.clone());
         }
     }
-    let file = matches.get_one::<PathBuf>("config").cloned().or_else(|| env("KILN_CONFIG").map(PathBuf::from));
+    let variable = || env("KILN_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let file = matches.get_one::<PathBuf>("config").cloned().or_else(variable);
     let sources = Sources::gather(&flags, env, file.as_deref()).map_err(Exit::Config)?;
     let config = Config::from_sources(&sources).map_err(Exit::Config)?;
     Ok((sources, config))

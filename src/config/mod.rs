@@ -42,7 +42,7 @@ pub struct Config {
     pub keys: keys::Config,
     /// The device.
     pub inference: inference::Config,
-    /// The model of requests that name none; the first that was built in where absent.
+    /// The model of requests that name none, one of those that were built in; the first by name where absent.
     pub model: Option<String>,
     /// Logs.
     pub logging: telemetry::logging::Config,
@@ -93,9 +93,9 @@ impl Config {
             inference: inference::Config {
                 device: read.parsed("device", "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N")?,
             },
-            model: read.text("model").map(ToString::to_string),
+            model: read.model("model")?,
             logging: telemetry::logging::Config {
-                level: read.required("log-level").to_string(),
+                level: read.log_level("log-level")?,
                 format: read.log_format("log-format")?,
                 file: read.text("log-file").map(PathBuf::from),
                 files_kept: read.between("log-files-kept", 1, 10_000)?,

@@ -53,14 +53,20 @@ pub static SETTINGS: &[Setting] = &[
     row(SERVING, "max-body-bytes", "SIZE", "20MiB", "The largest body of a request"),
     row(SERVING, "max-batch-files", "N", "32", "The most files in one /predict/batch"),
     row(SERVING, "request-timeout", "TIME", "30s", "A picture that has waited longer is not run any more"),
-    row(MODEL, "model", "NAME", "", "The model of requests that name none; the first that was built in if absent"),
+    row(MODEL, "model", "NAME", "", "The model of requests that name none; the first by name if absent"),
     row(MODEL, "device", "DEVICE", "auto", "auto, cpu, vulkan[:N], metal or cuda[:N]; 'kiln devices' lists them"),
     row(BATCHING, "max-batch-size", "N", "8", "The most pictures in one batch"),
     row(BATCHING, "max-queue-delay", "TIME", "0ms", "How long a batch waits to fill up although the engine is free"),
     row(BATCHING, "queue-capacity", "N", "256", "Pictures held at once, decoding and running included; more get 429"),
     row(PICTURES, "decode-threads", "N", "all cores", "Threads that decode pictures"),
     row(PICTURES, "max-pixels", "N", "50000000", "The most pixels of a picture, by its header"),
-    row(PICTURES, "formats", "LIST", "png,jpg,jpeg,gif", "Accepted formats; webp, bmp and tiff can be added"),
+    row(
+        PICTURES,
+        "formats",
+        "LIST",
+        "png,jpg,jpeg,gif",
+        "All formats that are accepted, of png, jpg, jpeg, gif, webp, bmp, tiff",
+    ),
     Setting {
         secret: true,
         ..row(ACCESS, "api-key", "KEY", "", "The key that callers must send; 'kiln keygen' makes one")

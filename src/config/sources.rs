@@ -1,6 +1,7 @@
 //! Where each value comes from. Precedence: flag, variable, `PORT` (for `listen`), file, default.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -36,14 +37,14 @@ impl fmt::Display for Origin {
 pub struct Sources(BTreeMap<&'static str, (String, Origin)>);
 
 impl Sources {
-    /// Gathers flags, then variables through `env`, then the file, then defaults.
+    /// Gathers flags, then variables through `env`, then the file, then defaults. An empty variable is an absent one.
     ///
     /// # Errors
     ///
-    /// The file cannot be read or has a key that is none.
+    /// A variable is no text, or the file cannot be read or has a key that is none.
     pub fn gather(
         flags: &BTreeMap<&'static str, String>,
-        env: &impl Fn(&str) -> Option<String>,
+        env: &impl Fn(&str) -> Option<OsString>,
         file: Option<&Path>,
     ) -> Result<Self, ConfigError> {
         let in_file = file.map(read_file).transpose()?.unwrap_or_default();
@@ -51,12 +52,12 @@ impl Sources {
         for setting in SETTINGS {
             let key = setting.key;
             let variable = setting.variable();
-            let port = || (key == "listen").then(|| env("PORT")).flatten();
+            let port = || if key == "listen" { variable_text(env, "PORT") } else { Ok(None) };
             let value = if let Some(text) = flags.get(key) {
                 (text.clone(), Origin::Flag(key))
-            } else if let Some(text) = env(&variable) {
+            } else if let Some(text) = variable_text(env, &variable)? {
                 (text, Origin::Variable(variable))
-            } else if let Some(port) = port() {
+            } else if let Some(port) = port()? {
                 (format!("0.0.0.0:{port}"), Origin::Variable("PORT".to_string()))
             } else if let (Some(text), Some(path)) = (in_file.get(key), file) {
                 (text.clone(), Origin::File(path.to_path_buf()))
@@ -76,11 +77,17 @@ impl Sources {
     }
 }
 
+/// A variable that is set to something. Its value is not shown where it is no text: it may be a secret.
+fn variable_text(env: &impl Fn(&str) -> Option<OsString>, name: &str) -> Result<Option<String>, ConfigError> {
+    let given = env(name).filter(|value| !value.is_empty());
+    given.map(OsString::into_string).transpose().map_err(|_| ConfigError(format!("{name} must be text in UTF-8")))
+}
+
 /// The settings of a TOML file, as texts.
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     let refuse = |reason: String| ConfigError(format!("{}: {reason}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(syntax(&e, &text)))?;
     let mut found = BTreeMap::new();
     for (key, value) in table {
         if settings::find(&key).is_none() {
@@ -96,6 +103,13 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
         found.insert(key, value);
     }
     Ok(found)
+}
+
+/// The error's own text would quote the line, which may hold the key.
+fn syntax(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1));
+    format!("{place}{}", error.message())
 }
 
 fn unknown(key: &str, text: &str) -> String {

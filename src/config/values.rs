@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::ConfigError;
 use super::sources::{Origin, Sources};
-use crate::telemetry::logging::LogFormat;
+use crate::model::Model;
+use crate::telemetry::logging::{LogFormat, LogLevel, UnknownLevel};
 
 /// The longest queue delay that the batcher takes.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -75,6 +76,21 @@ impl Reader<'_> {
             let (least, most) = (bytesize::ByteSize(least), bytesize::ByteSize(most));
             self.refuse(key, &format!("must be a size from {least} to {most}, such as 64KiB or 20MiB"))
         })
+    }
+
+    /// The name of a model of this program.
+    pub(super) fn model(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        match self.text(key) {
+            Some(name) if Model::named(name).is_none() => {
+                let known: Vec<&str> = Model::all().map(|model| model.spec().name).collect();
+                Err(self.refuse(key, &format!("must be a model that was built in: {}", known.join(", "))))
+            }
+            name => Ok(name.map(ToString::to_string)),
+        }
+    }
+
+    pub(super) fn log_level(&self, key: &str) -> Result<LogLevel, ConfigError> {
+        self.required(key).parse().map_err(|error: UnknownLevel| self.refuse(key, &error.to_string()))
     }
 
     pub(super) fn log_format(&self, key: &str) -> Result<LogFormat, ConfigError> {

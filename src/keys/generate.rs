@@ -17,6 +17,13 @@ pub fn generate() -> Secret {
     Secret::made(format!("kiln_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 
+/// A few letters that nobody can guess, for the name of a file.
+pub(super) fn suffix() -> String {
+    let mut bytes = [0; 9];
+    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::generate;

@@ -1,6 +1,7 @@
 //! The API key: how one is made, kept, compared, and had when none was configured. It knows no HTTP.
 
 mod generate;
+mod notice;
 mod provision;
 mod secret;
 

@@ -1,12 +1,14 @@
 //! Which key holds for this run: the configured one, or one made for it where only this machine can connect.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Config;
-use super::generate::generate;
+use super::generate::{generate, suffix};
+use super::notice::for_terminal;
 use super::secret::Secret;
 
 /// The key of this run, and where its owner learns it. Dropping it removes the file.
@@ -53,7 +55,8 @@ pub enum KeyError {
 ///
 /// None is configured although others could connect, or a made one cannot be handed over.
 pub fn provision(config: &Config, listen: SocketAddr) -> Result<Provisioned, KeyError> {
-    let directory = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory: &OsString| !directory.is_empty());
+    let directory = runtime.map_or_else(std::env::temp_dir, PathBuf::from);
     provision_with(config, listen, std::io::stderr().is_terminal(), &directory)
 }
 
@@ -73,7 +76,8 @@ fn provision_with(
     if terminal {
         return Ok(Provisioned { key, shown: Shown::Terminal });
     }
-    let path = directory.join(format!("kiln-{}.key", std::process::id()));
+    // A name that nobody can take first: where everyone may write, another user could keep the server from starting.
+    let path = directory.join(format!("kiln-{}.key", suffix()));
     write(&path, &key).map_err(|e| KeyError::File { path: path.clone(), reason: e.to_string() })?;
     Ok(Provisioned { key, shown: Shown::File(path) })
 }
@@ -92,12 +96,8 @@ impl Provisioned {
     pub fn announce(&self, address: SocketAddr) {
         match &self.shown {
             Shown::Known => tracing::info!("callers need the configured API key"),
-            Shown::Terminal => {
-                // Not through the log, which may also go to a file.
-                eprintln!("\n  address  http://{address}\n  docs     http://{address}/docs");
-                eprintln!("  API key  {}   (made for this run; set KILN_API_KEY to keep one)", self.key.expose());
-                eprintln!("\n  curl -H 'X-API-Key: {}' -F file=@cat.jpg http://{address}/predict\n", self.key.expose());
-            }
+            // Not through the log, which may also go to a file.
+            Shown::Terminal => eprintln!("{}", for_terminal(&self.key, address)),
             Shown::File(path) => tracing::info!(file = %path.display(), "the API key for this run is in a file"),
         }
     }
@@ -149,8 +149,8 @@ mod tests {
         let path = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), made.key.expose());
-        let again = provision_with(&NONE, at("127.0.0.1:80"), false, directory.path());
-        assert!(matches!(again, Err(KeyError::File { .. })), "an existing file was overwritten");
+        let other = provision_with(&NONE, at("127.0.0.1:80"), false, directory.path()).unwrap();
+        assert!(write(&path, &other.key).is_err(), "an existing file was overwritten");
         drop(made);
         assert!(!path.exists());
     }

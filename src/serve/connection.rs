@@ -27,6 +27,9 @@ use super::watchdog::Watchdog;
 use crate::shutdown::{Signal, Stage};
 use crate::telemetry::metrics::OpenConnection;
 
+/// Requests of one HTTP/2 connection that are served at once. Each may hold a body, as each HTTP/1 connection may.
+pub(super) const MAX_STREAMS: u32 = 16;
+
 /// What every connection of a server has in common.
 pub(super) struct Shared {
     pub(super) config: Config,
@@ -97,7 +100,7 @@ fn protocol(config: &Config) -> auto::Builder<TokioExecutor> {
     let header_list = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(config.max_header_bytes);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(header_list);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(header_list).max_concurrent_streams(MAX_STREAMS);
     builder
 }
 

@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use super::daily_file::DailyFile;
+pub use super::level::{LogLevel, UnknownLevel};
 
 /// What is logged, how and where to.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Levels, as `tracing` directives: `info`, or `warn,kiln=debug`.
-    pub level: String,
+    pub level: LogLevel,
     /// Shape of each line.
     pub format: LogFormat,
     /// A file beside standard error; a date is appended to its name each day.
@@ -33,14 +35,6 @@ pub enum LogFormat {
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    /// The level does not parse.
-    #[error("log level '{level}' is not valid: {reason}. Use error, warn, info, debug or trace, or 'warn,kiln=debug'.")]
-    Level {
-        /// What was given.
-        level: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// The file cannot be opened.
     #[error("cannot log to {}: {reason}", path.display())]
     File {
@@ -55,19 +49,17 @@ pub enum LoggingError {
 ///
 /// # Errors
 ///
-/// The level does not parse or the file cannot be opened.
+/// The file cannot be opened.
 pub fn init(config: &Config) -> Result<Option<WorkerGuard>, LoggingError> {
-    let filter = EnvFilter::try_new(&config.level)
-        .map_err(|e| LoggingError::Level { level: config.level.clone(), reason: e.to_string() })?;
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![layer(config.format, std::io::stderr)];
     let mut guard = None;
     if let Some(path) = &config.file {
-        let (writer, kept) = tracing_appender::non_blocking(appender(path, config.files_kept)?);
+        let (writer, kept) = tracing_appender::non_blocking(daily_file(path, config.files_kept)?);
         guard = Some(kept);
         layers.push(layer(config.format, writer));
     }
     // A second initialisation in one process (tests) keeps the first.
-    let _ = tracing_subscriber::registry().with(layers.with_filter(filter)).try_init();
+    let _ = tracing_subscriber::registry().with(layers.with_filter(config.level.filter())).try_init();
     Ok(guard)
 }
 
@@ -81,14 +73,9 @@ where
     }
 }
 
-fn appender(path: &Path, kept: usize) -> Result<RollingFileAppender, LoggingError> {
+fn daily_file(path: &Path, kept: usize) -> Result<DailyFile, LoggingError> {
     let refuse = |reason: String| LoggingError::File { path: path.to_path_buf(), reason };
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| refuse("no file name".to_string()))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .filename_prefix(name)
-        .max_log_files(kept)
-        .build(directory)
-        .map_err(|e| refuse(e.to_string()))
+    DailyFile::open(directory, name, kept).map_err(|e| refuse(e.to_string()))
 }

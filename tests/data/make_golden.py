@@ -4,9 +4,10 @@
     /tmp/golden/bin/python tests/data/make_golden.py
 
 Reads photos/. Writes variants/ (other formats, colour spaces and orientations of one photo) and golden/ (what the
-default model's preprocessing makes of each picture, as lossless PNG), and, with the help of kinds.py, kinds/: small
-files of rarer kinds, each with what the same preprocessing makes of it in 64x64. The tests compare the server's own
-decoder and resize with these.
+default model's preprocessing makes of each picture, as lossless PNG), recipes/ (what preprocessing with other filters,
+crops and shapes makes of one picture), and, with the help of kinds.py, kinds/: small files of rarer kinds, each with
+what the default model's preprocessing makes of it in 64x64. The tests compare the server's own decoder and resize
+with these.
 """
 from pathlib import Path
 
@@ -17,18 +18,30 @@ import kinds
 HERE = Path(__file__).parent
 SIZE, PADDING = 224, 32
 KINDS_SIZE, KINDS_PADDING = 64, 8
+# Name: filter, width and height of the result, padding of the central square or None for the whole picture.
+RECIPES = {
+    "bilinear_central_96x96": (Image.BILINEAR, (96, 96), 12),
+    "bilinear_whole_64x128": (Image.BILINEAR, (64, 128), None),
+    "bicubic_whole_160x90": (Image.BICUBIC, (160, 90), None),
+    "lanczos_central_96x96": (Image.LANCZOS, (96, 96), 12),
+    "lanczos_central_120x80": (Image.LANCZOS, (120, 80), 16),
+    "lanczos_whole_600x200": (Image.LANCZOS, (600, 200), None),
+}
 # EXIF: little-endian TIFF, one entry in IFD0: tag 0x0112 (orientation), type SHORT, count 1.
 ORIENTATION_TAG = 0x0112
 
 
-def prepare(path, size=SIZE, padding=PADDING):
-    """Central square of side min(h, w) * size / (size + padding) of the upright picture, antialiased bicubic."""
+def prepare(path, shape=(SIZE, SIZE), padding=PADDING, resample=Image.BICUBIC):
+    """The upright picture, antialiased: its central square of side min(h, w) * size / (size + padding), where size is
+    the smaller side of the shape; or, without a padding, all of it."""
     with Image.open(path) as file:
         picture = ImageOps.exif_transpose(file).convert("RGB")
+    if padding is None:
+        return picture.resize(shape, resample)
     width, height = picture.size
-    side = size * min(width, height) // (size + padding)
+    side = min(shape) * min(width, height) // (min(shape) + padding)
     top, left = (height - side + 1) // 2, (width - side + 1) // 2
-    return picture.resize((size, size), Image.BICUBIC, box=(left, top, left + side, top + side))
+    return picture.resize(shape, resample, box=(left, top, left + side, top + side))
 
 
 def make_variants(source, folder):
@@ -59,15 +72,17 @@ def make_variants(source, folder):
 
 
 def main():
-    variants, golden, small = HERE / "variants", HERE / "golden", HERE / "kinds"
-    for folder in [variants, golden, small]:
+    variants, golden, recipes, small = HERE / "variants", HERE / "golden", HERE / "recipes", HERE / "kinds"
+    for folder in [variants, golden, recipes, small]:
         folder.mkdir(exist_ok=True)
     make_variants(HERE / "photos" / "cat_451x300.jpg", variants)
     for path in sorted([*(HERE / "photos").iterdir(), *variants.iterdir()]):
         prepare(path).save(golden / f"{path.parent.name}_{path.name.replace('.', '_')}.png", optimize=True)
+    for name, (resample, shape, padding) in RECIPES.items():
+        prepare(variants / "cat.png", shape, padding, resample).save(recipes / f"{name}.png", optimize=True)
     references = kinds.make(HERE / "photos" / "cat_451x300.jpg", small)
     for path, reference in references.items():
-        prepare(reference, KINDS_SIZE, KINDS_PADDING).save(f"{path}.golden.png", optimize=True)
+        prepare(reference, (KINDS_SIZE, KINDS_SIZE), KINDS_PADDING).save(f"{path}.golden.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use poem::endpoint::{make, make_sync};
 use poem::http::{Request, Version};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::super::Config;
-use super::{PATIENCE, Running, SHORT, config};
+use super::super::connection::MAX_STREAMS;
+use super::{A_MOMENT, PATIENCE, Running, SHORT, config};
 
 type Sender = SendRequest<Empty<Bytes>>;
 
@@ -85,4 +86,41 @@ async fn a_panic_costs_its_own_request_only() {
     let lost = timeout(PATIENCE, sender.send_request(request)).await;
     lost.expect("the client is left waiting").unwrap_err();
     assert_eq!(get(&mut sender).await, "hello");
+}
+
+#[tokio::test]
+async fn a_connection_has_a_bounded_number_of_requests_in_flight() {
+    let (enter, mut entered) = mpsc::unbounded_channel();
+    let open = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&open);
+    let endpoint = make(move |request| {
+        let (enter, opened) = (enter.clone(), Arc::clone(&opened));
+        async move {
+            if request.uri().path() != "/first" {
+                enter.send(()).unwrap();
+                opened.acquire().await.unwrap().forget();
+            }
+            "hello"
+        }
+    });
+    let server = Running::new(config(), endpoint).await;
+    let (mut sender, _connection) = connect(&server).await;
+    // With its answer the client has learnt the server's limits.
+    let first = sender.send_request(Request::get("http://test/first").body(Empty::new()).unwrap()).await;
+    first.unwrap().into_body().collect().await.unwrap();
+    let requests = MAX_STREAMS as usize + 4;
+    let answers: Vec<_> = (0..requests)
+        .map(|_| {
+            let mut sender = sender.clone();
+            tokio::spawn(async move { get(&mut sender).await })
+        })
+        .collect();
+    for _ in 0..MAX_STREAMS {
+        timeout(PATIENCE, entered.recv()).await.expect("a request is missing").unwrap();
+    }
+    assert!(timeout(A_MOMENT, entered.recv()).await.is_err(), "more came in than may");
+    open.add_permits(requests);
+    for answer in answers {
+        assert_eq!(answer.await.unwrap(), "hello");
+    }
 }

@@ -1,55 +1,10 @@
-//! Precedence, ranges and reports, seen from outside the room.
+//! Which place wins, what the texts come to, and the report of it.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::time::Duration;
 
-use super::settings::SETTINGS;
-use super::*;
-
-const KEY: &str = "kiln_a-key-that-is-long-enough";
-
-struct Given {
-    flags: BTreeMap<&'static str, String>,
-    env: BTreeMap<String, String>,
-    file: Option<tempfile::NamedTempFile>,
-}
-
-impl Given {
-    fn nothing() -> Self {
-        Self { flags: BTreeMap::new(), env: BTreeMap::new(), file: None }
-    }
-
-    fn flag(mut self, key: &'static str, value: &str) -> Self {
-        self.flags.insert(key, value.to_string());
-        self
-    }
-
-    fn env(mut self, name: &str, value: &str) -> Self {
-        self.env.insert(name.to_string(), value.to_string());
-        self
-    }
-
-    fn file(mut self, text: &str) -> Self {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        self.file = Some(file);
-        self
-    }
-
-    fn sources(&self) -> Result<Sources, ConfigError> {
-        let env = |name: &str| self.env.get(name).cloned();
-        Sources::gather(&self.flags, &env, self.file.as_ref().map(tempfile::NamedTempFile::path))
-    }
-
-    fn config(&self) -> Result<Config, ConfigError> {
-        self.sources().and_then(|sources| Config::from_sources(&sources))
-    }
-
-    fn refusal(&self) -> String {
-        self.config().unwrap_err().to_string()
-    }
-}
+use super::super::settings::{SETTINGS, Setting};
+use super::super::{Origin, report};
+use super::{Given, KEY};
 
 #[test]
 fn the_defaults_are_those_of_each_room() {
@@ -98,20 +53,6 @@ fn a_hosting_platforms_port_opens_to_the_world_but_yields_to_an_explicit_address
 }
 
 #[test]
-fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
-    let sentence = Given::nothing().flag("max-batch-size", "0").refusal();
-    assert_eq!(sentence, "--max-batch-size '0' must be a whole number from 1 to 1024");
-    let sentence = Given::nothing().env("KILN_GRACE", "soon").refusal();
-    assert!(sentence.starts_with("KILN_GRACE 'soon' must be a time"), "{sentence}");
-    let sentence = Given::nothing().file("formats = 'jpg,exe'").refusal();
-    assert!(sentence.contains(": formats 'jpg,exe' must be extensions"), "{sentence}");
-    for (key, value) in [("listen", "8080"), ("device", "tpu"), ("max-body-bytes", "big"), ("log-format", "xml")] {
-        let sentence = Given::nothing().flag(key, value).refusal();
-        assert!(sentence.starts_with(&format!("--{key} '{value}' must be ")), "{sentence}");
-    }
-}
-
-#[test]
 fn units_are_understood() {
     let given = Given::nothing().flag("max-queue-delay", "5ms").flag("grace", "1m").flag("max-body-bytes", "3MiB");
     let config = given.config().unwrap();
@@ -121,19 +62,13 @@ fn units_are_understood() {
 }
 
 #[test]
-fn an_unknown_key_in_the_file_is_named_with_its_line_and_the_nearest_one() {
-    let sentence = Given::nothing().file("# settings\nmax-bach-size = 4\n").refusal();
-    assert!(
-        sentence.ends_with("line 2: there is no setting 'max-bach-size'; did you mean 'max-batch-size'?"),
-        "{sentence}"
-    );
-}
-
-#[test]
-fn a_short_key_is_refused_and_an_empty_one_is_none_and_neither_is_shown() {
-    let sentence = Given::nothing().env("KILN_API_KEY", "hunter2").refusal();
-    assert!(sentence.starts_with("KILN_API_KEY ") && !sentence.contains("hunter2"), "{sentence}");
-    assert!(Given::nothing().env("KILN_API_KEY", "").config().unwrap().keys.api_key.is_none());
+fn an_empty_variable_is_an_absent_one() {
+    let variables = SETTINGS.iter().map(Setting::variable).chain(["PORT".to_string()]);
+    let given = variables.fold(Given::nothing(), |given, name| given.env(&name, "")).file("max-batch-size = 4\n");
+    let config = given.config().unwrap();
+    assert_eq!(config.batching.max_batch_size, 4);
+    assert_eq!(config.serve, crate::serve::Config::default());
+    assert!(config.keys.api_key.is_none() && config.logging.file.is_none());
 }
 
 #[test]

@@ -1,0 +1,49 @@
+//! What the classifier adds to its rooms: who holds a permit, and for how long.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::*;
+use crate::batching;
+use crate::image::PreparedImage;
+use crate::inference::{Engine, EngineError, Logits};
+use crate::readiness::Readiness;
+
+struct Nothing;
+
+impl Engine for Nothing {
+    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+        Ok(batch.iter().map(|_| Logits::from([0.0])).collect())
+    }
+}
+
+fn picture() -> Picture {
+    Picture { bytes: Bytes::from_static(include_bytes!("../../tests/data/kinds/rgb.jpg")), file_name: None }
+}
+
+#[tokio::test]
+async fn a_decode_that_its_caller_has_left_still_takes_room() {
+    let config = batching::Config { queue_capacity: 1, ..batching::Config::default() };
+    let (batcher, _worker) = Batcher::start(config, Box::new(Nothing), Readiness::starting());
+    let device = DeviceInfo { name: String::new(), api: String::new(), driver: None };
+    let pool = DecodePool::new(1);
+    let model = Model::all().next().unwrap();
+    let classifier = Classifier::new(model, device, Arc::default(), pool.clone(), batcher);
+    let options = Options { top_k: 1, deadline: None };
+    // The only decode thread is busy, so the picture that is given up stays where it is.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let busy = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run(move || held.recv().is_ok()).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(classifier.classify(picture(), options).now_or_never().is_none());
+    let refused = classifier.classify(picture(), options).await.unwrap_err();
+    assert!(matches!(refused, ClassifyError::Admit(AdmitError::Overloaded { .. })), "{refused}");
+    release.send(()).unwrap();
+    assert_eq!(busy.await.unwrap(), Ok(true));
+    // Behind the abandoned decode, since the pool works in turn.
+    pool.run(|| ()).await.unwrap();
+    classifier.classify(picture(), options).await.unwrap();
+}

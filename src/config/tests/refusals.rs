@@ -1,0 +1,63 @@
+//! What is refused, and the sentences that it is refused with.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::super::Sources;
+use super::Given;
+
+#[test]
+fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
+    let sentence = Given::nothing().flag("max-batch-size", "0").refusal();
+    assert_eq!(sentence, "--max-batch-size '0' must be a whole number from 1 to 1024");
+    let sentence = Given::nothing().env("KILN_GRACE", "soon").refusal();
+    assert!(sentence.starts_with("KILN_GRACE 'soon' must be a time"), "{sentence}");
+    let sentence = Given::nothing().file("formats = 'jpg,exe'").refusal();
+    assert!(sentence.contains(": formats 'jpg,exe' must be extensions"), "{sentence}");
+    for (key, value) in [("listen", "8080"), ("device", "tpu"), ("max-body-bytes", "big"), ("log-format", "xml")] {
+        let sentence = Given::nothing().flag(key, value).refusal();
+        assert!(sentence.starts_with(&format!("--{key} '{value}' must be ")), "{sentence}");
+    }
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_named_with_its_line_and_the_nearest_one() {
+    let sentence = Given::nothing().file("# settings\nmax-bach-size = 4\n").refusal();
+    assert!(
+        sentence.ends_with("line 2: there is no setting 'max-bach-size'; did you mean 'max-batch-size'?"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_file_that_does_not_parse_is_told_by_its_line_without_showing_it() {
+    let sentence = Given::nothing().file("# settings\napi-key = \"hunter2-hunter2-hunter2\n").refusal();
+    assert!(sentence.contains(": line 2: ") && !sentence.contains("hunter2"), "{sentence}");
+    let sentence = Given::nothing().file("api-key = hunter2-hunter2-hunter2\n").refusal();
+    assert!(sentence.contains(": line 1: ") && !sentence.contains("hunter2"), "{sentence}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_refused_by_its_name() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let env = |name: &str| (name == "KILN_API_KEY").then(|| OsString::from_vec(b"hunter2-\xff".to_vec()));
+    let sentence = Sources::gather(&BTreeMap::new(), &env, None).unwrap_err().to_string();
+    assert_eq!(sentence, "KILN_API_KEY must be text in UTF-8");
+}
+
+#[test]
+fn a_model_that_was_not_built_in_and_a_level_that_is_none_are_refused() {
+    let sentence = Given::nothing().flag("model", "nobody").refusal();
+    assert!(sentence.starts_with("--model 'nobody' must be a model that was built in: "), "{sentence}");
+    assert!(sentence.contains("efficientnet-lite0"), "{sentence}");
+    let sentence = Given::nothing().env("KILN_LOG_LEVEL", "loud").refusal();
+    assert!(sentence.starts_with("KILN_LOG_LEVEL 'loud' must be error, warn"), "{sentence}");
+    assert!(Given::nothing().flag("model", "efficientnet-lite0").config().is_ok());
+}
+
+#[test]
+fn a_short_key_is_refused_and_not_shown() {
+    let sentence = Given::nothing().env("KILN_API_KEY", "hunter2").refusal();
+    assert!(sentence.starts_with("KILN_API_KEY ") && !sentence.contains("hunter2"), "{sentence}");
+}

@@ -1,0 +1,78 @@
+//! The rules: who may import whom, and who owns which outside crate.
+
+use std::collections::BTreeMap;
+
+/// What each room may import of the rooms below it.
+pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
+    BTreeMap::from([
+        ("main", &["app", "cli", "keys"][..]),
+        ("cli", &["config", "inference"]),
+        ("config", &["api", "batching", "image", "inference", "keys", "model", "serve", "shutdown", "telemetry"]),
+        (
+            "app",
+            &[
+                "api",
+                "batching",
+                "classifier",
+                "config",
+                "image",
+                "inference",
+                "keys",
+                "model",
+                "readiness",
+                "registry",
+                "serve",
+                "shutdown",
+                "telemetry",
+            ],
+        ),
+        ("api", &["classifier", "keys", "model", "readiness", "registry", "serve", "telemetry"]),
+        ("registry", &["classifier"]),
+        ("classifier", &["batching", "image", "inference", "model", "telemetry"]),
+        ("batching", &["image", "inference", "readiness", "telemetry"]),
+        ("inference", &["image", "model", "telemetry"]),
+        ("serve", &["shutdown", "telemetry"]),
+        ("shutdown", &["readiness"]),
+        ("image", &[]),
+        ("keys", &[]),
+        ("model", &[]),
+        ("readiness", &[]),
+        ("telemetry", &[]),
+    ])
+}
+
+/// Outside crates that only some rooms may name.
+pub const OWNERS: [(&str, &[&str]); 28] = [
+    ("burn", &["inference"]),
+    ("burn_wgpu", &["inference"]),
+    ("kiln_kernels", &["inference"]),
+    ("model_import", &["inference", "model", "classifier"]),
+    ("poem", &["api", "serve"]),
+    ("poem_openapi", &["api"]),
+    ("hyper", &["serve"]),
+    ("hyper_util", &["serve"]),
+    ("http_body_util", &["serve"]),
+    ("serde_json", &["api", "app"]),
+    ("uuid", &["api", "classifier"]),
+    ("image", &["image"]),
+    ("zune_jpeg", &["image"]),
+    ("zune_core", &["image"]),
+    ("turbojpeg", &["image"]),
+    ("fast_image_resize", &["image"]),
+    ("rayon", &["image"]),
+    ("sha2", &["keys"]),
+    ("subtle", &["keys"]),
+    ("base64", &["keys"]),
+    ("getrandom", &["keys"]),
+    ("clap", &["cli"]),
+    ("toml", &["config"]),
+    ("humantime", &["config"]),
+    ("bytesize", &["config"]),
+    ("indicatif", &["app"]),
+    ("tracing_subscriber", &["telemetry"]),
+    ("tracing_appender", &["telemetry"]),
+];
+
+/// Outside crates that any room may name; the two of metrics share names with a room's own file.
+pub const ANYWHERE: [&str; 7] =
+    ["bytes", "futures_util", "metrics", "metrics_exporter_prometheus", "thiserror", "tokio", "tracing"];
