@@ -19,7 +19,7 @@ fn main() {
 }
 
 fn bytes(file: &str) -> Vec<u8> {
-    let path = format!("{}/tests/data/{file}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("tests/data/{file}");
     std::fs::read(path).expect("the test data is there")
 }
 

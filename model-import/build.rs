@@ -27,6 +27,7 @@ use manifest::Model;
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=models");
+    println!("cargo::rerun-if-changed=tests/models");
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=build.rs");
     match run() {
@@ -43,16 +44,31 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Refusal> {
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let models = build_all(Path::new("models"), &out_dir)?;
+    for Generated { model, .. } in models.iter().filter(|model| !model.is_fused) {
+        println!(
+            "cargo::warning=model '{}' runs unfused and slower: it has layers that Kiln has no kernel for",
+            model.manifest.name
+        );
+    }
+    emit::write(&models, &out_dir, "models.rs")?;
+    // Small networks of other architectures, which only a test of this crate includes.
+    let tested = build_all(Path::new("tests/models"), &out_dir)?;
+    emit::write(&tested, &out_dir, "tested_models.rs")
+}
+
+/// Generates the networks of all models in a folder.
+fn build_all(folder: &Path, out_dir: &Path) -> Result<Vec<Generated>, Refusal> {
     let mut generated = Vec::new();
-    for model in manifest::read_all(Path::new("models"))? {
+    for model in manifest::read_all(folder)? {
         let graph = graph::read(&model)?;
         graph::check(&model, &graph)?;
         let size = &model.manifest.input;
         let network = fuse::fuse(&graph, [size.height as usize, size.width as usize]).map(Arc::new);
-        generate(&model, network.as_ref(), &out_dir)?;
+        generate(&model, network.as_ref(), out_dir)?;
         generated.push(Generated { model, is_fused: network.is_some() });
     }
-    emit::write(&generated, &out_dir)
+    Ok(generated)
 }
 
 /// Runs burn-onnx, whose only way to refuse is a panic.
@@ -60,13 +76,7 @@ fn generate(model: &Model, network: Option<&Arc<Network>>, out_dir: &Path) -> Re
     let directory = out_dir.join(model.module_name());
     let input = match network {
         Some(network) => write_fused(model, network, &directory)?,
-        None => {
-            println!(
-                "cargo::warning=model '{}' runs unfused and slower: it has layers that Kiln has no kernel for",
-                model.manifest.name
-            );
-            model.onnx_path()
-        }
+        None => model.onnx_path(),
     };
     std::panic::catch_unwind(|| {
         let mut generator = ModelGen::new();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// The command that follows `cargo run --release` in the README.
 fn first_request() -> String {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme = std::fs::read_to_string("README.md").unwrap();
     let mut commands = readme.lines().filter_map(|line| line.strip_prefix("    ")).map(str::trim);
     assert_eq!(commands.next(), Some("cargo run --release"));
     commands.next().expect("a second command").to_string()
@@ -28,7 +28,7 @@ fn the_first_request_of_the_readme_finds_the_cat() {
     assert!(command.starts_with("curl ") && command.contains("http://127.0.0.1:8080/"), "{command}");
     let command = command.replace("http://127.0.0.1:8080", &server.url);
     let mut shell = Command::new("sh");
-    shell.args(["-c", &command]).env("KILN_API_KEY", KEY).current_dir(env!("CARGO_MANIFEST_DIR"));
+    shell.args(["-c", &command]).env("KILN_API_KEY", KEY);
     let output = shell.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // What came before the last answer told curl to try again.

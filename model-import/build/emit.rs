@@ -1,4 +1,4 @@
-//! Writes `models.rs`: a module a model with its generated network, weights, `SPEC` and `LABELS`.
+//! Writes the Rust file of a list of models: a module a model with its network, weights, `SPEC` and `LABELS`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,19 +14,19 @@ pub struct Generated {
     pub is_fused: bool,
 }
 
-/// Writes `models.rs` into `out_dir`, beside the code that burn-onnx generated there.
-pub fn write(models: &[Generated], out_dir: &Path) -> Result<(), Refusal> {
+/// Writes `file`. It includes the code that burn-onnx generated below `out_dir`.
+pub fn write(models: &[Generated], out_dir: &Path, file: &str) -> Result<(), Refusal> {
     let mut code = String::new();
     for generated in models {
         code.push_str(&module(generated, out_dir));
     }
-    code.push_str("/// Every model that was built in, in the order of their names.\n");
+    code.push_str("/// Every model of this list, in the order of their names.\n");
     code.push_str("pub static MODELS: &[BuiltIn] = &[\n");
     for Generated { model, .. } in models {
         let _ = writeln!(code, "    {}::BUILT_IN,", model.module_name());
     }
     code.push_str("];\n");
-    let path = out_dir.join("models.rs");
+    let path = out_dir.join(file);
     std::fs::write(&path, code).map_err(|e| Refusal::Unreadable { path, reason: e.to_string() })
 }
 
@@ -39,9 +39,9 @@ fn module(Generated { model, is_fused }: &Generated, out_dir: &Path) -> String {
     let spec = spec(model);
     let labels: String = model.labels.iter().map(|label| format!("        {label:?},\n")).collect();
     format!(
-        "/// {description}\n\
+        "#[doc = {description:?}]\n\
          pub mod {module} {{\n\
-         \x20   use crate::{{Crop, Filter, Layout, ModelSpec}};\n\n\
+         \x20   use super::{{Crop, Filter, Layout, ModelSpec}};\n\n\
          \x20   #[allow(clippy::all, missing_docs, unreachable_pub, unused, dead_code)]\n\
          \x20   mod generated {{ include!({code:?}); }}\n\n\
          \x20   /// Class names in index order.\n\

@@ -41,18 +41,36 @@ pub fn check(model: &Model, graph: &OnnxGraph) -> Result<(), Refusal> {
             graph.outputs.len()
         )));
     };
+    if ends_in_softmax(graph, &output.name) {
+        return Err(refuse(
+            "it ends in a softmax, which Kiln applies itself. Export it with the logits as its output.".to_string(),
+        ));
+    }
     let size = &model.manifest.input;
     let expected = [None, Some(3), Some(size.height as usize), Some(size.width as usize)];
     check_tensor(input, &expected, "input", "Correct [input] in model.toml or export with this shape.")
         .map_err(refuse)?;
     let expected = [None, Some(model.labels.len())];
     check_tensor(output, &expected, "output", "Is the labels file complete, one class a line?").map_err(refuse)?;
-    if graph.nodes.last().is_some_and(|node| matches!(node, Node::Softmax(_) | Node::LogSoftmax(_))) {
-        return Err(refuse(
-            "it ends in a softmax, which Kiln applies itself. Export it with the logits as its output.".to_string(),
-        ));
-    }
     Ok(())
+}
+
+/// Whether `output` is a softmax, seen through nodes that only rename or reshape.
+fn ends_in_softmax(graph: &OnnxGraph, output: &str) -> bool {
+    let mut value = output;
+    // Each step goes one node back, so there are no more than there are nodes.
+    for _ in &graph.nodes {
+        let maker = graph.nodes.iter().find(|node| node.outputs().iter().any(|made| made.name == value));
+        match maker {
+            Some(Node::Softmax(_) | Node::LogSoftmax(_)) => return true,
+            Some(node @ (Node::Identity(_) | Node::Flatten(_) | Node::Reshape(_) | Node::Squeeze(_))) => {
+                let Some(input) = node.inputs().first() else { return false };
+                value = &input.name;
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Compares a tensor with `expected`; `None` stands for the batch, which must not be fixed.

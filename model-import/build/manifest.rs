@@ -84,18 +84,20 @@ impl Model {
 }
 
 /// Every model below `directory`, in the order of their names.
+///
+/// Two models whose names differ only in their punctuation would share a module.
 pub fn read_all(directory: &Path) -> Result<Vec<Model>, Refusal> {
     let entries = std::fs::read_dir(directory).map_err(|e| unreadable(directory, &e))?;
-    let mut folders: Vec<PathBuf> = entries
+    let folders: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .filter(|path| path.join("model.toml").is_file())
         .collect();
-    folders.sort();
     if folders.is_empty() {
         return Err(Refusal::NoModels { directory: directory.to_path_buf() });
     }
-    let models = folders.iter().map(|folder| read(folder)).collect::<Result<Vec<_>, _>>()?;
+    let mut models = folders.iter().map(|folder| read(folder)).collect::<Result<Vec<_>, _>>()?;
+    models.sort_by(|one, other| one.manifest.name.cmp(&other.manifest.name));
     for (index, model) in models.iter().enumerate() {
         if let Some(twin) = models[..index].iter().find(|other| other.module_name() == model.module_name()) {
             return Err(Refusal::Manifest {
@@ -126,6 +128,17 @@ fn check(manifest: &Manifest) -> Result<(), String> {
     }
     if manifest.version.is_empty() || !manifest.version.chars().all(nameable) {
         return Err("'version' must be letters, digits, '-', '_' and '.'".to_string());
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if !manifest.onnx.strip_suffix(".onnx").is_some_and(|stem| !stem.is_empty() && stem.chars().all(plain)) {
+        return Err(
+            "'onnx' must be a file in the model's folder, named by letters, digits, '-' and '_', then '.onnx'. \
+                    Rename the file."
+                .to_string(),
+        );
+    }
+    if manifest.labels.is_empty() || manifest.labels.contains(['/', '\\']) {
+        return Err("'labels' must be a file in the model's folder".to_string());
     }
     if manifest.input.width == 0 || manifest.input.height == 0 {
         return Err("'input.width' and 'input.height' must be above 0".to_string());

@@ -9,6 +9,8 @@ mod spec;
 use burn::tensor::Device;
 
 pub use kiln_kernels::Layout;
+#[doc(hidden)]
+pub use network::fill;
 pub use network::{LoadError, Network};
 pub use spec::{Crop, Filter, ModelSpec};
 
@@ -17,7 +19,8 @@ pub use spec::{Crop, Filter, ModelSpec};
 pub struct BuiltIn {
     /// What its manifest says.
     pub spec: &'static ModelSpec,
-    load: fn(&Device) -> Result<Box<dyn Network>, LoadError>,
+    #[doc(hidden)]
+    pub load: fn(&Device) -> Result<Box<dyn Network>, LoadError>,
 }
 
 impl BuiltIn {
@@ -32,7 +35,7 @@ impl BuiltIn {
 }
 
 mod models {
-    use super::{BuiltIn, network::built_in};
+    use super::{BuiltIn, Crop, Filter, Layout, ModelSpec, built_in};
     include!(concat!(env!("OUT_DIR"), "/models.rs"));
 }
 pub use models::*;

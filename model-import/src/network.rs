@@ -21,12 +21,9 @@ pub struct LoadError {
     reason: String,
 }
 
-/// Fills `network` with `weights`, a Burnpack file.
-pub(crate) fn fill<M: ModuleSnapshot>(
-    model: &'static str,
-    mut network: M,
-    weights: &'static [u8],
-) -> Result<M, LoadError> {
+/// Fills `network` with `weights`, a Burnpack file. For [`built_in`] alone.
+#[doc(hidden)]
+pub fn fill<M: ModuleSnapshot>(model: &'static str, mut network: M, weights: &'static [u8]) -> Result<M, LoadError> {
     let refuse = |reason: String| LoadError { model, reason };
     let mut store = BurnpackStore::from_static(weights);
     let applied = network.load_from(&mut store).map_err(|e| refuse(e.to_string()))?;
@@ -37,6 +34,8 @@ pub(crate) fn fill<M: ModuleSnapshot>(
 }
 
 /// The entry of one generated model: implements [`Network`] for it and tells how to load it.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! built_in {
     ($name:ident, $spec:ident, $network:ty, $weights:ident, $layout:expr) => {
         impl $crate::Network for $network {
@@ -50,10 +49,9 @@ macro_rules! built_in {
         }
         fn load(device: &burn::tensor::Device) -> Result<Box<dyn $crate::Network>, $crate::LoadError> {
             let network = <$network>::new(device);
-            Ok(Box::new($crate::network::fill($spec.name, network, &$weights.0)?))
+            Ok(Box::new($crate::fill($spec.name, network, &$weights.0)?))
         }
 
         pub(crate) const $name: $crate::BuiltIn = $crate::BuiltIn { spec: &$spec, load };
     };
 }
-pub(crate) use built_in;

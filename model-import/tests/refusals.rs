@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use error::Refusal;
 
 fn default_model() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/efficientnet-lite0")
+    PathBuf::from("models/efficientnet-lite0")
 }
 
 /// A copy of the default model whose manifest went through `edit`, in a folder that goes with the guard.
@@ -29,6 +29,16 @@ fn edited(edit: impl Fn(String) -> String) -> (tempfile::TempDir, PathBuf) {
     (directory, folder)
 }
 
+/// The default model with another file in place of its network.
+fn with_onnx(onnx: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let digest: String =
+        <sha2::Sha256 as sha2::Digest>::digest(onnx).iter().map(|byte| format!("{byte:02x}")).collect();
+    let old = "ee68ba6a324fdb7ab8060980f2ecff71740187dffe37c1d146e88c2785984fbc";
+    let (guard, folder) = edited(|text| text.replace("efficientnet-lite0.onnx", "odd.onnx").replace(old, &digest));
+    std::fs::write(folder.join("odd.onnx"), onnx).unwrap();
+    (guard, folder)
+}
+
 fn refusal(folder: &Path) -> String {
     let refused = manifest::read(folder).and_then(|model| graph::check(&model, &graph::read(&model)?));
     refused.expect_err("this model must be refused").to_string()
@@ -36,7 +46,7 @@ fn refusal(folder: &Path) -> String {
 
 #[test]
 fn the_default_model_is_taken() {
-    let models = manifest::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models")).unwrap();
+    let models = manifest::read_all(Path::new("models")).unwrap();
     let model = models.iter().find(|model| model.manifest.name == "efficientnet-lite0").unwrap();
     assert_eq!(model.labels.len(), 1000);
     graph::check(model, &graph::read(model).unwrap()).unwrap();
@@ -64,16 +74,18 @@ fn a_graph_that_does_not_fit_its_manifest_is_refused() {
 
 #[test]
 fn an_operator_that_cannot_be_imported_is_refused_with_advice() {
-    let (_guard, folder) = edited(|text| text.replace("efficientnet-lite0.onnx", "odd.onnx"));
-    let onnx = model_of_one_operator("Frobnicate");
-    std::fs::write(folder.join("odd.onnx"), &onnx).unwrap();
-    let text = std::fs::read_to_string(folder.join("model.toml")).unwrap();
-    let digest: String =
-        <sha2::Sha256 as sha2::Digest>::digest(&onnx).iter().map(|byte| format!("{byte:02x}")).collect();
-    let old = "ee68ba6a324fdb7ab8060980f2ecff71740187dffe37c1d146e88c2785984fbc";
-    std::fs::write(folder.join("model.toml"), text.replace(old, &digest)).unwrap();
+    let (_guard, folder) = with_onnx(&model_of(&["Frobnicate"]));
     let sentence = refusal(&folder);
     assert!(sentence.contains("Frobnicate") && sentence.contains("Export it again"), "{sentence}");
+}
+
+#[test]
+fn a_softmax_at_the_end_is_refused_even_behind_other_nodes() {
+    for operators in [&["Softmax"][..], &["Softmax", "Identity"], &["LogSoftmax", "Flatten", "Identity"]] {
+        let (_guard, folder) = with_onnx(&model_of(operators));
+        let sentence = refusal(&folder);
+        assert!(sentence.contains("it ends in a softmax"), "{operators:?}: {sentence}");
+    }
 }
 
 #[test]
@@ -84,6 +96,9 @@ fn a_manifest_that_says_too_little_or_too_much_is_refused() {
         ("filter = \"bicubic\"", "filter = \"nearest\"", "unknown variant `nearest`"),
         ("std = [128.0, 128.0, 128.0]", "std = [0.0, 128.0, 128.0]", "'preprocess.std' must be above 0"),
         ("name = \"efficientnet-lite0\"", "name = \"a/b\"", "stands in addresses"),
+        ("onnx = \"efficientnet-lite0.onnx\"", "onnx = \"lite0.v1.onnx\"", "Rename the file"),
+        ("onnx = \"efficientnet-lite0.onnx\"", "onnx = \"../lite0.onnx\"", "a file in the model's folder"),
+        ("labels = \"labels.txt\"", "labels = \"/etc/passwd\"", "'labels' must be a file in the model's folder"),
     ] {
         let (_guard, folder) = edited(|text| {
             assert!(text.contains(from), "the manifest has no '{from}'");
@@ -101,9 +116,9 @@ fn a_folder_without_models_is_refused() {
     assert!(matches!(refused, Refusal::NoModels { .. }) && refused.to_string().contains("Swap the model"), "{refused}");
 }
 
-/// A minimal ONNX file: one operator from `input` [batch, 3, 224, 224] to `logits` [batch, 1000], written field by
-/// field as the protocol buffers of onnx.proto3 have it.
-fn model_of_one_operator(operator: &str) -> Vec<u8> {
+/// A minimal ONNX file: global average pooling and a flattening of `input` [batch, 3, 224, 224], then `operators`, each on
+/// what the one before it made, to `logits` [batch, 1000]. Written field by field, as onnx.proto3 has them.
+fn model_of(operators: &[&str]) -> Vec<u8> {
     fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
         assert!(content.len() < 16_384);
         let length = content.len();
@@ -123,13 +138,18 @@ fn model_of_one_operator(operator: &str) -> Vec<u8> {
         let tensor = [varint(1, 1), bytes(2, &[batch, fixed].concat())].concat();
         [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
     }
-    let node = [bytes(1, b"input"), bytes(2, b"logits"), bytes(3, b"node"), bytes(4, operator.as_bytes())].concat();
-    let graph = [
-        bytes(1, &node),
-        bytes(2, b"graph"),
-        bytes(11, &value_info("input", &[3, 224, 224])),
-        bytes(12, &value_info("logits", &[1000])),
-    ]
-    .concat();
+    let mut nodes = Vec::new();
+    let mut value = "input".to_string();
+    let all = ["GlobalAveragePool", "Flatten"].iter().chain(operators);
+    let last = operators.len() + 1;
+    for (index, operator) in all.enumerate() {
+        let output = if index == last { "logits".to_string() } else { format!("value{index}") };
+        let node = [bytes(1, value.as_bytes()), bytes(2, output.as_bytes()), bytes(4, operator.as_bytes())].concat();
+        nodes.extend(bytes(1, &node));
+        value = output;
+    }
+    let input = bytes(11, &value_info("input", &[3, 224, 224]));
+    let output = bytes(12, &value_info("logits", &[1000]));
+    let graph = [nodes, bytes(2, b"graph"), input, output].concat();
     [varint(1, 8), bytes(7, &graph), bytes(8, &varint(2, 17))].concat()
 }

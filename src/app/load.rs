@@ -8,7 +8,7 @@ use crate::batching::{Batcher, Worker};
 use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::image::DecodePool;
-use crate::inference::{BurnEngine, ChosenDevice, DeviceError, StartError, device};
+use crate::inference::{self, BurnEngine, ChosenDevice, DeviceError, StartError, device};
 use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::telemetry::metrics;
@@ -63,6 +63,7 @@ fn reason(error: JoinError) -> String {
 }
 
 fn load(config: &Config, wanted: impl Fn(&Model) -> bool) -> Result<Engines, LoadError> {
+    inference::use_threads(config.inference.threads);
     let device = device::choose(&config.inference.device)?;
     let info = &device.info;
     tracing::info!(device = %info.name, api = %info.api, driver = info.driver, reason = %device.reason, "device chosen");

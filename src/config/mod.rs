@@ -40,7 +40,7 @@ pub struct Config {
     pub api: api::Config,
     /// The API key.
     pub keys: keys::Config,
-    /// The device.
+    /// The device and its threads.
     pub inference: inference::Config,
     /// The model of requests that name none, one of those that were built in; the first by name where absent.
     pub model: Option<String>,
@@ -83,7 +83,8 @@ impl Config {
                 max_pixels: read.between("max-pixels", 1, 1 << 32)? as u64,
                 formats: read.parsed("formats", "extensions with commas, such as png,jpg,jpeg,gif,webp,bmp,tiff")?,
             },
-            decode_threads: read.threads("decode-threads")?,
+            decode_threads: read
+                .threads("decode-threads", std::thread::available_parallelism().map_or(1, usize::from))?,
             api: api::Config {
                 max_body_bytes: read.bytes("max-body-bytes", 1, 1 << 32)?,
                 max_batch_files: read.between("max-batch-files", 1, 10_000)?,
@@ -92,6 +93,7 @@ impl Config {
             keys: keys::Config { api_key: api_key(&read)? },
             inference: inference::Config {
                 device: read.parsed("device", "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N")?,
+                threads: read.threads("threads", inference::default_threads())?,
             },
             model: read.model("model")?,
             logging: telemetry::logging::Config {

@@ -36,10 +36,10 @@ impl Reader<'_> {
         number.ok_or_else(|| self.refuse(key, &format!("must be a whole number from {least} to {most}")))
     }
 
-    /// A number of threads; the default means one for each core.
-    pub(super) fn threads(&self, key: &str) -> Result<usize, ConfigError> {
+    /// A number of threads, or what this machine suggests.
+    pub(super) fn threads(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
         if matches!(self.0.get(key), Some((_, Origin::Default))) {
-            return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+            return Ok(default);
         }
         self.between(key, 1, 1024)
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn file(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("tests/data/{name}");
     std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
@@ -146,8 +146,7 @@ fn damaged_files_are_pictures_or_errors() {
 #[cfg(feature = "turbojpeg")]
 #[test]
 fn both_jpeg_decoders_see_the_same_picture() {
-    let folders =
-        ["photos", "variants", "kinds"].map(|folder| format!("{}/tests/data/{folder}", env!("CARGO_MANIFEST_DIR")));
+    let folders = ["photos", "variants", "kinds"].map(|folder| format!("tests/data/{folder}"));
     let paths = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     let jpegs: Vec<_> = paths.filter(|path| path.extension().is_some_and(|extension| extension == "jpg")).collect();
     assert!(jpegs.len() > 20);

@@ -99,9 +99,6 @@ impl BurnEngine {
 
     fn split(&self, values: &[f32], pictures: usize) -> Result<Vec<Logits>, EngineError> {
         let rows: Vec<Logits> = values.chunks_exact(self.classes).take(pictures).map(Logits::from).collect();
-        if rows.len() != pictures {
-            return Err(EngineError::Device(format!("{} values came back for {pictures} pictures", values.len())));
-        }
         // A sick device answers with rubbish sooner than with an error.
         if rows.iter().any(|row| row.iter().any(|value| !value.is_finite())) {
             return Err(EngineError::Device("the logits are not finite".to_string()));
@@ -120,11 +117,12 @@ impl Engine for BurnEngine {
         }
         self.pixels.resize(size * picture_bytes, 0);
         let input = self.normalizer.run(&self.pixels, size, self.height, self.width, self.network.layout());
-        let logits = self
-            .network
-            .forward(input)
-            .try_into_data_dtype(DType::F32)
-            .map_err(|e| EngineError::Device(e.to_string()))?;
+        let logits = self.network.forward(input);
+        if logits.dims() != [size, self.classes] {
+            let reason = format!("{:?} logits for {size} pictures of {} classes", logits.dims(), self.classes);
+            return Err(EngineError::Device(reason));
+        }
+        let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::Device(e.to_string()))?;
         let values = logits.as_slice::<f32>().map_err(|e| EngineError::Device(e.to_string()))?;
         self.split(values, batch.len())
     }

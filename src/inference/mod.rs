@@ -31,4 +31,17 @@ pub use ranking::{Ranked, rank};
 pub struct Config {
     /// Where to run.
     pub device: DeviceChoice,
+    /// Threads that the CPU device computes with.
+    pub threads: usize,
+}
+
+/// One thread for each physical core that the process may use.
+pub fn default_threads() -> usize {
+    kiln_kernels::cpu::threads::default_count()
+}
+
+/// Decides how many threads the CPU device computes with. The first call decides, and it has to come before an engine
+/// is started.
+pub fn use_threads(threads: usize) {
+    kiln_kernels::cpu::threads::configure(threads);
 }

@@ -15,11 +15,11 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Each source file with its room and its code: no comments, and nothing from the first test module on.
 pub fn files() -> Vec<(PathBuf, String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new("src");
     let mut paths = Vec::new();
-    sources(&root, &mut paths);
+    sources(root, &mut paths);
     let read = |path: PathBuf| {
-        let inside = path.strip_prefix(&root).unwrap();
+        let inside = path.strip_prefix(root).unwrap();
         let room = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_string();
         let text = std::fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
@@ -31,7 +31,7 @@ pub fn files() -> Vec<(PathBuf, String, String)> {
 
 /// How many modules a file is below the crate's root: as many `super::` lead out of its room.
 pub fn depth(path: &Path) -> usize {
-    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let inside = path.strip_prefix(Path::new("src")).unwrap();
     let is_root = |name: &str| inside.ends_with(name);
     inside.iter().count() - usize::from(is_root("mod.rs") || is_root("main.rs") || is_root("lib.rs"))
 }
@@ -71,7 +71,7 @@ fn words_are_found_in_every_shape_of_an_import() {
     let code = "use crate::one::A;\nuse crate::{two, three::{B, C}};\nuse super::super::four::D;\nfive::crate::no();";
     assert_eq!(words_after(code, "crate::"), ["one", "two", "three"]);
     assert_eq!(words_after(code, "super::super::"), ["four"]);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new("src");
     let depths = ["main.rs", "api/mod.rs", "model.rs", "api/error.rs"].map(|file| depth(&root.join(file)));
     assert_eq!(depths, [0, 1, 1, 2]);
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -181,7 +181,7 @@ pub fn form_body(files: &[(&str, &str, &[u8])]) -> (&'static str, Vec<u8>) {
 }
 
 pub fn data(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)
+    Path::new("tests/data").join(file)
 }
 
 pub fn bytes(file: &str) -> Vec<u8> {
