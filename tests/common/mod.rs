@@ -181,7 +181,7 @@ pub fn form_body(files: &[(&str, &str, &[u8])]) -> (&'static str, Vec<u8>) {
 }
 
 pub fn data(file: &str) -> PathBuf {
-    Path::new("tests/data").join(file)
+    std::path::absolute(Path::new("tests/data").join(file)).expect("tests run in the project's folder")
 }
 
 pub fn bytes(file: &str) -> Vec<u8> {

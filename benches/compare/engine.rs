@@ -1,0 +1,63 @@
+//! The CPU engine as a program that `compare.py` drives in turns with ONNX Runtime.
+//!
+//! `engine THREADS` answers each line of its standard input with one line: `logits N` with the logits of the first N golden
+//! pictures, `run BATCH SECONDS` with the pictures a second of that batch size over that time.
+
+use std::io::BufRead;
+use std::time::{Duration, Instant};
+
+use kiln::image::PreparedImage;
+use kiln::inference::{self, BurnEngine, DeviceChoice, Engine, device};
+use kiln::model::Model;
+
+const LARGEST: usize = 64;
+
+/// The pictures of `tests/data/golden` in the order of their names, again and again.
+fn pictures() -> Vec<PreparedImage> {
+    let entries = std::fs::read_dir("tests/data/golden").expect("this runs in the project's folder");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
+    files.sort();
+    let open = |path| image::open(path).expect("a picture").into_rgb8();
+    let prepared: Vec<_> =
+        files.iter().map(open).map(|p| PreparedImage::new(p.width(), p.height(), p.into_raw().into())).collect();
+    prepared.iter().cycle().take(LARGEST).cloned().collect()
+}
+
+fn run(engine: &mut BurnEngine, batch: &[PreparedImage], time: Duration) -> f64 {
+    let (start, mut runs) = (Instant::now(), 0);
+    while start.elapsed() < time {
+        engine.run(batch).expect("the engine runs");
+        runs += 1;
+    }
+    (runs * batch.len()) as f64 / start.elapsed().as_secs_f64()
+}
+
+fn answer(engine: &mut BurnEngine, pictures: &[PreparedImage], line: &str) -> String {
+    match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["logits", n] => {
+            let rows = engine.run(&pictures[..n.parse().expect("a number")]).expect("the engine runs");
+            serde_json::to_string(&rows).expect("rows of numbers")
+        }
+        ["run", batch, seconds] => {
+            let time = Duration::from_secs_f64(seconds.parse().expect("a number"));
+            run(engine, &pictures[..batch.parse().expect("a number")], time).to_string()
+        }
+        _ => panic!("'{line}' is neither 'logits N' nor 'run BATCH SECONDS'"),
+    }
+}
+
+fn main() {
+    let Some(threads) = std::env::args().nth(1).and_then(|text| text.parse().ok()) else {
+        eprintln!("This is driven by benches/compare/compare.py; start that.");
+        return;
+    };
+    inference::use_threads(threads);
+    let device = device::choose(&DeviceChoice::Cpu).expect("there is always a CPU");
+    let model = Model::named("efficientnet-lite0").expect("the default model was built in");
+    let mut engine = BurnEngine::start(model, &device, LARGEST, |_, _| ()).expect("the model runs");
+    let pictures = pictures();
+    for line in std::io::stdin().lock().lines() {
+        println!("{}", answer(&mut engine, &pictures, &line.expect("text")));
+    }
+}

@@ -1,0 +1,91 @@
+//! A network that has run once runs again without asking the system for a tensor's worth of memory.
+
+use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::{Device, Tensor};
+use kiln_kernels::layers::{self, Activation, Chain, Conv, ConvSpec, Geometry, Pooling};
+use kiln_kernels::{Kernels, Layout, Normalizer};
+
+/// Every tensor of the network below is larger; what Burn allocates to tell of a tensor is far smaller.
+const LARGE: usize = 8 << 10;
+static LARGE_ONES: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, which counts what is large, on whatever thread.
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: MemoryLayout) -> *mut u8 {
+        if layout.size() >= LARGE {
+            LARGE_ONES.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: MemoryLayout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const SIZE: usize = 48;
+const WINDOW: Geometry = Geometry { kernel: [3, 3], stride: [1, 1], before: [1, 1], after: [1, 1] };
+
+fn spec(inputs: usize, outputs: usize, geometry: Geometry, depthwise: bool) -> ConvSpec {
+    ConvSpec { inputs, outputs, geometry, depthwise, activation: Activation::HardSwish }
+}
+
+/// One layer of each kind.
+struct Network {
+    normalizer: Normalizer,
+    stem: Conv,
+    chain: Chain,
+    depthwise: Conv,
+    gate: Conv,
+}
+
+impl Network {
+    fn new(device: &Device) -> Self {
+        let [wide, narrow] = [64, 16];
+        let (first, last) =
+            (spec(narrow, wide, Geometry::POINTWISE, false), spec(wide, narrow, Geometry::POINTWISE, false));
+        Self {
+            normalizer: Normalizer::new(device, Kernels::best_for(device), [127.0; 3], [128.0; 3]),
+            stem: Conv::new(spec(3, narrow, WINDOW, false), device),
+            chain: Chain::new(first, spec(wide, wide, WINDOW, true), last, device),
+            depthwise: Conv::new(spec(narrow, narrow, WINDOW, true), device),
+            gate: Conv::new(spec(narrow, narrow, Geometry::POINTWISE, false), device),
+        }
+    }
+
+    fn run(&self, pixels: &[u8], batch: usize) -> Tensor<4> {
+        let input = self.normalizer.run(pixels, batch, SIZE, SIZE, Layout::ChannelsLast);
+        let x = self.stem.forward(input, None);
+        let x = self.chain.forward(x.clone(), Some(x));
+        let x = self.depthwise.forward(x, None);
+        let gate = self.gate.forward(layers::global_average_pool(x.clone()), None);
+        layers::pool(layers::scale(x, gate), Pooling::Max, WINDOW)
+    }
+}
+
+#[test]
+fn a_network_that_has_run_allocates_no_tensor() {
+    let network = Network::new(&Device::flex());
+    for batch in [1, 3] {
+        let pixels = vec![200; batch * SIZE * SIZE * 3];
+        let count = || {
+            let before = LARGE_ONES.load(Ordering::Relaxed);
+            drop(network.run(&pixels, batch));
+            LARGE_ONES.load(Ordering::Relaxed) - before
+        };
+        // Which thread runs what differs, and with it whose scratch memory grows; it stops growing soon.
+        let counts: Vec<usize> = std::iter::repeat_with(count).take(20).collect();
+        assert!(counts[0] > 0, "the counter does not count");
+        assert_eq!(counts[10..], [0; 10], "allocations of {LARGE} bytes or more, run by run: {counts:?}");
+    }
+}
