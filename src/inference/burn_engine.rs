@@ -1,14 +1,18 @@
 //! The engine on Burn: one upload of u8 pixels, normalisation and network on the device, one download of logits.
 
+use std::cell::RefCell;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device};
+use kiln_kernels::cpu::threads;
 use kiln_kernels::{Kernels, Normalizer};
 use model_import::{LoadError, Network};
 
 use super::batch_sizes::BatchSizes;
 use super::device::ChosenDevice;
 use super::engine::{Engine, EngineError, Logits};
+use super::lanes;
 use crate::image::PreparedImage;
 use crate::model::Model;
 
@@ -21,8 +25,13 @@ pub struct BurnEngine {
     width: usize,
     height: usize,
     classes: usize,
-    /// Pixels of one batch, kept to be filled again.
-    pixels: Vec<u8>,
+    /// Threads that may each have pictures of their own; 1 on a GPU.
+    lanes: usize,
+}
+
+thread_local! {
+    /// Pixels of a batch or of a thread's part of it, kept to be filled again.
+    static PIXELS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Why an engine does not start. The process must not either.
@@ -71,7 +80,7 @@ impl BurnEngine {
             width: spec.width as usize,
             height: spec.height as usize,
             classes: spec.labels.len(),
-            pixels: Vec::new(),
+            lanes: if device.is_gpu_runtime { 1 } else { threads::count() },
         };
         for size in engine.sizes.to_warm_up() {
             let started = Instant::now();
@@ -97,6 +106,27 @@ impl BurnEngine {
         }
     }
 
+    /// Runs some pictures, on this thread and, where it may share, on others.
+    fn forward(&self, pictures: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+        PIXELS.with_borrow_mut(|pixels| {
+            let size = self.sizes.padded(pictures.len());
+            pixels.clear();
+            for picture in pictures {
+                pixels.extend_from_slice(picture.pixels());
+            }
+            pixels.resize(size * self.width * self.height * 3, 0);
+            let input = self.normalizer.run(pixels, size, self.height, self.width, self.network.layout());
+            let logits = self.network.forward(input);
+            if logits.dims() != [size, self.classes] {
+                let reason = format!("{:?} logits for {size} pictures of {} classes", logits.dims(), self.classes);
+                return Err(EngineError::Device(reason));
+            }
+            let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::Device(e.to_string()))?;
+            let values = logits.as_slice::<f32>().map_err(|e| EngineError::Device(e.to_string()))?;
+            self.split(values, pictures.len())
+        })
+    }
+
     fn split(&self, values: &[f32], pictures: usize) -> Result<Vec<Logits>, EngineError> {
         let rows: Vec<Logits> = values.chunks_exact(self.classes).take(pictures).map(Logits::from).collect();
         // A sick device answers with rubbish sooner than with an error.
@@ -109,22 +139,20 @@ impl BurnEngine {
 
 impl Engine for BurnEngine {
     fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
-        let picture_bytes = self.width * self.height * 3;
-        let size = self.sizes.padded(batch.len());
-        self.pixels.clear();
-        for picture in batch {
-            self.pixels.extend_from_slice(picture.pixels());
+        let (apart, together) = lanes::plan(batch.len(), self.lanes);
+        let parts: Vec<OnceLock<Result<Vec<Logits>, EngineError>>> = apart.iter().map(|_| OnceLock::new()).collect();
+        let engine = &*self;
+        threads::run(apart.len(), |part| {
+            parts[part].get_or_init(|| engine.forward(&batch[apart[part].clone()]));
+        });
+        let mut rows = Vec::with_capacity(batch.len());
+        for part in parts {
+            rows.extend(part.into_inner().expect("every part was run")?);
         }
-        self.pixels.resize(size * picture_bytes, 0);
-        let input = self.normalizer.run(&self.pixels, size, self.height, self.width, self.network.layout());
-        let logits = self.network.forward(input);
-        if logits.dims() != [size, self.classes] {
-            let reason = format!("{:?} logits for {size} pictures of {} classes", logits.dims(), self.classes);
-            return Err(EngineError::Device(reason));
+        if !together.is_empty() {
+            rows.extend(self.forward(&batch[together])?);
         }
-        let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::Device(e.to_string()))?;
-        let values = logits.as_slice::<f32>().map_err(|e| EngineError::Device(e.to_string()))?;
-        self.split(values, batch.len())
+        Ok(rows)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `choice.rs` | what `--device` may say |
 //! | `adapters.rs` | the GPUs and software adapters of this machine |
 //! | `device.rs` | a choice made real, with the reason |
+//! | `lanes.rs` | how the CPU's threads share a batch |
 //! | `batch_sizes.rs` | which batch sizes a device is given |
 //! | `ranking.rs` | logits to the most probable classes |
 
@@ -18,6 +19,7 @@ mod burn_engine;
 mod choice;
 pub mod device;
 mod engine;
+mod lanes;
 mod ranking;
 
 pub use burn_engine::{BurnEngine, StartError};
