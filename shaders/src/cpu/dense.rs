@@ -38,6 +38,8 @@ struct Panel {
     first_column: usize,
     columns: usize,
     vectors: usize,
+    /// Made of [`Simd::Narrow`].
+    narrow: bool,
 }
 
 impl DensePanels {
@@ -48,16 +50,12 @@ impl DensePanels {
         bias: &[f32],
         weight: impl Fn(usize, usize) -> f32,
     ) -> Self {
-        let vectors = columns.div_ceil(S::LANES);
-        let count = vectors.div_ceil(S::TILE_VECTORS);
         let (mut values, mut panels) = (Vec::new(), Vec::new());
         let mut first_column = 0;
-        for index in 0..count {
-            // As even as can be: five vectors are three and two, not three, one and one.
-            let vectors = vectors / count + usize::from(index < vectors % count);
-            let width = vectors * S::LANES;
+        for (vectors, narrow) in widths::<S>(columns) {
+            let width = vectors * if narrow { S::Narrow::LANES } else { S::LANES };
             let here = width.min(columns - first_column);
-            panels.push(Panel { start: values.len(), first_column, columns: here, vectors });
+            panels.push(Panel { start: values.len(), first_column, columns: here, vectors, narrow });
             let column = |offset: usize| (offset < here).then_some(first_column + offset);
             values.extend((0..width).map(|offset| column(offset).map_or(0.0, |c| bias[c])));
             for k in 0..depth {
@@ -78,6 +76,17 @@ impl DensePanels {
         let last = &self.panels[panels.end - 1];
         self.panels[panels.start].first_column..last.first_column + last.columns
     }
+}
+
+/// The vectors of each panel, and whether they are narrow ones.
+fn widths<S: Simd>(columns: usize) -> Vec<(usize, bool)> {
+    let rest = columns % S::LANES;
+    let narrow = S::Narrow::LANES < S::LANES && (1..=S::Narrow::LANES).contains(&rest);
+    let vectors = if narrow { columns / S::LANES } else { columns.div_ceil(S::LANES) };
+    let count = vectors.div_ceil(S::TILE_VECTORS);
+    // As even as can be: five vectors are three and two, not three, one and one.
+    let wide = (0..count).map(|index| (vectors / count + usize::from(index < vectors % count), false));
+    wide.chain(narrow.then_some((1, true))).collect()
 }
 
 /// One call of the kernel: some pixels, some panels.
@@ -125,7 +134,11 @@ pub(crate) unsafe fn run<S: Simd>(job: &DenseJob<'_>) {
                 while first < end {
                     let rows = (end - first).div_ceil(tiles);
                     let place = Place { first, column: panel.first_column - first_column, columns: panel.columns };
-                    tile_of::<S>(rows, panel.vectors, job, values, &place);
+                    if panel.narrow {
+                        tile_of::<S, S::Narrow>(rows, panel.vectors, job, values, &place);
+                    } else {
+                        tile_of::<S, S>(rows, panel.vectors, job, values, &place);
+                    }
                     first += rows;
                     tiles -= 1;
                 }
@@ -144,16 +157,16 @@ struct Place {
     columns: usize,
 }
 
-/// Calls the tile of this size.
+/// Calls the tile of this size, of at most as many rows as `S` has, made of `T`'s vectors.
 #[inline(always)]
-unsafe fn tile_of<S: Simd>(rows: usize, vectors: usize, job: &DenseJob<'_>, panel: *const f32, place: &Place) {
+unsafe fn tile_of<S: Simd, T: Simd>(rows: usize, vectors: usize, job: &DenseJob<'_>, panel: *const f32, place: &Place) {
     macro_rules! by_size {
         ($($rows:literal)*) => {
             match (rows, vectors) {
                 $(
-                    ($rows, 1) => unsafe { tile::<S, $rows, 1>(job, panel, place) },
-                    ($rows, 2) => unsafe { tile::<S, $rows, 2>(job, panel, place) },
-                    ($rows, 3) if S::TILE_VECTORS >= 3 => unsafe { tile::<S, $rows, 3>(job, panel, place) },
+                    ($rows, 1) => unsafe { tile::<T, $rows, 1>(job, panel, place) },
+                    ($rows, 2) if T::LANES == S::LANES => unsafe { tile::<T, $rows, 2>(job, panel, place) },
+                    ($rows, 3) if T::TILE_VECTORS >= 3 => unsafe { tile::<T, $rows, 3>(job, panel, place) },
                 )*
                 _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
             }

@@ -87,13 +87,15 @@ struct Shared {
     done: AtomicUsize,
     /// An item panicked.
     panicked: AtomicBool,
+    /// The caller sleeps until all items are done.
+    waiting: AtomicBool,
     /// What to do with an item of the step.
     work: Mutex<Option<Work>>,
 }
 
-/// A step's function. Its lifetime is taken off; see [`Team::share`].
-#[derive(Clone, Copy)]
-struct Work(&'static (dyn Fn(usize) + Sync));
+/// A step's function, its lifetime taken off (see [`Team::share`]), and who called.
+#[derive(Clone)]
+struct Work(&'static (dyn Fn(usize) + Sync), Thread);
 
 impl Team {
     fn start(threads: usize) -> Self {
@@ -115,8 +117,8 @@ impl Team {
         let shared = &*self.shared;
         // SAFETY: the reference is only used for claimed items, all items are done before this function returns (it
         // does not unwind before), and nothing can be claimed afterwards until the next step has put its own in place.
-        let work =
-            Work(unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) });
+        let work = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) };
+        let work = Work(work, std::thread::current());
         *shared.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
         shared.done.store(0, Ordering::Relaxed);
         shared.state.store(u64::from(items) << 32, Ordering::SeqCst);
@@ -128,7 +130,14 @@ impl Team {
         while shared.work_on_one() {}
         let mut spins = 0;
         while shared.done.load(Ordering::Acquire) < items as usize {
-            pause(&mut spins, std::thread::yield_now);
+            pause(&mut spins, || {
+                shared.waiting.store(true, Ordering::SeqCst);
+                // Looked at again after the flag is up, as in `help`.
+                if shared.done.load(Ordering::SeqCst) < items as usize {
+                    std::thread::park();
+                }
+                shared.waiting.store(false, Ordering::SeqCst);
+            });
         }
         if shared.panicked.swap(false, Ordering::Relaxed) {
             resume_unwind(Box::new("a part of the CPU engine's work panicked; its message stands above"));
@@ -154,9 +163,9 @@ impl Shared {
             return false;
         }
         // From here to the end of the item the step cannot end, so its function is the one that is read.
-        let work = *self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Work(work, caller) = work.expect("a step was published with its function");
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let Work(work) = work.expect("a step was published with its function");
             ALONE.set(true);
             work(item as usize);
         }));
@@ -164,7 +173,9 @@ impl Shared {
         if outcome.is_err() {
             self.panicked.store(true, Ordering::Relaxed);
         }
-        self.done.fetch_add(1, Ordering::Release);
+        if self.done.fetch_add(1, Ordering::SeqCst) + 1 == items as usize && self.waiting.load(Ordering::SeqCst) {
+            caller.unpark();
+        }
         true
     }
 }

@@ -10,6 +10,7 @@ pub(crate) struct Avx2;
 
 impl Simd for Avx2 {
     type V = __m256;
+    type Narrow = Self;
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 2;

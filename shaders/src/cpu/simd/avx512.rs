@@ -10,6 +10,7 @@ pub(crate) struct Avx512;
 
 impl Simd for Avx512 {
     type V = __m512;
+    type Narrow = super::avx2::Avx2;
     const LANES: usize = 16;
     const TILE_ROWS: usize = 8;
     const TILE_VECTORS: usize = 3;

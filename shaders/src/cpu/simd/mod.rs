@@ -20,6 +20,8 @@ pub(crate) mod portable;
 pub(crate) trait Simd: Copy {
     /// The vector.
     type V: Copy;
+    /// Vectors for the last columns of a product, where these would be half empty; itself if there are none.
+    type Narrow: Simd;
     /// f32 values in a vector.
     const LANES: usize;
     /// Rows of the register tile: with [`Simd::TILE_VECTORS`] it fills the register file.

@@ -10,6 +10,7 @@ pub(crate) struct Neon;
 
 impl Simd for Neon {
     type V = float32x4_t;
+    type Narrow = Self;
     const LANES: usize = 4;
     const TILE_ROWS: usize = 8;
     const TILE_VECTORS: usize = 3;

@@ -10,6 +10,7 @@ const LANES: usize = 4;
 
 impl Simd for Portable {
     type V = [f32; LANES];
+    type Narrow = Self;
     const LANES: usize = LANES;
     const TILE_ROWS: usize = 4;
     const TILE_VECTORS: usize = 2;
@@ -62,6 +63,7 @@ pub(crate) struct Single;
 
 impl Simd for Single {
     type V = f32;
+    type Narrow = Self;
     const LANES: usize = 1;
     const TILE_ROWS: usize = 1;
     const TILE_VECTORS: usize = 1;
