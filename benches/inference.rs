@@ -1,6 +1,7 @@
 //! The engine alone, by batch size: u8 pictures in, logits out.
 //!
-//! `cargo bench --bench inference` runs on the CPU; `KILN_BENCH_DEVICE=vulkan` and the like choose another device.
+//! `cargo bench --bench inference` runs on the CPU. `KILN_BENCH_DEVICE=vulkan`, `KILN_BENCH_THREADS=1` and
+//! `KILN_BENCH_PRECISION=bf16` choose as the server's flags do.
 
 mod machine;
 
@@ -9,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::image::PreparedImage;
-use kiln::inference::{BurnEngine, ChosenDevice, DeviceChoice, Engine, device};
+use kiln::inference::{BurnEngine, ChosenDevice, Config, Engine, configure_cpu, default_threads, device};
 use kiln::model::Model;
 
 const LARGEST: usize = 32;
@@ -19,13 +20,18 @@ fn main() {
     let ChosenDevice { info, reason, .. } = device();
     let driver = info.driver.as_deref().unwrap_or("no driver");
     println!("device: {} ({}, {driver}), {reason}", info.name, info.api);
-    println!("model: {}", model().spec().name);
+    let Config { threads, precision, .. } = config();
+    println!("model: {}; on a CPU: {threads} threads, {precision:?}", model().spec().name);
     divan::main();
 }
 
-fn choice() -> DeviceChoice {
-    let text = std::env::var("KILN_BENCH_DEVICE").unwrap_or_else(|_| "cpu".to_string());
-    text.parse().expect("KILN_BENCH_DEVICE is what --device takes")
+fn config() -> Config {
+    let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_string());
+    Config {
+        device: variable("KILN_BENCH_DEVICE", "cpu").parse().expect("what --device takes"),
+        threads: variable("KILN_BENCH_THREADS", &default_threads().to_string()).parse().expect("a number of threads"),
+        precision: variable("KILN_BENCH_PRECISION", "f32").parse().expect("what --precision takes"),
+    }
 }
 
 fn model() -> Model {
@@ -35,7 +41,12 @@ fn model() -> Model {
 /// A GPU runtime is set up once a process.
 fn device() -> &'static ChosenDevice {
     static DEVICE: OnceLock<ChosenDevice> = OnceLock::new();
-    DEVICE.get_or_init(|| device::choose(&choice()).expect("the device is there"))
+    DEVICE.get_or_init(|| {
+        let config = config();
+        let device = device::choose(&config.device).expect("the device is there");
+        configure_cpu(&config, &device).expect("the processor has the precision");
+        device
+    })
 }
 
 /// One engine for every batch size.

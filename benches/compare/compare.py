@@ -23,7 +23,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "model-import/models/efficientnet-lite0/efficientnet-lite0.onnx"
 LARGEST = 64
-TOLERANCE = 1e-3
+TOLERANCES = {"f32": 1e-3, "bf16": 0.2}  # as in tests/parity.rs
 
 
 def pictures() -> np.ndarray:
@@ -43,8 +43,8 @@ def engine_binary() -> str:
 
 
 class Kiln:
-    def __init__(self, binary: str, threads: int):
-        self.process = subprocess.Popen([binary, str(threads)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, binary: str, threads: int, precision: str):
+        self.process = subprocess.Popen([binary, str(threads), precision], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, question: str):
         print(question, file=self.process.stdin, flush=True)
@@ -76,13 +76,13 @@ class OnnxRuntime:
         return images / elapsed
 
 
-def check(ours: np.ndarray, theirs: np.ndarray) -> None:
+def check(ours: np.ndarray, theirs: np.ndarray, precision: str) -> None:
     """A fast wrong answer is worth nothing."""
     difference = np.abs(ours - theirs).max()
     top5 = lambda rows: np.argsort(-rows, axis=1, kind="stable")[:, :5]
     same = bool((top5(ours) == top5(theirs)).all())
     print(f"logits of {len(ours)} pictures: largest difference {difference:.1e}, top-5 {'equal' if same else 'DIFFERENT'}")
-    if not difference < TOLERANCE or not same:
+    if not difference < TOLERANCES[precision] or not same:
         sys.exit("the two do not compute the same")
 
 
@@ -102,13 +102,14 @@ def main() -> None:
     parser.add_argument("--batches", type=numbers, default=[1, 8, 32], metavar="N,..", help="default: 1,8,32")
     parser.add_argument("--rounds", type=int, default=9, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each side of a round; default: %(default)s")
+    parser.add_argument("--precision", choices=TOLERANCES, default="f32", help="Kiln's; default: %(default)s")
     arguments = parser.parse_args()
     binary, inputs = engine_binary(), pictures()
     print(f"machine: {processor()}; ONNX Runtime {onnxruntime.__version__}")
     print("threads  batch   Kiln/s   ONNX Runtime/s   ratio (quartiles)")
     for threads in arguments.threads:
-        kiln, other = Kiln(binary, threads), OnnxRuntime(threads, inputs)
-        check(kiln.logits(LARGEST // 2), other.logits(LARGEST // 2))
+        kiln, other = Kiln(binary, threads, arguments.precision), OnnxRuntime(threads, inputs)
+        check(kiln.logits(LARGEST // 2), other.logits(LARGEST // 2), arguments.precision)
         for batch in arguments.batches:
             kiln.run(batch, 0.5), other.run(batch, 0.5)
             rounds = [(kiln.run(batch, arguments.seconds), other.run(batch, arguments.seconds)) for _ in range(arguments.rounds)]

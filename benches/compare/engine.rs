@@ -1,13 +1,13 @@
 //! The CPU engine as a program that `compare.py` drives in turns with ONNX Runtime.
 //!
-//! `engine THREADS` answers each line of its standard input with one line: `logits N` with the logits of the first N golden
+//! `engine THREADS PRECISION` answers each line of its standard input with one line: `logits N` with the logits of the first N golden
 //! pictures, `run BATCH SECONDS` with the pictures a second of that batch size over that time.
 
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use kiln::image::PreparedImage;
-use kiln::inference::{self, BurnEngine, DeviceChoice, Engine, device};
+use kiln::inference::{self, BurnEngine, DeviceChoice, Engine, configure_cpu, device};
 use kiln::model::Model;
 
 const LARGEST: usize = 64;
@@ -48,12 +48,16 @@ fn answer(engine: &mut BurnEngine, pictures: &[PreparedImage], line: &str) -> St
 }
 
 fn main() {
-    let Some(threads) = std::env::args().nth(1).and_then(|text| text.parse().ok()) else {
+    let mut arguments = std::env::args().skip(1);
+    let threads = arguments.next().and_then(|text| text.parse().ok());
+    let precision = arguments.next().and_then(|text| text.parse().ok());
+    let (Some(threads), Some(precision)) = (threads, precision) else {
         eprintln!("This is driven by benches/compare/compare.py; start that.");
         return;
     };
-    inference::use_threads(threads);
-    let device = device::choose(&DeviceChoice::Cpu).expect("there is always a CPU");
+    let config = inference::Config { device: DeviceChoice::Cpu, threads, precision };
+    let device = device::choose(&config.device).expect("there is always a CPU");
+    configure_cpu(&config, &device).expect("the processor has the precision");
     let model = Model::named("efficientnet-lite0").expect("the default model was built in");
     let mut engine = BurnEngine::start(model, &device, LARGEST, |_, _| ()).expect("the model runs");
     let pictures = pictures();

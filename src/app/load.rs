@@ -8,7 +8,7 @@ use crate::batching::{Batcher, Worker};
 use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::image::DecodePool;
-use crate::inference::{self, BurnEngine, ChosenDevice, DeviceError, StartError, device};
+use crate::inference::{BurnEngine, ChosenDevice, CpuError, DeviceError, StartError, configure_cpu, device};
 use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::telemetry::metrics;
@@ -27,6 +27,9 @@ pub enum LoadError {
     /// The device is not to be had.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// It does not compute as was asked.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
     /// A model does not run on it.
     #[error(transparent)]
     Engine(#[from] StartError),
@@ -63,10 +66,10 @@ fn reason(error: JoinError) -> String {
 }
 
 fn load(config: &Config, wanted: impl Fn(&Model) -> bool) -> Result<Engines, LoadError> {
-    inference::use_threads(config.inference.threads);
     let device = device::choose(&config.inference.device)?;
     let info = &device.info;
     tracing::info!(device = %info.name, api = %info.api, driver = info.driver, reason = %device.reason, "device chosen");
+    configure_cpu(&config.inference, &device)?;
     let mut engines = Vec::new();
     for model in Model::all().filter(wanted) {
         let name = model.spec().name;

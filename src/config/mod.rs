@@ -94,6 +94,7 @@ impl Config {
             inference: inference::Config {
                 device: read.parsed("device", "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N")?,
                 threads: read.threads("threads", inference::default_threads())?,
+                precision: read.parsed("precision", "f32 or bf16")?,
             },
             model: read.model("model")?,
             logging: telemetry::logging::Config {

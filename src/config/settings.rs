@@ -56,6 +56,13 @@ pub static SETTINGS: &[Setting] = &[
     row(MODEL, "model", "NAME", "", "The model of requests that name none; the first by name if absent"),
     row(MODEL, "device", "DEVICE", "auto", "auto, cpu, vulkan[:N], metal or cuda[:N]; 'kiln devices' lists them"),
     row(MODEL, "threads", "N", "physical cores", "Threads that the CPU device computes with"),
+    row(
+        MODEL,
+        "precision",
+        "TYPE",
+        "f32",
+        "What the CPU device multiplies in: f32, or bf16, which is quicker and less exact and needs AVX-512 BF16",
+    ),
     row(BATCHING, "max-batch-size", "N", "8", "The most pictures in one batch"),
     row(BATCHING, "max-queue-delay", "TIME", "0ms", "How long a batch waits to fill up although the engine is free"),
     row(BATCHING, "queue-capacity", "N", "256", "Pictures held at once, decoding and running included; more get 429"),

@@ -7,6 +7,7 @@
 //! | `engine.rs` | the trait that batching drives, and its errors |
 //! | `burn_engine.rs` | upload, normalise, run, download |
 //! | `choice.rs` | what `--device` may say |
+//! | `cpu.rs` | threads and precision of the CPU device |
 //! | `adapters.rs` | the GPUs and software adapters of this machine |
 //! | `device.rs` | a choice made real, with the reason |
 //! | `lanes.rs` | how the CPU's threads share a batch |
@@ -17,6 +18,7 @@ pub mod adapters;
 mod batch_sizes;
 mod burn_engine;
 mod choice;
+mod cpu;
 pub mod device;
 mod engine;
 mod lanes;
@@ -24,6 +26,7 @@ mod ranking;
 
 pub use burn_engine::{BurnEngine, StartError};
 pub use choice::DeviceChoice;
+pub use cpu::{CpuError, Precision, configure_cpu, default_threads};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
 pub use engine::{Engine, EngineError, Logits};
 pub use ranking::{Ranked, rank};
@@ -35,15 +38,6 @@ pub struct Config {
     pub device: DeviceChoice,
     /// Threads that the CPU device computes with.
     pub threads: usize,
-}
-
-/// One thread for each physical core that the process may use.
-pub fn default_threads() -> usize {
-    kiln_kernels::cpu::threads::default_count()
-}
-
-/// Decides how many threads the CPU device computes with. The first call decides, and it has to come before an engine
-/// is started.
-pub fn use_threads(threads: usize) {
-    kiln_kernels::cpu::threads::configure(threads);
+    /// What it multiplies in.
+    pub precision: Precision,
 }

@@ -95,7 +95,9 @@ impl PackedConv {
         } else {
             // The sum runs over rows, columns and channels, as the values lie in NHWC.
             let place = |k: usize| (k % inputs) * height * width + k / inputs;
-            Weights::Dense(isa.pack_dense(outputs, depth, bias, |column, k| weight[column * depth + place(k)]))
+            Weights::Dense(
+                isa.pack_dense(outputs, [depth, width * inputs], bias, |column, k| weight[column * depth + place(k)]),
+            )
         };
         Self { spec, isa, weights }
     }

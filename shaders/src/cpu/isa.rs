@@ -9,7 +9,7 @@ use super::pooling::{self, PoolJob};
 use super::simd::neon::Neon;
 use super::simd::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use super::simd::{avx2::Avx2, avx512::Avx512};
+use super::simd::{avx2::Avx2, avx512::Avx512, avx512_bf16::Avx512Bf16};
 
 static CHOSEN: Mutex<Option<Isa>> = Mutex::new(None);
 
@@ -21,6 +21,8 @@ pub struct Isa(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -52,6 +54,20 @@ impl Isa {
         all
     }
 
+    /// The instruction set whose dense convolutions multiply in bfloat16, if this processor has one.
+    pub fn reduced() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512bf16")
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+        {
+            return Some(Self(Kind::Avx512Bf16));
+        }
+        None
+    }
+
     /// The one that weights are packed for from now on: the quickest, unless [`Isa::choose`] was called.
     pub fn in_use() -> Self {
         let chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,6 +82,8 @@ impl Isa {
     /// The name that people know it by, in lower case.
     pub fn name(self) -> &'static str {
         match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => "avx512-bf16",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
@@ -109,7 +127,7 @@ macro_rules! compiled_for_each {
                 unsafe {
                     match self.0 {
                         #[cfg(target_arch = "x86_64")]
-                        Kind::Avx512 => avx512($argument),
+                        Kind::Avx512 | Kind::Avx512Bf16 => avx512($argument),
                         #[cfg(target_arch = "x86_64")]
                         Kind::Avx2 => avx2($argument),
                         #[cfg(target_arch = "aarch64")]
@@ -123,12 +141,18 @@ macro_rules! compiled_for_each {
 }
 
 compiled_for_each! {
-    /// Runs a dense convolution.
+    /// Runs a dense convolution whose weights are f32.
     ///
     /// # Safety
     ///
     /// That of [`dense::run`].
-    pub(super) fn dense(job: &DenseJob<'_>) = dense::run
+    fn dense_f32(job: &DenseJob<'_>) = dense::run
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+unsafe fn dense_bf16(job: &DenseJob<'_>) {
+    unsafe { dense::run::<Avx512Bf16>(job) }
 }
 
 compiled_for_each! {
@@ -150,17 +174,34 @@ compiled_for_each! {
 }
 
 impl Isa {
-    /// Packs dense weights for the register tile of this instruction set.
+    /// Runs a dense convolution.
+    ///
+    /// # Safety
+    ///
+    /// That of [`dense::run`].
+    pub(super) unsafe fn dense(self, job: &DenseJob<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        if job.weights.is_reduced() {
+            // SAFETY: only a value of this kind packs weights so, and where one exists the processor has it.
+            return unsafe { dense_bf16(job) };
+        }
+        unsafe { self.dense_f32(job) }
+    }
+
+    /// Packs dense weights for the register tile of this instruction set. `segment` values of a sum lie side by side.
     pub(super) fn pack_dense(
         self,
         columns: usize,
-        depth: usize,
+        [depth, segment]: [usize; 2],
         bias: &[f32],
         weight: impl Fn(usize, usize) -> f32,
     ) -> DensePanels {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => DensePanels::pack::<Avx512>(columns, depth, bias, weight),
+            // The first convolution, of three channels, does not come in eights.
+            Kind::Avx512Bf16 if segment % 8 == 0 => DensePanels::pack::<Avx512Bf16>(columns, depth, bias, weight),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 | Kind::Avx512Bf16 => DensePanels::pack::<Avx512>(columns, depth, bias, weight),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => DensePanels::pack::<Avx2>(columns, depth, bias, weight),
             #[cfg(target_arch = "aarch64")]

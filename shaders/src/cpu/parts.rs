@@ -8,6 +8,7 @@ use super::dense::{DenseJob, DensePanels, Depth};
 use super::depthwise::{DepthwiseJob, MAX_SIDE};
 use super::grid::Grid;
 use super::padded::{self, Band};
+use super::scratch::{self, Purpose};
 use super::target::Target;
 
 impl PackedConv {
@@ -42,10 +43,11 @@ impl PackedConv {
             output_grid: Grid::line(outputs),
             residual: target.residual(),
             activation: self.spec.activation,
+            converted: std::ptr::null_mut(),
         };
         // SAFETY: input and output hold every channel of every pixel, as was just checked, and the residual is as large
         // as the output.
-        unsafe { self.isa.dense(&job) };
+        unsafe { self.run_dense(job) };
     }
 
     /// Some output rows of one picture, which go to the start of `target`.
@@ -111,10 +113,23 @@ impl PackedConv {
             output_grid: grid,
             residual: target.residual(),
             activation: self.spec.activation,
+            converted: std::ptr::null_mut(),
         };
         // SAFETY: the last value that is read and the last that is written were just checked; the residual is as large as
         // the output.
-        unsafe { self.isa.dense(&job) };
+        unsafe { self.run_dense(job) };
+    }
+
+    /// # Safety
+    ///
+    /// That of [`Isa::dense`](super::isa::Isa::dense), but for the room for a conversion, which is found here.
+    unsafe fn run_dense(&self, job: DenseJob<'_>) {
+        match job.conversion_room() {
+            0 => unsafe { self.isa.dense(&job) },
+            room => scratch::with(Purpose::Converted, room, |converted| unsafe {
+                self.isa.dense(&DenseJob { converted: converted.as_mut_ptr(), ..job });
+            }),
+        }
     }
 
     /// One output row of a depthwise convolution. `under` gives the padded input row under each row of the window.

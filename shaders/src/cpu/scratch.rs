@@ -13,10 +13,12 @@ pub(crate) enum Purpose {
     Ring,
     /// What a chain's depthwise convolution leaves for the last one.
     Between,
+    /// A block of input in bfloat16.
+    Converted,
 }
 
 thread_local! {
-    static BUFFERS: [RefCell<Aligned>; 3] = std::array::from_fn(|_| RefCell::new(Aligned::new(ALIGNMENT)));
+    static BUFFERS: [RefCell<Aligned>; 4] = std::array::from_fn(|_| RefCell::new(Aligned::new(ALIGNMENT)));
 }
 
 /// Lends out `length` values of unknown content.

@@ -2,12 +2,13 @@
 
 use super::*;
 
-/// Values that look random and are small, so that sums stay comparable.
+/// Values that look random and are small, so that sums stay comparable, and that bfloat16 has, too.
 fn values(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        let value = (state >> 8) as f32 / (1 << 23) as f32 - 1.0;
+        f32::from_bits(value.to_bits() & 0xffff_0000)
     };
     (0..count).map(|_| next()).collect()
 }
@@ -102,7 +103,7 @@ fn check(case: &Case, with_residual: bool) {
     let shape = case.packed(Isa::in_use()).output_shape(case.shape);
     let residual = with_residual.then(|| values(shape.iter().product(), 4));
     let expected = case.expected(&case.input, case.shape, residual.as_deref());
-    for isa in Isa::available() {
+    for isa in Isa::available().into_iter().chain(Isa::reduced()) {
         // Beyond what may be written, nothing is: the output is followed by marks.
         let length = expected.len();
         let mut output = vec![77.0; length + 64];
@@ -133,6 +134,10 @@ fn dense_convolutions_follow_the_definition() {
     check(&Case::new(dense(4, 20, odd, Activation::Identity), [2, 6, 5]), true);
     check(&Case::new(dense(6, 33, square(7, 2), Activation::RELU), [1, 15, 13]), false);
     check(&Case::new(dense(64, 10, Geometry::POINTWISE, Activation::Identity), [3, 1, 1]), false);
+    // Channels in eights, of which bfloat16 takes two at once; and more pixels than one block has.
+    check(&Case::new(dense(24, 40, Geometry::POINTWISE, RELU6), [2, 5, 7]), true);
+    check(&Case::new(dense(40, 56, square(3, 2), Activation::Identity), [2, 9, 10]), false);
+    check(&Case::new(dense(1024, 20, Geometry::POINTWISE, Activation::Identity), [1, 7, 9]), false);
 }
 
 #[test]
@@ -153,7 +158,7 @@ fn a_chain_is_its_three_convolutions() {
         [(3, 1, [9, 8], 2), (3, 2, [56, 40], 1), (5, 1, [60, 31], 1), (5, 2, [14, 14], 3)]
     {
         let (before, after) = if stride == 1 { (side / 2, side / 2) } else { ((side - 2) / 2, (side - 1) / 2) };
-        let first = Case::new(dense(6, 40, Geometry::POINTWISE, RELU6), [count, size[0], size[1]]);
+        let first = Case::new(dense(8, 40, Geometry::POINTWISE, RELU6), [count, size[0], size[1]]);
         let middle = Case::new(depthwise(40, side, stride, before, after), [count, size[0], size[1]]);
         let [_, height, width, _] = middle.packed(Isa::in_use()).output_shape(middle.shape);
         let last = Case::new(dense(40, 9, Geometry::POINTWISE, Activation::Identity), [count, height, width]);
@@ -165,6 +170,18 @@ fn a_chain_is_its_three_convolutions() {
             let [a, b, c] = [&first, &middle, &last].map(|case| case.packed(isa));
             let chain = Chain { first: &a, depthwise: &b, last: &c };
             let mut output = vec![0.0; expected.len()];
+            chain.run(Pictures::new(&first.input, first.shape), Some(&residual), &mut output);
+            assert_close(&output, &expected, &format!("{isa}, side {side}, stride {stride}"));
+        }
+        // What lies between is rounded, so only one convolution after the other has the same result.
+        if let Some(isa) = Isa::reduced() {
+            let [a, b, c] = [&first, &middle, &last].map(|case| case.packed(isa));
+            let [mut wide, mut narrow] = [vec![0.0; wide.len()], vec![0.0; narrow.len()]];
+            let (mut expected, mut output) = (vec![0.0; expected.len()], vec![0.0; expected.len()]);
+            a.run(Pictures::new(&first.input, first.shape), None, &mut wide);
+            b.run(Pictures::new(&wide, middle.shape), None, &mut narrow);
+            c.run(Pictures::new(&narrow, last.shape), Some(&residual), &mut expected);
+            let chain = Chain { first: &a, depthwise: &b, last: &c };
             chain.run(Pictures::new(&first.input, first.shape), Some(&residual), &mut output);
             assert_close(&output, &expected, &format!("{isa}, side {side}, stride {stride}"));
         }

@@ -7,6 +7,8 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_bf16;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
@@ -28,6 +30,25 @@ pub(crate) trait Simd: Copy {
     const TILE_ROWS: usize;
     /// Vectors in a row of the register tile.
     const TILE_VECTORS: usize;
+    /// Values of a dense sum in one word of 32 bits: one f32, or two bfloat16.
+    const PACKED: usize = 1;
+
+    /// The word of these values: of the first alone, unless they are packed.
+    fn word(values: [f32; 2]) -> f32 {
+        values[0]
+    }
+
+    /// `c`, in f32, plus the products of the words of `a` and `b`.
+    #[inline(always)]
+    unsafe fn dot(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe { Self::mul_add(a, b, c) }
+    }
+
+    /// Writes `count` values, a multiple of 8, as words.
+    #[inline(always)]
+    unsafe fn convert(_from: *const f32, _to: *mut f32, _count: usize) {
+        unreachable!("only where values are packed")
+    }
 
     unsafe fn splat(value: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
