@@ -30,7 +30,8 @@
 //! 4. A decode thread: magic bytes, the header's size, decode, crop, antialiased resize, orientation.
 //! 5. [`batching::Batcher::submit`]: the scheduler composes a batch only when the engine is free, so batches grow
 //!    while the device works, and a lone picture waits for nothing. Entries whose caller has gone are dropped.
-//! 6. The engine's thread: one upload of u8 pixels, normalisation and network on the device, one download of logits.
+//! 6. The engine's thread: one upload of u8 pixels, normalisation and network on the device, one download of logits. On
+//!    the CPU that is a network of fused layers, and its threads take whole pictures of a batch where they can.
 //! 7. Softmax and the most probable classes, labels, JSON; one log line, one metric.
 #![forbid(unsafe_code)]
 

@@ -12,6 +12,11 @@ fn the_vulkan_device_answers_as_the_cpu_does() {
         eprintln!("SKIPPED: this machine has no Vulkan adapter (mesa-vulkan-drivers provides one in software)");
         return;
     }
+    let output = common::kiln().args(["--listen", "127.0.0.1:0", "--device", "vulkan", "--precision", "bf16"]).output();
+    let output = output.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("--precision bf16 is for the CPU, but the device is "), "{errors}");
     let vulkan = Server::start(&["--device", "vulkan", "--max-batch-size", "2"]);
     let device = vulkan.get("/models").json()["models"][0]["device"].clone();
     assert_eq!(device["api"], "Vulkan", "{device}");

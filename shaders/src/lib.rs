@@ -2,7 +2,15 @@
 //!
 //! | operation | GPU (WGSL) | CPU | plain-tensor twin |
 //! |---|---|---|---|
-//! | [`normalize`]: packed u8 NHWC -> normalised f32 NCHW | `normalize.wgsl` | `normalize/flex.rs` | `normalize/plain.rs` |
+//! | [`normalize`]: packed u8 NHWC -> normalised f32, NCHW or NHWC | `normalize.wgsl` | `normalize/flex.rs` | `normalize/plain.rs` |
+//! | [`layers`]: fused convolutions, chains of them, pooling, scaling, in NHWC | - | `cpu/` | `layers/plain.rs` |
+//!
+//! | module | responsibility |
+//! |---|---|
+//! | [`cpu`] | kernels for slices, for each instruction set, and the threads that share them; knows nothing of Burn |
+//! | [`layers`] | those kernels as Burn modules and operations, as generated networks call them |
+//! | [`normalize`] | pixels to the network's input |
+//! | [`Kernels`] | which implementation a device gets |
 //!
 //! A hand-written operation is a Burn backend extension, so one call goes to whichever backend holds the
 //! tensor. A WGSL kernel runs only where the runtime picked the WGSL compiler; everywhere else the twin, made
