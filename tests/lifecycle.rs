@@ -75,9 +75,13 @@ fn a_server_without_a_key_makes_one_that_only_its_owner_can_read() {
 
 #[test]
 fn a_server_that_others_can_reach_needs_a_key() {
-    let refused = kiln().env_remove("KILN_API_KEY").args(["--listen", "0.0.0.0:0"]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("KILN_API_KEY=\"$(kiln keygen)\""));
+    for command in [&["serve"][..], &["config", "check"]] {
+        let mut refused = kiln();
+        let refused =
+            refused.env_remove("KILN_API_KEY").args(command).args(["--listen", "0.0.0.0:0"]).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("KILN_API_KEY=\"$(kiln keygen)\""));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `predict.rs`, `models.rs`, `health.rs`, `home.rs` | the operations |
+//! | `pages.rs` | Swagger UI and the OpenAPI document |
 //! | `schema.rs` | the JSON over the wire |
 //! | `upload.rs` | pictures as they arrive |
 //! | `caller.rs` | the API key |
@@ -21,6 +22,7 @@ mod failure;
 mod health;
 mod home;
 mod models;
+mod pages;
 mod predict;
 mod refused;
 mod request;
@@ -70,7 +72,7 @@ fn service(state: &State) -> OpenApiService<Operations, ()> {
     let operations =
         (predict::Predict(state.clone()), models::Models(state.clone()), health::Health(state.clone()), home::Home);
     OpenApiService::new(operations, "Kiln", env!("CARGO_PKG_VERSION"))
-        .description("Image classification. Authorize with the key that the server printed at its start.")
+        .description("Image classification. Authorize with the API key: the operator's, or the one that the server made at its start.")
 }
 
 /// Every address of the server behind one endpoint; `key` guards `/predict*` and `/models*`.
@@ -80,10 +82,7 @@ pub fn endpoint(state: State, key: Secret) -> impl Endpoint {
         max_body_bytes: state.config.max_body_bytes,
         allow: AllowTable::from_spec(&service.spec()),
     });
-    Route::new()
-        .nest("/docs", service.swagger_ui())
-        .at("/openapi.json", poem::get(service.spec_endpoint()))
-        .at("/openapi.yaml", poem::get(service.spec_endpoint_yaml()))
+    pages::add(Route::new(), &service)
         .nest("/", service)
         .data(Arc::new(key))
         .around(move |endpoint, request| request::handle(endpoint, request, Arc::clone(&surroundings)))

@@ -169,7 +169,7 @@ fn record(response: &Response, operation: &'static str, word: &'static str, took
     }
 }
 
-/// The part of a path that a log line can bear. Paths are ASCII: hyper refuses anything else.
+/// The part of a path that a log line can bear.
 fn short(path: &str) -> &str {
-    path.get(..path.len().min(200)).unwrap_or("")
+    &path[..path.floor_char_boundary(200)]
 }

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use bytes::BytesMut;
+use futures_util::TryStreamExt;
+use poem::error::ReadBodyError;
 use poem::web::Field;
-use poem::{FromRequest, Request, RequestBody, Result};
+use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromMultipartField, ParseResult, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, Multipart};
@@ -132,11 +134,16 @@ impl<'a> ApiExtractor<'a> for RawPicture {
     }
 
     async fn from_request(
-        request: &'a Request,
+        _request: &'a Request,
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let bytes = <Bytes as FromRequest>::from_request(request, body).await?;
-        Ok(Self(Picture { bytes, file_name: None }))
+        let mut pieces = body.take()?.into_bytes_stream();
+        // Copied together as they come: kept apart, tiny pieces take many times their size.
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = pieces.try_next().await.map_err(ReadBodyError::Io)? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Self(Picture { bytes: bytes.freeze(), file_name: None }))
     }
 }

@@ -1,6 +1,7 @@
 //! The handle on a batcher: everything that the rest of the server does with it, and how it starts.
 
 use std::sync::{Arc, mpsc as thread_mpsc};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -57,6 +58,11 @@ impl Batcher {
     /// [`AdmitError::Closed`] if the batcher is shutting down or its engine is broken.
     pub fn admit(&self) -> Result<Permit, AdmitError> {
         self.admission.admit()
+    }
+
+    /// When a picture that is turned away now had better come again: an estimate, at least a second.
+    pub fn retry_after(&self) -> Duration {
+        self.admission.retry_after()
     }
 
     /// Runs one picture as part of a batch and waits for its row of logits.

@@ -95,7 +95,7 @@ impl Classifier {
         let started = Instant::now();
         image::check_file_name(file_name, &self.limits.formats)?;
         let permit = self.batcher.admit()?;
-        let (permit, decoded, decode) = self.decode(permit, bytes).await?;
+        let (permit, decoded, decode) = self.decode(permit, bytes, started, options.deadline).await?;
         let image = ImageInfo { format: decoded.format, width: decoded.width, height: decoded.height };
         self.run(permit, decoded, options, started, decode).await.map(|(classes, timings)| Prediction {
             id: Uuid::now_v7(),
@@ -106,14 +106,25 @@ impl Classifier {
     }
 
     /// The permit goes with the work: a decode that its caller has left still takes memory, and room.
-    async fn decode(&self, permit: Permit, bytes: Bytes) -> Result<(Permit, Decoded, Duration), ClassifyError> {
+    async fn decode(
+        &self,
+        permit: Permit,
+        bytes: Bytes,
+        arrived: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<(Permit, Decoded, Duration), ClassifyError> {
         let (recipe, limits) = (self.recipe.clone(), Arc::clone(&self.limits));
+        let retry_after = self.batcher.retry_after();
         let timed = move || {
             let started = Instant::now();
+            // Others were decoded first; an answer that nobody waits for any more is not worth the work.
+            if deadline.is_some_and(|deadline| deadline <= started) {
+                return Err(BatchError::DeadlinePassed { queued: started - arrived, retry_after }.into());
+            }
             let decoded = image::prepare(&bytes, &recipe, &limits)?;
-            Ok::<_, ImageError>((permit, decoded, started.elapsed()))
+            Ok::<_, ClassifyError>((permit, decoded, started.elapsed()))
         };
-        Ok(self.pool.run(timed).await??)
+        self.pool.run(timed).await?
     }
 
     async fn run(

@@ -23,6 +23,19 @@ fn picture() -> Picture {
 }
 
 #[tokio::test]
+async fn a_picture_that_is_late_already_is_not_decoded() {
+    let (batcher, _worker) = Batcher::start(batching::Config::default(), Box::new(Nothing), Readiness::starting());
+    let device = DeviceInfo { name: String::new(), api: String::new(), driver: None };
+    let model = Model::all().next().unwrap();
+    let classifier = Classifier::new(model, device, Arc::default(), DecodePool::new(1), batcher);
+    let options = Options { top_k: 1, deadline: Some(Instant::now()) };
+    // Decoded, it would be refused for what it is.
+    let broken = Picture { bytes: Bytes::from_static(b"\xff\xd8\xff"), file_name: None };
+    let refused = classifier.classify(broken, options).await.unwrap_err();
+    assert!(matches!(refused, ClassifyError::Batch(BatchError::DeadlinePassed { .. })), "{refused}");
+}
+
+#[tokio::test]
 async fn a_decode_that_its_caller_has_left_still_takes_room() {
     let config = batching::Config { queue_capacity: 1, ..batching::Config::default() };
     let (batcher, _worker) = Batcher::start(config, Box::new(Nothing), Readiness::starting());

@@ -59,11 +59,12 @@ pub fn parse(
         Some(("keygen", _)) => Ok(Command::Keygen),
         Some(("config", inner)) => {
             let (_, check) = inner.subcommand().expect("clap asks for a word after 'config'");
-            let (sources, _) = read(check, env)?;
+            let sources = gather(check, env)?;
+            Config::from_sources(&sources).map_err(Exit::Config)?;
             Ok(Command::ConfigCheck(config::report(&sources)))
         }
         Some(("predict", inner)) => {
-            let (_, config) = read(inner, env)?;
+            let config = Config::without_serving(&gather(inner, env)?).map_err(Exit::Config)?;
             Ok(Command::Predict {
                 files: inner.get_many("files").map(|files| files.cloned().collect()).unwrap_or_default(),
                 top_k: usize::from(inner.get_one::<u8>("top-k").copied().unwrap_or(5)),
@@ -71,13 +72,18 @@ pub fn parse(
                 config: Box::new(config),
             })
         }
-        Some((_, inner)) => read(inner, env).map(|(_, config)| Command::Serve(Box::new(config))),
-        None => read(&matches, env).map(|(_, config)| Command::Serve(Box::new(config))),
+        Some((_, inner)) => serve(inner, env),
+        None => serve(&matches, env),
     }
 }
 
+fn serve(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Command, Exit> {
+    let config = Config::from_sources(&gather(matches, env)?).map_err(Exit::Config)?;
+    Ok(Command::Serve(Box::new(config)))
+}
+
 /// Settings and where they come from.
-fn read(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<(Sources, Config), Exit> {
+fn gather(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Sources, Exit> {
     let mut flags = BTreeMap::new();
     for setting in SETTINGS {
         if let Ok(Some(text)) = matches.try_get_one::<String>(setting.key) {
@@ -86,9 +92,7 @@ fn read(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result
     }
     let variable = || env("KILN_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     let file = matches.get_one::<PathBuf>("config").cloned().or_else(variable);
-    let sources = Sources::gather(&flags, env, file.as_deref()).map_err(Exit::Config)?;
-    let config = Config::from_sources(&sources).map_err(Exit::Config)?;
-    Ok((sources, config))
+    Sources::gather(&flags, env, file.as_deref()).map_err(Exit::Config)
 }
 
 #[cfg(test)]

@@ -61,6 +61,22 @@ impl Config {
     /// The first value that does not parse or is out of range.
     pub fn from_sources(sources: &Sources) -> Result<Self, ConfigError> {
         let read = Reader(sources);
+        let config = Self::read(&read)?;
+        // The same sentence as at start, so that a check finds it.
+        keys::check(&config.keys, config.serve.listen).map_err(|error| ConfigError(error.to_string()))?;
+        Ok(config)
+    }
+
+    /// Reads the settings that `kiln predict` has a use for; the others stay at their defaults.
+    ///
+    /// # Errors
+    ///
+    /// The first of them that does not parse or is out of range.
+    pub fn without_serving(sources: &Sources) -> Result<Self, ConfigError> {
+        Self::read(&Reader(&sources.without_serving()))
+    }
+
+    fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             serve: serve::Config {
                 listen: read.parsed("listen", "an address and a port, such as 127.0.0.1:8080")?,
@@ -90,7 +106,7 @@ impl Config {
                 max_batch_files: read.between("max-batch-files", 1, 10_000)?,
                 request_timeout: read.duration("request-timeout")?,
             },
-            keys: keys::Config { api_key: api_key(&read)? },
+            keys: keys::Config { api_key: api_key(read)? },
             inference: inference::Config {
                 device: read.parsed("device", "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N")?,
                 threads: read.threads("threads", inference::default_threads())?,
@@ -110,7 +126,10 @@ impl Config {
 /// The key itself, or what the file that `api-key-file` names holds.
 fn api_key(read: &Reader<'_>) -> Result<Option<keys::Secret>, ConfigError> {
     let (setting, text) = match (read.text("api-key"), read.text("api-key-file")) {
-        (Some(key), _) => ("api-key", key.to_string()),
+        (Some(_), Some(_)) => {
+            return Err(read.refuse_secret("api-key", "and api-key-file are both set; which one holds? Take one out."));
+        }
+        (Some(key), None) => ("api-key", key.to_string()),
         (None, Some(path)) => {
             let text = std::fs::read_to_string(Path::new(path));
             ("api-key-file", text.map_err(|e| read.refuse("api-key-file", &format!("cannot be read: {e}")))?)

@@ -18,6 +18,11 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Whether it means nothing where there is no server.
+    pub(super) fn is_for_serving(&self) -> bool {
+        matches!(self.heading, SERVING | ACCESS | SHUTDOWN)
+    }
+
     /// The environment variable: `KILN_` and the key in capitals.
     pub fn variable(&self) -> String {
         format!("KILN_{}", self.key.to_uppercase().replace('-', "_"))

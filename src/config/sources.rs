@@ -71,6 +71,19 @@ impl Sources {
         Ok(Self(found))
     }
 
+    /// These without what only a server needs: addresses, limits and keys.
+    pub(super) fn without_serving(&self) -> Self {
+        let mut rest = self.clone();
+        for setting in SETTINGS.iter().filter(|setting| setting.is_for_serving()) {
+            if setting.default.is_empty() {
+                rest.0.remove(setting.key);
+            } else {
+                rest.0.insert(setting.key, (setting.default.to_string(), Origin::Default));
+            }
+        }
+        rest
+    }
+
     /// A setting's text and origin, if it has a value.
     pub fn get(&self, key: &str) -> Option<(&str, &Origin)> {
         self.0.get(key).map(|(text, origin)| (text.as_str(), origin))

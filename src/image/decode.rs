@@ -10,6 +10,7 @@ use image::{DynamicImage, ImageDecoder};
 
 use super::error::ImageError;
 use super::format::Format;
+use super::inner_size;
 use super::jpeg;
 use super::limits::Limits;
 use super::raster::Raster;
@@ -28,11 +29,19 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, ImageError> {
         Format::Jpeg => jpeg::decode(bytes, limits),
         Format::Png => {
             // The decoder allocates for a row while it reads the header.
-            png_size(bytes).map_or(Ok(()), |(width, height)| limits.check_size(format, width, height))?;
-            with(PngDecoder::with_limits(input, memory(limits)).map_err(broken)?, format, limits)
+            let size = png_size(bytes);
+            check(size, format, limits)?;
+            let pixels = size.map_or(0, |(width, height)| u64::from(width) * u64::from(height));
+            with(PngDecoder::with_limits(input, memory(pixels)).map_err(broken)?, format, limits)
         }
-        Format::Gif => with(GifDecoder::new(input).map_err(broken)?, format, limits),
-        Format::Webp => with(WebPDecoder::new(input).map_err(broken)?, format, limits),
+        Format::Gif => {
+            check(inner_size::gif_frame(bytes), format, limits)?;
+            with(GifDecoder::new(input).map_err(broken)?, format, limits)
+        }
+        Format::Webp => {
+            check(inner_size::webp_bitstream(bytes), format, limits)?;
+            with(WebPDecoder::new(input).map_err(broken)?, format, limits)
+        }
         Format::Bmp => with(BmpDecoder::new(input).map_err(broken)?, format, limits),
         Format::Tiff => with(TiffDecoder::new(input).map_err(broken)?, format, limits),
     }
@@ -44,10 +53,15 @@ fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
 }
 
+/// Judges a size if there is one; a file that has none will not decode.
+fn check(size: Option<(u32, u32)>, format: Format, limits: &Limits) -> Result<(), ImageError> {
+    size.map_or(Ok(()), |(width, height)| limits.check_size(format, width, height))
+}
+
 /// What a decoder may allocate: eight bytes a pixel is 16-bit RGBA; the rest is for metadata and tables.
-fn memory(limits: &Limits) -> image::Limits {
+fn memory(pixels: u64) -> image::Limits {
     let mut memory = image::Limits::no_limits();
-    memory.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(64 << 20));
+    memory.max_alloc = Some(pixels.saturating_mul(8).saturating_add(16 << 20));
     memory
 }
 
@@ -56,7 +70,7 @@ fn with(mut decoder: impl ImageDecoder, format: Format, limits: &Limits) -> Resu
     let broken = |e: image::ImageError| undecodable(e.to_string());
     let (width, height) = decoder.dimensions();
     limits.check_size(format, width, height)?;
-    let memory = memory(limits);
+    let memory = memory(u64::from(width) * u64::from(height));
     if memory.max_alloc.is_some_and(|most| decoder.total_bytes() > most) {
         return Err(undecodable("its samples are too wide".to_string()));
     }

@@ -7,6 +7,7 @@
 //! | `format.rs`, `format_set.rs` | the formats, their magic bytes and extensions |
 //! | `name.rs` | what a file's name may be |
 //! | `limits.rs` | what is accepted |
+//! | `inner_size.rs` | sizes that lie behind the first header |
 //! | `decode.rs` | bytes to RGB, after the header was judged |
 //! | `jpeg.rs`, `jpeg_header.rs`, `jpeg_zune.rs`, `jpeg_turbo.rs` | the same for JPEG, by either decoder |
 //! | `raster.rs` | a decoded picture as it lies in its file |
@@ -19,6 +20,7 @@ mod decode;
 mod error;
 mod format;
 mod format_set;
+mod inner_size;
 mod jpeg;
 mod jpeg_header;
 #[cfg(feature = "turbojpeg")]

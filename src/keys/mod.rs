@@ -6,7 +6,7 @@ mod provision;
 mod secret;
 
 pub use generate::generate;
-pub use provision::{KeyError, Provisioned, provision};
+pub use provision::{KeyError, Provisioned, check, provision};
 pub use secret::Secret;
 
 /// What the operator configured.

@@ -49,6 +49,18 @@ pub enum KeyError {
     },
 }
 
+/// Refuses a server that others can reach and that has no configured key.
+///
+/// # Errors
+///
+/// [`KeyError::OpenToOthers`].
+pub fn check(config: &Config, listen: SocketAddr) -> Result<(), KeyError> {
+    if config.api_key.is_none() && !listen.ip().is_loopback() {
+        return Err(KeyError::OpenToOthers(listen));
+    }
+    Ok(())
+}
+
 /// Decides which key holds for a server that listens on `listen`.
 ///
 /// # Errors
@@ -66,11 +78,9 @@ fn provision_with(
     terminal: bool,
     directory: &Path,
 ) -> Result<Provisioned, KeyError> {
+    check(config, listen)?;
     if let Some(key) = &config.api_key {
         return Ok(Provisioned { key: key.clone(), shown: Shown::Known });
-    }
-    if !listen.ip().is_loopback() {
-        return Err(KeyError::OpenToOthers(listen));
     }
     let key = generate();
     if terminal {
@@ -98,7 +108,11 @@ impl Provisioned {
             Shown::Known => tracing::info!("callers need the configured API key"),
             // Not through the log, which may also go to a file.
             Shown::Terminal => eprintln!("{}", for_terminal(&self.key, address)),
-            Shown::File(path) => tracing::info!(file = %path.display(), "the API key for this run is in a file"),
+            Shown::File(path) if tracing::enabled!(tracing::Level::INFO) => {
+                tracing::info!(file = %path.display(), "the API key for this run is in a file");
+            }
+            // A quiet log must not hide the only way in.
+            Shown::File(path) => eprintln!("kiln: the API key for this run is in {}", path.display()),
         }
     }
 }

@@ -14,6 +14,8 @@ use super::Config;
 
 /// How long a connection that was told to go may take to do so.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// The same where at most half a request has come: time for one that is on its way.
+const SHORT_FAREWELL: Duration = Duration::from_secs(1);
 
 /// Which limit a connection has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +34,8 @@ enum Phase {
     Header(Instant),
     /// Nothing but answers already made may be moving; the moment is that of the last movement.
     Idle(Instant),
-    /// As `Idle`, and the connection has been told to go at the given moment.
-    Leaving(Instant),
+    /// As `Idle`, and the connection has been told to go, at the given moment, within the given time.
+    Leaving(Instant, Duration),
 }
 
 #[derive(Debug)]
@@ -84,22 +86,19 @@ impl Activity {
         Handling(Arc::clone(self))
     }
 
-    /// Bytes came in. On HTTP/1, between two requests, they are the start of the next header;
-    /// on HTTP/2 they may be anything, so they only show that the peer is there.
+    /// Bytes came in. On HTTP/1, between two requests, they are the start of the next header; on
+    /// HTTP/2 they may be anything, and a ping every minute does not make a connection a used one.
     pub(super) fn received(&self) {
         let mut state = self.state();
-        if let (0, Phase::Idle(_)) = (state.handling, state.phase) {
-            state.phase = match state.http2 {
-                false => Phase::Header(Instant::now()),
-                true => Phase::Idle(Instant::now()),
-            };
+        if let (0, Phase::Idle(_), false) = (state.handling, state.phase, state.http2) {
+            state.phase = Phase::Header(Instant::now());
         }
     }
 
-    /// Bytes of an answer went out.
+    /// Bytes went out: on HTTP/1 those of an answer, on HTTP/2 perhaps of a ping's echo, which does not count.
     pub(super) fn sent(&self) {
         let mut state = self.state();
-        if let Phase::Idle(_) = state.phase {
+        if let (Phase::Idle(_), false) = (state.phase, state.http2) {
             state.phase = Phase::Idle(Instant::now());
         }
     }
@@ -111,7 +110,15 @@ impl Activity {
 
     /// The connection has been told to go.
     pub(super) fn leave(&self) {
-        self.state().phase = Phase::Leaving(Instant::now());
+        self.state().phase = Phase::Leaving(Instant::now(), FAREWELL);
+    }
+
+    /// The server closes. Half a header is not waited for as long as it might be otherwise.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        if let (0, Phase::Header(_)) = (state.handling, state.phase) {
+            state.phase = Phase::Leaving(Instant::now(), SHORT_FAREWELL);
+        }
     }
 
     /// Whether the client may still be sending something that nobody is going to read.
@@ -129,7 +136,7 @@ impl Activity {
         Some(match state.phase {
             Phase::Header(since) => (since + self.header_read_timeout, Limit::Header),
             Phase::Idle(since) => (since + self.idle_timeout, Limit::Idle),
-            Phase::Leaving(since) => (since + FAREWELL, Limit::Farewell),
+            Phase::Leaving(since, within) => (since + within, Limit::Farewell),
         })
     }
 
@@ -149,7 +156,7 @@ impl Drop for Handling {
         state.handling -= 1;
         if state.handling == 0 {
             state.phase = match state.phase {
-                Phase::Leaving(_) => Phase::Leaving(Instant::now()),
+                Phase::Leaving(..) => Phase::Leaving(Instant::now(), FAREWELL),
                 Phase::Header(_) | Phase::Idle(_) => Phase::Idle(Instant::now()),
             };
         }

@@ -84,6 +84,8 @@ pub(super) async fn serve(
             return Outcome::Closed;
         }
         activity.leave();
+    } else {
+        activity.close();
     }
     connection.as_mut().graceful_shutdown();
     select! {

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | says nothing, or half a header | [`Config::header_read_timeout`] | `activity` |
 //! | stops in the middle of a body | [`Config::body_timeout`], see [`BodyTimeout`] | `body` |
-//! | keeps an unused connection, or does not read its answer | [`Config::idle_timeout`] | `activity` |
+//! | keeps an unused connection, or does not read its answer | [`Config::idle_timeout`] (over HTTP/2 from the last answer on, pings or not) | `activity` |
 //! | sends endless headers | [`Config::max_header_bytes`], answered with 431 | `connection` |
 //! | sends many requests at once over HTTP/2 | 16 at a time; the rest wait with the client | `connection` |
 //! | opens many connections | [`Config::max_connections`]; the rest wait in the kernel | here |

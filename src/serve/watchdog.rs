@@ -125,12 +125,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_on_an_idle_http2_connection_are_no_header() {
+    async fn bytes_on_an_idle_http2_connection_are_no_header_and_no_use() {
         let mut watched = Watched::new();
         drop(watched.activity.handle(Version::HTTP_2));
         watched.at(60).await;
         watched.activity.received();
-        assert_eq!(watched.expires().await, (Limit::Idle, 135));
+        watched.activity.sent();
+        assert_eq!(watched.expires().await, (Limit::Idle, 75));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
@@ -45,28 +45,40 @@ pub enum LoggingError {
     },
 }
 
-/// Installs the process-wide subscriber. Keep the guard until the end: dropping it writes out the file's last lines.
+/// Lines that wait for a reader of the log who does not keep up; what is more is lost, and the server goes on.
+const WAITING_LINES: usize = 16_384;
+
+/// Writes the last lines out when it is dropped.
+#[derive(Debug)]
+#[must_use = "without it the last lines are lost"]
+pub struct LogGuard(#[expect(dead_code, reason = "it is there to be dropped")] Vec<WorkerGuard>);
+
+/// Installs the process-wide subscriber. Keep the guard until the end.
+///
+/// Lines are written by threads of their own: a terminal or a pipe that is not read must not stop a request.
 ///
 /// # Errors
 ///
 /// The file cannot be opened.
-pub fn init(config: &Config) -> Result<Option<WorkerGuard>, LoggingError> {
-    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![layer(config.format, std::io::stderr)];
-    let mut guard = None;
+pub fn init(config: &Config) -> Result<LogGuard, LoggingError> {
+    let (writer, guard) = background(std::io::stderr());
+    let mut layers = vec![layer(config.format, writer)];
+    let mut guards = vec![guard];
     if let Some(path) = &config.file {
-        let (writer, kept) = tracing_appender::non_blocking(daily_file(path, config.files_kept)?);
-        guard = Some(kept);
+        let (writer, guard) = background(daily_file(path, config.files_kept)?);
+        guards.push(guard);
         layers.push(layer(config.format, writer));
     }
     // A second initialisation in one process (tests) keeps the first.
     let _ = tracing_subscriber::registry().with(layers.with_filter(config.level.filter())).try_init();
-    Ok(guard)
+    Ok(LogGuard(guards))
 }
 
-fn layer<W>(format: LogFormat, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
-where
-    W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
-{
+fn background(writer: impl std::io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(writer)
+}
+
+fn layer(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<Registry> + Send + Sync> {
     match format {
         LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(false).boxed(),
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
@@ -77,5 +89,27 @@ fn daily_file(path: &Path, kept: usize) -> Result<DailyFile, LoggingError> {
     let refuse = |reason: String| LoggingError::File { path: path.to_path_buf(), reason };
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| refuse("no file name".to_string()))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The appender would create what a slip of the finger names, and write beside a folder.
+    if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(refuse("it is a folder; name a file in it".to_string()));
+    }
+    if !directory.is_dir() {
+        return Err(refuse(format!("there is no folder {}", directory.display())));
+    }
     DailyFile::open(directory, name, kept).map_err(|e| refuse(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_and_a_file_in_no_folder_are_refused_and_nothing_is_created() {
+        let directory = tempfile::tempdir().unwrap();
+        let refusal = |path: &Path| daily_file(path, 1).unwrap_err().to_string();
+        assert!(refusal(directory.path()).contains("it is a folder"));
+        assert!(refusal(&directory.path().join("logs/")).contains("it is a folder"));
+        assert!(refusal(&directory.path().join("typo/app.log")).contains("there is no folder"));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
 }

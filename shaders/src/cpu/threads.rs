@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::thread::Thread;
 
 /// Rounds of spinning before a helper, or a waiting caller, sleeps: some ten microseconds. 5000 rounds were no quicker.
@@ -53,9 +53,16 @@ pub fn run(items: usize, work: impl Fn(usize) + Sync) {
         return (0..items).for_each(work);
     }
     let team = team();
-    match team.step.try_lock() {
-        Ok(_step) if !team.helpers.is_empty() => team.share(items, &work),
-        _ => (0..items).for_each(work),
+    let step = match team.step.try_lock() {
+        Ok(step) => Some(step),
+        // An item of an earlier step panicked, which leaves nothing behind.
+        Err(TryLockError::Poisoned(step)) => Some(step.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    };
+    if step.is_some() && !team.helpers.is_empty() {
+        team.share(items, &work);
+    } else {
+        (0..items).for_each(work);
     }
 }
 
@@ -234,6 +241,28 @@ mod tests {
             let outer = std::thread::current().id();
             run(8, |_| assert_eq!(std::thread::current().id(), outer));
         });
+    }
+
+    #[test]
+    fn a_panic_does_not_end_the_sharing() {
+        configure(3);
+        let meant = || run(4, |item| assert!(item != 2, "this panic is meant"));
+        assert!(catch_unwind(AssertUnwindSafe(meant)).is_err());
+        // Another test may have the team for a moment.
+        let arrived = AtomicUsize::new(0);
+        loop {
+            let here = std::thread::current().id();
+            let helped = AtomicBool::new(false);
+            run(64, |_| {
+                arrived.fetch_add(1, Ordering::Relaxed);
+                helped.fetch_or(std::thread::current().id() != here, Ordering::Relaxed);
+                std::thread::yield_now();
+            });
+            if helped.load(Ordering::Relaxed) {
+                break;
+            }
+            assert!(arrived.load(Ordering::Relaxed) < 64 * 100_000, "no helper came");
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn every_setting_can_come_from_each_place() {
 
 #[test]
 fn a_hosting_platforms_port_opens_to_the_world_but_yields_to_an_explicit_address() {
-    let listen = |given: Given| given.config().unwrap().serve.listen.to_string();
+    let listen = |given: Given| given.env("KILN_API_KEY", KEY).config().unwrap().serve.listen.to_string();
     assert_eq!(listen(Given::nothing().env("PORT", "5000")), "0.0.0.0:5000");
     assert_eq!(listen(Given::nothing().env("PORT", "5000").file("listen = '127.0.0.1:1'")), "0.0.0.0:5000");
     assert_eq!(listen(Given::nothing().env("PORT", "5000").env("KILN_LISTEN", "127.0.0.1:1")), "127.0.0.1:1");

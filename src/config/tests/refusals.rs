@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use super::super::Sources;
+use super::super::{Config, Sources};
 use super::Given;
 
 #[test]
@@ -54,6 +54,23 @@ fn a_model_that_was_not_built_in_and_a_level_that_is_none_are_refused() {
     let sentence = Given::nothing().env("KILN_LOG_LEVEL", "loud").refusal();
     assert!(sentence.starts_with("KILN_LOG_LEVEL 'loud' must be error, warn"), "{sentence}");
     assert!(Given::nothing().flag("model", "efficientnet-lite0").config().is_ok());
+}
+
+#[test]
+fn two_keys_are_refused_wherever_they_come_from() {
+    let given =
+        Given::nothing().env("KILN_API_KEY", "kiln_a-key-that-is-long-enough").flag("api-key-file", "/dev/null");
+    let sentence = given.refusal();
+    assert!(sentence.starts_with("KILN_API_KEY and api-key-file are both set"), "{sentence}");
+}
+
+#[test]
+fn what_only_a_server_needs_does_not_keep_a_prediction_from_starting() {
+    let given = Given::nothing().env("PORT", "abc").env("KILN_API_KEY", "short").env("KILN_GRACE", "soon");
+    let config = Config::without_serving(&given.sources().unwrap()).unwrap();
+    assert!(config.keys.api_key.is_none());
+    let given = given.env("KILN_DEVICE", "tpu");
+    assert!(Config::without_serving(&given.sources().unwrap()).is_err());
 }
 
 #[test]

@@ -68,6 +68,17 @@ async fn idle_connections_are_closed_at_once() {
 }
 
 #[tokio::test]
+async fn half_a_header_does_not_hold_up_the_end() {
+    let server = Running::with_grace(Duration::from_secs(3600), config(), make_sync(|_| "hello")).await;
+    let mut client = server.connect().await;
+    client.send("GET / HT").await;
+    client.stays_silent_for(SHORT).await;
+    server.ask_to_stop().await;
+    // The header's own time-out is an hour here, and the grace longer than this test waits.
+    server.stopped().await;
+}
+
+#[tokio::test]
 async fn what_is_stuck_is_dropped_after_the_grace() {
     let stuck = make(|_| pending::<Response>());
     let server = Running::with_grace(SHORT, config(), stuck).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http2::{SendRequest, handshake};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use poem::endpoint::{make, make_sync};
 use poem::http::{Request, Version};
 use tokio::net::TcpStream;
@@ -47,6 +47,19 @@ async fn requests_are_answered_and_an_idle_connection_is_closed() {
     let server = Running::new(config, make_sync(|_| "hello")).await;
     let (mut sender, connection) = connect(&server).await;
     assert_eq!(get(&mut sender).await, "hello");
+    assert_eq!(get(&mut sender).await, "hello");
+    ends_well(connection).await;
+}
+
+#[tokio::test]
+async fn pings_do_not_make_a_connection_a_used_one() {
+    let config = Config { idle_timeout: 3 * SHORT, ..config() };
+    let server = Running::new(config, make_sync(|_| "hello")).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).keep_alive_interval(SHORT / 4).keep_alive_while_idle(true);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
     assert_eq!(get(&mut sender).await, "hello");
     ends_well(connection).await;
 }

@@ -1,0 +1,19 @@
+//! Swagger UI and the OpenAPI document: made once, handed out by reference. A page is 1.6 MB, and anyone may ask for it.
+
+use bytes::Bytes;
+use poem::http::header;
+use poem::{Endpoint, Response, Route, endpoint};
+use poem_openapi::{OpenApi, OpenApiService};
+
+/// `/docs`, `/openapi.json` and `/openapi.yaml`.
+pub(super) fn add<T: OpenApi + 'static>(route: Route, service: &OpenApiService<T, ()>) -> Route {
+    let json = page("application/json", service.spec());
+    let yaml = page("application/yaml", service.spec_yaml());
+    let docs = page("text/html; charset=utf-8", service.swagger_ui_html());
+    route.at("/docs", poem::get(docs)).at("/openapi.json", poem::get(json)).at("/openapi.yaml", poem::get(yaml))
+}
+
+fn page(content_type: &'static str, text: String) -> impl Endpoint + 'static {
+    let bytes = Bytes::from(text);
+    endpoint::make_sync(move |_| Response::builder().header(header::CONTENT_TYPE, content_type).body(bytes.clone()))
+}
