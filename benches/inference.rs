@@ -1,21 +1,26 @@
 //! The engine alone, by batch size: u8 pictures in, logits out.
 //!
-//! `cargo bench --bench inference` runs on the CPU. `KILN_BENCH_DEVICE=vulkan`, `KILN_BENCH_THREADS=1` and
-//! `KILN_BENCH_PRECISION=bf16` choose as the server's flags do.
+//! `cargo bench --bench inference` runs on the CPU, with one thread and with as many as the server takes.
+//! `KILN_BENCH_DEVICE=vulkan`, `KILN_BENCH_THREADS=3` and `KILN_BENCH_PRECISION=bf16` choose as the server's flags do.
 
 mod machine;
 
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::image::PreparedImage;
-use kiln::inference::{BurnEngine, ChosenDevice, Config, Engine, configure_cpu, default_threads, device};
+use kiln::inference::{BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, configure_cpu, default_threads, device};
 use kiln::model::Model;
 
 const LARGEST: usize = 32;
+const THREADS: &str = "KILN_BENCH_THREADS";
 
 fn main() {
+    if std::env::var_os(THREADS).is_none() && config().device == DeviceChoice::Cpu {
+        return by_threads();
+    }
     println!("machine: {}", machine::machine());
     let ChosenDevice { info, reason, .. } = device();
     let driver = info.driver.as_deref().unwrap_or("no driver");
@@ -25,11 +30,22 @@ fn main() {
     divan::main();
 }
 
+/// How many threads there are is decided once a process, so there is one for each number.
+fn by_threads() {
+    let mut numbers = vec![1, default_threads()];
+    numbers.dedup();
+    for number in numbers {
+        let mut again = Command::new(std::env::current_exe().expect("this program is a file"));
+        let status = again.args(std::env::args_os().skip(1)).env(THREADS, number.to_string()).status();
+        assert!(status.expect("it runs once, so it does again").success(), "with {number} threads");
+    }
+}
+
 fn config() -> Config {
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_string());
     Config {
         device: variable("KILN_BENCH_DEVICE", "cpu").parse().expect("what --device takes"),
-        threads: variable("KILN_BENCH_THREADS", &default_threads().to_string()).parse().expect("a number of threads"),
+        threads: variable(THREADS, &default_threads().to_string()).parse().expect("a number of threads"),
         precision: variable("KILN_BENCH_PRECISION", "f32").parse().expect("what --precision takes"),
     }
 }

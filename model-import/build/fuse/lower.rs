@@ -1,16 +1,16 @@
-//! ONNX nodes -> layers. Shapes are followed on the way, so that what depends on them is known.
+//! ONNX nodes -> layers. Shapes are followed on the way, so that what depends on them is known. What a node holds apart
+//! from its inputs is read in `parameters.rs`.
 
 use std::collections::HashMap;
 
-use onnx_ir::ir::{Argument, TensorDataExt};
+use onnx_ir::ir::Argument;
 use onnx_ir::node::batch_norm::BatchNormConfig;
-use onnx_ir::node::clip::ClipInput;
 use onnx_ir::node::pad::{ConstantValueInput, PadInput, PadMode};
-use onnx_ir::node::padding::{AutoPad, PaddingConfig2d};
 use onnx_ir::node::reduce::ReduceAxes;
 use onnx_ir::{Node, OnnxGraph};
 
-use super::layer::{Activation, Conv, Geometry, Kind, Layer, Network, Pooling, Value};
+use super::layer::{Activation, Geometry, Kind, Layer, Network, Pooling, Value};
+use super::parameters::{activation, convolution, floats, matrix, pads};
 
 /// The graph's layers, not fused yet; `None` if it has a node that there is no layer for.
 pub fn lower(graph: &OnnxGraph, size: [usize; 2]) -> Option<Network> {
@@ -170,85 +170,4 @@ impl Lowering {
         }
         None
     }
-}
-
-fn activation(node: &Node) -> Option<Activation> {
-    let bound = |input: &Option<ClipInput>, missing: f32| match input {
-        None => Some(missing),
-        Some(ClipInput::Static(value)) => Some(*value as f32),
-        Some(ClipInput::Runtime(_)) => None,
-    };
-    match node {
-        Node::Relu(_) => Some(Activation::Clamp { low: 0.0, high: f32::INFINITY }),
-        Node::Clip(clip) => Some(Activation::Clamp {
-            low: bound(&clip.config.min, f32::NEG_INFINITY)?,
-            high: bound(&clip.config.max, f32::INFINITY)?,
-        }),
-        Node::HardSigmoid(node) => {
-            Some(Activation::HardSigmoid { alpha: node.config.alpha as f32, beta: node.config.beta as f32 })
-        }
-        Node::HardSwish(_) => Some(Activation::HardSwish),
-        _ => None,
-    }
-}
-
-/// The values of a constant input.
-fn floats(node: &Node, index: usize) -> Option<Vec<f32>> {
-    node.inputs().get(index)?.value()?.to_f32_vec().ok()
-}
-
-/// A bias may be missing.
-fn bias(node: &Node, outputs: usize) -> Option<Vec<f32>> {
-    match node.inputs().get(2) {
-        Some(argument) if !argument.is_optional() => floats(node, 2).filter(|bias| bias.len() == outputs),
-        _ => Some(vec![0.0; outputs]),
-    }
-}
-
-fn convolution(node: &Node, inputs: usize, groups: usize, dilation: [usize; 2], geometry: Geometry) -> Option<Conv> {
-    let weight = floats(node, 1)?;
-    let [height, width] = geometry.kernel;
-    let outputs = weight.len() * groups / (inputs * height * width);
-    let depthwise = groups > 1;
-    let [side, step] = [geometry.kernel, geometry.stride];
-    // The depthwise kernels there are: see `ConvSpec::is_supported` in kiln-kernels.
-    let known = side[0] == side[1] && step[0] == step[1] && matches!(side[0], 3 | 5 | 7) && matches!(step[0], 1 | 2);
-    let supported = dilation == [1, 1] && (!depthwise || groups == inputs && inputs == outputs && known);
-    let bias = supported.then(|| bias(node, outputs))??;
-    Some(Conv { inputs, outputs, geometry, depthwise, activation: Activation::Identity, weight, bias })
-}
-
-/// A matrix product as a pointwise convolution; `transposed` says that the weights are `[outputs, inputs]` already.
-fn matrix(node: &Node, inputs: usize, transposed: bool) -> Option<Conv> {
-    let stored = floats(node, 1)?;
-    let outputs = stored.len() / inputs;
-    let weight = if transposed {
-        stored
-    } else {
-        (0..outputs * inputs).map(|index| stored[index % inputs * outputs + index / inputs]).collect()
-    };
-    let bias = bias(node, outputs)?;
-    let geometry = Geometry::POINTWISE;
-    Some(Conv { inputs, outputs, geometry, depthwise: false, activation: Activation::Identity, weight, bias })
-}
-
-/// Padding before and after, by ONNX's rules for `auto_pad`.
-fn pads(
-    auto: &AutoPad,
-    explicit: &PaddingConfig2d,
-    size: [usize; 2],
-    kernel: [usize; 2],
-    stride: [usize; 2],
-) -> Option<[[usize; 2]; 2]> {
-    let same = [0, 1].map(|axis| {
-        let steps = size[axis].div_ceil(stride[axis]);
-        ((steps - 1) * stride[axis] + kernel[axis]).saturating_sub(size[axis])
-    });
-    let (less, more) = (same.map(|total| total / 2), same.map(|total| total - total / 2));
-    Some(match (auto, explicit) {
-        (AutoPad::SameUpper, _) => [less, more],
-        (AutoPad::SameLower, _) => [more, less],
-        (AutoPad::NotSet, PaddingConfig2d::Explicit(top, left, bottom, right)) => [[*top, *left], [*bottom, *right]],
-        (AutoPad::NotSet | AutoPad::Valid, _) => [[0, 0], [0, 0]],
-    })
 }

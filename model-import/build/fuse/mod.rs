@@ -2,7 +2,7 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | ONNX nodes -> layers, constants read | `lower.rs` |
+//! | ONNX nodes -> layers, constants read | `lower.rs`, `parameters.rs` |
 //! | padding and batch norm into convolutions | `fold.rs` |
 //! | residual and activation into convolutions | `merge.rs` |
 //! | dense -> depthwise -> pointwise into one layer | `chain.rs` |
@@ -17,6 +17,7 @@ pub mod hooks;
 mod layer;
 mod lower;
 mod merge;
+mod parameters;
 mod protobuf;
 mod write;
 
