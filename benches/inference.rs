@@ -11,7 +11,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::image::PreparedImage;
-use kiln::inference::{BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, configure_cpu, default_threads, device};
+use kiln::inference::{
+    BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, Logits, Precision, configure_cpu, default_threads, device,
+};
 use kiln::model::Model;
 
 const LARGEST: usize = 32;
@@ -72,6 +74,24 @@ fn engine() -> MutexGuard<'static, BurnEngine> {
     ENGINE.get_or_init(start).lock().expect("no benchmark panicked")
 }
 
+/// A fast wrong answer is worth nothing: what ONNX Runtime answered for this picture, within what `tests/parity.rs` allows.
+fn check(rows: &[Logits]) {
+    let text = std::fs::read_to_string(format!("tests/data/logits/{}.json", model().spec().name));
+    let Ok(golden) = text.map(|text| serde_json::from_str::<serde_json::Value>(&text).expect("JSON")) else {
+        return println!("not checked: there are no golden logits of this model");
+    };
+    let is_ours = |row: &&serde_json::Value| row["picture"].as_str().is_some_and(|name| name.starts_with("synthetic:"));
+    let row =
+        golden["rows"].as_array().and_then(|rows| rows.iter().find(is_ours)).expect("the synthetic picture's row");
+    let expected =
+        row["logits"].as_array().expect("a list").iter().map(|value| value.as_f64().expect("a number") as f32);
+    let tolerance = if config().precision == Precision::F32 { 1e-3 } else { 0.2 };
+    for ours in rows {
+        let differ = ours.iter().zip(expected.clone()).any(|(ours, theirs)| (ours - theirs).abs() > tolerance);
+        assert!(!differ, "the engine computes other logits than ONNX Runtime");
+    }
+}
+
 #[divan::bench(args = [1, 8, LARGEST], sample_count = 10, sample_size = 1)]
 fn run(bencher: Bencher, batch_size: usize) {
     let mut engine = engine();
@@ -79,5 +99,6 @@ fn run(bencher: Bencher, batch_size: usize) {
     let bytes = (spec.width * spec.height * 3) as usize;
     let pixels: Box<[u8]> = (0..bytes).map(|i| (i * 7919 % 256) as u8).collect();
     let batch = vec![PreparedImage::new(spec.width, spec.height, pixels); batch_size];
+    check(&engine.run(&batch).expect("the engine runs"));
     bencher.counter(ItemsCount::new(batch_size)).bench_local(|| engine.run(&batch).expect("the engine runs"));
 }

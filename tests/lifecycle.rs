@@ -36,19 +36,6 @@ fn sigterm_answers_what_is_in_flight_and_exits_with_zero() {
 }
 
 #[test]
-fn a_server_that_is_loading_says_so() {
-    let server = Server::start_unready(&["--device", "cpu", "--max-batch-size", "256"]);
-    let ready = server.get("/health/ready");
-    if ready.status == 200 {
-        panic!("warming up was over before the first request");
-    }
-    assert_eq!(ready.json()["state"], "starting");
-    let refused = server.raw("/predict/raw", &bytes("photos/cat_640x480.jpg"));
-    assert_eq!((refused.status, refused.code().as_str()), (503, "starting"));
-    assert_eq!(server.get("/health/live").status, 200);
-}
-
-#[test]
 fn a_server_without_a_key_makes_one_that_only_its_owner_can_read() {
     let runtime = tempfile::tempdir().unwrap();
     let mut process = kiln()

@@ -27,13 +27,20 @@ fn sum(metrics: &str, name: &str) -> f64 {
     metrics.lines().filter(|line| line.starts_with(name)).map(of).sum()
 }
 
+/// The most that a process has had in memory, in MB, where the system tells.
+fn most_memory(process: u32) -> Option<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<usize>().ok().map(|kibibytes| kibibytes * 1024 / 1_000_000)
+}
+
 #[test]
 fn everyone_gets_the_answer_of_his_own_picture() {
     let usual = if must_run() { 30 } else { 5 };
     let seconds = std::env::var("KILN_LOAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
     // On a slow machine 200 pictures take longer than a client would usually wait, and every one is to be answered.
     let patient = ["--request-timeout", "5m", "--log-level", "warn,kiln::app=info"];
-    let server = Server::start(&[&["--device", "cpu"], &patient[..]].concat());
+    let server = Server::start(&[&["--device", "cpu", "--max-batch-size", "32"], &patient[..]].concat());
     let until = Instant::now() + Duration::from_secs(seconds);
     let answered = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -63,6 +70,10 @@ fn everyone_gets_the_answer_of_his_own_picture() {
         answered as f64 / seconds as f64,
         pictures / batches
     );
+    if let Some(most) = most_memory(server.process_id()) {
+        println!("at most {most} MB of memory");
+        assert!(most < 250, "{most} MB of memory");
+    }
     assert_eq!(pictures as usize, answered, "every picture ran exactly once");
     assert!(pictures / batches > 1.5, "pictures that wait together run together");
     let ok = "kiln_requests_total{operation=\"predict_raw\",status=\"200\"";

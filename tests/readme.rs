@@ -23,7 +23,7 @@ fn the_first_request_of_the_readme_finds_the_cat() {
         return;
     }
     // Not ready yet: curl has to be patient, as the README has it be.
-    let server = Server::start_unready(&["--device", "cpu"]);
+    let server = Server::start_unready(&[]);
     let command = first_request();
     assert!(command.starts_with("curl ") && command.contains("http://127.0.0.1:8080/"), "{command}");
     let command = command.replace("http://127.0.0.1:8080", &server.url);
@@ -34,6 +34,9 @@ fn the_first_request_of_the_readme_finds_the_cat() {
     // What came before the last answer told curl to try again.
     let answer = serde_json::Deserializer::from_str(&text).into_iter::<Value>().last();
     let class = answer.and_then(|answer| answer.ok()?["predictions"][0]["class_id"].as_u64());
+    // Nothing was said of the device, so the log tells which one it is and why.
+    let chosen = server.logged().into_iter().find(|line| line.contains("device chosen"));
+    assert!(chosen.is_some_and(|line| line.contains("\"reason\":\"auto: ")), "no reason for the device in the log");
     let said = || format!("{text}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(class.is_some_and(|class| (281..=285).contains(&class)), "{}", said());
 }

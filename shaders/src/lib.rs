@@ -16,7 +16,7 @@
 //! tensor. A WGSL kernel runs only where the runtime picked the WGSL compiler; everywhere else the twin, made
 //! of stock tensor operations, does the same work. [`Kernels::best_for`] chooses once, at start.
 //!
-//! The crate depends on Burn alone. It knows neither the server nor any one model.
+//! Of the large crates it depends on Burn alone. It knows neither the server nor any one model.
 
 pub mod cpu;
 mod kernels;

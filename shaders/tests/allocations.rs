@@ -7,7 +7,8 @@ use burn::tensor::{Device, Tensor};
 use kiln_kernels::layers::{self, Activation, Chain, Conv, ConvSpec, Geometry, Pooling};
 use kiln_kernels::{Kernels, Layout, Normalizer};
 
-/// Every tensor of the network below is larger; what Burn allocates to tell of a tensor is far smaller.
+/// Every tensor of the network below is larger, but for the pooled ones of some bytes a channel; what Burn allocates to
+/// tell of a tensor is far smaller.
 const LARGE: usize = 8 << 10;
 static LARGE_ONES: AtomicUsize = AtomicUsize::new(0);
 

@@ -13,7 +13,7 @@ pub struct Adapter {
     pub api: Api,
     /// What it is.
     pub kind: Kind,
-    /// Its position among the adapters of the same API and kind, as Burn counts them.
+    /// Its position among the adapters of the same API and kind, as Burn counts GPUs.
     pub index: usize,
 }
 
@@ -48,7 +48,7 @@ impl Adapter {
     }
 }
 
-/// Every adapter that could run a model, in wgpu's order.
+/// Every adapter that could run a model, in wgpu's order. What the driver does not call a GPU or a CPU is left out.
 pub fn enumerate() -> Vec<Adapter> {
     let apis = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();

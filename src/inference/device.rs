@@ -121,6 +121,11 @@ fn cpu(reason: String) -> ChosenDevice {
 }
 
 fn open(adapter: &Adapter, reason: String) -> Result<ChosenDevice, DeviceError> {
+    if adapter.kind == Kind::Software && adapter.index > 0 {
+        // Burn opens the first one whatever it is asked for.
+        let reason = "only the first software adapter can be opened".to_string();
+        return Err(DeviceError::Broken { name: adapter.name.clone(), reason });
+    }
     let kind = match adapter.kind {
         Kind::Discrete => DeviceKind::DiscreteGpu(adapter.index),
         Kind::Integrated => DeviceKind::IntegratedGpu(adapter.index),

@@ -47,6 +47,14 @@ fn outside_crates_stay_in_their_rooms() {
 }
 
 #[test]
+fn metrics_are_named_in_one_room() {
+    for (path, room, code) in files() {
+        let names = ["counter!(", "gauge!(", "histogram!("].iter().any(|call| code.contains(call));
+        assert!(!names || room == "telemetry", "{}: {room} names a metric", path.display());
+    }
+}
+
+#[test]
 fn every_dependency_has_its_rooms() {
     let manifest = std::fs::read_to_string("Cargo.toml").unwrap();
     let manifest: toml::Table = manifest.parse().unwrap();

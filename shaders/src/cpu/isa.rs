@@ -196,6 +196,9 @@ impl Isa {
         bias: &[f32],
         weight: impl Fn(usize, usize) -> f32,
     ) -> DensePanels {
+        // Only where values are multiplied in pairs.
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = segment;
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // The first convolution, of three channels, does not come in eights.

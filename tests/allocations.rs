@@ -1,0 +1,35 @@
+//! The engine in steady state: what it allocates for a picture is its answer, and nothing of a tensor's size.
+
+use std::alloc::System;
+
+use kiln::image::PreparedImage;
+use kiln::inference::{BurnEngine, DeviceChoice, Engine, device};
+use kiln::model::Model;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The smallest tensor between two layers of the default model has 49 pixels of 192 channels; most are 20 times as large.
+const SMALLEST_TENSOR: usize = 49 * 192 * 4;
+
+#[test]
+fn a_batch_allocates_no_tensors() {
+    let model = Model::named("efficientnet-lite0").unwrap();
+    let device = device::choose(&DeviceChoice::Cpu).unwrap();
+    let mut engine = BurnEngine::start(model, &device, 32, |_, _| ()).unwrap();
+    let picture = PreparedImage::new(224, 224, vec![127; 224 * 224 * 3].into());
+    for size in [1, 8, 32] {
+        let batch = vec![picture.clone(); size];
+        let mut allocated = || {
+            let region = Region::new(ALLOCATOR);
+            drop(engine.run(&batch).unwrap());
+            region.change().bytes_allocated / size
+        };
+        let runs: Vec<usize> = std::iter::repeat_with(&mut allocated).take(10).collect();
+        // Which thread takes which pictures differs, and with it whose scratch memory grows; it stops growing soon.
+        let last = &runs[5..];
+        println!("batches of {size}: {last:?} bytes a picture");
+        assert!(last.iter().all(|bytes| *bytes < SMALLEST_TENSOR), "batches of {size}: {runs:?} bytes a picture");
+    }
+}
