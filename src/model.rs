@@ -14,6 +14,14 @@ impl Model {
         model_import::MODELS.iter().map(|built_in| Self { built_in })
     }
 
+    /// A model that the build knows nothing of, for tests that need several.
+    #[cfg(test)]
+    pub(crate) fn made_up(name: &'static str, version: &'static str) -> Self {
+        let first = &model_import::MODELS[0];
+        let spec = Box::leak(Box::new(ModelSpec { name, version, ..*first.spec }));
+        Self { built_in: Box::leak(Box::new(BuiltIn { spec, ..*first })) }
+    }
+
     /// The model of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|model| model.spec().name == name)

@@ -87,3 +87,45 @@ impl Registry {
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batching::{Batcher, Config};
+    use crate::classifier::DeviceInfo;
+    use crate::image::{DecodePool, PreparedImage};
+    use crate::inference::{Engine, EngineError, Logits};
+    use crate::model::Model;
+    use crate::readiness::Readiness;
+
+    struct Nothing;
+
+    impl Engine for Nothing {
+        fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+            Ok(vec![Logits::default(); batch.len()])
+        }
+    }
+
+    fn classifier(name: &'static str, version: &'static str) -> Classifier {
+        let (batcher, _worker) = Batcher::start(Config::default(), Box::new(Nothing), Readiness::starting());
+        let device = DeviceInfo { name: String::new(), api: String::new(), driver: None };
+        Classifier::new(Model::made_up(name, version), device, Arc::default(), DecodePool::new(1), batcher)
+    }
+
+    #[tokio::test]
+    async fn a_request_gets_the_model_that_it_names_and_else_the_default() {
+        let registry = Registry::default();
+        assert_eq!(registry.resolve(None, None).unwrap_err(), LookupError::Starting);
+        registry.open("dog".to_string(), vec![classifier("cat", "1"), classifier("dog", "7")]);
+        let found = |name, version| {
+            let spec = registry.resolve(name, version).map(|classifier| classifier.model().spec());
+            spec.map(|spec| (spec.name, spec.version)).map_err(|error| error.to_string())
+        };
+        assert_eq!(found(None, None), Ok(("dog", "7")));
+        assert_eq!(found(Some("cat"), None), Ok(("cat", "1")));
+        assert_eq!(found(Some("dog"), Some("7")), Ok(("dog", "7")));
+        assert_eq!(found(Some("cow"), None), Err("there is no model 'cow'; there is 'cat', 'dog'".to_string()));
+        assert_eq!(found(Some("cat"), Some("7")), Err("model 'cat' has no version '7'; it has '1'".to_string()));
+        assert_eq!(found(None, Some("1")), Err("model 'dog' has no version '1'; it has '7'".to_string()));
+    }
+}

@@ -35,6 +35,7 @@ impl Activation {
         self,
         tile: [[S::V; VECTORS]; ROWS],
     ) -> [[S::V; VECTORS]; ROWS] {
+        // SAFETY: arithmetic on vectors of `S`, which the caller promises to be there.
         unsafe {
             match self {
                 Self::Identity => tile,
@@ -71,5 +72,6 @@ fn each<S: Simd, const ROWS: usize, const VECTORS: usize>(
 
 #[inline(always)]
 unsafe fn hard_sigmoid<S: Simd>(alpha: S::V, beta: S::V, x: S::V) -> S::V {
+    // SAFETY: as above.
     unsafe { S::min(S::splat(1.0), S::max(S::splat(0.0), S::mul_add(alpha, x, beta))) }
 }

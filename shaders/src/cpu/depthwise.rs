@@ -62,6 +62,7 @@ const BLOCK: usize = 8;
 /// The processor has `S`, and every pixel of the job lies within its buffer.
 #[inline(always)]
 pub(crate) unsafe fn run<S: Simd>(job: &DepthwiseJob<'_>) {
+    // SAFETY: the caller's promises, passed on for the window's size.
     unsafe {
         match (job.taps.side, job.stride) {
             (3, 1) => run_sized::<S, 3, 1>(job),
@@ -79,9 +80,11 @@ pub(crate) unsafe fn run<S: Simd>(job: &DepthwiseJob<'_>) {
 unsafe fn run_sized<S: Simd, const SIDE: usize, const STRIDE: usize>(job: &DepthwiseJob<'_>) {
     let channels = job.taps.channels;
     if channels < S::LANES {
+        // SAFETY: as above; vectors of one value are always there.
         return unsafe { block::<Single, SIDE, STRIDE>(job, 0..channels) };
     }
     for first in (0..channels).step_by(BLOCK * S::LANES) {
+        // SAFETY: as above; the block's channels exist.
         unsafe { block::<S, SIDE, STRIDE>(job, first..(first + BLOCK * S::LANES).min(channels)) };
     }
 }
@@ -97,6 +100,7 @@ unsafe fn block<S: Simd, const SIDE: usize, const STRIDE: usize>(job: &Depthwise
         for first in channels.clone().step_by(S::LANES) {
             // The last vector may overlap the one before, which is then computed twice.
             let channel = first.min(job.taps.channels - S::LANES);
+            // SAFETY: there are at least as many channels as lanes here, so the last vector lies within them.
             unsafe {
                 match pixels {
                     1 => tile::<S, SIDE, STRIDE, 1>(job, channel, x),
@@ -123,6 +127,7 @@ unsafe fn tile<S: Simd, const SIDE: usize, const STRIDE: usize, const PIXELS: us
     x: usize,
 ) {
     let all = job.taps.channels;
+    // SAFETY: every row holds what the window passes over, and the output the pixels, says the caller.
     unsafe {
         let taps = job.taps.values.as_ptr().add(channel);
         let mut sums = [[S::load(taps.add(SIDE * SIDE * all))]; PIXELS];

@@ -107,6 +107,7 @@ macro_rules! compiled_for_each {
         impl Isa {
             $(#[$doc])*
             $vis unsafe fn $name(self, $argument: $type) {
+                // SAFETY: in each of the three, what the caller of this method promises, who also sees to the features.
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx512f,avx2,fma")]
                 unsafe fn avx512($argument: $type) {
@@ -152,6 +153,7 @@ compiled_for_each! {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
 unsafe fn dense_bf16(job: &DenseJob<'_>) {
+    // SAFETY: the caller's promises, who also sees to the features.
     unsafe { dense::run::<Avx512Bf16>(job) }
 }
 
@@ -185,6 +187,7 @@ impl Isa {
             // SAFETY: only a value of this kind packs weights so, and where one exists the processor has it.
             return unsafe { dense_bf16(job) };
         }
+        // SAFETY: the caller's promises.
         unsafe { self.dense_f32(job) }
     }
 

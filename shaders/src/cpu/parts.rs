@@ -124,6 +124,7 @@ impl PackedConv {
     ///
     /// That of [`Isa::dense`](super::isa::Isa::dense), but for the room for a conversion, which is found here.
     unsafe fn run_dense(&self, job: DenseJob<'_>) {
+        // SAFETY: the caller's promises; where room is asked for, that much is lent out.
         match job.conversion_room() {
             0 => unsafe { self.isa.dense(&job) },
             room => scratch::with(Purpose::Converted, room, |converted| unsafe {

@@ -56,6 +56,7 @@ pub(crate) unsafe fn run<S: Simd>(job: &PoolJob) {
         for x in 0..job.output_width {
             let (rows, columns) = (job.under(0, y), job.under(1, x));
             let whole = job.channels / S::LANES * S::LANES;
+            // SAFETY: windows are cut to the picture, and channels end where they are said to.
             unsafe {
                 let output = job.output.add((y * job.output_width + x) * job.channels);
                 for channel in (0..whole).step_by(S::LANES) {
@@ -71,6 +72,7 @@ pub(crate) unsafe fn run<S: Simd>(job: &PoolJob) {
 
 #[inline(always)]
 unsafe fn window<S: Simd>(job: &PoolJob, rows: &Range<usize>, columns: &Range<usize>, channel: usize) -> S::V {
+    // SAFETY: the caller's window lies within the picture.
     unsafe {
         let is_max = job.pooling == Pooling::Max;
         let mut result = S::splat(if is_max { f32::NEG_INFINITY } else { 0.0 });

@@ -81,6 +81,7 @@ pub(crate) unsafe fn run<S: Simd>(job: &DenseJob<'_>) {
     }
     for start in job.pixels.clone().step_by(block(job.depth(), S::TILE_ROWS)) {
         let end = (start + block(job.depth(), S::TILE_ROWS)).min(job.pixels.end);
+        // SAFETY: the caller's promises; blocks and panels are parts of the job.
         unsafe {
             let source = if S::PACKED == 1 {
                 Source { words: job.input, grid: job.input_grid, depth: job.depth, first: 0 }
@@ -97,6 +98,7 @@ pub(crate) unsafe fn run<S: Simd>(job: &DenseJob<'_>) {
 unsafe fn run_block<S: Simd>(job: &DenseJob<'_>, source: &Source, pixels: Range<usize>) {
     let first_column = job.weights.panels[job.panels.start].first_column;
     for panel in &job.weights.panels[job.panels.clone()] {
+        // SAFETY: a panel's weights start where it says, and its tiles lie within the block of pixels.
         unsafe {
             let values = job.weights.values.as_ptr().add(panel.start);
             let mut first = pixels.start;
@@ -123,6 +125,7 @@ unsafe fn run_block<S: Simd>(job: &DenseJob<'_>, source: &Source, pixels: Range<
 unsafe fn convert<S: Simd>(job: &DenseJob<'_>, pixels: Range<usize>) -> Source {
     let words = job.depth() / S::PACKED;
     let Depth { segments, length, stride } = job.depth;
+    // SAFETY: every pixel lies within the input, and a block's words within the room that the job asked for.
     unsafe {
         let mut to = job.converted;
         for pixel in pixels.clone() {

@@ -35,6 +35,7 @@ pub(super) unsafe fn tile_of<S: Simd, T: Simd>(
 ) {
     macro_rules! by_size {
         ($($rows:literal)*) => {
+            // SAFETY: the caller's promises, passed on.
             match (rows, vectors) {
                 $(
                     ($rows, 1) => unsafe { tile::<T, $rows, 1>(job, source, panel, place) },
@@ -62,6 +63,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
     panel: *const f32,
     place: &Place,
 ) {
+    // SAFETY: a tile's pixels and columns are the caller's, who promises input and weights for them.
     unsafe {
         let mut rows = source.grid.offsets::<ROWS>(place.first - source.first).map(|offset| source.words.add(offset));
         let bias: [S::V; VECTORS] = std::array::from_fn(|v| S::load(panel.add(v * S::LANES)));
@@ -93,6 +95,7 @@ unsafe fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
 ) {
     let offsets = job.output_grid.offsets::<ROWS>(place.first).map(|offset| offset + place.column);
     let whole = place.columns == VECTORS * S::LANES;
+    // SAFETY: the same for output and residual; a panel that is not full takes the other way.
     unsafe {
         if !whole {
             return finish_part::<S, ROWS, VECTORS>(job, place.columns, offsets, sums);
@@ -123,6 +126,7 @@ unsafe fn finish_part<S: Simd, const ROWS: usize, const VECTORS: usize>(
 ) {
     // The widest vector has 16 lanes, the widest tile three vectors.
     let mut buffer = [0.0_f32; 48];
+    // SAFETY: only the columns that exist are copied from and to; the buffer has room for the widest tile.
     unsafe {
         for r in 0..ROWS {
             if !job.residual.is_null() {

@@ -1,4 +1,6 @@
 //! AVX2 with FMA: 16 registers of 8 values.
+//!
+//! Each `unsafe` block here rests on what [`Simd`] asks of its callers, and on nothing else.
 
 use std::arch::x86_64::*;
 

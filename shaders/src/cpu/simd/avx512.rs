@@ -1,4 +1,6 @@
 //! AVX-512F: 32 registers of 16 values.
+//!
+//! Each `unsafe` block here rests on what [`Simd`] asks of its callers, and on nothing else.
 
 use std::arch::x86_64::*;
 

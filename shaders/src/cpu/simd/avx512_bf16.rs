@@ -2,6 +2,8 @@
 //!
 //! bfloat16 is the upper half of an f32, rounded to the nearest, ties to even: 8 bits of precision in place of 24. The
 //! products are exact and are summed in f32.
+//!
+//! Each `unsafe` block here rests on what [`Simd`] asks of its callers, and on nothing else.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;

@@ -41,6 +41,7 @@ pub(crate) trait Simd: Copy {
     /// `c`, in f32, plus the products of the words of `a` and `b`.
     #[inline(always)]
     unsafe fn dot(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the caller's promises.
         unsafe { Self::mul_add(a, b, c) }
     }
 

@@ -1,4 +1,6 @@
 //! NEON: 32 registers of 4 values.
+//!
+//! Each `unsafe` block here rests on what [`Simd`] asks of its callers, and on nothing else.
 
 use std::arch::aarch64::*;
 

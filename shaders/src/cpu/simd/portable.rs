@@ -1,4 +1,6 @@
 //! Plain Rust, for every other processor and for Miri. The compiler makes of it what the target's baseline allows.
+//!
+//! Each `unsafe` block here rests on what [`Simd`] asks of its callers, and on nothing else.
 
 use super::Simd;
 
