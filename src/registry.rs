@@ -91,25 +91,13 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batching::{Batcher, Config};
-    use crate::classifier::DeviceInfo;
-    use crate::image::{DecodePool, PreparedImage};
-    use crate::inference::{Engine, EngineError, Logits};
+    use crate::batching::Config;
+    use crate::classifier::tests::idle;
+    use crate::image::DecodePool;
     use crate::model::Model;
-    use crate::readiness::Readiness;
-
-    struct Nothing;
-
-    impl Engine for Nothing {
-        fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
-            Ok(vec![Logits::default(); batch.len()])
-        }
-    }
 
     fn classifier(name: &'static str, version: &'static str) -> Classifier {
-        let (batcher, _worker) = Batcher::start(Config::default(), Box::new(Nothing), Readiness::starting());
-        let device = DeviceInfo { name: String::new(), api: String::new(), driver: None };
-        Classifier::new(Model::made_up(name, version), device, Arc::default(), DecodePool::new(1), batcher)
+        idle(Model::made_up(name, version), Config::default(), DecodePool::new(1)).0
     }
 
     #[tokio::test]

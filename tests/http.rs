@@ -217,7 +217,7 @@ fn the_document_lists_every_operation_with_both_keys_and_its_errors() {
 #[test]
 fn the_pages_are_whole_and_only_to_be_read() {
     let server = server();
-    for (path, start) in [("/docs", "<"), ("/openapi.json", "{"), ("/openapi.yaml", "openapi:")] {
+    for (path, start) in [("/docs", "<"), ("/docs/", "<"), ("/openapi.json", "{"), ("/openapi.yaml", "openapi:")] {
         let page = server.get(path);
         assert!(page.status == 200 && page.text().trim_start().starts_with(start), "{path}");
         let refused = common::read(Server::agent().post(format!("{}{path}", server.url)).send(&b""[..]));

@@ -1,8 +1,10 @@
 //! Small networks of other architectures, through the whole import: the same logits as ONNX Runtime, with the kernels of
 //! every instruction set and without them.
 
-use burn::tensor::wgpu::WgpuBackend;
-use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+#[path = "../../shaders/tests/vulkan/mod.rs"]
+mod vulkan;
+
+use burn::tensor::{Device, Tensor, TensorData};
 use kiln_kernels::cpu::Isa;
 use model_import::{BuiltIn, Layout};
 
@@ -67,14 +69,7 @@ fn residual_networks_and_mobile_networks_are_fused_and_right_on_every_instructio
 
 #[test]
 fn the_kernels_twins_are_right_on_a_vulkan_adapter() {
-    let started = [DeviceKind::DefaultDevice, DeviceKind::Cpu]
-        .into_iter()
-        .find_map(|kind| Device::wgpu_options().device_kind(kind).graphics_api(WgpuBackend::Vulkan).init().ok());
-    let Some(device) = started else {
-        assert!(std::env::var_os("CI").is_none(), "no Vulkan adapter: install one, mesa-vulkan-drivers for instance");
-        eprintln!("SKIPPED: this machine has no Vulkan adapter (mesa-vulkan-drivers provides one in software)");
-        return;
-    };
+    let Some(device) = vulkan::device() else { return };
     for name in ["small-resnet", "small-mobilenet-v3", "small-unknown"] {
         compare(name, &device);
     }

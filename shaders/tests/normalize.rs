@@ -1,7 +1,8 @@
 //! Each implementation of normalisation against the formula, on every device of this machine.
 
-use burn::tensor::wgpu::WgpuBackend;
-use burn::tensor::{Device, DeviceKind};
+mod vulkan;
+
+use burn::tensor::Device;
 use kiln_kernels::{Kernels, Layout, Normalizer};
 
 const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
@@ -54,14 +55,7 @@ fn the_cpu_kernel_and_its_twin_follow_the_formula() {
 
 #[test]
 fn the_gpu_kernel_and_its_twin_follow_the_formula() {
-    let started = [DeviceKind::DefaultDevice, DeviceKind::Cpu]
-        .into_iter()
-        .find_map(|kind| Device::wgpu_options().device_kind(kind).graphics_api(WgpuBackend::Vulkan).init().ok());
-    let Some(device) = started else {
-        assert!(std::env::var_os("CI").is_none(), "no Vulkan adapter: install one, mesa-vulkan-drivers for instance");
-        eprintln!("SKIPPED: this machine has no Vulkan adapter (mesa-vulkan-drivers provides one in software)");
-        return;
-    };
+    let Some(device) = vulkan::device() else { return };
     if cfg!(not(any(feature = "vulkan", feature = "metal"))) {
         assert_eq!(Kernels::best_for(&device), Kernels::HandWritten);
         check(&device, Kernels::HandWritten);

@@ -10,7 +10,7 @@ pub(super) fn add<T: OpenApi + 'static>(route: Route, service: &OpenApiService<T
     let json = page("application/json", service.spec());
     let yaml = page("application/yaml", service.spec_yaml());
     let docs = page("text/html; charset=utf-8", service.swagger_ui_html());
-    route.at("/docs", poem::get(docs)).at("/openapi.json", poem::get(json)).at("/openapi.yaml", poem::get(yaml))
+    route.nest("/docs", poem::get(docs)).at("/openapi.json", poem::get(json)).at("/openapi.yaml", poem::get(yaml))
 }
 
 fn page(content_type: &'static str, text: String) -> impl Endpoint + 'static {

@@ -8,7 +8,9 @@ use crate::batching::{Batcher, Worker};
 use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::image::DecodePool;
-use crate::inference::{BurnEngine, ChosenDevice, CpuError, DeviceError, StartError, configure_cpu, device};
+use crate::inference::{
+    BurnEngine, ChosenDevice, CpuError, DeviceError, StartError, configure_cpu, device, panic_message,
+};
 use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::telemetry::metrics;
@@ -54,15 +56,10 @@ pub(super) async fn engines(
 
 /// What a loading thread came to. Drivers and device runtimes panic where they should return.
 fn joined(end: Result<Result<Engines, LoadError>, JoinError>) -> Result<Engines, LoadError> {
-    end.unwrap_or_else(|error| Err(LoadError::Panicked(reason(error))))
-}
-
-fn reason(error: JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else {
-        return "it was cancelled".to_string();
-    };
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_string()
+    end.unwrap_or_else(|error| {
+        let panic = error.try_into_panic();
+        Err(LoadError::Panicked(panic.map_or_else(|_| "it was cancelled".to_string(), |panic| panic_message(&*panic))))
+    })
 }
 
 fn load(config: &Config, wanted: impl Fn(&Model) -> bool) -> Result<Engines, LoadError> {
@@ -85,8 +82,8 @@ fn load(config: &Config, wanted: impl Fn(&Model) -> bool) -> Result<Engines, Loa
 /// The model that `--model` names, or else the first by name, which the log tells where there is a choice.
 pub(super) fn default_model(config: &Config) -> String {
     let name = config.model.clone().unwrap_or_else(|| {
-        let first = Model::all().map(|model| model.spec().name).min();
-        first.expect("the build refuses a program without models").to_string()
+        let first = Model::all().next().expect("the build refuses a program without models");
+        first.spec().name.to_string()
     });
     if config.model.is_none() && Model::all().count() > 1 {
         tracing::info!(model = %name, "requests that name no model go to the first by name; --model chooses another");

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::admission::Admission;
 use super::batch::Batch;
 use crate::image::PreparedImage;
-use crate::inference::{Engine, EngineError, Logits};
+use crate::inference::{Engine, EngineError, Logits, panic_message};
 use crate::readiness::Readiness;
 
 /// What the engine's thread reports after a batch.
@@ -90,16 +90,11 @@ impl EngineThread {
 fn run_caught(engine: &mut dyn Engine, images: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
     // Unwind safe: a panicked engine is never called again.
     let rows = catch_unwind(AssertUnwindSafe(|| engine.run(images)))
-        .unwrap_or_else(|panic| Err(EngineError::Panicked(message(&*panic))))?;
+        .unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic))))?;
     if rows.len() == images.len() {
         return Ok(rows);
     }
     Err(EngineError::Device(format!("the engine returned {} rows for {} pictures", rows.len(), images.len())))
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_string()
 }
 
 /// Keeps a batcher's engine at work. Dropping it stops the batcher like [`Worker::shutdown`], but

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::batching;
+use crate::batching::{self, Worker};
 use crate::image::PreparedImage;
 use crate::inference::{Engine, EngineError, Logits};
 use crate::readiness::Readiness;
@@ -18,16 +18,21 @@ impl Engine for Nothing {
     }
 }
 
+/// A classifier whose engine does nothing, and what keeps that engine at work.
+pub(crate) fn idle(model: Model, config: batching::Config, pool: DecodePool) -> (Classifier, Worker) {
+    let (batcher, worker) = Batcher::start(config, Box::new(Nothing), Readiness::starting());
+    let device = DeviceInfo { name: String::new(), api: String::new(), driver: None };
+    (Classifier::new(model, device, Arc::default(), pool, batcher), worker)
+}
+
 fn picture() -> Picture {
     Picture { bytes: Bytes::from_static(include_bytes!("../../tests/data/kinds/rgb.jpg")), file_name: None }
 }
 
 #[tokio::test]
 async fn a_picture_that_is_late_already_is_not_decoded() {
-    let (batcher, _worker) = Batcher::start(batching::Config::default(), Box::new(Nothing), Readiness::starting());
-    let device = DeviceInfo { name: String::new(), api: String::new(), driver: None };
     let model = Model::all().next().unwrap();
-    let classifier = Classifier::new(model, device, Arc::default(), DecodePool::new(1), batcher);
+    let (classifier, _worker) = idle(model, batching::Config::default(), DecodePool::new(1));
     let options = Options { top_k: 1, deadline: Some(Instant::now()) };
     // Decoded, it would be refused for what it is.
     let broken = Picture { bytes: Bytes::from_static(b"\xff\xd8\xff"), file_name: None };
@@ -38,11 +43,8 @@ async fn a_picture_that_is_late_already_is_not_decoded() {
 #[tokio::test]
 async fn a_decode_that_its_caller_has_left_still_takes_room() {
     let config = batching::Config { queue_capacity: 1, ..batching::Config::default() };
-    let (batcher, _worker) = Batcher::start(config, Box::new(Nothing), Readiness::starting());
-    let device = DeviceInfo { name: String::new(), api: String::new(), driver: None };
     let pool = DecodePool::new(1);
-    let model = Model::all().next().unwrap();
-    let classifier = Classifier::new(model, device, Arc::default(), pool.clone(), batcher);
+    let (classifier, _worker) = idle(Model::all().next().unwrap(), config, pool.clone());
     let options = Options { top_k: 1, deadline: None };
     // The only decode thread is busy, so the picture that is given up stays where it is.
     let (release, held) = std::sync::mpsc::channel::<()>();

@@ -1,5 +1,7 @@
 //! The engine that batching drives: pictures in, logits out. No Burn in sight, so tests can bring their own.
 
+use std::any::Any;
+
 use crate::image::PreparedImage;
 
 /// Raw scores of one picture, f32, one a class in index order.
@@ -24,4 +26,10 @@ pub enum EngineError {
     /// The engine panicked; the text is the panic's.
     #[error("the engine panicked: {0}")]
     Panicked(String),
+}
+
+/// What a panic said, as far as it was text.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_string()
 }

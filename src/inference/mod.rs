@@ -28,7 +28,7 @@ pub use burn_engine::{BurnEngine, StartError};
 pub use choice::DeviceChoice;
 pub use cpu::{CpuError, Precision, configure_cpu, default_threads};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
-pub use engine::{Engine, EngineError, Logits};
+pub use engine::{Engine, EngineError, Logits, panic_message};
 pub use ranking::{Ranked, rank};
 
 /// What inference needs to know from the operator.

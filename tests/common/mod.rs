@@ -180,6 +180,17 @@ pub fn form_body(files: &[(&str, &str, &[u8])]) -> (&'static str, Vec<u8>) {
     ("multipart/form-data; boundary=kiln-test", body)
 }
 
+/// Whether there is a Vulkan adapter. A test without one is skipped, which is said, or fails where it must run.
+pub fn has_vulkan() -> bool {
+    use kiln::inference::adapters::{self, Api};
+    let found = adapters::enumerate().iter().any(|adapter| adapter.api == Api::Vulkan);
+    if !found {
+        assert!(!must_run(), "no Vulkan adapter: install one, mesa-vulkan-drivers for instance");
+        eprintln!("SKIPPED: this machine has no Vulkan adapter (mesa-vulkan-drivers provides one in software)");
+    }
+    found
+}
+
 pub fn data(file: &str) -> PathBuf {
     std::path::absolute(Path::new("tests/data").join(file)).expect("tests run in the project's folder")
 }

@@ -1,6 +1,6 @@
 //! Dense -> depthwise -> pointwise becomes one layer, so that the wide values between never leave the cache.
 
-use super::layer::{Conv, Geometry, Kind, Layer, Network};
+use super::layer::{Conv, Kind, Layer, Network};
 
 /// Joins all chains.
 pub fn chains(network: &mut Network) {
@@ -23,7 +23,7 @@ fn chain_that_ends(network: &Network, index: usize) -> Option<[usize; 2]> {
         Kind::Conv(conv) => Some(conv),
         _ => None,
     };
-    let dense_and_pointwise = |conv: &Conv| !conv.depthwise && conv.geometry == Geometry::POINTWISE;
+    let dense_and_pointwise = |conv: &Conv| !conv.depthwise && conv.geometry.is_pointwise();
     conv(index).filter(|conv| dense_and_pointwise(conv))?;
     let middle = network.own_maker(network.layers[index].inputs[0], index)?;
     conv(middle).filter(|conv| conv.depthwise)?;

@@ -1,5 +1,7 @@
 //! What a network is made of while it is being fused. A value is a number; each layer makes one.
 
+pub use super::geometry::Geometry;
+
 /// The number of a value: what a layer makes, or the network's input.
 pub type Value = usize;
 
@@ -57,15 +59,6 @@ pub struct Conv {
     pub bias: Vec<f32>,
 }
 
-/// A window; pairs are `[vertical, horizontal]`. As in `kiln_kernels::layers::Geometry`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub before: [usize; 2],
-    pub after: [usize; 2],
-}
-
 /// As in `kiln_kernels::layers::Pooling`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
@@ -81,19 +74,6 @@ pub enum Activation {
     Clamp { low: f32, high: f32 },
     HardSigmoid { alpha: f32, beta: f32 },
     HardSwish,
-}
-
-impl Geometry {
-    pub const POINTWISE: Self = Self { kernel: [1, 1], stride: [1, 1], before: [0, 0], after: [0, 0] };
-
-    /// Height and width of what comes out, or `None` if the window does not fit.
-    pub fn output_size(&self, input: [usize; 2]) -> Option<[usize; 2]> {
-        let along = |axis: usize| {
-            let padded = input[axis] + self.before[axis] + self.after[axis];
-            Some(padded.checked_sub(self.kernel[axis])? / self.stride[axis] + 1)
-        };
-        Some([along(0)?, along(1)?])
-    }
 }
 
 impl Network {

@@ -74,7 +74,7 @@ impl Lowering {
                 let [before, after] = pads(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.stride)?;
                 let geometry = Geometry { kernel: c.kernel_size, stride: c.stride, before, after };
                 let conv = convolution(node, shape.channels, c.groups, c.dilation, geometry)?;
-                let shape = Shape { channels: conv.outputs, size: geometry.output_size(shape.size)? };
+                let shape = Shape { channels: conv.outputs, size: geometry.checked_output_size(shape.size)? };
                 self.add(node, one, shape, Kind::Conv(conv));
             }
             Node::Linear(linear) if shape.size == [1, 1] => {
@@ -94,7 +94,7 @@ impl Lowering {
                 let plain = c.dilation == [1, 1] && !c.ceil_mode && node.outputs().len() == 1;
                 let [before, after] = pads(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
                 let geometry = Geometry { kernel: c.kernel_size, stride: c.strides, before, after };
-                let size = plain.then(|| geometry.output_size(shape.size))??;
+                let size = plain.then(|| geometry.checked_output_size(shape.size))??;
                 self.add(node, one, Shape { size, ..shape }, Kind::Pool(Pooling::Max, geometry));
             }
             Node::AveragePool2d(pool) => {
@@ -102,7 +102,7 @@ impl Lowering {
                 let plain = c.dilation == [1, 1] && !c.ceil_mode;
                 let [before, after] = pads(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
                 let geometry = Geometry { kernel: c.kernel_size, stride: c.strides, before, after };
-                let size = plain.then(|| geometry.output_size(shape.size))??;
+                let size = plain.then(|| geometry.checked_output_size(shape.size))??;
                 let kind = if c.count_include_pad { Pooling::AverageWithPadding } else { Pooling::Average };
                 self.add(node, one, Shape { size, ..shape }, Kind::Pool(kind, geometry));
             }

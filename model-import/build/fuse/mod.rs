@@ -13,6 +13,10 @@
 
 mod chain;
 mod fold;
+// Nothing but a window and its arithmetic; the crate itself would bring Burn into the build script.
+#[path = "../../../shaders/src/cpu/geometry.rs"]
+#[allow(dead_code, reason = "the kernels use what the build script does not")]
+mod geometry;
 pub mod hooks;
 mod layer;
 mod lower;

@@ -51,10 +51,8 @@ pub(super) fn convolution(
     let [height, width] = geometry.kernel;
     let outputs = weight.len() * groups / (inputs * height * width);
     let depthwise = groups > 1;
-    let [side, step] = [geometry.kernel, geometry.stride];
-    // The depthwise kernels there are: see `ConvSpec::is_supported` in kiln-kernels.
-    let known = side[0] == side[1] && step[0] == step[1] && matches!(side[0], 3 | 5 | 7) && matches!(step[0], 1 | 2);
-    let supported = dilation == [1, 1] && (!depthwise || groups == inputs && inputs == outputs && known);
+    let known = groups == inputs && inputs == outputs && geometry.has_depthwise_kernel();
+    let supported = dilation == [1, 1] && (!depthwise || known);
     let bias = supported.then(|| bias(node, outputs))??;
     Some(Conv { inputs, outputs, geometry, depthwise, activation: Activation::Identity, weight, bias })
 }

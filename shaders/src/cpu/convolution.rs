@@ -27,13 +27,9 @@ pub struct ConvSpec {
 }
 
 impl ConvSpec {
-    /// Whether there is a kernel for it: any dense convolution, and depthwise ones with a square window of 3, 5 or 7
-    /// and a step of 1 or 2.
+    /// Whether there is a kernel for it: any dense convolution, and depthwise ones of some windows.
     pub fn is_supported(&self) -> bool {
-        let Geometry { kernel, stride, .. } = self.geometry;
-        let square = kernel[0] == kernel[1] && stride[0] == stride[1];
-        let known = matches!(kernel[0], 3 | 5 | 7) && matches!(stride[0], 1 | 2);
-        !self.depthwise || square && known && self.inputs == self.outputs
+        !self.depthwise || self.geometry.has_depthwise_kernel() && self.inputs == self.outputs
     }
 }
 

@@ -37,14 +37,10 @@ pub(crate) struct DepthwiseJob<'a> {
     pub(crate) taps: &'a DepthwiseTaps,
     /// For each row of the kernel, the first channel under the leftmost tap of the first output pixel.
     pub(crate) rows: [*const f32; MAX_SIDE],
-    /// From an input pixel to the next.
-    pub(crate) input_pixel: usize,
     /// 1 or 2.
     pub(crate) stride: usize,
     /// The first channel of the first output pixel.
     pub(crate) output: *mut f32,
-    /// From an output pixel to the next.
-    pub(crate) output_pixel: usize,
     /// Output pixels.
     pub(crate) width: usize,
     pub(crate) activation: Activation,
@@ -132,20 +128,20 @@ unsafe fn tile<S: Simd, const SIDE: usize, const STRIDE: usize, const PIXELS: us
         let taps = job.taps.values.as_ptr().add(channel);
         let mut sums = [[S::load(taps.add(SIDE * SIDE * all))]; PIXELS];
         for ky in 0..SIDE {
-            let row = job.rows[ky].add(x * STRIDE * job.input_pixel + channel);
+            let row = job.rows[ky].add(x * STRIDE * all + channel);
             let weights: [S::V; SIDE] = std::array::from_fn(|kx| S::load(taps.add((ky * SIDE + kx) * all)));
             // Each tap loads its own value: with the load folded into the multiply-add that costs nothing, and a loop over
             // input columns, which would load each once, is too long for the compiler to unroll at stride 2.
             for kx in 0..SIDE {
                 for pixel in 0..PIXELS {
-                    let value = S::load(row.add((pixel * STRIDE + kx) * job.input_pixel));
+                    let value = S::load(row.add((pixel * STRIDE + kx) * all));
                     sums[pixel][0] = S::mul_add(value, weights[kx], sums[pixel][0]);
                 }
             }
         }
         let sums = job.activation.apply::<S, PIXELS, 1>(sums);
         for pixel in 0..PIXELS {
-            S::store(job.output.add((x + pixel) * job.output_pixel + channel), sums[pixel][0]);
+            S::store(job.output.add((x + pixel) * all + channel), sums[pixel][0]);
         }
     }
 }

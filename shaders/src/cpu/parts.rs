@@ -150,10 +150,8 @@ impl PackedConv {
         let job = DepthwiseJob {
             taps,
             rows,
-            input_pixel: channels,
             stride,
             output: target.output(width * channels),
-            output_pixel: channels,
             width,
             activation: self.spec.activation,
         };

@@ -29,7 +29,7 @@ pub(super) struct Panel {
 }
 
 impl DensePanels {
-    /// Packs weights, of which `weight(column, k)` is the one for value `k` of the sum.
+    /// Packs weights, of which `weight(column, k)` is the one for value `k` of the sum. There are a whole number of words.
     pub(crate) fn pack<S: Simd>(
         columns: usize,
         depth: usize,
@@ -45,8 +45,8 @@ impl DensePanels {
             let column = |offset: usize| (offset < here).then_some(first_column + offset);
             values.extend((0..width).map(|offset| column(offset).map_or(0.0, |c| bias[c])));
             for k in (0..depth).step_by(S::PACKED) {
-                let pair = |c: usize| [weight(c, k), if k + 1 < depth { weight(c, k + 1) } else { 0.0 }];
-                values.extend((0..width).map(|offset| column(offset).map_or(0.0, |c| S::word(pair(c)))));
+                let word = |c: usize| S::word(|behind| weight(c, k + behind));
+                values.extend((0..width).map(|offset| column(offset).map_or(0.0, word)));
             }
             first_column += here;
         }

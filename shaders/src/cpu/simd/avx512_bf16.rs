@@ -21,11 +21,6 @@ fn upper_half(value: f32) -> u32 {
     (bits + 0x7fff + (bits >> 16 & 1)) >> 16
 }
 
-/// The first value in the lower half, as the processor wants it.
-fn pair(values: [f32; 2]) -> f32 {
-    f32::from_bits(upper_half(values[0]) | upper_half(values[1]) << 16)
-}
-
 /// Defines an instruction set that is another one but for its sums.
 macro_rules! reduced {
     ($(#[$doc:meta])* $name:ident is $base:ty, with $vector:ty as $pairs:ty, $narrow:ty, $dot:ident) => {
@@ -41,8 +36,9 @@ macro_rules! reduced {
             const TILE_VECTORS: usize = <$base>::TILE_VECTORS;
             const PACKED: usize = 2;
 
-            fn word(values: [f32; 2]) -> f32 {
-                pair(values)
+            fn word(value: impl Fn(usize) -> f32) -> f32 {
+                // The first value in the lower half, as the processor wants it.
+                f32::from_bits(upper_half(value(0)) | upper_half(value(1)) << 16)
             }
 
             #[inline(always)]

@@ -33,9 +33,9 @@ pub(crate) trait Simd: Copy {
     /// Values of a dense sum in one word of 32 bits: one f32, or two bfloat16.
     const PACKED: usize = 1;
 
-    /// The word of these values: of the first alone, unless they are packed.
-    fn word(values: [f32; 2]) -> f32 {
-        values[0]
+    /// The word of the values at 0 and, up to [`Simd::PACKED`], behind it.
+    fn word(value: impl Fn(usize) -> f32) -> f32 {
+        value(0)
     }
 
     /// `c`, in f32, plus the products of the words of `a` and `b`.
