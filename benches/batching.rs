@@ -34,7 +34,7 @@ fn start() -> (Runtime, Batcher, Worker) {
     let runtime = Runtime::new().expect("a runtime");
     let (batcher, worker) = {
         let _inside = runtime.enter();
-        Batcher::start(Config::default(), Box::new(Nothing), Readiness::starting())
+        Batcher::start(Config::default(), vec![Box::new(Nothing)], Readiness::starting())
     };
     (runtime, batcher, worker)
 }

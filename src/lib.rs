@@ -13,7 +13,7 @@
 //! | [`api`] | operations, schemas, keys, status codes |
 //! | [`registry`] | model name and version -> classifier |
 //! | [`classifier`] | one picture's way through the rooms below |
-//! | [`batching`] | groups pictures that wait for the engine |
+//! | [`batching`] | groups pictures that wait for an engine |
 //! | [`inference`] | runs the network on a device |
 //! | [`image`] | bytes -> pixels of the model's size |
 //! | [`model`], [`keys`], [`readiness`], [`telemetry`] | leaves that others may use |
@@ -28,10 +28,11 @@
 //! 3. [`classifier::Classifier::classify`]: the file's name, then a permit from the batcher. A full queue answers 429
 //!    here, before anything is decoded.
 //! 4. A decode thread: magic bytes, the header's size, decode, crop, antialiased resize, orientation.
-//! 5. [`batching::Batcher::submit`]: the scheduler composes a batch only when the engine is free, so batches grow
+//! 5. [`batching::Batcher::submit`]: the scheduler composes a batch only when an engine is free, so batches grow
 //!    while the device works, and a lone picture waits for nothing. Entries whose caller has gone are dropped.
-//! 6. The engine's thread: one upload of u8 pixels, normalisation and network on the device, one download of logits. On
-//!    the CPU that is a network of fused layers, and its threads take whole pictures of a batch where they can.
+//! 6. An engine's thread: one upload of u8 pixels, normalisation and network on the device, one download of logits. On
+//!    the CPU that is a network of fused layers, and there is an engine for each thread: each runs batches by itself, and
+//!    one that finds the others idle shares its work with their threads.
 //! 7. Softmax and the most probable classes, labels, JSON; one log line, one metric.
 #![forbid(unsafe_code)]
 

@@ -67,6 +67,30 @@ fn compare(what: &str, choice: &DeviceChoice, pictures: usize, tolerance: f32) {
     println!("{what}: {} pictures, largest difference {largest:e}", golden.len());
 }
 
+#[test]
+fn engines_that_run_at_the_same_time_answer_as_one_alone() {
+    let _decided = DECIDED.lock();
+    let model = Model::named("efficientnet-lite0").unwrap();
+    let device = device::choose(&DeviceChoice::Cpu).unwrap();
+    let mut alone = BurnEngine::start(model, &device, 4, |_, _| ()).unwrap();
+    let pictures: Vec<_> = golden().into_iter().map(|(_, picture, _)| picture).take(6).collect();
+    let expected = alone.run(&pictures).unwrap();
+    std::thread::scope(|scope| {
+        for engine in 0..4 {
+            let (mut engine, first) = (alone.clone(), engine);
+            let (pictures, expected) = (&pictures, &expected);
+            scope.spawn(move || {
+                for size in [1, 6, 2, 5, 1, 3] {
+                    let (batch, expected) = (&pictures[first..][..size.min(6 - first)], &expected[first..]);
+                    for (answer, expected) in engine.run(batch).unwrap().iter().zip(expected) {
+                        assert!(answer.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{size} from {first}");
+                    }
+                }
+            });
+        }
+    });
+}
+
 /// Which instruction set is used is decided for the whole process.
 static DECIDED: Mutex<()> = Mutex::new(());
 

@@ -103,7 +103,7 @@ pub(super) fn classifiers(
     let limits = Arc::new(config.image.clone());
     let mut loaded = Loaded { default, classifiers: Vec::new(), workers: Vec::new() };
     for (model, engine) in engines {
-        let (batcher, worker) = Batcher::start(config.batching.clone(), Box::new(engine), readiness.clone());
+        let (batcher, worker) = Batcher::start(config.batching.clone(), engine.workers(), readiness.clone());
         let info = device.info.clone();
         loaded.classifiers.push(Classifier::new(model, info, Arc::clone(&limits), pool.clone(), batcher));
         loaded.workers.push(worker);

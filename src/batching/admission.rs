@@ -26,13 +26,15 @@ pub struct Permit {
 pub(super) struct Admission {
     permits: Arc<Semaphore>,
     capacity: usize,
+    engines: u64,
     /// Moving average of the engine's time for one picture, in nanoseconds; 0 before the first batch.
     picture_nanos: AtomicU64,
 }
 
 impl Admission {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(capacity)), capacity, picture_nanos: AtomicU64::new(0) }
+    pub(super) fn new(capacity: usize, engines: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(capacity));
+        Self { permits, capacity, engines: engines as u64, picture_nanos: AtomicU64::new(0) }
     }
 
     pub(super) fn admit(&self) -> Result<Permit, AdmitError> {
@@ -53,22 +55,23 @@ impl Admission {
         self.capacity - self.permits.available_permits()
     }
 
-    /// The engine answered `pictures` in `took`. Called by one thread only.
+    /// An engine answered `pictures` in `took`.
     pub(super) fn record(&self, pictures: usize, took: Duration) {
         let sample = saturating_u64(took.as_nanos() / pictures.max(1) as u128);
-        let average = match self.picture_nanos.load(Ordering::Relaxed) {
+        let smoothed = |average| match average {
             0 => sample,
             // Divided first, so that the sum cannot overflow.
-            average => average - average / SMOOTHING + sample / SMOOTHING,
+            _ => average - average / SMOOTHING + sample / SMOOTHING,
         };
-        self.picture_nanos.store(average, Ordering::Relaxed);
+        let _ =
+            self.picture_nanos.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |average| Some(smoothed(average)));
     }
 
-    /// The time that the engine needs for everything that is inside now: the moving average of its
-    /// time for one picture times the pictures inside, and never less than a second.
+    /// The time that the engines need for everything that is inside now: the moving average of the time of one
+    /// picture times the pictures inside, shared among the engines, and never less than a second.
     pub(super) fn retry_after(&self) -> Duration {
         let picture_nanos = self.picture_nanos.load(Ordering::Relaxed);
-        let nanos = u128::from(picture_nanos) * self.depth() as u128;
+        let nanos = u128::from(picture_nanos) * self.depth() as u128 / u128::from(self.engines);
         Duration::from_nanos(saturating_u64(nanos)).max(LEAST_RETRY_AFTER)
     }
 }
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_bound_holds_and_a_dropped_permit_makes_room() {
-        let admission = Admission::new(2);
+        let admission = Admission::new(2, 1);
         let first = admission.admit().unwrap();
         let _second = admission.admit().unwrap();
         assert_eq!(admission.depth(), 2);
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_advice_is_the_measured_time_for_all_that_is_inside() {
-        let admission = Admission::new(40);
+        let admission = Admission::new(40, 1);
         let _permits: Vec<_> = (0..40).map(|_| admission.admit().unwrap()).collect();
         admission.record(8, Duration::from_millis(800));
         assert_eq!(admission.retry_after(), Duration::from_secs(4));
@@ -106,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_advice_is_a_second_at_least() {
-        let admission = Admission::new(1);
+        let admission = Admission::new(1, 1);
         let _permit = admission.admit().unwrap();
         assert_eq!(admission.retry_after(), LEAST_RETRY_AFTER);
         admission.record(1, Duration::from_micros(10));
@@ -114,8 +117,16 @@ mod tests {
     }
 
     #[test]
+    fn two_engines_are_done_in_half_the_time() {
+        let admission = Admission::new(40, 2);
+        let _permits: Vec<_> = (0..40).map(|_| admission.admit().unwrap()).collect();
+        admission.record(8, Duration::from_millis(800));
+        assert_eq!(admission.retry_after(), Duration::from_secs(2));
+    }
+
+    #[test]
     fn absurd_times_do_not_overflow() {
-        let admission = Admission::new(3);
+        let admission = Admission::new(3, 1);
         let _permits: Vec<_> = (0..3).map(|_| admission.admit().unwrap()).collect();
         admission.record(0, Duration::MAX);
         admission.record(1, Duration::MAX);

@@ -16,7 +16,7 @@ use crate::image::PreparedImage;
 use crate::inference::Engine;
 use crate::readiness::Readiness;
 
-/// Hands pictures to one engine, in batches. Clones share the queue and the engine.
+/// Hands pictures to engines, in batches. Clones share the queue and the engines.
 #[derive(Clone, Debug)]
 pub struct Batcher {
     admission: Arc<Admission>,
@@ -24,30 +24,36 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Starts the scheduler as a task of the current tokio runtime, and a thread that owns the
-    /// engine. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher
+    /// Starts the scheduler as a task of the current tokio runtime, and for each engine a thread
+    /// that owns it. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher
     /// is dropped; what is in the queue then is still answered.
     ///
     /// An engine that fails or panics turns `readiness` off for good. After a failure the later
-    /// batches are still tried; after a panic the engine is not used again and the batcher closes.
+    /// batches are still tried; after a panic no engine is used again and the batcher closes.
     ///
     /// # Panics
     ///
-    /// The settings are out of range (see [`Config::validate`]), there is no tokio runtime with a
-    /// timer, or the operating system has no thread to give.
-    pub fn start(config: Config, engine: Box<dyn Engine>, readiness: Readiness) -> (Batcher, Worker) {
+    /// There is no engine, the settings are out of range (see [`Config::validate`]), there is no tokio
+    /// runtime with a timer, or the operating system has no thread to give.
+    pub fn start(config: Config, engines: Vec<Box<dyn Engine>>, readiness: Readiness) -> (Batcher, Worker) {
         config.validate().expect("the settings were validated");
-        let admission = Arc::new(Admission::new(config.queue_capacity));
+        assert!(!engines.is_empty(), "a batcher needs an engine");
+        let admission = Arc::new(Admission::new(config.queue_capacity, engines.len()));
         let (entries, entries_out) = mpsc::unbounded_channel();
-        let (batches, batches_out) = thread_mpsc::channel();
         let (events, events_out) = mpsc::unbounded_channel();
         let (stop, stop_out) = oneshot::channel();
-        let thread =
-            EngineThread { engine, batches: batches_out, admission: Arc::clone(&admission), readiness, events };
+        let start = |(index, engine)| {
+            let (batches, batches_out) = thread_mpsc::channel();
+            let (admission, readiness, events) = (Arc::clone(&admission), readiness.clone(), events.clone());
+            let thread = EngineThread { index, engine, batches: batches_out, admission, readiness, events };
+            (batches, thread.spawn())
+        };
+        let (batches, threads) = engines.into_iter().enumerate().map(start).unzip();
+        // Only the threads hold on to it, so that its end tells of theirs.
+        drop(events);
         let links = Links { entries: entries_out, stop: stop_out, batches, events: events_out };
         let scheduler = Scheduler::new(State::new(&config), Arc::clone(&admission), links);
-        let worker = Worker { stop, scheduler: tokio::spawn(scheduler.run()), thread: thread.spawn() };
-        (Self { admission, entries }, worker)
+        (Self { admission, entries }, Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads })
     }
 
     /// Asks for room for one picture. Answers at once; to be asked before the picture is decoded.

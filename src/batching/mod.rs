@@ -1,4 +1,4 @@
-//! Groups pictures that arrive together into batches for one engine.
+//! Groups pictures that arrive together into batches for the engines of one model.
 //!
 //! The room knows prepared pictures and rows of logits. It knows neither what is in a picture, nor
 //! HTTP, nor which device computes.
@@ -8,12 +8,13 @@
 //! 1. [`Batcher::admit`] hands out a [`Permit`], or says "overloaded" at once. It is asked before
 //!    the picture is decoded, so the bound covers decoding, waiting and running.
 //! 2. [`Batcher::submit`] puts the prepared picture into the queue, with the channel for its answer.
-//! 3. The scheduler composes a batch only while the engine is free (late binding): batches grow
-//!    while the engine works, and a lone picture waits for nothing. Pictures whose caller has gone
-//!    or whose deadline has passed are taken out before they cost the engine anything.
+//! 3. The scheduler composes a batch only when an engine is free (late binding): batches grow
+//!    while the engines work, and a lone picture waits for nothing. Each engine gets its share of
+//!    what is inside. Pictures whose caller has gone or whose deadline has passed are taken out
+//!    before they cost an engine anything.
 //! 4. The engine's own thread runs the batch, answers each caller and reports that it is free.
 //!
-//! Every submitted picture is answered exactly once, whatever becomes of the engine.
+//! Every submitted picture is answered exactly once, whatever becomes of the engines.
 //!
 //! | file | responsibility |
 //! |---|---|
@@ -24,7 +25,7 @@
 //! | `state.rs` | the policy: what to run now, as a pure function of queue and time |
 //! | `scheduler.rs` | the task that owns the state and feeds it with events |
 //! | `batch.rs` | one batch, and who gets which row |
-//! | `worker.rs` | the thread that owns the engine, and how to stop it |
+//! | `worker.rs` | the thread that owns an engine, and how to stop all of them |
 //! | `error.rs` | why a picture was not admitted or not answered |
 
 mod admission;

@@ -21,7 +21,8 @@ pub(super) struct Links {
     pub(super) entries: mpsc::UnboundedReceiver<Entry>,
     /// Ends when the batcher has to stop.
     pub(super) stop: oneshot::Receiver<()>,
-    pub(super) batches: thread_mpsc::Sender<Batch>,
+    /// To each engine's thread.
+    pub(super) batches: Vec<thread_mpsc::Sender<Batch>>,
     pub(super) events: mpsc::UnboundedReceiver<Event>,
 }
 
@@ -32,7 +33,8 @@ pub(super) struct Scheduler {
     admission: Arc<Admission>,
     links: Links,
     depth: QueueDepth,
-    engine_free: bool,
+    /// Pictures that each engine has at work; none if it is free.
+    running: Vec<usize>,
     /// Stopping has not begun.
     taking: bool,
     /// Entries may still come out of their channel.
@@ -41,21 +43,22 @@ pub(super) struct Scheduler {
 
 impl Scheduler {
     pub(super) fn new(state: State<Entry>, admission: Arc<Admission>, links: Links) -> Self {
-        Self { state, admission, links, depth: QueueDepth::default(), engine_free: true, taking: true, open: true }
+        let running = vec![0; links.batches.len()];
+        Self { state, admission, links, depth: QueueDepth::default(), running, taking: true, open: true }
     }
 
-    /// Ends when everything is answered and the engine is gone.
+    /// Ends when everything is answered and the engines are gone.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.serve().await {
             self.abandon(&error).await;
         }
-        // Without more batches the thread ends, and with it the events.
+        // Without more batches the threads end, and with them the events.
         let Links { batches, mut events, .. } = self.links;
         drop(batches);
         while events.recv().await.is_some() {}
     }
 
-    /// Until the batcher is stopped and the queue is empty, or the engine is broken.
+    /// Until the batcher is stopped and the queue is empty, or an engine is broken.
     async fn serve(&mut self) -> Result<(), EngineError> {
         loop {
             self.collect();
@@ -65,15 +68,15 @@ impl Scheduler {
                     continue;
                 }
                 Decision::WaitUntil(instant) => Some(instant),
-                Decision::Idle if self.engine_free && !self.open => return Ok(()),
+                Decision::Idle if !self.open && self.running.iter().all(|pictures| *pictures == 0) => return Ok(()),
                 Decision::Idle => None,
             };
             tokio::select! {
                 biased;
                 event = self.links.events.recv() => match event {
-                    Some(Event::Free) => self.engine_free = true,
+                    Some(Event::Free(engine)) => self.running[engine] = 0,
                     Some(Event::Broken(error)) => return Err(error),
-                    None => return Err(EngineError::Panicked("its thread has ended".to_string())),
+                    None => unreachable!("a thread that ends says so"),
                 },
                 _ = &mut self.links.stop, if self.taking => self.stop_taking(),
                 entry = self.links.entries.recv(), if self.open => match entry {
@@ -94,7 +97,7 @@ impl Scheduler {
 
     fn decide(&mut self) -> Decision<Entry> {
         let now = Instant::now();
-        let Step { decision, dropped } = self.state.next_batch(now, self.engine_free);
+        let Step { decision, dropped } = self.state.next_batch(now, &self.running);
         for (entry, why) in dropped {
             self.discard(entry, why, now);
         }
@@ -116,10 +119,11 @@ impl Scheduler {
 
     fn dispatch(&mut self, entries: Vec<Entry>) {
         metrics::batch_dispatched(entries.len());
-        self.engine_free = false;
+        let engine = self.running.iter().position(|pictures| *pictures == 0).expect("one is free");
+        self.running[engine] = entries.len();
         // If the thread has ended, the batch is dropped, which tells its callers, and the end of the
         // events tells the scheduler.
-        let _ = self.links.batches.send(Batch::new(entries, Instant::now()));
+        let _ = self.links.batches[engine].send(Batch::new(entries, Instant::now()));
     }
 
     fn stop_taking(&mut self) {

@@ -80,12 +80,16 @@ impl<E: Queued> State<E> {
 
     /// Drops the entries that must not run any more, then decides.
     ///
-    /// While the engine is busy nothing is composed, for better batches can only come; but a passed
-    /// deadline is noticed then too, so that a stuck engine keeps nobody waiting beyond it.
-    pub(super) fn next_batch(&mut self, now: Instant, engine_free: bool) -> Step<E> {
+    /// `running` tells how many pictures each engine has at work. While all are busy nothing is composed, for better
+    /// batches can only come; but a passed deadline is noticed then too, so that a stuck engine keeps nobody waiting
+    /// beyond it.
+    pub(super) fn next_batch(&mut self, now: Instant, running: &[usize]) -> Step<E> {
         let dropped = self.remove_dead(now);
-        let decision =
-            if engine_free { self.compose(now) } else { wait_until(self.queue.iter().filter_map(E::deadline).min()) };
+        let decision = if running.contains(&0) {
+            self.compose(now, running)
+        } else {
+            wait_until(self.queue.iter().filter_map(E::deadline).min())
+        };
         Step { decision, dropped }
     }
 
@@ -99,14 +103,24 @@ impl<E: Queued> State<E> {
             .collect()
     }
 
-    fn compose(&mut self, now: Instant) -> Decision<E> {
+    fn compose(&mut self, now: Instant, running: &[usize]) -> Decision<E> {
         let full = self.queue.len() >= self.max_batch_size;
         match self.queue.iter().map(|entry| self.due(entry)).min() {
             Some(due) if full || due <= now => {
-                let size = self.queue.len().min(self.max_batch_size);
+                let size = self.share(running).min(self.queue.len()).min(self.max_batch_size);
                 Decision::Dispatch(self.queue.drain(..size).collect())
             }
             due => wait_until(due),
+        }
+    }
+
+    /// How many pictures one of the engines should have. Its part of all that wait or run, so that none is idle while
+    /// another has two; but all that it can take where they were made to wait for each other.
+    fn share(&self, running: &[usize]) -> usize {
+        if self.max_queue_delay.is_zero() {
+            (self.queue.len() + running.iter().sum::<usize>()).div_ceil(running.len())
+        } else {
+            self.max_batch_size
         }
     }
 

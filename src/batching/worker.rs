@@ -1,4 +1,4 @@
-//! The thread that owns the engine, and the handle that ends it.
+//! The thread that owns an engine, and the handle that ends all of them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc as thread_mpsc};
@@ -15,23 +15,31 @@ use crate::image::PreparedImage;
 use crate::inference::{Engine, EngineError, Logits, panic_message};
 use crate::readiness::Readiness;
 
-/// What the engine's thread reports after a batch.
+/// What an engine's thread reports after a batch.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The engine can take the next batch.
-    Free,
+    /// The engine of this index can take the next batch.
+    Free(usize),
     /// The engine panicked. Its state may be damaged, so it is not used again.
     Broken(EngineError),
 }
 
-/// Everything that the engine's thread owns.
+/// Everything that an engine's thread owns.
 pub(super) struct EngineThread {
+    pub(super) index: usize,
     // The order matters when the thread ends: the end of the events tells that the engine is gone.
     pub(super) engine: Box<dyn Engine>,
     pub(super) batches: thread_mpsc::Receiver<Batch>,
     pub(super) admission: Arc<Admission>,
     pub(super) readiness: Readiness,
     pub(super) events: mpsc::UnboundedSender<Event>,
+}
+
+impl Drop for EngineThread {
+    /// If the thread ends for a reason that nobody foresaw, the scheduler must not wait for it.
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Broken(EngineError::Panicked("its thread has ended".to_string())));
+    }
 }
 
 impl EngineThread {
@@ -43,15 +51,13 @@ impl EngineThread {
     /// There is no tokio runtime, or the operating system has no thread to give.
     pub(super) fn spawn(self) -> JoinHandle<()> {
         let runtime = Handle::current();
+        let name = format!("kiln-engine-{}", self.index);
         let work = move || {
             // Only for the clock: the thread and the scheduler measure time by the same one.
             let _clock = runtime.enter();
             self.work();
         };
-        Builder::new()
-            .name("kiln-engine".to_string())
-            .spawn(work)
-            .expect("the operating system gives a thread for the engine")
+        Builder::new().name(name).spawn(work).expect("the operating system gives a thread for the engine")
     }
 
     fn work(mut self) {
@@ -70,7 +76,7 @@ impl EngineThread {
             Ok(rows) => {
                 self.admission.record(batch.len(), took);
                 batch.answer(rows, took);
-                Event::Free
+                Event::Free(self.index)
             }
             Err(error) => {
                 tracing::error!(pictures = batch.len(), %error, "a batch failed");
@@ -79,7 +85,7 @@ impl EngineThread {
                 batch.fail(&error);
                 match error {
                     EngineError::Panicked(_) => Event::Broken(error),
-                    EngineError::Device(_) => Event::Free,
+                    EngineError::Device(_) => Event::Free(self.index),
                 }
             }
         }
@@ -97,7 +103,7 @@ fn run_caught(engine: &mut dyn Engine, images: &[PreparedImage]) -> Result<Vec<L
     Err(EngineError::Device(format!("the engine returned {} rows for {} pictures", rows.len(), images.len())))
 }
 
-/// Keeps a batcher's engine at work. Dropping it stops the batcher like [`Worker::shutdown`], but
+/// Keeps a batcher's engines at work. Dropping it stops the batcher like [`Worker::shutdown`], but
 /// waits for nothing.
 #[derive(Debug)]
 #[must_use = "a worker that is dropped stops its batcher"]
@@ -105,21 +111,21 @@ pub struct Worker {
     /// Dropping it tells the scheduler to stop.
     pub(super) stop: oneshot::Sender<()>,
     pub(super) scheduler: TaskHandle<()>,
-    pub(super) thread: JoinHandle<()>,
+    pub(super) threads: Vec<JoinHandle<()>>,
 }
 
 impl Worker {
-    /// Takes no more pictures, runs and answers those in the queue, and ends the engine's thread.
+    /// Takes no more pictures, runs and answers those in the queue, and ends the engines' threads.
     /// A picture that is admitted but not submitted yet finds the batcher closed.
     ///
-    /// May take as long as the engine needs for the queue. If the future is dropped before it is
+    /// May take as long as the engines need for the queue. If the future is dropped before it is
     /// done, the rest goes on without being waited for.
     pub async fn shutdown(self) {
         drop(self.stop);
         // Neither can fail the shutdown: a task or thread that panicked has ended too. The task ends
-        // after the engine, so that joining is quick and the runtime is never held up by an engine
+        // after the engines, so that joining is quick and the runtime is never held up by an engine
         // that hangs.
         let _ = self.scheduler.await;
-        let _ = spawn_blocking(move || self.thread.join()).await;
+        let _ = spawn_blocking(move || self.threads.into_iter().try_for_each(JoinHandle::join)).await;
     }
 }

@@ -1,7 +1,7 @@
 //! The engine on Burn: one upload of u8 pixels, normalisation and network on the device, one download of logits.
 
 use std::cell::RefCell;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device};
@@ -16,17 +16,17 @@ use super::lanes;
 use crate::image::PreparedImage;
 use crate::model::Model;
 
-/// A model on a device, warmed up.
+/// A model on a device, warmed up. Clones share it, and may run at the same time.
+#[derive(Clone)]
 pub struct BurnEngine {
-    network: Box<dyn Network>,
+    network: Arc<dyn Network>,
     normalizer: Normalizer,
     device: Device,
     sizes: BatchSizes,
     width: usize,
     height: usize,
     classes: usize,
-    /// Threads that may each have pictures of their own; 1 on a GPU.
-    lanes: usize,
+    on_cpu: bool,
 }
 
 thread_local! {
@@ -69,7 +69,7 @@ impl BurnEngine {
         let spec = model.spec();
         let kernels = Kernels::best_for(&device.device);
         let mut engine = Self {
-            network: model.built_in().load(&device.device)?,
+            network: model.built_in().load(&device.device)?.into(),
             normalizer: Normalizer::new(&device.device, kernels, spec.mean, spec.std),
             device: device.device.clone(),
             sizes: if device.is_gpu_runtime {
@@ -80,7 +80,7 @@ impl BurnEngine {
             width: spec.width as usize,
             height: spec.height as usize,
             classes: spec.labels.len(),
-            lanes: if device.is_gpu_runtime { 1 } else { threads::count() },
+            on_cpu: !device.is_gpu_runtime,
         };
         for size in engine.sizes.to_warm_up() {
             let started = Instant::now();
@@ -92,6 +92,13 @@ impl BurnEngine {
             progress(size, started.elapsed());
         }
         Ok(engine)
+    }
+
+    /// As many engines as may run at the same time: on a GPU one, on the CPU one for each thread. One that runs while the
+    /// others are idle uses their threads as well.
+    pub fn workers(self) -> Vec<Box<dyn Engine>> {
+        let count = if self.on_cpu { threads::count() } else { 1 };
+        std::iter::repeat_n(self, count).map(|engine| Box::new(engine) as Box<dyn Engine>).collect()
     }
 
     /// Runs mid-grey pictures. A panic of the device runtime is a reason like any other.
@@ -139,7 +146,11 @@ impl BurnEngine {
 
 impl Engine for BurnEngine {
     fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
-        let (apart, together) = lanes::plan(batch.len(), self.lanes);
+        if !self.on_cpu {
+            return self.forward(batch);
+        }
+        let _run = threads::Run::begin();
+        let (apart, together) = lanes::plan(batch.len(), threads::available());
         let parts: Vec<OnceLock<Result<Vec<Logits>, EngineError>>> = apart.iter().map(|_| OnceLock::new()).collect();
         let engine = &*self;
         threads::run(apart.len(), |part| {

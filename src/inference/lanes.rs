@@ -7,12 +7,12 @@
 use std::ops::Range;
 
 /// Pictures that a thread takes at once. They share one reading of the classifier's weights, but the more there are, the
-/// longer the others wait for the last one.
+/// longer the others wait for the last one, and the more memory they need.
 const AT_ONCE: usize = 4;
 
 /// Cuts `0..batch` into what one thread does each, and what is left for all of them together.
 pub(super) fn plan(batch: usize, threads: usize) -> (Vec<Range<usize>>, Range<usize>) {
-    let each = if threads > 1 { batch / threads } else { 0 };
+    let each = batch / threads;
     let mut apart = Vec::new();
     let mut next = 0;
     for left in (1..=each.div_ceil(AT_ONCE)).rev() {
@@ -40,15 +40,15 @@ mod tests {
                 for round in apart.chunks(threads) {
                     assert!(round.iter().all(|part| part.len() == round[0].len()), "{batch} on {threads}: {apart:?}");
                 }
-                assert!(threads == 1 || together.len() < threads, "{batch} on {threads}");
+                assert!(together.len() < threads, "{batch} on {threads}");
             }
         }
     }
 
     #[test]
-    fn a_lone_picture_is_everybodys_and_a_single_thread_takes_a_batch_whole() {
+    fn a_lone_picture_is_everybodys_and_nobody_takes_too_many_at_once() {
         assert_eq!(plan(1, 2), (vec![], 0..1));
-        assert_eq!(plan(32, 1), (vec![], 0..32));
+        assert_eq!(plan(7, 1), (vec![0..3, 3..7], 7..7));
         assert_eq!(plan(5, 2), (vec![0..2, 2..4], 4..5));
         assert_eq!(plan(12, 2), (vec![0..3, 3..6, 6..9, 9..12], 12..12));
     }

@@ -10,7 +10,7 @@
 //! | `cpu.rs` | threads and precision of the CPU device |
 //! | `adapters.rs` | the GPUs and software adapters of this machine |
 //! | `device.rs` | a choice made real, with the reason |
-//! | `lanes.rs` | how the CPU's threads share a batch |
+//! | `lanes.rs` | how the CPU's idle threads share a batch |
 //! | `batch_sizes.rs` | which batch sizes a device is given |
 //! | `ranking.rs` | logits to the most probable classes |
 

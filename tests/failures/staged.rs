@@ -99,7 +99,7 @@ impl Staged {
         let (end, ends) = mpsc::channel();
         let config = batching::Config { queue_capacity: settings.queue_capacity, ..batching::Config::default() };
         let engine = StagedEngine { started, ends };
-        let (batcher, worker) = Batcher::start(config, Box::new(engine), readiness.clone());
+        let (batcher, worker) = Batcher::start(config, vec![Box::new(engine)], readiness.clone());
         let device = DeviceInfo { name: "staged".to_string(), api: "none".to_string(), driver: None };
         let model = Model::named("efficientnet-lite0").unwrap();
         let classifier = Classifier::new(model, device, Arc::default(), DecodePool::new(2), batcher);

@@ -120,7 +120,7 @@ impl PackedConv {
         let target = Target::new(output, residual);
         if self.spec.geometry.is_pointwise() {
             // All pixels of all pictures are rows of one product. Where they are few, its columns are shared out.
-            if pixels >= threads::count() * FEW_PIXELS {
+            if pixels >= threads::available() * FEW_PIXELS {
                 share(pixels, FEW_PIXELS, |pixels| self.run_pixels(input.values, pixels, 0..self.panels(), target));
             } else {
                 share(self.panels(), 1, |panels| self.run_pixels(input.values, 0..pixels, panels, target));

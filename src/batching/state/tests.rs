@@ -46,9 +46,9 @@ fn a_free_engine_takes_what_waits_in_order_of_arrival() {
     let now = Instant::now();
     let mut state = state(3, Duration::ZERO);
     (0..5).for_each(|id| state.append(ticket(id, now)));
-    assert_eq!(dispatched(state.next_batch(now, true)), [0, 1, 2]);
-    assert_eq!(dispatched(state.next_batch(now, true)), [3, 4]);
-    assert_eq!(state.next_batch(now, true).decision, Decision::Idle);
+    assert_eq!(dispatched(state.next_batch(now, &[0])), [0, 1, 2]);
+    assert_eq!(dispatched(state.next_batch(now, &[0])), [3, 4]);
+    assert_eq!(state.next_batch(now, &[0]).decision, Decision::Idle);
 }
 
 #[test]
@@ -56,8 +56,36 @@ fn a_busy_engine_gets_nothing_however_full_the_queue() {
     let now = Instant::now();
     let mut state = state(2, Duration::ZERO);
     (0..9).for_each(|id| state.append(ticket(id, now)));
-    assert_eq!(state.next_batch(now, false).decision, Decision::Idle);
+    assert_eq!(state.next_batch(now, &[1]).decision, Decision::Idle);
     assert_eq!(state.len(), 9);
+}
+
+#[test]
+fn each_engine_gets_its_share_of_all_that_is_inside() {
+    let now = Instant::now();
+    let mut state = state(8, Duration::ZERO);
+    (0..9).for_each(|id| state.append(ticket(id, now)));
+    assert_eq!(dispatched(state.next_batch(now, &[0, 0, 0])), [0, 1, 2]);
+    assert_eq!(dispatched(state.next_batch(now, &[3, 0, 0])), [3, 4, 5]);
+    // The first is ready again before the last has begun.
+    assert_eq!(dispatched(state.next_batch(now, &[0, 3, 0])), [6, 7]);
+    assert_eq!(dispatched(state.next_batch(now, &[2, 3, 0])), [8]);
+}
+
+#[test]
+fn no_share_is_larger_than_a_batch() {
+    let now = Instant::now();
+    let mut state = state(3, Duration::ZERO);
+    (0..9).for_each(|id| state.append(ticket(id, now)));
+    assert_eq!(dispatched(state.next_batch(now, &[0, 0])), [0, 1, 2]);
+}
+
+#[test]
+fn pictures_that_waited_for_each_other_stay_together() {
+    let now = Instant::now();
+    let mut state = state(4, 10 * MS);
+    (0..4).for_each(|id| state.append(ticket(id, now)));
+    assert_eq!(dispatched(state.next_batch(now, &[0, 0])), [0, 1, 2, 3]);
 }
 
 #[test]
@@ -66,9 +94,9 @@ fn the_delay_counts_from_the_oldest_entry() {
     let mut state = state(4, 10 * MS);
     state.append(ticket(0, start));
     state.append(ticket(1, start + 6 * MS));
-    let early = state.next_batch(start + 9 * MS, true);
+    let early = state.next_batch(start + 9 * MS, &[0]);
     assert_eq!(early.decision, Decision::WaitUntil(start + 10 * MS));
-    assert_eq!(dispatched(state.next_batch(start + 10 * MS, true)), [0, 1]);
+    assert_eq!(dispatched(state.next_batch(start + 10 * MS, &[0])), [0, 1]);
 }
 
 #[test]
@@ -76,8 +104,8 @@ fn a_full_batch_waits_for_nobody() {
     let now = Instant::now();
     let mut state = state(2, 10 * MS);
     (0..3).for_each(|id| state.append(ticket(id, now)));
-    assert_eq!(dispatched(state.next_batch(now, true)), [0, 1]);
-    let rest = state.next_batch(now, true);
+    assert_eq!(dispatched(state.next_batch(now, &[0])), [0, 1]);
+    let rest = state.next_batch(now, &[0]);
     assert_eq!(rest.decision, Decision::WaitUntil(now + 10 * MS));
 }
 
@@ -86,7 +114,7 @@ fn a_queue_too_small_for_a_batch_counts_as_full() {
     let now = Instant::now();
     let mut state = State::new(&Config { max_batch_size: 32, max_queue_delay: 10 * MS, queue_capacity: 2 });
     (0..2).for_each(|id| state.append(ticket(id, now)));
-    assert_eq!(dispatched(state.next_batch(now, true)), [0, 1]);
+    assert_eq!(dispatched(state.next_batch(now, &[0])), [0, 1]);
 }
 
 #[test]
@@ -95,7 +123,7 @@ fn once_nobody_else_can_come_nobody_is_held_back() {
     let mut state = state(4, 10 * MS);
     state.append(ticket(0, now));
     state.stop_waiting();
-    assert_eq!(dispatched(state.next_batch(now, true)), [0]);
+    assert_eq!(dispatched(state.next_batch(now, &[0])), [0]);
 }
 
 #[test]
@@ -107,7 +135,7 @@ fn the_dead_leave_and_do_not_count_towards_a_full_batch() {
     state.append(late.clone());
     state.append(gone.clone());
     state.append(ticket(2, now));
-    let step = state.next_batch(now, true);
+    let step = state.next_batch(now, &[0]);
     assert_eq!(step.dropped, [(late, Dropped::DeadlinePassed), (gone, Dropped::Cancelled)]);
     assert_eq!(step.decision, Decision::WaitUntil(now + 10 * MS));
 }
@@ -119,9 +147,9 @@ fn a_busy_engine_does_not_hide_a_deadline() {
     for (id, deadline) in [(0, 8 * MS), (1, 5 * MS)] {
         state.append(Ticket { deadline: Some(now + deadline), ..ticket(id, now) });
     }
-    let step = state.next_batch(now, false);
+    let step = state.next_batch(now, &[1]);
     assert_eq!(step.decision, Decision::WaitUntil(now + 5 * MS));
-    let step = state.next_batch(now + 5 * MS, false);
+    let step = state.next_batch(now + 5 * MS, &[1]);
     assert_eq!(step.dropped[0].0.id, 1);
     assert_eq!(step.decision, Decision::WaitUntil(now + 8 * MS));
 }
@@ -132,5 +160,5 @@ fn a_deadline_within_the_delay_ends_the_wait_for_all() {
     let mut state = state(3, 10 * MS);
     state.append(ticket(0, now));
     state.append(Ticket { deadline: Some(now + 10 * MS), ..ticket(1, now) });
-    assert_eq!(dispatched(state.next_batch(now, true)), [0, 1]);
+    assert_eq!(dispatched(state.next_batch(now, &[0])), [0, 1]);
 }

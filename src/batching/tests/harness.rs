@@ -112,6 +112,12 @@ pub(super) fn row(id: u32) -> Logits {
 
 pub(super) type Waiting = Pin<Box<dyn Future<Output = Result<Answer, BatchError>>>>;
 
+fn gated() -> (Box<dyn Engine>, Gate) {
+    let (started, started_out) = mpsc::unbounded_channel();
+    let (ends, ends_out) = thread_mpsc::channel();
+    (Box::new(GatedEngine { started, ends: ends_out }), Gate { started: started_out, ends })
+}
+
 /// A batcher on a gated engine.
 pub(super) struct Fixture {
     pub(super) batcher: Batcher,
@@ -122,14 +128,21 @@ pub(super) struct Fixture {
 }
 
 pub(super) fn start(config: Config) -> Fixture {
-    let (started, started_out) = mpsc::unbounded_channel();
-    let (ends, ends_out) = thread_mpsc::channel();
-    let engine = Box::new(GatedEngine { started, ends: ends_out });
-    let gate = Gate { started: started_out, ends };
+    let (engine, gate) = gated();
+    start_with(config, vec![engine], gate)
+}
+
+/// A batcher on two engines, and the second one's gate.
+pub(super) fn start_two(config: Config) -> (Fixture, Gate) {
+    let ((first, gate), (second, other)) = (gated(), gated());
+    (start_with(config, vec![first, second], gate), other)
+}
+
+fn start_with(config: Config, engines: Vec<Box<dyn Engine>>, gate: Gate) -> Fixture {
     let readiness = Readiness::starting();
     readiness.set_ready();
     let capacity = config.queue_capacity;
-    let (batcher, worker) = Batcher::start(config, engine, readiness.clone());
+    let (batcher, worker) = Batcher::start(config, engines, readiness.clone());
     Fixture { batcher, worker, gate, readiness, capacity }
 }
 

@@ -5,5 +5,6 @@ mod engine_trouble;
 mod flow;
 mod harness;
 mod properties;
+mod several;
 mod stress;
 mod timing;

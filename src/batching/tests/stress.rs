@@ -41,8 +41,8 @@ async fn every_caller_gets_his_own_rows_on_real_threads() {
         queue_capacity: CALLERS as usize,
         ..Config::default()
     };
-    let engine = Box::new(Echo { runs: Arc::clone(&runs) });
-    let (batcher, worker) = Batcher::start(config, engine, Readiness::starting());
+    let echo = || Box::new(Echo { runs: Arc::clone(&runs) }) as Box<dyn Engine>;
+    let (batcher, worker) = Batcher::start(config, vec![echo(), echo()], Readiness::starting());
     let callers: Vec<_> = (0..CALLERS).map(|caller| tokio::spawn(call(batcher.clone(), caller))).collect();
     for caller in callers {
         caller.await.unwrap();

@@ -7,6 +7,7 @@ mod team;
 mod tests;
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{OnceLock, TryLockError};
 
 use team::Team;
@@ -28,9 +29,37 @@ pub fn count() -> usize {
     team().threads
 }
 
-/// How many threads a step that starts here would get.
-pub(crate) fn available() -> usize {
-    if ALONE.get() { 1 } else { count() }
+/// How many threads a step that starts here would get: those that no other [`Run`] occupies.
+pub fn available() -> usize {
+    if ALONE.get() { 1 } else { unoccupied(count()) }
+}
+
+/// Says, while it lives, that its thread is at work on a network. The team then has one helper less for the others, so that
+/// there are never more threads at work than were asked for.
+#[derive(Debug)]
+#[must_use = "a run that is dropped at once occupies nothing"]
+pub struct Run(());
+
+/// How many [`Run`]s there are.
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+impl Run {
+    /// Begins one on this thread.
+    pub fn begin() -> Self {
+        RUNS.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        RUNS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Of so many threads, how many one run may use beside the others. A caller that is in no run counts as one.
+fn unoccupied(threads: usize) -> usize {
+    threads.saturating_sub(RUNS.load(Ordering::SeqCst).saturating_sub(1)).max(1)
 }
 
 /// One thread for each physical core that this process may use: two on one core compete for its multipliers.
@@ -41,7 +70,8 @@ pub fn default_count() -> usize {
 
 /// Calls `work` once for each item in `0..items`, on any thread of the team, and returns when all are done.
 ///
-/// Within an item, or while another caller has the team, everything runs on the calling thread.
+/// Within an item, while another caller has the team, or while other [`Run`]s leave no helper, everything runs on the
+/// calling thread.
 ///
 /// # Panics
 ///
@@ -57,7 +87,7 @@ pub fn run(items: usize, work: impl Fn(usize) + Sync) {
         Err(TryLockError::Poisoned(step)) => Some(step.into_inner()),
         Err(TryLockError::WouldBlock) => None,
     };
-    if step.is_some() && !team.helpers.is_empty() {
+    if step.is_some() && unoccupied(team.threads) > 1 {
         team.share(items, &work);
     } else {
         (0..items).for_each(work);

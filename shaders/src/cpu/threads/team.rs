@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 
-use super::ALONE;
+use super::{ALONE, unoccupied};
 
 /// Rounds of spinning before a helper, or a waiting caller, sleeps: some tens of microseconds. With 800, which is less than
 /// an item takes, a lone picture takes 2 % longer; a busy server does not care.
@@ -54,9 +54,10 @@ impl Team {
         let helper = |index: usize| {
             let asleep = Arc::new(AtomicBool::new(false));
             let (shared, flag) = (Arc::clone(&shared), Arc::clone(&asleep));
+            let may_help = move || index < unoccupied(threads);
             let thread = std::thread::Builder::new().name(format!("kiln-cpu-{index}"));
             // A thread that is not to be had is work for the others.
-            let handle = thread.spawn(move || help(&shared, &flag)).ok()?;
+            let handle = thread.spawn(move || help(&shared, &flag, may_help)).ok()?;
             Some(Helper { thread: handle.thread().clone(), asleep })
         };
         let helpers: Vec<Helper> = (1..threads).filter_map(helper).collect();
@@ -74,7 +75,7 @@ impl Team {
         *shared.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
         shared.done.store(0, Ordering::Relaxed);
         shared.state.store(u64::from(items) << 32, Ordering::SeqCst);
-        for helper in &self.helpers {
+        for helper in self.helpers.iter().take(unoccupied(self.threads) - 1) {
             if helper.asleep.load(Ordering::SeqCst) {
                 helper.thread.unpark();
             }
@@ -133,17 +134,17 @@ impl Shared {
 }
 
 /// A helper's life. It ends with the process: the team is never taken down.
-fn help(shared: &Shared, asleep: &AtomicBool) {
+fn help(shared: &Shared, asleep: &AtomicBool, may_help: impl Fn() -> bool) {
     let mut spins = 0;
     loop {
-        if shared.work_on_one() {
+        if may_help() && shared.work_on_one() {
             spins = 0;
             continue;
         }
         pause(&mut spins, || {
             asleep.store(true, Ordering::SeqCst);
             // Looked at again after the flag is up: a step that began before it is seen here, a later one sees the flag.
-            if !shared.has_items() {
+            if !(may_help() && shared.has_items()) {
                 std::thread::park();
             }
             asleep.store(false, Ordering::SeqCst);

@@ -29,6 +29,20 @@ fn steps_within_an_item_stay_on_its_thread() {
 }
 
 #[test]
+fn whoever_runs_beside_others_leaves_them_their_threads() {
+    configure(3);
+    let _first = Run::begin();
+    assert_eq!(available(), count());
+    let others: Vec<Run> = (1..count()).map(|_| Run::begin()).collect();
+    let here = std::thread::current().id();
+    run(64, |_| assert_eq!(std::thread::current().id(), here));
+    let one_too_many = Run::begin();
+    assert_eq!(available(), 1);
+    drop((others, one_too_many));
+    assert_eq!(available(), count());
+}
+
+#[test]
 fn a_panic_does_not_end_the_sharing() {
     configure(3);
     let meant = || run(4, |item| assert!(item != 2, "this panic is meant"));

@@ -1,0 +1,83 @@
+//! Two engines behind one queue.
+
+use super::harness::{End, on_a_still_clock, picture, row, start_two};
+use crate::batching::{AdmitError, BatchError, Config};
+use crate::inference::EngineError;
+
+#[test]
+fn a_picture_does_not_wait_while_an_engine_is_free() {
+    on_a_still_clock(async {
+        let (mut fixture, mut other) = start_two(Config::default());
+        let slow = fixture.submit(0, None);
+        assert_eq!(fixture.gate.next_run().await, [0]);
+        let quick = fixture.submit(1, None);
+        assert_eq!(other.next_run().await, [1]);
+        let last = fixture.submit(2, None);
+        other.finish(End::Rows);
+        assert_eq!(quick.await.unwrap().logits, row(1));
+        assert_eq!(other.next_run().await, [2]);
+        for gate in [&fixture.gate, &other] {
+            gate.finish(End::Rows);
+        }
+        assert_eq!(last.await.unwrap().logits, row(2));
+        assert_eq!(slow.await.unwrap().logits, row(0));
+        fixture.worker.shutdown().await;
+        assert_eq!(fixture.batcher.depth(), 0);
+    });
+}
+
+#[test]
+fn what_waits_is_shared_evenly() {
+    on_a_still_clock(async {
+        let (mut fixture, mut other) = start_two(Config::default());
+        let waiting: Vec<_> = (0..6).map(|id| fixture.submit(id, None)).collect();
+        assert_eq!(fixture.gate.next_run().await, [0, 1, 2]);
+        assert_eq!(other.next_run().await, [3, 4, 5]);
+        for gate in [&fixture.gate, &other] {
+            gate.finish(End::Rows);
+        }
+        for (id, waiting) in (0..).zip(waiting) {
+            assert_eq!(waiting.await.unwrap().logits, row(id));
+        }
+    });
+}
+
+#[test]
+fn a_panic_in_one_closes_the_batcher_and_the_other_ends_its_batch() {
+    on_a_still_clock(async {
+        let (mut fixture, mut other) = start_two(Config { max_batch_size: 1, ..Config::default() });
+        let decoding = fixture.batcher.admit().unwrap();
+        let healthy = fixture.submit(0, None);
+        assert_eq!(fixture.gate.next_run().await, [0]);
+        let doomed = [fixture.submit(1, None), fixture.submit(2, None)];
+        assert_eq!(other.next_run().await, [1]);
+
+        other.finish(End::Panic);
+        for waiting in doomed {
+            assert!(matches!(waiting.await, Err(BatchError::Failed(EngineError::Panicked(_)))));
+        }
+        assert_eq!(fixture.batcher.admit().unwrap_err(), AdmitError::Closed);
+        assert_eq!(fixture.batcher.submit(decoding, picture(3), None).await, Err(BatchError::Closed));
+        fixture.gate.finish(End::Rows);
+        assert_eq!(healthy.await.unwrap().logits, row(0));
+        assert_eq!(fixture.gate.open().recv().await, None, "after a panic no engine is used again");
+        fixture.worker.shutdown().await;
+    });
+}
+
+#[test]
+fn shutting_down_waits_for_both() {
+    on_a_still_clock(async {
+        let (mut fixture, mut other) = start_two(Config { max_batch_size: 1, ..Config::default() });
+        let waiting: Vec<_> = (0..4).map(|id| fixture.submit(id, None)).collect();
+        assert_eq!((fixture.gate.next_run().await, other.next_run().await), (vec![0], vec![1]));
+        let end = tokio::spawn(fixture.worker.shutdown());
+        for gate in [fixture.gate, other] {
+            drop(gate.open());
+        }
+        for (id, waiting) in (0..).zip(waiting) {
+            assert_eq!(waiting.await.unwrap().logits, row(id));
+        }
+        end.await.unwrap();
+    });
+}
