@@ -9,7 +9,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::batching::{Batcher, Config, Worker};
 use kiln::image::PreparedImage;
-use kiln::inference::{Engine, EngineError, Logits};
+use kiln::inference::{Engine, EngineError, Logits, Sample};
 use kiln::readiness::Readiness;
 use tokio::runtime::Runtime;
 
@@ -25,7 +25,7 @@ fn main() {
 struct Nothing;
 
 impl Engine for Nothing {
-    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+    fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
         Ok(batch.iter().map(|_| Logits::default()).collect())
     }
 }

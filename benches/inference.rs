@@ -12,7 +12,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::image::PreparedImage;
 use kiln::inference::{
-    BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, Logits, Precision, configure_cpu, default_threads, device,
+    BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, Logits, Precision, Sample, configure_cpu, default_threads,
+    device,
 };
 use kiln::model::Model;
 
@@ -98,7 +99,7 @@ fn run(bencher: Bencher, batch_size: usize) {
     let spec = model().spec();
     let bytes = (spec.width * spec.height * 3) as usize;
     let pixels: Box<[u8]> = (0..bytes).map(|i| (i * 7919 % 256) as u8).collect();
-    let batch = vec![PreparedImage::new(spec.width, spec.height, pixels); batch_size];
+    let batch = vec![Sample::from(PreparedImage::new(spec.width, spec.height, pixels)); batch_size];
     check(&engine.run(&batch).expect("the engine runs"));
     bencher.counter(ItemsCount::new(batch_size)).bench_local(|| engine.run(&batch).expect("the engine runs"));
 }

@@ -16,7 +16,7 @@
 //! | [`batching`] | groups pictures that wait for an engine |
 //! | [`inference`] | runs the network on a device |
 //! | [`image`] | bytes -> pixels of the model's size |
-//! | [`model`], [`keys`], [`readiness`], [`telemetry`] | leaves that others may use |
+//! | [`model`], [`keys`], [`oip`], [`readiness`], [`telemetry`] | leaves that others may use |
 //!
 //! Two crates lie below: `model-import` (ONNX -> Burn code, when the program is built) and `kiln-kernels` (operations
 //! written by hand).
@@ -46,6 +46,7 @@ pub mod image;
 pub mod inference;
 pub mod keys;
 pub mod model;
+pub mod oip;
 pub mod readiness;
 pub mod registry;
 pub mod serve;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use image::ImageReader;
 use kiln::image::PreparedImage;
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, device, rank};
+use kiln::inference::{BurnEngine, DeviceChoice, Engine, Sample, device, rank};
 use kiln::model::Model;
 use kiln_kernels::cpu::Isa;
 use serde_json::Value;
@@ -19,7 +19,7 @@ const REDUCED_TOLERANCE: f32 = 0.2;
 const BATCH: usize = 3;
 
 /// Every prepared picture that ONNX Runtime answered, with its answer.
-fn golden() -> Vec<(String, PreparedImage, Vec<f32>)> {
+fn golden() -> Vec<(String, Sample, Vec<f32>)> {
     let file: Value = serde_json::from_slice(&common::bytes("logits/efficientnet-lite0.json")).unwrap();
     let model = Model::all().find(|model| model.spec().name == "efficientnet-lite0").unwrap();
     assert_eq!(file["model_sha256"], model.spec().sha256, "the golden logits are of another file");
@@ -33,13 +33,13 @@ fn golden() -> Vec<(String, PreparedImage, Vec<f32>)> {
         .collect()
 }
 
-fn picture(name: &str) -> PreparedImage {
+fn picture(name: &str) -> Sample {
     let pixels = if name.starts_with("synthetic:") {
         (0..224 * 224 * 3).map(|i| (i * 7919 % 256) as u8).collect()
     } else {
         ImageReader::open(common::data(name)).unwrap().decode().unwrap().into_rgb8().into_raw()
     };
-    PreparedImage::new(224, 224, pixels.into())
+    PreparedImage::new(224, 224, pixels.into()).into()
 }
 
 fn top5(logits: &[f32]) -> Vec<usize> {

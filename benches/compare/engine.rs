@@ -7,24 +7,24 @@ use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use kiln::image::PreparedImage;
-use kiln::inference::{self, BurnEngine, DeviceChoice, Engine, configure_cpu, device};
+use kiln::inference::{self, BurnEngine, DeviceChoice, Engine, Sample, configure_cpu, device};
 use kiln::model::Model;
 
 const LARGEST: usize = 64;
 
 /// The pictures of `tests/data/golden` in the order of their names, again and again.
-fn pictures() -> Vec<PreparedImage> {
+fn pictures() -> Vec<Sample> {
     let entries = std::fs::read_dir("tests/data/golden").expect("this runs in the project's folder");
     let mut files: Vec<_> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
     files.sort();
     let open = |path| image::open(path).expect("a picture").into_rgb8();
-    let prepared: Vec<_> =
-        files.iter().map(open).map(|p| PreparedImage::new(p.width(), p.height(), p.into_raw().into())).collect();
+    let prepare = |p: image::RgbImage| Sample::from(PreparedImage::new(p.width(), p.height(), p.into_raw().into()));
+    let prepared: Vec<_> = files.iter().map(open).map(prepare).collect();
     prepared.iter().cycle().take(LARGEST).cloned().collect()
 }
 
-fn run(engine: &mut BurnEngine, batch: &[PreparedImage], time: Duration) -> f64 {
+fn run(engine: &mut BurnEngine, batch: &[Sample], time: Duration) -> f64 {
     let (start, mut runs) = (Instant::now(), 0);
     while start.elapsed() < time {
         engine.run(batch).expect("the engine runs");
@@ -33,7 +33,7 @@ fn run(engine: &mut BurnEngine, batch: &[PreparedImage], time: Duration) -> f64 
     (runs * batch.len()) as f64 / start.elapsed().as_secs_f64()
 }
 
-fn answer(engine: &mut BurnEngine, pictures: &[PreparedImage], line: &str) -> String {
+fn answer(engine: &mut BurnEngine, pictures: &[Sample], line: &str) -> String {
     match line.split_whitespace().collect::<Vec<_>>()[..] {
         ["logits", n] => {
             let rows = engine.run(&pictures[..n.parse().expect("a number")]).expect("the engine runs");

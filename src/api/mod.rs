@@ -5,6 +5,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `predict.rs`, `models.rs`, `health.rs`, `home.rs` | the operations |
+//! | `protocol/` | the operations of the Open Inference Protocol |
 //! | `pages.rs` | Swagger UI and the OpenAPI document |
 //! | `schema.rs` | the JSON over the wire |
 //! | `upload.rs` | pictures as they arrive |
@@ -24,6 +25,7 @@ mod home;
 mod models;
 mod pages;
 mod predict;
+mod protocol;
 mod refused;
 mod request;
 mod schema;
@@ -66,16 +68,31 @@ pub struct State {
     pub config: Config,
 }
 
-type Operations = (predict::Predict, models::Models, health::Health, home::Home);
+type Operations = (
+    predict::Predict,
+    models::Models,
+    health::Health,
+    home::Home,
+    protocol::Inference,
+    protocol::ModelOperations,
+    protocol::ServerOperations,
+);
 
 fn service(state: &State) -> OpenApiService<Operations, ()> {
-    let operations =
-        (predict::Predict(state.clone()), models::Models(state.clone()), health::Health(state.clone()), home::Home);
+    let operations = (
+        predict::Predict(state.clone()),
+        models::Models(state.clone()),
+        health::Health(state.clone()),
+        home::Home,
+        protocol::Inference(state.clone()),
+        protocol::ModelOperations(state.clone()),
+        protocol::ServerOperations(state.clone()),
+    );
     OpenApiService::new(operations, "Kiln", env!("CARGO_PKG_VERSION"))
         .description("Image classification. Authorize with the API key: the operator's, or the one that the server made at its start.")
 }
 
-/// Every address of the server behind one endpoint; `key` guards `/predict*` and `/models*`.
+/// Every address of the server behind one endpoint; `key` guards all but health, metrics and documentation.
 pub fn endpoint(state: State, key: Secret) -> impl Endpoint {
     let service = service(&state);
     let surroundings = Arc::new(Surroundings {

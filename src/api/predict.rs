@@ -98,7 +98,8 @@ impl Predict {
 
 impl Predict {
     async fn one(&self, classifier: &Classifier, picture: Picture, top_k: u32) -> Answer<PredictionBody> {
-        let options = Options { top_k: top_k as usize, deadline: Some(Instant::now() + self.0.config.request_timeout) };
+        let deadline = Some(Instant::now() + self.0.config.request_timeout);
+        let options = Options { top_k: top_k as usize, deadline, ..Options::default() };
         let prediction = classifier.classify(picture, options).await?;
         Ok(Json(PredictionBody::new(classifier.model(), prediction)))
     }

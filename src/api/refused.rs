@@ -19,12 +19,20 @@ pub(super) trait Errors: Send + Sync + 'static {
 
 /// Errors of operations that take pictures.
 pub(super) struct OfPictures;
+/// Errors of operations that take tensors or pictures.
+pub(super) struct OfTensors;
 /// Errors of operations that look something up.
 pub(super) struct OfLookups;
 
 impl Errors for OfPictures {
     fn includes(code: Code) -> bool {
-        !matches!(code, Code::NotFound | Code::MethodNotAllowed)
+        !matches!(code, Code::NotFound | Code::MethodNotAllowed | Code::NotFinite)
+    }
+}
+
+impl Errors for OfTensors {
+    fn includes(code: Code) -> bool {
+        OfPictures::includes(code) || code == Code::NotFinite
     }
 }
 
@@ -36,8 +44,10 @@ impl Errors for OfLookups {
                 | Code::KeyMissing
                 | Code::KeyInvalid
                 | Code::UnknownModel
+                | Code::UnknownVersion
                 | Code::Internal
                 | Code::Starting
+                | Code::Unavailable
         )
     }
 }
@@ -119,7 +129,7 @@ fn describe(status: u16) -> &'static str {
         408 => "The body stopped coming",
         413 => "The body is too large, the picture has too many pixels, or the form too many files",
         415 => "Not one of the accepted formats, or another extension",
-        422 => "The right format, but it does not decode",
+        422 => "The right format, but it does not decode, or scores that JSON cannot hold",
         429 => "Overloaded, or the deadline passed; with `Retry-After` in seconds",
         500 => "A fault of the server or its device",
         503 => "Starting or shutting down; with `Retry-After` in seconds",

@@ -44,6 +44,10 @@ pub(super) async fn handle<E: Endpoint>(
 ) -> poem::Result<Response> {
     let started = Instant::now();
     let id = RequestId::of(&request);
+    if request.uri().path() == "/v2/" {
+        // The Open Inference Protocol's text has it without the slash, its YAML with it; the router knows only one.
+        *request.uri_mut() = Uri::from_static("/v2");
+    }
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let body = BodyWatch::over(&mut request, surroundings.max_body_bytes);
     request.set_data(id.clone());
@@ -157,7 +161,7 @@ fn record(response: &Response, operation: &'static str, word: &'static str, took
     let status = response.status();
     metrics::request(operation, status.as_u16(), word, took);
     // Probes and scrapers come every few seconds; they are of interest only to those who ask for them.
-    if matches!(operation, "live" | "ready" | "metrics") {
+    if matches!(operation, "live" | "ready" | "metrics" | "oip_live" | "oip_ready") {
         tracing::debug!(operation, status = status.as_u16(), "answered");
         return;
     }

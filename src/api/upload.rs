@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use poem::error::ReadBodyError;
 use poem::web::Field;
@@ -138,12 +138,17 @@ impl<'a> ApiExtractor<'a> for RawPicture {
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let mut pieces = body.take()?.into_bytes_stream();
-        // Copied together as they come: kept apart, tiny pieces take many times their size.
-        let mut bytes = BytesMut::new();
-        while let Some(piece) = pieces.try_next().await.map_err(ReadBodyError::Io)? {
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(Self(Picture { bytes: bytes.freeze(), file_name: None }))
+        Ok(Self(Picture { bytes: whole(body).await?, file_name: None }))
     }
+}
+
+/// All of a body.
+pub(super) async fn whole(body: &mut RequestBody) -> Result<Bytes> {
+    let mut pieces = body.take()?.into_bytes_stream();
+    // Copied together as they come: kept apart, tiny pieces take many times their size.
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = pieces.try_next().await.map_err(ReadBodyError::Io)? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.freeze())
 }

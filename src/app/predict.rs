@@ -95,7 +95,7 @@ async fn all(
 async fn one(classifier: &Classifier, file: &Path, top_k: usize) -> Result<Prediction, String> {
     let bytes = tokio::fs::read(file).await.map_err(|e| e.to_string())?;
     let picture = Picture { bytes: bytes.into(), file_name: None };
-    classifier.classify(picture, Options { top_k, deadline: None }).await.map_err(|e| e.to_string())
+    classifier.classify(picture, Options { top_k, ..Options::default() }).await.map_err(|e| e.to_string())
 }
 
 fn progress_bar(files: usize) -> ProgressBar {

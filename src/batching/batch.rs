@@ -6,25 +6,24 @@ use tokio::time::Instant;
 
 use super::entry::{Caller, Entry};
 use super::{Answer, BatchError};
-use crate::image::PreparedImage;
-use crate::inference::{EngineError, Logits};
+use crate::inference::{EngineError, Logits, Sample};
 
 /// Pictures and their callers, in the same order.
 #[derive(Debug)]
 pub(super) struct Batch {
-    images: Vec<PreparedImage>,
+    samples: Vec<Sample>,
     callers: Vec<Caller>,
     composed: Instant,
 }
 
 impl Batch {
     pub(super) fn new(entries: Vec<Entry>, composed: Instant) -> Self {
-        let (images, callers) = entries.into_iter().map(|entry| (entry.image, entry.caller)).unzip();
-        Self { images, callers, composed }
+        let (samples, callers) = entries.into_iter().map(|entry| (entry.sample, entry.caller)).unzip();
+        Self { samples, callers, composed }
     }
 
-    pub(super) fn images(&self) -> &[PreparedImage] {
-        &self.images
+    pub(super) fn samples(&self) -> &[Sample] {
+        &self.samples
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,5 +1,6 @@
 //! The handle on a batcher: everything that the rest of the server does with it, and how it starts.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::time::Duration;
 
@@ -8,18 +9,19 @@ use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::entry::{Caller, Entry};
+use super::runs::Runs;
 use super::scheduler::{Links, Scheduler};
 use super::state::State;
 use super::worker::EngineThread;
-use super::{AdmitError, Answer, BatchError, Config, Permit, Worker};
-use crate::image::PreparedImage;
-use crate::inference::Engine;
+use super::{AdmitError, Answer, BatchError, Config, Permit, Priority, Timed, Worker};
+use crate::inference::{Engine, Sample};
 use crate::readiness::Readiness;
 
 /// Hands pictures to engines, in batches. Clones share the queue and the engines.
 #[derive(Clone, Debug)]
 pub struct Batcher {
     admission: Arc<Admission>,
+    runs: Arc<Runs>,
     entries: mpsc::UnboundedSender<Entry>,
 }
 
@@ -39,13 +41,15 @@ impl Batcher {
         config.validate().expect("the settings were validated");
         assert!(!engines.is_empty(), "a batcher needs an engine");
         let admission = Arc::new(Admission::new(config.queue_capacity, engines.len()));
+        let runs = Arc::new(Runs::default());
         let (entries, entries_out) = mpsc::unbounded_channel();
         let (events, events_out) = mpsc::unbounded_channel();
         let (stop, stop_out) = oneshot::channel();
         let start = |(index, engine)| {
             let (batches, batches_out) = thread_mpsc::channel();
-            let (admission, readiness, events) = (Arc::clone(&admission), readiness.clone(), events.clone());
-            let thread = EngineThread { index, engine, batches: batches_out, admission, readiness, events };
+            let (admission, runs) = (Arc::clone(&admission), Arc::clone(&runs));
+            let (readiness, events) = (readiness.clone(), events.clone());
+            let thread = EngineThread { index, engine, batches: batches_out, admission, runs, readiness, events };
             (batches, thread.spawn())
         };
         let (batches, threads) = engines.into_iter().enumerate().map(start).unzip();
@@ -53,7 +57,7 @@ impl Batcher {
         drop(events);
         let links = Links { entries: entries_out, stop: stop_out, batches, events: events_out };
         let scheduler = Scheduler::new(State::new(&config), Arc::clone(&admission), links);
-        (Self { admission, entries }, Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads })
+        (Self { admission, runs, entries }, Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads })
     }
 
     /// Asks for room for one picture. Answers at once; to be asked before the picture is decoded.
@@ -71,6 +75,20 @@ impl Batcher {
         self.admission.retry_after()
     }
 
+    /// [`Batcher::submit_as`], of ordinary priority.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub async fn submit(
+        &self,
+        permit: Permit,
+        sample: impl Into<Sample>,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, BatchError> {
+        self.submit_as(Priority::Normal, permit, sample, deadline).await
+    }
+
     /// Runs one picture as part of a batch and waits for its row of logits.
     ///
     /// `permit` is one that this batcher gave out; it is released just before the answer is. A
@@ -83,18 +101,24 @@ impl Batcher {
     /// [`BatchError::DeadlinePassed`] if the deadline passed while the picture waited,
     /// [`BatchError::Failed`] if the engine failed or broke, [`BatchError::Closed`] if the batcher
     /// was shut down before it took the picture.
-    pub async fn submit(
+    pub async fn submit_as(
         &self,
+        priority: Priority,
         permit: Permit,
-        image: PreparedImage,
+        sample: impl Into<Sample>,
         deadline: Option<Instant>,
     ) -> Result<Answer, BatchError> {
         let (reply, answer) = oneshot::channel();
         let caller = Caller { reply, permit, arrived: Instant::now() };
-        let entry = Entry { image, caller, deadline };
+        let entry = Entry { priority, sample: sample.into(), caller, deadline };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
         // A reply channel that ends without an answer means that the runtime is going down.
         answer.await.unwrap_or(Err(BatchError::Closed))
+    }
+
+    /// The engines' runs that ended with rows, by the size of the batch.
+    pub fn runs(&self) -> BTreeMap<usize, Timed> {
+        self.runs.by_batch_size()
     }
 
     /// How many pictures are inside now: being decoded, waiting and running.

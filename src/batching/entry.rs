@@ -7,8 +7,7 @@ use tokio::time::Instant;
 
 use super::state::Queued;
 use super::{BatchError, Permit};
-use crate::image::PreparedImage;
-use crate::inference::Logits;
+use crate::inference::{Logits, Sample};
 
 /// What a picture's caller gets.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,10 +22,23 @@ pub struct Answer {
     pub batch_size: usize,
 }
 
+/// Which pictures an engine takes first. Those of one priority keep the order in which they came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// Where nothing was asked for.
+    #[default]
+    Normal,
+    /// When no other waits.
+    Low,
+}
+
 /// A picture that waits for the engine.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) image: PreparedImage,
+    pub(super) priority: Priority,
+    pub(super) sample: Sample,
     pub(super) caller: Caller,
     pub(super) deadline: Option<Instant>,
 }
@@ -51,6 +63,10 @@ impl Caller {
 impl Queued for Entry {
     fn arrived(&self) -> Instant {
         self.caller.arrived
+    }
+
+    fn priority(&self) -> Priority {
+        self.priority
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -25,6 +25,7 @@
 //! | `state.rs` | the policy: what to run now, as a pure function of queue and time |
 //! | `scheduler.rs` | the task that owns the state and feeds it with events |
 //! | `batch.rs` | one batch, and who gets which row |
+//! | `runs.rs` | how often each batch size was run |
 //! | `worker.rs` | the thread that owns an engine, and how to stop all of them |
 //! | `error.rs` | why a picture was not admitted or not answered |
 
@@ -34,6 +35,7 @@ mod batcher;
 mod config;
 mod entry;
 mod error;
+mod runs;
 mod scheduler;
 mod state;
 #[cfg(test)]
@@ -43,6 +45,7 @@ mod worker;
 pub use admission::Permit;
 pub use batcher::Batcher;
 pub use config::{Config, ConfigError};
-pub use entry::Answer;
+pub use entry::{Answer, Priority};
 pub use error::{AdmitError, BatchError};
+pub use runs::Timed;
 pub use worker::Worker;

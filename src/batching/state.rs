@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Config;
+use super::{Config, Priority};
 
 /// What the policy needs to know of an entry.
 pub(super) trait Queued {
     /// When the entry was submitted.
     fn arrived(&self) -> Instant;
+    /// Which go before which.
+    fn priority(&self) -> Priority;
     /// When its answer stops being of use; it is not run from that instant on.
     fn deadline(&self) -> Option<Instant>;
     /// Whether nobody waits for its answer any more.
@@ -42,7 +44,7 @@ pub(super) struct Step<E> {
     pub(super) dropped: Vec<(E, Dropped)>,
 }
 
-/// The queue, first in, first out.
+/// The queue: by priority, and first in, first out within one.
 #[derive(Debug)]
 pub(super) struct State<E> {
     queue: Vec<E>,
@@ -61,7 +63,8 @@ impl<E: Queued> State<E> {
     }
 
     pub(super) fn append(&mut self, entry: E) {
-        self.queue.push(entry);
+        let place = self.queue.partition_point(|other| other.priority() <= entry.priority());
+        self.queue.insert(place, entry);
     }
 
     pub(super) fn len(&self) -> usize {

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::batch::Batch;
-use crate::image::PreparedImage;
-use crate::inference::{Engine, EngineError, Logits, panic_message};
+use super::runs::Runs;
+use crate::inference::{Engine, EngineError, Logits, Sample, panic_message};
 use crate::readiness::Readiness;
 
 /// What an engine's thread reports after a batch.
@@ -31,6 +31,7 @@ pub(super) struct EngineThread {
     pub(super) engine: Box<dyn Engine>,
     pub(super) batches: thread_mpsc::Receiver<Batch>,
     pub(super) admission: Arc<Admission>,
+    pub(super) runs: Arc<Runs>,
     pub(super) readiness: Readiness,
     pub(super) events: mpsc::UnboundedSender<Event>,
 }
@@ -70,11 +71,12 @@ impl EngineThread {
 
     fn run(&mut self, batch: Batch) -> Event {
         let started = Instant::now();
-        let outcome = run_caught(&mut *self.engine, batch.images());
+        let outcome = run_caught(&mut *self.engine, batch.samples());
         let took = started.elapsed();
         match outcome {
             Ok(rows) => {
                 self.admission.record(batch.len(), took);
+                self.runs.record(batch.len(), took);
                 batch.answer(rows, took);
                 Event::Free(self.index)
             }
@@ -93,14 +95,14 @@ impl EngineThread {
 }
 
 /// Runs the engine so that neither a panic nor a wrong number of rows gets out.
-fn run_caught(engine: &mut dyn Engine, images: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+fn run_caught(engine: &mut dyn Engine, samples: &[Sample]) -> Result<Vec<Logits>, EngineError> {
     // Unwind safe: a panicked engine is never called again.
-    let rows = catch_unwind(AssertUnwindSafe(|| engine.run(images)))
+    let rows = catch_unwind(AssertUnwindSafe(|| engine.run(samples)))
         .unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic))))?;
-    if rows.len() == images.len() {
+    if rows.len() == samples.len() {
         return Ok(rows);
     }
-    Err(EngineError::Device(format!("the engine returned {} rows for {} pictures", rows.len(), images.len())))
+    Err(EngineError::Device(format!("the engine returned {} rows for {} pictures", rows.len(), samples.len())))
 }
 
 /// Keeps a batcher's engines at work. Dropping it stops the batcher like [`Worker::shutdown`], but

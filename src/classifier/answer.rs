@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::batching::Priority;
 use crate::image::Format;
 
 /// A picture as it was sent.
@@ -17,12 +18,14 @@ pub struct Picture {
 }
 
 /// What the caller wants.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// How many classes to tell, most probable first.
     pub top_k: usize,
     /// When the answer is of no use any more; a picture still in the queue then is not run.
     pub deadline: Option<Instant>,
+    /// Whether it goes before others in the queue.
+    pub priority: Priority,
 }
 
 /// A picture's answer.

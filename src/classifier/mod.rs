@@ -1,6 +1,14 @@
-//! Joins the rooms for one picture: admission, decoding, batching, ranking. It knows no HTTP and no tensors.
+//! Joins the rooms for one picture: admission, decoding, batching, ranking. It knows no HTTP and no device.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `answer.rs` | what goes in and what comes out: plain data |
+//! | `rows.rs` | several rows at once, for their raw scores |
+//! | `statistics.rs` | what a model was asked and has answered |
 
 mod answer;
+mod rows;
+mod statistics;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -12,13 +20,16 @@ use uuid::Uuid;
 
 use crate::batching::{Batcher, Permit};
 use crate::image::{self, DecodePool, Decoded, Limits, PoolError, Recipe};
-use crate::inference::rank;
+use crate::inference::{Ranked, Sample, rank};
 use crate::model::Model;
 use crate::telemetry::metrics;
+use statistics::Statistics;
 
 pub use answer::{Class, ImageInfo, Options, Picture, Prediction, Timings};
+pub use rows::{Row, Scores};
+pub use statistics::Snapshot;
 // The types of the rooms below that a caller of this one meets.
-pub use crate::batching::{AdmitError, BatchError};
+pub use crate::batching::{AdmitError, BatchError, Priority, Timed};
 pub use crate::image::ImageError;
 pub use crate::inference::DeviceInfo;
 
@@ -31,6 +42,7 @@ pub struct Classifier {
     limits: Arc<Limits>,
     pool: DecodePool,
     batcher: Batcher,
+    statistics: Arc<Statistics>,
 }
 
 /// Why a picture has no answer.
@@ -54,7 +66,7 @@ impl Classifier {
     /// A classifier for `model`, whose engine runs on `device` and is driven by `batcher`.
     pub fn new(model: Model, device: DeviceInfo, limits: Arc<Limits>, pool: DecodePool, batcher: Batcher) -> Self {
         let recipe = recipe(&model);
-        Self { model, device, recipe, limits, pool, batcher }
+        Self { model, device, recipe, limits, pool, batcher, statistics: Arc::default() }
     }
 
     /// Where the model runs.
@@ -77,7 +89,9 @@ impl Classifier {
     /// See [`ClassifyError`]; each variant says whose fault it is.
     pub async fn classify(&self, picture: Picture, options: Options) -> Result<Prediction, ClassifyError> {
         let Picture { bytes, file_name } = picture;
-        let outcome = self.answer(bytes, file_name.as_deref(), options).await;
+        let started = Instant::now();
+        let outcome = self.answer(bytes, file_name.as_deref(), options, started).await;
+        self.statistics.record(started, outcome.as_ref().ok().map(|prediction| prediction.timings), 1);
         if let Err(ClassifyError::Image(error)) = &outcome {
             // The client wrote the name; as it came it could forge lines of the log.
             let file = file_name.as_deref().map(image::sanitise_file_name);
@@ -91,18 +105,25 @@ impl Classifier {
         bytes: Bytes,
         file_name: Option<&str>,
         options: Options,
+        started: Instant,
     ) -> Result<Prediction, ClassifyError> {
-        let started = Instant::now();
         image::check_file_name(file_name, &self.limits.formats)?;
         let permit = self.batcher.admit()?;
         let (permit, decoded, decode) = self.decode(permit, bytes, started, options.deadline).await?;
         let image = ImageInfo { format: decoded.format, width: decoded.width, height: decoded.height };
-        self.run(permit, decoded, options, started, decode).await.map(|(classes, timings)| Prediction {
-            id: Uuid::now_v7(),
-            classes,
-            image,
-            timings,
-        })
+        let scores = self.scores(permit, decoded.image.into(), &options, started, Some(decode)).await?;
+        let classes = self.classes(&scores.logits, options.top_k);
+        Ok(Prediction { id: Uuid::now_v7(), classes, image, timings: scores.timings })
+    }
+
+    /// The `top_k` most probable classes by their raw scores, most probable first.
+    pub fn classes(&self, logits: &[f32], top_k: usize) -> Vec<Class> {
+        let class = |ranked: Ranked| Class {
+            label: self.model.label(ranked.class_id),
+            class_id: ranked.class_id,
+            probability: ranked.probability,
+        };
+        rank(logits, top_k).into_iter().map(class).collect()
     }
 
     /// The permit goes with the work: a decode that its caller has left still takes memory, and room.
@@ -127,28 +148,26 @@ impl Classifier {
         self.pool.run(timed).await?
     }
 
-    async fn run(
+    async fn scores(
         &self,
         permit: Permit,
-        decoded: Decoded,
-        options: Options,
+        sample: Sample,
+        options: &Options,
         started: Instant,
-        decode: Duration,
-    ) -> Result<(Vec<Class>, Timings), ClassifyError> {
+        decode: Option<Duration>,
+    ) -> Result<Scores, ClassifyError> {
         let deadline = options.deadline.map(tokio::time::Instant::from_std);
-        let answer = self.batcher.submit(permit, decoded.image, deadline).await?;
-        let classes = rank(&answer.logits, options.top_k)
-            .into_iter()
-            .map(|ranked| Class {
-                label: self.model.label(ranked.class_id),
-                class_id: ranked.class_id,
-                probability: ranked.probability,
-            })
-            .collect();
+        let answer = self.batcher.submit_as(options.priority, permit, sample, deadline).await?;
         let (queue, inference, total) = (answer.queue, answer.inference, started.elapsed());
         metrics::classified(decode, queue, inference, total);
         tracing::debug!(batch_size = answer.batch_size, ?decode, ?queue, ?inference, "classified");
-        Ok((classes, Timings { decode, queue, inference, total }))
+        let timings = Timings { decode: decode.unwrap_or_default(), queue, inference, total };
+        Ok(Scores { logits: answer.logits, timings })
+    }
+
+    /// What has been asked and answered since the start.
+    pub fn statistics(&self) -> Snapshot {
+        self.statistics.snapshot(self.batcher.runs())
     }
 }
 

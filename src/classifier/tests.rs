@@ -6,14 +6,13 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::batching::{self, Worker};
-use crate::image::PreparedImage;
-use crate::inference::{Engine, EngineError, Logits};
+use crate::inference::{Engine, EngineError, Logits, Sample};
 use crate::readiness::Readiness;
 
 struct Nothing;
 
 impl Engine for Nothing {
-    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+    fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
         Ok(batch.iter().map(|_| Logits::from([0.0])).collect())
     }
 }
@@ -33,7 +32,7 @@ fn picture() -> Picture {
 async fn a_picture_that_is_late_already_is_not_decoded() {
     let model = Model::all().next().unwrap();
     let (classifier, _worker) = idle(model, batching::Config::default(), DecodePool::new(1));
-    let options = Options { top_k: 1, deadline: Some(Instant::now()) };
+    let options = Options { top_k: 1, deadline: Some(Instant::now()), ..Options::default() };
     // Decoded, it would be refused for what it is.
     let broken = Picture { bytes: Bytes::from_static(b"\xff\xd8\xff"), file_name: None };
     let refused = classifier.classify(broken, options).await.unwrap_err();
@@ -45,7 +44,7 @@ async fn a_decode_that_its_caller_has_left_still_takes_room() {
     let config = batching::Config { queue_capacity: 1, ..batching::Config::default() };
     let pool = DecodePool::new(1);
     let (classifier, _worker) = idle(Model::all().next().unwrap(), config, pool.clone());
-    let options = Options { top_k: 1, deadline: None };
+    let options = Options { top_k: 1, ..Options::default() };
     // The only decode thread is busy, so the picture that is given up stays where it is.
     let (release, held) = std::sync::mpsc::channel::<()>();
     let busy = tokio::spawn({

@@ -56,7 +56,7 @@ pub static SETTINGS: &[Setting] = &[
     row(SERVING, "idle-timeout", "TIME", "75s", "How long an unused connection is kept"),
     row(SERVING, "max-header-bytes", "SIZE", "64KiB", "The largest head of a request"),
     row(SERVING, "max-body-bytes", "SIZE", "20MiB", "The largest body of a request"),
-    row(SERVING, "max-batch-files", "N", "32", "The most files in one /predict/batch"),
+    row(SERVING, "max-batch-files", "N", "32", "The most files in one /predict/batch, and rows in one inference"),
     row(SERVING, "request-timeout", "TIME", "30s", "A picture that has waited longer is not run any more"),
     row(MODEL, "model", "NAME", "", "The model of requests that name none; the first by name if absent"),
     row(MODEL, "device", "DEVICE", "auto", "auto, cpu, vulkan[:N], metal or cuda[:N]; 'kiln devices' lists them"),

@@ -1,17 +1,16 @@
 //! The engine on Burn: one upload of u8 pixels, normalisation and network on the device, one download of logits.
 
-use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device};
 use kiln_kernels::cpu::threads;
-use kiln_kernels::{Kernels, Normalizer};
 use model_import::{LoadError, Network};
 
 use super::batch_sizes::BatchSizes;
 use super::device::ChosenDevice;
-use super::engine::{Engine, EngineError, Logits};
+use super::engine::{Engine, EngineError, Logits, Sample};
+use super::input::Input;
 use super::lanes;
 use crate::image::PreparedImage;
 use crate::model::Model;
@@ -20,18 +19,11 @@ use crate::model::Model;
 #[derive(Clone)]
 pub struct BurnEngine {
     network: Arc<dyn Network>,
-    normalizer: Normalizer,
+    input: Input,
     device: Device,
     sizes: BatchSizes,
-    width: usize,
-    height: usize,
     classes: usize,
     on_cpu: bool,
-}
-
-thread_local! {
-    /// Pixels of a batch or of a thread's part of it, kept to be filled again.
-    static PIXELS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Why an engine does not start. The process must not either.
@@ -67,24 +59,24 @@ impl BurnEngine {
         mut progress: impl FnMut(usize, Duration),
     ) -> Result<Self, StartError> {
         let spec = model.spec();
-        let kernels = Kernels::best_for(&device.device);
+        let network: Arc<dyn Network> = model.built_in().load(&device.device)?.into();
         let mut engine = Self {
-            network: model.built_in().load(&device.device)?.into(),
-            normalizer: Normalizer::new(&device.device, kernels, spec.mean, spec.std),
+            input: Input::new(&device.device, network.layout(), spec),
+            network,
             device: device.device.clone(),
             sizes: if device.is_gpu_runtime {
                 BatchSizes::powers_of_two(max_batch_size)
             } else {
                 BatchSizes::every(max_batch_size)
             },
-            width: spec.width as usize,
-            height: spec.height as usize,
             classes: spec.labels.len(),
             on_cpu: !device.is_gpu_runtime,
         };
+        let grey = vec![127; (spec.width * spec.height * 3) as usize];
+        let grey = PreparedImage::new(spec.width, spec.height, grey.into());
         for size in engine.sizes.to_warm_up() {
             let started = Instant::now();
-            engine.warm_up(size).map_err(|reason| StartError::WarmUp {
+            engine.warm_up(&grey, size).map_err(|reason| StartError::WarmUp {
                 model: spec.name,
                 device: device.info.name.clone(),
                 reason,
@@ -101,11 +93,9 @@ impl BurnEngine {
         std::iter::repeat_n(self, count).map(|engine| Box::new(engine) as Box<dyn Engine>).collect()
     }
 
-    /// Runs mid-grey pictures. A panic of the device runtime is a reason like any other.
-    fn warm_up(&mut self, size: usize) -> Result<(), String> {
-        let grey = vec![127; self.width * self.height * 3];
-        let picture = PreparedImage::new(self.width as u32, self.height as u32, grey.into());
-        let batch = vec![picture; size];
+    /// Runs the same picture `size` times. A panic of the device runtime is a reason like any other.
+    fn warm_up(&mut self, picture: &PreparedImage, size: usize) -> Result<(), String> {
+        let batch = vec![Sample::from(picture.clone()); size];
         let run = std::panic::AssertUnwindSafe(|| self.run(&batch));
         match std::panic::catch_unwind(run) {
             Ok(answer) => answer.map(drop).map_err(|e| e.to_string()),
@@ -113,31 +103,41 @@ impl BurnEngine {
         }
     }
 
-    /// Runs some pictures, on this thread and, where it may share, on others.
-    fn forward(&self, pictures: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
-        PIXELS.with_borrow_mut(|pixels| {
-            let size = self.sizes.padded(pictures.len());
-            pixels.clear();
-            for picture in pictures {
-                pixels.extend_from_slice(picture.pixels());
-            }
-            pixels.resize(size * self.width * self.height * 3, 0);
-            let input = self.normalizer.run(pixels, size, self.height, self.width, self.network.layout());
-            let logits = self.network.forward(input);
-            if logits.dims() != [size, self.classes] {
-                let reason = format!("{:?} logits for {size} pictures of {} classes", logits.dims(), self.classes);
-                return Err(EngineError::Device(reason));
-            }
-            let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::Device(e.to_string()))?;
-            let values = logits.as_slice::<f32>().map_err(|e| EngineError::Device(e.to_string()))?;
-            self.split(values, pictures.len())
-        })
+    /// Runs samples of one kind, on as many threads as there are for it.
+    fn shared(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
+        if !self.on_cpu {
+            return self.forward(samples);
+        }
+        let _run = threads::Run::begin();
+        let (apart, together) = lanes::plan(samples.len(), threads::available());
+        let parts: Vec<OnceLock<Result<Vec<Logits>, EngineError>>> = apart.iter().map(|_| OnceLock::new()).collect();
+        threads::run(apart.len(), |part| {
+            parts[part].get_or_init(|| self.forward(&samples[apart[part].clone()]));
+        });
+        let mut rows = Vec::with_capacity(samples.len());
+        for part in parts {
+            rows.extend(part.into_inner().expect("every part was run")?);
+        }
+        if !together.is_empty() {
+            rows.extend(self.forward(&samples[together])?);
+        }
+        Ok(rows)
     }
 
-    fn split(&self, values: &[f32], pictures: usize) -> Result<Vec<Logits>, EngineError> {
-        let rows: Vec<Logits> = values.chunks_exact(self.classes).take(pictures).map(Logits::from).collect();
-        // A sick device answers with rubbish sooner than with an error.
-        if rows.iter().any(|row| row.iter().any(|value| !value.is_finite())) {
+    /// Runs some samples of one kind, on this thread and, where it may share, on others.
+    fn forward(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
+        let size = self.sizes.padded(samples.len());
+        let logits = self.network.forward(self.input.tensor(samples, size));
+        if logits.dims() != [size, self.classes] {
+            let reason = format!("{:?} logits for {size} pictures of {} classes", logits.dims(), self.classes);
+            return Err(EngineError::Device(reason));
+        }
+        let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::Device(e.to_string()))?;
+        let values = logits.as_slice::<f32>().map_err(|e| EngineError::Device(e.to_string()))?;
+        let rows: Vec<Logits> = values.chunks_exact(self.classes).take(samples.len()).map(Logits::from).collect();
+        // A sick device answers with rubbish sooner than with an error. A client's tensor may well hold rubbish itself.
+        let is_sick = |row: &Logits| row.iter().any(|value| !value.is_finite());
+        if samples.iter().zip(&rows).any(|(sample, row)| matches!(sample, Sample::Picture(_)) && is_sick(row)) {
             return Err(EngineError::Device("the logits are not finite".to_string()));
         }
         Ok(rows)
@@ -145,23 +145,18 @@ impl BurnEngine {
 }
 
 impl Engine for BurnEngine {
-    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
-        if !self.on_cpu {
-            return self.forward(batch);
-        }
-        let _run = threads::Run::begin();
-        let (apart, together) = lanes::plan(batch.len(), threads::available());
-        let parts: Vec<OnceLock<Result<Vec<Logits>, EngineError>>> = apart.iter().map(|_| OnceLock::new()).collect();
-        let engine = &*self;
-        threads::run(apart.len(), |part| {
-            parts[part].get_or_init(|| engine.forward(&batch[apart[part].clone()]));
-        });
-        let mut rows = Vec::with_capacity(batch.len());
-        for part in parts {
-            rows.extend(part.into_inner().expect("every part was run")?);
-        }
-        if !together.is_empty() {
-            rows.extend(self.forward(&batch[together])?);
+    fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
+        let mut rows = vec![Logits::default(); batch.len()];
+        let is_picture = |sample: &Sample| matches!(sample, Sample::Picture(_));
+        for pictures in [true, false] {
+            let (places, samples): (Vec<usize>, Vec<&Sample>) =
+                batch.iter().enumerate().filter(|(_, sample)| is_picture(sample) == pictures).unzip();
+            if samples.is_empty() {
+                continue;
+            }
+            for (place, row) in places.into_iter().zip(self.shared(&samples)?) {
+                rows[place] = row;
+            }
         }
         Ok(rows)
     }

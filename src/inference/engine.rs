@@ -1,8 +1,23 @@
-//! The engine that batching drives: pictures in, logits out. No Burn in sight, so tests can bring their own.
+//! The engine that batching drives: samples in, logits out. No Burn in sight, so tests can bring their own.
 
 use std::any::Any;
 
 use crate::image::PreparedImage;
+
+/// One row of what an engine takes.
+#[derive(Clone, Debug)]
+pub enum Sample {
+    /// A picture of the model's size, which the engine normalises.
+    Picture(PreparedImage),
+    /// What the network takes, as a client prepared it: f32 `[3, height, width]`, laid out flat.
+    Tensor(Box<[f32]>),
+}
+
+impl From<PreparedImage> for Sample {
+    fn from(picture: PreparedImage) -> Self {
+        Self::Picture(picture)
+    }
+}
 
 /// Raw scores of one picture, f32, one a class in index order.
 pub type Logits = Box<[f32]>;
@@ -14,7 +29,7 @@ pub trait Engine: Send + 'static {
     /// # Errors
     ///
     /// The device failed, or computed numbers that are not finite; no row of the batch may be used.
-    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError>;
+    fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError>;
 }
 
 /// Why a batch has no answer. The fault is never the client's.

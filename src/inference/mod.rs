@@ -1,6 +1,6 @@
 //! Runs a network on a device: the `Engine` trait, its Burn implementation, and the choice of the device.
 //!
-//! It knows pictures of the model's size and rows of logits. It knows neither HTTP nor queues.
+//! It knows pictures of the model's size, tensors, and rows of logits. It knows neither HTTP nor queues.
 //!
 //! | file | responsibility |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | `cpu.rs` | threads and precision of the CPU device |
 //! | `adapters.rs` | the GPUs and software adapters of this machine |
 //! | `device.rs` | a choice made real, with the reason |
+//! | `input.rs` | samples to the network's input |
 //! | `lanes.rs` | how the CPU's idle threads share a batch |
 //! | `batch_sizes.rs` | which batch sizes a device is given |
 //! | `ranking.rs` | logits to the most probable classes |
@@ -21,6 +22,7 @@ mod choice;
 mod cpu;
 pub mod device;
 mod engine;
+mod input;
 mod lanes;
 mod ranking;
 
@@ -28,7 +30,7 @@ pub use burn_engine::{BurnEngine, StartError};
 pub use choice::DeviceChoice;
 pub use cpu::{CpuError, Precision, configure_cpu, default_threads};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
-pub use engine::{Engine, EngineError, Logits, panic_message};
+pub use engine::{Engine, EngineError, Logits, Sample, panic_message};
 pub use ranking::{Ranked, rank};
 
 /// What inference needs to know from the operator.

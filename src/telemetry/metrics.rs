@@ -59,9 +59,11 @@ pub fn request(operation: &'static str, status: u16, outcome: &'static str, took
     histogram!(REQUEST_SECONDS, "operation" => operation).record(took);
 }
 
-/// One picture was classified.
-pub fn classified(decode: Duration, queue: Duration, inference: Duration, total: Duration) {
-    histogram!(DECODE_SECONDS).record(decode);
+/// One picture was classified, or one tensor, for which there was nothing to decode.
+pub fn classified(decode: Option<Duration>, queue: Duration, inference: Duration, total: Duration) {
+    if let Some(decode) = decode {
+        histogram!(DECODE_SECONDS).record(decode);
+    }
     histogram!(QUEUE_SECONDS).record(queue);
     histogram!(INFERENCE_SECONDS).record(inference);
     histogram!(PREDICT_SECONDS).record(total);

@@ -26,7 +26,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
                 "telemetry",
             ],
         ),
-        ("api", &["classifier", "keys", "model", "readiness", "registry", "serve", "telemetry"]),
+        ("api", &["classifier", "keys", "model", "oip", "readiness", "registry", "serve", "telemetry"]),
         ("registry", &["classifier"]),
         ("classifier", &["batching", "image", "inference", "model", "telemetry"]),
         ("batching", &["image", "inference", "readiness", "telemetry"]),
@@ -36,13 +36,14 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("image", &[]),
         ("keys", &[]),
         ("model", &[]),
+        ("oip", &[]),
         ("readiness", &[]),
         ("telemetry", &[]),
     ])
 }
 
 /// Outside crates that only some rooms may name.
-pub const OWNERS: [(&str, &[&str]); 28] = [
+pub const OWNERS: [(&str, &[&str]); 31] = [
     ("burn", &["inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
@@ -52,7 +53,10 @@ pub const OWNERS: [(&str, &[&str]); 28] = [
     ("hyper", &["serve"]),
     ("hyper_util", &["serve"]),
     ("http_body_util", &["serve"]),
-    ("serde_json", &["api", "app"]),
+    ("serde", &["oip"]),
+    ("serde_json", &["api", "app", "oip"]),
+    ("half", &["oip"]),
+    ("flate2", &["api"]),
     ("uuid", &["api", "classifier"]),
     ("image", &["image"]),
     ("zune_jpeg", &["image"]),

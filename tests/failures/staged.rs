@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use kiln::batching::{self, Batcher, Worker};
 use kiln::classifier::Classifier;
-use kiln::image::{DecodePool, PreparedImage};
-use kiln::inference::{DeviceInfo, Engine, EngineError, Logits};
+use kiln::image::DecodePool;
+use kiln::inference::{DeviceInfo, Engine, EngineError, Logits, Sample};
 use kiln::keys::Secret;
 use kiln::model::Model;
 use kiln::readiness::Readiness;
@@ -37,7 +37,7 @@ struct StagedEngine {
 }
 
 impl Engine for StagedEngine {
-    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+    fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
         // A test that is over has let go of both channels.
         let _ = self.started.send(batch.len());
         match self.ends.recv() {

@@ -9,12 +9,17 @@ struct Ticket {
     id: u32,
     arrived: Instant,
     deadline: Option<Instant>,
+    priority: Priority,
     cancelled: bool,
 }
 
 impl Queued for Ticket {
     fn arrived(&self) -> Instant {
         self.arrived
+    }
+
+    fn priority(&self) -> Priority {
+        self.priority
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -27,7 +32,7 @@ impl Queued for Ticket {
 }
 
 fn ticket(id: u32, arrived: Instant) -> Ticket {
-    Ticket { id, arrived, deadline: None, cancelled: false }
+    Ticket { id, arrived, deadline: None, priority: Priority::Normal, cancelled: false }
 }
 
 fn state(max_batch_size: usize, max_queue_delay: Duration) -> State<Ticket> {
@@ -49,6 +54,18 @@ fn a_free_engine_takes_what_waits_in_order_of_arrival() {
     assert_eq!(dispatched(state.next_batch(now, &[0])), [0, 1, 2]);
     assert_eq!(dispatched(state.next_batch(now, &[0])), [3, 4]);
     assert_eq!(state.next_batch(now, &[0]).decision, Decision::Idle);
+}
+
+#[test]
+fn the_urgent_go_first_and_the_patient_last() {
+    let now = Instant::now();
+    let mut state = state(2, Duration::ZERO);
+    let all = [Priority::Low, Priority::Normal, Priority::High, Priority::Normal, Priority::High];
+    for (id, priority) in (0..).zip(all) {
+        state.append(Ticket { priority, ..ticket(id, now) });
+    }
+    let batches = std::array::from_fn(|_| dispatched(state.next_batch(now, &[0])));
+    assert_eq!(batches, [vec![2, 4], vec![1, 3], vec![0]]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::batching::{Answer, BatchError, Batcher, Config, Permit, Worker};
 use crate::image::PreparedImage;
-use crate::inference::{Engine, EngineError, Logits};
+use crate::inference::{Engine, EngineError, Logits, Sample};
 use crate::readiness::Readiness;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -80,7 +80,7 @@ struct GatedEngine {
 }
 
 impl Engine for GatedEngine {
-    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+    fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
         // The test may have ended without interest in the rest.
         let _ = self.started.send(batch.iter().map(id).collect());
         let mut rows: Vec<Logits> = batch.iter().map(|image| row(id(image))).collect();
@@ -100,7 +100,8 @@ pub(super) fn picture(id: u32) -> PreparedImage {
     PreparedImage::new(1, 1, Box::new([r, g, b]))
 }
 
-pub(super) fn id(image: &PreparedImage) -> u32 {
+pub(super) fn id(sample: &Sample) -> u32 {
+    let Sample::Picture(image) = sample else { panic!("no test sends tensors") };
     let pixels = image.pixels();
     u32::from_be_bytes([0, pixels[0], pixels[1], pixels[2]])
 }

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::harness::{id, picture, row};
 use crate::batching::{Batcher, Config};
-use crate::image::PreparedImage;
-use crate::inference::{Engine, EngineError, Logits};
+use crate::inference::{Engine, EngineError, Logits, Sample};
 use crate::readiness::Readiness;
 
 const CALLERS: u32 = 64;
@@ -17,7 +16,7 @@ struct Echo {
 }
 
 impl Engine for Echo {
-    fn run(&mut self, batch: &[PreparedImage]) -> Result<Vec<Logits>, EngineError> {
+    fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
         self.runs.fetch_add(batch.len(), Ordering::Relaxed);
         Ok(batch.iter().map(|image| row(id(image))).collect())
     }

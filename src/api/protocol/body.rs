@@ -1,0 +1,58 @@
+//! The body of an inference request: bytes and how they are compressed. In the document it is JSON or binary.
+
+use bytes::Bytes;
+use poem::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use poem::{Request, RequestBody, Result};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use super::encoding::Encoding;
+use super::schema::InferRequest;
+use crate::api::upload;
+
+/// A body, and how the answer may be compressed.
+#[derive(Debug)]
+pub(super) struct InferBody {
+    pub(super) bytes: Bytes,
+    pub(super) encoding: Option<Encoding>,
+    pub(super) accepted: Option<Encoding>,
+}
+
+impl<'a> ApiExtractor<'a> for InferBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        InferRequest::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let binary = MetaSchema { format: Some("binary"), ..MetaSchema::new("string") };
+        Some(MetaRequest {
+            description: Some(
+                "JSON, or JSON and the binary tensors behind it, or with `Inference-Header-Content-Length: 0` one picture. \
+                 `Content-Encoding` may be gzip or deflate.",
+            ),
+            content: vec![
+                MetaMediaType { content_type: "application/json", schema: InferRequest::schema_ref() },
+                MetaMediaType {
+                    content_type: "application/octet-stream",
+                    schema: MetaSchemaRef::Inline(Box::new(binary)),
+                },
+            ],
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<Self::ParamType>,
+    ) -> Result<Self> {
+        let encoding = Encoding::of_body(request.header(CONTENT_ENCODING))?;
+        let accepted = Encoding::accepted(request.header(ACCEPT_ENCODING));
+        Ok(Self { bytes: upload::whole(body).await?, encoding, accepted })
+    }
+}

@@ -1,0 +1,109 @@
+//! Inference: read, score, write. What costs more than a moment runs beside the async threads.
+
+use std::time::Instant;
+
+use poem_openapi::OpenApi;
+use poem_openapi::param::{Header, Path};
+use tokio::task::spawn_blocking;
+
+use super::Tag;
+use super::answer::Answer;
+use super::body::InferBody;
+use super::rows;
+use crate::api::State;
+use crate::api::caller::Caller;
+use crate::api::error::Code;
+use crate::api::failure::Failure;
+use crate::api::refused::{OfTensors, Refused};
+use crate::classifier::{Classifier, Options, Priority};
+use crate::oip::{self, Infer};
+
+/// `POST /v2/models/{name}/infer`.
+pub(in crate::api) struct Inference(pub(in crate::api) State);
+
+#[OpenApi(tag = "Tag::Protocol", prefix_path = "/v2/models")]
+impl Inference {
+    /// Score pictures or tensors
+    ///
+    /// With an input of `BYTES` each element is an encoded picture, prepared as `/predict` does. An input of `FP32` or
+    /// `FP16` is taken as prepared by the client: `[N, 3, height, width]`, normalised. `curl -H "X-API-Key: $KEY"
+    /// -H "Inference-Header-Content-Length: 0" --data-binary @cat.jpg http://localhost:8080/v2/models/NAME/infer`
+    #[oai(path = "/:name/infer", method = "post", operation_id = "oip_infer")]
+    async fn infer(
+        &self,
+        _caller: Caller,
+        name: Path<String>,
+        /// Where the JSON ends in the body, if binary tensors are behind it; 0 if the body is one picture.
+        #[oai(name = "Inference-Header-Content-Length")]
+        header_length: Header<Option<u64>>,
+        body: InferBody,
+    ) -> Result<Answer, Refused<OfTensors>> {
+        Ok(self.run(&name, None, header_length.0, body).await?)
+    }
+
+    /// Score pictures or tensors with a version of a model
+    #[oai(path = "/:name/versions/:version/infer", method = "post", operation_id = "oip_infer_version")]
+    async fn infer_version(
+        &self,
+        _caller: Caller,
+        name: Path<String>,
+        version: Path<String>,
+        /// Where the JSON ends in the body, if binary tensors are behind it; 0 if the body is one picture.
+        #[oai(name = "Inference-Header-Content-Length")]
+        header_length: Header<Option<u64>>,
+        body: InferBody,
+    ) -> Result<Answer, Refused<OfTensors>> {
+        Ok(self.run(&name, Some(&version), header_length.0, body).await?)
+    }
+}
+
+impl Inference {
+    async fn run(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        header_length: Option<u64>,
+        body: InferBody,
+    ) -> Result<Answer, Failure> {
+        let classifier = self.0.registry.resolve(Some(name), version)?;
+        let (arrived, config) = (Instant::now(), &self.0.config);
+        let (max_bytes, accepted) = (config.max_body_bytes, body.accepted);
+        let Infer { id, input, output, priority, timeout } =
+            beside(move || read(body, header_length, max_bytes)).await??;
+        let rows = rows::rows(input, classifier, config.max_batch_files)?;
+        let patience = timeout.unwrap_or(config.request_timeout).min(config.request_timeout);
+        let priority = match priority {
+            Some(1) => Priority::High,
+            None | Some(2) => Priority::Normal,
+            Some(_) => Priority::Low,
+        };
+        let options = Options { deadline: Some(arrived + patience), priority, ..Options::default() };
+        let scores = classifier.infer(rows, options).await?;
+        let classifier: Classifier = classifier.clone();
+        beside(move || {
+            let spec = classifier.model().spec();
+            let tensor = rows::output(&classifier, &scores, output);
+            let rendered = oip::render((spec.name, spec.version), id.as_deref(), &tensor, output.binary)
+                .map_err(|error| Failure::new(Code::NotFinite, error.to_string()))?;
+            Ok(Answer::new(rendered, accepted))
+        })
+        .await?
+    }
+}
+
+fn read(body: InferBody, header_length: Option<u64>, max_bytes: usize) -> Result<Infer, Failure> {
+    let bytes = match body.encoding {
+        Some(encoding) => encoding.inflate(&body.bytes, max_bytes)?,
+        None => body.bytes,
+    };
+    let header_length = header_length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    oip::parse(bytes, header_length).map_err(|error| Failure::new(Code::Malformed, error.to_string()))
+}
+
+/// Megabytes of JSON take milliseconds, in which other requests would wait.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    spawn_blocking(work).await.map_err(|cause| {
+        tracing::error!(%cause, "a tensor could not be read or written");
+        Failure::new(Code::Internal, "the request failed because of a fault in the server")
+    })
+}

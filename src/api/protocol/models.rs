@@ -1,0 +1,103 @@
+//! What the models are and have done, with a version or without.
+
+use poem_openapi::OpenApi;
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+
+use super::Tag;
+use super::config::ModelConfig;
+use super::schema::{ModelMetadata, ModelReady};
+use super::statistics::{ModelStatistics, StatisticsBody};
+use crate::api::State;
+use crate::api::caller::Caller;
+use crate::api::refused::{OfLookups, Refused};
+use crate::classifier::Classifier;
+use crate::readiness;
+
+/// `GET /v2/models/{name}` and what lies below it.
+pub(in crate::api) struct ModelOperations(pub(in crate::api) State);
+
+type Answer<T> = Result<Json<T>, Refused<OfLookups>>;
+
+#[OpenApi(tag = "Tag::Protocol", prefix_path = "/v2/models")]
+impl ModelOperations {
+    /// Describe a model
+    #[oai(path = "/:name", method = "get", operation_id = "oip_model")]
+    async fn metadata(&self, _caller: Caller, name: Path<String>) -> Answer<ModelMetadata> {
+        Ok(Json(ModelMetadata::new(self.find(&name, None)?.model())))
+    }
+
+    /// Describe a version of a model
+    #[oai(path = "/:name/versions/:version", method = "get", operation_id = "oip_model_version")]
+    async fn version_metadata(
+        &self,
+        _caller: Caller,
+        name: Path<String>,
+        version: Path<String>,
+    ) -> Answer<ModelMetadata> {
+        Ok(Json(ModelMetadata::new(self.find(&name, Some(&version))?.model())))
+    }
+
+    /// Does a model want requests?
+    #[oai(path = "/:name/ready", method = "get", operation_id = "oip_model_ready")]
+    async fn ready(&self, _caller: Caller, name: Path<String>) -> Answer<ModelReady> {
+        self.readiness(&name, None)
+    }
+
+    /// Does a version of a model want requests?
+    #[oai(path = "/:name/versions/:version/ready", method = "get", operation_id = "oip_model_version_ready")]
+    async fn version_ready(&self, _caller: Caller, name: Path<String>, version: Path<String>) -> Answer<ModelReady> {
+        self.readiness(&name, Some(&version))
+    }
+
+    /// Tell a model's configuration
+    #[oai(path = "/:name/config", method = "get", operation_id = "oip_model_config")]
+    async fn config(&self, _caller: Caller, name: Path<String>) -> Answer<ModelConfig> {
+        Ok(Json(ModelConfig::new(self.find(&name, None)?.model(), self.0.config.max_batch_files)))
+    }
+
+    /// Tell the configuration of a version of a model
+    #[oai(path = "/:name/versions/:version/config", method = "get", operation_id = "oip_model_version_config")]
+    async fn version_config(&self, _caller: Caller, name: Path<String>, version: Path<String>) -> Answer<ModelConfig> {
+        Ok(Json(ModelConfig::new(self.find(&name, Some(&version))?.model(), self.0.config.max_batch_files)))
+    }
+
+    /// Tell what all models have done
+    #[oai(path = "/stats", method = "get", operation_id = "oip_stats")]
+    async fn all_stats(&self, _caller: Caller) -> Answer<StatisticsBody> {
+        let models = self.0.registry.all()?.iter().map(ModelStatistics::new).collect();
+        Ok(Json(StatisticsBody { model_stats: models }))
+    }
+
+    /// Tell what a model has done
+    #[oai(path = "/:name/stats", method = "get", operation_id = "oip_model_stats")]
+    async fn stats(&self, _caller: Caller, name: Path<String>) -> Answer<StatisticsBody> {
+        Ok(Json(StatisticsBody { model_stats: vec![ModelStatistics::new(self.find(&name, None)?)] }))
+    }
+
+    /// Tell what a version of a model has done
+    #[oai(path = "/:name/versions/:version/stats", method = "get", operation_id = "oip_model_version_stats")]
+    async fn version_stats(
+        &self,
+        _caller: Caller,
+        name: Path<String>,
+        version: Path<String>,
+    ) -> Answer<StatisticsBody> {
+        Ok(Json(StatisticsBody { model_stats: vec![ModelStatistics::new(self.find(&name, Some(&version))?)] }))
+    }
+}
+
+impl ModelOperations {
+    fn find(&self, name: &str, version: Option<&str>) -> Result<&Classifier, Refused<OfLookups>> {
+        Ok(self.0.registry.resolve(Some(name), version)?)
+    }
+
+    /// A model that is not ready is one that its clients must not be sent to, which they read from the status.
+    fn readiness(&self, name: &str, version: Option<&str>) -> Answer<ModelReady> {
+        self.find(name, version)?;
+        if self.0.readiness.state() != readiness::State::Ready {
+            return Err(super::server::not_ready().into());
+        }
+        Ok(Json(ModelReady { name: name.to_string(), ready: true }))
+    }
+}

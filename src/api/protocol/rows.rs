@@ -1,0 +1,50 @@
+//! Tensors to rows for the classifier, and scores to a tensor.
+
+use crate::api::error::Code;
+use crate::api::failure::Failure;
+use crate::classifier::{Classifier, Row, Scores};
+use crate::oip::{Input, Output, RequestedOutput, Values, classification};
+
+/// The rows of a request's tensor, at most `most`.
+pub(super) fn rows(input: Input, classifier: &Classifier, most: usize) -> Result<Vec<Row>, Failure> {
+    let spec = classifier.model().spec();
+    let (height, width) = (spec.height as usize, spec.width as usize);
+    let refuse = |message: String| Err(Failure::new(Code::Malformed, message));
+    let count = input.shape.first().copied().unwrap_or_default();
+    if count > most {
+        let message = format!("{count} rows came in one request; at most {most} are taken");
+        return Err(Failure::new(Code::TooManyFiles, message));
+    }
+    match input.values {
+        Values::Numbers(numbers) => {
+            if count == 0 || input.shape[1..] != [3, height, width] {
+                let shape = format!("[N, 3, {height}, {width}] with N from 1");
+                return refuse(format!("a tensor of the shape {:?} came; the model takes {shape}", input.shape));
+            }
+            Ok(numbers.chunks_exact(3 * height * width).map(|row| Row::Tensor(row.into())).collect())
+        }
+        Values::Elements(elements) => {
+            // Clients that believe in a batch axis give each row a side of one.
+            if count == 0 || !matches!(input.shape[1..], [] | [1]) {
+                return refuse(format!("pictures of the shape {:?} came; it has to be [N] with N from 1", input.shape));
+            }
+            Ok(elements.into_iter().map(Row::Picture).collect())
+        }
+    }
+}
+
+/// The tensor of the scores, or of the classes if those were asked for.
+pub(super) fn output(classifier: &Classifier, scores: &[Scores], requested: RequestedOutput) -> Output {
+    let classes = classifier.model().spec().labels.len();
+    let Some(wanted) = requested.classes else {
+        let values = scores.iter().flat_map(|scores| scores.logits.iter().copied()).collect();
+        return Output { shape: vec![scores.len(), classes], values: Values::Numbers(values) };
+    };
+    let wanted = wanted.min(classes);
+    let row = |scores: &Scores| {
+        let logits = scores.logits.clone();
+        let text = move |id: usize, label| classification(logits[id], id, label);
+        classifier.classes(&scores.logits, wanted).into_iter().map(move |class| text(class.class_id, class.label))
+    };
+    Output { shape: vec![scores.len(), wanted], values: Values::Elements(scores.iter().flat_map(row).collect()) }
+}

@@ -1,0 +1,75 @@
+//! The server's own operations: health without a key, the rest with it.
+
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, OpenApi};
+
+use super::Tag;
+use super::schema::{Live, Ready, RepositoryEntry, ServerMetadata};
+use crate::api::State;
+use crate::api::caller::Caller;
+use crate::api::error::Code;
+use crate::api::failure::Failure;
+use crate::api::refused::{OfLookups, Refused};
+use crate::readiness;
+
+/// `GET /v2` and its like.
+pub(in crate::api) struct ServerOperations(pub(in crate::api) State);
+
+/// What is served beyond the protocol itself, by Triton's names.
+const EXTENSIONS: [&str; 6] =
+    ["binary_tensor_data", "classification", "model_configuration", "parameters", "schedule_policy", "statistics"];
+
+#[derive(ApiResponse)]
+enum ReadyAnswer {
+    /// Requests are welcome
+    #[oai(status = 200)]
+    Ready(Json<Ready>),
+    /// Starting, draining or failed
+    #[oai(status = 503)]
+    NotReady(Json<Ready>, #[oai(header = "Retry-After")] u32),
+}
+
+#[OpenApi(tag = "Tag::Protocol", prefix_path = "/v2")]
+impl ServerOperations {
+    /// Is the process alive?
+    #[oai(path = "/health/live", method = "get", operation_id = "oip_live")]
+    async fn live(&self) -> Json<Live> {
+        Json(Live { live: true })
+    }
+
+    /// Does the process want traffic?
+    #[oai(path = "/health/ready", method = "get", operation_id = "oip_ready")]
+    async fn ready(&self) -> ReadyAnswer {
+        match self.0.readiness.state() {
+            readiness::State::Ready => ReadyAnswer::Ready(Json(Ready { ready: true })),
+            _ => ReadyAnswer::NotReady(Json(Ready { ready: false }), 1),
+        }
+    }
+
+    /// Describe the server
+    #[oai(path = "/", method = "get", operation_id = "oip_server")]
+    async fn server(&self, _caller: Caller) -> Result<Json<ServerMetadata>, Refused<OfLookups>> {
+        Ok(Json(ServerMetadata {
+            name: "kiln".to_string(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            extensions: EXTENSIONS.map(String::from).into(),
+        }))
+    }
+
+    /// List the models
+    #[oai(path = "/repository/index", method = "post", operation_id = "oip_repository_index")]
+    async fn repository_index(&self, _caller: Caller) -> Result<Json<Vec<RepositoryEntry>>, Refused<OfLookups>> {
+        let entries = self.0.registry.all()?.iter().map(|classifier| RepositoryEntry {
+            name: classifier.model().spec().name.to_string(),
+            version: classifier.model().spec().version.to_string(),
+            state: "READY".to_string(),
+            reason: String::new(),
+        });
+        Ok(Json(entries.collect()))
+    }
+}
+
+/// The failure of a question about a model while the server is not ready.
+pub(super) fn not_ready() -> Failure {
+    Failure::new(Code::Unavailable, "the server takes no requests now")
+}

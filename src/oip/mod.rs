@@ -1,0 +1,36 @@
+//! The Open Inference Protocol v2 (REST) as bytes: requests read, answers written. It knows neither HTTP nor models, only
+//! what the model's tensors are called and how they are shaped.
+//!
+//! Sources: the protocol's `inference_rest.md`, and Triton's `extension_binary_data.md` and `extension_classification.md`.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `header.rs` | the JSON of a request |
+//! | `request.rs` | that JSON and the binary tensors behind it, checked and joined |
+//! | `tensor.rs` | datatypes and values |
+//! | `response.rs` | the answer's JSON and its binary tensors |
+
+mod header;
+mod request;
+mod response;
+mod tensor;
+
+pub use request::{Infer, Input, RequestedOutput, parse};
+pub use response::{NotFinite, Output, Rendered, classification, render};
+pub use tensor::{Datatype, Values};
+
+/// What the model's input is called in the protocol.
+pub const INPUT: &str = "input";
+/// What its output is called.
+pub const OUTPUT: &str = "logits";
+
+/// A request that is not what the protocol asks for. The text is a sentence for the one who wrote the client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(String);
+
+impl Malformed {
+    fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}

@@ -1,0 +1,157 @@
+//! The Open Inference Protocol over a real socket: as its specification tells, as Triton's client speaks it, and as nobody
+//! should.
+
+mod common;
+
+use std::process::Command;
+
+use common::{Answer, KEY, Server, bytes, must_run, read};
+use serde_json::{Value, json};
+
+const MODEL: &str = "/v2/models/efficientnet-lite0";
+const CAT: &str = "photos/cat_640x480.jpg";
+const LENGTH: &str = "Inference-Header-Content-Length";
+
+fn infer(server: &Server, body: &[u8], headers: &[(&str, &str)]) -> Answer {
+    let mut request = Server::agent().post(format!("{}{MODEL}/infer", server.url)).header("X-API-Key", KEY);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    read(request.send(body))
+}
+
+/// JSON and the tensors behind it.
+fn mixed(server: &Server, header: &Value, binary: &[u8]) -> Answer {
+    let header = header.to_string();
+    infer(server, &[header.as_bytes(), binary].concat(), &[(LENGTH, &header.len().to_string())])
+}
+
+fn top(logits: &[Value]) -> usize {
+    let value = |index: &usize| logits[*index].as_f64().unwrap();
+    (0..logits.len()).max_by(|a, b| value(a).total_cmp(&value(b))).unwrap()
+}
+
+/// Each operation in the order of the specification, and nothing beyond it.
+#[test]
+fn a_client_written_from_the_specification_is_served() {
+    let server = Server::start(&["--device", "cpu"]);
+    assert_eq!(server.get_without_key("/v2/health/live").json(), json!({"live": true}));
+    assert_eq!(server.get_without_key("/v2/health/ready").json(), json!({"ready": true}));
+    assert_eq!(server.get_without_key("/v2").status, 401);
+    for path in ["/v2", "/v2/"] {
+        let about = server.get(path);
+        assert_eq!((about.status, &about.json()["name"]), (200, &json!("kiln")), "{path}");
+    }
+    assert_eq!(server.get(&format!("{MODEL}/ready")).json(), json!({"name": "efficientnet-lite0", "ready": true}));
+    let model = server.get(MODEL).json();
+    assert_eq!(model["outputs"], json!([{"name": "logits", "datatype": "FP32", "shape": [-1, 1000]}]));
+    let version = model["versions"][0].as_str().unwrap();
+    assert_eq!(server.get(&format!("{MODEL}/versions/{version}")).json(), model);
+    assert_eq!(server.get(&format!("{MODEL}/versions/77")).json()["code"], "unknown_version");
+
+    let zeros = vec![vec![vec![0.0; 224]; 224]; 3];
+    let request = json!({"id": "a", "inputs": [{"name": "input", "shape": [1, 3, 224, 224], "datatype": "FP32", "data": [zeros]}]});
+    let answer = infer(&server, request.to_string().as_bytes(), &[("Content-Type", "application/json")]);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = answer.json();
+    assert_eq!((&answer["id"], &answer["model_version"]), (&json!("a"), &json!(version)));
+    assert_eq!(answer["outputs"][0]["shape"], json!([1, 1000]));
+    assert_eq!(answer["outputs"][0]["data"].as_array().unwrap().len(), 1000);
+    let refused = infer(&server, b"{}", &[]);
+    assert!(refused.status == 400 && refused.json()["error"].is_string(), "{}", refused.text());
+}
+
+#[test]
+fn pictures_and_tensors_mix_and_one_picture_may_be_the_whole_body() {
+    let server = Server::start(&["--device", "cpu"]);
+    let raw = infer(&server, &bytes(CAT), &[(LENGTH, "0")]);
+    let length: usize = raw.headers[LENGTH].to_str().unwrap().parse().unwrap();
+    let (header, binary) = raw.body.split_at(length);
+    let header: Value = serde_json::from_slice(header).unwrap();
+    assert_eq!(header["outputs"][0]["parameters"]["binary_data_size"], 4000);
+    let scores: Vec<f32> = binary.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+    let best = (0..1000).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap();
+    assert!((281..=285).contains(&best), "{best}");
+
+    // Binary in, JSON out.
+    let picture = bytes(CAT);
+    let element = [&(picture.len() as u32).to_le_bytes()[..], &picture].concat();
+    let request = json!({"inputs": [{"name": "input", "shape": [1, 1], "datatype": "BYTES",
+        "parameters": {"binary_data_size": element.len()}}]});
+    let answer = mixed(&server, &request, &element).json();
+    let logits = answer["outputs"][0]["data"].as_array().unwrap();
+    assert_eq!(top(logits), best);
+    assert!((logits[best].as_f64().unwrap() - f64::from(scores[best])).abs() < 1e-3);
+}
+
+#[test]
+fn scores_that_json_cannot_hold_are_told_and_the_server_stays_ready() {
+    let server = Server::start(&["--device", "cpu"]);
+    let huge: Vec<u8> = std::iter::repeat_n(f32::MAX.to_le_bytes(), 3 * 224 * 224).flatten().collect();
+    let request = json!({"inputs": [{"name": "input", "shape": [1, 3, 224, 224], "datatype": "FP32",
+        "parameters": {"binary_data_size": huge.len()}}]});
+    let refused = mixed(&server, &request, &huge);
+    let nan: Vec<u8> = std::iter::repeat_n(f32::NAN.to_le_bytes(), 3 * 224 * 224).flatten().collect();
+    let also = mixed(&server, &request, &nan);
+    for answer in [refused, also] {
+        assert!(answer.status == 200 || answer.json()["code"] == "output_not_finite", "{}", answer.text());
+    }
+    let mut binary = request;
+    binary["parameters"] = json!({"binary_data_output": true});
+    assert_eq!(mixed(&server, &binary, &nan).status, 200);
+    assert_eq!(server.get("/v2/health/ready").status, 200);
+    assert!((281..=285).contains(&server.raw("/predict/raw", &bytes(CAT)).top1()));
+}
+
+#[test]
+fn whatever_is_malformed_is_the_clients_fault_and_costs_little() {
+    let server = Server::start(&["--device", "cpu", "--max-body-bytes", "1MiB"]);
+    let good = json!({"id": "x", "parameters": {"timeout": 5_000_000, "priority": 1}, "inputs": [{"name": "input",
+        "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 7}}],
+        "outputs": [{"name": "logits", "parameters": {"binary_data": true, "classification": 3}}]});
+    let text = good.to_string();
+    let behind = [&3_u32.to_le_bytes()[..], b"\xff\xd8\xff"].concat();
+    let whole = [text.as_bytes(), &behind].concat();
+    let mut corpus: Vec<(Vec<u8>, String)> = Vec::new();
+    // Cut anywhere, and every byte of the JSON replaced by one that means something to JSON.
+    for at in 0..whole.len() {
+        corpus.push((whole[..at].to_vec(), text.len().to_string()));
+        for byte in [b'"', b'{', b'0', b'\\', 0xff] {
+            let mut changed = whole.clone();
+            changed[at] = byte;
+            corpus.push((changed, text.len().to_string()));
+        }
+    }
+    for length in ["1", "18446744073709551615", "18446744073709551616", "-1", "x", ""] {
+        corpus.push((whole.clone(), length.to_string()));
+    }
+    let agent = Server::agent();
+    for (body, length) in corpus {
+        let request =
+            agent.post(format!("{}{MODEL}/infer", server.url)).header("X-API-Key", KEY).header(LENGTH, &length);
+        let answer = read(request.send(&body[..]));
+        // The picture is none, so even what parses is refused.
+        assert!((400..500).contains(&answer.status), "{}: {:?}", answer.text(), String::from_utf8_lossy(&body));
+        assert!(answer.json()["error"].is_string());
+    }
+    let zeros = [0x78, 0x9c].iter().chain(&[0; 100]).copied().collect::<Vec<u8>>();
+    assert_eq!(infer(&server, &zeros, &[("Content-Encoding", "deflate")]).status, 400);
+    assert_eq!(infer(&server, b"{}", &[("Content-Encoding", "br")]).status, 415);
+    assert_eq!(server.get("/v2/health/ready").status, 200);
+}
+
+/// `KILN_TEST_PYTHON` names a Python that has tritonclient.
+#[test]
+fn tritons_own_client_is_served() {
+    let Some(python) = std::env::var_os("KILN_TEST_PYTHON") else {
+        assert!(!must_run(), "KILN_TEST_PYTHON has to name a Python with tritonclient[http] and pillow");
+        eprintln!("SKIPPED: KILN_TEST_PYTHON names no Python with tritonclient[http] and pillow");
+        return;
+    };
+    let server = Server::start(&["--device", "cpu"]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let script = Command::new(python).args(["tests/oip/tritonclient_calls.py", address, KEY, "tests/data"]).output();
+    let output = script.expect("Python starts");
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success(), "{said}");
+}
