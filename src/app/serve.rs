@@ -48,8 +48,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let metrics = metrics::install()?;
     let default = load::default_model(&config);
     let provisioned = keys::provision(&config.keys, config.serve.listen)?;
-    let server = serve::Server::bind(config.serve).await?;
-    announce(&provisioned, server.local_addr());
+    let server = serve::Server::bind(config.serve, config.tls.clone()).await?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    announce(&provisioned, scheme, server.local_addr());
     let readiness = Readiness::starting();
     let signal = shutdown::begin(config.shutdown, readiness.clone(), shutdown::os_requests()?);
     let registry = Registry::default();
@@ -107,7 +108,7 @@ async fn finish(workers: Vec<crate::batching::Worker>, signal: &Signal) {
     }
 }
 
-fn announce(provisioned: &Provisioned, address: std::net::SocketAddr) {
-    tracing::info!(%address, docs = %format!("http://{address}/docs"), "listening");
-    provisioned.announce(address);
+fn announce(provisioned: &Provisioned, scheme: &str, address: std::net::SocketAddr) {
+    tracing::info!(%address, docs = %format!("{scheme}://{address}/docs"), "listening");
+    provisioned.announce(scheme, address);
 }

@@ -16,6 +16,7 @@ mod tests;
 mod values;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::{api, batching, image, inference, keys, serve, shutdown, telemetry};
 
@@ -28,6 +29,8 @@ use values::Reader;
 pub struct Config {
     /// Sockets and time-outs.
     pub serve: serve::Config,
+    /// The certificate, where connections are encrypted.
+    pub tls: Option<Arc<serve::Tls>>,
     /// The way out.
     pub shutdown: shutdown::Config,
     /// Batches and the queue.
@@ -86,6 +89,7 @@ impl Config {
                 max_connections: read.between("max-connections", 1, 1_000_000)?,
                 max_header_bytes: read.bytes("max-header-bytes", 8 << 10, 1 << 20)?,
             },
+            tls: tls(read)?,
             shutdown: shutdown::Config {
                 drain_delay: read.duration_or_none("drain-delay")?,
                 grace: read.duration("grace")?,
@@ -120,6 +124,18 @@ impl Config {
                 files_kept: read.between("log-files-kept", 1, 10_000)?,
             },
         })
+    }
+}
+
+/// The certificate and its key, read here so that a check finds what is wrong with them.
+fn tls(read: &Reader<'_>) -> Result<Option<Arc<serve::Tls>>, ConfigError> {
+    match (read.text("tls-cert"), read.text("tls-key")) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => serve::Tls::load(Path::new(certificate), Path::new(key))
+            .map(|tls| Some(Arc::new(tls)))
+            .map_err(|error| ConfigError(error.to_string())),
+        (Some(_), None) => Err(read.refuse("tls-cert", "needs tls-key beside it: the private key of that certificate")),
+        (None, Some(_)) => Err(read.refuse("tls-key", "needs tls-cert beside it: the certificate of that key")),
     }
 }
 

@@ -50,6 +50,14 @@ const SHUTDOWN: &str = "Shutdown";
 /// Every setting, in the order of the help.
 pub static SETTINGS: &[Setting] = &[
     row(SERVING, "listen", "ADDRESS", "127.0.0.1:8080", "Address and port to listen on; PORT alone means 0.0.0.0:PORT"),
+    row(
+        SERVING,
+        "tls-cert",
+        "FILE",
+        "",
+        "Serve over TLS with this certificate chain (PEM); read again when it changes",
+    ),
+    row(SERVING, "tls-key", "FILE", "", "The private key of that certificate (PEM)"),
     row(SERVING, "max-connections", "N", "4096", "Connections that are served at once; more wait in the kernel"),
     row(SERVING, "header-timeout", "TIME", "10s", "How long a client may take to send a request's head"),
     row(SERVING, "body-timeout", "TIME", "30s", "The longest pause between two pieces of a body"),

@@ -103,11 +103,12 @@ fn write(path: &Path, key: &Secret) -> std::io::Result<()> {
 
 impl Provisioned {
     /// Tells the owner: on the terminal the key itself, in the log only where it lies.
-    pub fn announce(&self, address: SocketAddr) {
+    /// `scheme` is http or https.
+    pub fn announce(&self, scheme: &str, address: SocketAddr) {
         match &self.shown {
             Shown::Known => tracing::info!("callers need the configured API key"),
             // Not through the log, which may also go to a file.
-            Shown::Terminal => eprintln!("{}", for_terminal(&self.key, address)),
+            Shown::Terminal => eprintln!("{}", for_terminal(&self.key, scheme, address)),
             Shown::File(path) if tracing::enabled!(tracing::Level::INFO) => {
                 tracing::info!(file = %path.display(), "the API key for this run is in a file");
             }

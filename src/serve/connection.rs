@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its last. How many there are is not its business.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use super::Config;
 use super::activity::{Activity, Limit};
 use super::body::TimedBody;
 use super::socket::Socket;
+use super::stream::Stream;
+use super::tls::Tls;
 use super::watchdog::Watchdog;
 use crate::shutdown::{Signal, Stage};
 use crate::telemetry::metrics::OpenConnection;
@@ -33,6 +36,7 @@ pub(super) const MAX_STREAMS: u32 = 16;
 /// What every connection of a server has in common.
 pub(super) struct Shared {
     pub(super) config: Config,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) endpoint: BoxEndpoint<'static, Response>,
     pub(super) local_addr: SocketAddr,
     pub(super) shutdown: Signal,
@@ -55,22 +59,30 @@ pub(super) async fn serve(
     _slot: OwnedSemaphorePermit,
 ) -> Outcome {
     let _counted = OpenConnection::begin();
+    let shutdown = &shared.shutdown;
+    let stream = select! {
+        biased;
+        () = shutdown.reached(Stage::Closing) => return Outcome::Closed,
+        opened = open(stream, &shared) => match opened {
+            Ok(stream) => stream,
+            Err(error) => return closed(Err(error), peer),
+        },
+    };
+    let scheme = if stream.is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP };
     let activity = Activity::new(&shared.config);
     let mut watchdog = Watchdog::new(Arc::clone(&activity));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
     let service = service_fn(|request| {
         let handling = activity.handle(request.version());
-        let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
+        let (shared, activity, scheme) = (Arc::clone(&shared), Arc::clone(&activity), scheme.clone());
         async move {
-            let answer = answer(request, peer, &shared, activity).await;
+            let answer = answer(request, peer, scheme, &shared, activity).await;
             drop(handling);
             Ok::<_, Infallible>(answer)
         }
     });
     let protocol = protocol(&shared.config);
     let mut connection = pin!(protocol.serve_connection(socket, service));
-    let shutdown = &shared.shutdown;
-
     let limit = select! {
         biased;
         result = connection.as_mut() => return closed(result, peer),
@@ -96,6 +108,14 @@ pub(super) async fn serve(
     }
 }
 
+/// The connection's bytes in the clear, after the handshake if there is one.
+async fn open(stream: TcpStream, shared: &Shared) -> io::Result<Stream> {
+    match &shared.tls {
+        None => Ok(Stream::Plain(stream)),
+        Some(tls) => tls.accept(stream, shared.config.header_read_timeout).await.map(|s| Stream::Encrypted(s.into())),
+    }
+}
+
 /// HTTP/1 or HTTP/2, told apart by the first bytes. hyper's own header time-out stays off: it
 /// would also be the idle time-out, see `activity`.
 fn protocol(config: &Config) -> auto::Builder<TokioExecutor> {
@@ -109,6 +129,7 @@ fn protocol(config: &Config) -> auto::Builder<TokioExecutor> {
 async fn answer(
     request: hyper::Request<Incoming>,
     peer: SocketAddr,
+    scheme: Scheme,
     shared: &Shared,
     activity: Arc<Activity>,
 ) -> hyper::Response<BoxBody<Bytes, std::io::Error>> {
@@ -116,7 +137,7 @@ async fn answer(
     let body = TimedBody::new(incoming, shared.config.body_timeout, activity);
     parts.extensions.insert(body.progress());
     let local = LocalAddr(shared.local_addr.into());
-    let parts = RequestParts::from((parts, local, RemoteAddr(peer.into()), Scheme::HTTP));
+    let parts = RequestParts::from((parts, local, RemoteAddr(peer.into()), scheme));
     let request = Request::from_parts(parts, Body::from(body.boxed()));
     shared.endpoint.get_response(request).await.into()
 }

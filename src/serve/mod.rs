@@ -1,10 +1,11 @@
 //! The accept loop: connections in, requests to an endpoint, a clean end.
 //!
-//! It speaks HTTP/1 and HTTP/2 by prior knowledge (h2c) on a plain TCP socket and knows nothing
+//! It speaks HTTP/1 and HTTP/2, on a plain TCP socket (h2c by prior knowledge) or over TLS (by ALPN), and knows nothing
 //! of routes, models or error bodies. What a client can do to it is bounded:
 //!
 //! | a client that | meets | where |
 //! |---|---|---|
+//! | does not finish the TLS handshake | [`Config::header_read_timeout`] | `tls` |
 //! | says nothing, or half a header | [`Config::header_read_timeout`] | `activity` |
 //! | stops in the middle of a body | [`Config::body_timeout`], see [`BodyTimeout`] | `body` |
 //! | keeps an unused connection, or does not read its answer | [`Config::idle_timeout`] (over HTTP/2 from the last answer on, pings or not) | `activity` |
@@ -20,8 +21,10 @@ mod config;
 mod connection;
 mod error;
 mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod watchdog;
 
 use std::net::SocketAddr;
@@ -40,6 +43,7 @@ use connection::{Outcome, Shared};
 pub use body::{BodyProgress, BodyTimeout, is_body_timeout};
 pub use config::Config;
 pub use error::ServeError;
+pub use tls::{Tls, TlsError};
 
 /// How long the log stays silent about the connection cap after it was mentioned.
 const CAP_WARNING_INTERVAL: Duration = Duration::from_secs(60);
@@ -48,24 +52,25 @@ const CAP_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Server {
     config: Config,
+    tls: Option<Arc<Tls>>,
     listener: TcpListener,
     local_addr: SocketAddr,
 }
 
 impl Server {
     /// Binds `config.listen`. From here on the kernel takes connections in, up to its backlog;
-    /// they are served once [`run`](Self::run) is called.
+    /// they are served once [`run`](Self::run) is called, encrypted if there is `tls`.
     ///
     /// # Errors
     ///
     /// [`ServeError::Setting`] for a setting out of its range and [`ServeError::Bind`] if the
     /// operating system does not give the address.
-    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+    pub async fn bind(config: Config, tls: Option<Arc<Tls>>) -> Result<Self, ServeError> {
         config.check()?;
         let cannot_bind = |error| ServeError::bind(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(cannot_bind)?;
         let local_addr = listener.local_addr().map_err(cannot_bind)?;
-        Ok(Self { config, listener, local_addr })
+        Ok(Self { config, tls, listener, local_addr })
     }
 
     /// The address that was bound, with the port that port 0 became.
@@ -85,8 +90,14 @@ impl Server {
         E: IntoEndpoint,
         E::Endpoint: 'static,
     {
+        // Ends with this future.
+        let mut renewal = JoinSet::new();
+        if let Some(tls) = &self.tls {
+            renewal.spawn(Arc::clone(tls).keep_up());
+        }
         let shared = Arc::new(Shared {
             config: self.config,
+            tls: self.tls,
             endpoint: endpoint.map_to_response().boxed(),
             local_addr: self.local_addr,
             shutdown: shutdown.clone(),

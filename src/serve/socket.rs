@@ -1,4 +1,4 @@
-//! A TCP stream that reports what moves over it, and that closes without losing its last answer.
+//! A stream that reports what moves over it, and that closes without losing its last answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,16 +7,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
+use super::stream::Stream;
 
 /// How long a closed connection still swallows what its client sends.
 const LINGER: Duration = Duration::from_secs(2);
 
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     activity: Arc<Activity>,
     end_of_input: bool,
     linger: Option<Pin<Box<Sleep>>>,
@@ -25,8 +25,8 @@ pub(super) struct Socket {
 impl Socket {
     /// Also turns Nagle's algorithm off: with it, an answer written in two parts waits some 40 ms
     /// for the client's delayed acknowledgement of the first.
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        if let Err(error) = stream.set_nodelay(true) {
+    pub(super) fn new(stream: Stream, activity: Arc<Activity>) -> Self {
+        if let Err(error) = stream.tcp().set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         Self { stream, activity, end_of_input: false, linger: None }
@@ -112,7 +112,7 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::super::Config;
     use super::*;
@@ -124,7 +124,7 @@ mod tests {
         let _client = TcpStream::connect(address).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         assert!(!stream.nodelay().unwrap(), "or this test shows nothing");
-        let socket = Socket::new(stream, Activity::new(&Config::default()));
-        assert!(socket.stream.nodelay().unwrap());
+        let socket = Socket::new(Stream::Plain(stream), Activity::new(&Config::default()));
+        assert!(socket.stream.tcp().nodelay().unwrap());
     }
 }

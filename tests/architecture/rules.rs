@@ -43,7 +43,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
 }
 
 /// Outside crates that only some rooms may name.
-pub const OWNERS: [(&str, &[&str]); 31] = [
+pub const OWNERS: [(&str, &[&str]); 32] = [
     ("burn", &["inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
@@ -52,6 +52,7 @@ pub const OWNERS: [(&str, &[&str]); 31] = [
     ("poem_openapi", &["api"]),
     ("hyper", &["serve"]),
     ("hyper_util", &["serve"]),
+    ("tokio_rustls", &["serve"]),
     ("http_body_util", &["serve"]),
     ("serde", &["oip"]),
     ("serde_json", &["api", "app", "oip"]),

@@ -82,7 +82,7 @@ impl Staged {
         let signal = shutdown::begin(shutdown::Config::default(), readiness.clone(), requests);
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = serve::Config { listen, body_timeout: settings.body_timeout, ..serve::Config::default() };
-        let server = runtime.block_on(serve::Server::bind(config)).unwrap();
+        let server = runtime.block_on(serve::Server::bind(config, None)).unwrap();
         let address = server.local_addr();
         let state = api::State {
             registry: registry.clone(),

@@ -80,9 +80,9 @@ async fn a_panic_costs_its_own_connection_and_no_slot() {
 
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_says_what_to_do() {
-    let first = Server::bind(config()).await.unwrap();
+    let first = Server::bind(config(), None).await.unwrap();
     let taken = Config { listen: first.local_addr(), ..config() };
-    let error = Server::bind(taken).await.unwrap_err();
+    let error = Server::bind(taken, None).await.unwrap_err();
     let message = error.to_string();
     assert!(message.contains(&first.local_addr().to_string()));
     assert!(message.contains("choose another port"), "{message}");

@@ -50,7 +50,7 @@ impl Running {
         let (ask, requests) = mpsc::channel(2);
         let shutdown = shutdown::Config { drain_delay: Duration::ZERO, grace };
         let signal = shutdown::begin(shutdown, Readiness::starting(), requests);
-        let server = Server::bind(config).await.unwrap();
+        let server = Server::bind(config, None).await.unwrap();
         let address = server.local_addr();
         let task = tokio::spawn(server.run(endpoint, signal));
         Self { address, ask, task }

@@ -1,0 +1,135 @@
+//! TLS over a real socket, with curl as the client and certificates that openssl makes.
+
+mod common;
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Server, bytes, data, must_run};
+
+/// A certificate for 127.0.0.1 that signs itself, and its key. `false` if there is no openssl, or no curl.
+fn certificate(folder: &Path, name: &str) -> bool {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return skipped("curl");
+    }
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")])
+        .current_dir(folder)
+        .output();
+    match made {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            true
+        }
+        Err(_) => skipped("openssl"),
+    }
+}
+
+fn skipped(tool: &str) -> bool {
+    assert!(!must_run(), "{tool} has to be installed");
+    eprintln!("SKIPPED: there is no {tool}");
+    false
+}
+
+fn start(folder: &Path, more: &[&str]) -> (Server, String) {
+    let [certificate, key] = ["server.crt", "server.key"].map(|file| folder.join(file).display().to_string());
+    let server =
+        Server::start_unready(&[&["--device", "cpu", "--tls-cert", &certificate, "--tls-key", &key], more].concat());
+    let address = server.url.strip_prefix("http://").unwrap().to_string();
+    (server, address)
+}
+
+/// Status and version of HTTP, if the certificate is the one that is trusted.
+fn curl(address: &str, trusted: &Path, path: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("curl")
+        .args(["-s", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--max-time", "60", "--cacert"])
+        .arg(trusted)
+        .args(arguments)
+        .arg(format!("https://{address}{path}"))
+        .output()
+        .expect("curl runs");
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn wait_for_log(server: &Server, words: &str) {
+    let begun = Instant::now();
+    while !server.logged().iter().any(|line| line.contains(words)) {
+        assert!(begun.elapsed() < Duration::from_secs(120), "the log does not say {words}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn requests_are_served_over_tls_and_a_renewed_certificate_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    if !(certificate(folder.path(), "server") && certificate(folder.path(), "next")) {
+        return;
+    }
+    let trusted = folder.path().join("trusted.crt");
+    std::fs::copy(folder.path().join("server.crt"), &trusted).unwrap();
+    let (server, address) = start(folder.path(), &[]);
+    assert_eq!(curl(&address, &trusted, "/health/live", &[]).as_deref(), Some("200 2"));
+    assert_eq!(curl(&address, &trusted, "/health/live", &["--http1.1"]).as_deref(), Some("200 1.1"));
+    wait_for_log(&server, "\"ready\"");
+    // More than one TLS record in either direction.
+    let photo = format!("@{}", data("photos/cat_640x480.jpg").display());
+    assert!(bytes("photos/cat_640x480.jpg").len() > 1 << 15);
+    let key = format!("X-API-Key: {}", common::KEY);
+    let predict = curl(&address, &trusted, "/predict/raw?top_k=100", &["--data-binary", &photo, "-H", &key]);
+    assert_eq!(predict.as_deref(), Some("200 2"));
+
+    let next = folder.path().join("next.crt");
+    assert_eq!(curl(&address, &next, "/health/live", &[]), None, "a stranger's certificate was trusted");
+    for end in ["crt", "key"] {
+        std::fs::copy(folder.path().join(format!("next.{end}")), folder.path().join(format!("server.{end}"))).unwrap();
+    }
+    wait_for_log(&server, "the certificate was renewed");
+    assert_eq!(curl(&address, &next, "/health/live", &[]).as_deref(), Some("200 2"));
+}
+
+#[test]
+fn a_client_that_does_not_shake_hands_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    if !certificate(folder.path(), "server") {
+        return;
+    }
+    let (_server, address) = start(folder.path(), &["--header-timeout", "500ms"]);
+    let mut silent = TcpStream::connect(&address).unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(silent.read(&mut [0; 64]).unwrap(), 0, "something was said to a silent client");
+    // Plain HTTP is no handshake: an alert, and the end.
+    let plain = Server::agent().get(format!("http://{address}/health/live")).call();
+    assert!(plain.is_err(), "plain HTTP was answered");
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    if !(certificate(folder.path(), "server") && certificate(folder.path(), "other")) {
+        return;
+    }
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    for (arguments, part) in [
+        (vec!["--tls-cert".to_string(), file("server.crt")], "needs tls-key"),
+        (vec!["--tls-key".to_string(), file("server.key")], "needs tls-cert"),
+        (["--tls-cert", &file("none.crt"), "--tls-key", &file("server.key")].map(String::from).into(), "none.crt"),
+        (
+            ["--tls-cert", &file("server.key"), "--tls-key", &file("server.key")].map(String::from).into(),
+            "no certificate",
+        ),
+        (["--tls-cert", &file("server.crt"), "--tls-key", &file("server.crt")].map(String::from).into(), "private key"),
+        (
+            ["--tls-cert", &file("server.crt"), "--tls-key", &file("other.key")].map(String::from).into(),
+            "cannot be used",
+        ),
+    ] {
+        let output = common::kiln().arg("serve").args(&arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(part), "{arguments:?}: {:?} {said}", output.status);
+    }
+}
