@@ -7,7 +7,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{KEY, Server, bytes, must_run, read};
+use common::{KEY, Server, bytes, most_memory, must_run, read};
 
 const CLIENTS: usize = 200;
 
@@ -25,13 +25,6 @@ const PICTURES: [(&str, std::ops::RangeInclusive<u64>); 7] = [
 fn sum(metrics: &str, name: &str) -> f64 {
     let of = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
     metrics.lines().filter(|line| line.starts_with(name)).map(of).sum()
-}
-
-/// The most that a process has had in memory, in MB, where the system tells.
-fn most_memory(process: u32) -> Option<usize> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<usize>().ok().map(|kibibytes| kibibytes * 1024 / 1_000_000)
 }
 
 #[test]

@@ -3,9 +3,10 @@
 
 mod common;
 
+use std::io::Write;
 use std::process::Command;
 
-use common::{Answer, KEY, Server, bytes, must_run, read};
+use common::{Answer, KEY, Server, bytes, most_memory, must_run, read};
 use serde_json::{Value, json};
 
 const MODEL: &str = "/v2/models/efficientnet-lite0";
@@ -137,6 +138,36 @@ fn whatever_is_malformed_is_the_clients_fault_and_costs_little() {
     let zeros = [0x78, 0x9c].iter().chain(&[0; 100]).copied().collect::<Vec<u8>>();
     assert_eq!(infer(&server, &zeros, &[("Content-Encoding", "deflate")]).status, 400);
     assert_eq!(infer(&server, b"{}", &[("Content-Encoding", "br")]).status, 415);
+    assert_eq!(server.get("/v2/health/ready").status, 200);
+}
+
+/// Thirty kilobytes of gzip that are twenty megabytes of JSON, which as a tree of values would be two gigabytes.
+#[test]
+fn a_small_request_does_not_take_much_memory() {
+    let server = Server::start(&["--device", "cpu"]);
+    let long = |start: &str, piece: &str, end: &str| {
+        let text = [start, &piece.repeat(((20 << 20) - 200) / piece.len()), end].concat();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).unwrap()
+    };
+    let bodies = [
+        long(r#"{"parameters":{"a":["#, r#"{"":0},"#, r#"0]},"inputs":[]}"#),
+        long(r#"{"inputs":[{"name":"input","datatype":"FP32","shape":["#, "1,", r#"1],"data":[1]}]}"#),
+        long(r#"{"inputs":[{"name":"input","datatype":"FP32","shape":[1],"data":["#, "0,", "0]}]}"),
+        long(r#"{"inputs":""#, "x", r#""}"#),
+    ];
+    std::thread::scope(|scope| {
+        for body in bodies.iter().cycle().take(12) {
+            scope.spawn(|| {
+                let refused = infer(&server, body, &[("Content-Encoding", "gzip")]);
+                assert_eq!(refused.status, 400, "{}", refused.text());
+                assert!(refused.body.len() < 1000, "{} bytes of an error", refused.body.len());
+            });
+        }
+    });
+    if let Some(megabytes) = most_memory(server.process_id()) {
+        assert!(megabytes < 500, "{megabytes} MB");
+    }
     assert_eq!(server.get("/v2/health/ready").status, 200);
 }
 

@@ -78,7 +78,7 @@ codes! {
     ContentType = 415 "content_type_not_supported" Some("See /docs for what this operation takes.");
     /// The right type, but it will not decode.
     Undecodable = 422 "undecodable_image" Some("Is the file complete?");
-    /// The scores of a client's tensor are not finite, and JSON has no form for that.
+    /// The scores of a client's tensor are not finite, and neither JSON nor a class has a form for that.
     NotFinite = 422 "output_not_finite" None;
     /// The queue is full.
     Overloaded = 429 "overloaded" Some("Try again after the seconds in the Retry-After header.");

@@ -84,7 +84,7 @@ fn service(state: &State) -> OpenApiService<Operations, ()> {
         models::Models(state.clone()),
         health::Health(state.clone()),
         home::Home,
-        protocol::Inference(state.clone()),
+        protocol::Inference::new(state.clone()),
         protocol::ModelOperations(state.clone()),
         protocol::ServerOperations(state.clone()),
     );

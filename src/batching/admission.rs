@@ -50,6 +50,10 @@ impl Admission {
         self.permits.close();
     }
 
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Pictures that are inside now.
     pub(super) fn depth(&self) -> usize {
         self.capacity - self.permits.available_permits()

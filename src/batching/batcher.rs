@@ -121,6 +121,11 @@ impl Batcher {
         self.runs.by_batch_size()
     }
 
+    /// The most pictures that may be inside at once.
+    pub fn capacity(&self) -> usize {
+        self.admission.capacity()
+    }
+
     /// How many pictures are inside now: being decoded, waiting and running.
     pub fn depth(&self) -> usize {
         self.admission.depth()

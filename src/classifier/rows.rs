@@ -27,6 +27,11 @@ pub struct Scores {
 }
 
 impl Classifier {
+    /// The most rows that can ever have a place at once.
+    pub fn capacity(&self) -> usize {
+        self.batcher.capacity()
+    }
+
     /// Scores rows, each of which takes a place in the queue and may run in another batch. All have an answer, or none.
     ///
     /// `options.top_k` is of no interest here.

@@ -1,11 +1,11 @@
-//! The JSON of an inference request. Numbers go straight into one flat list, however they are nested: a picture as a tree
-//! of JSON values would take some ten times its size.
+//! The JSON of an inference request. Numbers go straight into one flat list, however they are nested, lists are bounded, and
+//! what nobody asks for is skipped: a tree of JSON values takes up to a hundred times the size of its text.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
 use super::Malformed;
 
@@ -13,37 +13,59 @@ use super::Malformed;
 #[derive(Debug, Deserialize)]
 pub(super) struct RequestHeader {
     pub(super) id: Option<String>,
-    #[serde(default)]
-    pub(super) parameters: Map<String, Value>,
-    pub(super) inputs: Vec<InputHeader>,
-    pub(super) outputs: Option<Vec<OutputHeader>>,
+    pub(super) parameters: Option<RequestParameters>,
+    pub(super) inputs: Few<InputHeader, 1>,
+    pub(super) outputs: Option<Few<OutputHeader, 1>>,
+}
+
+/// What concerns the whole request.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RequestParameters {
+    pub(super) binary_data_output: Option<bool>,
+    pub(super) priority: Option<u64>,
+    /// Microseconds.
+    pub(super) timeout: Option<u64>,
 }
 
 /// A tensor of the request; without `data` it is a binary one.
 #[derive(Debug, Deserialize)]
 pub(super) struct InputHeader {
     pub(super) name: String,
-    pub(super) shape: Vec<usize>,
+    pub(super) shape: Few<usize, 8>,
     pub(super) datatype: String,
-    #[serde(default)]
-    pub(super) parameters: Map<String, Value>,
+    pub(super) parameters: Option<InputParameters>,
     pub(super) data: Option<Data>,
+}
+
+/// What concerns one input.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct InputParameters {
+    pub(super) binary_data_size: Option<u64>,
+    pub(super) shared_memory_region: Option<IgnoredAny>,
 }
 
 /// A tensor that is asked for.
 #[derive(Debug, Deserialize)]
 pub(super) struct OutputHeader {
     pub(super) name: String,
-    #[serde(default)]
-    pub(super) parameters: Map<String, Value>,
+    pub(super) parameters: Option<OutputParameters>,
+}
+
+/// How it is wanted.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct OutputParameters {
+    pub(super) binary_data: Option<bool>,
+    pub(super) classification: Option<u64>,
+    pub(super) shared_memory_region: Option<IgnoredAny>,
 }
 
 /// What `data` holds, nested or flat.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Data {
-    pub(super) numbers: Vec<f32>,
-    pub(super) texts: Vec<String>,
-}
+pub(super) struct Data(pub(super) Vec<f32>);
+
+/// A list of at most `MOST`.
+#[derive(Debug)]
+pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);
 
 /// Reads a header.
 pub(super) fn read(json: &[u8]) -> Result<RequestHeader, Malformed> {
@@ -51,43 +73,61 @@ pub(super) fn read(json: &[u8]) -> Result<RequestHeader, Malformed> {
         .map_err(|error| Malformed::new(format!("the request's JSON is not as it should be: {error}")))
 }
 
-/// A parameter that is a whole number from 0 on.
-pub(super) fn whole(parameters: &Map<String, Value>, name: &str) -> Result<Option<u64>, Malformed> {
-    let refuse = || Malformed::new(format!("parameter '{name}' must be a whole number from 0 on"));
-    parameters.get(name).map(|value| value.as_u64().ok_or_else(refuse)).transpose()
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Few<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FewVisitor(PhantomData))
+    }
 }
 
-/// A parameter that is true or false.
-pub(super) fn flag(parameters: &Map<String, Value>, name: &str) -> Result<Option<bool>, Malformed> {
-    let refuse = || Malformed::new(format!("parameter '{name}' must be true or false"));
-    parameters.get(name).map(|value| value.as_bool().ok_or_else(refuse)).transpose()
+struct FewVisitor<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for FewVisitor<T, MOST> {
+    type Value = Few<T, MOST>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MOST}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut few = Vec::new();
+        while few.len() < MOST {
+            match items.next_element()? {
+                Some(item) => few.push(item),
+                None => return Ok(Few(few)),
+            }
+        }
+        match items.next_element::<IgnoredAny>()? {
+            None => Ok(Few(few)),
+            Some(_) => Err(A::Error::custom(format!("more than {MOST} in this list"))),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut data = Self::default();
-        deserializer.deserialize_seq(Into(&mut data))?;
+        deserializer.deserialize_seq(Numbers(&mut data.0))?;
         Ok(data)
     }
 }
 
 /// Adds what it visits to the list.
-struct Into<'a>(&'a mut Data);
+struct Numbers<'a>(&'a mut Vec<f32>);
 
-impl<'de> Visitor<'de> for Into<'_> {
+impl<'de> Visitor<'de> for Numbers<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("numbers or texts, nested or flat")
+        f.write_str("numbers, nested or flat (pictures have no form in JSON; send BYTES as a binary tensor)")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Item(self.0))?.is_some() {}
+        while items.next_element_seed(Numbers(self.0))?.is_some() {}
         Ok(())
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        self.0.numbers.push(number as f32);
+        self.0.push(number as f32);
         Ok(())
     }
 
@@ -98,21 +138,14 @@ impl<'de> Visitor<'de> for Into<'_> {
     fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
         self.visit_f64(number as f64)
     }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.0.texts.push(text.to_string());
-        Ok(())
-    }
 }
 
 /// One item of a list, which may be a list.
-struct Item<'a>(&'a mut Data);
-
-impl<'de> serde::de::DeserializeSeed<'de> for Item<'_> {
+impl<'de> DeserializeSeed<'de> for Numbers<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(Into(self.0))
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -125,18 +158,27 @@ mod tests {
         let flat: Data = serde_json::from_str("[1, 2.5, -3, 4e0]").unwrap();
         let nested: Data = serde_json::from_str("[[[1], [2.5]], [[-3], [4e0]]]").unwrap();
         assert_eq!(flat, nested);
-        assert_eq!(flat.numbers, [1.0, 2.5, -3.0, 4.0]);
-        let texts: Data = serde_json::from_str(r#"["a", ["b"]]"#).unwrap();
-        assert_eq!(texts.texts, ["a", "b"]);
+        assert_eq!(flat.0, [1.0, 2.5, -3.0, 4.0]);
     }
 
     #[test]
-    fn what_is_no_number_and_no_text_is_refused() {
-        for json in ["[true]", "[null]", "[{}]", "1", "{}", "[1"] {
+    fn what_is_no_number_is_refused() {
+        for json in [r#"["a"]"#, "[true]", "[null]", "[{}]", "1", "{}", "[1"] {
             assert!(serde_json::from_str::<Data>(json).is_err(), "{json}");
         }
         // As deep as anyone nests in earnest, and not so deep that the stack ends.
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(serde_json::from_str::<Data>(&deep).is_err());
+    }
+
+    #[test]
+    fn lists_have_their_bounds_and_null_is_nothing() {
+        let few = |json: &str| serde_json::from_str::<Few<usize, 2>>(json).map(|few| few.0);
+        assert_eq!(few("[]").unwrap(), [0; 0]);
+        assert_eq!(few("[1, 2]").unwrap(), [1, 2]);
+        assert!(few("[1, 2, 3]").unwrap_err().to_string().contains("more than 2"));
+        let header =
+            read(br#"{"id": null, "parameters": null, "inputs": [], "outputs": null, "more": [{"": 0}]}"#).unwrap();
+        assert!(header.parameters.is_none() && header.outputs.is_none());
     }
 }

@@ -30,7 +30,15 @@ pub const OUTPUT: &str = "logits";
 pub struct Malformed(String);
 
 impl Malformed {
+    /// What a client has written may be in the sentence, and need not come back to it whole.
     fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
+        let mut sentence = sentence.into();
+        sentence.truncate(sentence.floor_char_boundary(300));
+        Self(sentence)
     }
+}
+
+/// The part of a client's text that a sentence can bear.
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(40)]
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
-use super::header::{self, Data, InputHeader, OutputHeader};
+use super::header::{self, Data, Few, InputHeader, OutputHeader};
 use super::tensor::{Datatype, Values};
-use super::{INPUT, Malformed, OUTPUT};
+use super::{INPUT, Malformed, OUTPUT, short};
+
+/// Bytes of a client's own name for its request, which goes back to it.
+const LONGEST_ID: usize = 1024;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +51,11 @@ pub struct RequestedOutput {
 ///
 /// The body is not what the protocol asks for, or asks for something that there is not.
 pub fn parse(mut body: Bytes, header_length: Option<usize>) -> Result<Infer, Malformed> {
+    if header_length == Some(0) {
+        let output = RequestedOutput { binary: true, classes: None };
+        let input = Input { shape: vec![1], values: Values::Elements(vec![body]) };
+        return Ok(Infer { id: None, input, output, priority: None, timeout: None });
+    }
     let length = header_length.unwrap_or(body.len());
     if length > body.len() {
         return Err(Malformed::new(format!(
@@ -56,83 +63,86 @@ pub fn parse(mut body: Bytes, header_length: Option<usize>) -> Result<Infer, Mal
             body.len()
         )));
     }
-    if length == 0 {
-        let output = RequestedOutput { binary: true, classes: None };
-        let input = Input { shape: vec![1], values: Values::Elements(vec![body]) };
-        return Ok(Infer { id: None, input, output, priority: None, timeout: None });
-    }
     let mut binary = body.split_off(length);
     let header = header::read(&body)?;
-    let [input] = <[InputHeader; 1]>::try_from(header.inputs)
-        .map_err(|inputs| Malformed::new(format!("the model has one input, '{INPUT}', and not {}", inputs.len())))?;
+    if header.id.as_ref().is_some_and(|id| id.len() > LONGEST_ID) {
+        return Err(Malformed::new(format!("the request's id is longer than {LONGEST_ID} bytes")));
+    }
+    let Some(input) = header.inputs.0.into_iter().next() else {
+        return Err(Malformed::new(format!("the model has one input, '{INPUT}', and the request none")));
+    };
     let input = join(input, &mut binary)?;
     if !binary.is_empty() {
         return Err(Malformed::new(format!("{} bytes are left behind the last tensor", binary.len())));
     }
-    let timeout =
-        header::whole(&header.parameters, "timeout")?.filter(|timeout| *timeout > 0).map(Duration::from_micros);
-    let priority = header::whole(&header.parameters, "priority")?.filter(|priority| *priority > 0);
-    let output = requested(header.outputs, &header.parameters)?;
+    let parameters = header.parameters.unwrap_or_default();
+    let timeout = parameters.timeout.filter(|timeout| *timeout > 0).map(Duration::from_micros);
+    let priority = parameters.priority.filter(|priority| *priority > 0);
+    let output = header.outputs.and_then(|outputs| outputs.0.into_iter().next());
+    let output = requested(output, parameters.binary_data_output.unwrap_or(false))?;
     Ok(Infer { id: header.id, input, output, priority, timeout })
 }
 
 /// A tensor's values, from its own JSON or from the front of `binary`.
 fn join(header: InputHeader, binary: &mut Bytes) -> Result<Input, Malformed> {
-    let InputHeader { name, shape, datatype, parameters, data } = header;
+    let InputHeader { name, shape: Few(shape), datatype, parameters, data } = header;
     if name != INPUT {
-        return Err(Malformed::new(format!("the model has no input '{name}'; it has '{INPUT}'")));
+        return Err(Malformed::new(format!("the model has no input '{}'; it has '{INPUT}'", short(&name))));
+    }
+    let parameters = parameters.unwrap_or_default();
+    if parameters.shared_memory_region.is_some() {
+        return Err(no_shared_memory());
     }
     let datatype = Datatype::named(&datatype)?;
-    let values = match (data, header::whole(&parameters, "binary_data_size")?) {
-        (Some(_), Some(_)) => return Err(Malformed::new(format!("input '{name}' has both data and binary_data_size"))),
-        (None, None) => return Err(Malformed::new(format!("input '{name}' has neither data nor binary_data_size"))),
+    let values = match (data, parameters.binary_data_size) {
+        (Some(_), Some(_)) => return Err(Malformed::new("the input has both data and binary_data_size")),
+        (None, None) => return Err(Malformed::new("the input has neither data nor binary_data_size")),
         (Some(data), None) => from_json(datatype, data)?,
         (None, Some(size)) => {
-            let size = usize::try_from(size).ok().filter(|size| *size <= binary.len()).ok_or_else(|| {
-                Malformed::new(format!("input '{name}' has {size} bytes, but only {} came", binary.len()))
-            })?;
+            let size = usize::try_from(size)
+                .ok()
+                .filter(|size| *size <= binary.len())
+                .ok_or_else(|| Malformed::new(format!("the input has {size} bytes, but only {} came", binary.len())))?;
             Values::from_binary(datatype, binary.split_to(size))?
         }
     };
     let expected = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
     if expected != Some(values.len()) {
-        return Err(Malformed::new(format!(
-            "input '{name}' has {} values, which is not its shape {shape:?}",
-            values.len()
-        )));
+        return Err(Malformed::new(format!("the input has {} values, which is not its shape {shape:?}", values.len())));
     }
     Ok(Input { shape, values })
 }
 
 fn from_json(datatype: Datatype, data: Data) -> Result<Values, Malformed> {
     match datatype {
-        Datatype::Fp32 if data.texts.is_empty() => Ok(Values::Numbers(data.numbers)),
-        Datatype::Bytes if data.numbers.is_empty() => {
-            Ok(Values::Elements(data.texts.into_iter().map(Bytes::from).collect()))
-        }
+        Datatype::Fp32 => Ok(Values::Numbers(data.0)),
         Datatype::Fp16 => Err(Malformed::new("FP16 has no form in JSON; send it as a binary tensor")),
-        Datatype::Fp32 => Err(Malformed::new("an FP32 tensor holds numbers, not texts")),
-        Datatype::Bytes => Err(Malformed::new("a BYTES tensor holds texts, not numbers")),
+        Datatype::Bytes => Err(Malformed::new("pictures have no form in JSON; send BYTES as a binary tensor")),
     }
 }
 
-fn requested(outputs: Option<Vec<OutputHeader>>, request: &Map<String, Value>) -> Result<RequestedOutput, Malformed> {
-    let by_default = header::flag(request, "binary_data_output")?.unwrap_or(false);
-    let outputs = outputs.unwrap_or_default();
-    if let Some(other) = outputs.iter().find(|output| output.name != OUTPUT) {
-        return Err(Malformed::new(format!("the model has no output '{}'; it has '{OUTPUT}'", other.name)));
-    }
-    let [output] = outputs.as_slice() else {
-        if outputs.is_empty() {
-            return Ok(RequestedOutput { binary: by_default, classes: None });
-        }
-        return Err(Malformed::new(format!("output '{OUTPUT}' is asked for {} times", outputs.len())));
+fn requested(output: Option<OutputHeader>, binary_by_default: bool) -> Result<RequestedOutput, Malformed> {
+    let Some(output) = output else {
+        return Ok(RequestedOutput { binary: binary_by_default, classes: None });
     };
-    let classes = header::whole(&output.parameters, "classification")?.filter(|classes| *classes > 0);
+    if output.name != OUTPUT {
+        let name = short(&output.name);
+        return Err(Malformed::new(format!("the model has no output '{name}'; it has '{OUTPUT}'")));
+    }
+    let parameters = output.parameters.unwrap_or_default();
+    if parameters.shared_memory_region.is_some() {
+        return Err(no_shared_memory());
+    }
+    let classes = parameters.classification.filter(|classes| *classes > 0);
     Ok(RequestedOutput {
-        binary: header::flag(&output.parameters, "binary_data")?.unwrap_or(by_default),
+        binary: parameters.binary_data.unwrap_or(binary_by_default),
         classes: classes.map(|classes| usize::try_from(classes).unwrap_or(usize::MAX)),
     })
+}
+
+/// A client that was answered all the same would read what it finds in its region.
+fn no_shared_memory() -> Malformed {
+    Malformed::new("shared memory is not served; send and ask for tensors in JSON or in binary")
 }
 
 #[cfg(test)]
@@ -170,7 +180,7 @@ mod tests {
     #[test]
     fn what_is_asked_of_the_output_is_understood() {
         let json = |outputs: &str| {
-            format!(r#"{{"inputs":[{{"name":"input","shape":[0],"datatype":"BYTES","data":[]}}],{outputs}}}"#)
+            format!(r#"{{"inputs":[{{"name":"input","shape":[0],"datatype":"FP32","data":[]}}],{outputs}}}"#)
         };
         let output = |outputs: &str| parse(Bytes::from(json(outputs)), None).unwrap().output;
         assert!(output(r#""parameters":{"binary_data_output":true}"#).binary);
@@ -185,7 +195,9 @@ mod tests {
             (input(r#""shape":[2],"datatype":"FP32","data":[1]"#), &b""[..], "which is not its shape [2]"),
             (input(r#""shape":[1],"datatype":"FP64","data":[1]"#), b"", "'FP64' is not served"),
             (input(r#""shape":[1],"datatype":"FP16","data":[1]"#), b"", "FP16 has no form in JSON"),
-            (input(r#""shape":[1],"datatype":"FP32","data":["a"]"#), b"", "numbers, not texts"),
+            (input(r#""shape":[1],"datatype":"FP32","data":["a"]"#), b"", "expected numbers"),
+            (input(r#""shape":[1],"datatype":"BYTES","data":[1]"#), b"", "BYTES as a binary tensor"),
+            (input(r#""shape":[1],"datatype":"FP32","parameters":{"shared_memory_region":"x"}"#), b"", "shared memory"),
             (input(r#""shape":[1],"datatype":"FP32""#), b"", "neither data nor binary_data_size"),
             (
                 input(r#""shape":[1],"datatype":"FP32","data":[1],"parameters":{"binary_data_size":4}"#),
@@ -193,16 +205,26 @@ mod tests {
                 "both data",
             ),
             (input(r#""shape":[1],"datatype":"FP32","parameters":{"binary_data_size":8}"#), b"1234", "only 4 came"),
-            (input(r#""shape":[1],"datatype":"FP32","parameters":{"binary_data_size":-4}"#), b"1234", "whole number"),
+            (input(r#""shape":[1],"datatype":"FP32","parameters":{"binary_data_size":-4}"#), b"1234", "expected u64"),
             (input(r#""shape":[1],"datatype":"FP32","data":[1]"#), b"1234", "4 bytes are left"),
             (input(r#""shape":[18446744073709551615,3],"datatype":"FP32","data":[1]"#), b"", "not its shape"),
-            (r#"{"inputs":[]}"#.to_string(), b"", "one input, 'input', and not 0"),
+            (r#"{"inputs":[]}"#.to_string(), b"", "one input, 'input', and the request none"),
             (r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1]}]}"#.to_string(), b"", "no input 'x'"),
             ("{".to_string(), b"", "not as it should be"),
+            (
+                r#"{"inputs":[{},{}]}"#.replace("{}", r#"{"name":"input","shape":[1],"datatype":"FP32","data":[1]}"#),
+                b"",
+                "more than 1",
+            ),
+            (format!(r#"{{"id":"{}","inputs":[]}}"#, "x".repeat(1025)), b"", "longer than 1024"),
         ] {
             let sentence = refusal(&json, binary);
             assert!(sentence.contains(part), "{json}: {sentence}");
         }
+        let empty = parse(Bytes::new(), None).unwrap_err().to_string();
+        assert!(empty.contains("not as it should be"), "{empty}");
+        let long = refusal(&format!(r#"{{"inputs":"{}"}}"#, "x".repeat(1 << 20)), b"");
+        assert!(long.len() < 400, "{}", long.len());
         let past = parse(Bytes::from_static(b"{}"), Some(3)).unwrap_err().to_string();
         assert!(past.contains("the body has 2 bytes"), "{past}");
     }

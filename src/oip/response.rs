@@ -27,9 +27,9 @@ pub struct Rendered {
 /// A number that JSON has no form for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "value {0} of the output is no finite number, which JSON cannot hold; ask for binary data, or send smaller inputs"
+    "value {0} of the output is no finite number, which neither JSON nor a class can tell; ask for binary data, or send smaller inputs"
 )]
-pub struct NotFinite(usize);
+pub struct NotFinite(pub usize);
 
 /// Writes an answer. `binary` puts the tensor behind the JSON.
 ///

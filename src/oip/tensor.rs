@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use half::f16;
 
-use super::Malformed;
+use super::{Malformed, short};
+
+/// Elements of one tensor, before anybody has looked at how many rows are taken: each costs more memory than it may bring.
+const MOST_ELEMENTS: usize = 10_000;
 
 /// A datatype of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,10 @@ impl Datatype {
             "FP32" => Ok(Self::Fp32),
             "FP16" => Ok(Self::Fp16),
             "BYTES" => Ok(Self::Bytes),
-            other => Err(Malformed::new(format!("datatype '{other}' is not served; FP32, FP16 and BYTES are"))),
+            other => {
+                let other = short(other);
+                Err(Malformed::new(format!("datatype '{other}' is not served; FP32, FP16 and BYTES are")))
+            }
         }
     }
 }
@@ -72,6 +78,9 @@ fn numbers<const SIZE: usize>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> f32) 
 fn elements(mut bytes: Bytes) -> Result<Values, Malformed> {
     let mut elements = Vec::new();
     while !bytes.is_empty() {
+        if elements.len() == MOST_ELEMENTS {
+            return Err(Malformed::new(format!("a BYTES tensor has more than {MOST_ELEMENTS} elements")));
+        }
         let Some(length) = bytes.first_chunk::<4>().map(|four| u32::from_le_bytes(*four) as usize) else {
             return Err(Malformed::new("a BYTES tensor ends within the length of an element"));
         };

@@ -180,6 +180,13 @@ pub fn form_body(files: &[(&str, &str, &[u8])]) -> (&'static str, Vec<u8>) {
     ("multipart/form-data; boundary=kiln-test", body)
 }
 
+/// The most that a process has had in memory, in MB, where the system tells.
+pub fn most_memory(process: u32) -> Option<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<usize>().ok().map(|kibibytes| kibibytes * 1024 / 1_000_000)
+}
+
 /// Whether there is a Vulkan adapter. A test without one is skipped, which is said, or fails where it must run.
 pub fn has_vulkan() -> bool {
     use kiln::inference::adapters::{self, Api};

@@ -7,8 +7,11 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaR
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use super::answer::HEADER_LENGTH;
 use super::encoding::Encoding;
 use super::schema::InferRequest;
+use crate::api::error::Code;
+use crate::api::failure::Failure;
 use crate::api::upload;
 
 /// A body, and how the answer may be compressed.
@@ -51,7 +54,12 @@ impl<'a> ApiExtractor<'a> for InferBody {
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let encoding = Encoding::of_body(request.header(CONTENT_ENCODING))?;
+        let encoding = Encoding::of_body(request.headers().get_all(CONTENT_ENCODING))?;
+        let mut lengths = request.headers().get_all(HEADER_LENGTH).iter();
+        // The parameter is the first, or none where it is no text.
+        if lengths.next().is_some_and(|length| length.to_str().is_err()) || lengths.next().is_some() {
+            return Err(Failure::new(Code::Malformed, format!("{HEADER_LENGTH} has to be one number")).into());
+        }
         let accepted = Encoding::accepted(request.header(ACCEPT_ENCODING));
         Ok(Self { bytes: upload::whole(body).await?, encoding, accepted })
     }

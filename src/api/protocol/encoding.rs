@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
+use poem::http::HeaderValue;
 
 use crate::api::error::Code;
 use crate::api::failure::Failure;
@@ -21,32 +22,33 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// What `Content-Encoding` says.
-    pub(super) fn of_body(header: Option<&str>) -> Result<Option<Self>, Failure> {
-        match header.map(str::trim) {
-            None | Some("" | "identity") => Ok(None),
-            Some(name) if name.eq_ignore_ascii_case("gzip") => Ok(Some(Self::Gzip)),
-            Some(name) if name.eq_ignore_ascii_case("deflate") => Ok(Some(Self::Deflate)),
-            Some(name) => {
-                let name: String = name.chars().take(40).collect();
-                let message = format!("content encoding '{name}' is not served; gzip and deflate are");
-                Err(Failure::new(Code::ContentType, message))
-            }
+    /// What the `Content-Encoding` headers say.
+    pub(super) fn of_body<'a>(headers: impl IntoIterator<Item = &'a HeaderValue>) -> Result<Option<Self>, Failure> {
+        let mut headers = headers.into_iter().map(|value| value.to_str().unwrap_or("?").trim());
+        let name = headers.next().unwrap_or_default();
+        match (Self::named(name), headers.next()) {
+            (Some(encoding), None) => Ok(Some(encoding)),
+            (None, None) if name.is_empty() || name.eq_ignore_ascii_case("identity") => Ok(None),
+            _ => Err(Failure::new(Code::ContentType, "of content encodings, one of gzip and deflate is served")),
         }
     }
 
-    /// The first of ours that `Accept-Encoding` names, unless with a weight of nothing.
+    fn named(name: &str) -> Option<Self> {
+        let is = |known| name.eq_ignore_ascii_case(known);
+        (is("gzip") || is("x-gzip")).then_some(Self::Gzip).or_else(|| is("deflate").then_some(Self::Deflate))
+    }
+
+    /// The one of ours that `Accept-Encoding` weighs most, unless it wants none of them more than no encoding.
     pub(super) fn accepted(header: Option<&str>) -> Option<Self> {
-        header?.split(',').find_map(|entry| {
+        let entries = header?.split(',').map(|entry| {
             let (name, parameters) = entry.split_once(';').unwrap_or((entry, ""));
-            let weight = parameters.trim().strip_prefix("q=").map_or(Ok(1.0), |weight| weight.trim().parse::<f32>());
-            match name.trim() {
-                _ if weight.is_ok_and(|weight| weight <= 0.0) => None,
-                name if name.eq_ignore_ascii_case("gzip") => Some(Self::Gzip),
-                name if name.eq_ignore_ascii_case("deflate") => Some(Self::Deflate),
-                _ => None,
-            }
-        })
+            (name.trim(), weight(parameters))
+        });
+        let plain = entries.clone().find(|(name, _)| name.eq_ignore_ascii_case("identity")).map_or(0.0, |(_, w)| w);
+        let ours = entries.filter_map(|(name, weight)| Some((Self::named(name)?, weight)));
+        // Of equal weights the first.
+        let best = ours.reduce(|best, other| if other.1 > best.1 { other } else { best });
+        best.filter(|(_, weight)| *weight > 0.0 && *weight >= plain).map(|(encoding, _)| encoding)
     }
 
     /// Its name in HTTP.
@@ -60,10 +62,16 @@ impl Encoding {
     /// Inflates at most `max_bytes`.
     pub(super) fn inflate(self, body: &[u8], max_bytes: usize) -> Result<Bytes, Failure> {
         let mut inflated = Vec::new();
-        let read = |decoder: &mut dyn Read, into: &mut Vec<u8>| decoder.take(max_bytes as u64 + 1).read_to_end(into);
+        let most = max_bytes as u64 + 1;
         let outcome = match self {
-            Self::Gzip => read(&mut MultiGzDecoder::new(body), &mut inflated),
-            Self::Deflate => read(&mut ZlibDecoder::new(body), &mut inflated),
+            Self::Gzip => MultiGzDecoder::new(body).take(most).read_to_end(&mut inflated),
+            Self::Deflate => {
+                let mut decoder = ZlibDecoder::new(body);
+                let outcome = decoder.by_ref().take(most).read_to_end(&mut inflated);
+                // Unlike the other it does not mind what is behind the end.
+                let whole = decoder.total_in() == body.len() as u64;
+                outcome.and_then(|read| if whole { Ok(read) } else { Err(std::io::ErrorKind::InvalidData.into()) })
+            }
         };
         if inflated.len() > max_bytes {
             return Err(Failure::new(
@@ -96,6 +104,15 @@ impl Encoding {
     }
 }
 
+/// The weight in an entry's parameters: 1 where there is none, nothing where it is none.
+fn weight(parameters: &str) -> f32 {
+    let split = |parameter: &str| {
+        parameter.split_once('=').map(|(name, value)| (name.trim().to_string(), value.trim().parse()))
+    };
+    let weight = parameters.split(';').filter_map(split).find(|(name, _)| name.eq_ignore_ascii_case("q"));
+    weight.map_or(1.0, |(_, weight)| weight.ok().filter(|weight: &f32| weight.is_finite()).unwrap_or(0.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +126,8 @@ mod tests {
             assert_eq!(encoding.inflate(&small, text.len()).unwrap(), text);
             assert_eq!(encoding.inflate(&small, text.len() - 1).unwrap_err().code, Code::BodyTooLarge);
             assert_eq!(encoding.inflate(&small[..small.len() / 2], 1 << 20).unwrap_err().code, Code::Malformed);
+            let more = [&small[..], b"junk"].concat();
+            assert_eq!(encoding.inflate(&more, 1 << 20).unwrap_err().code, Code::Malformed);
             assert_eq!(encoding.inflate(b"plain", 1 << 20).unwrap_err().code, Code::Malformed);
             assert_eq!(encoding.deflate(b"short"), None);
         }
@@ -117,11 +136,23 @@ mod tests {
     #[test]
     fn the_headers_are_understood() {
         let accepted = |header| Encoding::accepted(Some(header));
-        assert_eq!(accepted("br, gzip;q=0.5, deflate"), Some(Encoding::Gzip));
+        assert_eq!(accepted("br, gzip, deflate"), Some(Encoding::Gzip));
         assert_eq!(accepted("gzip;q=0, deflate"), Some(Encoding::Deflate));
-        assert_eq!(accepted("identity"), None);
-        assert_eq!(Encoding::of_body(Some("GZIP")).unwrap(), Some(Encoding::Gzip));
-        assert_eq!(Encoding::of_body(None).unwrap(), None);
-        assert_eq!(Encoding::of_body(Some("br")).unwrap_err().code, Code::ContentType);
+        assert_eq!(accepted("gzip;q=0.1, deflate;q=0.9"), Some(Encoding::Deflate));
+        for none in
+            ["identity", "gzip;Q=0", "gzip; q = 0", "gzip;level=1;q=0", "gzip;q=nan", "gzip;q=0.1, identity;q=1"]
+        {
+            assert_eq!(accepted(none), None, "{none}");
+        }
+        let body = |headers: &[&'static [u8]]| {
+            let headers: Vec<_> = headers.iter().map(|value| HeaderValue::from_bytes(value).unwrap()).collect();
+            Encoding::of_body(&headers).map_err(|failure| failure.code)
+        };
+        assert_eq!(body(&[b"GZIP"]), Ok(Some(Encoding::Gzip)));
+        assert_eq!(body(&[b"x-gzip"]), Ok(Some(Encoding::Gzip)));
+        assert_eq!((body(&[]), body(&[b"identity"])), (Ok(None), Ok(None)));
+        for refused in [&[&b"br"[..]][..], &[b"gzip", b"identity"], &[b"gzip, deflate"], &[b"\xff"]] {
+            assert_eq!(body(refused), Err(Code::ContentType));
+        }
     }
 }

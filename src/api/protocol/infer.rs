@@ -1,9 +1,11 @@
 //! Inference: read, score, write. What costs more than a moment runs beside the async threads.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::Tag;
@@ -19,15 +21,21 @@ use crate::classifier::{Classifier, Options, Priority};
 use crate::oip::{self, Infer};
 
 /// `POST /v2/models/{name}/infer`.
-pub(in crate::api) struct Inference(pub(in crate::api) State);
+pub(in crate::api) struct Inference {
+    state: State,
+    /// One for each core: what tensors are read from and written to is held no more often at once.
+    turns: Arc<Semaphore>,
+}
 
 #[OpenApi(tag = "Tag::Protocol", prefix_path = "/v2/models")]
 impl Inference {
     /// Score pictures or tensors
     ///
     /// With an input of `BYTES` each element is an encoded picture, prepared as `/predict` does. An input of `FP32` or
-    /// `FP16` is taken as prepared by the client: `[N, 3, height, width]`, normalised. `curl -H "X-API-Key: $KEY"
-    /// -H "Inference-Header-Content-Length: 0" --data-binary @cat.jpg http://localhost:8080/v2/models/NAME/infer`
+    /// `FP16` is taken as prepared by the client: `[N, 3, height, width]`, normalised. `BYTES` and `FP16` have no form in JSON;
+    /// they go as binary tensors.
+    ///
+    /// `curl -H "X-API-Key: $KEY" -H "Inference-Header-Content-Length: 0" --data-binary @cat.jpg http://localhost:8080/v2/models/NAME/infer`
     #[oai(path = "/:name/infer", method = "post", operation_id = "oip_infer")]
     async fn infer(
         &self,
@@ -58,6 +66,22 @@ impl Inference {
 }
 
 impl Inference {
+    pub(in crate::api) fn new(state: State) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { state, turns: Arc::new(Semaphore::new(cores)) }
+    }
+
+    /// Megabytes of JSON take milliseconds, in which other requests would wait.
+    async fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+        // It is never closed. The turn goes with the work, which goes on if the client leaves.
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let in_turn = move || (work(), drop(turn)).0;
+        spawn_blocking(in_turn).await.map_err(|cause| {
+            tracing::error!(%cause, "a tensor could not be read or written");
+            Failure::new(Code::Internal, "the request failed because of a fault in the server")
+        })
+    }
+
     async fn run(
         &self,
         name: &str,
@@ -65,12 +89,12 @@ impl Inference {
         header_length: Option<u64>,
         body: InferBody,
     ) -> Result<Answer, Failure> {
-        let classifier = self.0.registry.resolve(Some(name), version)?;
-        let (arrived, config) = (Instant::now(), &self.0.config);
+        let classifier = self.state.registry.resolve(Some(name), version)?;
+        let (arrived, config) = (Instant::now(), &self.state.config);
         let (max_bytes, accepted) = (config.max_body_bytes, body.accepted);
         let Infer { id, input, output, priority, timeout } =
-            beside(move || read(body, header_length, max_bytes)).await??;
-        let rows = rows::rows(input, classifier, config.max_batch_files)?;
+            self.beside(move || read(body, header_length, max_bytes)).await??;
+        let rows = rows::rows(input, classifier, rows::most_rows(config, classifier))?;
         let patience = timeout.unwrap_or(config.request_timeout).min(config.request_timeout);
         let priority = match priority {
             Some(1) => Priority::High,
@@ -80,10 +104,10 @@ impl Inference {
         let options = Options { deadline: Some(arrived + patience), priority, ..Options::default() };
         let scores = classifier.infer(rows, options).await?;
         let classifier: Classifier = classifier.clone();
-        beside(move || {
+        self.beside(move || {
             let spec = classifier.model().spec();
-            let tensor = rows::output(&classifier, &scores, output);
-            let rendered = oip::render((spec.name, spec.version), id.as_deref(), &tensor, output.binary)
+            let rendered = rows::output(&classifier, &scores, output)
+                .and_then(|tensor| oip::render((spec.name, spec.version), id.as_deref(), &tensor, output.binary))
                 .map_err(|error| Failure::new(Code::NotFinite, error.to_string()))?;
             Ok(Answer::new(rendered, accepted))
         })
@@ -98,12 +122,4 @@ fn read(body: InferBody, header_length: Option<u64>, max_bytes: usize) -> Result
     };
     let header_length = header_length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     oip::parse(bytes, header_length).map_err(|error| Failure::new(Code::Malformed, error.to_string()))
-}
-
-/// Megabytes of JSON take milliseconds, in which other requests would wait.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    spawn_blocking(work).await.map_err(|cause| {
-        tracing::error!(%cause, "a tensor could not be read or written");
-        Failure::new(Code::Internal, "the request failed because of a fault in the server")
-    })
 }

@@ -6,6 +6,7 @@ use poem_openapi::payload::Json;
 
 use super::Tag;
 use super::config::ModelConfig;
+use super::rows::most_rows;
 use super::schema::{ModelMetadata, ModelReady};
 use super::statistics::{ModelStatistics, StatisticsBody};
 use crate::api::State;
@@ -53,13 +54,13 @@ impl ModelOperations {
     /// Tell a model's configuration
     #[oai(path = "/:name/config", method = "get", operation_id = "oip_model_config")]
     async fn config(&self, _caller: Caller, name: Path<String>) -> Answer<ModelConfig> {
-        Ok(Json(ModelConfig::new(self.find(&name, None)?.model(), self.0.config.max_batch_files)))
+        self.configuration(&name, None)
     }
 
     /// Tell the configuration of a version of a model
     #[oai(path = "/:name/versions/:version/config", method = "get", operation_id = "oip_model_version_config")]
     async fn version_config(&self, _caller: Caller, name: Path<String>, version: Path<String>) -> Answer<ModelConfig> {
-        Ok(Json(ModelConfig::new(self.find(&name, Some(&version))?.model(), self.0.config.max_batch_files)))
+        self.configuration(&name, Some(&version))
     }
 
     /// Tell what all models have done
@@ -90,6 +91,11 @@ impl ModelOperations {
 impl ModelOperations {
     fn find(&self, name: &str, version: Option<&str>) -> Result<&Classifier, Refused<OfLookups>> {
         Ok(self.0.registry.resolve(Some(name), version)?)
+    }
+
+    fn configuration(&self, name: &str, version: Option<&str>) -> Answer<ModelConfig> {
+        let classifier = self.find(name, version)?;
+        Ok(Json(ModelConfig::new(classifier.model(), most_rows(&self.0.config, classifier))))
     }
 
     /// A model that is not ready is one that its clients must not be sent to, which they read from the status.

@@ -1,9 +1,15 @@
 //! Tensors to rows for the classifier, and scores to a tensor.
 
+use crate::api::Config;
 use crate::api::error::Code;
 use crate::api::failure::Failure;
 use crate::classifier::{Classifier, Row, Scores};
-use crate::oip::{Input, Output, RequestedOutput, Values, classification};
+use crate::oip::{Input, NotFinite, Output, RequestedOutput, Values, classification};
+
+/// How many rows one request may have: no more than can have a place in the queue, or it could never be answered.
+pub(super) fn most_rows(config: &Config, classifier: &Classifier) -> usize {
+    config.max_batch_files.min(classifier.capacity())
+}
 
 /// The rows of a request's tensor, at most `most`.
 pub(super) fn rows(input: Input, classifier: &Classifier, most: usize) -> Result<Vec<Row>, Failure> {
@@ -34,17 +40,27 @@ pub(super) fn rows(input: Input, classifier: &Classifier, most: usize) -> Result
 }
 
 /// The tensor of the scores, or of the classes if those were asked for.
-pub(super) fn output(classifier: &Classifier, scores: &[Scores], requested: RequestedOutput) -> Output {
+///
+/// Classes of scores that are not finite would be chosen by chance, so there are none.
+pub(super) fn output(
+    classifier: &Classifier,
+    scores: &[Scores],
+    requested: RequestedOutput,
+) -> Result<Output, NotFinite> {
     let classes = classifier.model().spec().labels.len();
     let Some(wanted) = requested.classes else {
         let values = scores.iter().flat_map(|scores| scores.logits.iter().copied()).collect();
-        return Output { shape: vec![scores.len(), classes], values: Values::Numbers(values) };
+        return Ok(Output { shape: vec![scores.len(), classes], values: Values::Numbers(values) });
     };
+    if let Some(place) = scores.iter().flat_map(|scores| &scores.logits).position(|score| !score.is_finite()) {
+        return Err(NotFinite(place));
+    }
     let wanted = wanted.min(classes);
     let row = |scores: &Scores| {
         let logits = scores.logits.clone();
         let text = move |id: usize, label| classification(logits[id], id, label);
         classifier.classes(&scores.logits, wanted).into_iter().map(move |class| text(class.class_id, class.label))
     };
-    Output { shape: vec![scores.len(), wanted], values: Values::Elements(scores.iter().flat_map(row).collect()) }
+    let values = Values::Elements(scores.iter().flat_map(row).collect());
+    Ok(Output { shape: vec![scores.len(), wanted], values })
 }

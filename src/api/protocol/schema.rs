@@ -126,11 +126,11 @@ pub(super) struct InferTensor {
     name: String,
     /// `[N, 3, height, width]` of normalised values, or `[N]` pictures.
     shape: Vec<u64>,
-    /// `FP32`, `FP16` (binary alone), or `BYTES`.
+    /// `FP32`; or `FP16` or `BYTES`, which are binary alone.
     datatype: String,
     /// `binary_data_size`: the tensor follows the JSON and has that many bytes.
     parameters: Option<Any<Value>>,
-    /// The values, nested or flat; absent in a binary tensor.
+    /// Values of `FP32`, nested or flat; absent in a binary tensor.
     data: Option<Vec<Any<Value>>>,
 }
 

@@ -4,6 +4,8 @@
 use std::time::UNIX_EPOCH;
 
 use poem_openapi::Object;
+use poem_openapi::types::Any;
+use serde_json::{Map, Value};
 
 use crate::classifier::{Classifier, Timed};
 
@@ -33,6 +35,10 @@ pub(super) struct ModelStatistics {
     inference_stats: InferenceStatistics,
     /// By the size of the batch.
     batch_stats: Vec<BatchStatistics>,
+    /// Empty: each request has one answer.
+    response_stats: Any<Value>,
+    /// Empty.
+    memory_usage: Vec<String>,
 }
 
 /// Times of requests. Queue and compute add up to success.
@@ -105,6 +111,8 @@ impl ModelStatistics {
                 cache_miss: never(0),
             },
             batch_stats: all.runs.into_iter().map(batch).collect(),
+            response_stats: Any(Value::Object(Map::new())),
+            memory_usage: Vec::new(),
         }
     }
 }

@@ -1,0 +1,115 @@
+//! What the server sustains without a network to run: HTTP, decoding and batching on an engine that answers at once.
+//!
+//! `cargo bench --bench http` prints requests a second by connections, and where a request's time goes. The client runs on the
+//! same cores. Pictures are also compared with what decoding and resizing alone do on as many threads.
+
+#[path = "http/client.rs"]
+mod client;
+mod machine;
+#[path = "http/server.rs"]
+mod server;
+
+use std::time::{Duration, Instant};
+
+use client::{rate, request};
+use kiln::image::{Crop, Filter, Limits, Recipe, prepare};
+use kiln::model::Model;
+
+const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
+const PHASES: [&str; 3] = ["decode", "queue", "inference"];
+
+fn main() {
+    // Tests run it too, so that it cannot rot: each request a few times.
+    let measured = std::env::args().any(|argument| argument == "--bench");
+    let time = if measured { Duration::from_secs(2) } else { Duration::from_millis(1) };
+    let model = Model::named("efficientnet-lite0").expect("the default model");
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("machine: {}; {threads} decode threads", machine::machine());
+    println!("{:38}{}", "requests/s, connections:", CONNECTIONS.map(|n| format!("{n:>9}")).concat());
+    let served = server::start(model, threads);
+    for (name, request, picture) in requests(model) {
+        let before = seconds(served.address);
+        let rates = CONNECTIONS.map(|connections| rate(served.address, connections, time, &request));
+        println!(
+            "{name:38}{}   {}",
+            rates.map(|rate| format!("{rate:9.0}")).concat(),
+            shares(before, seconds(served.address))
+        );
+        if let Some(picture) = picture {
+            let alone = alone(&picture, threads, time);
+            println!(
+                "{:38}{}",
+                "  of decode and resize alone",
+                rates.map(|rate| format!("{:9.2}", rate / alone)).concat()
+            );
+        }
+    }
+}
+
+/// Name, bytes, and the picture in it where it is to be compared.
+fn requests(model: Model) -> Vec<(String, Vec<u8>, Option<Vec<u8>>)> {
+    let read = |path: &str| std::fs::read(path).expect("this runs in the project's folder");
+    let mut all = Vec::new();
+    for file in ["benches/http/cat_224x168.jpg", "tests/data/photos/cat_640x480.jpg", "benches/http/cat_1280x960.jpg"] {
+        let size = file.rsplit(['_', '.']).nth(1).expect("a size in the name");
+        let picture = read(file);
+        all.push((format!("/predict/raw, JPEG {size}"), request("/predict/raw", "", &picture), Some(picture)));
+    }
+    let picture = read("tests/data/photos/cat_640x480.jpg");
+    let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"cat.jpg\"\r\n\r\n";
+    let form = [&head[..], &picture, b"\r\n--b--\r\n"].concat();
+    let content = "Content-Type: multipart/form-data; boundary=b\r\n";
+    all.push(("/predict, JPEG 640x480".to_string(), request("/predict", content, &form), Some(picture)));
+    let spec = model.spec();
+    let values = (3 * spec.width * spec.height) as usize;
+    let infer = format!("/v2/models/{}/infer", spec.name);
+    let header = |end: &str| {
+        let shape = format!("[1,3,{},{}]", spec.height, spec.width);
+        format!(r#"{{"inputs":[{{"name":"input","datatype":"FP32","shape":{shape},{end}}}]}}"#)
+    };
+    let json = header(&format!(r#""parameters":{{"binary_data_size":{}}}"#, values * 4));
+    let binary = [json.as_bytes(), &vec![0; values * 4]].concat();
+    let length = format!("Inference-Header-Content-Length: {}\r\n", json.len());
+    all.push(("infer, FP32 binary".to_string(), request(&infer, &length, &binary), None));
+    let texts: Vec<String> = (0..values).map(|i| format!("{:.4}", (i % 511) as f32 / 256.0 - 1.0)).collect();
+    let json = header(&format!(r#""data":[{}]"#, texts.join(",")));
+    all.push(("infer, FP32 JSON".to_string(), request(&infer, "", json.as_bytes()), None));
+    all
+}
+
+/// Pictures a second of decoding and resizing on so many threads, without a server.
+fn alone(picture: &[u8], threads: usize, time: Duration) -> f64 {
+    let crop = Crop::CentralPadded { padding: 32 };
+    let (recipe, limits) = (Recipe { width: 224, height: 224, filter: Filter::Bicubic, crop }, Limits::default());
+    let (begun, done) = (Instant::now(), std::sync::atomic::AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while begun.elapsed() < time {
+                    prepare(picture, &recipe, &limits).expect("a photo");
+                    done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    done.into_inner().max(1) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Seconds that went into each phase so far, then into whole requests.
+fn seconds(address: std::net::SocketAddr) -> [f64; 4] {
+    let text = ureq::get(format!("http://{address}/metrics")).call().expect("metrics").body_mut().read_to_string();
+    let text = text.expect("text");
+    let sum = |name: String| {
+        let lines = text.lines().filter(|line| line.starts_with(&name) && !line.contains("operation=\"metrics\""));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    };
+    let phase = |name: &str| sum(format!("kiln_{name}_duration_seconds_sum"));
+    [phase(PHASES[0]), phase(PHASES[1]), phase(PHASES[2]), phase("request")]
+}
+
+/// Parts of the requests' time. The rest is HTTP, reading and writing bodies, and waiting for a thread.
+fn shares(before: [f64; 4], after: [f64; 4]) -> String {
+    let took: [f64; 4] = std::array::from_fn(|i| after[i] - before[i]);
+    let part = |i: usize| format!("{} {:.0} %", PHASES[i], 100.0 * took[i] / took[3]);
+    format!("{}, {}, {}, the rest HTTP and waiting for a thread", part(0), part(1), part(2))
+}
