@@ -1,6 +1,6 @@
 //! What the server sustains without a network to run: HTTP, decoding and batching on an engine that answers at once.
 //!
-//! `cargo bench --bench http` prints requests a second by connections, and where a request's time goes. The client runs on the
+//! `cargo bench --bench http` prints requests a second by connections, and where the time of a lone one goes. The client runs on the
 //! same cores. Pictures are also compared with what decoding and resizing alone do on as many threads.
 
 #[path = "http/client.rs"]
@@ -15,7 +15,7 @@ use client::{rate, request};
 use kiln::image::{Crop, Filter, Limits, Recipe, prepare};
 use kiln::model::Model;
 
-const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
+const CROWDS: [usize; 3] = [16, 64, 256];
 const PHASES: [&str; 3] = ["decode", "queue", "inference"];
 
 fn main() {
@@ -25,23 +25,26 @@ fn main() {
     let model = Model::named("efficientnet-lite0").expect("the default model");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     println!("machine: {}; {threads} decode threads", machine::machine());
-    println!("{:38}{}", "requests/s, connections:", CONNECTIONS.map(|n| format!("{n:>9}")).concat());
+    println!("{:38}{}", "requests/s, connections:", format!("{:>9}", 1) + &CROWDS.map(|n| format!("{n:>9}")).concat());
     let served = server::start(model, threads);
     for (name, request, picture) in requests(model) {
         let before = seconds(served.address);
-        let rates = CONNECTIONS.map(|connections| rate(served.address, connections, time, &request));
-        println!(
-            "{name:38}{}   {}",
-            rates.map(|rate| format!("{rate:9.0}")).concat(),
-            shares(before, seconds(served.address))
-        );
-        if let Some(picture) = picture {
-            let alone = alone(&picture, threads, time);
-            println!(
-                "{:38}{}",
-                "  of decode and resize alone",
-                rates.map(|rate| format!("{:9.2}", rate / alone)).concat()
-            );
+        let lone = rate(served.address, 1, time, &request);
+        let shares = shares(before, seconds(served.address));
+        // The same machine is quicker at one moment and slower at another, so each is compared with what was there around it.
+        let mut beside = Vec::new();
+        let alone_now = || picture.as_ref().map(|picture| alone(picture, threads, time / 2));
+        let crowds = CROWDS.map(|connections| {
+            let before = alone_now();
+            let rate = rate(served.address, connections, time, &request);
+            beside.extend(before.zip(alone_now()).map(|(before, after)| 2.0 * rate / (before + after)));
+            rate
+        });
+        let rates = std::iter::once(lone).chain(crowds);
+        println!("{name:38}{}   {shares}", rates.map(|rate| format!("{rate:9.0}")).collect::<String>());
+        if !beside.is_empty() {
+            let parts: String = beside.iter().map(|part| format!("{part:9.2}")).collect();
+            println!("{:47}{parts}", "  of decode and resize alone");
         }
     }
 }
@@ -107,9 +110,9 @@ fn seconds(address: std::net::SocketAddr) -> [f64; 4] {
     [phase(PHASES[0]), phase(PHASES[1]), phase(PHASES[2]), phase("request")]
 }
 
-/// Parts of the requests' time. The rest is HTTP, reading and writing bodies, and waiting for a thread.
+/// Parts of the requests' time. The rest is HTTP, and reading and writing bodies.
 fn shares(before: [f64; 4], after: [f64; 4]) -> String {
     let took: [f64; 4] = std::array::from_fn(|i| after[i] - before[i]);
     let part = |i: usize| format!("{} {:.0} %", PHASES[i], 100.0 * took[i] / took[3]);
-    format!("{}, {}, {}, the rest HTTP and waiting for a thread", part(0), part(1), part(2))
+    format!("{}, {}, {}, the rest HTTP", part(0), part(1), part(2))
 }

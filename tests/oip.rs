@@ -186,3 +186,35 @@ fn tritons_own_client_is_served() {
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     assert!(output.status.success(), "{said}");
 }
+
+/// `KILN_TEST_IMAGE_CLIENT` names Triton's example `image_client.py` as it was published; it is not on PyPI, so a machine without
+/// it is none that was set up wrongly.
+#[test]
+fn tritons_image_client_finds_sensible_classes() {
+    let [Some(python), Some(client)] = ["KILN_TEST_PYTHON", "KILN_TEST_IMAGE_CLIENT"].map(std::env::var_os) else {
+        eprintln!(
+            "SKIPPED: KILN_TEST_PYTHON and KILN_TEST_IMAGE_CLIENT do not name a Python and Triton's image_client.py"
+        );
+        return;
+    };
+    let server = Server::start(&["--device", "cpu"]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    for (photo, class) in [("cat", "(285)"), ("coffee", "(967)"), ("flower", "(985)"), ("rocket", "(657)")] {
+        for mode in [&["-b", "1"][..], &["-b", "4"], &["-b", "2", "--async"]] {
+            let output = Command::new(&python)
+                .arg("tests/oip/with_key.py")
+                .arg(&client)
+                .args(["-m", "efficientnet-lite0", "-s", "INCEPTION", "-c", "3", "-u", address])
+                .args(mode)
+                .arg(common::data(&format!("photos/{photo}_640x480.jpg")))
+                .env("KILN_API_KEY", KEY)
+                .output();
+            let output = output.expect("Python starts");
+            let said = String::from_utf8_lossy(&output.stdout);
+            let first = said.lines().find(|line| line.contains(" = ")).unwrap_or_default();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            // Its own preprocessing differs from ours, so the scores do.
+            assert!(first.contains(class) && said.contains("PASS"), "{photo}, {mode:?}: {said} {errors}");
+        }
+    }
+}

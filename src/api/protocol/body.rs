@@ -61,6 +61,6 @@ impl<'a> ApiExtractor<'a> for InferBody {
             return Err(Failure::new(Code::Malformed, format!("{HEADER_LENGTH} has to be one number")).into());
         }
         let accepted = Encoding::accepted(request.header(ACCEPT_ENCODING));
-        Ok(Self { bytes: upload::whole(body).await?, encoding, accepted })
+        Ok(Self { bytes: upload::whole(request, body).await?, encoding, accepted })
     }
 }
