@@ -2,12 +2,12 @@
 //! what nobody asks for is skipped: a tree of JSON values takes up to a hundred times the size of its text.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
 use super::Malformed;
+use super::few::Few;
 
 /// The whole header.
 #[derive(Debug, Deserialize)]
@@ -63,44 +63,10 @@ pub(super) struct OutputParameters {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Data(pub(super) Vec<f32>);
 
-/// A list of at most `MOST`.
-#[derive(Debug)]
-pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);
-
 /// Reads a header.
 pub(super) fn read(json: &[u8]) -> Result<RequestHeader, Malformed> {
     serde_json::from_slice(json)
         .map_err(|error| Malformed::new(format!("the request's JSON is not as it should be: {error}")))
-}
-
-impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Few<T, MOST> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(FewVisitor(PhantomData))
-    }
-}
-
-struct FewVisitor<T, const MOST: usize>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for FewVisitor<T, MOST> {
-    type Value = Few<T, MOST>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a list of at most {MOST}")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut few = Vec::new();
-        while few.len() < MOST {
-            match items.next_element()? {
-                Some(item) => few.push(item),
-                None => return Ok(Few(few)),
-            }
-        }
-        match items.next_element::<IgnoredAny>()? {
-            None => Ok(Few(few)),
-            Some(_) => Err(A::Error::custom(format!("more than {MOST} in this list"))),
-        }
-    }
 }
 
 impl<'de> Deserialize<'de> for Data {

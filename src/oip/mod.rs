@@ -6,10 +6,12 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `header.rs` | the JSON of a request |
+//! | `few.rs` | its lists, which are short |
 //! | `request.rs` | that JSON and the binary tensors behind it, checked and joined |
 //! | `tensor.rs` | datatypes and values |
 //! | `response.rs` | the answer's JSON and its binary tensors |
 
+mod few;
 mod header;
 mod request;
 mod response;
