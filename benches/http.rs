@@ -5,15 +5,18 @@
 
 #[path = "http/client.rs"]
 mod client;
+#[path = "../tests/in_process/mod.rs"]
+mod in_process;
 mod machine;
-#[path = "http/server.rs"]
-mod server;
 
 use std::time::{Duration, Instant};
 
-use client::{rate, request};
+use client::{KEY, rate, request};
+use in_process::{InProcess, Settings};
 use kiln::image::{Crop, Filter, Limits, Recipe, prepare};
+use kiln::inference::{Engine, EngineError, Logits, Sample};
 use kiln::model::Model;
+use kiln::{api, batching, serve};
 
 const CROWDS: [usize; 3] = [16, 64, 256];
 const PHASES: [&str; 3] = ["decode", "queue", "inference"];
@@ -26,7 +29,7 @@ fn main() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     println!("machine: {}; {threads} decode threads", machine::machine());
     println!("{:38}{}", "requests/s, connections:", format!("{:>9}", 1) + &CROWDS.map(|n| format!("{n:>9}")).concat());
-    let served = server::start(model, threads);
+    let served = start(model, threads);
     for (name, request, picture) in requests(model) {
         let before = seconds(served.address);
         let lone = rate(served.address, 1, time, &request);
@@ -47,6 +50,28 @@ fn main() {
             println!("{:47}{parts}", "  of decode and resize alone");
         }
     }
+}
+
+/// A thousand scores for each picture, of no time.
+struct Nothing(Logits);
+
+impl Engine for Nothing {
+    fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
+        Ok(vec![self.0.clone(); batch.len()])
+    }
+}
+
+fn start(model: Model, threads: usize) -> InProcess {
+    let settings = Settings {
+        serve: serve::Config::default(),
+        api: api::Config { max_body_bytes: 20 << 20, max_batch_files: 32, request_timeout: Duration::from_secs(30) },
+        batching: batching::Config { queue_capacity: 1024, ..batching::Config::default() },
+        decode_threads: threads,
+    };
+    let scores = vec![0.0; model.spec().labels.len()];
+    let mut server = InProcess::loading(model, Box::new(Nothing(scores.into())), KEY, settings);
+    server.open();
+    server
 }
 
 /// Name, bytes, and the picture in it where it is to be compared.

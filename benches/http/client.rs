@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::server::KEY;
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A request's bytes.
 pub fn request(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {

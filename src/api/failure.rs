@@ -26,6 +26,16 @@ impl Failure {
         Self { code, message: message.into(), retry_after }
     }
 
+    /// A fault of the server's own; the cause is for the log.
+    pub(super) fn fault() -> Self {
+        Self::new(Code::Internal, "the request failed because of a fault in the server")
+    }
+
+    /// More of something than one request may bring.
+    pub(super) fn too_many(what: &str, count: usize, most: usize) -> Self {
+        Self::new(Code::TooManyFiles, format!("{count} {what} came in one request; at most {most} are taken"))
+    }
+
     fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self

@@ -17,9 +17,9 @@ enum Tag {
 
 /// Whether the process lives.
 #[derive(Debug, Object)]
-struct LiveBody {
+pub(super) struct LiveBody {
     /// Always true: a process that is not alive does not answer.
-    live: bool,
+    pub(super) live: bool,
 }
 
 /// Whether the process wants traffic.

@@ -10,7 +10,6 @@ use poem_openapi::{OpenApi, Tags};
 
 use super::State;
 use super::caller::Caller;
-use super::error::Code;
 use super::failure::Failure;
 use super::refused::{OfPictures, Refused};
 use super::request::RequestId;
@@ -109,8 +108,7 @@ impl Predict {
         if pictures.len() <= limit {
             return Ok(pictures);
         }
-        let message = format!("{} files came in one request; at most {limit} are taken", pictures.len());
-        Err(Failure::new(Code::TooManyFiles, message))
+        Err(Failure::too_many("files", pictures.len(), limit))
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn handle<E: Endpoint>(
                 (render(&failure, &id, &method, &uri, &surroundings.allow), operation, failure.code.word())
             }
             Err(_panic) => {
-                let failure = Failure::new(Code::Internal, "the request failed because of a fault in the server");
+                let failure = Failure::fault();
                 (render(&failure, &id, &method, &uri, &surroundings.allow), "none", failure.code.word())
             }
         };
@@ -128,7 +128,7 @@ fn failure_of(error: poem::Error) -> Failure {
         status if status.is_client_error() => Code::Malformed,
         _ => {
             tracing::error!(%error, "a request failed");
-            return Failure::new(Code::Internal, "the request failed because of a fault in the server");
+            return Failure::fault();
         }
     };
     Failure::new(code, error.to_string())

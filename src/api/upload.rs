@@ -45,8 +45,9 @@ async fn read(field: Field) -> Result<Picture, poem::error::ParseMultipartError>
     Ok(Picture { bytes: field.bytes().await?.into(), file_name })
 }
 
-fn binary() -> MetaSchema {
-    MetaSchema { format: Some("binary"), ..MetaSchema::new("string") }
+/// Bytes, in the document.
+pub(super) fn binary() -> MetaSchemaRef {
+    MetaSchemaRef::Inline(Box::new(MetaSchema { format: Some("binary"), ..MetaSchema::new("string") }))
 }
 
 impl Type for PictureField {
@@ -59,7 +60,7 @@ impl Type for PictureField {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(binary()))
+        binary()
     }
 
     fn as_raw_value(&self) -> Option<&Self::RawValueType> {
@@ -88,8 +89,7 @@ impl Type for PictureFields {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let items = MetaSchemaRef::Inline(Box::new(binary()));
-        let list = MetaSchema { items: Some(Box::new(items)), ..MetaSchema::new("array") };
+        let list = MetaSchema { items: Some(Box::new(binary())), ..MetaSchema::new("array") };
         MetaSchemaRef::Inline(Box::new(list))
     }
 
@@ -126,8 +126,7 @@ impl<'a> ApiExtractor<'a> for RawPicture {
     type ParamRawType = ();
 
     fn request_meta() -> Option<MetaRequest> {
-        let content = RAW_TYPES
-            .map(|content_type| MetaMediaType { content_type, schema: MetaSchemaRef::Inline(Box::new(binary())) });
+        let content = RAW_TYPES.map(|content_type| MetaMediaType { content_type, schema: binary() });
         Some(MetaRequest {
             description: Some(
                 "The bytes of one picture. Any content type, or none, is accepted: the magic bytes decide.",

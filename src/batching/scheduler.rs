@@ -121,8 +121,8 @@ impl Scheduler {
         metrics::batch_dispatched(entries.len());
         let engine = self.running.iter().position(|pictures| *pictures == 0).expect("one is free");
         self.running[engine] = entries.len();
-        // If the thread has ended, the batch is dropped, which tells its callers, and the end of the
-        // events tells the scheduler.
+        // If the thread has ended, the batch is dropped, which tells its callers, and its last event
+        // tells the scheduler.
         let _ = self.links.batches[engine].send(Batch::new(entries, Instant::now()));
     }
 

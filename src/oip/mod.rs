@@ -19,7 +19,7 @@ mod tensor;
 
 pub use request::{Infer, Input, RequestedOutput, parse};
 pub use response::{NotFinite, Output, Rendered, classification, render};
-pub use tensor::{Datatype, Values};
+pub use tensor::Values;
 
 /// What the model's input is called in the protocol.
 pub const INPUT: &str = "input";

@@ -10,7 +10,7 @@ const MOST_ELEMENTS: usize = 10_000;
 
 /// A datatype of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Datatype {
+pub(super) enum Datatype {
     /// 32-bit floating point.
     Fp32,
     /// 16-bit floating point; in binary tensors alone.

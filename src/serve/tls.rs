@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, rustls};
 
 /// How often the files are looked at. Certificates are renewed weeks before they end.
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The certificate chain and its key that connections are served with now.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
     current: RwLock<Arc<ServerConfig>>,
-    /// The state of the files that was taken, or refused, last.
-    seen: RwLock<Stamps>,
+    /// The state of the files when they were loaded.
+    loaded: Stamps,
 }
 
 /// Why a certificate or its key cannot be used.
@@ -62,9 +62,10 @@ impl Tls {
     ///
     /// A file does not hold what it should, or the two do not belong together.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let seen = stamps(certificate, key).into();
+        // Before they are read, so that a change meanwhile is one.
+        let loaded = stamps(certificate, key);
         let current = RwLock::new(Arc::new(read(certificate, key)?));
-        Ok(Self { certificate: certificate.to_path_buf(), key: key.to_path_buf(), current, seen })
+        Ok(Self { certificate: certificate.to_path_buf(), key: key.to_path_buf(), current, loaded })
     }
 
     /// The handshake with one client, which may take `patience`.
@@ -80,19 +81,18 @@ impl Tls {
     /// Takes the files again whenever they change. What cannot be used is told and not taken. Never ends.
     pub(super) async fn keep_up(self: Arc<Self>) {
         let mut ticks = interval(LOOK_INTERVAL);
+        let mut seen = self.loaded;
         loop {
             ticks.tick().await;
-            self.look();
+            let now = stamps(&self.certificate, &self.key);
+            if now != seen {
+                self.renew();
+            }
+            seen = now;
         }
     }
 
-    /// Takes the files if they have changed since the last look.
-    pub(super) fn look(&self) {
-        let now = stamps(&self.certificate, &self.key);
-        let before = std::mem::replace(&mut *self.seen.write().unwrap_or_else(PoisonError::into_inner), now);
-        if now == before {
-            return;
-        }
+    fn renew(&self) {
         match read(&self.certificate, &self.key) {
             Ok(config) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);

@@ -3,13 +3,11 @@
 use poem::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
-use poem_openapi::registry::{
-    MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
-};
+use poem_openapi::registry::{MetaHeader, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
 use super::encoding::Encoding;
-use super::schema::InferAnswer;
+use super::schema::{InferAnswer, json_or_binary};
 use crate::oip::Rendered;
 
 /// The header that tells where the JSON ends, in both directions.
@@ -54,7 +52,6 @@ impl IntoResponse for Answer {
 
 impl ApiResponse for Answer {
     fn meta() -> MetaResponses {
-        let binary = MetaSchema { format: Some("binary"), ..MetaSchema::new("string") };
         let length = MetaHeader {
             name: HEADER_LENGTH.to_string(),
             description: Some("Where the JSON ends, if a binary tensor is behind it.".to_string()),
@@ -67,13 +64,7 @@ impl ApiResponse for Answer {
                 description: "The scores, or the classes that were asked for",
                 status: Some(200),
                 status_range: None,
-                content: vec![
-                    MetaMediaType { content_type: "application/json", schema: InferAnswer::schema_ref() },
-                    MetaMediaType {
-                        content_type: "application/octet-stream",
-                        schema: MetaSchemaRef::Inline(Box::new(binary)),
-                    },
-                ],
+                content: json_or_binary::<InferAnswer>(),
                 headers: vec![length],
             }],
         }

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use poem::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use poem::{Request, RequestBody, Result};
-use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaRequest, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::answer::HEADER_LENGTH;
 use super::encoding::Encoding;
-use super::schema::InferRequest;
+use super::schema::{InferRequest, json_or_binary};
 use crate::api::error::Code;
 use crate::api::failure::Failure;
 use crate::api::upload;
@@ -32,19 +32,12 @@ impl<'a> ApiExtractor<'a> for InferBody {
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        let binary = MetaSchema { format: Some("binary"), ..MetaSchema::new("string") };
         Some(MetaRequest {
             description: Some(
                 "JSON, or JSON and the binary tensors behind it, or with `Inference-Header-Content-Length: 0` one picture. \
                  `Content-Encoding` may be gzip or deflate.",
             ),
-            content: vec![
-                MetaMediaType { content_type: "application/json", schema: InferRequest::schema_ref() },
-                MetaMediaType {
-                    content_type: "application/octet-stream",
-                    schema: MetaSchemaRef::Inline(Box::new(binary)),
-                },
-            ],
+            content: json_or_binary::<InferRequest>(),
             required: true,
         })
     }

@@ -78,7 +78,7 @@ impl Inference {
         let in_turn = move || (work(), drop(turn)).0;
         spawn_blocking(in_turn).await.map_err(|cause| {
             tracing::error!(%cause, "a tensor could not be read or written");
-            Failure::new(Code::Internal, "the request failed because of a fault in the server")
+            Failure::fault()
         })
     }
 

@@ -11,6 +11,8 @@ use super::schema::{ModelMetadata, ModelReady};
 use super::statistics::{ModelStatistics, StatisticsBody};
 use crate::api::State;
 use crate::api::caller::Caller;
+use crate::api::error::Code;
+use crate::api::failure::Failure;
 use crate::api::refused::{OfLookups, Refused};
 use crate::classifier::Classifier;
 use crate::readiness;
@@ -25,7 +27,7 @@ impl ModelOperations {
     /// Describe a model
     #[oai(path = "/:name", method = "get", operation_id = "oip_model")]
     async fn metadata(&self, _caller: Caller, name: Path<String>) -> Answer<ModelMetadata> {
-        Ok(Json(ModelMetadata::new(self.find(&name, None)?.model())))
+        self.description(&name, None)
     }
 
     /// Describe a version of a model
@@ -36,7 +38,7 @@ impl ModelOperations {
         name: Path<String>,
         version: Path<String>,
     ) -> Answer<ModelMetadata> {
-        Ok(Json(ModelMetadata::new(self.find(&name, Some(&version))?.model())))
+        self.description(&name, Some(&version))
     }
 
     /// Does a model want requests?
@@ -73,7 +75,7 @@ impl ModelOperations {
     /// Tell what a model has done
     #[oai(path = "/:name/stats", method = "get", operation_id = "oip_model_stats")]
     async fn stats(&self, _caller: Caller, name: Path<String>) -> Answer<StatisticsBody> {
-        Ok(Json(StatisticsBody { model_stats: vec![ModelStatistics::new(self.find(&name, None)?)] }))
+        self.statistics(&name, None)
     }
 
     /// Tell what a version of a model has done
@@ -84,13 +86,21 @@ impl ModelOperations {
         name: Path<String>,
         version: Path<String>,
     ) -> Answer<StatisticsBody> {
-        Ok(Json(StatisticsBody { model_stats: vec![ModelStatistics::new(self.find(&name, Some(&version))?)] }))
+        self.statistics(&name, Some(&version))
     }
 }
 
 impl ModelOperations {
     fn find(&self, name: &str, version: Option<&str>) -> Result<&Classifier, Refused<OfLookups>> {
         Ok(self.0.registry.resolve(Some(name), version)?)
+    }
+
+    fn description(&self, name: &str, version: Option<&str>) -> Answer<ModelMetadata> {
+        Ok(Json(ModelMetadata::new(self.find(name, version)?.model())))
+    }
+
+    fn statistics(&self, name: &str, version: Option<&str>) -> Answer<StatisticsBody> {
+        Ok(Json(StatisticsBody { model_stats: vec![ModelStatistics::new(self.find(name, version)?)] }))
     }
 
     fn configuration(&self, name: &str, version: Option<&str>) -> Answer<ModelConfig> {
@@ -102,7 +112,7 @@ impl ModelOperations {
     fn readiness(&self, name: &str, version: Option<&str>) -> Answer<ModelReady> {
         self.find(name, version)?;
         if self.0.readiness.state() != readiness::State::Ready {
-            return Err(super::server::not_ready().into());
+            return Err(Failure::new(Code::Unavailable, "the server takes no requests now").into());
         }
         Ok(Json(ModelReady { name: name.to_string(), ready: true }))
     }

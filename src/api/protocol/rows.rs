@@ -3,7 +3,7 @@
 use crate::api::Config;
 use crate::api::error::Code;
 use crate::api::failure::Failure;
-use crate::classifier::{Classifier, Row, Scores};
+use crate::classifier::{Class, Classifier, Row, Scores};
 use crate::oip::{Input, NotFinite, Output, RequestedOutput, Values, classification};
 
 /// How many rows one request may have: no more than can have a place in the queue, or it could never be answered.
@@ -18,8 +18,7 @@ pub(super) fn rows(input: Input, classifier: &Classifier, most: usize) -> Result
     let refuse = |message: String| Err(Failure::new(Code::Malformed, message));
     let count = input.shape.first().copied().unwrap_or_default();
     if count > most {
-        let message = format!("{count} rows came in one request; at most {most} are taken");
-        return Err(Failure::new(Code::TooManyFiles, message));
+        return Err(Failure::too_many("rows", count, most));
     }
     match input.values {
         Values::Numbers(numbers) => {
@@ -57,9 +56,8 @@ pub(super) fn output(
     }
     let wanted = wanted.min(classes);
     let row = |scores: &Scores| {
-        let logits = scores.logits.clone();
-        let text = move |id: usize, label| classification(logits[id], id, label);
-        classifier.classes(&scores.logits, wanted).into_iter().map(move |class| text(class.class_id, class.label))
+        let text = |class: Class| classification(scores.logits[class.class_id], class.class_id, class.label);
+        classifier.classes(&scores.logits, wanted).into_iter().map(text).collect::<Vec<_>>()
     };
     let values = Values::Elements(scores.iter().flat_map(row).collect());
     Ok(Output { shape: vec![scores.len(), wanted], values })

@@ -1,19 +1,13 @@
 //! Metadata and requests of the protocol. The request is here for the document alone; `oip` reads it without copies.
 
 use poem_openapi::Object;
-use poem_openapi::types::Any;
+use poem_openapi::registry::MetaMediaType;
+use poem_openapi::types::{Any, Type};
 use serde_json::Value;
 
+use crate::api::upload::binary;
 use crate::model::Model;
 use crate::oip::{INPUT, OUTPUT};
-
-/// Whether the process lives.
-#[derive(Debug, Object)]
-#[oai(rename = "OipLive")]
-pub(super) struct Live {
-    /// Always true.
-    pub(super) live: bool,
-}
 
 /// Whether the process wants traffic.
 #[derive(Debug, Object)]
@@ -102,6 +96,14 @@ impl ModelMetadata {
             outputs: vec![tensor(OUTPUT, vec![-1, spec.labels.len() as i64])],
         }
     }
+}
+
+/// The bodies of an inference in the document: JSON of that shape, or such JSON with binary tensors behind it.
+pub(super) fn json_or_binary<T: Type>() -> Vec<MetaMediaType> {
+    vec![
+        MetaMediaType { content_type: "application/json", schema: T::schema_ref() },
+        MetaMediaType { content_type: "application/octet-stream", schema: binary() },
+    ]
 }
 
 /// A request. Binary tensors, if any, follow the JSON in the order of the inputs.

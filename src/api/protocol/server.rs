@@ -4,11 +4,10 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::Tag;
-use super::schema::{Live, Ready, RepositoryEntry, ServerMetadata};
+use super::schema::{Ready, RepositoryEntry, ServerMetadata};
 use crate::api::State;
 use crate::api::caller::Caller;
-use crate::api::error::Code;
-use crate::api::failure::Failure;
+use crate::api::health::LiveBody;
 use crate::api::refused::{OfLookups, Refused};
 use crate::readiness;
 
@@ -33,8 +32,8 @@ enum ReadyAnswer {
 impl ServerOperations {
     /// Is the process alive?
     #[oai(path = "/health/live", method = "get", operation_id = "oip_live")]
-    async fn live(&self) -> Json<Live> {
-        Json(Live { live: true })
+    async fn live(&self) -> Json<LiveBody> {
+        Json(LiveBody { live: true })
     }
 
     /// Does the process want traffic?
@@ -67,9 +66,4 @@ impl ServerOperations {
         });
         Ok(Json(entries.collect()))
     }
-}
-
-/// The failure of a question about a model while the server is not ready.
-pub(super) fn not_ready() -> Failure {
-    Failure::new(Code::Unavailable, "the server takes no requests now")
 }
