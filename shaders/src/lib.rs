@@ -2,12 +2,13 @@
 //!
 //! | operation | GPU (WGSL) | CPU | plain-tensor twin |
 //! |---|---|---|---|
-//! | [`normalize`]: packed u8 NHWC -> normalised f32, NCHW or NHWC | `normalize.wgsl` | `normalize/flex.rs` | `normalize/plain.rs` |
-//! | [`layers`]: fused convolutions, chains of them, pooling, scaling, in NHWC | - | `cpu/` | `layers/plain.rs` |
+//! | [`normalize`]: packed u8 NHWC -> normalised f32 or f16, NCHW or NHWC | `normalize.wgsl` | `normalize/flex.rs` | `normalize/plain.rs` |
+//! | [`layers`]: fused convolutions, chains of them, pooling, scaling, in NHWC | `product*.wgsl` with `pointwise.wgsl` or `conv*.wgsl`, `depthwise.wgsl`, `pool.wgsl` | `cpu/` | `layers/plain.rs` |
 //!
 //! | module | responsibility |
 //! |---|---|
 //! | [`cpu`] | kernels for slices, for each instruction set, and the threads that share them; knows nothing of Burn |
+//! | `gpu` | the WGSL programs and how they are launched |
 //! | [`layers`] | those kernels as Burn modules and operations, as generated networks call them |
 //! | [`normalize`] | pixels to the network's input |
 //! | [`Kernels`] | which implementation a device gets |
@@ -19,11 +20,12 @@
 //! Of the large crates it depends on Burn alone. It knows neither the server nor any one model.
 
 pub mod cpu;
+mod gpu;
 mod kernels;
 pub mod layers;
 mod layout;
 pub mod normalize;
 
-pub use kernels::Kernels;
+pub use kernels::{Kernels, Tiles};
 pub use layout::Layout;
 pub use normalize::Normalizer;

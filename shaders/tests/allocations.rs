@@ -3,9 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use kiln_kernels::layers::{self, Activation, Chain, Conv, ConvSpec, Geometry, Pooling};
-use kiln_kernels::{Kernels, Layout, Normalizer};
+use kiln_kernels::{Layout, Normalizer};
 
 /// Every tensor of the network below is larger, but for the pooled ones of some bytes a channel; what Burn allocates to
 /// tell of a tensor is far smaller.
@@ -56,7 +56,7 @@ impl Network {
         let (first, last) =
             (spec(narrow, wide, Geometry::POINTWISE, false), spec(wide, narrow, Geometry::POINTWISE, false));
         Self {
-            normalizer: Normalizer::new(device, Kernels::best_for(device), [127.0; 3], [128.0; 3]),
+            normalizer: Normalizer::new(device, DType::F32, [127.0; 3], [128.0; 3]),
             stem: Conv::new(spec(3, narrow, WINDOW, false), device),
             chain: Chain::new(first, spec(wide, wide, WINDOW, true), last, device),
             depthwise: Conv::new(spec(narrow, narrow, WINDOW, true), device),

@@ -2,8 +2,8 @@
 
 mod vulkan;
 
-use burn::tensor::Device;
-use kiln_kernels::{Kernels, Layout, Normalizer};
+use burn::tensor::{DType, Device, Tensor};
+use kiln_kernels::{Kernels, Layout, Normalizer, Tiles};
 
 const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
 const STD: [f32; 3] = [58.395, 57.12, 57.375];
@@ -29,42 +29,48 @@ fn expected(pixels: &[u8]) -> Vec<f32> {
     output
 }
 
-fn check(device: &Device, kernels: Kernels) {
+fn check(device: &Device, kernels: Kernels, dtype: DType, tolerance: f32) {
     let pixels = pixels();
-    let normalizer = Normalizer::new(device, kernels, MEAN, STD);
-    let planes = normalizer.run(&pixels, BATCH, HEIGHT, WIDTH, Layout::ChannelsFirst);
-    assert_eq!(planes.dims(), [BATCH, 3, HEIGHT, WIDTH]);
-    let interleaved = normalizer.run(&pixels, BATCH, HEIGHT, WIDTH, Layout::ChannelsLast);
-    assert_eq!(interleaved.dims(), [BATCH, HEIGHT, WIDTH, 3]);
-    let values = interleaved.permute([0, 3, 1, 2]).into_data();
-    assert_eq!(values.as_slice::<f32>().unwrap(), planes.clone().into_data().as_slice::<f32>().unwrap());
-    let values = planes.into_data();
-    let values = values.as_slice::<f32>().unwrap();
-    for (index, (ours, expected)) in values.iter().zip(expected(&pixels)).enumerate() {
-        assert!((ours - expected).abs() < 1e-5, "{kernels}: value {index} is {ours}, not {expected}");
+    let normalizer = Normalizer::new(device, dtype, MEAN, STD);
+    let run = |layout| kernels.scope(|| normalizer.run(&pixels, BATCH, HEIGHT, WIDTH, layout));
+    let planes = run(Layout::ChannelsFirst);
+    assert_eq!((planes.dims(), planes.dtype()), ([BATCH, 3, HEIGHT, WIDTH], dtype));
+    let interleaved = run(Layout::ChannelsLast);
+    assert_eq!((interleaved.dims(), interleaved.dtype()), ([BATCH, HEIGHT, WIDTH, 3], dtype));
+    let values = |tensor: Tensor<4>| tensor.cast(DType::F32).into_data().try_into_vec::<f32>().unwrap();
+    let ours = values(planes);
+    assert_eq!(values(interleaved.permute([0, 3, 1, 2])), ours);
+    for (index, (ours, expected)) in ours.iter().zip(expected(&pixels)).enumerate() {
+        assert!((ours - expected).abs() < tolerance, "{kernels}: value {index} is {ours}, not {expected}");
     }
 }
 
 #[test]
 fn the_cpu_kernel_and_its_twin_follow_the_formula() {
     let device = Device::flex();
-    assert_eq!(Kernels::best_for(&device), Kernels::HandWritten);
-    check(&device, Kernels::HandWritten);
-    check(&device, Kernels::Plain);
+    assert_eq!(Kernels::best_for(&device), Kernels::Fused(Tiles::Registers));
+    check(&device, Kernels::best_for(&device), DType::F32, 1e-5);
+    check(&device, Kernels::Stock, DType::F32, 1e-5);
 }
 
 #[test]
 fn the_gpu_kernel_and_its_twin_follow_the_formula() {
     let Some(device) = vulkan::device() else { return };
+    let mut kernels = vec![Kernels::Stock];
     if cfg!(not(any(feature = "vulkan", feature = "metal"))) {
-        assert_eq!(Kernels::best_for(&device), Kernels::HandWritten);
-        check(&device, Kernels::HandWritten);
+        assert_eq!(Kernels::best_for(&device), Kernels::Fused(Tiles::Workgroup));
+        kernels.push(Kernels::best_for(&device));
     }
-    check(&device, Kernels::Plain);
+    for kernels in kernels {
+        check(&device, kernels, DType::F32, 1e-5);
+        if device.supports_dtype(DType::F16) {
+            check(&device, kernels, DType::F16, 2e-3);
+        }
+    }
 }
 
 #[test]
 #[should_panic(expected = "pixels of 1 pictures of 2x2")]
 fn pixels_that_do_not_fit_the_shape_are_a_bug() {
-    Normalizer::new(&Device::flex(), Kernels::Plain, MEAN, STD).run(&[0; 11], 1, 2, 2, Layout::ChannelsFirst);
+    Normalizer::new(&Device::flex(), DType::F32, MEAN, STD).run(&[0; 11], 1, 2, 2, Layout::ChannelsFirst);
 }

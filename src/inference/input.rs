@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use kiln_kernels::{Kernels, Layout, Normalizer};
+use kiln_kernels::{Layout, Normalizer};
 use model_import::ModelSpec;
 
 use super::engine::Sample;
@@ -27,7 +27,7 @@ thread_local! {
 impl Input {
     pub(super) fn new(device: &Device, layout: Layout, spec: &ModelSpec) -> Self {
         Self {
-            normalizer: Normalizer::new(device, Kernels::best_for(device), spec.mean, spec.std),
+            normalizer: Normalizer::new(device, DType::F32, spec.mean, spec.std),
             device: device.clone(),
             layout,
             height: spec.height as usize,

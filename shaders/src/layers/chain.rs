@@ -4,9 +4,9 @@ use burn::backend::Dispatch;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::Runner;
 use super::conv::Conv;
 use super::ops::LayerOps;
-use super::runs_kernels;
 use crate::cpu::{self, ConvSpec};
 
 /// An inverted bottleneck: the same as its three convolutions one after the other, with the residual at the end.
@@ -23,13 +23,13 @@ impl Chain {
         Self { first: Conv::new(first, device), depthwise: Conv::new(depthwise, device), last: Conv::new(last, device) }
     }
 
-    /// Runs it on f32 `[batch, height, width, inputs]`.
+    /// Runs it on `[batch, height, width, inputs]`.
     ///
     /// # Panics
     ///
     /// The shapes do not fit.
     pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>) -> Tensor<4> {
-        if !runs_kernels(&input) {
+        if !matches!(Runner::of(&input), Runner::Cpu) {
             let between = self.depthwise.forward(self.first.forward(input, None), None);
             return self.last.forward(between, residual);
         }

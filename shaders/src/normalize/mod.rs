@@ -8,7 +8,7 @@ mod ops;
 mod plain;
 
 use burn::backend::{Dispatch, DispatchDevice};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 
 use crate::{Kernels, Layout};
 use ops::{NormalizeHereOps, NormalizeOps};
@@ -17,23 +17,24 @@ use ops::{NormalizeHereOps, NormalizeOps};
 #[derive(Clone, Debug)]
 pub struct Normalizer {
     device: Device,
-    kernels: Kernels,
+    dtype: DType,
     /// f32 `[6]`: mean of each channel, then the reciprocal of each channel's deviation.
     affine: Tensor<1>,
 }
 
 impl Normalizer {
-    /// A normaliser for `device`; `mean` and `std` are of values in 0..=255, for red, green and blue.
-    pub fn new(device: &Device, kernels: Kernels, mean: [f32; 3], std: [f32; 3]) -> Self {
+    /// A normaliser for `device`; `mean` and `std` are of values in 0..=255, for red, green and blue. What it makes is of
+    /// `dtype`: f32, or on a GPU f16.
+    pub fn new(device: &Device, dtype: DType, mean: [f32; 3], std: [f32; 3]) -> Self {
         let affine: Vec<f32> = mean.into_iter().chain(std.map(f32::recip)).collect();
         Self {
             device: device.clone(),
-            kernels,
+            dtype,
             affine: Tensor::from_data(TensorData::new(affine, [6]), (device, DType::F32)),
         }
     }
 
-    /// Normalises `pixels`, u8 `[batch, height, width, 3]` laid out flat, into f32 in `layout`.
+    /// Normalises `pixels`, u8 `[batch, height, width, 3]` laid out flat, into `layout`.
     ///
     /// # Panics
     ///
@@ -42,20 +43,22 @@ impl Normalizer {
         assert_eq!(pixels.len(), batch * height * width * 3, "pixels of {batch} pictures of {height}x{width}");
         let affine = self.affine.clone();
         let shape = [batch, height, width];
-        let planes = match (self.kernels, self.device.as_dispatch()) {
-            (Kernels::HandWritten, DispatchDevice::Flex(_)) => {
-                let here = Dispatch::normalize_here(affine.into_dispatch(), pixels, shape, layout);
-                return Tensor::from_dispatch(here);
+        match (Kernels::in_use(&self.device), self.device.as_dispatch()) {
+            (Kernels::Fused(_), DispatchDevice::Flex(_)) => {
+                Tensor::from_dispatch(Dispatch::normalize_here(affine.into_dispatch(), pixels, shape, layout))
             }
-            (Kernels::HandWritten, _) => {
+            (Kernels::Fused(_), _) => {
                 let packed = self.upload(pixels).into_dispatch();
-                Tensor::from_dispatch(Dispatch::normalize(packed, affine.into_dispatch(), batch, height, width))
+                let normalised = Dispatch::normalize(packed, affine.into_dispatch(), shape, layout, self.dtype);
+                Tensor::from_dispatch(normalised)
             }
-            (Kernels::Plain, _) => plain::normalize(self.upload(pixels), affine, shape),
-        };
-        match layout {
-            Layout::ChannelsFirst => planes,
-            Layout::ChannelsLast => planes.permute([0, 2, 3, 1]),
+            (Kernels::Stock, _) => {
+                let planes = plain::normalize(self.upload(pixels), affine, shape).cast(self.dtype);
+                match layout {
+                    Layout::ChannelsFirst => planes,
+                    Layout::ChannelsLast => planes.permute([0, 2, 3, 1]),
+                }
+            }
         }
     }
 
@@ -72,4 +75,12 @@ impl Normalizer {
         let length = words.len();
         Tensor::from_data(TensorData::new(words, [length]), (&self.device, DType::U32))
     }
+}
+
+/// The shape of RGB pictures of `[batch, height, width]` in a layout.
+fn shape_in(layout: Layout, [batch, height, width]: [usize; 3]) -> Shape {
+    Shape::from(match layout {
+        Layout::ChannelsFirst => [batch, 3, height, width],
+        Layout::ChannelsLast => [batch, height, width, 3],
+    })
 }

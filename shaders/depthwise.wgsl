@@ -1,0 +1,60 @@
+// Depthwise convolution: each channel by itself. Each lane computes one quad of channels of four neighbouring output
+// pixels, so that a weight is read once for four. Nothing is brought into workgroup memory: a value is used by no more
+// than a window's worth of lanes, and the cache has it.
+
+@group(0) @binding(0) var<storage, read_write> input: array<vec4<scalar>>;
+
+@compute @workgroup_size(LANES, 1, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = (group.y * groups.x + group.x) * LANES + lane;
+    let quad = index % info.columns;
+    let strips = (info.out_width + 3u) / 4u;
+    let strip = index / info.columns;
+    let x = strip % strips * 4u;
+    let line = strip / strips;
+    if line * info.out_width >= info.rows {
+        return;
+    }
+    let top = i32(line % info.out_height * info.stride_y) - i32(info.top);
+    let left = i32(x * info.stride_x) - i32(info.left);
+    let picture = i32(line / info.out_height * info.height);
+    let step = i32(info.stride_x);
+    let taps = i32(info.depth / info.window);
+    var first = bias[quad];
+    var second = first;
+    var third = first;
+    var fourth = first;
+    for (var i = max(-top, 0); i < min(taps, i32(info.height) - top); i++) {
+        let row = (picture + top + i) * i32(info.width);
+        for (var j = 0; j < i32(info.window); j++) {
+            let factor = vec4<f32>(weight[u32(i * i32(info.window) + j) * info.columns + quad]);
+            first = fma(value(row, left + j, quad), factor, first);
+            second = fma(value(row, left + j + step, quad), factor, second);
+            third = fma(value(row, left + j + 2 * step, quad), factor, third);
+            fourth = fma(value(row, left + j + 3 * step, quad), factor, fourth);
+        }
+    }
+    let pixel = line * info.out_width + x;
+    let here = info.out_width - x;
+    finish(pixel, quad, first);
+    if here > 1u {
+        finish(pixel + 1u, quad, second);
+    }
+    if here > 2u {
+        finish(pixel + 2u, quad, third);
+    }
+    if here > 3u {
+        finish(pixel + 3u, quad, fourth);
+    }
+}
+
+// A quad of the pixel of that column, zero outside of the row.
+fn value(row: i32, x: i32, quad: u32) -> vec4<f32> {
+    let inside = x >= 0 && x < i32(info.width);
+    let at = u32(row + clamp(x, 0, i32(info.width) - 1)) * info.columns + quad;
+    return select(vec4<f32>(), vec4<f32>(input[at]), inside);
+}
