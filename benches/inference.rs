@@ -12,8 +12,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::image::PreparedImage;
 use kiln::inference::{
-    BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, Logits, Precision, Sample, configure_cpu, default_threads,
-    device,
+    BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, Logits, Options, Precision, Sample, configure_cpu,
+    default_threads, device,
 };
 use kiln::model::Model;
 
@@ -21,7 +21,7 @@ const LARGEST: usize = 32;
 const THREADS: &str = "KILN_BENCH_THREADS";
 
 fn main() {
-    if std::env::var_os(THREADS).is_none() && config().device == DeviceChoice::Cpu {
+    if std::env::var_os(THREADS).is_none() && config().device.all() == [DeviceChoice::Cpu] {
         return by_threads();
     }
     println!("machine: {}", machine::machine());
@@ -50,6 +50,8 @@ fn config() -> Config {
         device: variable("KILN_BENCH_DEVICE", "cpu").parse().expect("what --device takes"),
         threads: variable(THREADS, &default_threads().to_string()).parse().expect("a number of threads"),
         precision: variable("KILN_BENCH_PRECISION", "f32").parse().expect("what --precision takes"),
+        kernels: variable("KILN_BENCH_KERNELS", "auto").parse().expect("what --kernels takes"),
+        cache: None,
     }
 }
 
@@ -62,7 +64,7 @@ fn device() -> &'static ChosenDevice {
     static DEVICE: OnceLock<ChosenDevice> = OnceLock::new();
     DEVICE.get_or_init(|| {
         let config = config();
-        let device = device::choose(&config.device).expect("the device is there");
+        let device = device::choose(&config.device.all()[0]).expect("the device is there");
         configure_cpu(&config, &device).expect("the processor has the precision");
         device
     })
@@ -71,7 +73,9 @@ fn device() -> &'static ChosenDevice {
 /// One engine for every batch size.
 fn engine() -> MutexGuard<'static, BurnEngine> {
     static ENGINE: OnceLock<Mutex<BurnEngine>> = OnceLock::new();
-    let start = || BurnEngine::start(model(), device(), LARGEST, |_, _| ()).expect("the model runs").into();
+    let Config { precision, kernels, cache, .. } = config();
+    let options = Options { max_batch_size: LARGEST, precision, kernels, cache };
+    let start = || BurnEngine::start(model(), device(), &options, |_| ()).expect("the model runs").into();
     ENGINE.get_or_init(start).lock().expect("no benchmark panicked")
 }
 

@@ -39,6 +39,7 @@
 pub mod api;
 pub mod app;
 pub mod batching;
+pub mod bench;
 pub mod classifier;
 pub mod cli;
 pub mod config;

@@ -3,7 +3,7 @@
 use std::alloc::System;
 
 use kiln::image::PreparedImage;
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, Sample, device};
+use kiln::inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
 use kiln::model::Model;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -17,7 +17,7 @@ const SMALLEST_TENSOR: usize = 49 * 192 * 4;
 fn a_batch_allocates_no_tensors() {
     let model = Model::named("efficientnet-lite0").unwrap();
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
-    let mut engine = BurnEngine::start(model, &device, 32, |_, _| ()).unwrap();
+    let mut engine = BurnEngine::start(model, &device, &Options::new(32), |_| ()).unwrap();
     let picture = Sample::from(PreparedImage::new(224, 224, vec![127; 224 * 224 * 3].into()));
     for size in [1, 8, 32] {
         let batch = vec![picture.clone(); size];

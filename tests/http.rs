@@ -231,7 +231,7 @@ fn models_are_described() {
     let answer = server.get("/models").json();
     let model = answer["models"].as_array().unwrap().iter().find(|model| model["default"] == true).unwrap();
     assert_eq!(model["name"], "efficientnet-lite0");
-    assert_eq!(model["device"]["name"], "CPU");
+    assert_eq!(model["devices"][0]["name"], "CPU");
     assert!(model["labels"].is_null());
     let model = server.get("/models/efficientnet-lite0").json();
     assert_eq!(model["labels"].as_array().unwrap().len(), 1000);

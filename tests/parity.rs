@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use image::ImageReader;
 use kiln::image::PreparedImage;
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, Sample, device, rank};
+use kiln::inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, rank};
 use kiln::model::Model;
 use kiln_kernels::cpu::Isa;
 use serde_json::Value;
@@ -49,7 +49,7 @@ fn top5(logits: &[f32]) -> Vec<usize> {
 fn compare(what: &str, choice: &DeviceChoice, pictures: usize, tolerance: f32) {
     let model = Model::all().find(|model| model.spec().name == "efficientnet-lite0").unwrap();
     let device = device::choose(choice).unwrap();
-    let mut engine = BurnEngine::start(model, &device, 4, |_, _| ()).unwrap();
+    let mut engine = BurnEngine::start(model, &device, &Options::new(4), |_| ()).unwrap();
     let golden: Vec<_> = golden().into_iter().take(pictures).collect();
     assert!(golden.len() > 5, "too few golden pictures");
     let mut largest = 0.0_f32;
@@ -72,7 +72,7 @@ fn engines_that_run_at_the_same_time_answer_as_one_alone() {
     let _decided = DECIDED.lock();
     let model = Model::named("efficientnet-lite0").unwrap();
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
-    let mut alone = BurnEngine::start(model, &device, 4, |_, _| ()).unwrap();
+    let mut alone = BurnEngine::start(model, &device, &Options::new(4), |_| ()).unwrap();
     let pictures: Vec<_> = golden().into_iter().map(|(_, picture, _)| picture).take(6).collect();
     let expected = alone.run(&pictures).unwrap();
     std::thread::scope(|scope| {

@@ -15,7 +15,7 @@ fn the_vulkan_device_answers_as_the_cpu_does() {
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains("--precision bf16 is for the CPU, but the device is "), "{errors}");
     let vulkan = Server::start(&["--device", "vulkan", "--max-batch-size", "2"]);
-    let device = vulkan.get("/models").json()["models"][0]["device"].clone();
+    let device = vulkan.get("/models").json()["models"][0]["devices"][0].clone();
     assert_eq!(device["api"], "Vulkan", "{device}");
     println!("device: {device}");
     let cpu = Server::start(&["--device", "cpu", "--max-batch-size", "2"]);

@@ -7,7 +7,7 @@ use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use kiln::image::PreparedImage;
-use kiln::inference::{self, BurnEngine, DeviceChoice, Engine, Sample, configure_cpu, device};
+use kiln::inference::{self, BurnEngine, DeviceChoice, Engine, KernelChoice, Options, Sample, configure_cpu, device};
 use kiln::model::Model;
 
 const LARGEST: usize = 64;
@@ -55,11 +55,17 @@ fn main() {
         eprintln!("This is driven by benches/compare/compare.py; start that.");
         return;
     };
-    let config = inference::Config { device: DeviceChoice::Cpu, threads, precision };
-    let device = device::choose(&config.device).expect("there is always a CPU");
+    let config = inference::Config {
+        device: DeviceChoice::Cpu.into(),
+        threads,
+        precision,
+        kernels: KernelChoice::Auto,
+        cache: None,
+    };
+    let device = device::choose(&DeviceChoice::Cpu).expect("there is always a CPU");
     configure_cpu(&config, &device).expect("the processor has the precision");
     let model = Model::named("efficientnet-lite0").expect("the default model was built in");
-    let mut engine = BurnEngine::start(model, &device, LARGEST, |_, _| ()).expect("the model runs");
+    let mut engine = BurnEngine::start(model, &device, &Options::new(LARGEST), |_| ()).expect("the model runs");
     let pictures = pictures();
     for line in std::io::stdin().lock().lines() {
         println!("{}", answer(&mut engine, &pictures, &line.expect("text")));

@@ -76,7 +76,8 @@ fn spec(model: &Model) -> String {
          \x20       source: {:?},\n        licence: {:?},\n        sha256: {:?},\n\
          \x20       width: {},\n        height: {},\n\
          \x20       filter: Filter::{filter},\n        crop: Crop::{crop},\n\
-         \x20       mean: {:?},\n        std: {:?},\n        labels: LABELS,\n    }};\n\n",
+         \x20       mean: {:?},\n        std: {:?},\n        labels: LABELS,\n\
+         \x20       canary: {},\n    }};\n\n",
         manifest.name,
         manifest.version,
         manifest.description,
@@ -87,5 +88,6 @@ fn spec(model: &Model) -> String {
         manifest.input.height,
         manifest.preprocess.mean,
         manifest.preprocess.std,
+        model.canary.as_ref().map_or("None".to_string(), |logits| format!("Some(&{logits:?})")),
     )
 }

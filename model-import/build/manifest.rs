@@ -20,6 +20,7 @@ pub struct Manifest {
     pub onnx: String,
     pub sha256: String,
     pub labels: String,
+    pub canary: Option<String>,
     pub input: Input,
     pub preprocess: Preprocess,
 }
@@ -67,6 +68,8 @@ pub struct Model {
     pub directory: PathBuf,
     pub manifest: Manifest,
     pub labels: Vec<String>,
+    /// The right logits of the synthetic picture.
+    pub canary: Option<Vec<f32>>,
 }
 
 impl Model {
@@ -118,7 +121,8 @@ pub fn read(folder: &Path) -> Result<Model, Refusal> {
     check(&manifest).map_err(refuse)?;
     verify_digest(&folder.join(&manifest.onnx), &manifest.sha256)?;
     let labels = read_labels(&folder.join(&manifest.labels))?;
-    Ok(Model { directory: folder.to_path_buf(), manifest, labels })
+    let canary = manifest.canary.as_ref().map(|file| read_canary(&folder.join(file), labels.len())).transpose()?;
+    Ok(Model { directory: folder.to_path_buf(), manifest, labels, canary })
 }
 
 fn check(manifest: &Manifest) -> Result<(), String> {
@@ -139,6 +143,9 @@ fn check(manifest: &Manifest) -> Result<(), String> {
     }
     if manifest.labels.is_empty() || manifest.labels.contains(['/', '\\']) {
         return Err("'labels' must be a file in the model's folder".to_string());
+    }
+    if manifest.canary.as_ref().is_some_and(|file| file.is_empty() || file.contains(['/', '\\'])) {
+        return Err("'canary' must be a file in the model's folder".to_string());
     }
     if manifest.input.width == 0 || manifest.input.height == 0 {
         return Err("'input.width' and 'input.height' must be above 0".to_string());
@@ -164,6 +171,19 @@ fn verify_digest(path: &Path, expected: &str) -> Result<(), Refusal> {
 fn read_labels(path: &Path) -> Result<Vec<String>, Refusal> {
     let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
     Ok(text.lines().map(|line| line.trim().to_string()).collect())
+}
+
+/// One number a line.
+fn read_canary(path: &Path, classes: usize) -> Result<Vec<f32>, Refusal> {
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
+    let logits: Vec<f32> =
+        text.lines().filter_map(|line| line.trim().parse().ok()).filter(|x: &f32| x.is_finite()).collect();
+    if logits.len() == classes && text.lines().count() == classes {
+        return Ok(logits);
+    }
+    let reason =
+        format!("must hold {classes} logits, one a line; it has {} in {} lines", logits.len(), text.lines().count());
+    Err(Refusal::Manifest { path: path.to_path_buf(), reason })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {

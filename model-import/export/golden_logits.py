@@ -1,6 +1,6 @@
 """Writes ONNX Runtime's logits for the prepared pictures in tests/data/golden, or checks those that are committed.
 
-    python golden_logits.py            # writes tests/data/logits/<model>.json
+    python golden_logits.py            # writes tests/data/logits/<model>.json and the model's canary
     python golden_logits.py --check    # runs again and compares; exit 1 if they differ
 
 The pictures are already decoded, cropped and resized, so a test on these logits judges the network and its
@@ -100,6 +100,8 @@ def main() -> int:
         print(f"no PNG files in {pictures.GOLDEN}: the synthetic picture alone", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(dumps(content))
+    synthetic = next(row for row in content["rows"] if row["picture"].startswith("synthetic:"))
+    (folder / manifest["canary"]).write_text("".join(f"{value}\n" for value in synthetic["logits"]))
     print_top5(content, (folder / manifest["labels"]).read_text().splitlines())
     return 0
 

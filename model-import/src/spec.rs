@@ -29,6 +29,8 @@ pub struct ModelSpec {
     pub std: [f32; 3],
     /// Class names in index order; as many as the network has outputs.
     pub labels: &'static [&'static str],
+    /// The right logits of the synthetic picture, where the manifest has them: as many as there are labels.
+    pub canary: Option<&'static [f32]>,
 }
 
 /// Filter of the antialiased resize, as Pillow names them.

@@ -29,7 +29,7 @@ impl Models {
             .registry
             .all()?
             .iter()
-            .map(|classifier| ModelBody::new(classifier.model(), default, classifier.device(), false));
+            .map(|classifier| ModelBody::new(classifier.model(), default, classifier.placements(), false));
         Ok(Json(ModelsBody { models: bodies.collect() }))
     }
 
@@ -43,6 +43,6 @@ impl Models {
     ) -> Result<Json<ModelBody>, Refused<OfLookups>> {
         let default = self.0.registry.default_model();
         let classifier = self.0.registry.resolve(Some(&name), None)?;
-        Ok(Json(ModelBody::new(classifier.model(), default, classifier.device(), true)))
+        Ok(Json(ModelBody::new(classifier.model(), default, classifier.placements(), true)))
     }
 }

@@ -2,7 +2,7 @@
 
 use poem_openapi::Object;
 
-use crate::classifier::{DeviceInfo, Prediction, Timings};
+use crate::classifier::{Placement, Prediction, Timings};
 use crate::model::Model;
 
 /// What a picture shows.
@@ -109,8 +109,8 @@ pub(super) struct ModelBody {
     pub(super) height: u32,
     /// Number of classes.
     pub(super) classes: u32,
-    /// Where it runs.
-    pub(super) device: DeviceBody,
+    /// Where it runs; several share its queue.
+    pub(super) devices: Vec<DeviceBody>,
     /// Class names in index order; only where a single model is asked for.
     pub(super) labels: Option<Vec<String>>,
 }
@@ -125,6 +125,12 @@ pub(super) struct DeviceBody {
     pub(super) api: String,
     /// Driver and version.
     pub(super) driver: Option<String>,
+    /// What compiles its kernels.
+    pub(super) compiler: String,
+    /// `f32`, `f16` or `bf16`.
+    pub(super) precision: String,
+    /// `fused` (Kiln's own) or `stock` (Burn's).
+    pub(super) kernels: String,
 }
 
 /// Every model that is served.
@@ -172,8 +178,22 @@ impl From<Timings> for TimingsBody {
     }
 }
 
+impl From<&Placement> for DeviceBody {
+    fn from(placement: &Placement) -> Self {
+        let Placement { device, precision, kernels } = placement.clone();
+        Self {
+            name: device.name,
+            api: device.api,
+            driver: device.driver,
+            compiler: device.compiler.to_string(),
+            precision,
+            kernels,
+        }
+    }
+}
+
 impl ModelBody {
-    pub(super) fn new(model: &Model, default: Option<&str>, device: &DeviceInfo, with_labels: bool) -> Self {
+    pub(super) fn new(model: &Model, default: Option<&str>, placements: &[Placement], with_labels: bool) -> Self {
         let spec = model.spec();
         Self {
             name: spec.name.to_string(),
@@ -186,7 +206,7 @@ impl ModelBody {
             width: spec.width,
             height: spec.height,
             classes: spec.labels.len() as u32,
-            device: DeviceBody { name: device.name.clone(), api: device.api.clone(), driver: device.driver.clone() },
+            devices: placements.iter().map(DeviceBody::from).collect(),
             labels: with_labels.then(|| spec.labels.iter().map(ToString::to_string).collect()),
         }
     }

@@ -1,6 +1,7 @@
-//! Brings up the device, and on it every model with its batcher.
+//! Brings up the devices, and on them every model with its batcher.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinError;
 
@@ -9,11 +10,12 @@ use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::image::DecodePool;
 use crate::inference::{
-    BurnEngine, ChosenDevice, CpuError, DeviceError, StartError, configure_cpu, device, panic_message,
+    self, BurnEngine, ChosenDevice, DeviceChoice, DeviceError, DeviceInfo, Options, Placement, PrecisionError,
+    StartError, Step, configure_cpu, device, panic_message,
 };
 use crate::model::Model;
 use crate::readiness::Readiness;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, DeviceLabels};
 
 /// Models that are up, and the threads behind them.
 pub(super) struct Loaded {
@@ -31,7 +33,7 @@ pub enum LoadError {
     Device(#[from] DeviceError),
     /// It does not compute as was asked.
     #[error(transparent)]
-    Cpu(#[from] CpuError),
+    Precision(#[from] PrecisionError),
     /// A model does not run on it.
     #[error(transparent)]
     Engine(#[from] StartError),
@@ -42,8 +44,8 @@ pub enum LoadError {
     Panicked(String),
 }
 
-/// A device and the engines on it.
-pub(super) type Engines = (ChosenDevice, Vec<(Model, BurnEngine)>);
+/// Each model with its engines, one on each device.
+pub(super) type Engines = Vec<(Model, Vec<BurnEngine>)>;
 
 /// Loads and warms up the models that `wanted` lets through, off the async threads.
 pub(super) async fn engines(
@@ -63,20 +65,63 @@ fn joined(end: Result<Result<Engines, LoadError>, JoinError>) -> Result<Engines,
 }
 
 fn load(config: &Config, wanted: impl Fn(&Model) -> bool) -> Result<Engines, LoadError> {
-    let device = device::choose(&config.inference.device)?;
-    let info = &device.info;
-    tracing::info!(device = %info.name, api = %info.api, driver = info.driver, reason = %device.reason, "device chosen");
-    configure_cpu(&config.inference, &device)?;
+    let started = Instant::now();
+    let devices = config.inference.device.all().iter().map(|choice| open(config, choice));
+    let devices = devices.collect::<Result<Vec<_>, _>>()?;
+    metrics::startup("device", started.elapsed());
     let mut engines = Vec::new();
     for model in Model::all().filter(wanted) {
-        let name = model.spec().name;
-        let engine = BurnEngine::start(model, &device, config.batching.max_batch_size, |batch_size, took| {
-            tracing::info!(model = name, batch_size, took_ms = took.as_millis() as u64, "warmed up");
-        })?;
-        metrics::build_info(name, model.spec().version, &info.name, &info.api);
-        engines.push((model, engine));
+        let those = devices.iter().map(|device| start(config, model, device)).collect::<Result<Vec<_>, _>>()?;
+        metrics::build_info(model.spec().name, model.spec().version);
+        engines.push((model, those));
     }
-    Ok((device, engines))
+    metrics::startup("total", started.elapsed());
+    Ok(engines)
+}
+
+fn open(config: &Config, choice: &DeviceChoice) -> Result<ChosenDevice, LoadError> {
+    let device = device::choose(choice)?;
+    let DeviceInfo { name, api, driver, compiler } = &device.info;
+    tracing::info!(device = %name, %api, driver, compiler, reason = %device.reason, "device chosen");
+    configure_cpu(&config.inference, &device)?;
+    Ok(device)
+}
+
+fn start(config: &Config, model: Model, device: &ChosenDevice) -> Result<BurnEngine, LoadError> {
+    let inference::Config { precision, kernels, cache, .. } = config.inference.clone();
+    let options = Options { max_batch_size: config.batching.max_batch_size, precision, kernels, cache };
+    let name = model.spec().name;
+    let engine = BurnEngine::start(model, device, &options, |step| tell(name, step))?;
+    let Placement { device, precision, kernels } = engine.placement();
+    tracing::info!(model = name, device = %device.name, %precision, %kernels, "engine started");
+    metrics::device_info(DeviceLabels {
+        model: name.to_string(),
+        device: device.name,
+        api: device.api,
+        driver: device.driver.unwrap_or_default(),
+        compiler: device.compiler.to_string(),
+        precision,
+        kernels,
+    });
+    Ok(engine)
+}
+
+/// What a start is doing, for who waits for it, and what its phases took.
+fn tell(model: &str, step: Step) {
+    let ms = |took: Duration| took.as_millis() as u64;
+    match step {
+        Step::Loaded(took) => metrics::startup("load", took),
+        Step::WarmingUp(batch_size) => tracing::info!(model, batch_size, "compiling kernels and warming up"),
+        Step::WarmedUp(batch_size, took) => {
+            metrics::startup("warm_up", took);
+            tracing::info!(model, batch_size, took_ms = ms(took), "warmed up");
+        }
+        Step::Measured { fused, stock, took } => {
+            metrics::startup("measure", took);
+            tracing::info!(model, fused_ms = ms(fused), stock_ms = ms(stock), took_ms = ms(took), "kernels measured");
+        }
+        Step::Checked(took) => metrics::startup("canary", took),
+    }
 }
 
 /// The model that `--model` names, or else the first by name, which the log tells where there is a choice.
@@ -91,21 +136,16 @@ pub(super) fn default_model(config: &Config) -> String {
     name
 }
 
-/// Starts a batcher for each engine. Needs a tokio runtime.
-pub(super) fn classifiers(
-    config: &Config,
-    default: String,
-    device: &ChosenDevice,
-    engines: Vec<(Model, BurnEngine)>,
-    readiness: &Readiness,
-) -> Loaded {
+/// Starts a batcher for each model. Needs a tokio runtime.
+pub(super) fn classifiers(config: &Config, default: String, models: Engines, readiness: &Readiness) -> Loaded {
     let pool = DecodePool::new(config.decode_threads);
     let limits = Arc::new(config.image.clone());
     let mut loaded = Loaded { default, classifiers: Vec::new(), workers: Vec::new() };
-    for (model, engine) in engines {
-        let (batcher, worker) = Batcher::start(config.batching.clone(), engine.workers(), readiness.clone());
-        let info = device.info.clone();
-        loaded.classifiers.push(Classifier::new(model, info, Arc::clone(&limits), pool.clone(), batcher));
+    for (model, engines) in models {
+        let placements = engines.iter().map(BurnEngine::placement).collect();
+        let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
+        let (batcher, worker) = Batcher::start(config.batching.clone(), engines, readiness.clone());
+        loaded.classifiers.push(Classifier::new(model, placements, Arc::clone(&limits), pool.clone(), batcher));
         loaded.workers.push(worker);
     }
     loaded

@@ -47,8 +47,8 @@ pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bo
     let _log_guard = logging::init(&config.logging)?;
     let name = load::default_model(&config);
     let wanted = name.clone();
-    let (device, engines) = load::engines(&config, move |model| model.spec().name == wanted).await?;
-    let loaded = load::classifiers(&config, name, &device, engines, &Readiness::starting());
+    let engines = load::engines(&config, move |model| model.spec().name == wanted).await?;
+    let loaded = load::classifiers(&config, name, engines, &Readiness::starting());
     let outcome = all(&loaded.classifiers[0], &config, files, top_k, json).await;
     drop(loaded.classifiers);
     for worker in loaded.workers {

@@ -87,8 +87,8 @@ async fn load_models(
     readiness: Readiness,
     registry: Registry,
 ) -> Result<Vec<crate::batching::Worker>, LoadError> {
-    let (device, engines) = load::engines(&config, |_| true).await?;
-    let loaded = load::classifiers(&config, default, &device, engines, &readiness);
+    let engines = load::engines(&config, |_| true).await?;
+    let loaded = load::classifiers(&config, default, engines, &readiness);
     registry.open(loaded.default, loaded.classifiers);
     readiness.set_ready();
     tracing::info!("ready");

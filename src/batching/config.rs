@@ -19,6 +19,8 @@ pub struct Config {
     /// The most pictures that may be inside at once: being decoded, waiting and running. 1 or more,
     /// 256 by default.
     pub queue_capacity: usize,
+    /// After how long without a batch an engine checks itself. Zero, the default: never.
+    pub canary_interval: Duration,
 }
 
 /// A setting that cannot work. The fault is the operator's.
@@ -37,7 +39,12 @@ pub enum ConfigError {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_batch_size: 8, max_queue_delay: Duration::ZERO, queue_capacity: 256 }
+        Self {
+            max_batch_size: 8,
+            max_queue_delay: Duration::ZERO,
+            queue_capacity: 256,
+            canary_interval: Duration::ZERO,
+        }
     }
 }
 

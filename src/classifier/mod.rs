@@ -31,13 +31,13 @@ pub use statistics::Snapshot;
 // The types of the rooms below that a caller of this one meets.
 pub use crate::batching::{AdmitError, BatchError, Priority, Timed};
 pub use crate::image::ImageError;
-pub use crate::inference::DeviceInfo;
+pub use crate::inference::Placement;
 
 /// One model, ready to classify. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Classifier {
     model: Model,
-    device: DeviceInfo,
+    placements: Arc<[Placement]>,
     recipe: Recipe,
     limits: Arc<Limits>,
     pool: DecodePool,
@@ -63,15 +63,22 @@ pub enum ClassifyError {
 }
 
 impl Classifier {
-    /// A classifier for `model`, whose engine runs on `device` and is driven by `batcher`.
-    pub fn new(model: Model, device: DeviceInfo, limits: Arc<Limits>, pool: DecodePool, batcher: Batcher) -> Self {
+    /// A classifier for `model`, whose engines run at `placements` and are driven by `batcher`.
+    pub fn new(
+        model: Model,
+        placements: Vec<Placement>,
+        limits: Arc<Limits>,
+        pool: DecodePool,
+        batcher: Batcher,
+    ) -> Self {
         let recipe = recipe(&model);
-        Self { model, device, recipe, limits, pool, batcher, statistics: Arc::default() }
+        let placements = placements.into();
+        Self { model, placements, recipe, limits, pool, batcher, statistics: Arc::default() }
     }
 
     /// Where the model runs.
-    pub fn device(&self) -> &DeviceInfo {
-        &self.device
+    pub fn placements(&self) -> &[Placement] {
+        &self.placements
     }
 
     /// The model that answers.

@@ -20,8 +20,7 @@ impl Engine for Nothing {
 /// A classifier whose engine does nothing, and what keeps that engine at work.
 pub(crate) fn idle(model: Model, config: batching::Config, pool: DecodePool) -> (Classifier, Worker) {
     let (batcher, worker) = Batcher::start(config, vec![Box::new(Nothing)], Readiness::starting());
-    let device = DeviceInfo { name: String::new(), api: String::new(), driver: None };
-    (Classifier::new(model, device, Arc::default(), pool, batcher), worker)
+    (Classifier::new(model, Vec::new(), Arc::default(), pool, batcher), worker)
 }
 
 fn picture() -> Picture {

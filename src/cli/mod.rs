@@ -140,7 +140,7 @@ mod tests {
             panic!("not understood")
         };
         assert_eq!((files.len(), top_k, json), (2, 3, true));
-        assert_eq!(config.inference.device, crate::inference::DeviceChoice::Cpu);
+        assert_eq!(config.inference.device, crate::inference::DeviceChoice::Cpu.into());
     }
 
     #[test]

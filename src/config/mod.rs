@@ -98,6 +98,7 @@ impl Config {
                 max_batch_size: read.between("max-batch-size", 1, 1024)?,
                 max_queue_delay: read.queue_delay("max-queue-delay")?,
                 queue_capacity: read.between("queue-capacity", 1, 1_000_000)?,
+                canary_interval: read.duration_or_none("canary-interval")?,
             },
             image: image::Limits {
                 max_pixels: read.between("max-pixels", 1, 1 << 32)? as u64,
@@ -112,9 +113,12 @@ impl Config {
             },
             keys: keys::Config { api_key: api_key(read)? },
             inference: inference::Config {
-                device: read.parsed("device", "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N")?,
+                device: read
+                    .parsed("device", "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N, several with commas")?,
                 threads: read.threads("threads", inference::default_threads())?,
-                precision: read.parsed("precision", "f32 or bf16")?,
+                precision: read.parsed("precision", "f32, f16 or bf16")?,
+                kernels: read.parsed("kernels", "fused, stock or auto")?,
+                cache: read.text("cache-dir").map(PathBuf::from).or_else(cache_dir),
             },
             model: read.model("model")?,
             logging: telemetry::logging::Config {
@@ -125,6 +129,21 @@ impl Config {
             },
         })
     }
+}
+
+/// `kiln/` in the user's cache folder, where the system has one.
+fn cache_dir() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = set("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| {
+        if cfg!(target_os = "macos") {
+            set("HOME").map(|home| home.join("Library/Caches"))
+        } else if cfg!(windows) {
+            set("LOCALAPPDATA")
+        } else {
+            set("HOME").map(|home| home.join(".cache"))
+        }
+    });
+    folder.map(|folder| folder.join("kiln"))
 }
 
 /// The certificate and its key, read here so that a check finds what is wrong with them.

@@ -1,4 +1,4 @@
-//! The adapters that wgpu finds on this machine: GPUs, and software stand-ins such as llvmpipe.
+//! The adapters that wgpu finds on this machine: GPUs, and software stand-ins such as llvmpipe. It opens none.
 
 use burn_wgpu::wgpu;
 
@@ -15,6 +15,19 @@ pub struct Adapter {
     pub kind: Kind,
     /// Its position among the adapters of the same API and kind, as Burn counts GPUs.
     pub index: usize,
+    /// Whether shaders may compute in f16.
+    pub has_f16: bool,
+    /// The largest buffer that it allows, in bytes. Of its memory wgpu tells no more.
+    pub max_buffer_bytes: u64,
+    /// What it is opened by; absent in tests.
+    pub(super) handle: Option<Handle>,
+}
+
+/// wgpu's own words for an adapter.
+#[derive(Clone, Debug)]
+pub(super) struct Handle {
+    pub(super) instance: wgpu::Instance,
+    pub(super) adapter: wgpu::Adapter,
 }
 
 /// Graphics APIs that compute shaders run on.
@@ -46,6 +59,20 @@ impl Adapter {
     pub fn is_gpu(&self) -> bool {
         self.kind != Kind::Software
     }
+
+    /// The shader compiler that this build uses on it: `WGSL`, `SPIR-V` or `MSL`.
+    pub fn compiler(&self) -> &'static str {
+        match self.api {
+            Api::Vulkan if cfg!(feature = "vulkan") => "SPIR-V",
+            Api::Metal if cfg!(feature = "metal") => "MSL",
+            _ => "WGSL",
+        }
+    }
+
+    /// What `--precision` may be on it.
+    pub fn precisions(&self) -> &'static str {
+        if self.has_f16 { "f32, f16" } else { "f32" }
+    }
 }
 
 /// Every adapter that could run a model, in wgpu's order. What the driver does not call a GPU or a CPU is left out.
@@ -67,6 +94,9 @@ pub fn enumerate() -> Vec<Adapter> {
             api,
             kind,
             index,
+            has_f16: adapter.features().contains(wgpu::Features::SHADER_F16),
+            max_buffer_bytes: adapter.limits().max_storage_buffer_binding_size,
+            handle: Some(Handle { instance: instance.clone(), adapter }),
         });
     }
     found

@@ -1,89 +1,100 @@
 //! The engine on Burn: one upload of u8 pixels, normalisation and network on the device, one download of logits.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
-use burn::tensor::{DType, Device};
+use burn::tensor::DType;
+use kiln_kernels::Kernels;
 use kiln_kernels::cpu::threads;
-use model_import::{LoadError, Network};
+use model_import::Network;
 
 use super::batch_sizes::BatchSizes;
-use super::device::ChosenDevice;
+use super::canary::{self, Canary};
+use super::device::{self, ChosenDevice, DeviceInfo};
 use super::engine::{Engine, EngineError, Logits, Sample};
 use super::input::Input;
-use super::lanes;
-use crate::image::PreparedImage;
+use super::start::{self, Options, StartError, Step};
+use super::{lanes, warm_up};
 use crate::model::Model;
 
 /// A model on a device, warmed up. Clones share it, and may run at the same time.
 #[derive(Clone)]
 pub struct BurnEngine {
+    pub(super) model: Model,
+    pub(super) options: Options,
+    pub(super) kernels: Kernels,
+    pub(super) sizes: BatchSizes,
+    pub(super) on_cpu: bool,
+    device: ChosenDevice,
     network: Arc<dyn Network>,
     input: Input,
-    device: Device,
-    sizes: BatchSizes,
-    classes: usize,
-    on_cpu: bool,
+    canary: Option<Canary>,
+    /// Whether this is the one attempt at another device.
+    is_rebuilt: bool,
 }
 
-/// Why an engine does not start. The process must not either.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The weights do not fit.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The device cannot run the model.
-    #[error("model '{model}' does not run on {device}: {reason}. Try another --device; 'kiln devices' lists them.")]
-    WarmUp {
-        /// The model's name.
-        model: &'static str,
-        /// The device's name.
-        device: String,
-        /// What the device said.
-        reason: String,
-    },
+/// Where and how a model runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The device.
+    pub device: DeviceInfo,
+    /// What its tensors hold, as `--precision` says it.
+    pub precision: String,
+    /// `fused` or `stock`.
+    pub kernels: String,
 }
 
 impl BurnEngine {
-    /// Puts `model` on `device` and runs the batch sizes that need it once, so that no request pays for first-use work.
-    ///
-    /// `progress` is told each batch size and how long it took.
+    /// Puts `model` on `device`, makes sure that it computes rightly there, and runs the batch sizes that need it once, so
+    /// that no request pays for first-use work.
     ///
     /// # Errors
     ///
-    /// The weights do not load, or the device fails on a batch.
+    /// The weights do not load, the options are not to be had on the device, or it fails on a batch.
     pub fn start(
         model: Model,
         device: &ChosenDevice,
-        max_batch_size: usize,
-        mut progress: impl FnMut(usize, Duration),
+        options: &Options,
+        mut progress: impl FnMut(Step),
     ) -> Result<Self, StartError> {
-        let spec = model.spec();
-        let network: Arc<dyn Network> = model.built_in().load(&device.device)?.into();
-        let mut engine = Self {
-            input: Input::new(&device.device, network.layout(), spec),
+        start::start(model, device, options, &mut progress)
+    }
+
+    /// An engine that has run nothing yet.
+    pub(super) fn new(
+        model: Model,
+        device: &ChosenDevice,
+        options: &Options,
+        network: Arc<dyn Network>,
+        kernels: Kernels,
+        canary: Option<Canary>,
+    ) -> Self {
+        let on_cpu = !device.is_gpu_runtime;
+        Self {
+            model,
+            options: options.clone(),
+            kernels,
+            sizes: warm_up::sizes(kernels, on_cpu, options.max_batch_size),
+            on_cpu,
+            device: device.clone(),
+            input: Input::new(&device.device, options.precision.dtype(), network.layout(), model.spec()),
             network,
-            device: device.device.clone(),
-            sizes: if device.is_gpu_runtime {
-                BatchSizes::powers_of_two(max_batch_size)
-            } else {
-                BatchSizes::every(max_batch_size)
-            },
-            classes: spec.labels.len(),
-            on_cpu: !device.is_gpu_runtime,
-        };
-        let grey = vec![127; (spec.width * spec.height * 3) as usize];
-        let grey = PreparedImage::new(spec.width, spec.height, grey.into());
-        for size in engine.sizes.to_warm_up() {
-            let started = Instant::now();
-            engine.warm_up(&grey, size).map_err(|reason| StartError::WarmUp {
-                model: spec.name,
-                device: device.info.name.clone(),
-                reason,
-            })?;
-            progress(size, started.elapsed());
+            canary,
+            is_rebuilt: false,
         }
-        Ok(engine)
+    }
+
+    /// Where and how it runs.
+    pub fn placement(&self) -> Placement {
+        Placement {
+            device: self.device.info.clone(),
+            precision: self.options.precision.to_string(),
+            kernels: self.kernels.to_string(),
+        }
+    }
+
+    /// Bytes that the device's allocator holds, where it tells.
+    pub fn device_bytes(&self) -> Option<u64> {
+        self.device.device.memory_pool_usage().map(|usage| usage.bytes_reserved)
     }
 
     /// As many engines as may run at the same time: on a GPU one, on the CPU one for each thread. One that runs while the
@@ -93,14 +104,15 @@ impl BurnEngine {
         std::iter::repeat_n(self, count).map(|engine| Box::new(engine) as Box<dyn Engine>).collect()
     }
 
-    /// Runs the same picture `size` times. A panic of the device runtime is a reason like any other.
-    fn warm_up(&mut self, picture: &PreparedImage, size: usize) -> Result<(), String> {
-        let batch = vec![Sample::from(picture.clone()); size];
-        let run = std::panic::AssertUnwindSafe(|| self.run(&batch));
-        match std::panic::catch_unwind(run) {
-            Ok(answer) => answer.map(drop).map_err(|e| e.to_string()),
-            Err(_) => Err("the device runtime panicked; its message stands above".to_string()),
-        }
+    /// Runs the canary, or if nothing is known of it takes its answer for the right one.
+    pub(super) fn check_canary(&mut self) -> Result<(), EngineError> {
+        let Some(canary) = self.canary.clone() else {
+            let first = self.run(&[canary::picture(self.model)])?.swap_remove(0);
+            self.canary = Some(Canary::new(self.model, first, self.options.precision));
+            return Ok(());
+        };
+        let answer = self.run(std::slice::from_ref(canary.picture()))?;
+        canary.check(&answer[0]).map_err(EngineError::Device)
     }
 
     /// Runs samples of one kind, on as many threads as there are for it.
@@ -127,14 +139,15 @@ impl BurnEngine {
     /// Runs some samples of one kind, on this thread and, where it may share, on others.
     fn forward(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
         let size = self.sizes.padded(samples.len());
-        let logits = self.network.forward(self.input.tensor(samples, size));
-        if logits.dims() != [size, self.classes] {
-            let reason = format!("{:?} logits for {size} pictures of {} classes", logits.dims(), self.classes);
+        let logits = self.kernels.scope(|| self.network.forward(self.input.tensor(samples, size)));
+        let classes = self.model.spec().labels.len();
+        if logits.dims() != [size, classes] {
+            let reason = format!("{:?} logits for {size} pictures of {classes} classes", logits.dims());
             return Err(EngineError::Device(reason));
         }
         let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::Device(e.to_string()))?;
         let values = logits.as_slice::<f32>().map_err(|e| EngineError::Device(e.to_string()))?;
-        let rows: Vec<Logits> = values.chunks_exact(self.classes).take(samples.len()).map(Logits::from).collect();
+        let rows: Vec<Logits> = values.chunks_exact(classes).take(samples.len()).map(Logits::from).collect();
         // A sick device answers with rubbish sooner than with an error. A client's tensor may well hold rubbish itself.
         let is_sick = |row: &Logits| row.iter().any(|value| !value.is_finite());
         if samples.iter().zip(&rows).any(|(sample, row)| matches!(sample, Sample::Picture(_)) && is_sick(row)) {
@@ -160,10 +173,31 @@ impl Engine for BurnEngine {
         }
         Ok(rows)
     }
+
+    fn check(&mut self) -> Result<(), EngineError> {
+        self.check_canary()
+    }
+
+    fn rebuild(&mut self) -> Result<(), EngineError> {
+        if self.is_rebuilt {
+            return Err(EngineError::Device("it has been replaced once already".to_string()));
+        }
+        if self.device.wgpu.is_none() {
+            return Err(EngineError::Device("this device cannot be replaced while the process runs".to_string()));
+        }
+        let refuse = |error: &dyn std::error::Error| EngineError::Device(error.to_string());
+        let device = device::choose(&self.device.choice).map_err(|error| refuse(&error))?;
+        // The kernels stay what they are: to measure them would only take time.
+        let options = Options { kernels: self.kernels.into(), ..self.options.clone() };
+        let progress = |step| tracing::debug!(?step, "the device is being replaced");
+        let rebuilt = Self::start(self.model, &device, &options, progress).map_err(|error| refuse(&error))?;
+        *self = Self { is_rebuilt: true, options: self.options.clone(), ..rebuilt };
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for BurnEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BurnEngine").field("device", &self.device).finish_non_exhaustive()
+        f.debug_struct("BurnEngine").field("device", &self.device.info).finish_non_exhaustive()
     }
 }

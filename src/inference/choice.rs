@@ -1,7 +1,9 @@
-//! What `--device` may say. Whether there is such a device is another question.
+//! What `--device` and `--kernels` may say. Whether there is such a device is another question.
 
 use std::fmt;
 use std::str::FromStr;
+
+use kiln_kernels::Kernels;
 
 /// A wish for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,71 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
+/// One device, or several that work side by side on the same queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceChoices(Vec<DeviceChoice>);
+
+impl DeviceChoices {
+    /// In the order in which they were named; at least one, and none twice.
+    pub fn all(&self) -> &[DeviceChoice] {
+        &self.0
+    }
+}
+
+impl From<DeviceChoice> for DeviceChoices {
+    fn from(choice: DeviceChoice) -> Self {
+        Self(vec![choice])
+    }
+}
+
+impl FromStr for DeviceChoices {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let choices = text.split(',').map(|one| one.trim().parse()).collect::<Result<Vec<DeviceChoice>, _>>()?;
+        let is_twice = |(index, choice)| choices[..index].contains(choice);
+        let is_mixed = choices.len() > 1 && choices.contains(&DeviceChoice::Auto);
+        if is_mixed || choices.iter().enumerate().any(is_twice) {
+            return Err(UnknownDevice(text.to_string()));
+        }
+        Ok(Self(choices))
+    }
+}
+
+/// A wish for an implementation of the network's operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KernelChoice {
+    /// The quicker one: measured at the first start on a GPU, and remembered.
+    #[default]
+    Auto,
+    /// Kiln's own.
+    Fused,
+    /// Burn's.
+    Stock,
+}
+
+impl From<Kernels> for KernelChoice {
+    fn from(kernels: Kernels) -> Self {
+        match kernels {
+            Kernels::Fused(_) => Self::Fused,
+            Kernels::Stock => Self::Stock,
+        }
+    }
+}
+
+impl FromStr for KernelChoice {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "fused" => Ok(Self::Fused),
+            "stock" => Ok(Self::Stock),
+            _ => Err(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +139,15 @@ mod tests {
     fn anything_else_is_refused() {
         for text in ["", "gpu", "cpu:0", "auto:1", "metal:1", "vulkan:", "vulkan:x", "cuda:-1", "CPU"] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn several_devices_stand_with_commas() {
+        let several: DeviceChoices = "cuda:0, cuda:1".parse().unwrap();
+        assert_eq!(several.all(), [DeviceChoice::Cuda(0), DeviceChoice::Cuda(1)]);
+        for text in ["", "cpu,", "cuda:0,cuda", "auto,cpu", "vulkan,vulkan"] {
+            assert!(text.parse::<DeviceChoices>().is_err(), "{text}");
         }
     }
 }

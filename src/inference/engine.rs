@@ -30,6 +30,25 @@ pub trait Engine: Send + 'static {
     ///
     /// The device failed, or computed numbers that are not finite; no row of the batch may be used.
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError>;
+
+    /// Finds out whether it still computes rightly; called when there is nothing else to do. By default it does.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    fn check(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Makes itself anew after it has failed or panicked, and is ready for the next batch when it returns. May take
+    /// seconds.
+    ///
+    /// # Errors
+    ///
+    /// It cannot, which is the default; the engine must not be used any more.
+    fn rebuild(&mut self) -> Result<(), EngineError> {
+        Err(EngineError::Device("this engine cannot be replaced".to_string()))
+    }
 }
 
 /// Why a batch has no answer. The fault is never the client's.

@@ -14,6 +14,7 @@ use super::engine::Sample;
 pub(super) struct Input {
     normalizer: Normalizer,
     device: Device,
+    dtype: DType,
     layout: Layout,
     height: usize,
     width: usize,
@@ -25,10 +26,12 @@ thread_local! {
 }
 
 impl Input {
-    pub(super) fn new(device: &Device, layout: Layout, spec: &ModelSpec) -> Self {
+    /// `dtype` is what the network's tensors hold.
+    pub(super) fn new(device: &Device, dtype: DType, layout: Layout, spec: &ModelSpec) -> Self {
         Self {
-            normalizer: Normalizer::new(device, DType::F32, spec.mean, spec.std),
+            normalizer: Normalizer::new(device, dtype, spec.mean, spec.std),
             device: device.clone(),
+            dtype,
             layout,
             height: spec.height as usize,
             width: spec.width as usize,
@@ -69,7 +72,7 @@ impl Input {
         }
         values.resize(size * 3 * self.height * self.width, 0.0);
         let data = TensorData::new(values, [size, 3, self.height, self.width]);
-        let planes = Tensor::from_data(data, (&self.device, DType::F32));
+        let planes = Tensor::from_data(data, (&self.device, self.dtype));
         match self.layout {
             Layout::ChannelsFirst => planes,
             Layout::ChannelsLast => planes.permute([0, 2, 3, 1]),

@@ -6,40 +6,63 @@
 //! |---|---|
 //! | `engine.rs` | the trait that batching drives, and its errors |
 //! | `burn_engine.rs` | upload, normalise, run, download |
-//! | `choice.rs` | what `--device` may say |
-//! | `cpu.rs` | threads and precision of the CPU device |
+//! | `start.rs` | how an engine comes up |
+//! | `warm_up.rs` | its first runs, and which kernels are quicker |
+//! | `remembered.rs` | that answer, from one start to the next |
+//! | `canary.rs` | the picture whose logits are known |
+//! | `choice.rs` | what `--device` and `--kernels` may say |
+//! | `precision.rs` | what `--precision` may say, and who has it |
+//! | `cpu.rs` | threads and instructions of the CPU device |
 //! | `adapters.rs` | the GPUs and software adapters of this machine |
+//! | `pick.rs` | which of them is meant |
+//! | `open.rs` | one of them made a device |
 //! | `device.rs` | a choice made real, with the reason |
 //! | `input.rs` | samples to the network's input |
 //! | `lanes.rs` | how the CPU's idle threads share a batch |
 //! | `batch_sizes.rs` | which batch sizes a device is given |
 //! | `ranking.rs` | logits to the most probable classes |
 
+use std::path::PathBuf;
+
 pub mod adapters;
 mod batch_sizes;
 mod burn_engine;
+mod canary;
 mod choice;
 mod cpu;
 pub mod device;
 mod engine;
 mod input;
 mod lanes;
+mod open;
+mod pick;
+mod precision;
 mod ranking;
+mod remembered;
+mod start;
+mod warm_up;
 
-pub use burn_engine::{BurnEngine, StartError};
-pub use choice::DeviceChoice;
-pub use cpu::{CpuError, Precision, configure_cpu, default_threads};
+pub use burn_engine::{BurnEngine, Placement};
+pub use choice::{DeviceChoice, DeviceChoices, KernelChoice};
+pub use cpu::{configure_cpu, default_threads, has_bf16};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
 pub use engine::{Engine, EngineError, Logits, Sample, panic_message};
+pub use pick::pick_auto;
+pub use precision::{Precision, PrecisionError};
 pub use ranking::{Ranked, rank};
+pub use start::{Options, StartError, Step};
 
 /// What inference needs to know from the operator.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to run.
-    pub device: DeviceChoice,
+    pub device: DeviceChoices,
     /// Threads that the CPU device computes with.
     pub threads: usize,
-    /// What it multiplies in.
+    /// What it multiplies in, or what a GPU's tensors hold.
     pub precision: Precision,
+    /// Who computes on a GPU.
+    pub kernels: KernelChoice,
+    /// Where what was compiled and measured is kept; nowhere if absent.
+    pub cache: Option<PathBuf>,
 }

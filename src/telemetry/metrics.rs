@@ -16,6 +16,11 @@ const REQUESTS: &str = "kiln_requests_total";
 const DROPPED: &str = "kiln_dropped_total";
 const OPEN_CONNECTIONS: &str = "kiln_open_connections";
 const BUILD_INFO: &str = "kiln_build_info";
+const DEVICE_INFO: &str = "kiln_device_info";
+const STARTUP_SECONDS: &str = "kiln_startup_seconds";
+const READY: &str = "kiln_ready";
+const REBUILDS: &str = "kiln_device_rebuilds_total";
+const CANARIES: &str = "kiln_canary_checks_total";
 
 /// Upper bounds of the latency buckets, in seconds: 100 us to 10 s.
 const SECONDS: [f64; 16] =
@@ -49,7 +54,16 @@ fn describe() {
     describe_counter!(REQUESTS, Unit::Count, "Requests answered, by operation and outcome ('ok' or an error's code).");
     describe_counter!(DROPPED, Unit::Count, "Pictures dropped from the queue before they ran, by reason.");
     describe_gauge!(OPEN_CONNECTIONS, Unit::Count, "Connections that are open.");
-    describe_gauge!(BUILD_INFO, Unit::Count, "Always 1; the labels tell what runs.");
+    describe_gauge!(BUILD_INFO, Unit::Count, "Always 1; the labels tell which program and models run.");
+    describe_gauge!(DEVICE_INFO, Unit::Count, "Always 1; the labels tell what a model runs on, and how.");
+    describe_gauge!(
+        STARTUP_SECONDS,
+        Unit::Seconds,
+        "Time that each phase of the start took, summed over models and devices."
+    );
+    describe_gauge!(READY, Unit::Count, "1 while requests are welcome.");
+    describe_counter!(REBUILDS, Unit::Count, "Attempts to replace a device that failed, by outcome.");
+    describe_counter!(CANARIES, Unit::Count, "Canaries run on idle devices, by outcome.");
 }
 
 /// One request was answered. `outcome` is `ok` or an error's code.
@@ -109,15 +123,68 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Tells once what runs.
-pub fn build_info(model: &str, model_version: &str, device: &str, api: &str) {
+/// Tells once which model runs.
+pub fn build_info(model: &str, model_version: &str) {
     gauge!(
         BUILD_INFO,
         "version" => env!("CARGO_PKG_VERSION"),
         "model" => model.to_string(),
-        "model_version" => model_version.to_string(),
-        "device" => device.to_string(),
-        "api" => api.to_string()
+        "model_version" => model_version.to_string()
     )
     .set(1.0);
+}
+
+/// What a model runs on.
+#[derive(Clone, Debug)]
+pub struct DeviceLabels {
+    /// The model's name.
+    pub model: String,
+    /// The device's name.
+    pub device: String,
+    /// How it is reached.
+    pub api: String,
+    /// Its driver, or nothing.
+    pub driver: String,
+    /// What compiles its kernels.
+    pub compiler: String,
+    /// What its tensors hold.
+    pub precision: String,
+    /// Whose kernels they are.
+    pub kernels: String,
+}
+
+/// Tells once what a model runs on.
+pub fn device_info(labels: DeviceLabels) {
+    let DeviceLabels { model, device, api, driver, compiler, precision, kernels } = labels;
+    gauge!(
+        DEVICE_INFO,
+        "model" => model,
+        "device" => device,
+        "api" => api,
+        "driver" => driver,
+        "compiler" => compiler,
+        "precision" => precision,
+        "kernels" => kernels
+    )
+    .set(1.0);
+}
+
+/// A phase of the start took that long.
+pub fn startup(phase: &'static str, took: Duration) {
+    gauge!(STARTUP_SECONDS, "phase" => phase).increment(took.as_secs_f64());
+}
+
+/// Whether requests are welcome.
+pub fn ready(ready: bool) {
+    gauge!(READY).set(if ready { 1.0 } else { 0.0 });
+}
+
+/// A device that failed was replaced, or was not.
+pub fn device_rebuilt(done: bool) {
+    counter!(REBUILDS, "outcome" => if done { "recovered" } else { "failed" }).increment(1);
+}
+
+/// An idle device was asked for the canary.
+pub fn canary_checked(healthy: bool) {
+    counter!(CANARIES, "outcome" => if healthy { "ok" } else { "failed" }).increment(1);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use kiln::batching::{self, Batcher, Worker};
 use kiln::classifier::Classifier;
 use kiln::image::DecodePool;
-use kiln::inference::{DeviceInfo, Engine};
+use kiln::inference::Engine;
 use kiln::keys::Secret;
 use kiln::model::Model;
 use kiln::readiness::Readiness;
@@ -53,9 +53,8 @@ impl InProcess {
         };
         runtime.spawn(server.run(api::endpoint(state, Secret::parse(key).expect("a key")), signal));
         let (batcher, worker) = Batcher::start(settings.batching, vec![engine], readiness.clone());
-        let device = DeviceInfo { name: "given".to_string(), api: "none".to_string(), driver: None };
         let pool = DecodePool::new(settings.decode_threads);
-        let classifier = Classifier::new(model, device, Arc::default(), pool, batcher);
+        let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);
         let loading = Some((registry, classifier, readiness));
         drop(inside);
         Self { address, loading, _worker: worker, _ask: ask, _runtime: runtime }

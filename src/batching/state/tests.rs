@@ -129,7 +129,8 @@ fn a_full_batch_waits_for_nobody() {
 #[test]
 fn a_queue_too_small_for_a_batch_counts_as_full() {
     let now = Instant::now();
-    let mut state = State::new(&Config { max_batch_size: 32, max_queue_delay: 10 * MS, queue_capacity: 2 });
+    let mut state =
+        State::new(&Config { max_batch_size: 32, max_queue_delay: 10 * MS, queue_capacity: 2, ..Config::default() });
     (0..2).for_each(|id| state.append(ticket(id, now)));
     assert_eq!(dispatched(state.next_batch(now, &[0])), [0, 1]);
 }

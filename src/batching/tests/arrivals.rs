@@ -28,6 +28,7 @@ pub(super) fn config(delay_ms: impl Strategy<Value = u64>) -> impl Strategy<Valu
         max_batch_size,
         max_queue_delay: Duration::from_millis(delay_ms),
         queue_capacity,
+        ..Config::default()
     })
 }
 

@@ -1,0 +1,139 @@
+//! The findings as rows of text, the same for the terminal and the page. How rows are drawn is decided there.
+
+use super::number::{mebibytes, number};
+use super::{DeviceReport, EngineRun, LoadRun, Report};
+
+/// A caption, the columns' headings, and rows. The first column is text, the others are figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// What the rows are.
+    pub caption: String,
+    /// A heading for each column, with its unit.
+    pub headings: &'static [&'static str],
+    /// As many cells a row as there are headings.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// The engine alone, by batch size.
+pub fn engine(report: &Report) -> Grid {
+    let row = |run: &EngineRun| {
+        let times = run.latency_ms;
+        let mut row = vec![run.batch_size.to_string(), number(run.images_per_second)];
+        row.extend([times.p50, times.p90, times.p99, times.mean].map(number));
+        row.extend([run.runs.to_string(), mebibytes(run.resident_bytes), mebibytes(run.device_bytes)]);
+        row
+    };
+    Grid {
+        caption: "Engine alone".to_string(),
+        headings: &[
+            "Device",
+            "Batch",
+            "Images/s",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "Mean ms",
+            "Runs",
+            "Process MiB",
+            "Device MiB",
+        ],
+        rows: rows(report, |device| device.engine.iter().map(row).collect()),
+    }
+}
+
+/// The server's latency, by concurrency.
+pub fn latency(report: &Report) -> Grid {
+    let row = |run: &LoadRun| {
+        let times = run.latency_ms;
+        let mut row = vec![run.concurrency.to_string()];
+        row.extend([times.p50, times.p90, times.p99, times.mean].map(number));
+        row
+    };
+    Grid {
+        caption: "Server, latency of a request".to_string(),
+        headings: &["Device", "Concurrency", "p50 ms", "p90 ms", "p99 ms", "Mean ms"],
+        rows: rows(report, |device| device.server.iter().map(row).collect()),
+    }
+}
+
+/// The server's throughput, by concurrency.
+pub fn throughput(report: &Report) -> Grid {
+    let row = |run: &LoadRun| {
+        let counts = [run.requests, run.errors].map(|count| count.to_string());
+        let mut row = vec![run.concurrency.to_string(), number(run.images_per_second)];
+        row.extend(counts);
+        row
+    };
+    Grid {
+        caption: "Server, throughput".to_string(),
+        headings: &["Device", "Concurrency", "Images/s", "Requests", "Errors"],
+        rows: rows(report, |device| device.server.iter().map(row).collect()),
+    }
+}
+
+/// Where a request's time goes, by concurrency.
+pub fn costs(report: &Report) -> Grid {
+    let row = |run: &LoadRun| {
+        let parts = run.parts();
+        let mut row = vec![run.concurrency.to_string()];
+        row.extend(parts.map(number));
+        row.push(number(parts.iter().sum()));
+        row
+    };
+    Grid {
+        caption: "Server, mean cost of a request".to_string(),
+        headings: &["Device", "Concurrency", "Decode ms", "Queue ms", "Inference ms", "Other ms", "Sum ms"],
+        rows: rows(report, |device| device.server.iter().map(row).collect()),
+    }
+}
+
+/// Seconds until a device is ready.
+pub fn start_up(report: &Report) -> Grid {
+    let row = |device: &DeviceReport| vec![number(device.start_seconds), number(device.warm_up_seconds)];
+    Grid {
+        caption: "Start-up".to_string(),
+        headings: &["Device", "Start s", "Warm-up s"],
+        rows: rows(report, |device| vec![row(device)]),
+    }
+}
+
+/// The rows of every device, each behind the device's label.
+fn rows(report: &Report, of: impl Fn(&DeviceReport) -> Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for (label, device) in report.labels().into_iter().zip(&report.devices) {
+        for mut row in of(device) {
+            row.insert(0, label.clone());
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+impl LoadRun {
+    /// Decode, queue, inference, other: mean milliseconds.
+    pub(super) fn parts(&self) -> [f64; 4] {
+        [self.decode_ms, self.queue_ms, self.inference_ms, self.other_ms]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_cell_for_every_heading() {
+        let report = sample::report();
+        for grid in [engine(&report), latency(&report), throughput(&report), costs(&report), start_up(&report)] {
+            assert!(!grid.rows.is_empty());
+            assert!(grid.rows.iter().all(|row| row.len() == grid.headings.len()), "{}", grid.caption);
+        }
+    }
+
+    #[test]
+    fn rows_are_named_by_their_device_and_hold_its_figures() {
+        let grid = throughput(&sample::report());
+        assert_eq!(grid.rows[1], ["cpu", "16", "203.6", "400", "0"]);
+        assert_eq!(grid.rows[3], ["vulkan:0", "16", "9.44", "400", "0"]);
+    }
+}

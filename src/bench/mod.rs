@@ -1,0 +1,31 @@
+//! What `kiln bench` found, and how it is shown. It measures nothing and imports no other room.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `result.rs` | the findings, as plain data |
+//! | `summary.rs` | many latencies to percentiles and a mean |
+//! | `comparison.rs` | the fastest device against the slowest |
+//! | `number.rs` | figures as text |
+//! | `grids.rs` | the findings as rows of text, for the terminal and the page |
+//! | `table.rs` | grids for the terminal |
+//! | `csv.rs` | one row a measurement |
+//! | `page.rs`, `page.css` | one HTML page without scripts or outside files |
+//! | `sections.rs` | the page's sections with plots |
+//! | `html.rs` | escaped text, tables |
+//! | `plot` | SVG charts |
+
+mod comparison;
+mod csv;
+mod grids;
+mod html;
+mod number;
+mod page;
+mod plot;
+mod result;
+#[cfg(test)]
+mod sample;
+mod sections;
+mod summary;
+mod table;
+
+pub use result::{DeviceReport, EngineRun, Latency, LoadRun, Machine, Model, Report};

@@ -1,0 +1,151 @@
+//! Stacked horizontal bars: what a whole is made of, one bar a row.
+
+use std::fmt::Write as _;
+
+use super::super::html::escaped;
+use super::super::number::number;
+use super::axis::Axis;
+use super::{WIDTH, is_drawable, legend, svg};
+
+const LEFT: f64 = 84.0;
+/// Leaves room for the sum behind the longest bar.
+const RIGHT: f64 = WIDTH - 72.0;
+const TOP: f64 = 6.0;
+const ROW: f64 = 30.0;
+const THICK: f64 = 20.0;
+/// Characters of a row's name that fit before the bar.
+const NAME: usize = 10;
+
+/// A part that every bar has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Segment {
+    /// Its name in the legend.
+    pub name: &'static str,
+    /// Which colour.
+    pub look: usize,
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bar {
+    /// Its name before the bar.
+    pub name: String,
+    /// An amount for each segment; those that cannot be drawn are left out.
+    pub amounts: Vec<f64>,
+}
+
+/// A chart of stacked bars.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bars<'a> {
+    /// What it shows.
+    pub title: &'a str,
+    /// What the amounts are.
+    pub x: &'a str,
+    /// Their unit.
+    pub unit: &'a str,
+    /// The parts, in the order in which they are stacked.
+    pub segments: &'a [Segment],
+    /// The rows, from top to bottom.
+    pub bars: Vec<Bar>,
+}
+
+impl Bars<'_> {
+    /// The chart with its legend; nothing where there are no bars.
+    pub fn html(&self) -> String {
+        if self.bars.is_empty() {
+            return String::new();
+        }
+        let foot = TOP + ROW * self.bars.len() as f64;
+        let sums: Vec<f64> = self.bars.iter().map(|bar| drawable(bar).sum()).collect();
+        let axis = Axis::from_zero(&sums, LEFT, RIGHT);
+        let mut content = String::new();
+        for (at, tick) in axis.ticks() {
+            let _ = writeln!(content, "<path class=\"grid\" d=\"M{at:.1} {TOP}V{foot}\"/>");
+            let _ = writeln!(content, "<text class=\"middle\" x=\"{at:.1}\" y=\"{}\">{tick}</text>", foot + 16.0);
+        }
+        for (index, (bar, sum)) in self.bars.iter().zip(&sums).enumerate() {
+            self.row(&mut content, bar, *sum, TOP + ROW * index as f64 + (ROW - THICK) / 2.0, &axis);
+        }
+        let _ = writeln!(content, "<path class=\"axis\" d=\"M{LEFT} {TOP}V{foot}\"/>");
+        let (middle, below) = ((LEFT + RIGHT) / 2.0, foot + 36.0);
+        let label = format!("{}, {}", self.x, self.unit);
+        let _ = writeln!(content, "<text class=\"middle\" x=\"{middle}\" y=\"{below}\">{}</text>", escaped(&label));
+        legend::of_segments(self.segments) + &svg(foot + 44.0, self.title, &content)
+    }
+
+    fn row(&self, text: &mut String, bar: &Bar, sum: f64, top: f64, axis: &Axis) {
+        let line = top + THICK / 2.0 + 4.0;
+        let _ = writeln!(
+            text,
+            "<text class=\"end\" x=\"{}\" y=\"{line}\">{}</text>",
+            LEFT - 7.0,
+            escaped(&short(&bar.name))
+        );
+        let mut from = 0.0;
+        for (segment, amount) in self.segments.iter().zip(drawable(bar)) {
+            let (left, right) = (axis.at(from), axis.at(from + amount));
+            from += amount;
+            let hint = escaped(&format!("{}, {}: {} {}", bar.name, segment.name, number(amount), self.unit));
+            let _ = writeln!(
+                text,
+                "<rect class=\"{}\" x=\"{left:.2}\" y=\"{top}\" width=\"{:.2}\" height=\"{THICK}\">\
+                 <title>{hint}</title></rect>",
+                legend::segment_class(*segment),
+                right - left,
+            );
+        }
+        let (behind, unit) = (axis.at(sum) + 6.0, escaped(self.unit));
+        let _ = writeln!(text, "<text x=\"{behind:.1}\" y=\"{line}\">{} {unit}</text>", number(sum));
+    }
+}
+
+/// The amounts of a bar, zero in place of what cannot be drawn.
+fn drawable(bar: &Bar) -> impl Iterator<Item = f64> {
+    bar.amounts.iter().map(|amount| if is_drawable(*amount) { *amount } else { 0.0 })
+}
+
+/// A name that fits before its bar.
+fn short(name: &str) -> String {
+    if name.chars().count() <= NAME { name.to_string() } else { name.chars().take(NAME - 1).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(amounts: &[f64]) -> String {
+        let segments = [Segment { name: "one", look: 0 }, Segment { name: "two", look: 1 }];
+        let bars = vec![Bar { name: "vulkan:0 <long>".to_string(), amounts: amounts.to_vec() }];
+        Bars { title: "T", x: "time", unit: "ms", segments: &segments, bars }.html()
+    }
+
+    /// An attribute of every bar's segments; the legend has rectangles too.
+    fn values(html: &str, name: &str) -> Vec<f64> {
+        let rects = html.split("<svg class=\"plot\"").nth(1).unwrap().split("<rect ").skip(1);
+        let value = |rect: &str| rect.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?.parse().ok();
+        rects.filter_map(value).collect()
+    }
+
+    #[test]
+    fn segments_follow_each_other_and_are_as_long_as_their_amounts() {
+        let html = chart(&[30.0, 10.0]);
+        let (starts, widths) = (values(&html, "x"), values(&html, "width"));
+        assert_eq!(starts[0], LEFT);
+        assert!((starts[0] + widths[0] - starts[1]).abs() < 0.02, "{starts:?} {widths:?}");
+        assert!((widths[0] / widths[1] - 3.0).abs() < 0.01);
+        assert!(html.contains(">40.0 ms</text>"), "{html}");
+    }
+
+    #[test]
+    fn amounts_that_cannot_be_drawn_take_no_room() {
+        let html = chart(&[f64::NAN, -1.0]);
+        assert_eq!(values(&html, "width"), [0.0, 0.0]);
+        assert!(!html.contains("NaN"), "{html}");
+    }
+
+    #[test]
+    fn long_names_are_cut_and_escaped() {
+        let html = chart(&[1.0, 1.0]);
+        assert!(html.contains(">vulkan:0 …</text>") && html.contains("&lt;long&gt;, one: 1.00 ms"), "{html}");
+    }
+}

@@ -1,0 +1,99 @@
+//! The page's sections: each a heading, a plot and the same numbers as a table.
+
+use super::grids::{self, Grid};
+use super::plot::{Bar, Bars, Lines, Segment, Series};
+use super::{DeviceReport, LoadRun, Report, html};
+
+const COSTS: [Segment; 4] = [
+    Segment { name: "decode", look: 0 },
+    Segment { name: "queue", look: 1 },
+    Segment { name: "inference", look: 2 },
+    Segment { name: "other", look: 3 },
+];
+const START_UP: [Segment; 2] = [Segment { name: "device and weights", look: 4 }, Segment { name: "warm-up", look: 5 }];
+
+/// All sections that have measurements.
+pub fn sections(report: &Report) -> String {
+    [engine(report), latency(report), throughput(report), costs(report), start_up(report)].concat()
+}
+
+fn engine(report: &Report) -> String {
+    let points = |device: &DeviceReport| {
+        device.engine.iter().map(|run| (run.batch_size as f64, run.images_per_second)).collect()
+    };
+    let title = "Engine throughput by batch size";
+    let plot = Lines { title, x: "batch size", y: "images/s", series: series(report, "", false, points) };
+    let note = "The engine alone, with ready pixels: nothing is decoded, there is no HTTP. Times are for a batch.";
+    section(title, note, &plot.html(), &grids::engine(report))
+}
+
+fn latency(report: &Report) -> String {
+    let of = |name: &str, dashed, percentile: fn(&LoadRun) -> f64| {
+        series(report, name, dashed, |device| {
+            device.server.iter().map(|run| (run.concurrency as f64, percentile(run))).collect()
+        })
+    };
+    let mut lines = of(" p50", false, |run| run.latency_ms.p50);
+    lines.extend(of(" p99", true, |run| run.latency_ms.p99));
+    let title = "Server latency by concurrency";
+    let plot = Lines { title, x: "requests in flight", y: "ms", series: lines };
+    let note = "The whole server, seen from the client. Solid: p50, dashed: p99.";
+    section(title, note, &plot.html(), &grids::latency(report))
+}
+
+fn throughput(report: &Report) -> String {
+    let points = |device: &DeviceReport| {
+        device.server.iter().map(|run| (run.concurrency as f64, run.images_per_second)).collect()
+    };
+    let title = "Server throughput by concurrency";
+    let plot = Lines { title, x: "requests in flight", y: "images/s", series: series(report, "", false, points) };
+    section(title, "Answered images; requests that failed do not count.", &plot.html(), &grids::throughput(report))
+}
+
+fn costs(report: &Report) -> String {
+    let mut plots = String::new();
+    for (label, device) in report.labels().iter().zip(&report.devices).filter(|(_, device)| !device.server.is_empty()) {
+        let bar = |run: &LoadRun| Bar { name: format!("{} at once", run.concurrency), amounts: run.parts().to_vec() };
+        let title = format!("Mean cost of a request on {label}");
+        let bars = device.server.iter().map(bar).collect();
+        let plot = Bars { title: &title, x: "mean of a request", unit: "ms", segments: &COSTS, bars };
+        plots += &format!("<h3>{}</h3>\n{}", html::escaped(label), plot.html());
+    }
+    let note = "Means of all requests. Each device has a scale of its own.";
+    section("Where a request's time goes", note, &plots, &grids::costs(report))
+}
+
+fn start_up(report: &Report) -> String {
+    let bar = |(name, device): (String, &DeviceReport)| Bar {
+        name,
+        amounts: vec![device.start_seconds, device.warm_up_seconds],
+    };
+    let bars = report.labels().into_iter().zip(&report.devices).map(bar).collect();
+    let title = "Start-up";
+    let plot = Bars { title, x: "time until ready", unit: "s", segments: &START_UP, bars };
+    section(title, "From nothing to a device that is warm.", &plot.html(), &grids::start_up(report))
+}
+
+/// A line for each device that has points; a device looks the same in every plot.
+fn series(
+    report: &Report,
+    suffix: &str,
+    dashed: bool,
+    points: impl Fn(&DeviceReport) -> Vec<(f64, f64)>,
+) -> Vec<Series> {
+    let labels = report.labels();
+    let devices = report.devices.iter().enumerate();
+    let line =
+        |(look, device)| Series { name: format!("{}{suffix}", labels[look]), look, dashed, points: points(device) };
+    devices.map(line).filter(|series| !series.points.is_empty()).collect()
+}
+
+/// Nothing where there are no numbers.
+fn section(title: &str, note: &str, plot: &str, grid: &Grid) -> String {
+    if grid.rows.is_empty() {
+        return String::new();
+    }
+    let (title, note) = (html::escaped(title), html::escaped(note));
+    let table = html::figures(grid);
+    format!("<section>\n<h2>{title}</h2>\n<p>{note}</p>\n<div class=\"plots\">\n{plot}</div>\n{table}</section>\n")
+}

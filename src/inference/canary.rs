@@ -1,0 +1,67 @@
+//! The canary: a picture whose logits are known. A device that answers it wrongly is sick, whatever it says of itself.
+
+use super::engine::{Logits, Sample};
+use super::precision::Precision;
+use crate::image::PreparedImage;
+use crate::model::Model;
+
+/// The picture and its logits.
+#[derive(Clone, Debug)]
+pub(super) struct Canary {
+    picture: Sample,
+    expected: Logits,
+    precision: Precision,
+}
+
+impl Canary {
+    /// `known` are the right logits.
+    pub(super) fn new(model: Model, known: Logits, precision: Precision) -> Self {
+        Self { picture: picture(model), expected: known, precision }
+    }
+
+    /// What to run.
+    pub(super) fn picture(&self) -> &Sample {
+        &self.picture
+    }
+
+    /// Compares an answer with the logits that are known.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says how far they are apart.
+    pub(super) fn check(&self, answer: &Logits) -> Result<(), String> {
+        let scale = self.expected.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+        let differences = answer.iter().zip(&self.expected).map(|(ours, known)| (ours - known).abs());
+        // NaN is no difference that `max` would tell.
+        let largest = differences.fold(0.0_f32, |most, now| if now.is_nan() { f32::INFINITY } else { most.max(now) });
+        let allowed = self.precision.tolerance() * scale;
+        if answer.len() == self.expected.len() && largest <= allowed {
+            return Ok(());
+        }
+        Err(format!("the canary's logits are off by {largest:e}; {allowed:e} is allowed"))
+    }
+}
+
+/// The synthetic picture of `model-import/export/pictures.py`, of the model's size.
+pub(super) fn picture(model: Model) -> Sample {
+    let (width, height) = (model.spec().width, model.spec().height);
+    let pixels = (0..width as usize * height as usize * 3).map(|i| (i * 7919 % 256) as u8).collect();
+    PreparedImage::new(width, height, pixels).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_numbers_and_wrong_counts_are_found() {
+        let model = Model::all().next().unwrap();
+        let canary = Canary::new(model, Box::new([10.0, -2.0, 0.5]), Precision::F32);
+        canary.check(&Logits::from([10.0005, -2.0, 0.5])).unwrap();
+        for wrong in [&[10.1, -2.0, 0.5][..], &[10.0, -2.0, f32::NAN], &[10.0, -2.0], &[10.0, -2.0, 0.5, 0.0]] {
+            assert!(canary.check(&Logits::from(wrong)).is_err(), "{wrong:?}");
+        }
+        let rough = Canary::new(model, Box::new([10.0, -2.0, 0.5]), Precision::F16);
+        rough.check(&Logits::from([10.1, -2.0, 0.5])).unwrap();
+    }
+}

@@ -1,0 +1,144 @@
+//! Brings an engine up: weights, choice of kernels, warm-up, canary. An engine that gets through this is ready.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kiln_kernels::{Kernels, Layout};
+use model_import::{LoadError, Network};
+
+use super::burn_engine::BurnEngine;
+use super::canary::{self, Canary};
+use super::choice::{DeviceChoice, KernelChoice};
+use super::device::{self, ChosenDevice};
+use super::engine::{Engine, Logits};
+use super::precision::{Precision, PrecisionError};
+use crate::model::Model;
+
+/// How an engine is to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The most pictures in a batch.
+    pub max_batch_size: usize,
+    /// What tensors hold.
+    pub precision: Precision,
+    /// Who computes.
+    pub kernels: KernelChoice,
+    /// Where a choice of kernels is kept.
+    pub cache: Option<PathBuf>,
+}
+
+impl Options {
+    /// As the model has it, by the quickest kernels, with nothing kept.
+    pub fn new(max_batch_size: usize) -> Self {
+        Self { max_batch_size, precision: Precision::F32, kernels: KernelChoice::Auto, cache: None }
+    }
+}
+
+/// A step on the way, as it begins or when it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The weights are on the device.
+    Loaded(Duration),
+    /// Kernels are compiled, where the device does that, and a batch of this size is run.
+    WarmingUp(usize),
+    /// It was.
+    WarmedUp(usize, Duration),
+    /// Both kinds of kernels ran the same batch, in the first case and in the second.
+    Measured {
+        /// Kiln's own.
+        fused: Duration,
+        /// Burn's.
+        stock: Duration,
+        /// What measuring took in all.
+        took: Duration,
+    },
+    /// The canary was answered rightly.
+    Checked(Duration),
+}
+
+/// Why an engine does not start. The process must not either.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The weights do not fit.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The precision is not to be had for this model.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
+    /// The fused kernels are not to be had.
+    #[error(
+        "--kernels fused is not to be had on {device}, whose kernels are compiled by {compiler}. Leave it at auto, or use \
+         a build without the features 'vulkan' and 'metal'."
+    )]
+    NoFused {
+        /// The device's name.
+        device: String,
+        /// Its compiler.
+        compiler: &'static str,
+    },
+    /// The device cannot run the model.
+    #[error("model '{model}' does not run on {device}: {reason}. Try another --device; 'kiln devices' lists them.")]
+    WarmUp {
+        /// The model's name.
+        model: &'static str,
+        /// The device's name.
+        device: String,
+        /// What the device said.
+        reason: String,
+    },
+}
+
+/// Puts `model` on `device` and runs every batch size that needs it once, so that no request pays for first-use work.
+pub(super) fn start(
+    model: Model,
+    device: &ChosenDevice,
+    options: &Options,
+    progress: &mut dyn FnMut(Step),
+) -> Result<BurnEngine, StartError> {
+    let refuse =
+        |reason: String| StartError::WarmUp { model: model.spec().name, device: device.info.name.clone(), reason };
+    let known = known_logits(model, device).map_err(refuse)?;
+    let started = Instant::now();
+    let network: Arc<dyn Network> = model.built_in().load(&device.device)?.into();
+    progress(Step::Loaded(started.elapsed()));
+    let is_fused = network.layout() == Layout::ChannelsLast;
+    if options.precision == Precision::F16 && !is_fused {
+        return Err(PrecisionError::NotFused { model: model.spec().name }.into());
+    }
+    let best = device.best_kernels();
+    let kernels = match (options.kernels, best) {
+        (KernelChoice::Fused, Kernels::Stock) => {
+            return Err(StartError::NoFused { device: device.info.name.clone(), compiler: device.info.compiler });
+        }
+        (KernelChoice::Stock, _) => Kernels::Stock,
+        (KernelChoice::Auto | KernelChoice::Fused, best) => best,
+    };
+    let canary = known.map(|known| Canary::new(model, known, options.precision));
+    let mut engine = BurnEngine::new(model, device, options, network, kernels, canary);
+    engine.warm_up(progress).map_err(refuse)?;
+    let is_open = options.kernels == KernelChoice::Auto && kernels != Kernels::Stock;
+    if is_open && device.is_gpu_runtime && is_fused {
+        engine.choose_kernels(device, progress).map_err(refuse)?;
+    }
+    let started = Instant::now();
+    engine.caught(BurnEngine::check_canary).map_err(refuse)?;
+    progress(Step::Checked(started.elapsed()));
+    Ok(engine)
+}
+
+/// The right logits of the canary: the manifest's, or else what the CPU computes. A CPU that has nobody to compare itself
+/// with is compared with its own first answer.
+fn known_logits(model: Model, device: &ChosenDevice) -> Result<Option<Logits>, String> {
+    if let Some(known) = model.spec().canary {
+        return Ok(Some(known.into()));
+    }
+    if !device.is_gpu_runtime {
+        return Ok(None);
+    }
+    let cpu = device::choose(&DeviceChoice::Cpu).map_err(|e| e.to_string())?;
+    let network: Arc<dyn Network> = model.built_in().load(&cpu.device).map_err(|e| e.to_string())?.into();
+    let mut engine = BurnEngine::new(model, &cpu, &Options::new(1), network, cpu.best_kernels(), None);
+    let rows = engine.caught(|engine| engine.run(&[canary::picture(model)]))?;
+    Ok(rows.into_iter().next())
+}
