@@ -21,6 +21,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> ExitCode {
+    if let Command::Serve(config) | Command::Predict { config, .. } = &command {
+        // Before there is a second thread.
+        app::keep_caches(config);
+    }
     let outcome: Result<(), Box<dyn std::error::Error>> = match command {
         Command::Serve(config) => block_on(app::serve(*config)).map_err(Into::into),
         Command::Predict { files, top_k, json, config } => {

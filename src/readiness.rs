@@ -2,6 +2,8 @@
 
 use tokio::sync::watch;
 
+use crate::telemetry::metrics;
+
 /// A cloneable handle on the one readiness state of the process.
 #[derive(Clone, Debug)]
 pub struct Readiness(watch::Sender<State>);
@@ -13,6 +15,8 @@ pub enum State {
     Starting,
     /// Requests are welcome.
     Ready,
+    /// So many engines failed and are being replaced; the text is the first one's reason, for the operator.
+    Recovering(usize, String),
     /// The process is shutting down; what is in flight is still answered.
     Draining,
     /// Something broke that only a restart mends; the text is for the operator.
@@ -27,17 +31,35 @@ impl Readiness {
 
     /// Models are warm. Does nothing once draining or failed.
     pub fn set_ready(&self) {
-        self.advance(State::Ready, |now| *now == State::Starting);
+        self.advance(|now| (*now == State::Starting).then_some(State::Ready));
+    }
+
+    /// An engine failed and is about to be replaced. Does nothing once draining or failed.
+    pub fn set_recovering(&self, reason: impl Into<String>) {
+        self.advance(|now| match now {
+            State::Starting | State::Ready => Some(State::Recovering(1, reason.into())),
+            State::Recovering(engines, first) => Some(State::Recovering(engines + 1, first.clone())),
+            State::Draining | State::Failed(_) => None,
+        });
+    }
+
+    /// An engine was replaced; with the last of them requests are welcome again.
+    pub fn set_recovered(&self) {
+        self.advance(|now| match now {
+            State::Recovering(1, _) => Some(State::Ready),
+            State::Recovering(engines, first) => Some(State::Recovering(engines - 1, first.clone())),
+            _ => None,
+        });
     }
 
     /// Shutdown has begun. Wins over everything but a failure.
     pub fn set_draining(&self) {
-        self.advance(State::Draining, |now| !matches!(now, State::Failed(_)));
+        self.advance(|now| (!matches!(now, State::Failed(_))).then_some(State::Draining));
     }
 
     /// Latches the first failure; nothing leads out of it.
     pub fn fail(&self, reason: impl Into<String>) {
-        self.advance(State::Failed(reason.into()), |now| !matches!(now, State::Failed(_)));
+        self.advance(|now| (!matches!(now, State::Failed(_))).then(|| State::Failed(reason.into())));
     }
 
     /// The state now.
@@ -45,13 +67,24 @@ impl Readiness {
         self.0.borrow().clone()
     }
 
-    fn advance(&self, next: State, allowed: impl FnOnce(&State) -> bool) {
-        self.0.send_if_modified(|now| {
-            let changes = allowed(now);
-            if changes {
-                *now = next;
+    /// Returns with the reason once something has broken for good.
+    pub async fn failed(&self) -> String {
+        let mut states = self.0.subscribe();
+        loop {
+            if let State::Failed(reason) = &*states.borrow_and_update() {
+                return reason.clone();
             }
-            changes
+            // The sender is our own, so the channel does not end.
+            let _ = states.changed().await;
+        }
+    }
+
+    fn advance(&self, next: impl FnOnce(&State) -> Option<State>) {
+        self.0.send_if_modified(|now| {
+            let Some(next) = next(now) else { return false };
+            metrics::ready(next == State::Ready);
+            *now = next;
+            true
         });
     }
 }
@@ -76,6 +109,22 @@ mod tests {
         let readiness = Readiness::starting();
         readiness.set_draining();
         readiness.set_ready();
+        assert_eq!(readiness.state(), State::Draining);
+    }
+
+    #[test]
+    fn it_is_ready_again_when_the_last_engine_is_back() {
+        let readiness = Readiness::starting();
+        readiness.set_ready();
+        readiness.set_recovering("first");
+        readiness.set_recovering("second");
+        readiness.set_recovered();
+        assert_eq!(readiness.state(), State::Recovering(1, "first".to_string()));
+        readiness.set_recovered();
+        assert_eq!(readiness.state(), State::Ready);
+        readiness.set_draining();
+        readiness.set_recovering("late");
+        readiness.set_recovered();
         assert_eq!(readiness.state(), State::Draining);
     }
 }

@@ -8,6 +8,7 @@
 //! | module | responsibility |
 //! |---|---|
 //! | [`cpu`] | kernels for slices, for each instruction set, and the threads that share them; knows nothing of Burn |
+//! | [`caches`] | where compilers keep what they have compiled |
 //! | `gpu` | the WGSL programs and how they are launched |
 //! | [`layers`] | those kernels as Burn modules and operations, as generated networks call them |
 //! | [`normalize`] | pixels to the network's input |
@@ -19,6 +20,7 @@
 //!
 //! Of the large crates it depends on Burn alone. It knows neither the server nor any one model.
 
+pub mod caches;
 pub mod cpu;
 mod gpu;
 mod kernels;

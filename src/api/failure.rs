@@ -85,6 +85,9 @@ impl From<ClassifyError> for Failure {
             ClassifyError::Admit(AdmitError::Closed) | ClassifyError::Batch(BatchError::Closed) => {
                 Self::new(Code::Unavailable, "the server takes no more pictures")
             }
+            ClassifyError::Admit(AdmitError::Recovering) | ClassifyError::Batch(BatchError::Recovering) => {
+                Self::new(Code::Unavailable, message)
+            }
             // What the device or the decoder said is for the operator, not for the client.
             // The batcher has logged it once for the whole batch.
             ClassifyError::Batch(BatchError::Failed(_)) => {
@@ -132,6 +135,10 @@ mod tests {
         for closed in [ClassifyError::Admit(AdmitError::Closed), ClassifyError::Batch(BatchError::Closed)] {
             let closed = told(closed);
             assert_eq!((closed.0, closed.1, closed.2), (503, "unavailable", Some(1)));
+        }
+        for recovering in [ClassifyError::Admit(AdmitError::Recovering), ClassifyError::Batch(BatchError::Recovering)] {
+            let recovering = told(recovering);
+            assert_eq!((recovering.0, recovering.1, recovering.2), (503, "unavailable", Some(1)));
         }
         let starting = told(LookupError::Starting);
         assert_eq!((starting.0, starting.1, starting.2), (503, "starting", Some(1)));

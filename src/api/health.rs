@@ -27,7 +27,7 @@ pub(super) struct LiveBody {
 struct ReadyBody {
     /// True if requests are welcome.
     ready: bool,
-    /// `ready`, `starting`, `draining` or `failed`.
+    /// `ready`, `starting`, `recovering`, `draining` or `failed`.
     state: String,
 }
 
@@ -36,7 +36,7 @@ enum ReadyResponse {
     /// Requests are welcome
     #[oai(status = 200)]
     Ready(Json<ReadyBody>),
-    /// Starting, draining or failed
+    /// Starting, recovering, draining or failed
     #[oai(status = 503)]
     NotReady(Json<ReadyBody>, #[oai(header = "Retry-After")] u32),
 }
@@ -57,6 +57,7 @@ impl Health {
         match self.0.readiness.state() {
             readiness::State::Ready => ReadyResponse::Ready(body(true, "ready")),
             readiness::State::Starting => ReadyResponse::NotReady(body(false, "starting"), 1),
+            readiness::State::Recovering(..) => ReadyResponse::NotReady(body(false, "recovering"), 1),
             readiness::State::Draining => ReadyResponse::NotReady(body(false, "draining"), 1),
             readiness::State::Failed(_) => ReadyResponse::NotReady(body(false, "failed"), 1),
         }

@@ -47,6 +47,13 @@ pub enum LoadError {
 /// Each model with its engines, one on each device.
 pub(super) type Engines = Vec<(Model, Vec<BurnEngine>)>;
 
+/// Has compiled kernels kept from one start to the next. To be called while the process has one thread.
+pub fn keep_caches(config: &Config) {
+    if let Some(folder) = &config.inference.cache {
+        inference::keep_caches(folder);
+    }
+}
+
 /// Loads and warms up the models that `wanted` lets through, off the async threads.
 pub(super) async fn engines(
     config: &Config,

@@ -6,5 +6,6 @@ mod predict;
 mod serve;
 
 pub use devices::devices;
+pub use load::keep_caches;
 pub use predict::{PredictError, predict};
 pub use serve::{ServeError, serve};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::load::{self, LoadError};
 use crate::config::Config;
 use crate::keys::{self, Provisioned};
-use crate::readiness::Readiness;
+use crate::readiness::{Readiness, State};
 use crate::registry::Registry;
 use crate::shutdown::{self, Signal, Stage};
 use crate::telemetry::{logging, metrics};
@@ -32,6 +32,9 @@ pub enum ServeError {
     /// A model or the device.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The device failed and could not be replaced; an orchestrator starts the process anew.
+    #[error("stopped because {0}")]
+    Device(String),
     /// The operating system.
     #[error("cannot listen for signals: {0}")]
     Signals(#[from] std::io::Error),
@@ -69,7 +72,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     });
     let serving = server.run(api::endpoint(state, provisioned.key.clone()), signal.clone());
     tokio::pin!(serving);
-    let loading = load_models(config, default, readiness, registry);
+    let loading = load_models(config, default, readiness.clone(), registry);
     tokio::pin!(loading);
     // A model that does not load ends the process, and the connections with it.
     let workers = tokio::select! {
@@ -78,7 +81,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let served = serving.await;
     finish(workers, &signal).await;
-    Ok(served?)
+    match readiness.state() {
+        State::Failed(reason) => Err(ServeError::Device(reason)),
+        _ => Ok(served?),
+    }
 }
 
 async fn load_models(

@@ -1,7 +1,7 @@
 //! The bound on how many pictures are inside, and the estimate of when there is room again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
@@ -27,6 +27,8 @@ pub(super) struct Admission {
     permits: Arc<Semaphore>,
     capacity: usize,
     engines: u64,
+    /// No engine can take a picture for now.
+    paused: AtomicBool,
     /// Moving average of the engine's time for one picture, in nanoseconds; 0 before the first batch.
     picture_nanos: AtomicU64,
 }
@@ -34,15 +36,29 @@ pub(super) struct Admission {
 impl Admission {
     pub(super) fn new(capacity: usize, engines: usize) -> Self {
         let permits = Arc::new(Semaphore::new(capacity));
-        Self { permits, capacity, engines: engines as u64, picture_nanos: AtomicU64::new(0) }
+        Self {
+            permits,
+            capacity,
+            engines: engines as u64,
+            paused: AtomicBool::new(false),
+            picture_nanos: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn admit(&self) -> Result<Permit, AdmitError> {
+        if self.paused.load(Ordering::Relaxed) && !self.permits.is_closed() {
+            return Err(AdmitError::Recovering);
+        }
         match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(held) => Ok(Permit { _held: held }),
             Err(TryAcquireError::NoPermits) => Err(AdmitError::Overloaded { retry_after: self.retry_after() }),
             Err(TryAcquireError::Closed) => Err(AdmitError::Closed),
         }
+    }
+
+    /// Whether nobody is admitted for now.
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
     }
 
     /// From now on nobody is admitted. Permits that are out stay good.

@@ -30,8 +30,10 @@ impl Batcher {
     /// that owns it. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher
     /// is dropped; what is in the queue then is still answered.
     ///
-    /// An engine that fails or panics turns `readiness` off for good. After a failure the later
-    /// batches are still tried; after a panic no engine is used again and the batcher closes.
+    /// An engine that fails, panics, or when idle does not answer its canary turns `readiness` off and is
+    /// replaced ([`Engine::rebuild`]). While no engine is left, what waits is answered at once and nobody is
+    /// admitted. If one cannot be replaced, readiness fails for good, no engine is used again and the batcher
+    /// closes.
     ///
     /// # Panics
     ///
@@ -49,14 +51,24 @@ impl Batcher {
             let (batches, batches_out) = thread_mpsc::channel();
             let (admission, runs) = (Arc::clone(&admission), Arc::clone(&runs));
             let (readiness, events) = (readiness.clone(), events.clone());
-            let thread = EngineThread { index, engine, batches: batches_out, admission, runs, readiness, events };
+            let canary_interval = config.canary_interval;
+            let thread = EngineThread {
+                index,
+                engine,
+                batches: batches_out,
+                admission,
+                runs,
+                readiness,
+                events,
+                canary_interval,
+            };
             (batches, thread.spawn())
         };
         let (batches, threads) = engines.into_iter().enumerate().map(start).unzip();
         // Only the threads hold on to it, so that its end tells of theirs.
         drop(events);
         let links = Links { entries: entries_out, stop: stop_out, batches, events: events_out };
-        let scheduler = Scheduler::new(State::new(&config), Arc::clone(&admission), links);
+        let scheduler = Scheduler::new(State::new(&config), Arc::clone(&admission), readiness, links);
         (Self { admission, runs, entries }, Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads })
     }
 
@@ -65,6 +77,7 @@ impl Batcher {
     /// # Errors
     ///
     /// [`AdmitError::Overloaded`] if as many pictures as may be are inside,
+    /// [`AdmitError::Recovering`] while every engine is being replaced,
     /// [`AdmitError::Closed`] if the batcher is shutting down or its engine is broken.
     pub fn admit(&self) -> Result<Permit, AdmitError> {
         self.admission.admit()
@@ -99,7 +112,8 @@ impl Batcher {
     /// # Errors
     ///
     /// [`BatchError::DeadlinePassed`] if the deadline passed while the picture waited,
-    /// [`BatchError::Failed`] if the engine failed or broke, [`BatchError::Closed`] if the batcher
+    /// [`BatchError::Failed`] if the engine failed or broke, [`BatchError::Recovering`] if the picture still waited
+    /// when it did and is not run, [`BatchError::Closed`] if the batcher
     /// was shut down before it took the picture.
     pub async fn submit_as(
         &self,

@@ -19,7 +19,7 @@ pub struct Config {
     /// The most pictures that may be inside at once: being decoded, waiting and running. 1 or more,
     /// 256 by default.
     pub queue_capacity: usize,
-    /// After how long without a batch an engine checks itself. Zero, the default: never.
+    /// After how long without a batch an engine checks itself; never if zero. 30 s by default.
     pub canary_interval: Duration,
 }
 

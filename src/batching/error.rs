@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::inference::EngineError;
 
-/// Why a picture was not let in. Two truths: one passes, the other does not.
+/// Why a picture was not let in. Two truths: it passes, or it does not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
     /// As many pictures are inside as may be. Nobody's fault; it passes.
@@ -13,6 +13,9 @@ pub enum AdmitError {
         /// When there should be room: an estimate, at least a second.
         retry_after: Duration,
     },
+    /// The engines failed and are being replaced. It passes, or the process ends.
+    #[error("the device failed and is being replaced")]
+    Recovering,
     /// The batcher is shutting down, or its engine is broken. It stays so.
     #[error("the batcher takes no more pictures")]
     Closed,
@@ -32,6 +35,9 @@ pub enum BatchError {
     /// The engine failed on the batch that the picture was in, or broke before the picture's turn.
     #[error(transparent)]
     Failed(#[from] EngineError),
+    /// The engines failed while the picture waited; it was not run.
+    #[error("the device failed and is being replaced")]
+    Recovering,
     /// The batcher was shut down before it took the picture.
     #[error("the batcher takes no more pictures")]
     Closed,

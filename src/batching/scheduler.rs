@@ -12,6 +12,7 @@ use super::entry::Entry;
 use super::state::{Decision, Dropped, State, Step};
 use super::worker::Event;
 use crate::inference::EngineError;
+use crate::readiness::Readiness;
 use crate::telemetry::metrics::{self, QueueDepth};
 
 /// The scheduler's ends of all channels.
@@ -33,8 +34,11 @@ pub(super) struct Scheduler {
     admission: Arc<Admission>,
     links: Links,
     depth: QueueDepth,
+    readiness: Readiness,
     /// Pictures that each engine has at work; none if it is free.
     running: Vec<usize>,
+    /// Engines that are being replaced. They count as busy.
+    failed: Vec<bool>,
     /// Stopping has not begun.
     taking: bool,
     /// Entries may still come out of their channel.
@@ -42,9 +46,19 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(super) fn new(state: State<Entry>, admission: Arc<Admission>, links: Links) -> Self {
-        let running = vec![0; links.batches.len()];
-        Self { state, admission, links, depth: QueueDepth::default(), running, taking: true, open: true }
+    pub(super) fn new(state: State<Entry>, admission: Arc<Admission>, readiness: Readiness, links: Links) -> Self {
+        let engines = links.batches.len();
+        Self {
+            state,
+            admission,
+            links,
+            depth: QueueDepth::default(),
+            readiness,
+            running: vec![0; engines],
+            failed: vec![false; engines],
+            taking: true,
+            open: true,
+        }
     }
 
     /// Ends when everything is answered and the engines are gone.
@@ -75,6 +89,8 @@ impl Scheduler {
                 biased;
                 event = self.links.events.recv() => match event {
                     Some(Event::Free(engine)) => self.running[engine] = 0,
+                    Some(Event::Failed(engine)) => self.fail(engine),
+                    Some(Event::Recovered(engine)) => self.recover(engine),
                     Some(Event::Broken(error)) => return Err(error),
                     None => unreachable!("a thread that ends says so"),
                 },
@@ -92,6 +108,30 @@ impl Scheduler {
     fn collect(&mut self) {
         while let Ok(entry) = self.links.entries.try_recv() {
             self.state.append(entry);
+        }
+        if !self.failed.contains(&false) {
+            self.turn_away();
+        }
+    }
+
+    /// The engine takes nothing until it is replaced.
+    fn fail(&mut self, engine: usize) {
+        self.failed[engine] = true;
+        self.running[engine] = self.running[engine].max(1);
+        self.admission.pause(!self.failed.contains(&false));
+    }
+
+    fn recover(&mut self, engine: usize) {
+        self.failed[engine] = false;
+        self.running[engine] = 0;
+        self.admission.pause(false);
+        self.readiness.set_recovered();
+    }
+
+    /// Nobody waits for engines that may never come back: another server may be quicker.
+    fn turn_away(&mut self) {
+        for entry in self.state.take_all() {
+            entry.caller.answer(Err(BatchError::Recovering));
         }
     }
 

@@ -1,8 +1,10 @@
 //! The thread that owns an engine, and the handle that ends all of them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -14,13 +16,18 @@ use super::batch::Batch;
 use super::runs::Runs;
 use crate::inference::{Engine, EngineError, Logits, Sample, panic_message};
 use crate::readiness::Readiness;
+use crate::telemetry::metrics;
 
 /// What an engine's thread reports after a batch.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The engine of this index can take the next batch.
     Free(usize),
-    /// The engine panicked. Its state may be damaged, so it is not used again.
+    /// It failed and is being replaced.
+    Failed(usize),
+    /// It was replaced, and can take the next batch.
+    Recovered(usize),
+    /// It failed and cannot be replaced. No engine is used again.
     Broken(EngineError),
 }
 
@@ -34,6 +41,8 @@ pub(super) struct EngineThread {
     pub(super) runs: Arc<Runs>,
     pub(super) readiness: Readiness,
     pub(super) events: mpsc::UnboundedSender<Event>,
+    /// After how long without a batch the engine checks itself; never if zero.
+    pub(super) canary_interval: Duration,
 }
 
 impl Drop for EngineThread {
@@ -62,43 +71,86 @@ impl EngineThread {
     }
 
     fn work(mut self) {
-        while let Ok(batch) = self.batches.recv() {
-            let event = self.run(batch);
+        loop {
+            let done = match self.next() {
+                Ok(batch) => self.run(batch).map(|()| Event::Free(self.index)),
+                Err(RecvTimeoutError::Timeout) => match self.check() {
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                },
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let event = done.unwrap_or_else(|error| self.recover(error));
             // The scheduler may be gone, with the runtime that ran it; then no batch follows either.
             let _ = self.events.send(event);
         }
     }
 
-    fn run(&mut self, batch: Batch) -> Event {
+    fn next(&self) -> Result<Batch, RecvTimeoutError> {
+        if self.canary_interval.is_zero() {
+            return self.batches.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        }
+        self.batches.recv_timeout(self.canary_interval)
+    }
+
+    fn run(&mut self, batch: Batch) -> Result<(), EngineError> {
         let started = Instant::now();
-        let outcome = run_caught(&mut *self.engine, batch.samples());
+        let outcome = caught(|| run_counted(&mut *self.engine, batch.samples()));
         let took = started.elapsed();
         match outcome {
             Ok(rows) => {
                 self.admission.record(batch.len(), took);
                 self.runs.record(batch.len(), took);
                 batch.answer(rows, took);
-                Event::Free(self.index)
+                Ok(())
             }
             Err(error) => {
                 tracing::error!(pictures = batch.len(), %error, "a batch failed");
                 // Before the answers, so that whoever sees the error sees its effect too.
-                self.readiness.fail(error.to_string());
+                self.readiness.set_recovering(error.to_string());
                 batch.fail(&error);
-                match error {
-                    EngineError::Panicked(_) => Event::Broken(error),
-                    EngineError::Device(_) => Event::Free(self.index),
-                }
+                Err(error)
+            }
+        }
+    }
+
+    fn check(&mut self) -> Result<(), EngineError> {
+        let outcome = caught(|| self.engine.check());
+        metrics::canary_checked(outcome.is_ok());
+        outcome.inspect_err(|error| {
+            tracing::error!(%error, "the canary failed");
+            self.readiness.set_recovering(error.to_string());
+        })
+    }
+
+    /// Replaces the engine. Meanwhile nobody is kept waiting for it.
+    fn recover(&mut self, error: EngineError) -> Event {
+        let _ = self.events.send(Event::Failed(self.index));
+        let started = Instant::now();
+        let outcome = caught(|| self.engine.rebuild());
+        metrics::device_rebuilt(outcome.is_ok());
+        match outcome {
+            Ok(()) => {
+                tracing::warn!(took = ?started.elapsed(), "the device was replaced");
+                Event::Recovered(self.index)
+            }
+            Err(reason) => {
+                tracing::error!(%reason, "the device cannot be replaced");
+                self.readiness.fail(format!("{error}; {reason}"));
+                Event::Broken(error)
             }
         }
     }
 }
 
-/// Runs the engine so that neither a panic nor a wrong number of rows gets out.
-fn run_caught(engine: &mut dyn Engine, samples: &[Sample]) -> Result<Vec<Logits>, EngineError> {
-    // Unwind safe: a panicked engine is never called again.
-    let rows = catch_unwind(AssertUnwindSafe(|| engine.run(samples)))
-        .unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic))))?;
+/// A panic is an error like any other: a panicked engine is replaced before it is used again.
+fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic))))
+}
+
+/// Lets no wrong number of rows out.
+fn run_counted(engine: &mut dyn Engine, samples: &[Sample]) -> Result<Vec<Logits>, EngineError> {
+    let rows = engine.run(samples)?;
     if rows.len() == samples.len() {
         return Ok(rows);
     }

@@ -22,7 +22,7 @@
 //! | `batch_sizes.rs` | which batch sizes a device is given |
 //! | `ranking.rs` | logits to the most probable classes |
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub mod adapters;
 mod batch_sizes;
@@ -51,6 +51,12 @@ pub use pick::pick_auto;
 pub use precision::{Precision, PrecisionError};
 pub use ranking::{Ranked, rank};
 pub use start::{Options, StartError, Step};
+
+/// Has drivers and compilers keep what they compile below `folder`. To be called before there are other threads and devices;
+/// later it does nothing.
+pub fn keep_caches(folder: &Path) {
+    kiln_kernels::caches::keep_in(folder);
+}
 
 /// What inference needs to know from the operator.
 #[derive(Clone, Debug)]

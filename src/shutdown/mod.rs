@@ -8,7 +8,7 @@
 //! | stage | begins | what it means |
 //! |---|---|---|
 //! | [`Stage::Serving`] | at the start | business as usual |
-//! | [`Stage::Draining`] | first request to stop | not ready any more, yet every request is served |
+//! | [`Stage::Draining`] | first request to stop, or a failure that latches | not ready any more, yet every request is served |
 //! | [`Stage::Closing`] | after [`Config::drain_delay`] | no new connections; what is in flight is answered |
 //! | [`Stage::Ended`] | after [`Config::grace`], or at a second request | drop whatever is left |
 
@@ -111,6 +111,11 @@ async fn walk(
 ) {
     let first = select! {
         request = next(&mut requests) => request,
+        reason = readiness.failed() => {
+            tracing::error!(%reason, "the process cannot do its work any more, and ends");
+            // Load balancers have been told, and waiting would bring nothing back.
+            Request::Interrupt
+        }
         () = stage.closed() => return,
     };
     readiness.set_draining();

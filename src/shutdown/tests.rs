@@ -99,3 +99,14 @@ async fn never_stays_at_serving() {
     timeout(hour, signal.reached(Stage::Draining)).await.expect_err("this signal never moves");
     assert_eq!(signal.stage(), Stage::Serving);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_latches_closes_without_the_delay() {
+    let walk = Walk::new(5, 30);
+    walk.readiness.set_recovering("lost");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(walk.signal.stage(), Stage::Serving, "it may come back");
+    walk.readiness.fail("lost for good");
+    assert_eq!(walk.seconds_until(Stage::Closing).await, 60);
+    assert_eq!(walk.seconds_until(Stage::Ended).await, 90);
+}

@@ -39,7 +39,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("keys", &[]),
         ("model", &[]),
         ("oip", &[]),
-        ("readiness", &[]),
+        ("readiness", &["telemetry"]),
         ("telemetry", &[]),
     ])
 }

@@ -65,7 +65,7 @@ fn a_failing_device_is_told_to_the_operator_and_not_to_the_client() {
     check(&failed, 500, "device_failed");
     assert!(!failed.text().contains("0xdead"), "{}", failed.text());
     let ready = server.get("/health/ready");
-    assert_eq!((ready.status, ready.json()["state"].as_str()), (503, Some("failed")));
+    assert_eq!((ready.status, ready.json()["state"].as_str()), (503, Some("recovering")));
     drop(written_out);
     let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap();
     let log = std::fs::read_to_string(file.path()).unwrap();
@@ -75,14 +75,46 @@ fn a_failing_device_is_told_to_the_operator_and_not_to_the_client() {
 }
 
 #[test]
-fn an_engine_that_panics_is_not_asked_again() {
+fn while_a_device_is_replaced_nobody_waits_and_afterwards_it_serves() {
     let server = Staged::ready(Settings::default());
-    server.let_it_end(End::Panic);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| server.predict());
+        server.engine_works();
+        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| server.predict())).collect();
+        // Each of them is inside, decoded or not, before the engine fails.
+        until(|| server.metric("kiln_queue_depth") == 3.0);
+        server.let_it_end(End::Panic);
+        check(&running.join().unwrap(), 500, "device_failed");
+        for waiting in waiting {
+            check(&waiting.join().unwrap(), 503, "unavailable");
+        }
+    });
+    check(&server.predict(), 503, "unavailable");
+    let ready = server.get("/health/ready");
+    assert_eq!((ready.status, ready.json()["state"].as_str()), (503, Some("recovering")));
+    server.let_it_end(End::Rows);
+    until(|| server.get("/health/ready").status == 200);
+    server.let_it_end(End::Rows);
+    assert_eq!(server.predict().status, 200);
+}
+
+#[test]
+fn a_device_that_cannot_be_replaced_ends_the_server() {
+    let server = Staged::ready(Settings::default());
+    server.let_it_end(End::Failure);
     check(&server.predict(), 500, "device_failed");
-    // Closing takes the scheduler a moment after the answer; until then it is a failure like the first.
-    let later = std::iter::repeat_with(|| server.predict()).find(|answer| answer.status != 500).unwrap();
-    check(&later, 503, "unavailable");
-    assert_eq!(server.get("/health/live").status, 200);
+    server.let_it_end(End::Failure);
+    // An orchestrator, which starts the process anew, is the one who can help.
+    until(|| TcpStream::connect(server.address()).is_err());
+}
+
+/// Waits for what is about to happen.
+fn until(happened: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !happened() {
+        assert!(started.elapsed() < Duration::from_secs(60), "it did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

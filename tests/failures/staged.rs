@@ -15,14 +15,14 @@ use crate::in_process::{self, InProcess};
 /// Longer than any step on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How the engine's next batch ends.
+/// How the engine's next batch ends, or its replacement.
 pub enum End {
     Rows,
     Failure,
     Panic,
 }
 
-/// Waits for the test before each batch.
+/// Waits for the test before each batch, and while it is being replaced.
 struct StagedEngine {
     started: mpsc::Sender<usize>,
     ends: mpsc::Receiver<End>,
@@ -36,6 +36,13 @@ impl Engine for StagedEngine {
             Ok(End::Failure) => Err(EngineError::Device("fault 0xdead on queue 3".to_string())),
             Ok(End::Panic) => panic!("fault 0xdead on queue 3"),
             Ok(End::Rows) | Err(_) => Ok(batch.iter().map(|_| Logits::from(vec![0.0; 1000])).collect()),
+        }
+    }
+
+    fn rebuild(&mut self) -> Result<(), EngineError> {
+        match self.ends.recv() {
+            Ok(End::Rows) | Err(_) => Ok(()),
+            Ok(_) => Err(EngineError::Device("fault 0xdead is still there".to_string())),
         }
     }
 }
@@ -97,7 +104,7 @@ impl Staged {
         self.started.lock().unwrap().recv_timeout(PATIENCE).expect("the engine gets a batch");
     }
 
-    /// Lets the engine end the batch that it has, or the next one.
+    /// Lets the engine end the batch that it has, or the next one, or be replaced.
     pub fn let_it_end(&self, end: End) {
         self.ends.send(end).unwrap();
     }
@@ -110,5 +117,13 @@ impl Staged {
 
     pub fn get(&self, path: &str) -> Answer {
         read(Server::agent().get(format!("http://{}{path}", self.address())).call())
+    }
+
+    /// The sum of a metric over its labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").text();
+        let samples =
+            text.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with([' ', '{']));
+        samples.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 }

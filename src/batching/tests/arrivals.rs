@@ -19,6 +19,8 @@ pub(super) enum Op {
     Leave(Index),
     /// A run ends.
     Finish(End),
+    /// The engine is replaced, or cannot be.
+    Rebuilt(bool),
     /// So many milliseconds pass.
     Pass(u32),
 }
@@ -48,6 +50,7 @@ pub(super) fn any_op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Finish(End::Failure)),
         2 => Just(Op::Finish(End::OneRowTooFew)),
         1 => Just(Op::Finish(End::Panic)),
+        3 => proptest::bool::weighted(0.8).prop_map(Op::Rebuilt),
         4 => (1_u32..20).prop_map(Op::Pass),
     ]
 }
@@ -70,6 +73,8 @@ pub(super) fn arrive(fixture: &Fixture, callers: &mut Callers, id: u32, deadline
             assert!(full, "turned away although there was room");
             false
         }
+        // The engine may be back by now.
+        Err(AdmitError::Recovering) => false,
         Err(AdmitError::Closed) => {
             assert!(has_failed(&fixture.readiness));
             false

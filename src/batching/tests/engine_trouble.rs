@@ -1,6 +1,6 @@
 //! An engine that fails, miscounts or panics: every waiter hears of it, and nobody hangs.
 
-use super::harness::{End, Fixture, on_a_still_clock, picture, row, settle, start};
+use super::harness::{End, on_a_still_clock, picture, row, settle, start};
 use crate::batching::{AdmitError, BatchError, Config};
 use crate::inference::EngineError;
 use crate::readiness::State;
@@ -13,32 +13,82 @@ fn panicked() -> BatchError {
     BatchError::Failed(EngineError::Panicked("shader on fire".to_string()))
 }
 
-fn failed(fixture: &Fixture) -> bool {
-    matches!(fixture.readiness.state(), State::Failed(_))
+#[test]
+fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
+    on_a_still_clock(async {
+        let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
+        for end in [End::Failure, End::Panic] {
+            let running = fixture.submit(0, None);
+            assert_eq!(fixture.gate.next_run().await, [0]);
+            let queued = [fixture.submit(1, None), fixture.submit(2, None)];
+            let decoding = fixture.batcher.admit().unwrap();
+            fixture.gate.finish(end);
+            assert!(matches!(running.await, Err(BatchError::Failed(_))));
+            assert!(matches!(fixture.readiness.state(), State::Recovering(1, _)));
+            for waiting in queued {
+                assert_eq!(waiting.await, Err(BatchError::Recovering));
+            }
+            assert_eq!(fixture.batcher.admit().unwrap_err(), AdmitError::Recovering);
+            let late = fixture.batcher.submit(decoding, picture(3), None).await;
+            assert_eq!(late, Err(BatchError::Recovering));
+
+            fixture.gate.rebuilt(true);
+            while fixture.readiness.state() != State::Ready {
+                tokio::task::yield_now().await;
+            }
+            let later = fixture.submit(4, None);
+            assert_eq!(fixture.gate.next_run().await, [4]);
+            fixture.gate.finish(End::Rows);
+            assert_eq!(later.await.unwrap().logits, row(4));
+        }
+    });
 }
 
 #[test]
-fn a_failed_batch_fails_its_own_callers_and_the_next_is_still_tried() {
+fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
     on_a_still_clock(async {
-        let mut fixture = start(Config::default());
-        let first = fixture.submit(0, None);
-        assert_eq!(fixture.gate.next_run().await, [0]);
-        let next = [fixture.submit(1, None), fixture.submit(2, None)];
-        fixture.gate.finish(End::Rows);
-        first.await.unwrap();
-        assert_eq!(fixture.gate.next_run().await, [1, 2]);
-        let later = fixture.submit(3, None);
-        assert_eq!(fixture.readiness.state(), State::Ready);
-
-        fixture.gate.finish(End::Failure);
-        for waiting in next {
-            assert_eq!(waiting.await, Err(device("out of memory")));
-            assert!(failed(&fixture));
+        let fixture = start(Config { canary_interval: std::time::Duration::from_millis(1), ..Config::default() });
+        fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
+        while fixture.readiness.state() == State::Ready {
+            tokio::task::yield_now().await;
         }
-        assert_eq!(fixture.gate.next_run().await, [3]);
-        fixture.gate.finish(End::Rows);
-        assert_eq!(later.await.unwrap().logits, row(3));
-        assert!(failed(&fixture), "a failure latches");
+        let State::Recovering(1, reason) = fixture.readiness.state() else { panic!("not recovering") };
+        assert!(reason.contains("the canary is dead"), "{reason}");
+        fixture.gate.rebuilt(true);
+        while fixture.readiness.state() != State::Ready {
+            tokio::task::yield_now().await;
+        }
+        // It is sound now, and stays ready.
+        let mut gate = fixture.gate.open();
+        let permit = fixture.batcher.admit().unwrap();
+        let answer = fixture.batcher.submit(permit, picture(5), None).await;
+        assert_eq!(answer.unwrap().logits, row(5));
+        assert_eq!(gate.recv().await, Some(vec![5]));
+    });
+}
+
+#[test]
+fn another_engine_serves_while_one_is_replaced() {
+    on_a_still_clock(async {
+        let (mut fixture, mut other) = super::harness::start_two(Config { max_batch_size: 1, ..Config::default() });
+        let running = fixture.submit(0, None);
+        assert_eq!(fixture.gate.next_run().await, [0]);
+        fixture.gate.finish(End::Failure);
+        running.await.unwrap_err();
+        for id in 1..4 {
+            let next = fixture.submit(id, None);
+            assert_eq!(other.next_run().await, [id]);
+            other.finish(End::Rows);
+            assert_eq!(next.await.unwrap().logits, row(id));
+        }
+        assert!(
+            matches!(fixture.readiness.state(), State::Recovering(1, _)),
+            "half a server is not what was asked for"
+        );
+        fixture.gate.rebuilt(true);
+        while fixture.readiness.state() != State::Ready {
+            tokio::task::yield_now().await;
+        }
     });
 }
 
@@ -57,12 +107,12 @@ fn no_row_is_given_out_when_their_number_is_wrong() {
             let complaint = "the engine returned 1 rows for 2 pictures";
             assert_eq!(waiting.await, Err(device(complaint)));
         }
-        assert!(failed(&fixture));
+        assert!(matches!(fixture.readiness.state(), State::Recovering(1, _)));
     });
 }
 
 #[test]
-fn a_panic_fails_everybody_and_closes_the_batcher() {
+fn an_engine_that_cannot_be_replaced_closes_the_batcher() {
     on_a_still_clock(async {
         let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
         let decoding = fixture.batcher.admit().unwrap();
@@ -70,15 +120,19 @@ fn a_panic_fails_everybody_and_closes_the_batcher() {
         assert_eq!(fixture.gate.next_run().await, [0]);
         let queued: Vec<_> = (1..6).map(|id| fixture.submit(id, None)).collect();
 
+        fixture.gate.rebuilt(false);
         fixture.gate.finish(End::Panic);
         assert_eq!(running.await, Err(panicked()));
-        assert!(failed(&fixture));
         for waiting in queued {
-            assert_eq!(waiting.await, Err(panicked()));
+            let end = waiting.await.unwrap_err();
+            assert!(end == panicked() || end == BatchError::Recovering, "{end}");
         }
-        assert_eq!(fixture.batcher.admit().unwrap_err(), AdmitError::Closed);
+        assert!(fixture.readiness.failed().await.contains("shader on fire; the device failed: there is no other"));
+        while fixture.batcher.admit().unwrap_err() != AdmitError::Closed {
+            tokio::task::yield_now().await;
+        }
         let late = fixture.batcher.submit(decoding, picture(6), None).await;
-        assert_eq!(late, Err(BatchError::Closed));
+        assert!(matches!(late, Err(BatchError::Closed | BatchError::Recovering)), "{late:?}");
         assert_eq!(fixture.batcher.depth(), 0);
         let mut runs = fixture.gate.open();
         assert_eq!(runs.recv().await, None, "a broken engine is not used again");
@@ -92,12 +146,14 @@ fn a_picture_that_arrives_just_after_a_panic_is_answered() {
         let mut fixture = start(Config::default());
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
+        fixture.gate.rebuilt(false);
         fixture.gate.finish(End::Panic);
         running.await.unwrap_err();
         // The scheduler may or may not know yet.
         if let Ok(permit) = fixture.batcher.admit() {
             let late = fixture.batcher.submit(permit, picture(1), None).await;
-            assert!(late == Err(panicked()) || late == Err(BatchError::Closed));
+            let expected = [panicked(), BatchError::Recovering, BatchError::Closed];
+            assert!(expected.contains(late.as_ref().unwrap_err()), "{late:?}");
         }
         settle().await;
     });

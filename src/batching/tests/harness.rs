@@ -1,7 +1,8 @@
 //! A clock that stands still, and an engine with a gate.
 
 use std::pin::Pin;
-use std::sync::mpsc as thread_mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc as thread_mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -54,6 +55,10 @@ pub(super) enum End {
 pub(super) struct Gate {
     started: mpsc::UnboundedReceiver<Vec<u32>>,
     ends: thread_mpsc::Sender<End>,
+    /// Whether each rebuild is a success.
+    rebuilds: thread_mpsc::Sender<bool>,
+    /// Whether the canary is answered rightly.
+    pub(super) is_sound: Arc<AtomicBool>,
 }
 
 impl Gate {
@@ -68,7 +73,13 @@ impl Gate {
         let _ = self.ends.send(end);
     }
 
-    /// From now on every run gives its rows at once. The channel tells of them and ends with the engine.
+    /// Ends the rebuild that is under way, or else the next one.
+    pub(super) fn rebuilt(&self, done: bool) {
+        // A broken engine is not rebuilt any more.
+        let _ = self.rebuilds.send(done);
+    }
+
+    /// From now on every run gives its rows at once, and no rebuild succeeds. The channel tells of them and ends with the engine.
     pub(super) fn open(self) -> mpsc::UnboundedReceiver<Vec<u32>> {
         self.started
     }
@@ -77,6 +88,8 @@ impl Gate {
 struct GatedEngine {
     started: mpsc::UnboundedSender<Vec<u32>>,
     ends: thread_mpsc::Receiver<End>,
+    rebuilds: thread_mpsc::Receiver<bool>,
+    is_sound: Arc<AtomicBool>,
 }
 
 impl Engine for GatedEngine {
@@ -91,6 +104,23 @@ impl Engine for GatedEngine {
             End::Panic => panic!("shader on fire"),
         }
         Ok(rows)
+    }
+
+    fn check(&mut self) -> Result<(), EngineError> {
+        if self.is_sound.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(EngineError::Device("the canary is dead".to_string()))
+    }
+
+    fn rebuild(&mut self) -> Result<(), EngineError> {
+        match self.rebuilds.recv() {
+            Ok(true) => {
+                self.is_sound.store(true, Ordering::SeqCst);
+                Ok(())
+            }
+            Ok(false) | Err(_) => Err(EngineError::Device("there is no other".to_string())),
+        }
     }
 }
 
@@ -116,7 +146,10 @@ pub(super) type Waiting = Pin<Box<dyn Future<Output = Result<Answer, BatchError>
 fn gated() -> (Box<dyn Engine>, Gate) {
     let (started, started_out) = mpsc::unbounded_channel();
     let (ends, ends_out) = thread_mpsc::channel();
-    (Box::new(GatedEngine { started, ends: ends_out }), Gate { started: started_out, ends })
+    let (rebuilds, rebuilds_out) = thread_mpsc::channel();
+    let is_sound = Arc::new(AtomicBool::new(true));
+    let engine = GatedEngine { started, ends: ends_out, rebuilds: rebuilds_out, is_sound: Arc::clone(&is_sound) };
+    (Box::new(engine), Gate { started: started_out, ends, rebuilds, is_sound })
 }
 
 /// A batcher on a gated engine.

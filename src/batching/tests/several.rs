@@ -43,7 +43,7 @@ fn what_waits_is_shared_evenly() {
 }
 
 #[test]
-fn a_panic_in_one_closes_the_batcher_and_the_other_ends_its_batch() {
+fn one_that_cannot_be_replaced_closes_the_batcher_and_the_other_ends_its_batch() {
     on_a_still_clock(async {
         let (mut fixture, mut other) = start_two(Config { max_batch_size: 1, ..Config::default() });
         let decoding = fixture.batcher.admit().unwrap();
@@ -52,6 +52,7 @@ fn a_panic_in_one_closes_the_batcher_and_the_other_ends_its_batch() {
         let doomed = [fixture.submit(1, None), fixture.submit(2, None)];
         assert_eq!(other.next_run().await, [1]);
 
+        other.rebuilt(false);
         other.finish(End::Panic);
         for waiting in doomed {
             assert!(matches!(waiting.await, Err(BatchError::Failed(EngineError::Panicked(_)))));
@@ -60,7 +61,7 @@ fn a_panic_in_one_closes_the_batcher_and_the_other_ends_its_batch() {
         assert_eq!(fixture.batcher.submit(decoding, picture(3), None).await, Err(BatchError::Closed));
         fixture.gate.finish(End::Rows);
         assert_eq!(healthy.await.unwrap().logits, row(0));
-        assert_eq!(fixture.gate.open().recv().await, None, "after a panic no engine is used again");
+        assert_eq!(fixture.gate.open().recv().await, None, "then no engine is used again");
         fixture.worker.shutdown().await;
     });
 }
