@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> ExitCode {
-    if let Command::Serve(config) | Command::Predict { config, .. } = &command {
+    if let Command::Serve(config) | Command::Predict { config, .. } | Command::Bench { config, .. } = &command {
         // Before there is a second thread.
         app::keep_caches(config);
     }
@@ -30,6 +30,10 @@ fn run(command: Command) -> ExitCode {
         Command::Predict { files, top_k, json, config } => {
             block_on(app::predict(*config, files, top_k, json)).map_err(Into::into)
         }
+        Command::Bench { plan, config } => match block_on(app::bench(*config, plan)) {
+            Ok(table) => print(&table),
+            Err(error) => Err(error.into()),
+        },
         Command::Devices => print(&app::devices()),
         Command::Keygen => print(&format!("{}\n", keys::generate().expose())),
         Command::ConfigCheck(report) => print(&report),

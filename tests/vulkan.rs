@@ -17,11 +17,21 @@ fn the_vulkan_device_answers_as_the_cpu_does() {
     let vulkan = Server::start(&["--device", "vulkan", "--max-batch-size", "2"]);
     let device = vulkan.get("/models").json()["models"][0]["devices"][0].clone();
     assert_eq!(device["api"], "Vulkan", "{device}");
+    for fact in ["name", "driver", "compiler", "precision", "kernels"] {
+        assert!(device[fact].as_str().is_some_and(|text| !text.is_empty()), "{fact}: {device}");
+    }
+    let metrics = vulkan.get("/metrics").text();
+    let labels = metrics.lines().find(|line| line.starts_with("kiln_device_info{")).unwrap();
+    assert!(labels.contains("api=\"Vulkan\"") && labels.contains("precision=\"f32\""), "{labels}");
+    for phase in ["device", "load", "warm_up", "canary", "total"] {
+        assert!(metrics.contains(&format!("kiln_startup_seconds{{phase=\"{phase}\"}}")), "{phase}");
+    }
     println!("device: {device}");
     let cpu = Server::start(&["--device", "cpu", "--max-batch-size", "2"]);
-    for file in
-        ["photos/cat_640x480.jpg", "photos/coffee_640x480.jpg", "photos/astronaut_640x480.jpg", "variants/cat.png"]
-    {
+    let photos = std::fs::read_dir(common::data("photos")).unwrap().map(|entry| entry.unwrap().file_name());
+    let photos: Vec<String> = photos.map(|name| format!("photos/{}", name.into_string().unwrap())).collect();
+    assert!(photos.len() > 5, "{photos:?}");
+    for file in photos.iter().map(String::as_str).chain(["variants/cat.png", "variants/exif_6.jpg"]) {
         let (one, other) =
             (vulkan.raw("/predict/raw", &bytes(file)).json(), cpu.raw("/predict/raw", &bytes(file)).json());
         let classes = |answer: &serde_json::Value| -> Vec<(u64, f64)> {

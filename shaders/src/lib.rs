@@ -3,6 +3,7 @@
 //! | operation | GPU (WGSL) | CPU | plain-tensor twin |
 //! |---|---|---|---|
 //! | [`normalize`]: packed u8 NHWC -> normalised f32 or f16, NCHW or NHWC | `normalize.wgsl` | `normalize/flex.rs` | `normalize/plain.rs` |
+//! | [`top_k`]: logits -> the most probable classes | `softmax_topk.wgsl` | - | whoever has the logits ranks them |
 //! | [`layers`]: fused convolutions, chains of them, pooling, scaling, in NHWC | `product*.wgsl` with `pointwise.wgsl` or `conv*.wgsl`, `depthwise.wgsl`, `pool.wgsl` | `cpu/` | `layers/plain.rs` |
 //!
 //! | module | responsibility |
@@ -27,7 +28,9 @@ mod kernels;
 pub mod layers;
 mod layout;
 pub mod normalize;
+mod top_k;
 
 pub use kernels::{Kernels, Tiles};
 pub use layout::Layout;
 pub use normalize::Normalizer;
+pub use top_k::top_k;

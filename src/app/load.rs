@@ -64,7 +64,7 @@ pub(super) async fn engines(
 }
 
 /// What a loading thread came to. Drivers and device runtimes panic where they should return.
-fn joined(end: Result<Result<Engines, LoadError>, JoinError>) -> Result<Engines, LoadError> {
+pub(super) fn joined<T>(end: Result<Result<T, LoadError>, JoinError>) -> Result<T, LoadError> {
     end.unwrap_or_else(|error| {
         let panic = error.try_into_panic();
         Err(LoadError::Panicked(panic.map_or_else(|_| "it was cancelled".to_string(), |panic| panic_message(&*panic))))
@@ -86,7 +86,8 @@ fn load(config: &Config, wanted: impl Fn(&Model) -> bool) -> Result<Engines, Loa
     Ok(engines)
 }
 
-fn open(config: &Config, choice: &DeviceChoice) -> Result<ChosenDevice, LoadError> {
+/// One device.
+pub(super) fn open(config: &Config, choice: &DeviceChoice) -> Result<ChosenDevice, LoadError> {
     let device = device::choose(choice)?;
     let DeviceInfo { name, api, driver, compiler } = &device.info;
     tracing::info!(device = %name, %api, driver, compiler, reason = %device.reason, "device chosen");
@@ -165,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn a_driver_that_panics_is_an_error_with_its_words() {
         let end = tokio::task::spawn_blocking(|| panic!("no such {}", "driver")).await;
-        let sentence = joined(end).unwrap_err().to_string();
+        let sentence = joined::<()>(end).unwrap_err().to_string();
         assert!(sentence.contains("no such driver") && sentence.contains("Try another --device"), "{sentence}");
     }
 }

@@ -1,10 +1,12 @@
 //! The composition root: names concrete types and joins the rooms for each command. It holds no logic of its own.
 
+mod bench;
 mod devices;
 mod load;
 mod predict;
 mod serve;
 
+pub use bench::{BenchError, bench};
 pub use devices::devices;
 pub use load::keep_caches;
 pub use predict::{PredictError, predict};

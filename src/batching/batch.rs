@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::entry::{Caller, Entry};
 use super::{Answer, BatchError};
-use crate::inference::{EngineError, Logits, Sample};
+use crate::inference::{EngineError, Output, Sample};
 
 /// Pictures and their callers, in the same order.
 #[derive(Debug)]
@@ -14,16 +14,25 @@ pub(super) struct Batch {
     samples: Vec<Sample>,
     callers: Vec<Caller>,
     composed: Instant,
+    top_k: Option<usize>,
 }
 
 impl Batch {
     pub(super) fn new(entries: Vec<Entry>, composed: Instant) -> Self {
+        // As many as the one who wants most; all if anybody wants all.
+        let top_k =
+            entries.iter().map(|entry| entry.terms.top_k).reduce(|one, other| one.zip(other).map(|(a, b)| a.max(b)));
         let (samples, callers) = entries.into_iter().map(|entry| (entry.sample, entry.caller)).unzip();
-        Self { samples, callers, composed }
+        Self { samples, callers, composed, top_k: top_k.flatten() }
     }
 
     pub(super) fn samples(&self) -> &[Sample] {
         &self.samples
+    }
+
+    /// How many classes are of interest, if not all of them.
+    pub(super) fn top_k(&self) -> Option<usize> {
+        self.top_k
     }
 
     pub(super) fn len(&self) -> usize {
@@ -31,12 +40,12 @@ impl Batch {
     }
 
     /// Gives each caller the row of its own picture. `rows` has as many rows as the batch pictures.
-    pub(super) fn answer(self, rows: Vec<Logits>, inference: Duration) {
+    pub(super) fn answer(self, rows: Vec<Output>, inference: Duration) {
         debug_assert_eq!(rows.len(), self.callers.len());
         let batch_size = self.callers.len();
-        for (caller, logits) in self.callers.into_iter().zip(rows) {
+        for (caller, output) in self.callers.into_iter().zip(rows) {
             let queue = self.composed.duration_since(caller.arrived);
-            caller.answer(Ok(Answer { logits, queue, inference, batch_size }));
+            caller.answer(Ok(Answer { output, queue, inference, batch_size }));
         }
     }
 

@@ -13,7 +13,7 @@ use super::runs::Runs;
 use super::scheduler::{Links, Scheduler};
 use super::state::State;
 use super::worker::EngineThread;
-use super::{AdmitError, Answer, BatchError, Config, Permit, Priority, Timed, Worker};
+use super::{AdmitError, Answer, BatchError, Config, Permit, Terms, Timed, Worker};
 use crate::inference::{Engine, Sample};
 use crate::readiness::Readiness;
 
@@ -88,7 +88,7 @@ impl Batcher {
         self.admission.retry_after()
     }
 
-    /// [`Batcher::submit_as`], of ordinary priority.
+    /// [`Batcher::submit_as`], of ordinary priority and with all scores.
     ///
     /// # Errors
     ///
@@ -99,13 +99,13 @@ impl Batcher {
         sample: impl Into<Sample>,
         deadline: Option<Instant>,
     ) -> Result<Answer, BatchError> {
-        self.submit_as(Priority::Normal, permit, sample, deadline).await
+        self.submit_as(permit, sample, Terms { deadline, ..Terms::default() }).await
     }
 
     /// Runs one picture as part of a batch and waits for its row of logits.
     ///
     /// `permit` is one that this batcher gave out; it is released just before the answer is. A
-    /// picture is not run from its `deadline` on; one that runs by then is answered even if the
+    /// picture is not run from its deadline on; one that runs by then is answered even if the
     /// answer comes later. Dropping the future takes the picture out of the queue before the next
     /// batch is composed; the permit is released then. A picture that runs already runs on.
     ///
@@ -117,14 +117,13 @@ impl Batcher {
     /// was shut down before it took the picture.
     pub async fn submit_as(
         &self,
-        priority: Priority,
         permit: Permit,
         sample: impl Into<Sample>,
-        deadline: Option<Instant>,
+        terms: Terms,
     ) -> Result<Answer, BatchError> {
         let (reply, answer) = oneshot::channel();
         let caller = Caller { reply, permit, arrived: Instant::now() };
-        let entry = Entry { priority, sample: sample.into(), caller, deadline };
+        let entry = Entry { terms, sample: sample.into(), caller };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
         // A reply channel that ends without an answer means that the runtime is going down.
         answer.await.unwrap_or(Err(BatchError::Closed))

@@ -43,7 +43,7 @@ impl Default for Config {
             max_batch_size: 8,
             max_queue_delay: Duration::ZERO,
             queue_capacity: 256,
-            canary_interval: Duration::ZERO,
+            canary_interval: Duration::from_secs(30),
         }
     }
 }

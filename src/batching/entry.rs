@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use super::state::Queued;
 use super::{BatchError, Permit};
-use crate::inference::{Logits, Sample};
+use crate::inference::{Output, Sample};
 
 /// What a picture's caller gets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The picture's own row of raw scores.
-    pub logits: Logits,
+    /// What the engine found in the picture.
+    pub output: Output,
     /// From the submission to the composition of the picture's batch.
     pub queue: Duration,
     /// The time that the engine took for the whole batch.
@@ -34,13 +34,23 @@ pub enum Priority {
     Low,
 }
 
+/// What a picture's caller asks for, apart from the answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// Whether it goes before others.
+    pub priority: Priority,
+    /// From when on it is not run any more.
+    pub deadline: Option<Instant>,
+    /// If set, no more than so many classes are of interest; the answer may hold all the same.
+    pub top_k: Option<usize>,
+}
+
 /// A picture that waits for the engine.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) priority: Priority,
+    pub(super) terms: Terms,
     pub(super) sample: Sample,
     pub(super) caller: Caller,
-    pub(super) deadline: Option<Instant>,
 }
 
 /// The one who waits for a picture's answer.
@@ -66,11 +76,11 @@ impl Queued for Entry {
     }
 
     fn priority(&self) -> Priority {
-        self.priority
+        self.terms.priority
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.terms.deadline
     }
 
     fn is_cancelled(&self) -> bool {

@@ -45,7 +45,7 @@ mod worker;
 pub use admission::Permit;
 pub use batcher::Batcher;
 pub use config::{Config, ConfigError};
-pub use entry::{Answer, Priority};
+pub use entry::{Answer, Priority, Terms};
 pub use error::{AdmitError, BatchError};
 pub use runs::Timed;
 pub use worker::Worker;

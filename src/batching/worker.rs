@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::admission::Admission;
 use super::batch::Batch;
 use super::runs::Runs;
-use crate::inference::{Engine, EngineError, Logits, Sample, panic_message};
+use crate::inference::{Engine, EngineError, Output, panic_message};
 use crate::readiness::Readiness;
 use crate::telemetry::metrics;
 
@@ -95,7 +95,7 @@ impl EngineThread {
 
     fn run(&mut self, batch: Batch) -> Result<(), EngineError> {
         let started = Instant::now();
-        let outcome = caught(|| run_counted(&mut *self.engine, batch.samples()));
+        let outcome = caught(|| run_counted(&mut *self.engine, &batch));
         let took = started.elapsed();
         match outcome {
             Ok(rows) => {
@@ -149,12 +149,15 @@ fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineE
 }
 
 /// Lets no wrong number of rows out.
-fn run_counted(engine: &mut dyn Engine, samples: &[Sample]) -> Result<Vec<Logits>, EngineError> {
-    let rows = engine.run(samples)?;
-    if rows.len() == samples.len() {
+fn run_counted(engine: &mut dyn Engine, batch: &Batch) -> Result<Vec<Output>, EngineError> {
+    let rows = match batch.top_k() {
+        Some(top) => engine.run_ranked(batch.samples(), top)?,
+        None => engine.run(batch.samples())?.into_iter().map(Output::Logits).collect(),
+    };
+    if rows.len() == batch.len() {
         return Ok(rows);
     }
-    Err(EngineError::Device(format!("the engine returned {} rows for {} pictures", rows.len(), samples.len())))
+    Err(EngineError::Device(format!("the engine returned {} rows for {} pictures", rows.len(), batch.len())))
 }
 
 /// Keeps a batcher's engines at work. Dropping it stops the batcher like [`Worker::shutdown`], but

@@ -1,7 +1,8 @@
-//! What `kiln bench` found, and how it is shown. It measures nothing and imports no other room.
+//! What `kiln bench` is to find and has found, and how that is shown. It measures nothing and imports no other room.
 //!
 //! | file | responsibility |
 //! |---|---|
+//! | `plan.rs` | what to measure |
 //! | `result.rs` | the findings, as plain data |
 //! | `summary.rs` | many latencies to percentiles and a mean |
 //! | `comparison.rs` | the fastest device against the slowest |
@@ -20,6 +21,7 @@ mod grids;
 mod html;
 mod number;
 mod page;
+mod plan;
 mod plot;
 mod result;
 #[cfg(test)]
@@ -28,4 +30,5 @@ mod sections;
 mod summary;
 mod table;
 
+pub use plan::Plan;
 pub use result::{DeviceReport, EngineRun, Latency, LoadRun, Machine, Model, Report};

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::batching::{Batcher, Permit};
+use crate::batching::{Batcher, Permit, Terms};
 use crate::image::{self, DecodePool, Decoded, Limits, PoolError, Recipe};
-use crate::inference::{Ranked, Sample, rank};
+use crate::inference::{Output, Ranked, Sample, rank};
 use crate::model::Model;
 use crate::telemetry::metrics;
 use statistics::Statistics;
@@ -118,19 +118,24 @@ impl Classifier {
         let permit = self.batcher.admit()?;
         let (permit, decoded, decode) = self.decode(permit, bytes, started, options.deadline).await?;
         let image = ImageInfo { format: decoded.format, width: decoded.width, height: decoded.height };
-        let scores = self.scores(permit, decoded.image.into(), &options, started, Some(decode)).await?;
-        let classes = self.classes(&scores.logits, options.top_k);
-        Ok(Prediction { id: Uuid::now_v7(), classes, image, timings: scores.timings })
+        let top_k = Some(options.top_k);
+        let (output, timings) = self.run(permit, decoded.image.into(), &options, top_k, started, Some(decode)).await?;
+        let classes = match output {
+            Output::Logits(logits) => self.classes(&logits, options.top_k),
+            // Others of the batch may have asked for more.
+            Output::Ranked(ranked) => ranked.into_iter().take(options.top_k).map(|ranked| self.class(ranked)).collect(),
+        };
+        Ok(Prediction { id: Uuid::now_v7(), classes, image, timings })
     }
 
     /// The `top_k` most probable classes by their raw scores, most probable first.
     pub fn classes(&self, logits: &[f32], top_k: usize) -> Vec<Class> {
-        let class = |ranked: Ranked| Class {
-            label: self.model.label(ranked.class_id),
-            class_id: ranked.class_id,
-            probability: ranked.probability,
-        };
-        rank(logits, top_k).into_iter().map(class).collect()
+        rank(logits, top_k).into_iter().map(|ranked| self.class(ranked)).collect()
+    }
+
+    fn class(&self, ranked: Ranked) -> Class {
+        let Ranked { class_id, probability } = ranked;
+        Class { label: self.model.label(class_id), class_id, probability }
     }
 
     /// The permit goes with the work: a decode that its caller has left still takes memory, and room.
@@ -155,21 +160,23 @@ impl Classifier {
         self.pool.run(timed).await?
     }
 
-    async fn scores(
+    /// One sample through a batch. `top_k` tells that no more classes are of interest.
+    async fn run(
         &self,
         permit: Permit,
         sample: Sample,
         options: &Options,
+        top_k: Option<usize>,
         started: Instant,
         decode: Option<Duration>,
-    ) -> Result<Scores, ClassifyError> {
+    ) -> Result<(Output, Timings), ClassifyError> {
         let deadline = options.deadline.map(tokio::time::Instant::from_std);
-        let answer = self.batcher.submit_as(options.priority, permit, sample, deadline).await?;
+        let terms = Terms { priority: options.priority, deadline, top_k };
+        let answer = self.batcher.submit_as(permit, sample, terms).await?;
         let (queue, inference, total) = (answer.queue, answer.inference, started.elapsed());
         metrics::classified(decode, queue, inference, total);
         tracing::debug!(batch_size = answer.batch_size, ?decode, ?queue, ?inference, "classified");
-        let timings = Timings { decode: decode.unwrap_or_default(), queue, inference, total };
-        Ok(Scores { logits: answer.logits, timings })
+        Ok((answer.output, Timings { decode: decode.unwrap_or_default(), queue, inference, total }))
     }
 
     /// What has been asked and answered since the start.
@@ -179,7 +186,7 @@ impl Classifier {
 }
 
 /// The image room's recipe for a model. The two rooms do not know each other, so the words are translated here.
-fn recipe(model: &Model) -> Recipe {
+pub fn recipe(model: &Model) -> Recipe {
     let spec = model.spec();
     Recipe {
         width: spec.width,

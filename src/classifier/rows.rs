@@ -1,12 +1,13 @@
 //! Several rows of one request, raw scores out: for clients that rank by themselves.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::{Classifier, ClassifyError, Options, Timings};
-use crate::inference::Sample;
+use crate::batching::Permit;
+use crate::inference::{Output, Sample};
 
 /// One row of a request.
 #[derive(Clone, Debug)]
@@ -64,6 +65,20 @@ impl Classifier {
                 assert_eq!(values.len(), 3 * (spec.width * spec.height) as usize, "values of a row");
                 self.scores(permit, Sample::Tensor(values), options, started, None).await
             }
+        }
+    }
+
+    async fn scores(
+        &self,
+        permit: Permit,
+        sample: Sample,
+        options: &Options,
+        started: Instant,
+        decode: Option<Duration>,
+    ) -> Result<Scores, ClassifyError> {
+        match self.run(permit, sample, options, None, started, decode).await? {
+            (Output::Logits(logits), timings) => Ok(Scores { logits, timings }),
+            (Output::Ranked(_), _) => unreachable!("all scores were asked for"),
         }
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(serve, |_| true))
         .subcommand(predict())
+        .subcommand(bench())
         .subcommand(Command::new("devices").about("List the devices of this machine, and what 'auto' takes"))
         .subcommand(Command::new("keygen").about("Print a new API key"))
         .subcommand(
@@ -46,6 +47,45 @@ fn predict() -> Command {
     with_settings(command, of_use)
 }
 
+fn bench() -> Command {
+    let list = |name: &'static str, default: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("N,N,..")
+            .help(help)
+            .default_value(default)
+            .value_delimiter(',')
+            .value_parser(value_parser!(u16).range(1..=1024))
+    };
+    let batch = list("batch", "1,2,4,8", "Batch sizes that the engine is measured with");
+    let concurrency = list("concurrency", "1,4,16,64", "Connections that the whole server is measured with")
+        .conflicts_with("engine-only");
+    let engine_only = Arg::new("engine-only")
+        .long("engine-only")
+        .help("Leave the server out, and measure the engine alone")
+        .action(ArgAction::SetTrue);
+    let seconds = Arg::new("seconds")
+        .long("seconds")
+        .value_name("S")
+        .help("How long each measurement takes")
+        .default_value("5")
+        .value_parser(value_parser!(u16).range(1..=3600));
+    let path = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help).value_parser(value_parser!(PathBuf))
+    };
+    let images = path("images", "FOLDER", "Pictures to classify [default: a photo of 640x480 that is built in]");
+    let out = path("out", "FOLDER", "Where report.html, report.csv and report.json go").default_value("kiln-bench");
+    let command = Command::new("bench")
+        .about("Measure devices side by side: throughput, latency, memory, start-up; with a report to look at")
+        .after_help("Example: kiln bench --device cpu,vulkan --batch 1,8,32")
+        .args([batch, concurrency, engine_only, seconds, images, out]);
+    let of_use = |setting: &Setting| {
+        matches!(setting.heading, "Model and device" | "Logs")
+            || matches!(setting.key, "decode-threads" | "max-queue-delay")
+    };
+    with_settings(command, of_use)
+}
+
 fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
     let config = Arg::new("config")
         .long("config")
@@ -63,7 +103,8 @@ fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command
     let precedence = "Every setting is a variable (KILN_...) and a key of the --config file, and every setting but the \
                       API key is a flag. A flag beats a variable, which beats the file.";
     let after = secrets.into_iter().chain([precedence.to_string()]).collect::<Vec<_>>().join("\n\n");
-    command.after_help(after)
+    let example = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
+    command.after_help(format!("{example}{after}"))
 }
 
 fn flag(setting: &Setting) -> Arg {

@@ -5,9 +5,11 @@ mod arguments;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ArgMatches;
 
+use crate::bench::Plan;
 use crate::config::settings::SETTINGS;
 use crate::config::{self, Config, ConfigError, Sources};
 
@@ -24,6 +26,13 @@ pub enum Command {
         top_k: usize,
         /// JSON lines instead of text.
         json: bool,
+        /// Everything else.
+        config: Box<Config>,
+    },
+    /// `kiln bench`
+    Bench {
+        /// What to measure.
+        plan: Plan,
         /// Everything else.
         config: Box<Config>,
     },
@@ -72,8 +81,29 @@ pub fn parse(
                 config: Box::new(config),
             })
         }
+        Some(("bench", inner)) => {
+            // Lines of a log would come between the progress bar and who looks at it.
+            let sources = gather(inner, env)?.with_default("log-level", "warn");
+            let config = Config::without_serving(&sources).map_err(Exit::Config)?;
+            Ok(Command::Bench { plan: plan(inner), config: Box::new(config) })
+        }
         Some((_, inner)) => serve(inner, env),
         None => serve(&matches, env),
+    }
+}
+
+fn plan(matches: &ArgMatches) -> Plan {
+    let numbers = |name: &str| {
+        let given = matches.get_many::<u16>(name).into_iter().flatten();
+        given.map(|number| usize::from(*number)).collect::<Vec<_>>()
+    };
+    let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+    Plan {
+        batch_sizes: numbers("batch"),
+        concurrencies: if matches.get_flag("engine-only") { Vec::new() } else { numbers("concurrency") },
+        time: Duration::from_secs(matches.get_one::<u16>("seconds").copied().unwrap_or(5).into()),
+        images: path("images"),
+        out: path("out").unwrap_or_default(),
     }
 }
 
@@ -141,6 +171,20 @@ mod tests {
         };
         assert_eq!((files.len(), top_k, json), (2, 3, true));
         assert_eq!(config.inference.device, crate::inference::DeviceChoice::Cpu.into());
+    }
+
+    #[test]
+    fn bench_takes_lists() {
+        let words = ["bench", "--device", "cpu,vulkan", "--batch", "1,8", "--concurrency", "2", "--seconds", "1"];
+        let Ok(Command::Bench { plan, config }) = typed(&words) else { panic!("not understood") };
+        assert_eq!((plan.batch_sizes, plan.concurrencies), (vec![1, 8], vec![2]));
+        assert_eq!((plan.time, plan.images), (Duration::from_secs(1), None));
+        assert_eq!(config.inference.device.all().len(), 2);
+        let Ok(Command::Bench { plan, .. }) = typed(&["bench", "--engine-only"]) else { panic!("not understood") };
+        assert_eq!((plan.batch_sizes, plan.concurrencies), (vec![1, 2, 4, 8], vec![]));
+        for words in [&["bench", "--batch", "0"][..], &["bench", "--batch", ""], &["bench", "--seconds", "0"]] {
+            assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        }
     }
 
     #[test]

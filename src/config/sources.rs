@@ -71,6 +71,14 @@ impl Sources {
         Ok(Self(found))
     }
 
+    /// These with another default for one setting.
+    pub fn with_default(mut self, key: &'static str, text: &str) -> Self {
+        if let Some((value, Origin::Default)) = self.0.get_mut(key) {
+            *value = text.to_string();
+        }
+        self
+    }
+
     /// These without what only a server needs: addresses, limits and keys.
     pub(super) fn without_serving(&self) -> Self {
         let mut rest = self.clone();

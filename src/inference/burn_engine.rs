@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use burn::tensor::DType;
+use burn::tensor::{DType, Tensor};
 use kiln_kernels::Kernels;
 use kiln_kernels::cpu::threads;
 use model_import::Network;
@@ -10,8 +10,9 @@ use model_import::Network;
 use super::batch_sizes::BatchSizes;
 use super::canary::{self, Canary};
 use super::device::{self, ChosenDevice, DeviceInfo};
-use super::engine::{Engine, EngineError, Logits, Sample};
+use super::engine::{Engine, EngineError, Logits, Output, Sample};
 use super::input::Input;
+use super::ranking::Ranked;
 use super::start::{self, Options, StartError, Step};
 use super::{lanes, warm_up};
 use crate::model::Model;
@@ -138,23 +139,46 @@ impl BurnEngine {
 
     /// Runs some samples of one kind, on this thread and, where it may share, on others.
     fn forward(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
-        let size = self.sizes.padded(samples.len());
-        let logits = self.kernels.scope(|| self.network.forward(self.input.tensor(samples, size)));
-        let classes = self.model.spec().labels.len();
-        if logits.dims() != [size, classes] {
-            let reason = format!("{:?} logits for {size} pictures of {classes} classes", logits.dims());
-            return Err(EngineError::Device(reason));
-        }
+        let logits = self.logits(samples)?;
         let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::Device(e.to_string()))?;
         let values = logits.as_slice::<f32>().map_err(|e| EngineError::Device(e.to_string()))?;
-        let rows: Vec<Logits> = values.chunks_exact(classes).take(samples.len()).map(Logits::from).collect();
+        let rows: Vec<Logits> =
+            values.chunks_exact(self.model.spec().labels.len()).take(samples.len()).map(Logits::from).collect();
         // A sick device answers with rubbish sooner than with an error. A client's tensor may well hold rubbish itself.
         let is_sick = |row: &Logits| row.iter().any(|value| !value.is_finite());
         if samples.iter().zip(&rows).any(|(sample, row)| matches!(sample, Sample::Picture(_)) && is_sick(row)) {
-            return Err(EngineError::Device("the logits are not finite".to_string()));
+            return Err(not_finite());
         }
         Ok(rows)
     }
+
+    /// The same on the device alone: no more than the ranks come back.
+    fn forward_ranked(&self, samples: &[&Sample], top: usize) -> Result<Vec<Output>, EngineError> {
+        let top = top.min(self.model.spec().labels.len());
+        let rows = kiln_kernels::top_k(self.logits(samples)?, top).map_err(EngineError::Device)?;
+        if rows.iter().take(samples.len()).flatten().any(|(probability, _)| !probability.is_finite()) {
+            return Err(not_finite());
+        }
+        let ranked = |(probability, class_id)| Ranked { class_id, probability };
+        let output = |row: Vec<(f32, usize)>| Output::Ranked(row.into_iter().map(ranked).collect());
+        Ok(rows.into_iter().take(samples.len()).map(output).collect())
+    }
+
+    /// Logits on the device, `[batch, classes]`; rows beyond the samples are padding.
+    fn logits(&self, samples: &[&Sample]) -> Result<Tensor<2>, EngineError> {
+        let size = self.sizes.padded(samples.len());
+        let logits = self.kernels.scope(|| self.network.forward(self.input.tensor(samples, size)));
+        let classes = self.model.spec().labels.len();
+        if logits.dims() == [size, classes] {
+            return Ok(logits);
+        }
+        let reason = format!("{:?} logits for {size} pictures of {classes} classes", logits.dims());
+        Err(EngineError::Device(reason))
+    }
+}
+
+fn not_finite() -> EngineError {
+    EngineError::Device("the logits are not finite".to_string())
 }
 
 impl Engine for BurnEngine {
@@ -172,6 +196,15 @@ impl Engine for BurnEngine {
             }
         }
         Ok(rows)
+    }
+
+    fn run_ranked(&mut self, batch: &[Sample], top: usize) -> Result<Vec<Output>, EngineError> {
+        let on_gpu = !self.on_cpu && matches!(self.kernels, Kernels::Fused(_));
+        // On the host a thousand exponentials cost microseconds. Tensors may hold anything, which is no fault of the device.
+        if on_gpu && batch.iter().all(|sample| matches!(sample, Sample::Picture(_))) {
+            return self.forward_ranked(&batch.iter().collect::<Vec<_>>(), top);
+        }
+        Ok(self.run(batch)?.into_iter().map(Output::Logits).collect())
     }
 
     fn check(&mut self) -> Result<(), EngineError> {

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use super::ranking::Ranked;
 use crate::image::PreparedImage;
 
 /// One row of what an engine takes.
@@ -19,6 +20,15 @@ impl From<PreparedImage> for Sample {
     }
 }
 
+/// What is known of one picture's scores.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// All of them.
+    Logits(Logits),
+    /// The most probable classes alone, most probable first.
+    Ranked(Vec<Ranked>),
+}
+
 /// Raw scores of one picture, f32, one a class in index order.
 pub type Logits = Box<[f32]>;
 
@@ -30,6 +40,17 @@ pub trait Engine: Send + 'static {
     ///
     /// The device failed, or computed numbers that are not finite; no row of the batch may be used.
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError>;
+
+    /// Runs one batch and gives back no more than the `top` most probable classes of each picture, if the engine has a way
+    /// to find them that is quicker than to hand out the logits. By default it has none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::run`].
+    fn run_ranked(&mut self, batch: &[Sample], top: usize) -> Result<Vec<Output>, EngineError> {
+        let _ = top;
+        Ok(self.run(batch)?.into_iter().map(Output::Logits).collect())
+    }
 
     /// Finds out whether it still computes rightly; called when there is nothing else to do. By default it does.
     ///

@@ -46,7 +46,7 @@ pub use burn_engine::{BurnEngine, Placement};
 pub use choice::{DeviceChoice, DeviceChoices, KernelChoice};
 pub use cpu::{configure_cpu, default_threads, has_bf16};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
-pub use engine::{Engine, EngineError, Logits, Sample, panic_message};
+pub use engine::{Engine, EngineError, Logits, Output, Sample, panic_message};
 pub use pick::pick_auto;
 pub use precision::{Precision, PrecisionError};
 pub use ranking::{Ranked, rank};

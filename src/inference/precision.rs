@@ -28,11 +28,11 @@ impl Precision {
     }
 
     /// How far logits may be from the model's own, as a part of the largest of them. Measured on the golden pictures:
-    /// 1e-6, 2e-3 and 1e-2.
+    /// 2e-6, 7e-3 (with Burn's kernels 1.5e-2) and 2e-2.
     pub(super) fn tolerance(self) -> f32 {
         match self {
             Self::F32 => 1e-4,
-            Self::F16 => 2e-2,
+            Self::F16 => 4e-2,
             Self::Bf16 => 5e-2,
         }
     }

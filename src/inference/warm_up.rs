@@ -74,7 +74,12 @@ impl BurnEngine {
 
     fn run_canary(&mut self, size: usize) -> Result<(), String> {
         let batch = vec![canary::picture(self.model); size];
-        self.caught(|engine| engine.run(&batch)).map(drop)
+        self.caught(|engine| {
+            engine.run(&batch)?;
+            // Where ranks are found on the device, that is a program of its own.
+            if engine.on_cpu { Ok(Vec::new()) } else { engine.run_ranked(&batch[..1], 1) }
+        })
+        .map(drop)
     }
 
     /// A panic of the device runtime is a reason like any other.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
         ("main", &["app", "cli", "keys"][..]),
-        ("cli", &["config", "inference"]),
+        ("cli", &["bench", "config", "inference"]),
         ("config", &["api", "batching", "image", "inference", "keys", "model", "serve", "shutdown", "telemetry"]),
         (
             "app",
@@ -73,7 +73,7 @@ pub const OWNERS: [(&str, &[&str]); 32] = [
     ("getrandom", &["keys"]),
     ("clap", &["cli"]),
     ("toml", &["config"]),
-    ("humantime", &["config"]),
+    ("humantime", &["app", "config"]),
     ("bytesize", &["app", "config"]),
     ("indicatif", &["app"]),
     ("tracing_subscriber", &["telemetry"]),

@@ -44,16 +44,18 @@ impl Launch {
         self
     }
 
-    /// Runs it on `lanes` lanes or a few more, which fill a new tensor of that shape and type.
+    /// Runs it on `lanes` lanes or a few more, which fill a new tensor of that shape and type. The type of what the program
+    /// works on is that of its first tensor, or where that holds no floats the output's.
     pub(crate) fn fill(mut self, shape: Shape, dtype: DType, lanes: usize) -> CubeTensor {
         let first = &self.tensors[0];
+        let half = [first.dtype, dtype].into_iter().find(DType::is_float) == Some(DType::F16);
         let (client, device) = (first.client.clone(), first.device.clone());
         let buffer = client.empty(shape.num_elements() * dtype.size());
         let output = CubeTensor::new_contiguous(client.clone(), device, shape, buffer, dtype);
         self.tensors.push(output.clone());
         let groups = lanes.div_ceil(LANES as usize);
         let count = CubeCount::Static(groups.min(GROUPS_X) as u32, groups.div_ceil(GROUPS_X) as u32, 1);
-        let program = Program { operation: self.operation, half: dtype == DType::F16 };
+        let program = Program { operation: self.operation, half };
         let kernel = SourceKernel::new(program, CubeDim::new_1d(LANES));
         let buffers = self.tensors.into_iter().map(|tensor| tensor.handle.binding()).collect();
         // Words of eight bytes, the first number in the lower half.

@@ -28,6 +28,8 @@ pub enum Operation {
     Depthwise,
     /// The largest value or the mean under a window.
     Pool,
+    /// Logits to the most probable classes.
+    TopK,
 }
 
 /// Where a product's tiles are held while the lanes of a workgroup work on them.
@@ -46,7 +48,7 @@ impl Operation {
         let products = [Tiles::Workgroup, Tiles::Registers]
             .into_iter()
             .flat_map(|tiles| [Self::Pointwise(tiles), Self::Conv(tiles), Self::ConvNarrow(tiles)]);
-        products.chain([Self::Normalize, Self::Depthwise, Self::Pool]).collect()
+        products.chain([Self::Normalize, Self::Depthwise, Self::Pool, Self::TopK]).collect()
     }
 
     /// Its files, with their names.
@@ -68,6 +70,7 @@ impl Operation {
             Self::ConvNarrow(tiles) => vec![layer, file!("window.wgsl"), file!("conv_narrow.wgsl"), product(tiles)],
             Self::Depthwise => vec![layer, file!("depthwise.wgsl")],
             Self::Pool => vec![file!("pool.wgsl")],
+            Self::TopK => vec![file!("softmax_topk.wgsl")],
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::harness::{End, on_a_still_clock, picture, row, settle, start};
 use crate::batching::{AdmitError, BatchError, Config};
-use crate::inference::EngineError;
+use crate::inference::{EngineError, Output};
 use crate::readiness::State;
 
 fn device(text: &str) -> BatchError {
@@ -39,7 +39,7 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
             let later = fixture.submit(4, None);
             assert_eq!(fixture.gate.next_run().await, [4]);
             fixture.gate.finish(End::Rows);
-            assert_eq!(later.await.unwrap().logits, row(4));
+            assert_eq!(later.await.unwrap().output, Output::Logits(row(4)));
         }
     });
 }
@@ -62,7 +62,7 @@ fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
         let mut gate = fixture.gate.open();
         let permit = fixture.batcher.admit().unwrap();
         let answer = fixture.batcher.submit(permit, picture(5), None).await;
-        assert_eq!(answer.unwrap().logits, row(5));
+        assert_eq!(answer.unwrap().output, Output::Logits(row(5)));
         assert_eq!(gate.recv().await, Some(vec![5]));
     });
 }
@@ -79,7 +79,7 @@ fn another_engine_serves_while_one_is_replaced() {
             let next = fixture.submit(id, None);
             assert_eq!(other.next_run().await, [id]);
             other.finish(End::Rows);
-            assert_eq!(next.await.unwrap().logits, row(id));
+            assert_eq!(next.await.unwrap().output, Output::Logits(row(id)));
         }
         assert!(
             matches!(fixture.readiness.state(), State::Recovering(1, _)),

@@ -4,6 +4,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::harness::{End, MS, on_a_still_clock, picture, row, settle, start};
 use crate::batching::{AdmitError, BatchError, Config};
+use crate::inference::Output;
 
 #[test]
 fn what_arrives_while_the_engine_works_makes_up_the_next_batch() {
@@ -19,7 +20,7 @@ fn what_arrives_while_the_engine_works_makes_up_the_next_batch() {
         fixture.gate.finish(End::Rows);
         for (id, other) in (1..).zip(others) {
             let answer = other.await.unwrap();
-            assert_eq!((answer.logits, answer.batch_size), (row(id), 5));
+            assert_eq!((answer.output, answer.batch_size), (Output::Logits(row(id)), 5));
         }
     });
 }
@@ -58,7 +59,7 @@ fn a_caller_who_goes_away_leaves_the_queue_and_his_place() {
         assert_eq!(fixture.gate.next_run().await, [2]);
         assert_eq!(fixture.batcher.depth(), 1);
         fixture.gate.finish(End::Rows);
-        assert_eq!(stays.await.unwrap().logits, row(2));
+        assert_eq!(stays.await.unwrap().output, Output::Logits(row(2)));
         assert_eq!(fixture.batcher.depth(), 0);
     });
 }
@@ -75,7 +76,7 @@ fn a_caller_who_goes_away_during_the_run_does_not_shift_the_rows() {
         assert_eq!(fixture.gate.next_run().await, [1, 2]);
         drop(gone);
         fixture.gate.finish(End::Rows);
-        assert_eq!(stays.await.unwrap().logits, row(2));
+        assert_eq!(stays.await.unwrap().output, Output::Logits(row(2)));
         assert_eq!(fixture.batcher.depth(), 0);
     });
 }
@@ -98,7 +99,7 @@ fn shutdown_answers_all_that_is_queued_and_takes_no_more() {
 
         let mut runs = fixture.gate.open();
         for (id, answer) in (0..).zip(waiting) {
-            assert_eq!(answer.await.unwrap().logits, row(id));
+            assert_eq!(answer.await.unwrap().output, Output::Logits(row(id)));
         }
         shutdown.await.unwrap();
         assert_eq!(runs.recv().await.unwrap(), [1, 2]);
@@ -119,7 +120,7 @@ fn a_dropped_worker_stops_the_batcher_and_loses_nobody() {
         assert_eq!(fixture.gate.next_run().await, [0]);
         assert_eq!(fixture.batcher.admit().unwrap_err(), AdmitError::Closed);
         fixture.gate.finish(End::Rows);
-        assert_eq!(waiting.await.unwrap().logits, row(0));
+        assert_eq!(waiting.await.unwrap().output, Output::Logits(row(0)));
     });
 }
 

@@ -9,7 +9,7 @@ use tokio::time::advance;
 use super::arrivals::{Callers, Op, any_op, arrive, config, has_failed, healthy_op, leave};
 use super::harness::{End, MS, on_a_still_clock, row, settle, start};
 use crate::batching::{BatchError, Config};
-use crate::inference::EngineError;
+use crate::inference::{EngineError, Output};
 
 /// A healthy engine and no delay: each batch is foreseen exactly.
 async fn foresee(config: Config, ops: Vec<Op>) {
@@ -31,7 +31,7 @@ async fn foresee(config: Config, ops: Vec<Op>) {
                 fixture.gate.finish(end);
                 for id in running.drain(..) {
                     if let Some(caller) = callers.remove(&id) {
-                        assert_eq!(caller.await.unwrap().logits, row(id));
+                        assert_eq!(caller.await.unwrap().output, Output::Logits(row(id)));
                     }
                 }
             }
@@ -88,7 +88,7 @@ async fn survive(config: Config, ops: Vec<Op>) {
         let ran = batch_sizes.get(&id).copied();
         match caller.await {
             Ok(answer) => {
-                assert_eq!(answer.logits, row(id));
+                assert_eq!(answer.output, Output::Logits(row(id)));
                 assert_eq!(Some(answer.batch_size), ran);
             }
             Err(BatchError::Failed(EngineError::Device(_))) => assert!(ran.is_some() || has_failed(&fixture.readiness)),

@@ -2,7 +2,7 @@
 
 use super::harness::{End, on_a_still_clock, picture, row, start_two};
 use crate::batching::{AdmitError, BatchError, Config};
-use crate::inference::EngineError;
+use crate::inference::{EngineError, Output};
 
 #[test]
 fn a_picture_does_not_wait_while_an_engine_is_free() {
@@ -14,13 +14,13 @@ fn a_picture_does_not_wait_while_an_engine_is_free() {
         assert_eq!(other.next_run().await, [1]);
         let last = fixture.submit(2, None);
         other.finish(End::Rows);
-        assert_eq!(quick.await.unwrap().logits, row(1));
+        assert_eq!(quick.await.unwrap().output, Output::Logits(row(1)));
         assert_eq!(other.next_run().await, [2]);
         for gate in [&fixture.gate, &other] {
             gate.finish(End::Rows);
         }
-        assert_eq!(last.await.unwrap().logits, row(2));
-        assert_eq!(slow.await.unwrap().logits, row(0));
+        assert_eq!(last.await.unwrap().output, Output::Logits(row(2)));
+        assert_eq!(slow.await.unwrap().output, Output::Logits(row(0)));
         fixture.worker.shutdown().await;
         assert_eq!(fixture.batcher.depth(), 0);
     });
@@ -37,7 +37,7 @@ fn what_waits_is_shared_evenly() {
             gate.finish(End::Rows);
         }
         for (id, waiting) in (0..).zip(waiting) {
-            assert_eq!(waiting.await.unwrap().logits, row(id));
+            assert_eq!(waiting.await.unwrap().output, Output::Logits(row(id)));
         }
     });
 }
@@ -60,7 +60,7 @@ fn one_that_cannot_be_replaced_closes_the_batcher_and_the_other_ends_its_batch()
         assert_eq!(fixture.batcher.admit().unwrap_err(), AdmitError::Closed);
         assert_eq!(fixture.batcher.submit(decoding, picture(3), None).await, Err(BatchError::Closed));
         fixture.gate.finish(End::Rows);
-        assert_eq!(healthy.await.unwrap().logits, row(0));
+        assert_eq!(healthy.await.unwrap().output, Output::Logits(row(0)));
         assert_eq!(fixture.gate.open().recv().await, None, "then no engine is used again");
         fixture.worker.shutdown().await;
     });
@@ -77,7 +77,7 @@ fn shutting_down_waits_for_both() {
             drop(gate.open());
         }
         for (id, waiting) in (0..).zip(waiting) {
-            assert_eq!(waiting.await.unwrap().logits, row(id));
+            assert_eq!(waiting.await.unwrap().output, Output::Logits(row(id)));
         }
         end.await.unwrap();
     });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::harness::{id, picture, row};
 use crate::batching::{Batcher, Config};
-use crate::inference::{Engine, EngineError, Logits, Sample};
+use crate::inference::{Engine, EngineError, Logits, Output, Sample};
 use crate::readiness::Readiness;
 
 const CALLERS: u32 = 64;
@@ -27,7 +27,7 @@ async fn call(batcher: Batcher, caller: u32) {
     for id in (0..PICTURES).map(|n| caller * PICTURES + n) {
         let permit = batcher.admit().expect("an answer makes room");
         let answer = batcher.submit(permit, picture(id), None).await.unwrap();
-        assert_eq!(answer.logits, row(id));
+        assert_eq!(answer.output, Output::Logits(row(id)));
     }
 }
 

@@ -4,6 +4,7 @@ use tokio::time::{Duration, Instant, advance};
 
 use super::harness::{End, MS, on_a_still_clock, row, settle, start};
 use crate::batching::{AdmitError, Answer, BatchError, Config};
+use crate::inference::Output;
 
 fn with_delay(max_queue_delay: Duration) -> Config {
     Config { max_batch_size: 3, max_queue_delay, ..Config::default() }
@@ -94,7 +95,7 @@ fn a_deadline_that_passes_in_the_queue_is_told_then_and_not_run() {
         running.await.unwrap();
         assert_eq!(fixture.gate.next_run().await, [2]);
         fixture.gate.finish(End::Rows);
-        assert_eq!(in_time.await.unwrap().logits, row(2));
+        assert_eq!(in_time.await.unwrap().output, Output::Logits(row(2)));
     });
 }
 
@@ -128,7 +129,7 @@ fn a_picture_that_runs_is_answered_although_its_deadline_passes() {
         assert_eq!(fixture.gate.next_run().await, [0]);
         advance(60 * MS).await;
         fixture.gate.finish(End::Rows);
-        assert_eq!(waiting.await.unwrap().logits, row(0));
+        assert_eq!(waiting.await.unwrap().output, Output::Logits(row(0)));
     });
 }
 

@@ -1,0 +1,120 @@
+//! The whole server in this process, on a port of its own, under a load of connections.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::super::load;
+use super::client::{self, Answered};
+use crate::batching::Worker;
+use crate::bench::{Latency, LoadRun};
+use crate::config::Config;
+use crate::inference::BurnEngine;
+use crate::keys;
+use crate::model::Model;
+use crate::readiness::Readiness;
+use crate::registry::Registry;
+use crate::shutdown::{self, Request};
+use crate::telemetry::metrics;
+use crate::{api, serve};
+
+/// A server that is ready.
+pub(super) struct Served {
+    address: SocketAddr,
+    key: String,
+    ask: mpsc::Sender<Request>,
+    workers: Vec<Worker>,
+}
+
+/// Starts one on this engine.
+pub(super) async fn start(config: &Config, model: Model, engine: BurnEngine) -> Result<Served, String> {
+    let (registry, readiness) = (Registry::default(), Readiness::starting());
+    let (ask, requests) = mpsc::channel(1);
+    let signal = shutdown::begin(shutdown::Config::default(), readiness.clone(), requests);
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server =
+        serve::Server::bind(serve::Config { listen, ..config.serve }, None).await.map_err(|e| e.to_string())?;
+    let address = server.local_addr();
+    let key = keys::generate();
+    let state = api::State {
+        registry: registry.clone(),
+        readiness: readiness.clone(),
+        metrics: recorder()?,
+        config: config.api.clone(),
+    };
+    tokio::spawn(server.run(api::endpoint(state, key.clone()), signal));
+    let name = model.spec().name.to_string();
+    let loaded = load::classifiers(config, name, vec![(model, vec![engine])], &readiness);
+    registry.open(loaded.default, loaded.classifiers);
+    readiness.set_ready();
+    Ok(Served { address, key: key.expose().to_string(), ask, workers: loaded.workers })
+}
+
+/// There is one recorder in a process.
+fn recorder() -> Result<PrometheusHandle, String> {
+    static RECORDER: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+    RECORDER.get_or_init(|| metrics::install().map_err(|e| e.to_string())).clone()
+}
+
+impl Served {
+    /// `connections` that each send the next picture as soon as the last one is answered.
+    pub(super) async fn load(
+        &self,
+        connections: usize,
+        time: Duration,
+        files: &Arc<[Bytes]>,
+    ) -> Result<LoadRun, String> {
+        // Connections, threads and buffers come up at the expense of nobody.
+        self.volley(connections, time / 10, files).await?;
+        let (answers, took) = self.volley(connections, time, files).await?;
+        let done: Vec<&Answered> = answers.iter().filter(|answer| answer.status == 200).collect();
+        let mean = |part: &dyn Fn(&Answered) -> f64| {
+            done.iter().map(|answer| part(answer)).sum::<f64>() / done.len().max(1) as f64
+        };
+        let [decode_ms, queue_ms, inference_ms] =
+            [mean(&|answer| answer.decode_ms), mean(&|answer| answer.queue_ms), mean(&|answer| answer.inference_ms)];
+        let latency_ms = Latency::from_ms(done.iter().map(|answer| answer.total_ms).collect());
+        Ok(LoadRun {
+            concurrency: connections,
+            requests: answers.len(),
+            errors: answers.len() - done.len(),
+            images_per_second: done.len() as f64 / took.as_secs_f64(),
+            other_ms: (latency_ms.mean - decode_ms - queue_ms - inference_ms).max(0.0),
+            latency_ms,
+            decode_ms,
+            queue_ms,
+            inference_ms,
+        })
+    }
+
+    async fn volley(
+        &self,
+        connections: usize,
+        time: Duration,
+        files: &Arc<[Bytes]>,
+    ) -> Result<(Vec<Answered>, Duration), String> {
+        let begun = Instant::now();
+        let mut clients = JoinSet::new();
+        for first in 0..connections {
+            clients.spawn(client::send(self.address, self.key.clone(), Arc::clone(files), first, begun + time));
+        }
+        let mut answers = Vec::new();
+        while let Some(client) = clients.join_next().await {
+            answers.extend(client.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?);
+        }
+        Ok((answers, begun.elapsed()))
+    }
+
+    /// Answers what is under way and ends.
+    pub(super) async fn stop(self) {
+        let _ = self.ask.send(Request::Interrupt).await;
+        for worker in self.workers {
+            worker.shutdown().await;
+        }
+    }
+}

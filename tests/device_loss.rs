@@ -1,0 +1,86 @@
+//! A Vulkan device that is taken away while requests are under way: nobody hangs, and another one takes its place.
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "in_process/mod.rs"]
+mod in_process;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Answer, KEY, Server, bytes, read};
+use in_process::InProcess;
+use kiln::inference::{BurnEngine, DeviceChoice, Options, device};
+use kiln::model::Model;
+use kiln::{api, batching, serve};
+
+/// Longer than a software adapter needs for anything here.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn predict(server: &InProcess, photo: &[u8]) -> Answer {
+    let request = Server::agent().post(format!("http://{}/predict/raw", server.address)).header("X-API-Key", KEY);
+    read(request.send(photo))
+}
+
+fn ready(server: &InProcess) -> u16 {
+    read(Server::agent().get(format!("http://{}/health/ready", server.address)).call()).status
+}
+
+#[test]
+fn a_device_lost_under_load_is_replaced_and_nobody_hangs() {
+    // The native shader compilers are set up once a process.
+    if !common::has_vulkan() || cfg!(any(feature = "vulkan", feature = "metal")) {
+        return;
+    }
+    let model = Model::named("efficientnet-lite0").unwrap();
+    let device = device::choose(&DeviceChoice::Vulkan(None)).unwrap();
+    let engine = BurnEngine::start(model, &device, &Options::new(2), |_| ()).unwrap();
+    let settings = in_process::Settings {
+        serve: serve::Config::default(),
+        api: api::Config { max_body_bytes: 1 << 20, max_batch_files: 8, request_timeout: PATIENCE },
+        batching: batching::Config { max_batch_size: 2, ..batching::Config::default() },
+        decode_threads: 1,
+    };
+    let mut server = InProcess::loading(model, Box::new(engine), KEY, settings);
+    server.open();
+    let photo = bytes("photos/cat_640x480.jpg");
+    let (answered, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut statuses = Vec::new();
+                    while !over.load(Ordering::Relaxed) {
+                        let started = Instant::now();
+                        statuses.push(predict(&server, &photo).status);
+                        assert!(started.elapsed() < PATIENCE, "a request hung");
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                    statuses
+                })
+            })
+            .collect();
+        let until = |what: &str, happened: &dyn Fn() -> bool| {
+            let started = Instant::now();
+            while !happened() {
+                assert!(started.elapsed() < PATIENCE, "{what} did not happen");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            started.elapsed()
+        };
+        until("an answer", &|| answered.load(Ordering::Relaxed) > 3);
+        device.lose();
+        let noticed = until("readiness off", &|| ready(&server) == 503);
+        let recovered = until("recovery", &|| ready(&server) == 200);
+        println!("noticed after {noticed:?}, recovered after {recovered:?}");
+        assert!(noticed < Duration::from_secs(5), "within a probe's period");
+        let before = answered.load(Ordering::Relaxed);
+        until("answers", &|| answered.load(Ordering::Relaxed) > before + 4);
+        over.store(true, Ordering::Relaxed);
+        let statuses: Vec<u16> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        assert!(statuses.iter().all(|status| [200, 500, 503].contains(status)), "{statuses:?}");
+        assert!(statuses.contains(&500), "those whose batch was lost are told");
+    });
+    let answer = predict(&server, &photo);
+    assert_eq!((answer.status, answer.json()["predictions"][0]["class_id"].as_u64()), (200, Some(285)));
+}
