@@ -12,8 +12,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln::image::PreparedImage;
 use kiln::inference::{
-    BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, Logits, Options, Precision, Sample, configure_cpu,
-    default_threads, device,
+    BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, Logits, Options, Precision, ResizeChoice, Sample,
+    configure_cpu, default_threads, device,
 };
 use kiln::model::Model;
 
@@ -51,6 +51,7 @@ fn config() -> Config {
         threads: variable(THREADS, &default_threads().to_string()).parse().expect("a number of threads"),
         precision: variable("KILN_BENCH_PRECISION", "f32").parse().expect("what --precision takes"),
         kernels: variable("KILN_BENCH_KERNELS", "auto").parse().expect("what --kernels takes"),
+        resize: ResizeChoice::Auto,
         cache: None,
     }
 }
@@ -73,8 +74,8 @@ fn device() -> &'static ChosenDevice {
 /// One engine for every batch size.
 fn engine() -> MutexGuard<'static, BurnEngine> {
     static ENGINE: OnceLock<Mutex<BurnEngine>> = OnceLock::new();
-    let Config { precision, kernels, cache, .. } = config();
-    let options = Options { max_batch_size: LARGEST, precision, kernels, cache };
+    let Config { precision, kernels, .. } = config();
+    let options = Options { precision, kernels, ..Options::new(LARGEST) };
     let start = || BurnEngine::start(model(), device(), &options, |_| ()).expect("the model runs").into();
     ENGINE.get_or_init(start).lock().expect("no benchmark panicked")
 }

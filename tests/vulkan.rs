@@ -14,7 +14,7 @@ fn the_vulkan_device_answers_as_the_cpu_does() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains("--precision bf16 is for the CPU, but the device is "), "{errors}");
-    let vulkan = Server::start(&["--device", "vulkan", "--max-batch-size", "2"]);
+    let vulkan = Server::start(&["--device", "vulkan", "--resize", "gpu", "--max-batch-size", "2"]);
     let device = vulkan.get("/models").json()["models"][0]["devices"][0].clone();
     assert_eq!(device["api"], "Vulkan", "{device}");
     for fact in ["name", "driver", "compiler", "precision", "kernels"] {

@@ -7,7 +7,9 @@ use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use kiln::image::PreparedImage;
-use kiln::inference::{self, BurnEngine, DeviceChoice, Engine, KernelChoice, Options, Sample, configure_cpu, device};
+use kiln::inference::{
+    self, BurnEngine, DeviceChoice, Engine, KernelChoice, Options, ResizeChoice, Sample, configure_cpu, device,
+};
 use kiln::model::Model;
 
 const LARGEST: usize = 64;
@@ -60,6 +62,7 @@ fn main() {
         threads,
         precision,
         kernels: KernelChoice::Auto,
+        resize: ResizeChoice::Auto,
         cache: None,
     };
     let device = device::choose(&DeviceChoice::Cpu).expect("there is always a CPU");

@@ -3,6 +3,7 @@
 //! | operation | GPU (WGSL) | CPU | plain-tensor twin |
 //! |---|---|---|---|
 //! | [`normalize`]: packed u8 NHWC -> normalised f32 or f16, NCHW or NHWC | `normalize.wgsl` | `normalize/flex.rs` | `normalize/plain.rs` |
+//! | [`resize`]: decoded pictures -> the network's input | `resize.wgsl` | the server's own image path | `resize/plain.rs` |
 //! | [`top_k`]: logits -> the most probable classes | `softmax_topk.wgsl` | - | whoever has the logits ranks them |
 //! | [`layers`]: fused convolutions, chains of them, pooling, scaling, in NHWC | `product*.wgsl` with `pointwise.wgsl` or `conv*.wgsl`, `depthwise.wgsl`, `pool.wgsl` | `cpu/` | `layers/plain.rs` |
 //!
@@ -28,6 +29,7 @@ mod kernels;
 pub mod layers;
 mod layout;
 pub mod normalize;
+pub mod resize;
 mod top_k;
 
 pub use kernels::{Kernels, Tiles};

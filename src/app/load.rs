@@ -96,8 +96,7 @@ pub(super) fn open(config: &Config, choice: &DeviceChoice) -> Result<ChosenDevic
 }
 
 fn start(config: &Config, model: Model, device: &ChosenDevice) -> Result<BurnEngine, LoadError> {
-    let inference::Config { precision, kernels, cache, .. } = config.inference.clone();
-    let options = Options { max_batch_size: config.batching.max_batch_size, precision, kernels, cache };
+    let options = options(config);
     let name = model.spec().name;
     let engine = BurnEngine::start(model, device, &options, |step| tell(name, step))?;
     let Placement { device, precision, kernels } = engine.placement();
@@ -112,6 +111,12 @@ fn start(config: &Config, model: Model, device: &ChosenDevice) -> Result<BurnEng
         kernels,
     });
     Ok(engine)
+}
+
+/// How an engine is to run.
+pub(super) fn options(config: &Config) -> Options {
+    let inference::Config { precision, kernels, resize, cache, .. } = config.inference.clone();
+    Options { max_batch_size: config.batching.max_batch_size, precision, kernels, resize, cache }
 }
 
 /// What a start is doing, for who waits for it, and what its phases took.
@@ -151,9 +156,11 @@ pub(super) fn classifiers(config: &Config, default: String, models: Engines, rea
     let mut loaded = Loaded { default, classifiers: Vec::new(), workers: Vec::new() };
     for (model, engines) in models {
         let placements = engines.iter().map(BurnEngine::placement).collect();
+        let resizes = engines.iter().all(BurnEngine::resizes);
         let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
         let (batcher, worker) = Batcher::start(config.batching.clone(), engines, readiness.clone());
-        loaded.classifiers.push(Classifier::new(model, placements, Arc::clone(&limits), pool.clone(), batcher));
+        let classifier = Classifier::new(model, placements, Arc::clone(&limits), pool.clone(), batcher);
+        loaded.classifiers.push(if resizes { classifier.resizing() } else { classifier });
         loaded.workers.push(worker);
     }
     loaded

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::batching::{Batcher, Permit, Terms};
-use crate::image::{self, DecodePool, Decoded, Limits, PoolError, Recipe};
+use crate::image::{self, DecodePool, Limits, PoolError, Recipe};
 use crate::inference::{Output, Ranked, Sample, rank};
 use crate::model::Model;
 use crate::telemetry::metrics;
@@ -33,11 +33,22 @@ pub use crate::batching::{AdmitError, BatchError, Priority, Timed};
 pub use crate::image::ImageError;
 pub use crate::inference::Placement;
 
+/// Bytes of a picture that are kept for a device to resize: a photo of 1.4 megapixels.
+const LARGEST_CUTOUT: usize = 4 << 20;
+
+/// A picture on its way to the engine.
+struct Decoded {
+    image: ImageInfo,
+    sample: Sample,
+}
+
 /// One model, ready to classify. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Classifier {
     model: Model,
     placements: Arc<[Placement]>,
+    /// Whether the engines resize pictures by themselves.
+    resizes: bool,
     recipe: Recipe,
     limits: Arc<Limits>,
     pool: DecodePool,
@@ -73,7 +84,12 @@ impl Classifier {
     ) -> Self {
         let recipe = recipe(&model);
         let placements = placements.into();
-        Self { model, placements, recipe, limits, pool, batcher, statistics: Arc::default() }
+        Self { model, placements, resizes: false, recipe, limits, pool, batcher, statistics: Arc::default() }
+    }
+
+    /// The same for engines that all resize pictures by themselves, so that the decode threads need not.
+    pub fn resizing(self) -> Self {
+        Self { resizes: true, ..self }
     }
 
     /// Where the model runs.
@@ -117,9 +133,9 @@ impl Classifier {
         image::check_file_name(file_name, &self.limits.formats)?;
         let permit = self.batcher.admit()?;
         let (permit, decoded, decode) = self.decode(permit, bytes, started, options.deadline).await?;
-        let image = ImageInfo { format: decoded.format, width: decoded.width, height: decoded.height };
+        let Decoded { image, sample } = decoded;
         let top_k = Some(options.top_k);
-        let (output, timings) = self.run(permit, decoded.image.into(), &options, top_k, started, Some(decode)).await?;
+        let (output, timings) = self.run(permit, sample, &options, top_k, started, Some(decode)).await?;
         let classes = match output {
             Output::Logits(logits) => self.classes(&logits, options.top_k),
             // Others of the batch may have asked for more.
@@ -146,7 +162,7 @@ impl Classifier {
         arrived: Instant,
         deadline: Option<Instant>,
     ) -> Result<(Permit, Decoded, Duration), ClassifyError> {
-        let (recipe, limits) = (self.recipe.clone(), Arc::clone(&self.limits));
+        let (recipe, limits, resizes) = (self.recipe.clone(), Arc::clone(&self.limits), self.resizes);
         let retry_after = self.batcher.retry_after();
         let timed = move || {
             let started = Instant::now();
@@ -154,8 +170,16 @@ impl Classifier {
             if deadline.is_some_and(|deadline| deadline <= started) {
                 return Err(BatchError::DeadlinePassed { queued: started - arrived, retry_after }.into());
             }
-            let decoded = image::prepare(&bytes, &recipe, &limits)?;
-            Ok::<_, ClassifyError>((permit, decoded, started.elapsed()))
+            let raster = image::decode(&bytes, &limits)?;
+            let (width, height) = raster.displayed_size();
+            let image = ImageInfo { format: raster.format(), width, height };
+            // What waits for a device takes memory: of a large picture the CPU makes a small one.
+            let sample = if resizes && image::cut_bytes(&raster, &recipe) <= LARGEST_CUTOUT {
+                image::cut(&raster, &recipe).into()
+            } else {
+                image::resize(&raster, &recipe)?.into()
+            };
+            Ok::<_, ClassifyError>((permit, Decoded { image, sample }, started.elapsed()))
         };
         self.pool.run(timed).await?
     }

@@ -58,7 +58,7 @@ impl Classifier {
         match row {
             Row::Picture(bytes) => {
                 let (permit, decoded, decode) = self.decode(permit, bytes, started, options.deadline).await?;
-                self.scores(permit, decoded.image.into(), options, started, Some(decode)).await
+                self.scores(permit, decoded.sample, options, started, Some(decode)).await
             }
             Row::Tensor(values) => {
                 let spec = self.model.spec();

@@ -118,6 +118,7 @@ impl Config {
                 threads: read.threads("threads", inference::default_threads())?,
                 precision: read.parsed("precision", "f32, f16 or bf16")?,
                 kernels: read.parsed("kernels", "fused, stock or auto")?,
+                resize: read.parsed("resize", "gpu, cpu or auto")?,
                 cache: read.text("cache-dir").map(PathBuf::from).or_else(cache_dir),
             },
             model: read.model("model")?,

@@ -91,6 +91,13 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         MODEL,
+        "resize",
+        "WHO",
+        "auto",
+        "Who resizes pictures: gpu, cpu, or auto, which is a real GPU with fused kernels, and else the CPU",
+    ),
+    row(
+        MODEL,
         "cache-dir",
         "FOLDER",
         "",

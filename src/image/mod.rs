@@ -13,9 +13,11 @@
 //! | `raster.rs` | a decoded picture as it lies in its file |
 //! | `recipe.rs` | which part is kept and how it is resized: plain data |
 //! | `resize.rs` | doing so |
+//! | `cutout.rs` | that part, for a device that does so |
 //! | `prepared.rs` | what a model takes |
 //! | `pool.rs` | the decode threads |
 
+mod cutout;
 mod decode;
 mod error;
 mod format;
@@ -37,6 +39,7 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
+pub use cutout::{Cutout, cut, cut_bytes};
 pub use decode::decode;
 pub use error::ImageError;
 pub use format::Format;

@@ -34,7 +34,7 @@ pub fn resize(picture: &Raster, recipe: &Recipe) -> Result<PreparedImage, ImageE
 
 /// Whether Pillow (13.0, `ImagingResampleInner`) resamples along the rows before it does so along the columns. It
 /// rounds to bytes in between, so the other order comes out a level off in every fifth byte.
-fn rows_first(width: u32, height: u32, recipe: &Recipe) -> bool {
+pub(super) fn rows_first(width: u32, height: u32, recipe: &Recipe) -> bool {
     let lost_columns = i64::from(width) - i64::from(recipe.width);
     let lost_rows = i64::from(height) - i64::from(recipe.height);
     lost_rows <= 0 || lost_rows <= 2 * lost_columns
@@ -93,7 +93,7 @@ fn pass(
 
 /// Which of `whole` pixels have a part in resampling those from `start` on, `length` of them, to `target`: the kernel
 /// looks over the window's edge, as far as there are pixels.
-fn reach(start: u32, length: u32, target: u32, whole: u32, filter: Filter) -> Range<u32> {
+pub(super) fn reach(start: u32, length: u32, target: u32, whole: u32, filter: Filter) -> Range<u32> {
     let support = match filter {
         Filter::Bilinear => 1,
         Filter::Bicubic => 2,
@@ -105,7 +105,7 @@ fn reach(start: u32, length: u32, target: u32, whole: u32, filter: Filter) -> Ra
 
 /// A window of the upright picture, as it lies in the file. An odd rest makes a central crop lie one pixel off the
 /// middle, so turning does not leave it where it is.
-fn in_file(window: Window, picture: &Raster) -> Window {
+pub(super) fn in_file(window: Window, picture: &Raster) -> Window {
     use Orientation::{
         FlipHorizontal, FlipVertical, NoTransforms, Rotate90, Rotate90FlipH, Rotate180, Rotate270, Rotate270FlipH,
     };

@@ -9,6 +9,7 @@ use model_import::Network;
 
 use super::batch_sizes::BatchSizes;
 use super::canary::{self, Canary};
+use super::choice::ResizeChoice;
 use super::device::{self, ChosenDevice, DeviceInfo};
 use super::engine::{Engine, EngineError, Logits, Output, Sample};
 use super::input::Input;
@@ -93,6 +94,15 @@ impl BurnEngine {
         }
     }
 
+    /// Whether it takes cut-outs ([`Sample::Cutout`]) and is to be given them.
+    pub fn resizes(&self) -> bool {
+        match self.options.resize {
+            ResizeChoice::Cpu => false,
+            ResizeChoice::Gpu => !self.on_cpu,
+            ResizeChoice::Auto => !self.on_cpu && !self.device.is_software && self.kernels != Kernels::Stock,
+        }
+    }
+
     /// Bytes that the device's allocator holds, where it tells.
     pub fn device_bytes(&self) -> Option<u64> {
         self.device.device.memory_pool_usage().map(|usage| usage.bytes_reserved)
@@ -146,7 +156,7 @@ impl BurnEngine {
             values.chunks_exact(self.model.spec().labels.len()).take(samples.len()).map(Logits::from).collect();
         // A sick device answers with rubbish sooner than with an error. A client's tensor may well hold rubbish itself.
         let is_sick = |row: &Logits| row.iter().any(|value| !value.is_finite());
-        if samples.iter().zip(&rows).any(|(sample, row)| matches!(sample, Sample::Picture(_)) && is_sick(row)) {
+        if samples.iter().zip(&rows).any(|(sample, row)| !matches!(sample, Sample::Tensor(_)) && is_sick(row)) {
             return Err(not_finite());
         }
         Ok(rows)
@@ -184,7 +194,7 @@ fn not_finite() -> EngineError {
 impl Engine for BurnEngine {
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
         let mut rows = vec![Logits::default(); batch.len()];
-        let is_picture = |sample: &Sample| matches!(sample, Sample::Picture(_));
+        let is_picture = |sample: &Sample| !matches!(sample, Sample::Tensor(_));
         for pictures in [true, false] {
             let (places, samples): (Vec<usize>, Vec<&Sample>) =
                 batch.iter().enumerate().filter(|(_, sample)| is_picture(sample) == pictures).unzip();
@@ -201,7 +211,7 @@ impl Engine for BurnEngine {
     fn run_ranked(&mut self, batch: &[Sample], top: usize) -> Result<Vec<Output>, EngineError> {
         let on_gpu = !self.on_cpu && matches!(self.kernels, Kernels::Fused(_));
         // On the host a thousand exponentials cost microseconds. Tensors may hold anything, which is no fault of the device.
-        if on_gpu && batch.iter().all(|sample| matches!(sample, Sample::Picture(_))) {
+        if on_gpu && !batch.iter().any(|sample| matches!(sample, Sample::Tensor(_))) {
             return self.forward_ranked(&batch.iter().collect::<Vec<_>>(), top);
         }
         Ok(self.run(batch)?.into_iter().map(Output::Logits).collect())

@@ -2,7 +2,7 @@
 
 use super::engine::{Logits, Sample};
 use super::precision::Precision;
-use crate::image::PreparedImage;
+use crate::image::{Cutout, Filter, PreparedImage};
 use crate::model::Model;
 
 /// The picture and its logits.
@@ -47,6 +47,21 @@ pub(super) fn picture(model: Model) -> Sample {
     let (width, height) = (model.spec().width, model.spec().height);
     let pixels = (0..width as usize * height as usize * 3).map(|i| (i * 7919 % 256) as u8).collect();
     PreparedImage::new(width, height, pixels).into()
+}
+
+/// A small picture that is still to be resized.
+pub(super) fn cutout() -> Sample {
+    let pixels: Vec<u8> = (0..64 * 64 * 3).map(|i| (i * 7919 % 256) as u8).collect();
+    Sample::Cutout(Cutout {
+        pixels: pixels.into(),
+        size: [64, 64],
+        start: [0, 0],
+        length: [64, 64],
+        swapped: false,
+        mirrored: [false, false],
+        rows_first: true,
+        filter: Filter::Bicubic,
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What `--device` and `--kernels` may say. Whether there is such a device is another question.
+//! What `--device`, `--kernels` and `--resize` may say. Whether there is such a device is another question.
 
 use std::fmt;
 use std::str::FromStr;
@@ -118,6 +118,31 @@ impl FromStr for KernelChoice {
             "auto" => Ok(Self::Auto),
             "fused" => Ok(Self::Fused),
             "stock" => Ok(Self::Stock),
+            _ => Err(()),
+        }
+    }
+}
+
+/// A wish for who resizes pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResizeChoice {
+    /// A real GPU with Kiln's own kernels, else the CPU.
+    #[default]
+    Auto,
+    /// The threads that decode.
+    Cpu,
+    /// The GPU.
+    Gpu,
+}
+
+impl FromStr for ResizeChoice {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
             _ => Err(()),
         }
     }

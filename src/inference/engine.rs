@@ -3,13 +3,16 @@
 use std::any::Any;
 
 use super::ranking::Ranked;
-use crate::image::PreparedImage;
+use crate::image::{Cutout, PreparedImage};
 
 /// One row of what an engine takes.
 #[derive(Clone, Debug)]
 pub enum Sample {
     /// A picture of the model's size, which the engine normalises.
     Picture(PreparedImage),
+    /// A part of a picture that the engine resizes by itself and normalises; for engines that do
+    /// ([`super::BurnEngine::resizes`]).
+    Cutout(Cutout),
     /// What the network takes, as a client prepared it: f32 `[3, height, width]`, laid out flat.
     Tensor(Box<[f32]>),
 }
@@ -17,6 +20,12 @@ pub enum Sample {
 impl From<PreparedImage> for Sample {
     fn from(picture: PreparedImage) -> Self {
         Self::Picture(picture)
+    }
+}
+
+impl From<Cutout> for Sample {
+    fn from(cutout: Cutout) -> Self {
+        Self::Cutout(cutout)
     }
 }
 

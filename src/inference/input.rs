@@ -1,13 +1,15 @@
-//! Samples to the tensor that a network takes: pictures are uploaded as u8 and normalised on the device, tensors go as
-//! they are.
+//! Samples to the tensor that a network takes: pictures are uploaded as u8 and normalised on the device, where need be
+//! resized there too, and tensors go as they are.
 
 use std::cell::RefCell;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use kiln_kernels::resize::{Filter, Turn, Uncut};
 use kiln_kernels::{Layout, Normalizer};
 use model_import::ModelSpec;
 
 use super::engine::Sample;
+use crate::image::{self, Cutout};
 
 /// Prepares the input of one model on one device.
 #[derive(Clone)]
@@ -46,6 +48,7 @@ impl Input {
     pub(super) fn tensor(&self, samples: &[&Sample], size: usize) -> Tensor<4> {
         match samples.first() {
             Some(Sample::Tensor(_)) => self.uploaded(samples, size),
+            _ if samples.iter().any(|sample| matches!(sample, Sample::Cutout(_))) => self.resized(samples, size),
             _ => self.normalised(samples, size),
         }
     }
@@ -63,6 +66,18 @@ impl Input {
         })
     }
 
+    /// Pictures that are of the model's size already stand among the others as their own cut-outs.
+    fn resized(&self, samples: &[&Sample], size: usize) -> Tensor<4> {
+        let mut pictures: Vec<Uncut<'_>> = samples.iter().filter_map(|sample| uncut(sample)).collect();
+        let padding = Uncut { pixels: &[0; 3], size: [1, 1], start: [0, 0], length: [1, 1], ..pictures[0] };
+        pictures.resize(size, padding);
+        let tensor = self.normalizer.resize(&pictures, self.height, self.width);
+        match self.layout {
+            Layout::ChannelsFirst => tensor.permute([0, 3, 1, 2]),
+            Layout::ChannelsLast => tensor,
+        }
+    }
+
     fn uploaded(&self, samples: &[&Sample], size: usize) -> Tensor<4> {
         let mut values = Vec::with_capacity(size * 3 * self.height * self.width);
         for sample in samples {
@@ -78,4 +93,34 @@ impl Input {
             Layout::ChannelsLast => planes.permute([0, 2, 3, 1]),
         }
     }
+}
+
+/// What is to be resized of a sample. The image room's words become those of the kernels; the two do not know each other.
+fn uncut(sample: &Sample) -> Option<Uncut<'_>> {
+    match sample {
+        Sample::Cutout(cutout) => Some(Uncut {
+            pixels: &cutout.pixels,
+            size: cutout.size,
+            start: cutout.start,
+            length: cutout.length,
+            turn: turn(cutout),
+            rows_first: cutout.rows_first,
+            filter: match cutout.filter {
+                image::Filter::Bilinear => Filter::Bilinear,
+                image::Filter::Bicubic => Filter::Bicubic,
+                image::Filter::Lanczos3 => Filter::Lanczos,
+            },
+        }),
+        Sample::Picture(picture) => {
+            let size = [picture.width(), picture.height()];
+            let (turn, filter) = (Turn::default(), Filter::Bilinear);
+            Some(Uncut { pixels: picture.pixels(), size, start: [0, 0], length: size, turn, rows_first: true, filter })
+        }
+        Sample::Tensor(_) => None,
+    }
+}
+
+fn turn(cutout: &Cutout) -> Turn {
+    let [mirrored_x, mirrored_y] = cutout.mirrored;
+    Turn { swapped: cutout.swapped, mirrored_x, mirrored_y }
 }

@@ -10,7 +10,7 @@
 //! | `warm_up.rs` | its first runs, and which kernels are quicker |
 //! | `remembered.rs` | that answer, from one start to the next |
 //! | `canary.rs` | the picture whose logits are known |
-//! | `choice.rs` | what `--device` and `--kernels` may say |
+//! | `choice.rs` | what `--device`, `--kernels` and `--resize` may say |
 //! | `precision.rs` | what `--precision` may say, and who has it |
 //! | `cpu.rs` | threads and instructions of the CPU device |
 //! | `adapters.rs` | the GPUs and software adapters of this machine |
@@ -43,7 +43,7 @@ mod start;
 mod warm_up;
 
 pub use burn_engine::{BurnEngine, Placement};
-pub use choice::{DeviceChoice, DeviceChoices, KernelChoice};
+pub use choice::{DeviceChoice, DeviceChoices, KernelChoice, ResizeChoice};
 pub use cpu::{configure_cpu, default_threads, has_bf16};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
 pub use engine::{Engine, EngineError, Logits, Output, Sample, panic_message};
@@ -69,6 +69,8 @@ pub struct Config {
     pub precision: Precision,
     /// Who computes on a GPU.
     pub kernels: KernelChoice,
+    /// Who resizes pictures.
+    pub resize: ResizeChoice,
     /// Where what was compiled and measured is kept; nowhere if absent.
     pub cache: Option<PathBuf>,
 }

@@ -9,7 +9,7 @@ use model_import::{LoadError, Network};
 
 use super::burn_engine::BurnEngine;
 use super::canary::{self, Canary};
-use super::choice::{DeviceChoice, KernelChoice};
+use super::choice::{DeviceChoice, KernelChoice, ResizeChoice};
 use super::device::{self, ChosenDevice};
 use super::engine::{Engine, Logits};
 use super::precision::{Precision, PrecisionError};
@@ -24,6 +24,8 @@ pub struct Options {
     pub precision: Precision,
     /// Who computes.
     pub kernels: KernelChoice,
+    /// Who resizes pictures.
+    pub resize: ResizeChoice,
     /// Where a choice of kernels is kept.
     pub cache: Option<PathBuf>,
 }
@@ -31,7 +33,13 @@ pub struct Options {
 impl Options {
     /// As the model has it, by the quickest kernels, with nothing kept.
     pub fn new(max_batch_size: usize) -> Self {
-        Self { max_batch_size, precision: Precision::F32, kernels: KernelChoice::Auto, cache: None }
+        Self {
+            max_batch_size,
+            precision: Precision::F32,
+            kernels: KernelChoice::Auto,
+            resize: ResizeChoice::Auto,
+            cache: None,
+        }
     }
 }
 
@@ -77,6 +85,12 @@ pub enum StartError {
         /// Its compiler.
         compiler: &'static str,
     },
+    /// The CPU has no device to resize on.
+    #[error("--resize gpu is for GPUs, but the device is {device}. Leave it at auto.")]
+    NoResize {
+        /// The device's name.
+        device: String,
+    },
     /// The device cannot run the model.
     #[error("model '{model}' does not run on {device}: {reason}. Try another --device; 'kiln devices' lists them.")]
     WarmUp {
@@ -98,6 +112,9 @@ pub(super) fn start(
 ) -> Result<BurnEngine, StartError> {
     let refuse =
         |reason: String| StartError::WarmUp { model: model.spec().name, device: device.info.name.clone(), reason };
+    if options.resize == ResizeChoice::Gpu && !device.is_gpu_runtime {
+        return Err(StartError::NoResize { device: device.info.name.clone() });
+    }
     let known = known_logits(model, device).map_err(refuse)?;
     let started = Instant::now();
     let network: Arc<dyn Network> = model.built_in().load(&device.device)?.into();

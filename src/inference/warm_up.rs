@@ -77,9 +77,15 @@ impl BurnEngine {
         self.caught(|engine| {
             engine.run(&batch)?;
             // Where ranks are found on the device, that is a program of its own.
-            if engine.on_cpu { Ok(Vec::new()) } else { engine.run_ranked(&batch[..1], 1) }
+            if !engine.on_cpu {
+                engine.run_ranked(&batch[..1], 1)?;
+            }
+            // So is resizing.
+            if engine.resizes() {
+                engine.run_ranked(&[canary::cutout()], 1)?;
+            }
+            Ok(())
         })
-        .map(drop)
     }
 
     /// A panic of the device runtime is a reason like any other.

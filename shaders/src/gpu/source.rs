@@ -30,6 +30,8 @@ pub enum Operation {
     Pool,
     /// Logits to the most probable classes.
     TopK,
+    /// Decoded pictures to the network's input.
+    Resize,
 }
 
 /// Where a product's tiles are held while the lanes of a workgroup work on them.
@@ -48,7 +50,7 @@ impl Operation {
         let products = [Tiles::Workgroup, Tiles::Registers]
             .into_iter()
             .flat_map(|tiles| [Self::Pointwise(tiles), Self::Conv(tiles), Self::ConvNarrow(tiles)]);
-        products.chain([Self::Normalize, Self::Depthwise, Self::Pool, Self::TopK]).collect()
+        products.chain([Self::Normalize, Self::Depthwise, Self::Pool, Self::TopK, Self::Resize]).collect()
     }
 
     /// Its files, with their names.
@@ -71,6 +73,7 @@ impl Operation {
             Self::Depthwise => vec![layer, file!("depthwise.wgsl")],
             Self::Pool => vec![file!("pool.wgsl")],
             Self::TopK => vec![file!("softmax_topk.wgsl")],
+            Self::Resize => vec![file!("resize.wgsl")],
         }
     }
 }

@@ -16,10 +16,10 @@ use ops::{NormalizeHereOps, NormalizeOps};
 /// Uploads batches of u8 pictures to one device and normalises them there.
 #[derive(Clone, Debug)]
 pub struct Normalizer {
-    device: Device,
-    dtype: DType,
+    pub(crate) device: Device,
+    pub(crate) dtype: DType,
     /// f32 `[6]`: mean of each channel, then the reciprocal of each channel's deviation.
-    affine: Tensor<1>,
+    pub(crate) affine: Tensor<1>,
 }
 
 impl Normalizer {
@@ -63,7 +63,7 @@ impl Normalizer {
     }
 
     /// u8 pixels as u32 words, first byte lowest; the last word is filled up with zeros.
-    fn upload(&self, pixels: &[u8]) -> Tensor<1, Int> {
+    pub(crate) fn upload(&self, pixels: &[u8]) -> Tensor<1, Int> {
         let mut words: Vec<u32> = Vec::with_capacity(pixels.len().div_ceil(4));
         let (whole, rest) = pixels.as_chunks::<4>();
         words.extend(whole.iter().map(|bytes| u32::from_le_bytes(*bytes)));

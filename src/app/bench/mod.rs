@@ -23,7 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::load::{self, LoadError};
 use crate::bench::{DeviceReport, Model as ModelReport, Plan, Report};
 use crate::config::Config;
-use crate::inference::{BurnEngine, DeviceChoice, Options, Placement, Step};
+use crate::inference::{BurnEngine, DeviceChoice, Placement, Step};
 use crate::model::Model;
 use crate::telemetry::logging::{self, LoggingError};
 use pictures::Pictures;
@@ -153,12 +153,7 @@ async fn start(
         let begun = Instant::now();
         let device = load::open(&config, &choice)?;
         let mut loaded = begun.elapsed();
-        let options = Options {
-            max_batch_size: config.batching.max_batch_size,
-            precision: config.inference.precision,
-            kernels: config.inference.kernels,
-            cache: config.inference.cache.clone(),
-        };
+        let options = load::options(&config);
         let engine = BurnEngine::start(model, &device, &options, |step| match step {
             Step::Loaded(_) => loaded = begun.elapsed(),
             Step::WarmingUp(size) => bar.set_message(format!("{choice}: compiling and warming up, batches of {size}")),
