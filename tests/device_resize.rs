@@ -1,5 +1,5 @@
-//! Pictures that the device resizes against those that the CPU resizes: for the model the same within one level, whatever
-//! the file.
+//! Pictures that the device resizes against those that the CPU resizes: photos of the model's size are the same within one
+//! level.
 
 mod common;
 #[path = "../shaders/tests/vulkan/mod.rs"]
@@ -52,9 +52,10 @@ fn what_the_device_resizes_is_within_one_level_of_what_the_cpu_resizes() {
             let ours = ours.into_data();
             for (index, (ours, expected)) in ours.as_slice::<f32>().unwrap().iter().zip(expected.pixels()).enumerate() {
                 let difference = (ours - f32::from(*expected)).abs();
-                // Sides of 96 and 160 out of 224 bring many ties, which 16-bit weights and f32 break differently: along
-                // one axis and again along the other.
-                let most = if recipe == &square { 1.0 } else { 2.0 };
+                // Round numbers of pixels bring many ties, which 16-bit weights and f32 break differently: along one axis
+                // and again along the other.
+                let is_photo = recipe == &square && !file.starts_with("kinds/");
+                let most = if is_photo { 1.0 } else { 2.0 };
                 assert!(difference <= most, "{file}, {recipe:?}: {index} is {ours}, not {expected}");
                 far_off += usize::from(difference > 1.0);
                 levels += 1;
