@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`cli`], [`config`] | what was typed, and what is meant |
 //! | [`app`] | joins the rooms for each command |
+//! | [`bench`] | what `kiln bench` finds, and how it is shown |
 //! | [`shutdown`], [`serve`] | the way out; connections and time-outs |
 //! | [`api`] | operations, schemas, keys, status codes |
 //! | [`registry`] | model name and version -> classifier |
@@ -30,9 +31,10 @@
 //! 4. A decode thread: magic bytes, the header's size, decode, crop, antialiased resize, orientation.
 //! 5. [`batching::Batcher::submit`]: the scheduler composes a batch only when an engine is free, so batches grow
 //!    while the device works, and a lone picture waits for nothing. Entries whose caller has gone are dropped.
-//! 6. An engine's thread: one upload of u8 pixels, normalisation and network on the device, one download of logits. On
-//!    the CPU that is a network of fused layers, and there is an engine for each thread: each runs batches by itself, and
-//!    one that finds the others idle shares its work with their threads.
+//! 6. An engine's thread: one upload of u8 pixels, normalisation and a network of fused layers on the device, one
+//!    download: of logits, or from a GPU of the most probable classes. A GPU may also crop, resize and orient. On the CPU
+//!    there is an engine for each thread: each runs batches by itself, and one that finds the others idle shares its work
+//!    with their threads. An engine that fails is replaced; meanwhile nobody waits for it.
 //! 7. Softmax and the most probable classes, labels, JSON; one log line, one metric.
 #![forbid(unsafe_code)]
 

@@ -83,3 +83,40 @@ fn config_check_finds_what_would_keep_the_server_from_starting() {
         }
     }
 }
+
+#[test]
+fn bench_writes_a_report_of_what_it_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("here");
+    let words = ["bench", "--device", "cpu", "--batch", "1,3", "--concurrency", "2", "--seconds", "1", "--out"];
+    let (status, table, errors) = run(&[&words[..], &[out.to_str().unwrap()]].concat());
+    assert_eq!(status, 0, "{errors}");
+    assert!(table.contains("Engine alone") && table.contains("report.html"), "{table}");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&read("report.json")).unwrap();
+    let device = &report["devices"][0];
+    assert_eq!((device["flag"].as_str(), device["precision"].as_str()), (Some("cpu"), Some("f32")));
+    let sizes: Vec<_> = device["engine"].as_array().unwrap().iter().map(|run| run["batch_size"].as_u64()).collect();
+    assert_eq!(sizes, [Some(1), Some(3)]);
+    let load = &device["server"][0];
+    assert_eq!((load["concurrency"].as_u64(), load["errors"].as_u64()), (Some(2), Some(0)));
+    // A second of work on any machine that can build this.
+    for measured in [&device["engine"][0], &device["engine"][1], load] {
+        assert!(measured["images_per_second"].as_f64().unwrap() > 1.0, "{measured}");
+        assert!(measured["latency_ms"]["p99"].as_f64() >= measured["latency_ms"]["p50"].as_f64(), "{measured}");
+    }
+    let parts = ["decode_ms", "queue_ms", "inference_ms", "other_ms"].map(|part| load[part].as_f64().unwrap());
+    let mean = load["latency_ms"]["mean"].as_f64().unwrap();
+    assert!((parts.iter().sum::<f64>() - mean).abs() < 0.01 * mean, "{parts:?} of {mean}");
+    assert_eq!(read("report.csv").lines().count(), 4);
+    assert!(read("report.html").contains("<svg"));
+}
+
+#[test]
+fn bench_tells_what_is_wrong_with_its_pictures_before_it_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let (status, _, errors) = run(&["bench", "--device", "cpu", "--images", path, "--out", path]);
+    assert_eq!(status, 1);
+    assert!(errors.contains("--images takes a folder of pictures"), "{errors}");
+}

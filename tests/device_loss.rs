@@ -40,6 +40,7 @@ fn a_device_lost_under_load_is_replaced_and_nobody_hangs() {
         api: api::Config { max_body_bytes: 1 << 20, max_batch_files: 8, request_timeout: PATIENCE },
         batching: batching::Config { max_batch_size: 2, ..batching::Config::default() },
         decode_threads: 1,
+        resizes: false,
     };
     let mut server = InProcess::loading(model, Box::new(engine), KEY, settings);
     server.open();

@@ -44,3 +44,30 @@ fn the_vulkan_device_answers_as_the_cpu_does() {
         }
     }
 }
+
+#[test]
+fn two_devices_share_one_queue() {
+    if !common::has_vulkan() {
+        return;
+    }
+    let server =
+        Server::start(&["--device", "cpu,vulkan", "--kernels", "fused", "--max-batch-size", "1", "--threads", "1"]);
+    let devices = server.get("/models").json()["models"][0]["devices"].clone();
+    let apis: Vec<_> = devices.as_array().unwrap().iter().map(|device| device["api"].as_str().unwrap()).collect();
+    assert_eq!(apis, ["flex", "Vulkan"]);
+    let photo = bytes("photos/cat_640x480.jpg");
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| server.raw("/predict/raw", &photo).json())).collect();
+        let times = clients.into_iter().map(|client| {
+            let answer = client.join().unwrap();
+            assert_eq!(answer["predictions"][0]["class_id"], 285, "{answer}");
+            answer["timings_ms"]["inference"].as_f64().unwrap()
+        });
+        let times: Vec<f64> = times.collect();
+        let (quickest, slowest) =
+            (times.iter().copied().fold(f64::MAX, f64::min), times.iter().copied().fold(0.0, f64::max));
+        // A picture takes a software adapter many times as long as the CPU engine, so both have had some.
+        let is_software = devices[1]["name"].as_str().is_some_and(|name| name.contains("llvmpipe"));
+        assert!(!is_software || slowest > 3.0 * quickest, "{times:?}");
+    });
+}

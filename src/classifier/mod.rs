@@ -3,10 +3,12 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `answer.rs` | what goes in and what comes out: plain data |
+//! | `decode.rs` | bytes to what the engine takes |
 //! | `rows.rs` | several rows at once, for their raw scores |
 //! | `statistics.rs` | what a model was asked and has answered |
 
 mod answer;
+mod decode;
 mod rows;
 mod statistics;
 #[cfg(test)]
@@ -23,24 +25,17 @@ use crate::image::{self, DecodePool, Limits, PoolError, Recipe};
 use crate::inference::{Output, Ranked, Sample, rank};
 use crate::model::Model;
 use crate::telemetry::metrics;
+use decode::Decoded;
 use statistics::Statistics;
 
 pub use answer::{Class, ImageInfo, Options, Picture, Prediction, Timings};
+pub use decode::recipe;
 pub use rows::{Row, Scores};
 pub use statistics::Snapshot;
 // The types of the rooms below that a caller of this one meets.
 pub use crate::batching::{AdmitError, BatchError, Priority, Timed};
 pub use crate::image::ImageError;
 pub use crate::inference::Placement;
-
-/// Bytes of a picture that are kept for a device to resize: a photo of 1.4 megapixels.
-const LARGEST_CUTOUT: usize = 4 << 20;
-
-/// A picture on its way to the engine.
-struct Decoded {
-    image: ImageInfo,
-    sample: Sample,
-}
 
 /// One model, ready to classify. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -154,36 +149,6 @@ impl Classifier {
         Class { label: self.model.label(class_id), class_id, probability }
     }
 
-    /// The permit goes with the work: a decode that its caller has left still takes memory, and room.
-    async fn decode(
-        &self,
-        permit: Permit,
-        bytes: Bytes,
-        arrived: Instant,
-        deadline: Option<Instant>,
-    ) -> Result<(Permit, Decoded, Duration), ClassifyError> {
-        let (recipe, limits, resizes) = (self.recipe.clone(), Arc::clone(&self.limits), self.resizes);
-        let retry_after = self.batcher.retry_after();
-        let timed = move || {
-            let started = Instant::now();
-            // Others were decoded first; an answer that nobody waits for any more is not worth the work.
-            if deadline.is_some_and(|deadline| deadline <= started) {
-                return Err(BatchError::DeadlinePassed { queued: started - arrived, retry_after }.into());
-            }
-            let raster = image::decode(&bytes, &limits)?;
-            let (width, height) = raster.displayed_size();
-            let image = ImageInfo { format: raster.format(), width, height };
-            // What waits for a device takes memory: of a large picture the CPU makes a small one.
-            let sample = if resizes && image::cut_bytes(&raster, &recipe) <= LARGEST_CUTOUT {
-                image::cut(&raster, &recipe).into()
-            } else {
-                image::resize(&raster, &recipe)?.into()
-            };
-            Ok::<_, ClassifyError>((permit, Decoded { image, sample }, started.elapsed()))
-        };
-        self.pool.run(timed).await?
-    }
-
     /// One sample through a batch. `top_k` tells that no more classes are of interest.
     async fn run(
         &self,
@@ -206,23 +171,5 @@ impl Classifier {
     /// What has been asked and answered since the start.
     pub fn statistics(&self) -> Snapshot {
         self.statistics.snapshot(self.batcher.runs())
-    }
-}
-
-/// The image room's recipe for a model. The two rooms do not know each other, so the words are translated here.
-pub fn recipe(model: &Model) -> Recipe {
-    let spec = model.spec();
-    Recipe {
-        width: spec.width,
-        height: spec.height,
-        filter: match spec.filter {
-            model_import::Filter::Bilinear => image::Filter::Bilinear,
-            model_import::Filter::Bicubic => image::Filter::Bicubic,
-            model_import::Filter::Lanczos => image::Filter::Lanczos3,
-        },
-        crop: match spec.crop {
-            model_import::Crop::None => image::Crop::None,
-            model_import::Crop::CentralPadded { padding } => image::Crop::CentralPadded { padding },
-        },
     }
 }

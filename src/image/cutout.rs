@@ -39,8 +39,10 @@ pub fn cut(picture: &Raster, recipe: &Recipe) -> Cutout {
     let (window, kept) = kept(picture, recipe);
     let row = picture.width as usize * 3;
     let columns = kept.left as usize * 3..(kept.left + kept.width) as usize * 3;
-    let rows = picture.pixels.chunks_exact(row).skip(kept.top as usize).take(kept.height as usize);
-    let pixels: Vec<u8> = rows.flat_map(|row| &row[columns.clone()]).copied().collect();
+    let mut pixels = Vec::with_capacity(columns.len() * kept.height as usize);
+    for row in picture.pixels.chunks_exact(row).skip(kept.top as usize).take(kept.height as usize) {
+        pixels.extend_from_slice(&row[columns.clone()]);
+    }
     let swapped = swaps_sides(picture.orientation);
     let (width, height) = picture.displayed_size();
     Cutout {

@@ -8,11 +8,12 @@ use kiln_kernels::cpu::threads;
 use model_import::Network;
 
 use super::batch_sizes::BatchSizes;
-use super::canary::{self, Canary};
+use super::canary::Canary;
 use super::choice::ResizeChoice;
-use super::device::{self, ChosenDevice, DeviceInfo};
+use super::device::ChosenDevice;
 use super::engine::{Engine, EngineError, Logits, Output, Sample};
 use super::input::Input;
+use super::placement::Placement;
 use super::ranking::Ranked;
 use super::start::{self, Options, StartError, Step};
 use super::{lanes, warm_up};
@@ -26,23 +27,12 @@ pub struct BurnEngine {
     pub(super) kernels: Kernels,
     pub(super) sizes: BatchSizes,
     pub(super) on_cpu: bool,
-    device: ChosenDevice,
+    pub(super) device: ChosenDevice,
     network: Arc<dyn Network>,
     input: Input,
-    canary: Option<Canary>,
+    pub(super) canary: Option<Canary>,
     /// Whether this is the one attempt at another device.
-    is_rebuilt: bool,
-}
-
-/// Where and how a model runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placement {
-    /// The device.
-    pub device: DeviceInfo,
-    /// What its tensors hold, as `--precision` says it.
-    pub precision: String,
-    /// `fused` or `stock`.
-    pub kernels: String,
+    pub(super) is_rebuilt: bool,
 }
 
 impl BurnEngine {
@@ -113,17 +103,6 @@ impl BurnEngine {
     pub fn workers(self) -> Vec<Box<dyn Engine>> {
         let count = if self.on_cpu { threads::count() } else { 1 };
         std::iter::repeat_n(self, count).map(|engine| Box::new(engine) as Box<dyn Engine>).collect()
-    }
-
-    /// Runs the canary, or if nothing is known of it takes its answer for the right one.
-    pub(super) fn check_canary(&mut self) -> Result<(), EngineError> {
-        let Some(canary) = self.canary.clone() else {
-            let first = self.run(&[canary::picture(self.model)])?.swap_remove(0);
-            self.canary = Some(Canary::new(self.model, first, self.options.precision));
-            return Ok(());
-        };
-        let answer = self.run(std::slice::from_ref(canary.picture()))?;
-        canary.check(&answer[0]).map_err(EngineError::Device)
     }
 
     /// Runs samples of one kind, on as many threads as there are for it.
@@ -222,20 +201,7 @@ impl Engine for BurnEngine {
     }
 
     fn rebuild(&mut self) -> Result<(), EngineError> {
-        if self.is_rebuilt {
-            return Err(EngineError::Device("it has been replaced once already".to_string()));
-        }
-        if self.device.wgpu.is_none() {
-            return Err(EngineError::Device("this device cannot be replaced while the process runs".to_string()));
-        }
-        let refuse = |error: &dyn std::error::Error| EngineError::Device(error.to_string());
-        let device = device::choose(&self.device.choice).map_err(|error| refuse(&error))?;
-        // The kernels stay what they are: to measure them would only take time.
-        let options = Options { kernels: self.kernels.into(), ..self.options.clone() };
-        let progress = |step| tracing::debug!(?step, "the device is being replaced");
-        let rebuilt = Self::start(self.model, &device, &options, progress).map_err(|error| refuse(&error))?;
-        *self = Self { is_rebuilt: true, options: self.options.clone(), ..rebuilt };
-        Ok(())
+        self.replace()
     }
 }
 

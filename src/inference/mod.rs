@@ -6,10 +6,12 @@
 //! |---|---|
 //! | `engine.rs` | the trait that batching drives, and its errors |
 //! | `burn_engine.rs` | upload, normalise, run, download |
+//! | `recovery.rs` | the canary while it runs, and another device when it fails |
 //! | `start.rs` | how an engine comes up |
 //! | `warm_up.rs` | its first runs, and which kernels are quicker |
 //! | `remembered.rs` | that answer, from one start to the next |
 //! | `canary.rs` | the picture whose logits are known |
+//! | `placement.rs` | where and how a model runs, for who wants to know |
 //! | `choice.rs` | what `--device`, `--kernels` and `--resize` may say |
 //! | `precision.rs` | what `--precision` may say, and who has it |
 //! | `cpu.rs` | threads and instructions of the CPU device |
@@ -36,18 +38,21 @@ mod input;
 mod lanes;
 mod open;
 mod pick;
+mod placement;
 mod precision;
 mod ranking;
+mod recovery;
 mod remembered;
 mod start;
 mod warm_up;
 
-pub use burn_engine::{BurnEngine, Placement};
+pub use burn_engine::BurnEngine;
 pub use choice::{DeviceChoice, DeviceChoices, KernelChoice, ResizeChoice};
 pub use cpu::{configure_cpu, default_threads, has_bf16};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
 pub use engine::{Engine, EngineError, Logits, Output, Sample, panic_message};
 pub use pick::pick_auto;
+pub use placement::Placement;
 pub use precision::{Precision, PrecisionError};
 pub use ranking::{Ranked, rank};
 pub use start::{Options, StartError, Step};

@@ -78,6 +78,7 @@ impl Staged {
             api: api::Config { max_body_bytes: 1 << 20, max_batch_files: 8, request_timeout: settings.request_timeout },
             batching: batching::Config { queue_capacity: settings.queue_capacity, ..batching::Config::default() },
             decode_threads: 2,
+            resizes: false,
         };
         let server = InProcess::loading(model, Box::new(StagedEngine { started, ends }), KEY, settings);
         Self { server, started: starts.into(), ends: end }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub api: api::Config,
     pub batching: batching::Config,
     pub decode_threads: usize,
+    /// The engine is one that resizes pictures by itself.
+    pub resizes: bool,
 }
 
 /// A running server; it ends when it is dropped. Nothing is loaded until [`InProcess::open`].
@@ -55,6 +57,7 @@ impl InProcess {
         let (batcher, worker) = Batcher::start(settings.batching, vec![engine], readiness.clone());
         let pool = DecodePool::new(settings.decode_threads);
         let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);
+        let classifier = if settings.resizes { classifier.resizing() } else { classifier };
         let loading = Some((registry, classifier, readiness));
         drop(inside);
         Self { address, loading, _worker: worker, _ask: ask, _runtime: runtime }

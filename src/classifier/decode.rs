@@ -1,0 +1,71 @@
+//! Bytes to what the engine takes, on a thread that may decode. Whether it is resized there or by the engine is decided here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Classifier, ClassifyError, ImageInfo};
+use crate::batching::{BatchError, Permit};
+use crate::image::{self, Recipe};
+use crate::inference::Sample;
+use crate::model::Model;
+
+/// Bytes of a picture that are kept for a device to resize: a photo of 1.4 megapixels.
+const LARGEST_CUTOUT: usize = 4 << 20;
+
+/// A picture on its way to the engine.
+pub(super) struct Decoded {
+    pub(super) image: ImageInfo,
+    pub(super) sample: Sample,
+}
+
+impl Classifier {
+    /// The permit goes with the work: a decode that its caller has left still takes memory, and room.
+    pub(super) async fn decode(
+        &self,
+        permit: Permit,
+        bytes: Bytes,
+        arrived: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<(Permit, Decoded, Duration), ClassifyError> {
+        let (recipe, limits, resizes) = (self.recipe.clone(), Arc::clone(&self.limits), self.resizes);
+        let retry_after = self.batcher.retry_after();
+        let timed = move || {
+            let started = Instant::now();
+            // Others were decoded first; an answer that nobody waits for any more is not worth the work.
+            if deadline.is_some_and(|deadline| deadline <= started) {
+                return Err(BatchError::DeadlinePassed { queued: started - arrived, retry_after }.into());
+            }
+            let raster = image::decode(&bytes, &limits)?;
+            let (width, height) = raster.displayed_size();
+            let image = ImageInfo { format: raster.format(), width, height };
+            // What waits for a device takes memory: of a large picture the CPU makes a small one.
+            let sample = if resizes && image::cut_bytes(&raster, &recipe) <= LARGEST_CUTOUT {
+                image::cut(&raster, &recipe).into()
+            } else {
+                image::resize(&raster, &recipe)?.into()
+            };
+            Ok::<_, ClassifyError>((permit, Decoded { image, sample }, started.elapsed()))
+        };
+        self.pool.run(timed).await?
+    }
+}
+
+/// The image room's recipe for a model. The two rooms do not know each other, so the words are translated here.
+pub fn recipe(model: &Model) -> Recipe {
+    let spec = model.spec();
+    Recipe {
+        width: spec.width,
+        height: spec.height,
+        filter: match spec.filter {
+            model_import::Filter::Bilinear => image::Filter::Bilinear,
+            model_import::Filter::Bicubic => image::Filter::Bicubic,
+            model_import::Filter::Lanczos => image::Filter::Lanczos3,
+        },
+        crop: match spec.crop {
+            model_import::Crop::None => image::Crop::None,
+            model_import::Crop::CentralPadded { padding } => image::Crop::CentralPadded { padding },
+        },
+    }
+}

@@ -1,0 +1,44 @@
+//! An engine that doubts itself: the canary while it runs, and another device when it cannot.
+
+use super::burn_engine::BurnEngine;
+use super::canary::{self, Canary};
+use super::device;
+use super::engine::{Engine, EngineError};
+use super::start::Options;
+
+impl BurnEngine {
+    /// Runs the canary, or if nothing is known of it takes its answer for the right one.
+    pub(super) fn check_canary(&mut self) -> Result<(), EngineError> {
+        let Some(canary) = self.canary.clone() else {
+            let first = self.run(&[canary::picture(self.model)])?.swap_remove(0);
+            self.canary = Some(Canary::new(self.model, first, self.options.precision));
+            return Ok(());
+        };
+        let answer = self.run(std::slice::from_ref(canary.picture()))?;
+        canary.check(&answer[0]).map_err(EngineError::Device)
+    }
+
+    /// Starts anew on a device of its own, once.
+    pub(super) fn replace(&mut self) -> Result<(), EngineError> {
+        if self.is_rebuilt {
+            return Err(EngineError::Device("it has been replaced once already".to_string()));
+        }
+        if self.device.wgpu.is_none() {
+            return Err(EngineError::Device("this device cannot be replaced while the process runs".to_string()));
+        }
+        let refuse = |error: &dyn std::error::Error| EngineError::Device(error.to_string());
+        let device = device::choose(&self.device.choice).map_err(|error| refuse(&error))?;
+        // With `auto` the CPU would do, but nobody asked for it to.
+        if device.info != self.device.info {
+            return Err(EngineError::Device(format!("it is gone; there is {} instead", device.info.name)));
+        }
+        // The kernels stay what they are: to measure them would only take time.
+        let options = Options { kernels: self.kernels.into(), ..self.options.clone() };
+        let progress = |step| tracing::debug!(?step, "the device is being replaced");
+        let mut rebuilt = Self::start(self.model, &device, &options, progress).map_err(|error| refuse(&error))?;
+        rebuilt.is_rebuilt = true;
+        rebuilt.options = self.options.clone();
+        *self = rebuilt;
+        Ok(())
+    }
+}
