@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`cli`], [`config`] | what was typed, and what is meant |
 //! | [`app`] | joins the rooms for each command |
-//! | [`bench`] | what `kiln bench` finds, and how it is shown |
+//! | [`mod@bench`] | what `kiln bench` finds, and how it is shown |
 //! | [`shutdown`], [`serve`] | the way out; connections and time-outs |
 //! | [`api`] | operations, schemas, keys, status codes |
 //! | [`registry`] | model name and version -> classifier |

@@ -26,6 +26,7 @@ pub enum State {
 impl Readiness {
     /// The state in which every process begins.
     pub fn starting() -> Self {
+        metrics::ready(false);
         Self(watch::Sender::new(State::Starting))
     }
 

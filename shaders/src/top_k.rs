@@ -28,7 +28,7 @@ impl TopKOps for CubeBackend {
 
 /// The `top` most probable classes of each row of `logits`, f32 or f16 `[rows, classes]` on a GPU that runs WGSL: softmax
 /// probability and class, most probable first, equal scores in the order of their classes. All probabilities of a row that
-/// is not finite are NaN.
+/// holds NaN or infinity are NaN.
 ///
 /// # Errors
 ///

@@ -17,6 +17,9 @@ use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::{self, DeviceLabels};
 
+/// Bytes that a full queue of pictures may take that a device is to resize.
+const CUTOUTS_WAITING: usize = 256 << 20;
+
 /// Models that are up, and the threads behind them.
 pub(super) struct Loaded {
     /// Name of the model of requests that name none.
@@ -31,6 +34,9 @@ pub enum LoadError {
     /// The device is not to be had.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// One device under two names.
+    #[error("--device names {0} twice. 'kiln devices' lists what there is.")]
+    Twice(String),
     /// It does not compute as was asked.
     #[error(transparent)]
     Precision(#[from] PrecisionError),
@@ -75,6 +81,11 @@ fn load(config: &Config, wanted: impl Fn(&Model) -> bool) -> Result<Engines, Loa
     let started = Instant::now();
     let devices = config.inference.device.all().iter().map(|choice| open(config, choice));
     let devices = devices.collect::<Result<Vec<_>, _>>()?;
+    for (index, device) in devices.iter().enumerate() {
+        if devices[..index].iter().any(|other| other.is_same_as(device)) {
+            return Err(LoadError::Twice(device.info.name.clone()));
+        }
+    }
     metrics::startup("device", started.elapsed());
     let mut engines = Vec::new();
     for model in Model::all().filter(wanted) {
@@ -116,7 +127,8 @@ fn start(config: &Config, model: Model, device: &ChosenDevice) -> Result<BurnEng
 /// How an engine is to run.
 pub(super) fn options(config: &Config) -> Options {
     let inference::Config { precision, kernels, resize, cache, .. } = config.inference.clone();
-    Options { max_batch_size: config.batching.max_batch_size, precision, kernels, resize, cache }
+    let max_cutout_bytes = CUTOUTS_WAITING / config.batching.queue_capacity;
+    Options { max_batch_size: config.batching.max_batch_size, precision, kernels, resize, max_cutout_bytes, cache }
 }
 
 /// What a start is doing, for who waits for it, and what its phases took.
@@ -156,11 +168,16 @@ pub(super) fn classifiers(config: &Config, default: String, models: Engines, rea
     let mut loaded = Loaded { default, classifiers: Vec::new(), workers: Vec::new() };
     for (model, engines) in models {
         let placements = engines.iter().map(BurnEngine::placement).collect();
-        let resizes = engines.iter().all(BurnEngine::resizes);
+        // All of them, or the batcher could not give any picture to any engine.
+        let largest =
+            engines.iter().map(BurnEngine::largest_cutout).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
         let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
         let (batcher, worker) = Batcher::start(config.batching.clone(), engines, readiness.clone());
         let classifier = Classifier::new(model, placements, Arc::clone(&limits), pool.clone(), batcher);
-        loaded.classifiers.push(if resizes { classifier.resizing() } else { classifier });
+        loaded.classifiers.push(match largest.flatten() {
+            Some(bytes) => classifier.resizing(bytes),
+            None => classifier,
+        });
         loaded.workers.push(worker);
     }
     loaded

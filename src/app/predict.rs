@@ -2,13 +2,14 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::load::{self, LoadError};
-use crate::classifier::{Classifier, Options, Picture, Prediction};
+use crate::classifier::{AdmitError, BatchError, Classifier, ClassifyError, Options, Picture, Prediction};
 use crate::config::Config;
 use crate::readiness::Readiness;
 use crate::telemetry::logging::{self, LoggingError};
@@ -95,7 +96,16 @@ async fn all(
 async fn one(classifier: &Classifier, file: &Path, top_k: usize) -> Result<Prediction, String> {
     let bytes = tokio::fs::read(file).await.map_err(|e| e.to_string())?;
     let picture = Picture { bytes: bytes.into(), file_name: None };
-    classifier.classify(picture, Options { top_k, ..Options::default() }).await.map_err(|e| e.to_string())
+    loop {
+        let options = Options { top_k, ..Options::default() };
+        match classifier.classify(picture.clone(), options).await {
+            // A device that is replaced is back in a moment, and nobody else could take the file.
+            Err(ClassifyError::Admit(AdmitError::Recovering) | ClassifyError::Batch(BatchError::Recovering)) => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            answer => return answer.map_err(|e| e.to_string()),
+        }
+    }
 }
 
 fn progress_bar(files: usize) -> ProgressBar {

@@ -55,4 +55,11 @@ impl Batch {
             caller.answer(Err(BatchError::Failed(error.clone())));
         }
     }
+
+    /// Tells every caller that the engine is being replaced, and that nothing was run.
+    pub(super) fn turn_away(self) {
+        for caller in self.callers {
+            caller.answer(Err(BatchError::Recovering));
+        }
+    }
 }

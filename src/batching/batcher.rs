@@ -11,7 +11,6 @@ use super::admission::Admission;
 use super::entry::{Caller, Entry};
 use super::runs::Runs;
 use super::scheduler::{Links, Scheduler};
-use super::state::State;
 use super::worker::EngineThread;
 use super::{AdmitError, Answer, BatchError, Config, Permit, Terms, Timed, Worker};
 use crate::inference::{Engine, Sample};
@@ -32,7 +31,7 @@ impl Batcher {
     ///
     /// An engine that fails, panics, or when idle does not answer its canary turns `readiness` off and is
     /// replaced ([`Engine::rebuild`]). While no engine is left, what waits is answered at once and nobody is
-    /// admitted. If one cannot be replaced, readiness fails for good, no engine is used again and the batcher
+    /// admitted. If one cannot be replaced, or does not answer at all, readiness fails for good, no engine is used again and the batcher
     /// closes.
     ///
     /// # Panics
@@ -68,7 +67,7 @@ impl Batcher {
         // Only the threads hold on to it, so that its end tells of theirs.
         drop(events);
         let links = Links { entries: entries_out, stop: stop_out, batches, events: events_out };
-        let scheduler = Scheduler::new(State::new(&config), Arc::clone(&admission), readiness, links);
+        let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness, links);
         (Self { admission, runs, entries }, Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads })
     }
 

@@ -21,6 +21,8 @@ pub struct Config {
     pub queue_capacity: usize,
     /// After how long without a batch an engine checks itself; never if zero. 30 s by default.
     pub canary_interval: Duration,
+    /// An engine that takes longer for a batch, or to be replaced, hangs for good; never if zero. A minute by default.
+    pub device_timeout: Duration,
 }
 
 /// A setting that cannot work. The fault is the operator's.
@@ -44,6 +46,7 @@ impl Default for Config {
             max_queue_delay: Duration::ZERO,
             queue_capacity: 256,
             canary_interval: Duration::from_secs(30),
+            device_timeout: Duration::from_secs(60),
         }
     }
 }

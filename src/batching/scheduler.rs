@@ -1,16 +1,17 @@
 //! The task that owns the state: it carries events in and decisions out, and decides nothing itself.
 
 use std::sync::{Arc, mpsc as thread_mpsc};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::BatchError;
 use super::admission::Admission;
 use super::batch::Batch;
 use super::entry::Entry;
 use super::state::{Decision, Dropped, State, Step};
 use super::worker::Event;
+use super::{BatchError, Config};
 use crate::inference::EngineError;
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::{self, QueueDepth};
@@ -39,6 +40,9 @@ pub(super) struct Scheduler {
     running: Vec<usize>,
     /// Engines that are being replaced. They count as busy.
     failed: Vec<bool>,
+    /// Since when each engine has been at what it is at.
+    since: Vec<Instant>,
+    device_timeout: Duration,
     /// Stopping has not begun.
     taking: bool,
     /// Entries may still come out of their channel.
@@ -46,16 +50,18 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(super) fn new(state: State<Entry>, admission: Arc<Admission>, readiness: Readiness, links: Links) -> Self {
+    pub(super) fn new(config: &Config, admission: Arc<Admission>, readiness: Readiness, links: Links) -> Self {
         let engines = links.batches.len();
         Self {
-            state,
+            state: State::new(config),
             admission,
             links,
             depth: QueueDepth::default(),
             readiness,
             running: vec![0; engines],
             failed: vec![false; engines],
+            since: vec![Instant::now(); engines],
+            device_timeout: config.device_timeout,
             taking: true,
             open: true,
         }
@@ -85,6 +91,7 @@ impl Scheduler {
                 Decision::Idle if !self.open && self.running.iter().all(|pictures| *pictures == 0) => return Ok(()),
                 Decision::Idle => None,
             };
+            let hangs_at = self.hangs_at();
             tokio::select! {
                 biased;
                 event = self.links.events.recv() => match event {
@@ -100,6 +107,7 @@ impl Scheduler {
                     None => self.open = false,
                 },
                 () = wake(wake_at) => {}
+                () = wake(hangs_at) => return Err(self.give_up()),
             }
         }
     }
@@ -118,6 +126,7 @@ impl Scheduler {
     fn fail(&mut self, engine: usize) {
         self.failed[engine] = true;
         self.running[engine] = self.running[engine].max(1);
+        self.since[engine] = Instant::now();
         self.admission.pause(!self.failed.contains(&false));
     }
 
@@ -126,6 +135,20 @@ impl Scheduler {
         self.running[engine] = 0;
         self.admission.pause(false);
         self.readiness.set_recovered();
+    }
+
+    /// When an engine that is busy now has been so for too long.
+    fn hangs_at(&self) -> Option<Instant> {
+        let busy = self.running.iter().zip(&self.since).filter(|(pictures, _)| **pictures > 0);
+        let first = busy.map(|(_, since)| *since).min().filter(|_| !self.device_timeout.is_zero());
+        first.map(|since| since + self.device_timeout)
+    }
+
+    /// Nobody can take back what a driver has swallowed; the process has to end.
+    fn give_up(&self) -> EngineError {
+        let error = EngineError::Device(format!("it has not answered for {:?}", self.device_timeout));
+        self.readiness.fail(error.to_string());
+        error
     }
 
     /// Nobody waits for engines that may never come back: another server may be quicker.
@@ -161,6 +184,7 @@ impl Scheduler {
         metrics::batch_dispatched(entries.len());
         let engine = self.running.iter().position(|pictures| *pictures == 0).expect("one is free");
         self.running[engine] = entries.len();
+        self.since[engine] = Instant::now();
         // If the thread has ended, the batch is dropped, which tells its callers, and its last event
         // tells the scheduler.
         let _ = self.links.batches[engine].send(Batch::new(entries, Instant::now()));

@@ -73,16 +73,24 @@ impl EngineThread {
     fn work(mut self) {
         loop {
             let done = match self.next() {
-                Ok(batch) => self.run(batch).map(|()| Event::Free(self.index)),
+                Ok(batch) => self.run(batch),
                 Err(RecvTimeoutError::Timeout) => match self.check() {
                     Ok(()) => continue,
                     Err(error) => Err(error),
                 },
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let event = done.unwrap_or_else(|error| self.recover(error));
             // The scheduler may be gone, with the runtime that ran it; then no batch follows either.
-            let _ = self.events.send(event);
+            match done {
+                Ok(()) => drop(self.events.send(Event::Free(self.index))),
+                Err(error) => match self.recover(&error) {
+                    Ok(()) => drop(self.events.send(Event::Recovered(self.index))),
+                    Err(()) => {
+                        let _ = self.events.send(Event::Broken(error));
+                        return;
+                    }
+                },
+            }
         }
     }
 
@@ -124,21 +132,31 @@ impl EngineThread {
     }
 
     /// Replaces the engine. Meanwhile nobody is kept waiting for it.
-    fn recover(&mut self, error: EngineError) -> Event {
+    fn recover(&mut self, error: &EngineError) -> Result<(), ()> {
         let _ = self.events.send(Event::Failed(self.index));
+        self.turn_away();
         let started = Instant::now();
         let outcome = caught(|| self.engine.rebuild());
         metrics::device_rebuilt(outcome.is_ok());
+        // What was sent before the scheduler heard of the failure.
+        self.turn_away();
         match outcome {
             Ok(()) => {
                 tracing::warn!(took = ?started.elapsed(), "the device was replaced");
-                Event::Recovered(self.index)
+                Ok(())
             }
             Err(reason) => {
                 tracing::error!(%reason, "the device cannot be replaced");
                 self.readiness.fail(format!("{error}; {reason}"));
-                Event::Broken(error)
+                Err(())
             }
+        }
+    }
+
+    /// Answers batches that came while the engine looked free but was not.
+    fn turn_away(&self) {
+        while let Ok(batch) = self.batches.try_recv() {
+            batch.turn_away();
         }
     }
 }

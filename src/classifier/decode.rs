@@ -11,9 +11,6 @@ use crate::image::{self, Recipe};
 use crate::inference::Sample;
 use crate::model::Model;
 
-/// Bytes of a picture that are kept for a device to resize: a photo of 1.4 megapixels.
-const LARGEST_CUTOUT: usize = 4 << 20;
-
 /// A picture on its way to the engine.
 pub(super) struct Decoded {
     pub(super) image: ImageInfo,
@@ -29,7 +26,7 @@ impl Classifier {
         arrived: Instant,
         deadline: Option<Instant>,
     ) -> Result<(Permit, Decoded, Duration), ClassifyError> {
-        let (recipe, limits, resizes) = (self.recipe.clone(), Arc::clone(&self.limits), self.resizes);
+        let (recipe, limits, largest) = (self.recipe.clone(), Arc::clone(&self.limits), self.largest_cutout);
         let retry_after = self.batcher.retry_after();
         let timed = move || {
             let started = Instant::now();
@@ -41,7 +38,7 @@ impl Classifier {
             let (width, height) = raster.displayed_size();
             let image = ImageInfo { format: raster.format(), width, height };
             // What waits for a device takes memory: of a large picture the CPU makes a small one.
-            let sample = if resizes && image::cut_bytes(&raster, &recipe) <= LARGEST_CUTOUT {
+            let sample = if largest.is_some_and(|most| image::cut_bytes(&raster, &recipe) <= most) {
                 image::cut(&raster, &recipe).into()
             } else {
                 image::resize(&raster, &recipe)?.into()

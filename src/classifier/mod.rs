@@ -42,8 +42,8 @@ pub use crate::inference::Placement;
 pub struct Classifier {
     model: Model,
     placements: Arc<[Placement]>,
-    /// Whether the engines resize pictures by themselves.
-    resizes: bool,
+    /// The largest cut-out that the engines resize by themselves, in bytes, if they do.
+    largest_cutout: Option<usize>,
     recipe: Recipe,
     limits: Arc<Limits>,
     pool: DecodePool,
@@ -79,12 +79,13 @@ impl Classifier {
     ) -> Self {
         let recipe = recipe(&model);
         let placements = placements.into();
-        Self { model, placements, resizes: false, recipe, limits, pool, batcher, statistics: Arc::default() }
+        Self { model, placements, largest_cutout: None, recipe, limits, pool, batcher, statistics: Arc::default() }
     }
 
-    /// The same for engines that all resize pictures by themselves, so that the decode threads need not.
-    pub fn resizing(self) -> Self {
-        Self { resizes: true, ..self }
+    /// The same for engines that all resize pictures by themselves, as long as what is needed of them has no more than so
+    /// many bytes. The decode threads resize the others.
+    pub fn resizing(self, largest_cutout: usize) -> Self {
+        Self { largest_cutout: Some(largest_cutout), ..self }
     }
 
     /// Where the model runs.

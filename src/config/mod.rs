@@ -99,6 +99,7 @@ impl Config {
                 max_queue_delay: read.queue_delay("max-queue-delay")?,
                 queue_capacity: read.between("queue-capacity", 1, 1_000_000)?,
                 canary_interval: read.duration_or_none("canary-interval")?,
+                device_timeout: read.duration_or_none("device-timeout")?,
             },
             image: image::Limits {
                 max_pixels: read.between("max-pixels", 1, 1 << 32)? as u64,

@@ -80,7 +80,7 @@ pub static SETTINGS: &[Setting] = &[
         "precision",
         "TYPE",
         "f32",
-        "f32; on a GPU f16, half the memory; on a CPU with AVX-512 BF16 bf16: quicker, less exact",
+        "f32; on a GPU f16, which takes less memory; on a CPU with AVX-512 BF16 bf16; both are less exact",
     ),
     row(
         MODEL,
@@ -109,6 +109,13 @@ pub static SETTINGS: &[Setting] = &[
         "TIME",
         "30s",
         "How often an idle device proves on a known picture that it computes rightly; 0s: only at the start",
+    ),
+    row(
+        MODEL,
+        "device-timeout",
+        "TIME",
+        "60s",
+        "A device that takes longer for a batch hangs, and the process ends; 0s: never",
     ),
     row(BATCHING, "max-batch-size", "N", "8", "The most pictures in one batch"),
     row(BATCHING, "max-queue-delay", "TIME", "0ms", "How long a batch waits to fill up although the engine is free"),

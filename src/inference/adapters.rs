@@ -19,6 +19,8 @@ pub struct Adapter {
     pub has_f16: bool,
     /// The largest buffer that it allows, in bytes. Of its memory wgpu tells no more.
     pub max_buffer_bytes: u64,
+    /// Which of several like ones it is: its PCI address, or where there is none its number.
+    pub slot: String,
     /// What it is opened by; absent in tests.
     pub(super) handle: Option<Handle>,
 }
@@ -95,6 +97,11 @@ pub fn enumerate() -> Vec<Adapter> {
             kind,
             index,
             has_f16: adapter.features().contains(wgpu::Features::SHADER_F16),
+            slot: if info.device_pci_bus_id.is_empty() {
+                format!("{api} {kind} {index}")
+            } else {
+                info.device_pci_bus_id
+            },
             max_buffer_bytes: adapter.limits().max_storage_buffer_binding_size,
             handle: Some(Handle { instance: instance.clone(), adapter }),
         });

@@ -1,6 +1,7 @@
 //! The engine on Burn: one upload of u8 pixels, normalisation and network on the device, one download of logits.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use burn::tensor::{DType, Tensor};
 use kiln_kernels::Kernels;
@@ -31,8 +32,8 @@ pub struct BurnEngine {
     network: Arc<dyn Network>,
     input: Input,
     pub(super) canary: Option<Canary>,
-    /// Whether this is the one attempt at another device.
-    pub(super) is_rebuilt: bool,
+    /// When its device was last replaced.
+    pub(super) replaced: Option<Instant>,
 }
 
 impl BurnEngine {
@@ -71,7 +72,7 @@ impl BurnEngine {
             input: Input::new(&device.device, options.precision.dtype(), network.layout(), model.spec()),
             network,
             canary,
-            is_rebuilt: false,
+            replaced: None,
         }
     }
 
@@ -84,13 +85,17 @@ impl BurnEngine {
         }
     }
 
-    /// Whether it takes cut-outs ([`Sample::Cutout`]) and is to be given them.
-    pub fn resizes(&self) -> bool {
-        match self.options.resize {
+    /// The largest cut-out ([`Sample::Cutout`]) that it takes, in bytes, so that a full batch of them fits one buffer of
+    /// the device; nothing if it is not to resize.
+    pub fn largest_cutout(&self) -> Option<usize> {
+        let resizes = match self.options.resize {
             ResizeChoice::Cpu => false,
             ResizeChoice::Gpu => !self.on_cpu,
             ResizeChoice::Auto => !self.on_cpu && !self.device.is_software && self.kernels != Kernels::Stock,
-        }
+        };
+        // A quarter is left for what else goes up, and for rounding.
+        let buffer = usize::try_from(self.device.max_buffer_bytes).unwrap_or(usize::MAX) / 4 * 3;
+        resizes.then_some((buffer / self.options.max_batch_size.max(1)).min(self.options.max_cutout_bytes))
     }
 
     /// Bytes that the device's allocator holds, where it tells.
@@ -129,8 +134,8 @@ impl BurnEngine {
     /// Runs some samples of one kind, on this thread and, where it may share, on others.
     fn forward(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
         let logits = self.logits(samples)?;
-        let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::Device(e.to_string()))?;
-        let values = logits.as_slice::<f32>().map_err(|e| EngineError::Device(e.to_string()))?;
+        let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::device(&e))?;
+        let values = logits.as_slice::<f32>().map_err(|e| EngineError::device(&e))?;
         let rows: Vec<Logits> =
             values.chunks_exact(self.model.spec().labels.len()).take(samples.len()).map(Logits::from).collect();
         // A sick device answers with rubbish sooner than with an error. A client's tensor may well hold rubbish itself.
@@ -144,7 +149,7 @@ impl BurnEngine {
     /// The same on the device alone: no more than the ranks come back.
     fn forward_ranked(&self, samples: &[&Sample], top: usize) -> Result<Vec<Output>, EngineError> {
         let top = top.min(self.model.spec().labels.len());
-        let rows = kiln_kernels::top_k(self.logits(samples)?, top).map_err(EngineError::Device)?;
+        let rows = kiln_kernels::top_k(self.logits(samples)?, top).map_err(|e| EngineError::device(&e))?;
         if rows.iter().take(samples.len()).flatten().any(|(probability, _)| !probability.is_finite()) {
             return Err(not_finite());
         }

@@ -49,14 +49,15 @@ pub(super) fn picture(model: Model) -> Sample {
     PreparedImage::new(width, height, pixels).into()
 }
 
-/// A small picture that is still to be resized.
-pub(super) fn cutout() -> Sample {
-    let pixels: Vec<u8> = (0..64 * 64 * 3).map(|i| (i * 7919 % 256) as u8).collect();
+/// A picture that is still to be resized, of no more than so many bytes.
+pub(super) fn cutout(bytes: usize) -> Sample {
+    let side = (bytes / 3).isqrt().max(1);
+    let pixels: Vec<u8> = (0..side * side * 3).map(|i| (i * 7919 % 256) as u8).collect();
     Sample::Cutout(Cutout {
         pixels: pixels.into(),
-        size: [64, 64],
+        size: [side as u32; 2],
         start: [0, 0],
-        length: [64, 64],
+        length: [side as u32; 2],
         swapped: false,
         mirrored: [false, false],
         rows_first: true,

@@ -38,6 +38,10 @@ pub struct ChosenDevice {
     pub(super) choice: DeviceChoice,
     /// A CPU that pretends to be a GPU.
     pub(super) is_software: bool,
+    /// The largest buffer that a kernel may be given.
+    pub(super) max_buffer_bytes: u64,
+    /// Which of several like adapters it is: where it is plugged in, or the number of it.
+    pub(super) slot: String,
     /// wgpu's own handle, where another device can take its place.
     pub(super) wgpu: Option<wgpu::Device>,
 }
@@ -49,6 +53,11 @@ impl ChosenDevice {
             Kernels::Fused(_) if self.is_software => Kernels::Fused(Tiles::Registers),
             best => best,
         }
+    }
+
+    /// Whether both are the same piece of hardware.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.info == other.info && self.slot == other.slot
     }
 
     /// Whether tensors may hold f16.
@@ -129,6 +138,8 @@ fn cpu(reason: String) -> ChosenDevice {
         reason,
         choice: DeviceChoice::Cpu,
         is_software: false,
+        max_buffer_bytes: 1 << 30,
+        slot: "cpu".to_string(),
         wgpu: None,
     }
 }
@@ -147,6 +158,8 @@ fn open(adapter: &Adapter, choice: DeviceChoice, reason: String) -> Result<Chose
         reason,
         choice,
         is_software: adapter.kind == Kind::Software,
+        max_buffer_bytes: adapter.max_buffer_bytes,
+        slot: adapter.slot.clone(),
         wgpu: opened.wgpu,
     })
 }
@@ -172,6 +185,8 @@ fn cuda(index: usize) -> Result<ChosenDevice, DeviceError> {
         reason: "asked for".to_string(),
         choice: DeviceChoice::Cuda(index),
         is_software: false,
+        max_buffer_bytes: 1 << 30,
+        slot: format!("cuda:{index}"),
         wgpu: None,
     })
 }

@@ -11,7 +11,7 @@ pub enum Sample {
     /// A picture of the model's size, which the engine normalises.
     Picture(PreparedImage),
     /// A part of a picture that the engine resizes by itself and normalises; for engines that do
-    /// ([`super::BurnEngine::resizes`]).
+    /// ([`super::BurnEngine::largest_cutout`]).
     Cutout(Cutout),
     /// What the network takes, as a client prepared it: f32 `[3, height, width]`, laid out flat.
     Tensor(Box<[f32]>),
@@ -92,8 +92,37 @@ pub enum EngineError {
     Panicked(String),
 }
 
+impl EngineError {
+    /// The runtime's report in one line: what happened first and what lies at the bottom of it. Such a report names each
+    /// kernel that did not run in between, which is for nobody.
+    pub(super) fn device(report: &dyn std::fmt::Display) -> Self {
+        let report = report.to_string();
+        let is_noise = |line: &&str| {
+            let between = ["Caused by:", "Asked at:", "No backtrace available", "skipped `", "("];
+            line.is_empty() || between.iter().any(|start| line.starts_with(start))
+        };
+        let mut lines = report.lines().map(str::trim).filter(|line| !is_noise(line));
+        let first = lines.next().unwrap_or("the runtime does not say why");
+        Self::Device(lines.next_back().map_or_else(|| first.to_string(), |last| format!("{first}: {last}")))
+    }
+}
+
 /// What a panic said, as far as it was text.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_becomes_a_sentence_with_its_cause() {
+        let report = "An error happened\nCaused by:\n  Several failures\n  skipped `Program`: it needed memory\n  (32 older)\n\
+                      Caused by:\n  can't allocate 3 bytes\nNo backtrace available\nAsked at:\nNo backtrace available";
+        let error = EngineError::device(&report);
+        assert_eq!(error.to_string(), "the device failed: An error happened: can't allocate 3 bytes");
+        assert_eq!(EngineError::device(&"lost").to_string(), "the device failed: lost");
+    }
 }

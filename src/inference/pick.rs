@@ -42,6 +42,7 @@ mod tests {
             index: 0,
             has_f16: false,
             max_buffer_bytes: 0,
+            slot: String::new(),
             handle: None,
         }
     }

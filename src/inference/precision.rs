@@ -11,7 +11,7 @@ pub enum Precision {
     /// As the model has it.
     #[default]
     F32,
-    /// On GPUs: weights and pictures in half the memory, 11 bits of precision.
+    /// On GPUs: weights and what runs between the layers in two bytes each, 11 bits of precision.
     F16,
     /// On CPUs: weights and pixels rounded to bfloat16, 8 bits of precision, and twice as many products at once.
     Bf16,

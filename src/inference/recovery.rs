@@ -1,10 +1,15 @@
 //! An engine that doubts itself: the canary while it runs, and another device when it cannot.
 
+use std::time::{Duration, Instant};
+
 use super::burn_engine::BurnEngine;
 use super::canary::{self, Canary};
 use super::device;
 use super::engine::{Engine, EngineError};
 use super::start::Options;
+
+/// A device that fails again before it has served for so long is not worth another attempt.
+const GOOD_SERVICE: Duration = Duration::from_secs(600);
 
 impl BurnEngine {
     /// Runs the canary, or if nothing is known of it takes its answer for the right one.
@@ -18,10 +23,10 @@ impl BurnEngine {
         canary.check(&answer[0]).map_err(EngineError::Device)
     }
 
-    /// Starts anew on a device of its own, once.
+    /// Starts anew on the same hardware, if that has served well since it last had to.
     pub(super) fn replace(&mut self) -> Result<(), EngineError> {
-        if self.is_rebuilt {
-            return Err(EngineError::Device("it has been replaced once already".to_string()));
+        if self.replaced.is_some_and(|then| then.elapsed() < GOOD_SERVICE) {
+            return Err(EngineError::Device("it was replaced a short time ago".to_string()));
         }
         if self.device.wgpu.is_none() {
             return Err(EngineError::Device("this device cannot be replaced while the process runs".to_string()));
@@ -29,14 +34,14 @@ impl BurnEngine {
         let refuse = |error: &dyn std::error::Error| EngineError::Device(error.to_string());
         let device = device::choose(&self.device.choice).map_err(|error| refuse(&error))?;
         // With `auto` the CPU would do, but nobody asked for it to.
-        if device.info != self.device.info {
+        if !device.is_same_as(&self.device) {
             return Err(EngineError::Device(format!("it is gone; there is {} instead", device.info.name)));
         }
         // The kernels stay what they are: to measure them would only take time.
         let options = Options { kernels: self.kernels.into(), ..self.options.clone() };
         let progress = |step| tracing::debug!(?step, "the device is being replaced");
         let mut rebuilt = Self::start(self.model, &device, &options, progress).map_err(|error| refuse(&error))?;
-        rebuilt.is_rebuilt = true;
+        rebuilt.replaced = Some(Instant::now());
         rebuilt.options = self.options.clone();
         *self = rebuilt;
         Ok(())

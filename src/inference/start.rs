@@ -26,6 +26,8 @@ pub struct Options {
     pub kernels: KernelChoice,
     /// Who resizes pictures.
     pub resize: ResizeChoice,
+    /// The largest part of a picture that is kept for the device to resize.
+    pub max_cutout_bytes: usize,
     /// Where a choice of kernels is kept.
     pub cache: Option<PathBuf>,
 }
@@ -38,6 +40,7 @@ impl Options {
             precision: Precision::F32,
             kernels: KernelChoice::Auto,
             resize: ResizeChoice::Auto,
+            max_cutout_bytes: 1 << 20,
             cache: None,
         }
     }
@@ -92,7 +95,10 @@ pub enum StartError {
         device: String,
     },
     /// The device cannot run the model.
-    #[error("model '{model}' does not run on {device}: {reason}. Try another --device; 'kiln devices' lists them.")]
+    #[error(
+        "model '{model}' does not run on {device}: {reason}. Try a smaller --max-batch-size, or another --device; 'kiln devices' lists \
+        them."
+    )]
     WarmUp {
         /// The model's name.
         model: &'static str,
@@ -133,10 +139,15 @@ pub(super) fn start(
     };
     let canary = known.map(|known| Canary::new(model, known, options.precision));
     let mut engine = BurnEngine::new(model, device, options, network, kernels, canary);
+    let is_open =
+        options.kernels == KernelChoice::Auto && kernels != Kernels::Stock && device.is_gpu_runtime && is_fused;
+    let known = if is_open { engine.remembered().fused_is_quicker() } else { None };
+    if known == Some(false) {
+        engine.use_stock();
+    }
     engine.warm_up(progress).map_err(refuse)?;
-    let is_open = options.kernels == KernelChoice::Auto && kernels != Kernels::Stock;
-    if is_open && device.is_gpu_runtime && is_fused {
-        engine.choose_kernels(device, progress).map_err(refuse)?;
+    if is_open && known.is_none() {
+        engine.choose_kernels(progress).map_err(refuse)?;
     }
     let started = Instant::now();
     engine.caught(BurnEngine::check_canary).map_err(refuse)?;

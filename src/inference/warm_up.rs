@@ -7,7 +7,6 @@ use kiln_kernels::Kernels;
 use super::batch_sizes::BatchSizes;
 use super::burn_engine::BurnEngine;
 use super::canary;
-use super::device::ChosenDevice;
 use super::engine::{Engine, EngineError, panic_message};
 use super::remembered::Remembered;
 use super::start::Step;
@@ -24,38 +23,50 @@ impl BurnEngine {
         Ok(())
     }
 
-    /// Takes the quicker kernels, by what is remembered or else by running both.
-    pub(super) fn choose_kernels(
-        &mut self,
-        device: &ChosenDevice,
-        progress: &mut dyn FnMut(Step),
-    ) -> Result<(), String> {
-        let fused = self.kernels;
-        // A software adapter would take seconds for a large batch.
-        let size = if device.is_software { 1 } else { self.options.max_batch_size };
-        let (info, spec) = (&device.info, self.model.spec());
-        let (size_text, precision) = (size.to_string(), self.options.precision.to_string());
+    /// What is known of the quicker kernels from an earlier start.
+    pub(super) fn remembered(&self) -> Remembered {
+        let (info, spec) = (&self.device.info, self.model.spec());
+        let (size, precision) = (self.measured_size().to_string(), self.options.precision.to_string());
         let driver = info.driver.as_deref().unwrap_or_default();
-        let subject = [&info.name, driver, info.compiler, spec.name, spec.sha256, &precision, &size_text];
-        let remembered = Remembered::of(self.options.cache.as_deref(), &subject);
-        if let Some(fused_is_quicker) = remembered.fused_is_quicker() {
-            return if fused_is_quicker { Ok(()) } else { self.change_kernels(Kernels::Stock, progress) };
-        }
-        let started = Instant::now();
-        let (ours, stock) = self.measure(fused, size)?;
-        progress(Step::Measured { fused: ours, stock, took: started.elapsed() });
-        let quicker = if ours <= stock { fused } else { Kernels::Stock };
-        remembered.keep(quicker);
-        if quicker == fused { Ok(()) } else { self.change_kernels(quicker, progress) }
+        let subject = [&info.name, driver, info.compiler, spec.name, spec.sha256, &precision, &size];
+        Remembered::of(self.options.cache.as_deref(), &subject)
     }
 
-    fn change_kernels(&mut self, kernels: Kernels, progress: &mut dyn FnMut(Step)) -> Result<(), String> {
-        self.kernels = kernels;
-        self.sizes = sizes(kernels, self.on_cpu, self.options.max_batch_size);
+    /// A software adapter would take seconds for a large batch.
+    fn measured_size(&self) -> usize {
+        if self.device.is_software { 1 } else { self.options.max_batch_size }
+    }
+
+    /// Runs both kinds of kernels, takes the quicker ones and remembers them. The fused ones are warm; if the stock ones do
+    /// not run, there is nothing to choose.
+    pub(super) fn choose_kernels(&mut self, progress: &mut dyn FnMut(Step)) -> Result<(), String> {
+        let (fused, started) = (self.kernels, Instant::now());
+        let measured = self.measure(fused, self.measured_size());
+        self.kernels = fused;
+        let (ours, stock) = match measured {
+            Ok(times) => times,
+            Err(reason) => {
+                tracing::info!(%reason, "Burn's own kernels do not run here; the fused ones it is");
+                return Ok(());
+            }
+        };
+        progress(Step::Measured { fused: ours, stock, took: started.elapsed() });
+        if ours <= stock {
+            self.remembered().keep(fused);
+            return Ok(());
+        }
+        self.remembered().keep(Kernels::Stock);
+        self.use_stock();
         self.warm_up(progress)
     }
 
-    /// The best of some runs of each, in turns. The fused kernels are left in use.
+    /// Uses Burn's own kernels, and the batch sizes that suit them.
+    pub(super) fn use_stock(&mut self) {
+        self.kernels = Kernels::Stock;
+        self.sizes = sizes(Kernels::Stock, self.on_cpu, self.options.max_batch_size);
+    }
+
+    /// The best of some runs of each, in turns.
     fn measure(&mut self, fused: Kernels, size: usize) -> Result<(Duration, Duration), String> {
         let mut best = [Duration::MAX; 2];
         // The first round is for what is compiled in it.
@@ -81,8 +92,8 @@ impl BurnEngine {
                 engine.run_ranked(&batch[..1], 1)?;
             }
             // So is resizing.
-            if engine.resizes() {
-                engine.run_ranked(&[canary::cutout()], 1)?;
+            if let Some(bytes) = engine.largest_cutout() {
+                engine.run_ranked(&vec![canary::cutout(bytes); size], 1)?;
             }
             Ok(())
         })

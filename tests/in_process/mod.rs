@@ -57,7 +57,7 @@ impl InProcess {
         let (batcher, worker) = Batcher::start(settings.batching, vec![engine], readiness.clone());
         let pool = DecodePool::new(settings.decode_threads);
         let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);
-        let classifier = if settings.resizes { classifier.resizing() } else { classifier };
+        let classifier = if settings.resizes { classifier.resizing(1 << 20) } else { classifier };
         let loading = Some((registry, classifier, readiness));
         drop(inside);
         Self { address, loading, _worker: worker, _ask: ask, _runtime: runtime }

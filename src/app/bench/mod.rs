@@ -73,26 +73,37 @@ pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError>
     let crowd = plan.concurrencies.iter().copied().max().unwrap_or(1);
     config.batching.queue_capacity = config.batching.queue_capacity.max(crowd);
     let pictures = Pictures::load(plan.images.as_deref(), model, &config.image).map_err(BenchError::Pictures)?;
+    let largest = pictures.files.iter().map(bytes::Bytes::len).max().unwrap_or(0);
+    config.api.max_body_bytes = config.api.max_body_bytes.max(largest);
     let bar = progress_bar(&config, &plan);
     let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let mut devices = Vec::new();
-    for choice in config.inference.device.all() {
-        devices.push(device(&config, &plan, model, *choice, &pictures, &bar).await?);
-    }
-    bar.finish_and_clear();
-    let spec = model.spec();
-    let report = Report {
+    let mut report = Report {
         created,
         kiln: env!("CARGO_PKG_VERSION").to_string(),
         machine: machine::machine(),
-        model: ModelReport { name: spec.name.to_string(), version: spec.version.to_string(), digest: model.digest() },
-        devices,
+        model: ModelReport { name: name.clone(), version: model.spec().version.to_string(), digest: model.digest() },
+        devices: Vec::new(),
     };
+    for choice in config.inference.device.all() {
+        let mut measured = device(&config, &plan, model, *choice, &pictures, &bar).await?;
+        if !report.devices.is_empty() {
+            // What the devices before have taken is not given back, so only the first one's memory is its own.
+            measured.engine.iter_mut().for_each(|run| run.resident_bytes = None);
+        }
+        report.devices.push(measured);
+        // After each device, so that one that fails does not take the others' figures with it.
+        write(&report, &plan.out)?;
+    }
+    bar.finish_and_clear();
+    Ok(format!("{}\nThe report with its plots: {}\n", report.table(), plan.out.join("report.html").display()))
+}
+
+fn write(report: &Report, folder: &Path) -> Result<(), BenchError> {
     for (file, text) in [("report.json", report.json()), ("report.csv", report.csv()), ("report.html", report.page())] {
-        let path = plan.out.join(file);
+        let path = folder.join(file);
         std::fs::write(&path, text).map_err(|error| output(&path, error))?;
     }
-    Ok(format!("{}\nThe report with its plots: {}\n", report.table(), plan.out.join("report.html").display()))
+    Ok(())
 }
 
 async fn device(

@@ -1,6 +1,6 @@
 //! The pictures that are classified: those of a folder, or one that is part of the program.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ pub(super) struct Pictures {
 }
 
 impl Pictures {
-    /// Reads and prepares all of them, so that a broken one is told before anything is measured.
+    /// Reads and prepares all of them, so that a broken one is told, and left out, before anything is measured.
     ///
     /// # Errors
     ///
@@ -29,13 +29,16 @@ impl Pictures {
         let recipe = classifier::recipe(&model);
         let (mut files, mut prepared) = (Vec::new(), Vec::new());
         let mut refused = None;
-        for file in read(folder)? {
+        for (name, file) in read(folder)? {
             match image::prepare(&file, &recipe, limits) {
                 Ok(decoded) => {
                     prepared.push(Sample::from(decoded.image));
                     files.push(file);
                 }
-                Err(error) => refused = Some(error.to_string()),
+                Err(error) => {
+                    eprintln!("kiln: {name} is left out: {error}");
+                    refused = Some(error.to_string());
+                }
             }
         }
         if files.is_empty() {
@@ -49,13 +52,18 @@ impl Pictures {
     }
 }
 
-fn read(folder: Option<&Path>) -> Result<Vec<Bytes>, String> {
+/// Files with their names.
+fn read(folder: Option<&Path>) -> Result<Vec<(String, Bytes)>, String> {
     let Some(folder) = folder else {
-        return Ok(vec![Bytes::from_static(PHOTO)]);
+        return Ok(vec![("the photo that is built in".to_string(), Bytes::from_static(PHOTO))]);
     };
     let entries = std::fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     // Folders have no order of their own.
     paths.sort();
-    Ok(paths.iter().filter_map(|path| std::fs::read(path).ok()).map(Bytes::from).collect())
+    let read = |path: &PathBuf| {
+        // What is no file, such as a pipe, may never end.
+        path.is_file().then(|| std::fs::read(path).ok()).flatten().map(|file| (path.display().to_string(), file.into()))
+    };
+    Ok(paths.iter().filter_map(read).collect())
 }

@@ -1,6 +1,6 @@
 //! An engine that fails, miscounts or panics: every waiter hears of it, and nobody hangs.
 
-use super::harness::{End, on_a_still_clock, picture, row, settle, start};
+use super::harness::{End, MS, on_a_still_clock, picture, row, settle, start};
 use crate::batching::{AdmitError, BatchError, Config};
 use crate::inference::{EngineError, Output};
 use crate::readiness::State;
@@ -47,11 +47,14 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
 #[test]
 fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
     on_a_still_clock(async {
-        let fixture = start(Config { canary_interval: std::time::Duration::from_millis(1), ..Config::default() });
+        let mut fixture = start(Config { canary_interval: std::time::Duration::from_millis(1), ..Config::default() });
         fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
-        while fixture.readiness.state() == State::Ready {
-            tokio::task::yield_now().await;
-        }
+        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        // The engine looks free, so it is given a picture, which it must not run any more.
+        let unlucky = fixture.submit(4, None);
+        settle().await;
+        fixture.gate.finish(End::Rows);
+        assert_eq!(unlucky.await, Err(BatchError::Recovering));
         let State::Recovering(1, reason) = fixture.readiness.state() else { panic!("not recovering") };
         assert!(reason.contains("the canary is dead"), "{reason}");
         fixture.gate.rebuilt(true);
@@ -64,6 +67,27 @@ fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
         let answer = fixture.batcher.submit(permit, picture(5), None).await;
         assert_eq!(answer.unwrap().output, Output::Logits(row(5)));
         assert_eq!(gate.recv().await, Some(vec![5]));
+    });
+}
+
+#[test]
+fn an_engine_that_does_not_come_back_ends_the_batcher() {
+    on_a_still_clock(async {
+        let limit = std::time::Duration::from_secs(60);
+        let mut fixture = start(Config { max_batch_size: 1, device_timeout: limit, ..Config::default() });
+        let running = fixture.submit(0, None);
+        assert_eq!(fixture.gate.next_run().await, [0]);
+        let waiting = fixture.submit(1, None);
+        tokio::time::advance(limit - 2 * MS).await;
+        settle().await;
+        assert_eq!(fixture.readiness.state(), State::Ready, "it may only be slow");
+        tokio::time::advance(3 * MS).await;
+        assert!(matches!(waiting.await, Err(BatchError::Failed(EngineError::Device(_)))));
+        assert!(fixture.readiness.failed().await.contains("has not answered for 60s"));
+        assert_eq!(fixture.batcher.admit().unwrap_err(), AdmitError::Closed);
+        // A driver that wakes up all the same is heard.
+        fixture.gate.finish(End::Rows);
+        assert_eq!(running.await.unwrap().output, Output::Logits(row(0)));
     });
 }
 

@@ -62,7 +62,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Waits until the engine runs a batch and tells which pictures it got.
+    /// Waits until the engine runs a batch and tells which pictures it got; none if it is a canary that will fail.
     pub(super) async fn next_run(&mut self) -> Vec<u32> {
         self.started.recv().await.expect("the engine is alive")
     }
@@ -110,6 +110,8 @@ impl Engine for GatedEngine {
         if self.is_sound.load(Ordering::SeqCst) {
             return Ok(());
         }
+        let _ = self.started.send(Vec::new());
+        let _ = self.ends.recv();
         Err(EngineError::Device("the canary is dead".to_string()))
     }
 
