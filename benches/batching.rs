@@ -41,7 +41,7 @@ fn start() -> (Runtime, Batcher, Worker) {
 
 async fn classify(batcher: &Batcher) {
     let image = PreparedImage::new(1, 1, Box::new([0; 3]));
-    let permit = batcher.admit().expect("the queue holds every caller");
+    let permit = batcher.admit(None).expect("the queue holds every caller");
     batcher.submit(permit, image, None).await.expect("the engine cannot fail");
 }
 

@@ -57,7 +57,7 @@ fn two_devices_share_one_queue() {
     assert_eq!(apis, ["flex", "Vulkan"]);
     let photo = bytes("photos/cat_640x480.jpg");
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| server.raw("/predict/raw", &photo).json())).collect();
+        let clients: Vec<_> = (0..16).map(|_| scope.spawn(|| server.raw("/predict/raw", &photo).json())).collect();
         let times = clients.into_iter().map(|client| {
             let answer = client.join().unwrap();
             assert_eq!(answer["predictions"][0]["class_id"], 285, "{answer}");

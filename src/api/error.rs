@@ -82,6 +82,8 @@ codes! {
     NotFinite = 422 "output_not_finite" None;
     /// The queue is full.
     Overloaded = 429 "overloaded" Some("Try again after the seconds in the Retry-After header.");
+    /// The deadline would pass in the queue.
+    DeadlineUnmeetable = 429 "deadline_unmeetable" Some("Try again after the seconds in the Retry-After header.");
     /// The deadline passed in the queue.
     DeadlinePassed = 429 "deadline_passed" Some("Try again after the seconds in the Retry-After header.");
     /// The device failed on this batch.

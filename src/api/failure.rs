@@ -79,6 +79,9 @@ impl From<ClassifyError> for Failure {
             ClassifyError::Admit(AdmitError::Overloaded { retry_after }) => {
                 Self::new(Code::Overloaded, "the server has as many pictures as it can hold").retry_after(retry_after)
             }
+            ClassifyError::Admit(AdmitError::TooLate { retry_after, .. }) => {
+                Self::new(Code::DeadlineUnmeetable, message).retry_after(retry_after)
+            }
             ClassifyError::Batch(BatchError::DeadlinePassed { retry_after, .. }) => {
                 Self::new(Code::DeadlinePassed, message).retry_after(retry_after)
             }
@@ -129,6 +132,9 @@ mod tests {
         let retry_after = Duration::from_secs(7);
         let overloaded = told(ClassifyError::Admit(AdmitError::Overloaded { retry_after }));
         assert_eq!((overloaded.0, overloaded.1, overloaded.2), (429, "overloaded", Some(7)));
+        let expected = Duration::from_secs(31);
+        let hopeless = told(ClassifyError::Admit(AdmitError::TooLate { expected, retry_after }));
+        assert_eq!((hopeless.0, hopeless.1, hopeless.2), (429, "deadline_unmeetable", Some(7)));
         let queued = Duration::from_secs(30);
         let late = told(ClassifyError::Batch(BatchError::DeadlinePassed { queued, retry_after }));
         assert_eq!((late.0, late.1, late.2), (429, "deadline_passed", Some(7)));

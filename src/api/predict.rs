@@ -1,10 +1,10 @@
 //! The operations that classify pictures.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use poem::web::Data;
-use poem_openapi::param::Query;
+use poem_openapi::param::{Header, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
 
@@ -44,10 +44,13 @@ impl Predict {
         model: Query<Option<String>>,
         /// The model's version; the server chooses where absent.
         version: Query<Option<String>>,
+        /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
+        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1")))]
+        patience_ms: Header<Option<u64>>,
         form: OneFile,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(classifier, form.file.0, top_k.0).await
+        self.one(classifier, form.file.0, self.options(top_k.0, patience_ms.0)).await
     }
 
     /// Classify one picture that is the whole body
@@ -64,10 +67,13 @@ impl Predict {
         model: Query<Option<String>>,
         /// The model's version; the server chooses where absent.
         version: Query<Option<String>>,
+        /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
+        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1")))]
+        patience_ms: Header<Option<u64>>,
         body: RawPicture,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(classifier, body.0, top_k.0).await
+        self.one(classifier, body.0, self.options(top_k.0, patience_ms.0)).await
     }
 
     /// Classify several pictures of a form
@@ -85,20 +91,28 @@ impl Predict {
         model: Query<Option<String>>,
         /// The model's version; the server chooses where absent.
         version: Query<Option<String>>,
+        /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
+        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1")))]
+        patience_ms: Header<Option<u64>>,
         form: SeveralFiles,
     ) -> Answer<BatchBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
         let pictures = self.within_limit(form.files.0)?;
-        let answers = join_all(pictures.into_iter().map(|picture| self.one(classifier, picture, top_k.0))).await;
+        let options = self.options(top_k.0, patience_ms.0);
+        let answers = join_all(pictures.into_iter().map(|picture| self.one(classifier, picture, options))).await;
         let item = |(index, answer)| batch_item(index, answer, &request_id.0.0);
         Ok(Json(BatchBody { results: answers.into_iter().enumerate().map(item).collect() }))
     }
 }
 
 impl Predict {
-    async fn one(&self, classifier: &Classifier, picture: Picture, top_k: u32) -> Answer<PredictionBody> {
-        let deadline = Some(Instant::now() + self.0.config.request_timeout);
-        let options = Options { top_k: top_k as usize, deadline, ..Options::default() };
+    fn options(&self, top_k: u32, patience_ms: Option<u64>) -> Options {
+        let most = self.0.config.request_timeout;
+        let patience = patience_ms.map_or(most, |ms| most.min(Duration::from_millis(ms)));
+        Options { top_k: top_k as usize, deadline: Some(Instant::now() + patience), ..Options::default() }
+    }
+
+    async fn one(&self, classifier: &Classifier, picture: Picture, options: Options) -> Answer<PredictionBody> {
         let prediction = classifier.classify(picture, options).await?;
         Ok(Json(PredictionBody::new(classifier.model(), prediction)))
     }

@@ -130,7 +130,7 @@ fn describe(status: u16) -> &'static str {
         413 => "The body is too large, the picture has too many pixels, or the form too many files",
         415 => "Not one of the accepted formats, or another extension",
         422 => "The right format, but it does not decode, or scores that JSON cannot hold",
-        429 => "Overloaded, or the deadline passed; with `Retry-After` in seconds",
+        429 => "Overloaded, or the deadline passed or would pass; with `Retry-After` in seconds",
         500 => "A fault of the server or its device",
         503 => "Starting or shutting down; with `Retry-After` in seconds",
         _ => "Error",

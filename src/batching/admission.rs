@@ -1,17 +1,17 @@
-//! The bound on how many pictures are inside, and the estimate of when there is room again.
+//! Who is let in: the bound on how many pictures are inside, and whether one more can be served in time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::time::Instant;
 
-use super::AdmitError;
+use super::service_time::ServiceTime;
+use super::{AdmitError, Config};
 
 /// HTTP counts `Retry-After` in whole seconds, and an earlier retry only adds to the load.
 const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The weight of one batch in the moving average is one part in this many.
-const SMOOTHING: u64 = 8;
 
 /// The right to have one picture inside, from before it is decoded until its answer is out.
 /// Dropping it makes room for another picture.
@@ -21,38 +21,53 @@ pub struct Permit {
     _held: OwnedSemaphorePermit,
 }
 
-/// Counts the pictures inside, and remembers how long one takes.
+/// Counts the pictures inside, and knows how long they take.
 #[derive(Debug)]
 pub(super) struct Admission {
     permits: Arc<Semaphore>,
     capacity: usize,
-    engines: u64,
+    max_batch_size: usize,
+    engines: usize,
     /// No engine can take a picture for now.
     paused: AtomicBool,
-    /// Moving average of the engine's time for one picture, in nanoseconds; 0 before the first batch.
-    picture_nanos: AtomicU64,
+    times: ServiceTime,
 }
 
 impl Admission {
-    pub(super) fn new(capacity: usize, engines: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(capacity));
+    pub(super) fn new(config: &Config, engines: usize) -> Self {
         Self {
-            permits,
-            capacity,
-            engines: engines as u64,
+            permits: Arc::new(Semaphore::new(config.queue_capacity)),
+            capacity: config.queue_capacity,
+            max_batch_size: config.max_batch_size,
+            engines,
             paused: AtomicBool::new(false),
-            picture_nanos: AtomicU64::new(0),
+            times: ServiceTime::default(),
         }
     }
 
-    pub(super) fn admit(&self) -> Result<Permit, AdmitError> {
+    /// Lets in whom the engines can have served by his deadline, going by what they took before.
+    pub(super) fn admit(&self, deadline: Option<Instant>) -> Result<Permit, AdmitError> {
         if self.paused.load(Ordering::Relaxed) && !self.permits.is_closed() {
             return Err(AdmitError::Recovering);
         }
-        match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(held) => Ok(Permit { _held: held }),
-            Err(TryAcquireError::NoPermits) => Err(AdmitError::Overloaded { retry_after: self.retry_after() }),
-            Err(TryAcquireError::Closed) => Err(AdmitError::Closed),
+        let held = match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(held) => held,
+            Err(TryAcquireError::NoPermits) => {
+                return Err(AdmitError::Overloaded { retry_after: self.retry_after() });
+            }
+            Err(TryAcquireError::Closed) => return Err(AdmitError::Closed),
+        };
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // With the place that was just taken.
+        let depth = self.depth();
+        match (left, self.until_done(depth)) {
+            // Whoever is alone is let in: if what was measured is not true any more, he finds out.
+            (Some(left), Some(expected)) if expected > left && depth > 1 && self.times.is_settled() => {
+                // By then so much is done that there is time for the rest.
+                let retry_after = (expected - left).max(LEAST_RETRY_AFTER);
+                Err(AdmitError::TooLate { expected, retry_after })
+            }
+            _ => Ok(Permit { _held: held }),
         }
     }
 
@@ -75,81 +90,91 @@ impl Admission {
         self.capacity - self.permits.available_permits()
     }
 
-    /// An engine answered `pictures` in `took`.
+    /// An engine answered a batch of `pictures` in `took`.
     pub(super) fn record(&self, pictures: usize, took: Duration) {
-        let sample = saturating_u64(took.as_nanos() / pictures.max(1) as u128);
-        let smoothed = |average| match average {
-            0 => sample,
-            // Divided first, so that the sum cannot overflow.
-            _ => average - average / SMOOTHING + sample / SMOOTHING,
-        };
-        let _ =
-            self.picture_nanos.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |average| Some(smoothed(average)));
+        self.times.record(pictures, took);
     }
 
-    /// The time that the engines need for everything that is inside now: the moving average of the time of one
-    /// picture times the pictures inside, shared among the engines, and never less than a second.
+    /// The time that the engines need for everything that is inside now, by what was measured, and never less than a
+    /// second.
     pub(super) fn retry_after(&self) -> Duration {
-        let picture_nanos = self.picture_nanos.load(Ordering::Relaxed);
-        let nanos = u128::from(picture_nanos) * self.depth() as u128 / u128::from(self.engines);
-        Duration::from_nanos(saturating_u64(nanos)).max(LEAST_RETRY_AFTER)
+        self.until_done(self.depth()).unwrap_or_default().max(LEAST_RETRY_AFTER)
     }
-}
 
-fn saturating_u64(value: u128) -> u64 {
-    u64::try_from(value).unwrap_or(u64::MAX)
+    fn until_done(&self, pictures: usize) -> Option<Duration> {
+        self.times.until_done(pictures, self.max_batch_size, self.engines)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Engines that take 100 ms for a picture.
+    fn measured(queue_capacity: usize, engines: usize) -> Admission {
+        let admission = Admission::new(&Config { queue_capacity, ..Config::default() }, engines);
+        (0..20).for_each(|_| admission.record(8, Duration::from_millis(800)));
+        admission
+    }
+
     #[test]
     fn the_bound_holds_and_a_dropped_permit_makes_room() {
-        let admission = Admission::new(2, 1);
-        let first = admission.admit().unwrap();
-        let _second = admission.admit().unwrap();
+        let admission = Admission::new(&Config { queue_capacity: 2, ..Config::default() }, 1);
+        let first = admission.admit(None).unwrap();
+        let _second = admission.admit(None).unwrap();
         assert_eq!(admission.depth(), 2);
-        assert!(matches!(admission.admit(), Err(AdmitError::Overloaded { .. })));
+        assert!(matches!(admission.admit(None), Err(AdmitError::Overloaded { .. })));
         drop(first);
         assert_eq!(admission.depth(), 1);
-        let _third = admission.admit().unwrap();
+        let _third = admission.admit(None).unwrap();
     }
 
     #[test]
     fn the_advice_is_the_measured_time_for_all_that_is_inside() {
-        let admission = Admission::new(40, 1);
-        let _permits: Vec<_> = (0..40).map(|_| admission.admit().unwrap()).collect();
-        admission.record(8, Duration::from_millis(800));
-        assert_eq!(admission.retry_after(), Duration::from_secs(4));
-        // Seven parts of 100 ms and one of 500 ms make 150 ms a picture.
-        admission.record(1, Duration::from_millis(500));
-        assert_eq!(admission.retry_after(), Duration::from_secs(6));
+        for (engines, seconds) in [(1, 4), (2, 2)] {
+            let admission = measured(40, engines);
+            let _permits: Vec<_> = (0..40).map(|_| admission.admit(None).unwrap()).collect();
+            assert_eq!(admission.retry_after(), Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn who_cannot_be_served_in_time_is_turned_away_on_arrival() {
+        let admission = measured(40, 1);
+        let now = Instant::now();
+        let _permits: Vec<_> = (0..15).map(|_| admission.admit(None).unwrap()).collect();
+        // The sixteenth would be done after 1.6 s.
+        let late = admission.admit(Some(now + Duration::from_millis(1500)));
+        let Err(AdmitError::TooLate { expected, retry_after }) = late else { panic!("{late:?}") };
+        assert_eq!((expected.as_millis(), retry_after), (1600, LEAST_RETRY_AFTER));
+        let later = admission.admit(Some(now + Duration::from_millis(10)));
+        assert!(matches!(later, Err(AdmitError::TooLate { retry_after, .. }) if retry_after > LEAST_RETRY_AFTER));
+        let _in_time = admission.admit(Some(now + Duration::from_secs(3))).unwrap();
+        assert_eq!(admission.depth(), 16, "who was turned away holds no place");
+    }
+
+    #[test]
+    fn a_lone_picture_is_tried_however_slow_the_engine_once_was() {
+        let admission = measured(40, 1);
+        let permit = admission.admit(Some(Instant::now() + Duration::from_millis(1))).unwrap();
+        assert!(admission.admit(Some(Instant::now() + Duration::from_millis(1))).is_err());
+        drop(permit);
+        (0..200).for_each(|_| admission.record(1, Duration::from_micros(10)));
+        let _two = [(); 2].map(|()| admission.admit(Some(Instant::now() + Duration::from_millis(100))).unwrap());
+    }
+
+    #[test]
+    fn before_anything_was_measured_everybody_is_let_in() {
+        let admission = Admission::new(&Config::default(), 1);
+        let _permit = admission.admit(Some(Instant::now() + Duration::from_millis(1))).unwrap();
     }
 
     #[test]
     fn the_advice_is_a_second_at_least() {
-        let admission = Admission::new(1, 1);
-        let _permit = admission.admit().unwrap();
+        let admission = Admission::new(&Config::default(), 1);
+        let _permit = admission.admit(None).unwrap();
         assert_eq!(admission.retry_after(), LEAST_RETRY_AFTER);
-        admission.record(1, Duration::from_micros(10));
+        (0..20).for_each(|_| admission.record(1, Duration::from_micros(10)));
         assert_eq!(admission.retry_after(), LEAST_RETRY_AFTER);
-    }
-
-    #[test]
-    fn two_engines_are_done_in_half_the_time() {
-        let admission = Admission::new(40, 2);
-        let _permits: Vec<_> = (0..40).map(|_| admission.admit().unwrap()).collect();
-        admission.record(8, Duration::from_millis(800));
-        assert_eq!(admission.retry_after(), Duration::from_secs(2));
-    }
-
-    #[test]
-    fn absurd_times_do_not_overflow() {
-        let admission = Admission::new(3, 1);
-        let _permits: Vec<_> = (0..3).map(|_| admission.admit().unwrap()).collect();
-        admission.record(0, Duration::MAX);
-        admission.record(1, Duration::MAX);
-        assert!(admission.retry_after() > LEAST_RETRY_AFTER);
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::entry::{Caller, Entry};
 use super::{Answer, BatchError};
 use crate::inference::{EngineError, Output, Sample};
+use crate::telemetry::metrics;
 
 /// Pictures and their callers, in the same order.
 #[derive(Debug)]
@@ -44,6 +45,9 @@ impl Batch {
         debug_assert_eq!(rows.len(), self.callers.len());
         let batch_size = self.callers.len();
         for (caller, output) in self.callers.into_iter().zip(rows) {
+            if caller.has_gone() {
+                metrics::cancelled("engine");
+            }
             let queue = self.composed.duration_since(caller.arrived);
             caller.answer(Ok(Answer { output, queue, inference, batch_size }));
         }

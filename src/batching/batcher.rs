@@ -41,7 +41,7 @@ impl Batcher {
     pub fn start(config: Config, engines: Vec<Box<dyn Engine>>, readiness: Readiness) -> (Batcher, Worker) {
         config.validate().expect("the settings were validated");
         assert!(!engines.is_empty(), "a batcher needs an engine");
-        let admission = Arc::new(Admission::new(config.queue_capacity, engines.len()));
+        let admission = Arc::new(Admission::new(&config, engines.len()));
         let runs = Arc::new(Runs::default());
         let (entries, entries_out) = mpsc::unbounded_channel();
         let (events, events_out) = mpsc::unbounded_channel();
@@ -71,15 +71,17 @@ impl Batcher {
         (Self { admission, runs, entries }, Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads })
     }
 
-    /// Asks for room for one picture. Answers at once; to be asked before the picture is decoded.
+    /// Asks for room for one picture whose answer is of use until `deadline`. Answers at once; to be asked before the
+    /// picture is decoded.
     ///
     /// # Errors
     ///
     /// [`AdmitError::Overloaded`] if as many pictures as may be are inside,
+    /// [`AdmitError::TooLate`] if the deadline would pass before the engines are done with it,
     /// [`AdmitError::Recovering`] while every engine is being replaced,
     /// [`AdmitError::Closed`] if the batcher is shutting down or its engine is broken.
-    pub fn admit(&self) -> Result<Permit, AdmitError> {
-        self.admission.admit()
+    pub fn admit(&self, deadline: Option<Instant>) -> Result<Permit, AdmitError> {
+        self.admission.admit(deadline)
     }
 
     /// When a picture that is turned away now had better come again: an estimate, at least a second.

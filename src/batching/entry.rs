@@ -62,6 +62,11 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// Nobody waits for the answer any more.
+    pub(super) fn has_gone(&self) -> bool {
+        self.reply.is_closed()
+    }
+
     /// Answers; a caller who has gone meanwhile is none the wiser.
     pub(super) fn answer(self, answer: Result<Answer, BatchError>) {
         // In this order, so that whoever has an answer finds room for the next picture.
@@ -84,6 +89,6 @@ impl Queued for Entry {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.caller.reply.is_closed()
+        self.caller.has_gone()
     }
 }

@@ -13,6 +13,14 @@ pub enum AdmitError {
         /// When there should be room: an estimate, at least a second.
         retry_after: Duration,
     },
+    /// The deadline would pass first, by what the engines have taken so far. Nobody's fault; it passes.
+    #[error("an answer would take {expected:?}, longer than its deadline leaves")]
+    TooLate {
+        /// How long the answer would take.
+        expected: Duration,
+        /// When it could be had in time: an estimate, at least a second.
+        retry_after: Duration,
+    },
     /// The engines failed and are being replaced. It passes, or the process ends.
     #[error("the device failed and is being replaced")]
     Recovering,

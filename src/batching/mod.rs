@@ -20,7 +20,8 @@
 //! |---|---|
 //! | `config.rs` | the three settings and their ranges |
 //! | `batcher.rs` | the handle that the rest of the server holds |
-//! | `admission.rs` | the bound on what is inside, and the advice when to try again |
+//! | `admission.rs` | who is let in, and the advice when to try again |
+//! | `service_time.rs` | how long batches take, fitted to those that were run |
 //! | `entry.rs` | one picture in the queue, and the answer it gets |
 //! | `state.rs` | the policy: what to run now, as a pure function of queue and time |
 //! | `scheduler.rs` | the task that owns the state and feeds it with events |
@@ -37,6 +38,7 @@ mod entry;
 mod error;
 mod runs;
 mod scheduler;
+mod service_time;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -170,7 +170,7 @@ impl Scheduler {
 
     fn discard(&self, entry: Entry, why: Dropped, now: Instant) {
         match why {
-            Dropped::Cancelled => metrics::dropped("cancelled"),
+            Dropped::Cancelled => metrics::cancelled("queue"),
             Dropped::DeadlinePassed => {
                 metrics::dropped("deadline");
                 let queued = now.duration_since(entry.caller.arrived);

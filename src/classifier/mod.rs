@@ -127,7 +127,7 @@ impl Classifier {
         started: Instant,
     ) -> Result<Prediction, ClassifyError> {
         image::check_file_name(file_name, &self.limits.formats)?;
-        let permit = self.batcher.admit()?;
+        let permit = self.admit(&options)?;
         let (permit, decoded, decode) = self.decode(permit, bytes, started, options.deadline).await?;
         let Decoded { image, sample } = decoded;
         let top_k = Some(options.top_k);
@@ -148,6 +148,10 @@ impl Classifier {
     fn class(&self, ranked: Ranked) -> Class {
         let Ranked { class_id, probability } = ranked;
         Class { label: self.model.label(class_id), class_id, probability }
+    }
+
+    fn admit(&self, options: &Options) -> Result<Permit, AdmitError> {
+        self.batcher.admit(options.deadline.map(tokio::time::Instant::from_std))
     }
 
     /// One sample through a batch. `top_k` tells that no more classes are of interest.

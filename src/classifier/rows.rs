@@ -54,7 +54,7 @@ impl Classifier {
     }
 
     async fn row(&self, row: Row, options: &Options, started: Instant) -> Result<Scores, ClassifyError> {
-        let permit = self.batcher.admit()?;
+        let permit = self.admit(options)?;
         match row {
             Row::Picture(bytes) => {
                 let (permit, decoded, decode) = self.decode(permit, bytes, started, options.deadline).await?;

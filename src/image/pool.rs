@@ -6,6 +6,8 @@ use std::sync::Arc;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
 
+use crate::telemetry::metrics;
+
 /// A fixed number of threads. Cheap to clone; the threads end with the last clone.
 #[derive(Clone, Debug)]
 pub struct DecodePool(Arc<ThreadPool>);
@@ -49,6 +51,7 @@ impl DecodePool {
         let (reply, result) = oneshot::channel();
         self.0.spawn_fifo(move || {
             if reply.is_closed() {
+                metrics::cancelled("decode");
                 return;
             }
             // A caller that goes while the work is done misses nothing.

@@ -14,6 +14,7 @@ const BATCH_SIZE: &str = "kiln_batch_size";
 const QUEUE_DEPTH: &str = "kiln_queue_depth";
 const REQUESTS: &str = "kiln_requests_total";
 const DROPPED: &str = "kiln_dropped_total";
+const CANCELLED: &str = "kiln_cancelled_total";
 const OPEN_CONNECTIONS: &str = "kiln_open_connections";
 const BUILD_INFO: &str = "kiln_build_info";
 const DEVICE_INFO: &str = "kiln_device_info";
@@ -53,6 +54,7 @@ fn describe() {
     describe_gauge!(QUEUE_DEPTH, Unit::Count, "Pictures waiting for the engine.");
     describe_counter!(REQUESTS, Unit::Count, "Requests answered, by operation and outcome ('ok' or an error's code).");
     describe_counter!(DROPPED, Unit::Count, "Pictures dropped from the queue before they ran, by reason.");
+    describe_counter!(CANCELLED, Unit::Count, "Pictures whose client went away, by what they were waiting for.");
     describe_gauge!(OPEN_CONNECTIONS, Unit::Count, "Connections that are open.");
     describe_gauge!(BUILD_INFO, Unit::Count, "Always 1; the labels tell which program and models run.");
     describe_gauge!(DEVICE_INFO, Unit::Count, "Always 1; the labels tell what a model runs on, and how.");
@@ -100,9 +102,15 @@ impl QueueDepth {
     }
 }
 
-/// A picture left the queue without being run: `cancelled` or `deadline`.
+/// A picture left the queue without being run: `deadline`.
 pub fn dropped(reason: &'static str) {
     counter!(DROPPED, "reason" => reason).increment(1);
+}
+
+/// A picture's client went away while it waited for a decode thread (`decode`), in the queue (`queue`), or for the engine that
+/// had it (`engine`).
+pub fn cancelled(stage: &'static str) {
+    counter!(CANCELLED, "stage" => stage).increment(1);
 }
 
 /// Counts as one open connection until it is dropped.

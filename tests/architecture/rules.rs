@@ -35,7 +35,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("serve", &["shutdown", "telemetry"]),
         ("shutdown", &["readiness"]),
         ("bench", &[]),
-        ("image", &[]),
+        ("image", &["telemetry"]),
         ("keys", &[]),
         ("model", &[]),
         ("oip", &[]),

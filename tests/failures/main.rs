@@ -49,6 +49,34 @@ fn a_picture_that_waits_beyond_its_deadline_is_not_run() {
 }
 
 #[test]
+fn a_client_may_say_how_long_it_waits_and_is_told_at_once_when_that_is_in_vain() {
+    let server = Staged::ready(Settings::default());
+    for patience in ["0", "-1", "soon"] {
+        check(&server.predict_within(patience), 400, "malformed_request");
+    }
+    // Enough batches to know by: each takes the time that the test takes to let it end.
+    for _ in 0..10 {
+        std::thread::scope(|scope| {
+            let request = scope.spawn(|| server.predict());
+            server.engine_works();
+            std::thread::sleep(Duration::from_millis(20));
+            server.let_it_end(End::Rows);
+            assert_eq!(request.join().unwrap().status, 200);
+        });
+    }
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| server.predict());
+        server.engine_works();
+        let started = std::time::Instant::now();
+        check(&server.predict_within("15"), 429, "deadline_unmeetable");
+        assert!(started.elapsed() < Duration::from_secs(10), "it waited for the engine");
+        check(&server.predict_within("500"), 429, "deadline_passed");
+        server.let_it_end(End::Rows);
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+}
+
+#[test]
 fn a_failing_device_is_told_to_the_operator_and_not_to_the_client() {
     let directory = tempfile::tempdir().unwrap();
     let config = logging::Config {
@@ -96,6 +124,40 @@ fn while_a_device_is_replaced_nobody_waits_and_afterwards_it_serves() {
     until(|| server.get("/health/ready").status == 200);
     server.let_it_end(End::Rows);
     assert_eq!(server.predict().status, 200);
+}
+
+#[test]
+fn clients_who_hang_up_cost_the_engine_nothing() {
+    const CLIENTS: usize = 1000;
+    let server = Staged::ready(Settings { queue_capacity: CLIENTS + 1, ..Settings::default() });
+    let photo = common::bytes("photos/cat_451x300.jpg");
+    let head = format!(
+        "POST /predict/raw HTTP/1.1\r\nHost: kiln\r\nX-API-Key: {KEY}\r\nContent-Length: {}\r\n\r\n",
+        photo.len()
+    );
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| server.predict());
+        server.engine_works();
+        let before = server.metric("kiln_cancelled_total");
+        let clients: Vec<TcpStream> = (0..CLIENTS)
+            .map(|_| {
+                let mut stream = TcpStream::connect(server.address()).unwrap();
+                stream.write_all(&[head.as_bytes(), &photo].concat()).unwrap();
+                stream
+            })
+            .collect();
+        until(|| server.metric("kiln_queue_depth") >= CLIENTS as f64);
+        drop(clients);
+        // Every one of them is noticed, wherever it was, once the engine takes the next batch.
+        let last = scope.spawn(|| server.predict());
+        server.let_it_end(End::Rows);
+        assert_eq!(first.join().unwrap().status, 200);
+        server.let_it_end(End::Rows);
+        assert_eq!(last.join().unwrap().status, 200);
+        until(|| server.metric("kiln_cancelled_total") - before >= CLIENTS as f64);
+    });
+    let run = server.pictures_run();
+    assert!(run <= 10, "the engine ran {run} pictures for two clients");
 }
 
 #[test]

@@ -105,6 +105,11 @@ impl Staged {
         self.started.lock().unwrap().recv_timeout(PATIENCE).expect("the engine gets a batch");
     }
 
+    /// How many pictures the engine was given since this was last asked, but for those of [`Staged::engine_works`].
+    pub fn pictures_run(&self) -> usize {
+        self.started.lock().unwrap().try_iter().sum()
+    }
+
     /// Lets the engine end the batch that it has, or the next one, or be replaced.
     pub fn let_it_end(&self, end: End) {
         self.ends.send(end).unwrap();
@@ -112,7 +117,13 @@ impl Staged {
 
     /// Classifies a photo.
     pub fn predict(&self) -> Answer {
+        self.predict_within("60000")
+    }
+
+    /// The same for somebody who has so many milliseconds.
+    pub fn predict_within(&self, patience: &str) -> Answer {
         let request = Server::agent().post(format!("http://{}/predict/raw", self.address())).header("X-API-Key", KEY);
+        let request = request.header("X-Request-Timeout-Ms", patience);
         read(request.send(&bytes("photos/cat_451x300.jpg")[..]))
     }
 

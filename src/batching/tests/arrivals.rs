@@ -62,7 +62,7 @@ pub(super) type Callers = BTreeMap<u32, Waiting>;
 pub(super) fn arrive(fixture: &Fixture, callers: &mut Callers, id: u32, deadline: Option<u32>) -> bool {
     // The engine's thread may make room at any time, but only this one takes it.
     let full = fixture.batcher.depth() == fixture.capacity;
-    match fixture.batcher.admit() {
+    match fixture.batcher.admit(None) {
         Ok(permit) => {
             let deadline = deadline.map(|ms| Instant::now() + ms * MS);
             callers.insert(id, fixture.submit_with(permit, id, deadline));
@@ -73,6 +73,7 @@ pub(super) fn arrive(fixture: &Fixture, callers: &mut Callers, id: u32, deadline
             assert!(full, "turned away although there was room");
             false
         }
+        Err(AdmitError::TooLate { .. }) => panic!("no deadline was told"),
         // The engine may be back by now.
         Err(AdmitError::Recovering) => false,
         Err(AdmitError::Closed) => {

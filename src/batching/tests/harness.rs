@@ -185,7 +185,7 @@ fn start_with(config: Config, engines: Vec<Box<dyn Engine>>, gate: Gate) -> Fixt
 impl Fixture {
     /// Submits a picture; it is in the queue when this returns.
     pub(super) fn submit(&self, id: u32, deadline: Option<Instant>) -> Waiting {
-        let permit = self.batcher.admit().expect("there is room");
+        let permit = self.batcher.admit(None).expect("there is room");
         self.submit_with(permit, id, deadline)
     }
 

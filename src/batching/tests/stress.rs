@@ -25,7 +25,7 @@ impl Engine for Echo {
 /// One caller: each of its pictures is let in and gets its own row.
 async fn call(batcher: Batcher, caller: u32) {
     for id in (0..PICTURES).map(|n| caller * PICTURES + n) {
-        let permit = batcher.admit().expect("an answer makes room");
+        let permit = batcher.admit(None).expect("an answer makes room");
         let answer = batcher.submit(permit, picture(id), None).await.unwrap();
         assert_eq!(answer.output, Output::Logits(row(id)));
     }

@@ -143,8 +143,8 @@ fn the_measured_time_of_a_run_is_told_and_becomes_the_advice() {
         fixture.gate.finish(End::Rows);
         assert_eq!(waiting.await.unwrap().inference, 800 * MS);
 
-        let _inside: Vec<_> = (0..3).map(|_| fixture.batcher.admit().unwrap()).collect();
-        let refusal = fixture.batcher.admit().unwrap_err();
+        let _inside: Vec<_> = (0..3).map(|_| fixture.batcher.admit(None).unwrap()).collect();
+        let refusal = fixture.batcher.admit(None).unwrap_err();
         let retry_after = 3 * 800 * MS;
         assert_eq!(refusal, AdmitError::Overloaded { retry_after });
     });
