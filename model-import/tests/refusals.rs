@@ -21,7 +21,7 @@ fn edited(edit: impl Fn(String) -> String) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("copy");
     std::fs::create_dir(&folder).unwrap();
-    for file in ["efficientnet-lite0.onnx", "labels.txt", "model.toml"] {
+    for file in ["efficientnet-lite0.onnx", "labels.txt", "canary.txt", "model.toml"] {
         std::fs::copy(default_model().join(file), folder.join(file)).unwrap();
     }
     let manifest = std::fs::read_to_string(folder.join("model.toml")).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
 use super::service_time::ServiceTime;
@@ -31,6 +31,8 @@ pub(super) struct Admission {
     /// No engine can take a picture for now.
     paused: AtomicBool,
     times: ServiceTime,
+    /// Somebody who waited has gone.
+    pub(super) left: Notify,
 }
 
 impl Admission {
@@ -42,6 +44,7 @@ impl Admission {
             engines,
             paused: AtomicBool::new(false),
             times: ServiceTime::default(),
+            left: Notify::new(),
         }
     }
 

@@ -107,8 +107,7 @@ impl Batcher {
     ///
     /// `permit` is one that this batcher gave out; it is released just before the answer is. A
     /// picture is not run from its deadline on; one that runs by then is answered even if the
-    /// answer comes later. Dropping the future takes the picture out of the queue before the next
-    /// batch is composed; the permit is released then. A picture that runs already runs on.
+    /// answer comes later. Dropping the future takes the picture out of the queue, and the permit is released then. A picture that runs already runs on.
     ///
     /// # Errors
     ///
@@ -126,8 +125,11 @@ impl Batcher {
         let caller = Caller { reply, permit, arrived: Instant::now() };
         let entry = Entry { terms, sample: sample.into(), caller };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
+        let waiting = Waiting(Some(&self.admission));
         // A reply channel that ends without an answer means that the runtime is going down.
-        answer.await.unwrap_or(Err(BatchError::Closed))
+        let answer = answer.await.unwrap_or(Err(BatchError::Closed));
+        waiting.is_over();
+        answer
     }
 
     /// The engines' runs that ended with rows, by the size of the batch.
@@ -143,5 +145,22 @@ impl Batcher {
     /// How many pictures are inside now: being decoded, waiting and running.
     pub fn depth(&self) -> usize {
         self.admission.depth()
+    }
+}
+
+/// Tells the scheduler if it is dropped before the wait is over, so that whoever goes leaves room for others at once.
+struct Waiting<'a>(Option<&'a Admission>);
+
+impl Waiting<'_> {
+    fn is_over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(admission) = self.0 {
+            admission.left.notify_one();
+        }
     }
 }

@@ -80,6 +80,7 @@ impl Scheduler {
 
     /// Until the batcher is stopped and the queue is empty, or an engine is broken.
     async fn serve(&mut self) -> Result<(), EngineError> {
+        let admission = Arc::clone(&self.admission);
         loop {
             self.collect();
             let wake_at = match self.decide() {
@@ -106,6 +107,7 @@ impl Scheduler {
                     Some(entry) => self.state.append(entry),
                     None => self.open = false,
                 },
+                () = admission.left.notified() => {}
                 () = wake(wake_at) => {}
                 () = wake(hangs_at) => return Err(self.give_up()),
             }

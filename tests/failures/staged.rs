@@ -2,7 +2,7 @@
 //! asked for.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use kiln::inference::{Engine, EngineError, Logits, Sample};
@@ -60,28 +60,40 @@ impl Default for Settings {
     }
 }
 
+/// Metrics are the process's, so there is one server at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A running server. Nothing is loaded until [`Staged::open`].
 pub struct Staged {
     server: InProcess,
     started: Mutex<mpsc::Receiver<usize>>,
     ends: mpsc::Sender<End>,
+    // Let go of last.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Staged {
     /// A server that is still loading its models.
     pub fn loading(settings: Settings) -> Self {
+        // A test that failed has left nothing behind.
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (started, starts) = mpsc::channel();
         let (end, ends) = mpsc::channel();
         let model = Model::named("efficientnet-lite0").unwrap();
         let settings = in_process::Settings {
             serve: serve::Config { body_timeout: settings.body_timeout, ..serve::Config::default() },
             api: api::Config { max_body_bytes: 1 << 20, max_batch_files: 8, request_timeout: settings.request_timeout },
-            batching: batching::Config { queue_capacity: settings.queue_capacity, ..batching::Config::default() },
+            batching: batching::Config {
+                queue_capacity: settings.queue_capacity,
+                // The test is what the engine waits for, on a busy machine for long.
+                device_timeout: Duration::ZERO,
+                ..batching::Config::default()
+            },
             decode_threads: 2,
             resizes: false,
         };
         let server = InProcess::loading(model, Box::new(StagedEngine { started, ends }), KEY, settings);
-        Self { server, started: starts.into(), ends: end }
+        Self { server, started: starts.into(), ends: end, _alone: alone }
     }
 
     /// A server that is ready.
