@@ -28,6 +28,7 @@ enum Tag {
 
 type Answer<T> = Result<Json<T>, Refused<OfPictures>>;
 
+#[allow(clippy::too_many_arguments, reason = "each is a parameter in the OpenAPI document")]
 #[OpenApi(tag = "Tag::Predict")]
 impl Predict {
     /// Classify one picture of a form

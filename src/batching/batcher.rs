@@ -128,7 +128,7 @@ impl Batcher {
         let waiting = Waiting(Some(&self.admission));
         // A reply channel that ends without an answer means that the runtime is going down.
         let answer = answer.await.unwrap_or(Err(BatchError::Closed));
-        waiting.is_over();
+        waiting.end();
         answer
     }
 
@@ -152,7 +152,7 @@ impl Batcher {
 struct Waiting<'a>(Option<&'a Admission>);
 
 impl Waiting<'_> {
-    fn is_over(mut self) {
+    fn end(mut self) {
         self.0 = None;
     }
 }
