@@ -8,13 +8,15 @@ struct Info {
 }
 
 @group(0) @binding(0) var<storage, read_write> logits: array<scalar>; // [rows, classes]
-@group(0) @binding(1) var<storage, read_write> output: array<f32>;    // [rows, 2 k]: probabilities, then ids
+@group(0) @binding(1) var<storage, read_write> output: array<f32>;    // [rows, 2 k]: probabilities, or -1 if a score is not finite; then ids
 @group(0) @binding(2) var<storage, read> info: Info;
 
 // What the lanes have found, each by itself. Afterwards the first place holds what all of them have found.
 var<workgroup> scores: array<f32, LANES>;
 var<workgroup> ids: array<u32, LANES>;
 var<workgroup> sums: array<f32, LANES>;
+// Whether a lane has met a score that is not finite. Drivers differ in what they make of those, so their bits are looked at.
+var<workgroup> odd: array<u32, LANES>;
 
 const NOBODY = 0xffffffffu;
 
@@ -36,9 +38,10 @@ fn main(
     let largest = score;
     add_up(first, lane, largest);
     let sum = sums[0];
+    let is_odd = odd[0] != 0u;
     for (var place = 0u; place < info.top; place++) {
         if lane == 0u {
-            output[2u * row * info.top + place] = exp(score - largest) / sum;
+            output[2u * row * info.top + place] = select(exp(score - largest) / sum, -1.0, is_odd);
             output[(2u * row + 1u) * info.top + place] = f32(id);
         }
         workgroupBarrier();
@@ -82,14 +85,19 @@ fn goes_before(one: u32, other: u32) -> bool {
 // The sum of the exponentials, the largest score subtracted first so that none overflows.
 fn add_up(first: u32, lane: u32, largest: f32) {
     var sum = 0.0;
+    var has_odd = 0u;
     for (var i = lane; i < info.classes; i += LANES) {
-        sum += exp(f32(logits[first + i]) - largest);
+        let score = f32(logits[first + i]);
+        sum += exp(score - largest);
+        has_odd |= u32((bitcast<u32>(score) & 0x7f800000u) == 0x7f800000u);
     }
     sums[lane] = sum;
+    odd[lane] = has_odd;
     workgroupBarrier();
     for (var step = LANES / 2u; step > 0u; step /= 2u) {
         if lane < step {
             sums[lane] += sums[lane + step];
+            odd[lane] |= odd[lane + step];
         }
         workgroupBarrier();
     }

@@ -28,7 +28,7 @@ impl TopKOps for CubeBackend {
 
 /// The `top` most probable classes of each row of `logits`, f32 or f16 `[rows, classes]` on a GPU that runs WGSL: softmax
 /// probability and class, most probable first, equal scores in the order of their classes. All probabilities of a row that
-/// holds NaN or infinity are NaN.
+/// holds NaN or an infinity are NaN.
 ///
 /// # Errors
 ///
@@ -44,7 +44,9 @@ pub fn top_k(logits: Tensor<2>, top: usize) -> Result<Vec<Vec<(f32, usize)>>, St
     let values = pairs.as_slice::<f32>().map_err(|error| format!("{error:?}"))?;
     let row = |row: &[f32]| {
         let (probabilities, classes) = row.split_at(top);
-        probabilities.iter().zip(classes).map(|(probability, class)| (*probability, *class as usize)).collect()
+        // What is below zero is no probability but a mark.
+        let told = |probability: f32| if probability < 0.0 { f32::NAN } else { probability };
+        probabilities.iter().zip(classes).map(|(probability, class)| (told(*probability), *class as usize)).collect()
     };
     Ok(values.chunks_exact(2 * top).map(row).collect())
 }

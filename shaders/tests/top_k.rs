@@ -40,7 +40,7 @@ fn the_most_probable_classes_are_those_of_a_sort() {
 #[test]
 fn a_row_that_is_not_finite_is_told_by_its_probabilities() {
     let Some(device) = vulkan::device() else { return };
-    for bad in [f32::NAN, f32::INFINITY] {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut scores = vec![1.0; 20];
         scores[13] = bad;
         let data = TensorData::new(scores, [2, 10]);
