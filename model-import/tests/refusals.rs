@@ -65,11 +65,19 @@ fn a_graph_that_does_not_fit_its_manifest_is_refused() {
     let (_guard, folder) = edited(|text| text.replace("width = 224", "width = 240"));
     let sentence = refusal(&folder);
     assert!(sentence.contains("axis 3 of its input 'input' is 224, but the manifest makes it 240"), "{sentence}");
-    let (_guard, folder) = edited(|text| text);
+    let (_guard, folder) = edited(|text| text.replace("canary = \"canary.txt\"\n", ""));
     let labels = std::fs::read_to_string(folder.join("labels.txt")).unwrap();
     std::fs::write(folder.join("labels.txt"), labels.lines().skip(1).collect::<Vec<_>>().join("\n")).unwrap();
     let sentence = refusal(&folder);
     assert!(sentence.contains("is 1000, but the manifest makes it 999. Is the labels file complete"), "{sentence}");
+}
+
+#[test]
+fn a_canary_of_another_network_is_refused() {
+    let (_guard, folder) = edited(|text| text);
+    std::fs::write(folder.join("canary.txt"), "0.5\nNaN\n").unwrap();
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("must hold 1000 logits, one a line; it has 1 in 2 lines"), "{sentence}");
 }
 
 #[test]
