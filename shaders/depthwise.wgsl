@@ -4,13 +4,8 @@
 
 @group(0) @binding(0) var<storage, read_write> input: array<vec4<scalar>>;
 
-@compute @workgroup_size(LANES, 1, 1)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = (group.y * groups.x + group.x) * LANES + lane;
+fn run(group: u32, lane: u32) {
+    let index = group * LANES + lane;
     let quad = index % info.columns;
     let strips = (info.out_width + 3u) / 4u;
     let strip = index / info.columns;

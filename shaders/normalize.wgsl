@@ -12,13 +12,8 @@ struct Info {
 @group(0) @binding(2) var<storage, read_write> output: array<scalar>;
 @group(0) @binding(3) var<storage, read> info: Info;
 
-@compute @workgroup_size(LANES, 1, 1)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let word = (group.y * groups.x + group.x) * LANES + lane;
+fn run(group: u32, lane: u32) {
+    let word = group * LANES + lane;
     if word * 4u >= info.values {
         return;
     }

@@ -21,13 +21,8 @@ struct Info {
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<scalar>>;
 @group(0) @binding(2) var<storage, read> info: Info;
 
-@compute @workgroup_size(LANES, 1, 1)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = (group.y * groups.x + group.x) * LANES + lane;
+fn run(group: u32, lane: u32) {
+    let index = group * LANES + lane;
     let quad = index % info.channels;
     let pixel = index / info.channels;
     if pixel >= info.pixels {

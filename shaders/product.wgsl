@@ -2,17 +2,11 @@
 // four rows and two quads of columns in registers, and reads straight from memory: for devices without memory that is
 // near, which is what software adapters are. `place` and `value` come from another file.
 
-@compute @workgroup_size(LANES, 1, 1)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn run(group: u32, lane: u32) {
     let across = info.across;
     let tiles_across = (info.columns + 2u * across - 1u) / (2u * across);
-    let tile = group.y * groups.x + group.x;
-    let row = (tile / tiles_across * (LANES / across) + lane / across) * 4u;
-    let left = tile % tiles_across * 2u * across + lane % across;
+    let row = (group / tiles_across * (LANES / across) + lane / across) * 4u;
+    let left = group % tiles_across * 2u * across + lane % across;
     if row >= info.rows || left >= info.columns {
         return;
     }

@@ -7,18 +7,12 @@ const DEPTH = 4u;
 var<workgroup> near_values: array<vec4<f32>, DEPTH * LANES / 2u * 4u>;
 var<workgroup> near_weights: array<vec4<f32>, DEPTH * 4u * 16u>;
 
-@compute @workgroup_size(LANES, 1, 1)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn run(group: u32, lane: u32) {
     let across = info.across;
     let tiles_across = (info.columns + 2u * across - 1u) / (2u * across);
-    let tile = group.y * groups.x + group.x;
     let tile_rows = LANES / across * 4u;
-    let first_row = tile / tiles_across * tile_rows;
-    let first_column = tile % tiles_across * 2u * across;
+    let first_row = group / tiles_across * tile_rows;
+    let first_column = group % tiles_across * 2u * across;
     let my_row = lane / across * 4u;
     let my_column = lane % across;
     var sum_left = start(first_column + my_column);

@@ -37,13 +37,8 @@ struct Taps {
 const HEAD = 10u;
 const PI = 3.14159265;
 
-@compute @workgroup_size(LANES, 1, 1)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let pixel = (group.y * groups.x + group.x) * LANES + lane;
+fn run(group: u32, lane: u32) {
+    let pixel = group * LANES + lane;
     if pixel >= info.pixels {
         return;
     }

@@ -20,13 +20,7 @@ var<workgroup> odd: array<u32, LANES>;
 
 const NOBODY = 0xffffffffu;
 
-@compute @workgroup_size(LANES, 1, 1)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = group.y * groups.x + group.x;
+fn run(row: u32, lane: u32) {
     // The same for the whole group, so that its lanes meet at the same barriers.
     if row >= info.rows {
         return;

@@ -6,26 +6,8 @@ mod common;
 mod vulkan;
 
 use burn::tensor::DType;
-use kiln::image::{self, Crop, Cutout, Filter, Limits, Recipe};
-use kiln_kernels::resize::{self, Turn, Uncut};
+use kiln::image::{self, Crop, Filter, Limits, Recipe};
 use kiln_kernels::{Kernels, Normalizer};
-
-fn uncut(cutout: &Cutout) -> Uncut<'_> {
-    let [mirrored_x, mirrored_y] = cutout.mirrored;
-    Uncut {
-        pixels: &cutout.pixels,
-        size: cutout.size,
-        start: cutout.start,
-        length: cutout.length,
-        turn: Turn { swapped: cutout.swapped, mirrored_x, mirrored_y },
-        rows_first: cutout.rows_first,
-        filter: match cutout.filter {
-            Filter::Bilinear => resize::Filter::Bilinear,
-            Filter::Bicubic => resize::Filter::Bicubic,
-            Filter::Lanczos3 => resize::Filter::Lanczos,
-        },
-    }
-}
 
 #[test]
 fn what_the_device_resizes_is_within_one_level_of_what_the_cpu_resizes() {
@@ -48,7 +30,7 @@ fn what_the_device_resizes_is_within_one_level_of_what_the_cpu_resizes() {
             let cutout = image::cut(&raster, recipe);
             assert_eq!(cutout.pixels.len(), image::cut_bytes(&raster, recipe));
             let (height, width) = (recipe.height as usize, recipe.width as usize);
-            let ours = Kernels::best_for(&device).scope(|| normalizer.resize(&[uncut(&cutout)], height, width));
+            let ours = Kernels::best_for(&device).scope(|| normalizer.resize(&[(&cutout).into()], height, width));
             let ours = ours.into_data();
             for (index, (ours, expected)) in ours.as_slice::<f32>().unwrap().iter().zip(expected.pixels()).enumerate() {
                 let difference = (ours - f32::from(*expected)).abs();

@@ -12,10 +12,10 @@ const DRIVER_VARIABLES: [(&str, &str); 3] =
     [("MESA_SHADER_CACHE_DIR", "mesa"), ("__GL_SHADER_DISK_CACHE_PATH", "nvidia"), ("CUDA_CACHE_PATH", "cuda")];
 
 /// Has drivers and Burn keep what they compile below `folder`. To be called first of all, before there are other threads or
-/// devices; later it does nothing and says so with `false`. A variable that is set already is left alone.
-pub fn keep_in(folder: &Path) -> bool {
+/// devices; later it does nothing. A variable that is set already is left alone.
+pub fn keep_in(folder: &Path) {
     if !is_only_thread() {
-        return false;
+        return;
     }
     for (variable, place) in DRIVER_VARIABLES {
         let place = folder.join(place);
@@ -26,7 +26,6 @@ pub fn keep_in(folder: &Path) -> bool {
         }
     }
     keep_burns_in(folder);
-    true
 }
 
 #[cfg(target_os = "linux")]

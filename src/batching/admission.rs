@@ -60,12 +60,13 @@ impl Admission {
             }
             Err(TryAcquireError::Closed) => return Err(AdmitError::Closed),
         };
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // With the place that was just taken.
+        let Some(deadline) = deadline else { return Ok(Permit { _held: held }) };
+        // With the place that was just taken. Whoever is alone is let in: if what was measured is not true any more, he
+        // finds out.
         let depth = self.depth();
-        match (left, self.until_done(depth)) {
-            // Whoever is alone is let in: if what was measured is not true any more, he finds out.
-            (Some(left), Some(expected)) if expected > left && depth > 1 && self.times.is_settled() => {
+        let expected = self.until_done(depth).filter(|_| depth > 1 && self.times.is_settled());
+        match expected.zip(Some(deadline.saturating_duration_since(Instant::now()))) {
+            Some((expected, left)) if expected > left => {
                 // By then so much is done that there is time for the rest.
                 let retry_after = (expected - left).max(LEAST_RETRY_AFTER);
                 Err(AdmitError::TooLate { expected, retry_after })

@@ -119,9 +119,15 @@ impl Scheduler {
         while let Ok(entry) = self.links.entries.try_recv() {
             self.state.append(entry);
         }
-        if !self.failed.contains(&false) {
-            self.turn_away();
+        // Nobody waits for engines that may never come back: another server may be quicker.
+        if self.is_down() {
+            self.answer_all(&BatchError::Recovering);
         }
+    }
+
+    /// Every engine is being replaced.
+    fn is_down(&self) -> bool {
+        !self.failed.contains(&false)
     }
 
     /// The engine takes nothing until it is replaced.
@@ -129,7 +135,7 @@ impl Scheduler {
         self.failed[engine] = true;
         self.running[engine] = self.running[engine].max(1);
         self.since[engine] = Instant::now();
-        self.admission.pause(!self.failed.contains(&false));
+        self.admission.pause(self.is_down());
     }
 
     fn recover(&mut self, engine: usize) {
@@ -153,10 +159,9 @@ impl Scheduler {
         error
     }
 
-    /// Nobody waits for engines that may never come back: another server may be quicker.
-    fn turn_away(&mut self) {
+    fn answer_all(&mut self, error: &BatchError) {
         for entry in self.state.take_all() {
-            entry.caller.answer(Err(BatchError::Recovering));
+            entry.caller.answer(Err(error.clone()));
         }
     }
 
@@ -205,9 +210,7 @@ impl Scheduler {
         while let Some(entry) = self.links.entries.recv().await {
             self.state.append(entry);
         }
-        for entry in self.state.take_all() {
-            entry.caller.answer(Err(BatchError::Failed(error.clone())));
-        }
+        self.answer_all(&BatchError::Failed(error.clone()));
         self.depth.set(0);
     }
 }

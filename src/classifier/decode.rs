@@ -27,11 +27,12 @@ impl Classifier {
         deadline: Option<Instant>,
     ) -> Result<(Permit, Decoded, Duration), ClassifyError> {
         let (recipe, limits, largest) = (self.recipe.clone(), Arc::clone(&self.limits), self.largest_cutout);
-        let retry_after = self.batcher.retry_after();
+        let batcher = self.batcher.clone();
         let timed = move || {
             let started = Instant::now();
             // Others were decoded first; an answer that nobody waits for any more is not worth the work.
             if deadline.is_some_and(|deadline| deadline <= started) {
+                let retry_after = batcher.retry_after();
                 return Err(BatchError::DeadlinePassed { queued: started - arrived, retry_after }.into());
             }
             let raster = image::decode(&bytes, &limits)?;

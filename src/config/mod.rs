@@ -18,6 +18,8 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
+
 use crate::{api, batching, image, inference, keys, serve, shutdown, telemetry};
 
 pub use report::report;
@@ -135,17 +137,7 @@ impl Config {
 
 /// `kiln/` in the user's cache folder, where the system has one.
 fn cache_dir() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = set("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| {
-        if cfg!(target_os = "macos") {
-            set("HOME").map(|home| home.join("Library/Caches"))
-        } else if cfg!(windows) {
-            set("LOCALAPPDATA")
-        } else {
-            set("HOME").map(|home| home.join(".cache"))
-        }
-    });
-    folder.map(|folder| folder.join("kiln"))
+    choose_native_strategy().ok().map(|user| user.cache_dir().join("kiln"))
 }
 
 /// The certificate and its key, read here so that a check finds what is wrong with them.

@@ -31,7 +31,7 @@ pub struct BurnEngine {
     pub(super) device: ChosenDevice,
     network: Arc<dyn Network>,
     input: Input,
-    pub(super) canary: Option<Canary>,
+    pub(super) canary: Option<Arc<Canary>>,
     /// When its device was last replaced.
     pub(super) replaced: Option<Instant>,
 }
@@ -59,7 +59,7 @@ impl BurnEngine {
         options: &Options,
         network: Arc<dyn Network>,
         kernels: Kernels,
-        canary: Option<Canary>,
+        canary: Option<Arc<Canary>>,
     ) -> Self {
         let on_cpu = !device.is_gpu_runtime;
         Self {
@@ -111,7 +111,7 @@ impl BurnEngine {
     }
 
     /// Runs samples of one kind, on as many threads as there are for it.
-    fn shared(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
+    pub(super) fn shared(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
         if !self.on_cpu {
             return self.forward(samples);
         }

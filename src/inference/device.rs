@@ -115,19 +115,15 @@ pub fn choose(choice: &DeviceChoice) -> Result<ChosenDevice, DeviceError> {
             Ok(adapter) => open(adapter, *choice, "auto: the first GPU".to_string()),
             Err(why) => Ok(cpu(format!("auto: {why}"))),
         },
-        DeviceChoice::Vulkan(index) => {
-            let adapters = adapters::enumerate();
-            let adapter = pick(&adapters, Api::Vulkan, *index)
-                .ok_or_else(|| DeviceError::Absent { wanted: wanted("Vulkan adapter", *index) })?;
-            open(adapter, *choice, "asked for".to_string())
-        }
-        DeviceChoice::Metal => {
-            let adapters = adapters::enumerate();
-            let adapter = pick(&adapters, Api::Metal, None)
-                .ok_or_else(|| DeviceError::Absent { wanted: wanted("Metal adapter", None) })?;
-            open(adapter, *choice, "asked for".to_string())
-        }
+        DeviceChoice::Vulkan(index) => asked_for(*choice, Api::Vulkan, *index),
+        DeviceChoice::Metal => asked_for(*choice, Api::Metal, None),
     }
+}
+
+fn asked_for(choice: DeviceChoice, api: Api, index: Option<usize>) -> Result<ChosenDevice, DeviceError> {
+    let adapters = adapters::enumerate();
+    let adapter = pick(&adapters, api, index).ok_or_else(|| DeviceError::Absent { wanted: wanted(api, index) })?;
+    open(adapter, choice, "asked for".to_string())
 }
 
 fn cpu(reason: String) -> ChosenDevice {

@@ -95,22 +95,10 @@ impl Input {
     }
 }
 
-/// What is to be resized of a sample. The image room's words become those of the kernels; the two do not know each other.
+/// What is to be resized of a sample.
 fn uncut(sample: &Sample) -> Option<Uncut<'_>> {
     match sample {
-        Sample::Cutout(cutout) => Some(Uncut {
-            pixels: &cutout.pixels,
-            size: cutout.size,
-            start: cutout.start,
-            length: cutout.length,
-            turn: turn(cutout),
-            rows_first: cutout.rows_first,
-            filter: match cutout.filter {
-                image::Filter::Bilinear => Filter::Bilinear,
-                image::Filter::Bicubic => Filter::Bicubic,
-                image::Filter::Lanczos3 => Filter::Lanczos,
-            },
-        }),
+        Sample::Cutout(cutout) => Some(cutout.into()),
         Sample::Picture(picture) => {
             let size = [picture.width(), picture.height()];
             let (turn, filter) = (Turn::default(), Filter::Bilinear);
@@ -120,7 +108,22 @@ fn uncut(sample: &Sample) -> Option<Uncut<'_>> {
     }
 }
 
-fn turn(cutout: &Cutout) -> Turn {
-    let [mirrored_x, mirrored_y] = cutout.mirrored;
-    Turn { swapped: cutout.swapped, mirrored_x, mirrored_y }
+/// The image room's words become those of the kernels; the two do not know each other.
+impl<'a> From<&'a Cutout> for Uncut<'a> {
+    fn from(cutout: &'a Cutout) -> Self {
+        let [mirrored_x, mirrored_y] = cutout.mirrored;
+        Uncut {
+            pixels: &cutout.pixels,
+            size: cutout.size,
+            start: cutout.start,
+            length: cutout.length,
+            turn: Turn { swapped: cutout.swapped, mirrored_x, mirrored_y },
+            rows_first: cutout.rows_first,
+            filter: match cutout.filter {
+                image::Filter::Bilinear => Filter::Bilinear,
+                image::Filter::Bicubic => Filter::Bicubic,
+                image::Filter::Lanczos3 => Filter::Lanczos,
+            },
+        }
+    }
 }

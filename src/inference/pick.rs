@@ -25,8 +25,8 @@ pub(super) fn pick(adapters: &[Adapter], api: Api, index: Option<usize>) -> Opti
 }
 
 /// What is missing, in words.
-pub(super) fn wanted(what: &str, index: Option<usize>) -> String {
-    index.map_or_else(|| what.to_string(), |index| format!("{what} number {index}"))
+pub(super) fn wanted(api: Api, index: Option<usize>) -> String {
+    index.map_or_else(|| format!("{api} adapter"), |index| format!("{api} adapter number {index}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! An engine that doubts itself: the canary while it runs, and another device when it cannot.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::burn_engine::BurnEngine;
@@ -14,13 +15,13 @@ const GOOD_SERVICE: Duration = Duration::from_secs(600);
 impl BurnEngine {
     /// Runs the canary, or if nothing is known of it takes its answer for the right one.
     pub(super) fn check_canary(&mut self) -> Result<(), EngineError> {
-        let Some(canary) = self.canary.clone() else {
-            let first = self.run(&[canary::picture(self.model)])?.swap_remove(0);
-            self.canary = Some(Canary::new(self.model, first, self.options.precision));
-            return Ok(());
-        };
-        let answer = self.run(std::slice::from_ref(canary.picture()))?;
-        canary.check(&answer[0]).map_err(EngineError::Device)
+        if let Some(canary) = &self.canary {
+            let answer = self.shared(&[canary.picture()])?;
+            return canary.check(&answer[0]).map_err(EngineError::Device);
+        }
+        let first = self.run(&[canary::picture(self.model)])?.swap_remove(0);
+        self.canary = Some(Arc::new(Canary::new(self.model, first, self.options.precision)));
+        Ok(())
     }
 
     /// Starts anew on the same hardware, if that has served well since it last had to.

@@ -137,7 +137,7 @@ pub(super) fn start(
         (KernelChoice::Stock, _) => Kernels::Stock,
         (KernelChoice::Auto | KernelChoice::Fused, best) => best,
     };
-    let canary = known.map(|known| Canary::new(model, known, options.precision));
+    let canary = known.map(|known| Arc::new(Canary::new(model, known, options.precision)));
     let mut engine = BurnEngine::new(model, device, options, network, kernels, canary);
     let is_open =
         options.kernels == KernelChoice::Auto && kernels != Kernels::Stock && device.is_gpu_runtime && is_fused;

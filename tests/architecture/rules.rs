@@ -45,7 +45,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
 }
 
 /// Outside crates that only some rooms may name.
-pub const OWNERS: [(&str, &[&str]); 32] = [
+pub const OWNERS: [(&str, &[&str]); 33] = [
     ("burn", &["inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
@@ -73,6 +73,7 @@ pub const OWNERS: [(&str, &[&str]); 32] = [
     ("getrandom", &["keys"]),
     ("clap", &["cli"]),
     ("toml", &["config"]),
+    ("etcetera", &["config"]),
     ("humantime", &["app", "config"]),
     ("bytesize", &["app", "config"]),
     ("indicatif", &["app"]),

@@ -4,6 +4,13 @@
 /// Lanes of a workgroup. Every WebGPU device has 256 at least; the tiles of a product are laid out for 64.
 pub const LANES: u32 = 64;
 
+/// A file's name and its text.
+macro_rules! file {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../", $name)))
+    };
+}
+
 /// One program of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Program {
@@ -53,13 +60,8 @@ impl Operation {
         products.chain([Self::Normalize, Self::Depthwise, Self::Pool, Self::TopK, Self::Resize]).collect()
     }
 
-    /// Its files, with their names.
+    /// Its own files, with their names.
     fn files(self) -> Vec<(&'static str, &'static str)> {
-        macro_rules! file {
-            ($name:literal) => {
-                ($name, include_str!(concat!("../../", $name)))
-            };
-        }
         let product = |tiles| match tiles {
             Tiles::Workgroup => file!("product_tiled.wgsl"),
             Tiles::Registers => file!("product.wgsl"),
@@ -83,8 +85,8 @@ impl Program {
     pub fn parts(self) -> Vec<(&'static str, String)> {
         let scalar = if self.half { "enable f16;\nalias scalar = f16;\n" } else { "alias scalar = f32;\n" };
         let prelude = format!("{scalar}const LANES = {LANES}u;\n");
-        let files = self.operation.files().into_iter().map(|(name, text)| (name, text.to_string()));
-        std::iter::once(("the prelude", prelude)).chain(files).collect()
+        let files = std::iter::once(file!("main.wgsl")).chain(self.operation.files());
+        std::iter::once(("the prelude", prelude)).chain(files.map(|(name, text)| (name, text.to_string()))).collect()
     }
 
     /// The whole of it.

@@ -48,12 +48,12 @@ impl Normalizer {
                 Tensor::from_dispatch(Dispatch::normalize_here(affine.into_dispatch(), pixels, shape, layout))
             }
             (Kernels::Fused(_), _) => {
-                let packed = self.upload(pixels).into_dispatch();
+                let packed = self.upload(words(pixels).collect()).into_dispatch();
                 let normalised = Dispatch::normalize(packed, affine.into_dispatch(), shape, layout, self.dtype);
                 Tensor::from_dispatch(normalised)
             }
             (Kernels::Stock, _) => {
-                let planes = plain::normalize(self.upload(pixels), affine, shape).cast(self.dtype);
+                let planes = plain::normalize(self.upload(words(pixels).collect()), affine, shape).cast(self.dtype);
                 match layout {
                     Layout::ChannelsFirst => planes,
                     Layout::ChannelsLast => planes.permute([0, 2, 3, 1]),
@@ -62,19 +62,22 @@ impl Normalizer {
         }
     }
 
-    /// u8 pixels as u32 words, first byte lowest; the last word is filled up with zeros.
-    pub(crate) fn upload(&self, pixels: &[u8]) -> Tensor<1, Int> {
-        let mut words: Vec<u32> = Vec::with_capacity(pixels.len().div_ceil(4));
-        let (whole, rest) = pixels.as_chunks::<4>();
-        words.extend(whole.iter().map(|bytes| u32::from_le_bytes(*bytes)));
-        if !rest.is_empty() {
-            let mut last = [0; 4];
-            last[..rest.len()].copy_from_slice(rest);
-            words.push(u32::from_le_bytes(last));
-        }
+    /// Sends words to the device.
+    pub(crate) fn upload(&self, words: Vec<u32>) -> Tensor<1, Int> {
         let length = words.len();
         Tensor::from_data(TensorData::new(words, [length]), (&self.device, DType::U32))
     }
+}
+
+/// u8 pixels as u32 words, first byte lowest; the last word is filled up with zeros.
+pub(crate) fn words(pixels: &[u8]) -> impl Iterator<Item = u32> {
+    let (whole, rest) = pixels.as_chunks::<4>();
+    let last = (!rest.is_empty()).then(|| {
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        last
+    });
+    whole.iter().copied().chain(last).map(u32::from_le_bytes)
 }
 
 /// The shape of RGB pictures of `[batch, height, width]` in a layout.

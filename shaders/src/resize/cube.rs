@@ -6,6 +6,7 @@ use burn_cubecl::CubeBackend;
 
 use super::{Filter, ResizeOps, Uncut};
 use crate::gpu::{Launch, Operation};
+use crate::normalize::words;
 
 /// Words in front of all pixels, for each picture.
 const HEAD: usize = 10;
@@ -27,22 +28,19 @@ impl ResizeOps for CubeBackend {
 }
 
 /// The heads of all pictures and then their pixels, each from a whole word on.
-pub(super) fn packed(pictures: &[Uncut<'_>]) -> Vec<u8> {
-    let words = |bytes: usize| bytes.div_ceil(4);
-    let total = HEAD * pictures.len() + pictures.iter().map(|picture| words(picture.pixels.len())).sum::<usize>();
-    let mut bytes = Vec::with_capacity(total * 4);
-    let mut first = HEAD * pictures.len();
+pub(super) fn packed(pictures: &[Uncut<'_>]) -> Vec<u32> {
+    let length = |picture: &Uncut<'_>| picture.pixels.len().div_ceil(4);
+    let heads = HEAD * pictures.len();
+    let mut packed = Vec::with_capacity(heads + pictures.iter().map(length).sum::<usize>());
+    let mut first = heads;
     for picture in pictures {
-        for word in head(picture, first as u32) {
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
-        first += words(picture.pixels.len());
+        packed.extend(head(picture, first as u32));
+        first += length(picture);
     }
     for picture in pictures {
-        bytes.extend_from_slice(picture.pixels);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        packed.extend(words(picture.pixels));
     }
-    bytes
+    packed
 }
 
 fn head(picture: &Uncut<'_>, first: u32) -> [u32; HEAD] {

@@ -80,7 +80,7 @@ impl Normalizer {
         }
         match (Kernels::in_use(&self.device), self.device.as_dispatch()) {
             (Kernels::Fused(_), device) if !matches!(device, DispatchDevice::Flex(_)) => {
-                let words = self.upload(&cube::packed(pictures)).into_dispatch();
+                let words = self.upload(cube::packed(pictures)).into_dispatch();
                 let shape = [pictures.len(), height, width];
                 Tensor::from_dispatch(Dispatch::resize(words, self.affine.clone().into_dispatch(), shape, self.dtype))
             }
