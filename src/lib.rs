@@ -17,7 +17,8 @@
 //! | [`batching`] | groups pictures that wait for an engine |
 //! | [`inference`] | runs the network on a device |
 //! | [`image`] | bytes -> pixels of the model's size |
-//! | [`model`], [`keys`], [`oip`], [`readiness`], [`telemetry`] | leaves that others may use |
+//! | [`keys`] | keys and tokens, and what their owners may do |
+//! | [`model`], [`oip`], [`readiness`], [`telemetry`], [`watched`] | leaves that others may use |
 //!
 //! Two crates lie below: `model-import` (ONNX -> Burn code, when the program is built) and `kiln-kernels` (operations
 //! written by hand).
@@ -25,7 +26,7 @@
 //! # The life of a request
 //!
 //! 1. `serve` takes the connection; `api` gives the request an id and a span, and bounds its body.
-//! 2. The key is checked before anything of the body is read.
+//! 2. The key or token is checked before anything of the body is read, and with it scope and rate.
 //! 3. [`classifier::Classifier::classify`]: the file's name, then a permit from the batcher. A full queue answers 429
 //!    here, before anything is decoded.
 //! 4. A decode thread: magic bytes, the header's size, decode, crop, antialiased resize, orientation.
@@ -55,3 +56,4 @@ pub mod registry;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
+pub mod watched;

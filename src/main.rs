@@ -35,7 +35,13 @@ fn run(command: Command) -> ExitCode {
             Err(error) => Err(error.into()),
         },
         Command::Devices => print(&app::devices()),
-        Command::Keygen => print(&format!("{}\n", keys::generate().expose())),
+        Command::Keygen(None) => print(&format!("{}\n", keys::generate().expose())),
+        Command::Keygen(Some(terms)) => {
+            let (key, entry) = app::keygen(terms);
+            // Only here: the entry goes to a file.
+            eprintln!("{key}");
+            print(&entry)
+        }
         Command::ConfigCheck(report) => print(&report),
     };
     match outcome {

@@ -1,6 +1,7 @@
-//! Who is asking: the key is checked before anything of the body is read, since the caller is the first argument.
+//! Who is asking: key or token are judged before anything of the body is read, since the caller is the first argument.
 
-use std::sync::Arc;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
 
 use poem::http::header::AUTHORIZATION;
 use poem::{Request, RequestBody, Result};
@@ -9,7 +10,9 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::error::Code;
 use super::failure::Failure;
-use crate::keys::Secret;
+use super::peer::Peers;
+use crate::classifier::{Priority, Share};
+use crate::keys::{self, Account, Authority, Credential, Scope};
 
 /// Names of the two security schemes; either suffices.
 const API_KEY: &str = "ApiKey";
@@ -17,11 +20,70 @@ const BEARER: &str = "Bearer";
 /// The header of the first.
 const HEADER: &str = "X-API-Key";
 
-/// A caller whose key was right.
-#[derive(Debug)]
-pub(super) struct Caller;
+/// What an operation asks of its callers.
+pub(super) trait Needs: Send + Sync + 'static {
+    /// The scope that they must have; every caller is welcome where there is none.
+    const SCOPE: Option<Scope>;
+}
 
-impl<'a> ApiExtractor<'a> for Caller {
+/// Any caller will do.
+pub(super) struct AnyScope;
+/// Pictures are classified for those who may have that.
+pub(super) struct ToPredict;
+/// Metrics are shown to those who may see them.
+pub(super) struct ToSeeMetrics;
+/// Something is changed by those who may.
+pub(super) struct ToAdminister;
+
+impl Needs for AnyScope {
+    const SCOPE: Option<Scope> = None;
+}
+
+impl Needs for ToPredict {
+    const SCOPE: Option<Scope> = Some(Scope::Predict);
+}
+
+impl Needs for ToSeeMetrics {
+    const SCOPE: Option<Scope> = Some(Scope::Metrics);
+}
+
+impl Needs for ToAdminister {
+    const SCOPE: Option<Scope> = Some(Scope::Admin);
+}
+
+/// A caller whose key or token was right, who may do what he asks for, and does not ask too often.
+#[derive(Debug)]
+pub(super) struct Caller<N>(Arc<Account>, PhantomData<fn() -> N>);
+
+/// Where a request's caller is written down for those who log and count.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known(Arc<OnceLock<Arc<Account>>>);
+
+impl Known {
+    /// The caller, once he is known.
+    pub(super) fn account(&self) -> Option<&Account> {
+        self.0.get().map(|account| &**account)
+    }
+}
+
+impl<N> Caller<N> {
+    /// The part of the queue that he may fill.
+    pub(super) fn share(&self) -> Option<Share> {
+        self.0.share.as_ref().map(|share| Share { fraction: share.fraction, inside: Arc::clone(&share.inside) })
+    }
+
+    /// Of what he asks for and what he was given, the lower.
+    pub(super) fn priority(&self, asked: Option<Priority>) -> Priority {
+        let given = self.0.priority.map(|priority| match priority {
+            keys::Priority::High => Priority::High,
+            keys::Priority::Normal => Priority::Normal,
+            keys::Priority::Low => Priority::Low,
+        });
+        given.into_iter().chain(asked).max().unwrap_or_default()
+    }
+}
+
+impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
     type ParamType = ();
     type ParamRawType = ();
@@ -37,12 +99,13 @@ impl<'a> ApiExtractor<'a> for Caller {
             flows: None,
             openid_connect_url: None,
         };
-        let header = MetaSecurityScheme {
-            name: Some(HEADER),
-            key_in: Some("header"),
-            ..scheme("apiKey", "The server's key (`KILN_API_KEY`).")
+        let header =
+            MetaSecurityScheme { name: Some(HEADER), key_in: Some("header"), ..scheme("apiKey", "An API key.") };
+        let bearer = MetaSecurityScheme {
+            scheme: Some("bearer"),
+            bearer_format: Some("JWT"),
+            ..scheme("http", "A token of the identity provider, where the server was told of one; or an API key.")
         };
-        let bearer = MetaSecurityScheme { scheme: Some("bearer"), ..scheme("http", "The same key as a bearer token.") };
         registry.create_security_scheme(API_KEY, header);
         registry.create_security_scheme(BEARER, bearer);
     }
@@ -56,22 +119,38 @@ impl<'a> ApiExtractor<'a> for Caller {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let expected =
-            request.data::<Arc<Secret>>().ok_or_else(|| Failure::new(Code::Internal, "the server has no key"))?;
-        let given = given(request).ok_or_else(|| Failure::new(Code::KeyMissing, "this operation needs an API key"))?;
-        if expected.matches(given) {
-            return Ok(Self);
+        let (authority, peers) = request
+            .data::<Arc<Authority>>()
+            .zip(request.data::<Arc<Peers>>())
+            .ok_or_else(|| Failure::new(Code::Internal, "the server knows no keys"))?;
+        let shown = shown(request).ok_or_else(|| Failure::new(Code::KeyMissing, "this operation needs an API key"))?;
+        let account = authority.identify(shown, peers.address(request)).await.map_err(Failure::from)?;
+        if let Some(known) = request.data::<Known>() {
+            // Nobody has written there before: an operation has one caller.
+            let _ = known.0.set(Arc::clone(&account));
         }
-        Err(Failure::new(Code::KeyInvalid, "the API key is not valid").into())
+        admit(&account, N::SCOPE)?;
+        Ok(Self(account, PhantomData))
     }
 }
 
-/// The key in `X-API-Key`, or else in `Authorization: Bearer`.
-fn given(request: &Request) -> Option<&[u8]> {
+/// Whether the caller may do that, and as often as this.
+fn admit(account: &Account, scope: Option<Scope>) -> Result<(), Failure> {
+    if let Some(scope) = scope.filter(|scope| !account.may(*scope)) {
+        let message = format!("your key or token lacks the scope '{}'", scope.word());
+        return Err(Failure::new(Code::ScopeMissing, message));
+    }
+    account.count().map_err(|wait| {
+        Failure::new(Code::RateExceeded, "your key is used more often than it may be").retry_after(wait)
+    })
+}
+
+/// The key in `X-API-Key`, or else what is in `Authorization: Bearer`.
+fn shown(request: &Request) -> Option<Credential<'_>> {
     if let Some(key) = request.headers().get(HEADER) {
-        return Some(key.as_bytes());
+        return Some(Credential::Key(key.as_bytes()));
     }
     let value = request.headers().get(AUTHORIZATION)?.as_bytes();
-    let (scheme, key) = value.split_at_checked(b"Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
+    let (scheme, word) = value.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| Credential::Bearer(word.trim_ascii()))
 }

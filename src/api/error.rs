@@ -50,8 +50,14 @@ codes! {
     Malformed = 400 "malformed_request" Some("See /docs for what this operation takes.");
     /// No key came with the request.
     KeyMissing = 401 "key_missing" Some("Send the key as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'.");
-    /// The key is not the server's.
-    KeyInvalid = 401 "key_invalid" Some("Check the key against the one that the server was started with.");
+    /// Nobody has that key.
+    KeyInvalid = 401 "key_invalid" Some("Check the key against those that the server was given.");
+    /// The key was right once.
+    KeyExpired = 401 "key_expired" Some("Ask the operator for a new key.");
+    /// The token does not hold.
+    TokenInvalid = 401 "token_invalid" Some("Get a new token from the identity provider.");
+    /// The key is right, but does not open this.
+    ScopeMissing = 403 "scope_missing" Some("Ask the operator for a key with that scope.");
     /// Nothing lives at this address.
     NotFound = 404 "not_found" Some("See /docs for the addresses.");
     /// No such model.
@@ -62,6 +68,10 @@ codes! {
     MethodNotAllowed = 405 "method_not_allowed" Some("The Allow header lists the methods.");
     /// The body stopped coming.
     ClientTooSlow = 408 "client_too_slow" None;
+    /// The key file is wrong, and the keys are those of before.
+    KeyFileRefused = 409 "key_file_refused" None;
+    /// A body of which nobody tells how long it is, or that it comes in chunks.
+    LengthRequired = 411 "length_required" Some("Send a Content-Length, or the body in chunks.");
     /// The body is too large.
     BodyTooLarge = 413 "body_too_large" Some("Send a smaller file, or raise --max-body-bytes.");
     /// More files than one request may bring.
@@ -80,6 +90,12 @@ codes! {
     Undecodable = 422 "undecodable_image" Some("Is the file complete?");
     /// The scores of a client's tensor are not finite, and neither JSON nor a class has a form for that.
     NotFinite = 422 "output_not_finite" None;
+    /// From the caller's address came too many wrong keys.
+    TooManyFailures = 429 "too_many_failures" Some("Check the key; try again after the seconds in the Retry-After header.");
+    /// The key's rate is used up.
+    RateExceeded = 429 "rate_exceeded" Some("Try again after the seconds in the Retry-After header.");
+    /// The key's part of the queue is full.
+    ShareFull = 429 "queue_share_full" Some("Try again after the seconds in the Retry-After header.");
     /// The queue is full.
     Overloaded = 429 "overloaded" Some("Try again after the seconds in the Retry-After header.");
     /// The deadline would pass in the queue.

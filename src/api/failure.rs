@@ -8,6 +8,7 @@ use poem::http::StatusCode;
 
 use super::error::{Code, ErrorBody};
 use crate::classifier::{AdmitError, BatchError, ClassifyError, ImageError};
+use crate::keys::Denied;
 use crate::registry::LookupError;
 
 /// A code, a sentence, and perhaps when to try again.
@@ -36,7 +37,7 @@ impl Failure {
         Self::new(Code::TooManyFiles, format!("{count} {what} came in one request; at most {most} are taken"))
     }
 
-    fn retry_after(mut self, after: Duration) -> Self {
+    pub(super) fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
     }
@@ -79,6 +80,9 @@ impl From<ClassifyError> for Failure {
             ClassifyError::Admit(AdmitError::Overloaded { retry_after }) => {
                 Self::new(Code::Overloaded, "the server has as many pictures as it can hold").retry_after(retry_after)
             }
+            ClassifyError::Admit(AdmitError::ShareFull { retry_after, .. }) => {
+                Self::new(Code::ShareFull, message).retry_after(retry_after)
+            }
             ClassifyError::Admit(AdmitError::TooLate { retry_after, .. }) => {
                 Self::new(Code::DeadlineUnmeetable, message).retry_after(retry_after)
             }
@@ -100,6 +104,18 @@ impl From<ClassifyError> for Failure {
                 tracing::error!(%cause, "the decoder failed");
                 Self::new(Code::Internal, "the picture could not be decoded because of a fault in the server")
             }
+        }
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let message = denied.to_string();
+        match denied {
+            Denied::TooManyFailures(wait) => Self::new(Code::TooManyFailures, message).retry_after(wait),
+            Denied::UnknownKey => Self::new(Code::KeyInvalid, message),
+            Denied::Expired => Self::new(Code::KeyExpired, message),
+            Denied::Token(_) => Self::new(Code::TokenInvalid, message),
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The operations for orchestrators and scrapers. They need no key.
+//! The operations for orchestrators. They need no key.
 
-use poem_openapi::payload::{Json, PlainText};
+use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 
 use super::State;
 use crate::readiness;
 
-/// `GET /health/*` and `GET /metrics`.
+/// `GET /health/*`.
 pub(super) struct Health(pub(super) State);
 
 #[derive(Tags)]
 enum Tag {
-    /// For orchestrators and scrapers; no key is needed.
+    /// For orchestrators and scrapers.
     Operations,
 }
 
@@ -61,11 +61,5 @@ impl Health {
             readiness::State::Draining => ReadyResponse::NotReady(body(false, "draining"), 1),
             readiness::State::Failed(_) => ReadyResponse::NotReady(body(false, "failed"), 1),
         }
-    }
-
-    /// Metrics in Prometheus' text format
-    #[oai(path = "/metrics", method = "get", operation_id = "metrics")]
-    async fn metrics(&self) -> PlainText<String> {
-        PlainText(self.0.metrics.render())
     }
 }

@@ -4,12 +4,12 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `predict.rs`, `models.rs`, `health.rs`, `home.rs` | the operations |
+//! | `predict.rs`, `models.rs`, `health.rs`, `metrics.rs`, `key_file.rs`, `home.rs` | the operations |
 //! | `protocol/` | the operations of the Open Inference Protocol |
 //! | `pages.rs` | Swagger UI and the OpenAPI document |
 //! | `schema.rs` | the JSON over the wire |
 //! | `upload.rs` | pictures as they arrive |
-//! | `caller.rs` | the API key |
+//! | `caller.rs`, `peer.rs` | who is calling, and from where |
 //! | `error.rs`, `failure.rs` | the one status table; which error is which of its rows |
 //! | `refused.rs` | that table in the OpenAPI document |
 //! | `request.rs` | what happens to every request |
@@ -22,8 +22,11 @@ mod error;
 mod failure;
 mod health;
 mod home;
+mod key_file;
+mod metrics;
 mod models;
 mod pages;
+mod peer;
 mod predict;
 mod protocol;
 mod refused;
@@ -35,14 +38,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use poem::{Endpoint, EndpointExt, Route};
-use poem_openapi::OpenApiService;
+use poem::endpoint::BoxEndpoint;
+use poem::{EndpointExt, Response, Route};
+use poem_openapi::{OpenApi, OpenApiService};
 
-use crate::keys::Secret;
+use crate::keys::Authority;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
 use allow::AllowTable;
+use metrics::{GuardedMetrics, OpenMetrics};
 use request::Surroundings;
+
+pub use metrics::{MetricsAccess, metrics_endpoint};
+pub use peer::{ForwardedHeader, Peers};
 
 /// The interface's own settings.
 #[derive(Clone, Debug)]
@@ -53,6 +61,22 @@ pub struct Config {
     pub max_batch_files: usize,
     /// How long an answer is worth waiting for; a picture that waits longer is not run.
     pub request_timeout: Duration,
+    /// Who may read the metrics.
+    pub metrics: MetricsAccess,
+    /// Which proxies are believed.
+    pub peers: Peers,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 20 << 20,
+            max_batch_files: 32,
+            request_timeout: Duration::from_secs(30),
+            metrics: MetricsAccess::default(),
+            peers: Peers::default(),
+        }
+    }
 }
 
 /// What the handlers share.
@@ -64,43 +88,58 @@ pub struct State {
     pub readiness: Readiness,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
+    /// Who may call.
+    pub authority: Arc<Authority>,
     /// The interface's own settings.
     pub config: Config,
 }
 
-type Operations = (
+type Operations<M> = (
     predict::Predict,
     models::Models,
     health::Health,
+    M,
+    key_file::Keys,
     home::Home,
     protocol::Inference,
     protocol::ModelOperations,
     protocol::ServerOperations,
 );
 
-fn service(state: &State) -> OpenApiService<Operations, ()> {
+fn service<M: OpenApi>(state: &State, metrics: M) -> OpenApiService<Operations<M>, ()> {
     let operations = (
         predict::Predict(state.clone()),
         models::Models(state.clone()),
         health::Health(state.clone()),
+        metrics,
+        key_file::Keys(Arc::clone(&state.authority)),
         home::Home,
         protocol::Inference::new(state.clone()),
         protocol::ModelOperations(state.clone()),
         protocol::ServerOperations(state.clone()),
     );
     OpenApiService::new(operations, "Kiln", env!("CARGO_PKG_VERSION"))
-        .description("Image classification. Authorize with the API key: the operator's, or the one that the server made at its start.")
+        .description("Image classification. Authorize with an API key: the operator's, or the one that the server made at its start.")
 }
 
-/// Every address of the server behind one endpoint; `key` guards all but health, metrics and documentation.
-pub fn endpoint(state: State, key: Secret) -> impl Endpoint {
-    let service = service(&state);
+/// Every address of the server behind one endpoint. Keys guard all but health, documentation, and metrics where those are open.
+pub fn endpoint(state: State) -> BoxEndpoint<'static, Response> {
+    match state.config.metrics {
+        MetricsAccess::Open => around(&state, service(&state, OpenMetrics(state.metrics.clone()))),
+        MetricsAccess::Guarded => around(&state, service(&state, GuardedMetrics(state.metrics.clone()))),
+        MetricsAccess::Elsewhere => around(&state, service(&state, ())),
+    }
+}
+
+fn around<T: OpenApi + 'static>(state: &State, service: OpenApiService<T, ()>) -> BoxEndpoint<'static, Response> {
     let surroundings = Arc::new(Surroundings {
         max_body_bytes: state.config.max_body_bytes,
         allow: AllowTable::from_spec(&service.spec()),
     });
     pages::add(Route::new(), &service)
         .nest("/", service)
-        .data(Arc::new(key))
+        .data(Arc::clone(&state.authority))
+        .data(Arc::new(state.config.peers.clone()))
         .around(move |endpoint, request| request::handle(endpoint, request, Arc::clone(&surroundings)))
+        .boxed()
 }

@@ -5,7 +5,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
 
 use super::State;
-use super::caller::Caller;
+use super::caller::{AnyScope, Caller};
 use super::refused::{OfLookups, Refused};
 use super::schema::{ModelBody, ModelsBody};
 
@@ -22,7 +22,7 @@ enum Tag {
 impl Models {
     /// List the models
     #[oai(path = "/models", method = "get", operation_id = "list_models")]
-    async fn list(&self, _caller: Caller) -> Result<Json<ModelsBody>, Refused<OfLookups>> {
+    async fn list(&self, _caller: Caller<AnyScope>) -> Result<Json<ModelsBody>, Refused<OfLookups>> {
         let default = self.0.registry.default_model();
         let bodies = self
             .0
@@ -37,7 +37,7 @@ impl Models {
     #[oai(path = "/models/:name", method = "get", operation_id = "get_model")]
     async fn get(
         &self,
-        _caller: Caller,
+        _caller: Caller<AnyScope>,
         /// The model's name.
         name: Path<String>,
     ) -> Result<Json<ModelBody>, Refused<OfLookups>> {

@@ -9,7 +9,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
 
 use super::State;
-use super::caller::Caller;
+use super::caller::{Caller, ToPredict};
 use super::failure::Failure;
 use super::refused::{OfPictures, Refused};
 use super::request::RequestId;
@@ -37,7 +37,7 @@ impl Predict {
     #[oai(path = "/predict", method = "post", operation_id = "predict")]
     async fn predict(
         &self,
-        _caller: Caller,
+        caller: Caller<ToPredict>,
         /// How many classes to tell, most probable first.
         #[oai(default = "top_k_default", validator(minimum(value = "1"), maximum(value = "100")))]
         top_k: Query<u32>,
@@ -51,7 +51,7 @@ impl Predict {
         form: OneFile,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(classifier, form.file.0, self.options(top_k.0, patience_ms.0)).await
+        self.one(classifier, form.file.0, self.options(&caller, top_k.0, patience_ms.0)).await
     }
 
     /// Classify one picture that is the whole body
@@ -60,7 +60,7 @@ impl Predict {
     #[oai(path = "/predict/raw", method = "post", operation_id = "predict_raw")]
     async fn predict_raw(
         &self,
-        _caller: Caller,
+        caller: Caller<ToPredict>,
         /// How many classes to tell, most probable first.
         #[oai(default = "top_k_default", validator(minimum(value = "1"), maximum(value = "100")))]
         top_k: Query<u32>,
@@ -74,7 +74,7 @@ impl Predict {
         body: RawPicture,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(classifier, body.0, self.options(top_k.0, patience_ms.0)).await
+        self.one(classifier, body.0, self.options(&caller, top_k.0, patience_ms.0)).await
     }
 
     /// Classify several pictures of a form
@@ -83,7 +83,7 @@ impl Predict {
     #[oai(path = "/predict/batch", method = "post", operation_id = "predict_batch")]
     async fn predict_batch(
         &self,
-        _caller: Caller,
+        caller: Caller<ToPredict>,
         request_id: Data<&RequestId>,
         /// How many classes to tell, most probable first.
         #[oai(default = "top_k_default", validator(minimum(value = "1"), maximum(value = "100")))]
@@ -99,18 +99,24 @@ impl Predict {
     ) -> Answer<BatchBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
         let pictures = self.within_limit(form.files.0)?;
-        let options = self.options(top_k.0, patience_ms.0);
-        let answers = join_all(pictures.into_iter().map(|picture| self.one(classifier, picture, options))).await;
+        let options = self.options(&caller, top_k.0, patience_ms.0);
+        let answers =
+            join_all(pictures.into_iter().map(|picture| self.one(classifier, picture, options.clone()))).await;
         let item = |(index, answer)| batch_item(index, answer, &request_id.0.0);
         Ok(Json(BatchBody { results: answers.into_iter().enumerate().map(item).collect() }))
     }
 }
 
 impl Predict {
-    fn options(&self, top_k: u32, patience_ms: Option<u64>) -> Options {
+    fn options(&self, caller: &Caller<ToPredict>, top_k: u32, patience_ms: Option<u64>) -> Options {
         let most = self.0.config.request_timeout;
         let patience = patience_ms.map_or(most, |ms| most.min(Duration::from_millis(ms)));
-        Options { top_k: top_k as usize, deadline: Some(Instant::now() + patience), ..Options::default() }
+        Options {
+            top_k: top_k as usize,
+            deadline: Some(Instant::now() + patience),
+            priority: caller.priority(None),
+            share: caller.share(),
+        }
     }
 
     async fn one(&self, classifier: &Classifier, picture: Picture, options: Options) -> Answer<PredictionBody> {

@@ -23,10 +23,14 @@ pub(super) struct OfPictures;
 pub(super) struct OfTensors;
 /// Errors of operations that look something up.
 pub(super) struct OfLookups;
+/// Errors of operations that only ask who is calling.
+pub(super) struct OfCallers;
+/// Errors of reading the key file again.
+pub(super) struct OfKeys;
 
 impl Errors for OfPictures {
     fn includes(code: Code) -> bool {
-        !matches!(code, Code::NotFound | Code::MethodNotAllowed | Code::NotFinite)
+        !matches!(code, Code::NotFound | Code::MethodNotAllowed | Code::NotFinite | Code::KeyFileRefused)
     }
 }
 
@@ -38,17 +42,33 @@ impl Errors for OfTensors {
 
 impl Errors for OfLookups {
     fn includes(code: Code) -> bool {
+        OfCallers::includes(code)
+            || matches!(
+                code,
+                Code::Malformed | Code::UnknownModel | Code::UnknownVersion | Code::Starting | Code::Unavailable
+            )
+    }
+}
+
+impl Errors for OfCallers {
+    fn includes(code: Code) -> bool {
         matches!(
             code,
-            Code::Malformed
-                | Code::KeyMissing
+            Code::KeyMissing
                 | Code::KeyInvalid
-                | Code::UnknownModel
-                | Code::UnknownVersion
+                | Code::KeyExpired
+                | Code::TokenInvalid
+                | Code::ScopeMissing
+                | Code::TooManyFailures
+                | Code::RateExceeded
                 | Code::Internal
-                | Code::Starting
-                | Code::Unavailable
         )
+    }
+}
+
+impl Errors for OfKeys {
+    fn includes(code: Code) -> bool {
+        OfCallers::includes(code) || code == Code::KeyFileRefused
     }
 }
 
@@ -114,7 +134,7 @@ fn headers(status: u16) -> Vec<MetaHeader> {
     };
     let mut headers = vec![header("X-Request-Id", "As `request_id`.", String::schema_ref())];
     match status {
-        401 => headers.push(header("WWW-Authenticate", "How to send the key.", String::schema_ref())),
+        401 | 403 => headers.push(header("WWW-Authenticate", "What to send.", String::schema_ref())),
         429 | 503 => headers.push(header("Retry-After", "Seconds to wait.", u64::schema_ref())),
         _ => {}
     }
@@ -124,13 +144,16 @@ fn headers(status: u16) -> Vec<MetaHeader> {
 fn describe(status: u16) -> &'static str {
     match status {
         400 => "Malformed: a parameter, a form or an empty file",
-        401 => "No key, or a wrong one; with `WWW-Authenticate`",
+        401 => "No key or token, or one that does not hold; with `WWW-Authenticate`",
+        403 => "The key or token lacks the scope; with `WWW-Authenticate`",
         404 => "Unknown model or version",
         408 => "The body stopped coming",
+        409 => "The key file is wrong; the keys stay as they were",
+        411 => "Neither a `Content-Length` nor chunks",
         413 => "The body is too large, the picture has too many pixels, or the form too many files",
         415 => "Not one of the accepted formats, or another extension",
         422 => "The right format, but it does not decode, or scores that JSON cannot hold",
-        429 => "Overloaded, or the deadline passed or would pass; with `Retry-After` in seconds",
+        429 => "Too often, overloaded, or the deadline passed or would pass; with `Retry-After` in seconds",
         500 => "A fault of the server or its device",
         503 => "Starting or shutting down; with `Retry-After` in seconds",
         _ => "Error",

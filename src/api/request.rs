@@ -17,8 +17,10 @@ use uuid::Uuid;
 
 use super::allow::AllowTable;
 use super::body_limit::{self, BodyLimit};
+use super::caller::Known;
 use super::error::Code;
 use super::failure::Failure;
+use crate::keys::Account;
 use crate::serve::BodyProgress;
 use crate::telemetry::metrics;
 
@@ -50,7 +52,9 @@ pub(super) async fn handle<E: Endpoint>(
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let body = BodyWatch::over(&mut request, surroundings.max_body_bytes);
+    let known = Known::default();
     request.set_data(id.clone());
+    request.set_data(known.clone());
     // Of the highest level, so that whatever is logged inside has the id, however little is logged.
     let span = tracing::error_span!("request", id = %id.0, %method, path = short(uri.path()));
     async {
@@ -74,7 +78,7 @@ pub(super) async fn handle<E: Endpoint>(
         if let Ok(value) = HeaderValue::from_str(&id.0) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        record(&response, operation, word, started.elapsed());
+        record(&response, operation, word, started.elapsed(), known.account());
         Ok(response)
     }
     .instrument(span)
@@ -142,8 +146,8 @@ fn render(failure: &Failure, id: &RequestId, method: &Method, uri: &Uri, allow: 
     if let Some(after) = failure.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
     }
-    if status == StatusCode::UNAUTHORIZED {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kiln\""));
+    if let Some(challenge) = challenge(failure.code) {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         tracing::debug!(%method, "not allowed");
@@ -152,24 +156,38 @@ fn render(failure: &Failure, id: &RequestId, method: &Method, uri: &Uri, allow: 
     response
 }
 
+/// What the caller should have sent (RFC 6750, 3).
+fn challenge(code: Code) -> Option<&'static str> {
+    match (code.status(), code) {
+        (401, Code::KeyMissing) => Some("Bearer realm=\"kiln\""),
+        (401, _) => Some("Bearer realm=\"kiln\", error=\"invalid_token\""),
+        (403, _) => Some("Bearer realm=\"kiln\", error=\"insufficient_scope\""),
+        _ => None,
+    }
+}
+
 /// The operation's name, for metrics: a bounded set, whatever address was asked for.
 fn operation(id: Option<&OperationId>) -> &'static str {
     id.map_or("none", |id| id.0)
 }
 
-fn record(response: &Response, operation: &'static str, word: &'static str, took: Duration) {
+fn record(response: &Response, operation: &'static str, word: &'static str, took: Duration, caller: Option<&Account>) {
     let status = response.status();
     metrics::request(operation, status.as_u16(), word, took);
+    if let Some(caller) = caller {
+        metrics::request_by(&caller.label, word);
+    }
+    let key = caller.map(|caller| caller.id.as_str());
     // Probes and scrapers come every few seconds; they are of interest only to those who ask for them.
     if matches!(operation, "live" | "ready" | "metrics" | "oip_live" | "oip_ready") {
-        tracing::debug!(operation, status = status.as_u16(), "answered");
+        tracing::debug!(operation, key, status = status.as_u16(), "answered");
         return;
     }
     let took_ms = took.as_secs_f64() * 1e3;
     if status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::warn!(operation, status = status.as_u16(), outcome = word, took_ms, "answered");
+        tracing::warn!(operation, key, status = status.as_u16(), outcome = word, took_ms, "answered");
     } else {
-        tracing::info!(operation, status = status.as_u16(), outcome = word, took_ms, "answered");
+        tracing::info!(operation, key, status = status.as_u16(), outcome = word, took_ms, "answered");
     }
 }
 

@@ -2,12 +2,16 @@
 
 mod bench;
 mod devices;
+mod keygen;
 mod load;
+mod local;
 mod predict;
 mod serve;
 
 pub use bench::{BenchError, bench};
 pub use devices::devices;
+pub use keygen::keygen;
 pub use load::keep_caches;
+pub use local::Local;
 pub use predict::{PredictError, predict};
 pub use serve::{ServeError, serve};

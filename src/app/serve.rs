@@ -1,10 +1,11 @@
 //! `kiln serve`: listen, load, answer, drain.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::{self, LoadError};
 use crate::config::Config;
-use crate::keys::{self, Provisioned};
+use crate::keys::{self, Authority, AuthorityError, Provisioned};
 use crate::readiness::{Readiness, State};
 use crate::registry::Registry;
 use crate::shutdown::{self, Signal, Stage};
@@ -23,9 +24,9 @@ pub enum ServeError {
     /// Metrics.
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    /// The API key.
+    /// Keys or tokens.
     #[error(transparent)]
-    Key(#[from] keys::KeyError),
+    Authority(#[from] keys::AuthorityError),
     /// The socket.
     #[error(transparent)]
     Serve(#[from] serve::ServeError),
@@ -50,8 +51,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let _log_guard = logging::init(&config.logging)?;
     let metrics = metrics::install()?;
     let default = load::default_model(&config);
-    let provisioned = keys::provision(&config.keys, config.serve.listen)?;
+    let provisioned = keys::provision(&config.keys, config.serve.listen).map_err(AuthorityError::from)?;
+    let authority = authority(&config, &provisioned).await?;
     let server = serve::Server::bind(config.serve, config.tls.clone()).await?;
+    let metrics_server = metrics_server(&config).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     announce(&provisioned, scheme, server.local_addr());
     let readiness = Readiness::starting();
@@ -61,8 +64,14 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         registry: registry.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
+        authority: Arc::clone(&authority),
         config: config.api.clone(),
     };
+    tokio::spawn(async move { authority.keep_up().await });
+    if let Some(server) = metrics_server {
+        tracing::info!(address = %server.local_addr(), "metrics are shown here");
+        tokio::spawn(server.run(api::metrics_endpoint(metrics.clone()), signal.clone()));
+    }
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(METRICS_UPKEEP);
         loop {
@@ -70,7 +79,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             metrics.run_upkeep();
         }
     });
-    let serving = server.run(api::endpoint(state, provisioned.key.clone()), signal.clone());
+    let serving = server.run(api::endpoint(state), signal.clone());
     tokio::pin!(serving);
     let loading = load_models(config, default, readiness.clone(), registry);
     tokio::pin!(loading);
@@ -84,6 +93,21 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     match readiness.state() {
         State::Failed(reason) => Err(ServeError::Device(reason)),
         _ => Ok(served?),
+    }
+}
+
+/// Keys and tokens. A key set may come over the network, by a library that waits.
+async fn authority(config: &Config, provisioned: &Provisioned) -> Result<Arc<Authority>, AuthorityError> {
+    let (config, own) = (config.keys.clone(), provisioned.key.clone());
+    let loading = tokio::task::spawn_blocking(move || Authority::load(&config, own.as_ref()));
+    loading.await.expect("nothing there panics").map(Arc::new)
+}
+
+/// The listener of the metrics, if they have one. Without encryption: it is for addresses that only the operator reaches.
+async fn metrics_server(config: &Config) -> Result<Option<serve::Server>, serve::ServeError> {
+    match config.metrics_listen {
+        Some(listen) => serve::Server::bind(serve::Config { listen, ..config.serve }, None).await.map(Some),
+        None => Ok(None),
     }
 }
 

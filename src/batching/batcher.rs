@@ -12,7 +12,7 @@ use super::entry::{Caller, Entry};
 use super::runs::Runs;
 use super::scheduler::{Links, Scheduler};
 use super::worker::EngineThread;
-use super::{AdmitError, Answer, BatchError, Config, Permit, Terms, Timed, Worker};
+use super::{AdmitError, Answer, Ask, BatchError, Config, Permit, Terms, Timed, Worker};
 use crate::inference::{Engine, Sample};
 use crate::readiness::Readiness;
 
@@ -71,17 +71,17 @@ impl Batcher {
         (Self { admission, runs, entries }, Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads })
     }
 
-    /// Asks for room for one picture whose answer is of use until `deadline`. Answers at once; to be asked before the
-    /// picture is decoded.
+    /// Asks for room for one picture. Answers at once; to be asked before the picture is decoded.
     ///
     /// # Errors
     ///
     /// [`AdmitError::Overloaded`] if as many pictures as may be are inside,
+    /// [`AdmitError::ShareFull`] if as many of this caller are,
     /// [`AdmitError::TooLate`] if the deadline would pass before the engines are done with it,
     /// [`AdmitError::Recovering`] while every engine is being replaced,
     /// [`AdmitError::Closed`] if the batcher is shutting down or its engine is broken.
-    pub fn admit(&self, deadline: Option<Instant>) -> Result<Permit, AdmitError> {
-        self.admission.admit(deadline)
+    pub fn admit(&self, ask: &Ask) -> Result<Permit, AdmitError> {
+        self.admission.admit(ask)
     }
 
     /// When a picture that is turned away now had better come again: an estimate, at least a second.

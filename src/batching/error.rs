@@ -13,6 +13,14 @@ pub enum AdmitError {
         /// When there should be room: an estimate, at least a second.
         retry_after: Duration,
     },
+    /// As many pictures of this caller are inside as may be. It passes.
+    #[error("{most} pictures of this caller are inside, which is its share of the queue")]
+    ShareFull {
+        /// How many may be.
+        most: usize,
+        /// When there should be room: an estimate, at least a second.
+        retry_after: Duration,
+    },
     /// The deadline would pass first, by what the engines have taken so far. Nobody's fault; it passes.
     #[error("an answer would take {expected:?}, longer than its deadline leaves")]
     TooLate {

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use super::{Config, Priority};
 
+/// One picture of so many goes by age alone, so that those of high priority can delay the others but never starve them.
+pub(super) const OLDEST_EVERY: usize = 8;
+
 /// What the policy needs to know of an entry.
 pub(super) trait Queued {
     /// When the entry was submitted.
@@ -48,6 +51,8 @@ pub(super) struct Step<E> {
 #[derive(Debug)]
 pub(super) struct State<E> {
     queue: Vec<E>,
+    /// Pictures taken since one went by age.
+    taken: usize,
     max_batch_size: usize,
     max_queue_delay: Duration,
 }
@@ -56,6 +61,7 @@ impl<E: Queued> State<E> {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             queue: Vec::new(),
+            taken: 0,
             // A batch larger than the queue could never fill, and waiting for it would be in vain.
             max_batch_size: config.max_batch_size.min(config.queue_capacity),
             max_queue_delay: config.max_queue_delay,
@@ -111,10 +117,27 @@ impl<E: Queued> State<E> {
         match self.queue.iter().map(|entry| self.due(entry)).min() {
             Some(due) if full || due <= now => {
                 let size = self.share(running).min(self.queue.len()).min(self.max_batch_size);
-                Decision::Dispatch(self.queue.drain(..size).collect())
+                Decision::Dispatch(self.take(size))
             }
             due => wait_until(due),
         }
+    }
+
+    /// The next entries: the first of the queue, and at its turn the one that has waited longest.
+    fn take(&mut self, size: usize) -> Vec<E> {
+        let mut batch = Vec::with_capacity(size);
+        while batch.len() < size {
+            let first = (OLDEST_EVERY - 1 - self.taken).min(size - batch.len());
+            batch.extend(self.queue.drain(..first));
+            self.taken += first;
+            if batch.len() < size {
+                let ages = self.queue.iter().map(E::arrived).enumerate();
+                let oldest = ages.min_by_key(|(_, arrived)| *arrived);
+                batch.push(self.queue.remove(oldest.expect("no more are taken than wait").0));
+                self.taken = 0;
+            }
+        }
+        batch
     }
 
     /// How many pictures one of the engines should have. Its part of all that wait or run, so that none is idle while

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::batching::Priority;
+use crate::batching::{Priority, Share};
 use crate::image::Format;
 
 /// A picture as it was sent.
@@ -18,7 +18,7 @@ pub struct Picture {
 }
 
 /// What the caller wants.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// How many classes to tell, most probable first.
     pub top_k: usize,
@@ -26,6 +26,8 @@ pub struct Options {
     pub deadline: Option<Instant>,
     /// Whether it goes before others in the queue.
     pub priority: Priority,
+    /// The part of the queue that the caller may fill, if it is not all.
+    pub share: Option<Share>,
 }
 
 /// A picture's answer.

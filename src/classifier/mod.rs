@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::batching::{Batcher, Permit, Terms};
+use crate::batching::{Ask, Batcher, Permit, Terms};
 use crate::image::{self, DecodePool, Limits, PoolError, Recipe};
 use crate::inference::{Output, Ranked, Sample, rank};
 use crate::model::Model;
@@ -33,7 +33,7 @@ pub use decode::recipe;
 pub use rows::{Row, Scores};
 pub use statistics::Snapshot;
 // The types of the rooms below that a caller of this one meets.
-pub use crate::batching::{AdmitError, BatchError, Priority, Timed};
+pub use crate::batching::{AdmitError, BatchError, Priority, Share, Timed};
 pub use crate::image::ImageError;
 pub use crate::inference::Placement;
 
@@ -151,7 +151,8 @@ impl Classifier {
     }
 
     fn admit(&self, options: &Options) -> Result<Permit, AdmitError> {
-        self.batcher.admit(options.deadline.map(tokio::time::Instant::from_std))
+        let deadline = options.deadline.map(tokio::time::Instant::from_std);
+        self.batcher.admit(&Ask { deadline, priority: options.priority, share: options.share.clone() })
     }
 
     /// One sample through a batch. `top_k` tells that no more classes are of interest.

@@ -51,8 +51,8 @@ async fn a_decode_that_its_caller_has_left_still_takes_room() {
         async move { pool.run(move || held.recv().is_ok()).await }
     });
     tokio::task::yield_now().await;
-    assert!(classifier.classify(picture(), options).now_or_never().is_none());
-    let refused = classifier.classify(picture(), options).await.unwrap_err();
+    assert!(classifier.classify(picture(), options.clone()).now_or_never().is_none());
+    let refused = classifier.classify(picture(), options.clone()).await.unwrap_err();
     assert!(matches!(refused, ClassifyError::Admit(AdmitError::Overloaded { .. })), "{refused}");
     release.send(()).unwrap();
     assert_eq!(busy.await.unwrap(), Ok(true));

@@ -1,10 +1,12 @@
 //! The clap commands, made from the table of settings.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use crate::config::settings::{SETTINGS, Setting};
+use crate::keys::{Priority, Scope};
 
 /// The whole command line.
 pub(super) fn command() -> Command {
@@ -18,7 +20,7 @@ pub(super) fn command() -> Command {
         .subcommand(predict())
         .subcommand(bench())
         .subcommand(Command::new("devices").about("List the devices of this machine, and what 'auto' takes"))
-        .subcommand(Command::new("keygen").about("Print a new API key"))
+        .subcommand(keygen())
         .subcommand(
             Command::new("config")
                 .about("Look at the settings")
@@ -86,6 +88,37 @@ fn bench() -> Command {
     with_settings(command, of_use)
 }
 
+fn keygen() -> Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help).requires("id")
+    };
+    let id = Arg::new("id")
+        .long("id")
+        .value_name("NAME")
+        .help("Print an entry for the file of --keys, for a key of that name");
+    let scope = option("scope", "SCOPE", "What it opens: predict, feedback, metrics, admin [default: predict]")
+        .action(ArgAction::Append)
+        .value_delimiter(',')
+        .value_parser(value_parser!(Scope));
+    let expires =
+        option("expires", "WHEN", "From when on it opens nothing: 2027-01-31, 2027-01-31T12:00:00Z, or in 90d");
+    let per_second = option("requests-per-second", "N", "How often it may be used").value_parser(value_parser!(f64));
+    let burst = option("burst", "N", "How many requests may come at once [default: a second's worth]")
+        .requires("requests-per-second")
+        .value_parser(value_parser!(NonZeroU32));
+    let share = option("queue-share", "PART", "Which part of the queue its pictures may take, such as 0.5")
+        .value_parser(value_parser!(f64));
+    let priority = option("priority", "PRIORITY", "high, normal or low: whose pictures go first [default: normal]")
+        .value_parser(value_parser!(Priority));
+    Command::new("keygen")
+        .about("Print a new API key, or an entry for a key file")
+        .after_help(
+            "With --id, the entry goes to standard output and the key itself, which is stored nowhere, to standard error: \
+             kiln keygen --id mobile-app --scope predict >> keys.toml",
+        )
+        .args([id, scope, expires, per_second, burst, share, priority])
+}
+
 fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
     let config = Arg::new("config")
         .long("config")
@@ -112,9 +145,12 @@ fn flag(setting: &Setting) -> Arg {
         "" => String::new(),
         default => format!(" [default: {default}]"),
     };
-    Arg::new(setting.key)
-        .long(setting.key)
-        .value_name(setting.value)
-        .help(format!("{} [env: {}]{default}", setting.help, setting.variable()))
-        .help_heading(setting.heading)
+    let flag = Arg::new(setting.key).long(setting.key).value_name(setting.value);
+    // The name alone says yes.
+    let flag = if setting.value == "BOOL" {
+        flag.num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else {
+        flag
+    };
+    flag.help(format!("{} [env: {}]{default}", setting.help, setting.variable())).help_heading(setting.heading)
 }

@@ -1,6 +1,7 @@
 //! The command line: what was typed becomes a [`Command`]. Meaning is given to it in `config` and `app`.
 
 mod arguments;
+mod keygen;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use clap::ArgMatches;
 use crate::bench::Plan;
 use crate::config::settings::SETTINGS;
 use crate::config::{self, Config, ConfigError, Sources};
+use crate::keys::Terms;
 
 /// What the program is to do.
 #[derive(Debug)]
@@ -38,8 +40,8 @@ pub enum Command {
     },
     /// `kiln devices`
     Devices,
-    /// `kiln keygen`
-    Keygen,
+    /// `kiln keygen`, perhaps for a key file.
+    Keygen(Option<Terms>),
     /// `kiln config check`, with its text.
     ConfigCheck(String),
 }
@@ -65,7 +67,7 @@ pub fn parse(
     let matches = arguments::command().try_get_matches_from(arguments).map_err(Exit::Clap)?;
     match matches.subcommand() {
         Some(("devices", _)) => Ok(Command::Devices),
-        Some(("keygen", _)) => Ok(Command::Keygen),
+        Some(("keygen", inner)) => keygen::terms(inner).map(Command::Keygen).map_err(Exit::Config),
         Some(("config", inner)) => {
             let (_, check) = inner.subcommand().expect("clap asks for a word after 'config'");
             let sources = gather(check, env)?;
@@ -193,6 +195,27 @@ mod tests {
             assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
         }
         assert!(matches!(typed(&["--device", "tpu"]), Err(Exit::Config(_))));
+    }
+
+    #[test]
+    fn keygen_prints_a_key_or_terms_for_a_file() {
+        assert!(matches!(typed(&["keygen"]), Ok(Command::Keygen(None))));
+        let words = ["keygen", "--id", "app", "--scope", "predict,metrics", "--expires", "90d", "--queue-share", "0.5"];
+        let Ok(Command::Keygen(Some(terms))) = typed(&words) else { panic!("not understood") };
+        assert_eq!((terms.id.as_str(), terms.scopes.to_string().as_str()), ("app", "predict, metrics"));
+        let left = terms.expires.unwrap().duration_since(std::time::SystemTime::now()).unwrap();
+        assert_eq!(left.as_secs().div_ceil(24 * 60 * 60), 90);
+        for (words, reason) in [
+            (&["keygen", "--id", "a b"][..], "--id: id must have"),
+            (&["keygen", "--id", "app", "--queue-share", "2"], "--queue-share: queue-share is 2"),
+            (&["keygen", "--id", "app", "--expires", "soon"], "--expires: expires is 'soon'"),
+        ] {
+            let Err(Exit::Config(refusal)) = typed(words) else { panic!("{words:?}") };
+            assert!(refusal.to_string().starts_with(reason), "{refusal}");
+        }
+        for words in [&["keygen", "--scope", "predict"][..], &["keygen", "--id", "a", "--scope", "root"]] {
+            assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        }
     }
 
     #[test]

@@ -6,8 +6,10 @@
 //! | `settings.rs` | the one table of settings |
 //! | `sources.rs` | where each value comes from: flag, variable, file or default |
 //! | `values.rs` | texts to typed values |
+//! | `access.rs` | who may call, from several settings each |
 //! | `report.rs` | `kiln config check` |
 
+mod access;
 mod report;
 pub mod settings;
 mod sources;
@@ -15,6 +17,7 @@ mod sources;
 mod tests;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,7 +46,9 @@ pub struct Config {
     pub decode_threads: usize,
     /// The HTTP interface.
     pub api: api::Config,
-    /// The API key.
+    /// Where the metrics are shown, if not beside everything else.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Keys and tokens.
     pub keys: keys::Config,
     /// The device and its threads.
     pub inference: inference::Config,
@@ -68,7 +73,9 @@ impl Config {
         let read = Reader(sources);
         let config = Self::read(&read)?;
         // The same sentence as at start, so that a check finds it.
-        keys::check(&config.keys, config.serve.listen).map_err(|error| ConfigError(error.to_string()))?;
+        let refuse = |error: &dyn std::error::Error| ConfigError(error.to_string());
+        keys::check(&config.keys, config.serve.listen).map_err(|error| refuse(&error))?;
+        keys::Keyring::load(None, config.keys.file.as_deref()).map_err(|error| refuse(&error))?;
         Ok(config)
     }
 
@@ -113,8 +120,11 @@ impl Config {
                 max_body_bytes: read.bytes("max-body-bytes", 1, 1 << 32)?,
                 max_batch_files: read.between("max-batch-files", 1, 10_000)?,
                 request_timeout: read.duration("request-timeout")?,
+                metrics: access::metrics(read)?,
+                peers: access::peers(read)?,
             },
-            keys: keys::Config { api_key: api_key(read)? },
+            metrics_listen: access::metrics_listen(read)?,
+            keys: access::keys(read)?,
             inference: inference::Config {
                 device: read
                     .parsed("device", "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N, several with commas")?,
@@ -150,20 +160,4 @@ fn tls(read: &Reader<'_>) -> Result<Option<Arc<serve::Tls>>, ConfigError> {
         (Some(_), None) => Err(read.refuse("tls-cert", "needs tls-key beside it: the private key of that certificate")),
         (None, Some(_)) => Err(read.refuse("tls-key", "needs tls-cert beside it: the certificate of that key")),
     }
-}
-
-/// The key itself, or what the file that `api-key-file` names holds.
-fn api_key(read: &Reader<'_>) -> Result<Option<keys::Secret>, ConfigError> {
-    let (setting, text) = match (read.text("api-key"), read.text("api-key-file")) {
-        (Some(_), Some(_)) => {
-            return Err(read.refuse_secret("api-key", "and api-key-file are both set; which one holds? Take one out."));
-        }
-        (Some(key), None) => ("api-key", key.to_string()),
-        (None, Some(path)) => {
-            let text = std::fs::read_to_string(Path::new(path));
-            ("api-key-file", text.map_err(|e| read.refuse("api-key-file", &format!("cannot be read: {e}")))?)
-        }
-        (None, None) => return Ok(None),
-    };
-    keys::Secret::parse(text.trim()).map(Some).map_err(|reason| read.refuse_secret(setting, &reason))
 }

@@ -117,8 +117,12 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
         let value = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(truth) => truth.to_string(),
             other => {
-                return Err(refuse(format!("'{key}' must be a text or a whole number, not a {}", other.type_str())));
+                return Err(refuse(format!(
+                    "'{key}' must be a text, a whole number or a truth value, not a {}",
+                    other.type_str()
+                )));
             }
         };
         found.insert(key, value);

@@ -1,4 +1,5 @@
-//! Which key holds for this run: the configured one, or one made for it where only this machine can connect.
+//! The key of the whole server: the configured one, or one made for this run where nobody else could be let in and only this
+//! machine can connect.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -14,8 +15,8 @@ use super::secret::Secret;
 /// The key of this run, and where its owner learns it. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Provisioned {
-    /// The key.
-    pub key: Secret,
+    /// The key, unless a key file or tokens do without.
+    pub key: Option<Secret>,
     shown: Shown,
 }
 
@@ -35,8 +36,8 @@ enum Shown {
 pub enum KeyError {
     /// Others could connect, and nothing would keep them out.
     #[error(
-        "{0} can be reached from other machines, which needs an API key. \
-         Set one: KILN_API_KEY=\"$(kiln keygen)\", or listen on 127.0.0.1."
+        "{0} can be reached from other machines, which needs API keys. \
+         Set one: KILN_API_KEY=\"$(kiln keygen)\", or several with --keys, or listen on 127.0.0.1."
     )]
     OpenToOthers(SocketAddr),
     /// The made key cannot be handed over.
@@ -49,13 +50,13 @@ pub enum KeyError {
     },
 }
 
-/// Refuses a server that others can reach and that has no configured key.
+/// Refuses a server that others can reach and that was told of nobody to let in.
 ///
 /// # Errors
 ///
 /// [`KeyError::OpenToOthers`].
 pub fn check(config: &Config, listen: SocketAddr) -> Result<(), KeyError> {
-    if config.api_key.is_none() && !listen.ip().is_loopback() {
+    if !config.knows_someone() && !listen.ip().is_loopback() {
         return Err(KeyError::OpenToOthers(listen));
     }
     Ok(())
@@ -79,17 +80,17 @@ fn provision_with(
     directory: &Path,
 ) -> Result<Provisioned, KeyError> {
     check(config, listen)?;
-    if let Some(key) = &config.api_key {
-        return Ok(Provisioned { key: key.clone(), shown: Shown::Known });
+    if config.knows_someone() {
+        return Ok(Provisioned { key: config.api_key.clone(), shown: Shown::Known });
     }
     let key = generate();
     if terminal {
-        return Ok(Provisioned { key, shown: Shown::Terminal });
+        return Ok(Provisioned { key: Some(key), shown: Shown::Terminal });
     }
     // A name that nobody can take first: where everyone may write, another user could keep the server from starting.
     let path = directory.join(format!("kiln-{}.key", suffix()));
     write(&path, &key).map_err(|e| KeyError::File { path: path.clone(), reason: e.to_string() })?;
-    Ok(Provisioned { key, shown: Shown::File(path) })
+    Ok(Provisioned { key: Some(key), shown: Shown::File(path) })
 }
 
 /// Creates the file: it must not exist, so that nobody can have laid a link there, and only its owner may read it.
@@ -105,15 +106,16 @@ impl Provisioned {
     /// Tells the owner: on the terminal the key itself, in the log only where it lies.
     /// `scheme` is http or https.
     pub fn announce(&self, scheme: &str, address: SocketAddr) {
-        match &self.shown {
-            Shown::Known => tracing::info!("callers need the configured API key"),
+        match (&self.shown, &self.key) {
+            (Shown::Known, _) => tracing::info!("callers need a configured API key or token"),
             // Not through the log, which may also go to a file.
-            Shown::Terminal => eprintln!("{}", for_terminal(&self.key, scheme, address)),
-            Shown::File(path) if tracing::enabled!(tracing::Level::INFO) => {
+            (Shown::Terminal, Some(key)) => eprintln!("{}", for_terminal(key, scheme, address)),
+            (Shown::Terminal, None) => {}
+            (Shown::File(path), _) if tracing::enabled!(tracing::Level::INFO) => {
                 tracing::info!(file = %path.display(), "the API key for this run is in a file");
             }
             // A quiet log must not hide the only way in.
-            Shown::File(path) => eprintln!("kiln: the API key for this run is in {}", path.display()),
+            (Shown::File(path), _) => eprintln!("kiln: the API key for this run is in {}", path.display()),
         }
     }
 }
@@ -129,9 +131,11 @@ impl Drop for Provisioned {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
-    const NONE: Config = Config { api_key: None };
+    const NONE: Config = Config { api_key: None, file: None, tokens: None, max_auth_failures: NonZeroU32::MIN };
 
     fn at(address: &str) -> SocketAddr {
         address.parse().unwrap()
@@ -139,10 +143,19 @@ mod tests {
 
     #[test]
     fn a_configured_key_is_used_wherever_the_server_listens() {
-        let config = Config { api_key: Some(Secret::parse("0123456789abcdef").unwrap()) };
+        let config = Config { api_key: Some(Secret::parse("0123456789abcdef").unwrap()), ..NONE };
         let directory = tempfile::tempdir().unwrap();
         let made = provision_with(&config, at("0.0.0.0:80"), false, directory.path()).unwrap();
-        assert_eq!((&made.key, &made.shown), (config.api_key.as_ref().unwrap(), &Shown::Known));
+        assert_eq!((&made.key, &made.shown), (&config.api_key, &Shown::Known));
+    }
+
+    #[test]
+    fn where_a_file_tells_whom_to_let_in_no_key_is_made() {
+        let config = Config { file: Some("keys.toml".into()), ..NONE };
+        let directory = tempfile::tempdir().unwrap();
+        let made = provision_with(&config, at("0.0.0.0:80"), false, directory.path()).unwrap();
+        assert_eq!((made.key.as_ref(), &made.shown), (None, &Shown::Known));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]
@@ -163,9 +176,9 @@ mod tests {
         let made = provision_with(&NONE, at("127.0.0.1:80"), false, directory.path()).unwrap();
         let path = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), made.key.expose());
+        assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), made.key.as_ref().unwrap().expose());
         let other = provision_with(&NONE, at("127.0.0.1:80"), false, directory.path()).unwrap();
-        assert!(write(&path, &other.key).is_err(), "an existing file was overwritten");
+        assert!(write(&path, other.key.as_ref().unwrap()).is_err(), "an existing file was overwritten");
         drop(made);
         assert!(!path.exists());
     }

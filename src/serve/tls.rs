@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -14,8 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, rustls};
 
-/// How often the files are looked at. Certificates are renewed weeks before they end.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+use crate::watched::Watched;
 
 /// The certificate chain and its key that connections are served with now.
 #[derive(Debug)]
@@ -23,8 +22,8 @@ pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
     current: RwLock<Arc<ServerConfig>>,
-    /// The state of the files when they were loaded.
-    loaded: Stamps,
+    /// Made before they were read.
+    watched: Watched,
 }
 
 /// Why a certificate or its key cannot be used.
@@ -52,9 +51,6 @@ pub enum TlsError {
     },
 }
 
-/// Size and time of change of the two files.
-type Stamps = [Option<(u64, SystemTime)>; 2];
-
 impl Tls {
     /// Reads a certificate chain, the server's own certificate first, and its private key (PKCS #8, PKCS #1 or SEC 1).
     ///
@@ -62,10 +58,9 @@ impl Tls {
     ///
     /// A file does not hold what it should, or the two do not belong together.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        // Before they are read, so that a change meanwhile is one.
-        let loaded = stamps(certificate, key);
+        let watched = Watched::new(vec![certificate.to_path_buf(), key.to_path_buf()]);
         let current = RwLock::new(Arc::new(read(certificate, key)?));
-        Ok(Self { certificate: certificate.to_path_buf(), key: key.to_path_buf(), current, loaded })
+        Ok(Self { certificate: certificate.to_path_buf(), key: key.to_path_buf(), current, watched })
     }
 
     /// The handshake with one client, which may take `patience`.
@@ -80,15 +75,10 @@ impl Tls {
 
     /// Takes the files again whenever they change. What cannot be used is told and not taken. Never ends.
     pub(super) async fn keep_up(self: Arc<Self>) {
-        let mut ticks = interval(LOOK_INTERVAL);
-        let mut seen = self.loaded;
+        let mut watched = self.watched.clone();
         loop {
-            ticks.tick().await;
-            let now = stamps(&self.certificate, &self.key);
-            if now != seen {
-                self.renew();
-            }
-            seen = now;
+            watched.changed().await;
+            self.renew();
         }
     }
 
@@ -102,13 +92,6 @@ impl Tls {
             Err(error) => tracing::warn!(%error, "the changed certificate is not taken; the last one stays in use"),
         }
     }
-}
-
-fn stamps(certificate: &Path, key: &Path) -> Stamps {
-    [certificate, key].map(|path| {
-        let about = std::fs::metadata(path).ok()?;
-        Some((about.len(), about.modified().ok()?))
-    })
 }
 
 fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {

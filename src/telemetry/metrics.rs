@@ -13,6 +13,7 @@ const PREDICT_SECONDS: &str = "kiln_predict_duration_seconds";
 const BATCH_SIZE: &str = "kiln_batch_size";
 const QUEUE_DEPTH: &str = "kiln_queue_depth";
 const REQUESTS: &str = "kiln_requests_total";
+const KEY_REQUESTS: &str = "kiln_key_requests_total";
 const DROPPED: &str = "kiln_dropped_total";
 const CANCELLED: &str = "kiln_cancelled_total";
 const OPEN_CONNECTIONS: &str = "kiln_open_connections";
@@ -53,6 +54,11 @@ fn describe() {
     describe_histogram!(BATCH_SIZE, Unit::Count, "Pictures in each batch.");
     describe_gauge!(QUEUE_DEPTH, Unit::Count, "Pictures waiting for the engine.");
     describe_counter!(REQUESTS, Unit::Count, "Requests answered, by operation and outcome ('ok' or an error's code).");
+    describe_counter!(
+        KEY_REQUESTS,
+        Unit::Count,
+        "Requests answered, by the id of the caller's key ('default' for the server's own, 'token' for all tokens) and outcome."
+    );
     describe_counter!(DROPPED, Unit::Count, "Pictures dropped from the queue before they ran, by reason.");
     describe_counter!(CANCELLED, Unit::Count, "Pictures whose client went away, by what they were waiting for.");
     describe_gauge!(OPEN_CONNECTIONS, Unit::Count, "Connections that are open.");
@@ -73,6 +79,11 @@ pub fn request(operation: &'static str, status: u16, outcome: &'static str, took
     let status = status.to_string();
     counter!(REQUESTS, "operation" => operation, "status" => status, "outcome" => outcome).increment(1);
     histogram!(REQUEST_SECONDS, "operation" => operation).record(took);
+}
+
+/// The same, by the caller's key. Keys come from the operator, so there are not many.
+pub fn request_by(key: &str, outcome: &'static str) {
+    counter!(KEY_REQUESTS, "key" => key.to_string(), "outcome" => outcome).increment(1);
 }
 
 /// One picture was classified, or one tensor, for which there was nothing to decode.

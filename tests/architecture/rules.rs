@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
         ("main", &["app", "cli", "keys"][..]),
-        ("cli", &["bench", "config", "inference"]),
+        ("cli", &["bench", "config", "inference", "keys"]),
         ("config", &["api", "batching", "image", "inference", "keys", "model", "serve", "shutdown", "telemetry"]),
         (
             "app",
@@ -32,20 +32,21 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("classifier", &["batching", "image", "inference", "model", "telemetry"]),
         ("batching", &["image", "inference", "readiness", "telemetry"]),
         ("inference", &["image", "model", "telemetry"]),
-        ("serve", &["shutdown", "telemetry"]),
+        ("serve", &["shutdown", "telemetry", "watched"]),
         ("shutdown", &["readiness"]),
         ("bench", &[]),
         ("image", &["telemetry"]),
-        ("keys", &[]),
+        ("keys", &["watched"]),
         ("model", &[]),
         ("oip", &[]),
         ("readiness", &["telemetry"]),
         ("telemetry", &[]),
+        ("watched", &[]),
     ])
 }
 
 /// Outside crates that only some rooms may name.
-pub const OWNERS: [(&str, &[&str]); 33] = [
+pub const OWNERS: [(&str, &[&str]); 40] = [
     ("burn", &["inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
@@ -54,10 +55,10 @@ pub const OWNERS: [(&str, &[&str]); 33] = [
     ("poem_openapi", &["api"]),
     ("hyper", &["serve"]),
     ("hyper_util", &["serve"]),
-    ("tokio_rustls", &["serve"]),
+    ("tokio_rustls", &["keys", "serve"]),
     ("http_body_util", &["serve"]),
-    ("serde", &["bench", "oip"]),
-    ("serde_json", &["api", "app", "bench", "oip"]),
+    ("serde", &["bench", "keys", "oip"]),
+    ("serde_json", &["api", "app", "bench", "keys", "oip"]),
     ("half", &["oip"]),
     ("flate2", &["api"]),
     ("uuid", &["api", "classifier"]),
@@ -71,10 +72,17 @@ pub const OWNERS: [(&str, &[&str]); 33] = [
     ("subtle", &["keys"]),
     ("base64", &["keys"]),
     ("getrandom", &["keys"]),
+    ("governor", &["keys"]),
+    ("ipnet", &["api", "config"]),
+    ("jsonwebtoken", &["keys"]),
+    ("ring", &["keys"]),
+    ("signature", &["keys"]),
+    ("ureq", &["keys"]),
+    ("rlimit", &["serve"]),
     ("clap", &["cli"]),
-    ("toml", &["config"]),
+    ("toml", &["config", "keys"]),
     ("etcetera", &["config"]),
-    ("humantime", &["app", "config"]),
+    ("humantime", &["app", "cli", "config", "keys"]),
     ("bytesize", &["app", "config"]),
     ("indicatif", &["app"]),
     ("tracing_subscriber", &["telemetry"]),

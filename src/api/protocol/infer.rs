@@ -13,7 +13,7 @@ use super::answer::Answer;
 use super::body::InferBody;
 use super::rows;
 use crate::api::State;
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, ToPredict};
 use crate::api::error::Code;
 use crate::api::failure::Failure;
 use crate::api::refused::{OfTensors, Refused};
@@ -39,21 +39,21 @@ impl Inference {
     #[oai(path = "/:name/infer", method = "post", operation_id = "oip_infer")]
     async fn infer(
         &self,
-        _caller: Caller,
+        caller: Caller<ToPredict>,
         name: Path<String>,
         /// Where the JSON ends in the body, if binary tensors are behind it; 0 if the body is one picture.
         #[oai(name = "Inference-Header-Content-Length")]
         header_length: Header<Option<u64>>,
         body: InferBody,
     ) -> Result<Answer, Refused<OfTensors>> {
-        Ok(self.run(&name, None, header_length.0, body).await?)
+        Ok(self.run(&caller, &name, None, header_length.0, body).await?)
     }
 
     /// Score pictures or tensors with a version of a model
     #[oai(path = "/:name/versions/:version/infer", method = "post", operation_id = "oip_infer_version")]
     async fn infer_version(
         &self,
-        _caller: Caller,
+        caller: Caller<ToPredict>,
         name: Path<String>,
         version: Path<String>,
         /// Where the JSON ends in the body, if binary tensors are behind it; 0 if the body is one picture.
@@ -61,7 +61,7 @@ impl Inference {
         header_length: Header<Option<u64>>,
         body: InferBody,
     ) -> Result<Answer, Refused<OfTensors>> {
-        Ok(self.run(&name, Some(&version), header_length.0, body).await?)
+        Ok(self.run(&caller, &name, Some(&version), header_length.0, body).await?)
     }
 }
 
@@ -84,6 +84,7 @@ impl Inference {
 
     async fn run(
         &self,
+        caller: &Caller<ToPredict>,
         name: &str,
         version: Option<&str>,
         header_length: Option<u64>,
@@ -96,12 +97,13 @@ impl Inference {
             self.beside(move || read(body, header_length, max_bytes)).await??;
         let rows = rows::rows(input, classifier, rows::most_rows(config, classifier))?;
         let patience = timeout.unwrap_or(config.request_timeout).min(config.request_timeout);
-        let priority = match priority {
-            Some(1) => Priority::High,
-            None | Some(2) => Priority::Normal,
-            Some(_) => Priority::Low,
-        };
-        let options = Options { deadline: Some(arrived + patience), priority, ..Options::default() };
+        let asked = priority.map(|priority| match priority {
+            1 => Priority::High,
+            2 => Priority::Normal,
+            _ => Priority::Low,
+        });
+        let (priority, share) = (caller.priority(asked), caller.share());
+        let options = Options { deadline: Some(arrived + patience), priority, share, ..Options::default() };
         let scores = classifier.infer(rows, options).await?;
         let classifier: Classifier = classifier.clone();
         self.beside(move || {

@@ -10,7 +10,7 @@ use super::rows::most_rows;
 use super::schema::{ModelMetadata, ModelReady};
 use super::statistics::{ModelStatistics, StatisticsBody};
 use crate::api::State;
-use crate::api::caller::Caller;
+use crate::api::caller::{AnyScope, Caller};
 use crate::api::error::Code;
 use crate::api::failure::Failure;
 use crate::api::refused::{OfLookups, Refused};
@@ -26,7 +26,7 @@ type Answer<T> = Result<Json<T>, Refused<OfLookups>>;
 impl ModelOperations {
     /// Describe a model
     #[oai(path = "/:name", method = "get", operation_id = "oip_model")]
-    async fn metadata(&self, _caller: Caller, name: Path<String>) -> Answer<ModelMetadata> {
+    async fn metadata(&self, _caller: Caller<AnyScope>, name: Path<String>) -> Answer<ModelMetadata> {
         self.description(&name, None)
     }
 
@@ -34,7 +34,7 @@ impl ModelOperations {
     #[oai(path = "/:name/versions/:version", method = "get", operation_id = "oip_model_version")]
     async fn version_metadata(
         &self,
-        _caller: Caller,
+        _caller: Caller<AnyScope>,
         name: Path<String>,
         version: Path<String>,
     ) -> Answer<ModelMetadata> {
@@ -43,38 +43,48 @@ impl ModelOperations {
 
     /// Does a model want requests?
     #[oai(path = "/:name/ready", method = "get", operation_id = "oip_model_ready")]
-    async fn ready(&self, _caller: Caller, name: Path<String>) -> Answer<ModelReady> {
+    async fn ready(&self, _caller: Caller<AnyScope>, name: Path<String>) -> Answer<ModelReady> {
         self.readiness(&name, None)
     }
 
     /// Does a version of a model want requests?
     #[oai(path = "/:name/versions/:version/ready", method = "get", operation_id = "oip_model_version_ready")]
-    async fn version_ready(&self, _caller: Caller, name: Path<String>, version: Path<String>) -> Answer<ModelReady> {
+    async fn version_ready(
+        &self,
+        _caller: Caller<AnyScope>,
+        name: Path<String>,
+        version: Path<String>,
+    ) -> Answer<ModelReady> {
         self.readiness(&name, Some(&version))
     }
 
     /// Tell a model's configuration
     #[oai(path = "/:name/config", method = "get", operation_id = "oip_model_config")]
-    async fn config(&self, _caller: Caller, name: Path<String>) -> Answer<ModelConfig> {
+    async fn config(&self, _caller: Caller<AnyScope>, name: Path<String>) -> Answer<ModelConfig> {
         self.configuration(&name, None)
     }
 
     /// Tell the configuration of a version of a model
     #[oai(path = "/:name/versions/:version/config", method = "get", operation_id = "oip_model_version_config")]
-    async fn version_config(&self, _caller: Caller, name: Path<String>, version: Path<String>) -> Answer<ModelConfig> {
+    async fn version_config(
+        &self,
+        _caller: Caller<AnyScope>,
+        name: Path<String>,
+        version: Path<String>,
+    ) -> Answer<ModelConfig> {
         self.configuration(&name, Some(&version))
     }
 
     /// Tell what all models have done
     #[oai(path = "/stats", method = "get", operation_id = "oip_stats")]
-    async fn all_stats(&self, _caller: Caller) -> Answer<StatisticsBody> {
+    async fn all_stats(&self, _caller: Caller<AnyScope>) -> Answer<StatisticsBody> {
         let models = self.0.registry.all()?.iter().map(ModelStatistics::new).collect();
         Ok(Json(StatisticsBody { model_stats: models }))
     }
 
     /// Tell what a model has done
     #[oai(path = "/:name/stats", method = "get", operation_id = "oip_model_stats")]
-    async fn stats(&self, _caller: Caller, name: Path<String>) -> Answer<StatisticsBody> {
+    async fn stats(&self, _caller: Caller<AnyScope>, name: Path<String>) -> Answer<StatisticsBody> {
         self.statistics(&name, None)
     }
 
@@ -82,7 +92,7 @@ impl ModelOperations {
     #[oai(path = "/:name/versions/:version/stats", method = "get", operation_id = "oip_model_version_stats")]
     async fn version_stats(
         &self,
-        _caller: Caller,
+        _caller: Caller<AnyScope>,
         name: Path<String>,
         version: Path<String>,
     ) -> Answer<StatisticsBody> {

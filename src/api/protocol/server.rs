@@ -6,7 +6,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use super::Tag;
 use super::schema::{Ready, RepositoryEntry, ServerMetadata};
 use crate::api::State;
-use crate::api::caller::Caller;
+use crate::api::caller::{AnyScope, Caller};
 use crate::api::health::LiveBody;
 use crate::api::refused::{OfLookups, Refused};
 use crate::readiness;
@@ -47,7 +47,7 @@ impl ServerOperations {
 
     /// Describe the server
     #[oai(path = "/", method = "get", operation_id = "oip_server")]
-    async fn server(&self, _caller: Caller) -> Result<Json<ServerMetadata>, Refused<OfLookups>> {
+    async fn server(&self, _caller: Caller<AnyScope>) -> Result<Json<ServerMetadata>, Refused<OfLookups>> {
         Ok(Json(ServerMetadata {
             name: "kiln".to_string(),
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -57,7 +57,10 @@ impl ServerOperations {
 
     /// List the models
     #[oai(path = "/repository/index", method = "post", operation_id = "oip_repository_index")]
-    async fn repository_index(&self, _caller: Caller) -> Result<Json<Vec<RepositoryEntry>>, Refused<OfLookups>> {
+    async fn repository_index(
+        &self,
+        _caller: Caller<AnyScope>,
+    ) -> Result<Json<Vec<RepositoryEntry>>, Refused<OfLookups>> {
         let entries = self.0.registry.all()?.iter().map(|classifier| RepositoryEntry {
             name: classifier.model().spec().name.to_string(),
             version: classifier.model().spec().version.to_string(),

@@ -1,15 +1,13 @@
 //! The whole server in this process, on a port of its own, under a load of connections.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::super::load;
+use super::super::local::Local;
 use super::client::{self, Answered};
 use crate::batching::Worker;
 use crate::bench::{Latency, LoadRun};
@@ -17,48 +15,23 @@ use crate::config::Config;
 use crate::inference::BurnEngine;
 use crate::keys;
 use crate::model::Model;
-use crate::readiness::Readiness;
-use crate::registry::Registry;
-use crate::shutdown::{self, Request};
-use crate::telemetry::metrics;
-use crate::{api, serve};
 
 /// A server that is ready.
 pub(super) struct Served {
-    address: SocketAddr,
+    server: Local,
     key: String,
-    ask: mpsc::Sender<Request>,
     workers: Vec<Worker>,
 }
 
 /// Starts one on this engine.
 pub(super) async fn start(config: &Config, model: Model, engine: BurnEngine) -> Result<Served, String> {
-    let (registry, readiness) = (Registry::default(), Readiness::starting());
-    let (ask, requests) = mpsc::channel(1);
-    let signal = shutdown::begin(shutdown::Config::default(), readiness.clone(), requests);
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server =
-        serve::Server::bind(serve::Config { listen, ..config.serve }, None).await.map_err(|e| e.to_string())?;
-    let address = server.local_addr();
     let key = keys::generate();
-    let state = api::State {
-        registry: registry.clone(),
-        readiness: readiness.clone(),
-        metrics: recorder()?,
-        config: config.api.clone(),
-    };
-    tokio::spawn(server.run(api::endpoint(state, key.clone()), signal));
+    let server = Local::start(config.serve, config.api.clone(), &key).await?;
     let name = model.spec().name.to_string();
-    let loaded = load::classifiers(config, name, vec![(model, vec![engine])], &readiness);
-    registry.open(loaded.default, loaded.classifiers);
-    readiness.set_ready();
-    Ok(Served { address, key: key.expose().to_string(), ask, workers: loaded.workers })
-}
-
-/// There is one recorder in a process.
-fn recorder() -> Result<PrometheusHandle, String> {
-    static RECORDER: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
-    RECORDER.get_or_init(|| metrics::install().map_err(|e| e.to_string())).clone()
+    let loaded = load::classifiers(config, name, vec![(model, vec![engine])], &server.readiness);
+    server.registry.open(loaded.default, loaded.classifiers);
+    server.readiness.set_ready();
+    Ok(Served { server, key: key.expose().to_string(), workers: loaded.workers })
 }
 
 impl Served {
@@ -101,7 +74,7 @@ impl Served {
         let begun = Instant::now();
         let mut clients = JoinSet::new();
         for first in 0..connections {
-            clients.spawn(client::send(self.address, self.key.clone(), Arc::clone(files), first, begun + time));
+            clients.spawn(client::send(self.server.address, self.key.clone(), Arc::clone(files), first, begun + time));
         }
         let mut answers = Vec::new();
         while let Some(client) = clients.join_next().await {
@@ -112,7 +85,7 @@ impl Served {
 
     /// Answers what is under way and ends.
     pub(super) async fn stop(self) {
-        let _ = self.ask.send(Request::Interrupt).await;
+        self.server.stop().await;
         for worker in self.workers {
             worker.shutdown().await;
         }

@@ -180,3 +180,22 @@ fn a_deadline_within_the_delay_ends_the_wait_for_all() {
     state.append(Ticket { deadline: Some(now + 10 * MS), ..ticket(1, now) });
     assert_eq!(dispatched(state.next_batch(now, &[0])), [0, 1]);
 }
+
+#[test]
+fn the_patient_are_not_starved_by_those_who_go_first() {
+    let now = Instant::now();
+    let mut state = state(4, Duration::ZERO);
+    state.append(Ticket { priority: Priority::Low, ..ticket(0, now) });
+    let mut order = Vec::new();
+    // More of high priority come than the engine can take, all the time.
+    for round in 1..6 {
+        for id in 0..5 {
+            let high = Ticket { priority: Priority::High, ..ticket(10 * round + id, now + MS * round) };
+            state.append(high);
+        }
+        order.extend(dispatched(state.next_batch(now + MS * round, &[0])));
+    }
+    assert_eq!(order.iter().position(|id| *id == 0), Some(OLDEST_EVERY - 1));
+    // One in so many, not more.
+    assert_eq!(order[..OLDEST_EVERY - 1], [10, 11, 12, 13, 14, 20, 21]);
+}

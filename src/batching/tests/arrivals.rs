@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use tokio::time::{Duration, Instant};
 
 use super::harness::{End, Fixture, MS, Waiting};
-use crate::batching::{AdmitError, Config};
+use crate::batching::{AdmitError, Ask, Config};
 use crate::readiness::{Readiness, State};
 
 /// One thing that happens.
@@ -62,7 +62,7 @@ pub(super) type Callers = BTreeMap<u32, Waiting>;
 pub(super) fn arrive(fixture: &Fixture, callers: &mut Callers, id: u32, deadline: Option<u32>) -> bool {
     // The engine's thread may make room at any time, but only this one takes it.
     let full = fixture.batcher.depth() == fixture.capacity;
-    match fixture.batcher.admit(None) {
+    match fixture.batcher.admit(&Ask::default()) {
         Ok(permit) => {
             let deadline = deadline.map(|ms| Instant::now() + ms * MS);
             callers.insert(id, fixture.submit_with(permit, id, deadline));
@@ -73,7 +73,7 @@ pub(super) fn arrive(fixture: &Fixture, callers: &mut Callers, id: u32, deadline
             assert!(full, "turned away although there was room");
             false
         }
-        Err(AdmitError::TooLate { .. }) => panic!("no deadline was told"),
+        Err(AdmitError::TooLate { .. } | AdmitError::ShareFull { .. }) => panic!("neither deadline nor share was told"),
         // The engine may be back by now.
         Err(AdmitError::Recovering) => false,
         Err(AdmitError::Closed) => {

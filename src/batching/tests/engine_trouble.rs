@@ -1,7 +1,7 @@
 //! An engine that fails, miscounts or panics: every waiter hears of it, and nobody hangs.
 
 use super::harness::{End, MS, on_a_still_clock, picture, row, settle, start};
-use crate::batching::{AdmitError, BatchError, Config};
+use crate::batching::{AdmitError, Ask, BatchError, Config};
 use crate::inference::{EngineError, Output};
 use crate::readiness::State;
 
@@ -21,14 +21,14 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
             let running = fixture.submit(0, None);
             assert_eq!(fixture.gate.next_run().await, [0]);
             let queued = [fixture.submit(1, None), fixture.submit(2, None)];
-            let decoding = fixture.batcher.admit(None).unwrap();
+            let decoding = fixture.batcher.admit(&Ask::default()).unwrap();
             fixture.gate.finish(end);
             assert!(matches!(running.await, Err(BatchError::Failed(_))));
             assert!(matches!(fixture.readiness.state(), State::Recovering(1, _)));
             for waiting in queued {
                 assert_eq!(waiting.await, Err(BatchError::Recovering));
             }
-            assert_eq!(fixture.batcher.admit(None).unwrap_err(), AdmitError::Recovering);
+            assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Recovering);
             let late = fixture.batcher.submit(decoding, picture(3), None).await;
             assert_eq!(late, Err(BatchError::Recovering));
 
@@ -63,7 +63,7 @@ fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
         }
         // It is sound now, and stays ready.
         let mut gate = fixture.gate.open();
-        let permit = fixture.batcher.admit(None).unwrap();
+        let permit = fixture.batcher.admit(&Ask::default()).unwrap();
         let answer = fixture.batcher.submit(permit, picture(5), None).await;
         assert_eq!(answer.unwrap().output, Output::Logits(row(5)));
         assert_eq!(gate.recv().await, Some(vec![5]));
@@ -84,7 +84,7 @@ fn an_engine_that_does_not_come_back_ends_the_batcher() {
         tokio::time::advance(3 * MS).await;
         assert!(matches!(waiting.await, Err(BatchError::Failed(EngineError::Device(_)))));
         assert!(fixture.readiness.failed().await.contains("has not answered for 60s"));
-        assert_eq!(fixture.batcher.admit(None).unwrap_err(), AdmitError::Closed);
+        assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
         // A driver that wakes up all the same is heard.
         fixture.gate.finish(End::Rows);
         assert_eq!(running.await.unwrap().output, Output::Logits(row(0)));
@@ -139,7 +139,7 @@ fn no_row_is_given_out_when_their_number_is_wrong() {
 fn an_engine_that_cannot_be_replaced_closes_the_batcher() {
     on_a_still_clock(async {
         let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
-        let decoding = fixture.batcher.admit(None).unwrap();
+        let decoding = fixture.batcher.admit(&Ask::default()).unwrap();
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
         let queued: Vec<_> = (1..6).map(|id| fixture.submit(id, None)).collect();
@@ -152,7 +152,7 @@ fn an_engine_that_cannot_be_replaced_closes_the_batcher() {
             assert!(end == panicked() || end == BatchError::Recovering, "{end}");
         }
         assert!(fixture.readiness.failed().await.contains("shader on fire; the device failed: there is no other"));
-        while fixture.batcher.admit(None).unwrap_err() != AdmitError::Closed {
+        while fixture.batcher.admit(&Ask::default()).unwrap_err() != AdmitError::Closed {
             tokio::task::yield_now().await;
         }
         let late = fixture.batcher.submit(decoding, picture(6), None).await;
@@ -174,7 +174,7 @@ fn a_picture_that_arrives_just_after_a_panic_is_answered() {
         fixture.gate.finish(End::Panic);
         running.await.unwrap_err();
         // The scheduler may or may not know yet.
-        if let Ok(permit) = fixture.batcher.admit(None) {
+        if let Ok(permit) = fixture.batcher.admit(&Ask::default()) {
             let late = fixture.batcher.submit(permit, picture(1), None).await;
             let expected = [panicked(), BatchError::Recovering, BatchError::Closed];
             assert!(expected.contains(late.as_ref().unwrap_err()), "{late:?}");

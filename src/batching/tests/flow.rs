@@ -3,7 +3,7 @@
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::harness::{End, MS, on_a_still_clock, picture, row, settle, start};
-use crate::batching::{AdmitError, BatchError, Config};
+use crate::batching::{AdmitError, Ask, BatchError, Config};
 use crate::inference::Output;
 
 #[test]
@@ -29,20 +29,20 @@ fn what_arrives_while_the_engine_works_makes_up_the_next_batch() {
 fn whoever_comes_when_all_places_are_taken_is_told_at_once() {
     on_a_still_clock(async {
         let mut fixture = start(Config { queue_capacity: 3, ..Config::default() });
-        let decoding = fixture.batcher.admit(None).unwrap();
+        let decoding = fixture.batcher.admit(&Ask::default()).unwrap();
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
         let _queued = fixture.submit(1, None);
-        let refusal = fixture.batcher.admit(None).unwrap_err();
+        let refusal = fixture.batcher.admit(&Ask::default()).unwrap_err();
         assert!(matches!(refusal, AdmitError::Overloaded { retry_after } if retry_after >= 1000 * MS));
         assert_eq!(fixture.batcher.depth(), 3);
 
         drop(decoding);
-        let _next = fixture.batcher.admit(None).expect("a dropped permit makes room");
-        assert!(fixture.batcher.admit(None).is_err());
+        let _next = fixture.batcher.admit(&Ask::default()).expect("a dropped permit makes room");
+        assert!(fixture.batcher.admit(&Ask::default()).is_err());
         fixture.gate.finish(End::Rows);
         running.await.unwrap();
-        let _last = fixture.batcher.admit(None).expect("an answer makes room");
+        let _last = fixture.batcher.admit(&Ask::default()).expect("an answer makes room");
     });
 }
 
@@ -85,14 +85,14 @@ fn a_caller_who_goes_away_during_the_run_does_not_shift_the_rows() {
 fn shutdown_answers_all_that_is_queued_and_takes_no_more() {
     on_a_still_clock(async {
         let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
-        let permit = fixture.batcher.admit(None).unwrap();
+        let permit = fixture.batcher.admit(&Ask::default()).unwrap();
         let mut waiting = vec![fixture.submit(0, None)];
         assert_eq!(fixture.gate.next_run().await, [0]);
         waiting.extend((1..6).map(|id| fixture.submit(id, None)));
 
         let shutdown = tokio::spawn(fixture.worker.shutdown());
         settle().await;
-        assert_eq!(fixture.batcher.admit(None).unwrap_err(), AdmitError::Closed);
+        assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
         let late = fixture.batcher.submit(permit, picture(6), None).await;
         assert_eq!(late, Err(BatchError::Closed));
         assert!(!shutdown.is_finished(), "the engine still works");
@@ -118,7 +118,7 @@ fn a_dropped_worker_stops_the_batcher_and_loses_nobody() {
         let waiting = fixture.submit(0, None);
         drop(fixture.worker);
         assert_eq!(fixture.gate.next_run().await, [0]);
-        assert_eq!(fixture.batcher.admit(None).unwrap_err(), AdmitError::Closed);
+        assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
         fixture.gate.finish(End::Rows);
         assert_eq!(waiting.await.unwrap().output, Output::Logits(row(0)));
     });

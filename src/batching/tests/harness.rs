@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::Instant;
 
-use crate::batching::{Answer, BatchError, Batcher, Config, Permit, Worker};
+use crate::batching::{Answer, Ask, BatchError, Batcher, Config, Permit, Worker};
 use crate::image::PreparedImage;
 use crate::inference::{Engine, EngineError, Logits, Sample};
 use crate::readiness::Readiness;
@@ -185,7 +185,7 @@ fn start_with(config: Config, engines: Vec<Box<dyn Engine>>, gate: Gate) -> Fixt
 impl Fixture {
     /// Submits a picture; it is in the queue when this returns.
     pub(super) fn submit(&self, id: u32, deadline: Option<Instant>) -> Waiting {
-        let permit = self.batcher.admit(None).expect("there is room");
+        let permit = self.batcher.admit(&Ask::default()).expect("there is room");
         self.submit_with(permit, id, deadline)
     }
 

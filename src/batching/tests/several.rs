@@ -1,7 +1,7 @@
 //! Two engines behind one queue.
 
 use super::harness::{End, on_a_still_clock, picture, row, start_two};
-use crate::batching::{AdmitError, BatchError, Config};
+use crate::batching::{AdmitError, Ask, BatchError, Config};
 use crate::inference::{EngineError, Output};
 
 #[test]
@@ -46,7 +46,7 @@ fn what_waits_is_shared_evenly() {
 fn one_that_cannot_be_replaced_closes_the_batcher_and_the_other_ends_its_batch() {
     on_a_still_clock(async {
         let (mut fixture, mut other) = start_two(Config { max_batch_size: 1, ..Config::default() });
-        let decoding = fixture.batcher.admit(None).unwrap();
+        let decoding = fixture.batcher.admit(&Ask::default()).unwrap();
         let healthy = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
         let doomed = [fixture.submit(1, None), fixture.submit(2, None)];
@@ -57,7 +57,7 @@ fn one_that_cannot_be_replaced_closes_the_batcher_and_the_other_ends_its_batch()
         for waiting in doomed {
             assert!(matches!(waiting.await, Err(BatchError::Failed(EngineError::Panicked(_)))));
         }
-        assert_eq!(fixture.batcher.admit(None).unwrap_err(), AdmitError::Closed);
+        assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
         assert_eq!(fixture.batcher.submit(decoding, picture(3), None).await, Err(BatchError::Closed));
         fixture.gate.finish(End::Rows);
         assert_eq!(healthy.await.unwrap().output, Output::Logits(row(0)));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::harness::{id, picture, row};
-use crate::batching::{Batcher, Config};
+use crate::batching::{Ask, Batcher, Config};
 use crate::inference::{Engine, EngineError, Logits, Output, Sample};
 use crate::readiness::Readiness;
 
@@ -25,7 +25,7 @@ impl Engine for Echo {
 /// One caller: each of its pictures is let in and gets its own row.
 async fn call(batcher: Batcher, caller: u32) {
     for id in (0..PICTURES).map(|n| caller * PICTURES + n) {
-        let permit = batcher.admit(None).expect("an answer makes room");
+        let permit = batcher.admit(&Ask::default()).expect("an answer makes room");
         let answer = batcher.submit(permit, picture(id), None).await.unwrap();
         assert_eq!(answer.output, Output::Logits(row(id)));
     }

@@ -3,7 +3,7 @@
 use tokio::time::{Duration, Instant, advance};
 
 use super::harness::{End, MS, on_a_still_clock, row, settle, start};
-use crate::batching::{AdmitError, Answer, BatchError, Config};
+use crate::batching::{AdmitError, Answer, Ask, BatchError, Config};
 use crate::inference::Output;
 
 fn with_delay(max_queue_delay: Duration) -> Config {
@@ -143,8 +143,8 @@ fn the_measured_time_of_a_run_is_told_and_becomes_the_advice() {
         fixture.gate.finish(End::Rows);
         assert_eq!(waiting.await.unwrap().inference, 800 * MS);
 
-        let _inside: Vec<_> = (0..3).map(|_| fixture.batcher.admit(None).unwrap()).collect();
-        let refusal = fixture.batcher.admit(None).unwrap_err();
+        let _inside: Vec<_> = (0..3).map(|_| fixture.batcher.admit(&Ask::default()).unwrap()).collect();
+        let refusal = fixture.batcher.admit(&Ask::default()).unwrap_err();
         let retry_after = 3 * 800 * MS;
         assert_eq!(refusal, AdmitError::Overloaded { retry_after });
     });

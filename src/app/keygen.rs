@@ -1,0 +1,33 @@
+//! `kiln keygen --id NAME`: a key, and the entry of a key file that knows it.
+
+use crate::keys::{self, Entry, Terms};
+
+/// What to tell the key's owner, and the entry. The key stands in the first alone.
+pub fn keygen(terms: Terms) -> (String, String) {
+    let key = keys::generate();
+    let told = format!("The key of '{}', shown once: {}", terms.id, key.expose());
+    (told, Entry { digest: key.digest(), terms }.to_toml())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{Authority, Config, Credential, Priority, Scope};
+
+    #[tokio::test]
+    async fn the_key_that_is_told_is_the_one_that_the_entry_lets_in() {
+        let scopes = [Scope::Metrics].into_iter().collect();
+        let (id, priority) = ("prometheus".to_string(), Priority::Normal);
+        let (told, entry) = keygen(Terms { id, scopes, expires: None, rate: None, share: None, priority });
+        let key = told.split_whitespace().last().unwrap();
+        assert!(!entry.contains(key), "the entry holds the key");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), entry).unwrap();
+        let max_auth_failures = std::num::NonZeroU32::MIN;
+        let config = Config { api_key: None, file: Some(file.path().into()), tokens: None, max_auth_failures };
+        let authority = Authority::load(&config, None).unwrap();
+        let account = authority.identify(Credential::Key(key.as_bytes()), None).await.unwrap();
+        assert_eq!(account.id, "prometheus");
+        assert!(account.may(Scope::Metrics) && !account.may(Scope::Predict));
+    }
+}

@@ -1,0 +1,70 @@
+//! A server in this process, at a free port that only this machine reaches, with one key: for the bench, and for tests.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::mpsc;
+
+use crate::keys::{Authority, Config, Secret};
+use crate::readiness::Readiness;
+use crate::registry::Registry;
+use crate::shutdown::{self, Request};
+use crate::telemetry::metrics;
+use crate::{api, serve};
+
+/// A running server. It ends when it is dropped; what is under way is answered then if the runtime goes on.
+#[derive(Debug)]
+pub struct Local {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Empty at first: it answers that it is starting.
+    pub registry: Registry,
+    /// Starting at first.
+    pub readiness: Readiness,
+    ask: mpsc::Sender<Request>,
+}
+
+impl Local {
+    /// Starts one. The address in `serve` does not matter, nor does anybody but `key` get in.
+    ///
+    /// # Errors
+    ///
+    /// There is no free port, or this process has another recorder of metrics.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn start(serve: serve::Config, api: api::Config, key: &Secret) -> Result<Self, String> {
+        let (registry, readiness) = (Registry::default(), Readiness::starting());
+        let (ask, requests) = mpsc::channel(1);
+        let signal = shutdown::begin(shutdown::Config::default(), readiness.clone(), requests);
+        let serve = serve::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..serve };
+        let server = serve::Server::bind(serve, None).await.map_err(|error| error.to_string())?;
+        let address = server.local_addr();
+        let keys = Config { api_key: None, file: None, tokens: None, max_auth_failures: NonZeroU32::MAX };
+        let authority = Authority::load(&keys, Some(key)).map_err(|error| error.to_string())?;
+        let state = api::State {
+            registry: registry.clone(),
+            readiness: readiness.clone(),
+            metrics: recorder()?,
+            authority: Arc::new(authority),
+            config: api,
+        };
+        tokio::spawn(server.run(api::endpoint(state), signal));
+        Ok(Self { address, registry, readiness, ask })
+    }
+
+    /// Asks it to answer what is under way and end.
+    pub async fn stop(&self) {
+        // It may have ended by itself.
+        let _ = self.ask.send(Request::Interrupt).await;
+    }
+}
+
+/// There is one recorder in a process.
+fn recorder() -> Result<PrometheusHandle, String> {
+    static RECORDER: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+    RECORDER.get_or_init(|| metrics::install().map_err(|error| error.to_string())).clone()
+}

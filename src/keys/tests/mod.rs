@@ -1,0 +1,4 @@
+//! Tests of the room's files together.
+
+mod file;
+mod keyring;

@@ -1,0 +1,66 @@
+//! What a token says of its bearer.
+
+use serde::Deserialize;
+
+use crate::keys::account::{Account, Priority};
+use crate::keys::scope::Scopes;
+
+/// The claims that are of interest beside those that are checked: `sub` (RFC 7519, 4.1.2), `scope` (RFC 8693, 4.2), and `scp`,
+/// as Microsoft and Okta call it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
+    #[serde(default)]
+    sub: Option<String>,
+    #[serde(default)]
+    scope: Words,
+    #[serde(default)]
+    scp: Words,
+}
+
+/// Words with spaces between them, or a list of words.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Words {
+    Text(String),
+    List(Vec<String>),
+}
+
+/// What a scope may begin with, for providers that know more services than this one.
+const PREFIX: &str = "kiln:";
+
+impl Default for Words {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl Words {
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let (text, list) = match self {
+            Self::Text(text) => (text.as_str(), &[][..]),
+            Self::List(list) => ("", list.as_slice()),
+        };
+        text.split_ascii_whitespace().chain(list.iter().map(String::as_str))
+    }
+}
+
+impl Claims {
+    /// The bearer. Words that are no scope here are meant for others.
+    pub(super) fn into_account(self) -> Account {
+        let words = self.scope.iter().chain(self.scp.iter());
+        let scopes = words.filter_map(|word| word.strip_prefix(PREFIX).unwrap_or(word).parse().ok());
+        let scopes: Scopes = scopes.collect();
+        // It goes into the log, where it must not look like more than a name.
+        let fit = |id: &String| id.len() <= 128 && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
+        Account {
+            id: self.sub.filter(fit).unwrap_or_else(|| "token".to_string()),
+            label: "token".to_string(),
+            scopes,
+            // The token itself was checked.
+            expires: None,
+            rate: None,
+            share: None,
+            priority: Some(Priority::Normal),
+        }
+    }
+}
