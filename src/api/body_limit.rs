@@ -1,63 +1,135 @@
-//! Bounds a request's body, with or without a `Content-Length`. The bound acts on the first read, so a caller
-//! without a key is told so first and costs nothing.
+//! Bounds a request's body, and all bodies together. The bounds act on the first read, so a caller without a key is told so
+//! first and costs nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
-use poem::http::header::CONTENT_LENGTH;
+use futures_util::{Stream, StreamExt, stream};
+use poem::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use poem::http::{Method, Version};
 use poem::{Body, Request};
 
-/// Tells afterwards whether the body was too large.
+/// Bytes that all bodies together may have at once.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: AtomicUsize,
+}
+
+/// The bounds of one request's body. It counts in the budget until the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(super) struct BodyLimit {
-    exceeded: Arc<AtomicBool>,
+pub(super) struct BodyLimit(Arc<Limited>);
+
+#[derive(Debug)]
+struct Limited {
     max_bytes: usize,
+    budget: Arc<Budget>,
+    taken: AtomicUsize,
+    /// Why reading was cut off; zero if it was not.
+    cut: AtomicU8,
+}
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Cut {
+    /// It is longer than a body may be.
+    TooLarge = 1,
+    /// With it, all bodies together would be longer than they may be.
+    NoRoom = 2,
+    /// HTTP/1 does not tell where it ends.
+    NoLength = 3,
+}
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(bytes) })
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let take = |left: usize| left.checked_sub(bytes);
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
 }
 
 impl BodyLimit {
-    /// Whether reading was cut off.
-    pub(super) fn exceeded(&self) -> bool {
-        self.exceeded.load(Ordering::Acquire)
+    /// Why reading was cut off, if it was.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        let cut = self.0.cut.load(Ordering::Acquire);
+        [Cut::TooLarge, Cut::NoRoom, Cut::NoLength].into_iter().find(|why| *why as u8 == cut)
     }
 
-    /// The bound.
+    /// The bound of one body.
     pub(super) fn max_bytes(&self) -> usize {
-        self.max_bytes
+        self.0.max_bytes
+    }
+
+    /// Counts bytes that are about to be held.
+    fn take(&self, bytes: usize) -> std::io::Result<()> {
+        if self.0.taken.load(Ordering::Relaxed) + bytes > self.0.max_bytes {
+            return Err(self.refuse(Cut::TooLarge));
+        }
+        if !self.0.budget.take(bytes) {
+            return Err(self.refuse(Cut::NoRoom));
+        }
+        self.0.taken.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn refuse(&self, why: Cut) -> std::io::Error {
+        self.0.cut.store(why as u8, Ordering::Release);
+        std::io::Error::other("the body is not read")
     }
 }
 
-/// Puts a bound of `max_bytes` on the body of `request`.
-pub(super) fn apply(request: &mut Request, max_bytes: usize) -> BodyLimit {
-    let limit = BodyLimit { exceeded: Arc::default(), max_bytes };
-    let announced = request.header(CONTENT_LENGTH).and_then(|value| value.parse::<u64>().ok());
-    let too_large = announced.is_some_and(|length| length > max_bytes as u64);
+impl Drop for Limited {
+    fn drop(&mut self) {
+        self.budget.left.fetch_add(*self.taken.get_mut(), Ordering::Relaxed);
+    }
+}
+
+/// Puts a bound of `max_bytes` on the body of `request`, within the budget of all.
+pub(super) fn apply(request: &mut Request, max_bytes: usize, budget: &Arc<Budget>) -> BodyLimit {
+    let (taken, cut) = (AtomicUsize::new(0), AtomicU8::new(0));
+    let limit = BodyLimit(Arc::new(Limited { max_bytes, budget: Arc::clone(budget), taken, cut }));
+    let announced = request.header(CONTENT_LENGTH).and_then(|value| value.parse().ok());
     let body = request.take_body();
-    let bounded = if too_large {
-        let refusal = limit.clone();
-        // Not one byte is asked for, so a client that waits for '100 Continue' never sends.
-        Body::from_bytes_stream(stream::once(async move { Err::<Bytes, _>(refuse(&refusal)) }))
-    } else if announced.is_some() {
-        // HTTP holds the client to the length that it announced.
-        body
-    } else {
-        Body::from_bytes_stream(counted(body, limit.clone()))
+    let bounded = match announced {
+        // HTTP holds the client to the length that it announced. Not one byte is asked for before there is room, so a client
+        // that waits for '100 Continue' never sends what is refused.
+        Some(length) => whole(body, length, limit.clone()).boxed(),
+        None if is_endless(request) => {
+            let refusal = limit.clone();
+            stream::once(async move { Err(refusal.refuse(Cut::NoLength)) }).boxed()
+        }
+        None => counted(body, limit.clone()).boxed(),
     };
-    request.set_body(bounded);
+    request.set_body(Body::from_bytes_stream(bounded));
     limit
 }
 
-fn counted(body: Body, limit: BodyLimit) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send {
-    let mut left = limit.max_bytes;
-    body.into_bytes_stream().into_stream().map(move |piece| {
-        let piece = piece?;
-        left = left.checked_sub(piece.len()).ok_or_else(|| refuse(&limit))?;
-        Ok(piece)
+/// Whether nothing says that there is a body, where there ought to be one.
+fn is_endless(request: &Request) -> bool {
+    request.method() == Method::POST
+        && request.version() < Version::HTTP_2
+        && request.header(TRANSFER_ENCODING).is_none()
+}
+
+fn whole(body: Body, length: usize, limit: BodyLimit) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
+    stream::once(async move { limit.take(length) }).flat_map({
+        let mut body = Some(body);
+        move |room| match (room, body.take()) {
+            (Ok(()), Some(body)) => body.into_bytes_stream().map(|piece| piece.map_err(Into::into)).boxed(),
+            (Err(error), _) => stream::once(async { Err(error) }).boxed(),
+            (Ok(()), None) => stream::empty().boxed(),
+        }
     })
 }
 
-fn refuse(limit: &BodyLimit) -> std::io::Error {
-    limit.exceeded.store(true, Ordering::Release);
-    std::io::Error::other("the body is too large")
+fn counted(body: Body, limit: BodyLimit) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
+    body.into_bytes_stream().map(move |piece| {
+        let piece = piece?;
+        limit.take(piece.len())?;
+        Ok(piece)
+    })
 }

@@ -46,6 +46,7 @@ use crate::keys::Authority;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
 use allow::AllowTable;
+use body_limit::Budget;
 use metrics::{GuardedMetrics, OpenMetrics};
 use request::Surroundings;
 
@@ -57,6 +58,8 @@ pub use peer::{ForwardedHeader, Peers};
 pub struct Config {
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Bytes of all bodies together that are held at once.
+    pub max_bodies_bytes: usize,
     /// The most files in one `/predict/batch`.
     pub max_batch_files: usize,
     /// How long an answer is worth waiting for; a picture that waits longer is not run.
@@ -71,6 +74,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_body_bytes: 20 << 20,
+            max_bodies_bytes: 256 << 20,
             max_batch_files: 32,
             request_timeout: Duration::from_secs(30),
             metrics: MetricsAccess::default(),
@@ -134,6 +138,7 @@ pub fn endpoint(state: State) -> BoxEndpoint<'static, Response> {
 fn around<T: OpenApi + 'static>(state: &State, service: OpenApiService<T, ()>) -> BoxEndpoint<'static, Response> {
     let surroundings = Arc::new(Surroundings {
         max_body_bytes: state.config.max_body_bytes,
+        bodies: Budget::new(state.config.max_bodies_bytes),
         allow: AllowTable::from_spec(&service.spec()),
     });
     pages::add(Route::new(), &service)

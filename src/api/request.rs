@@ -16,7 +16,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::allow::AllowTable;
-use super::body_limit::{self, BodyLimit};
+use super::body_limit::{self, BodyLimit, Budget, Cut};
 use super::caller::Known;
 use super::error::Code;
 use super::failure::Failure;
@@ -35,6 +35,8 @@ const REQUEST_ID: &str = "X-Request-Id";
 #[derive(Debug)]
 pub(super) struct Surroundings {
     pub(super) max_body_bytes: usize,
+    /// For all bodies together.
+    pub(super) bodies: Arc<Budget>,
     pub(super) allow: AllowTable,
 }
 
@@ -51,7 +53,7 @@ pub(super) async fn handle<E: Endpoint>(
         *request.uri_mut() = Uri::from_static("/v2");
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let body = BodyWatch::over(&mut request, surroundings.max_body_bytes);
+    let body = BodyWatch::over(&mut request, &surroundings);
     let known = Known::default();
     request.set_data(id.clone());
     request.set_data(known.clone());
@@ -101,15 +103,24 @@ struct BodyWatch {
 }
 
 impl BodyWatch {
-    fn over(request: &mut Request, max_bytes: usize) -> Self {
+    fn over(request: &mut Request, surroundings: &Surroundings) -> Self {
         let progress = request.data::<BodyProgress>().cloned();
-        Self { limit: body_limit::apply(request, max_bytes), progress }
+        Self { limit: body_limit::apply(request, surroundings.max_body_bytes, &surroundings.bodies), progress }
     }
 
     fn failure(&self) -> Option<Failure> {
-        if self.limit.exceeded() {
-            let message = format!("the body is larger than {} bytes", self.limit.max_bytes());
-            return Some(Failure::new(Code::BodyTooLarge, message));
+        if let Some(cut) = self.limit.cut() {
+            return Some(match cut {
+                Cut::TooLarge => {
+                    let message = format!("the body is larger than {} bytes", self.limit.max_bytes());
+                    Failure::new(Code::BodyTooLarge, message)
+                }
+                Cut::NoRoom => Failure::new(Code::Overloaded, "the server has as many bytes as it can hold")
+                    .retry_after(Duration::from_secs(1)),
+                Cut::NoLength => {
+                    Failure::new(Code::LengthRequired, "neither its length nor chunks tell where the body ends")
+                }
+            });
         }
         let timed_out = self.progress.as_ref().is_some_and(BodyProgress::timed_out);
         timed_out.then(|| Failure::new(Code::ClientTooSlow, "the next piece of the body did not arrive in time"))

@@ -1,6 +1,7 @@
 //! The composition root: names concrete types and joins the rooms for each command. It holds no logic of its own.
 
 mod bench;
+mod connection;
 mod devices;
 mod keygen;
 mod load;
@@ -9,6 +10,7 @@ mod predict;
 mod serve;
 
 pub use bench::{BenchError, bench};
+pub use connection::{Answered, Connection, post};
 pub use devices::devices;
 pub use keygen::keygen;
 pub use load::keep_caches;

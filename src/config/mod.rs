@@ -94,6 +94,7 @@ impl Config {
                 listen: read.parsed("listen", "an address and a port, such as 127.0.0.1:8080")?,
                 header_read_timeout: read.duration("header-timeout")?,
                 body_timeout: read.duration("body-timeout")?,
+                min_body_rate: read.bytes("min-body-rate", 1, 1 << 30)?,
                 idle_timeout: read.duration("idle-timeout")?,
                 max_connections: read.between("max-connections", 1, 1_000_000)?,
                 max_header_bytes: read.bytes("max-header-bytes", 8 << 10, 1 << 20)?,
@@ -118,6 +119,7 @@ impl Config {
                 .threads("decode-threads", std::thread::available_parallelism().map_or(1, usize::from))?,
             api: api::Config {
                 max_body_bytes: read.bytes("max-body-bytes", 1, 1 << 32)?,
+                max_bodies_bytes: read.bytes("max-bodies-bytes", 1, 1 << 40)?,
                 max_batch_files: read.between("max-batch-files", 1, 10_000)?,
                 request_timeout: read.duration("request-timeout")?,
                 metrics: access::metrics(read)?,

@@ -16,6 +16,9 @@ use super::Config;
 const FAREWELL: Duration = Duration::from_secs(5);
 /// The same where at most half a request has come: time for one that is on its way.
 const SHORT_FAREWELL: Duration = Duration::from_secs(1);
+/// The same where nothing has come since the last answer. A client that keeps its connection may be sending the next request
+/// just now, and over HTTP/1 it would not know whether that was served.
+const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// Which limit a connection has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,12 +116,22 @@ impl Activity {
         self.state().phase = Phase::Leaving(Instant::now(), FAREWELL);
     }
 
-    /// The server closes. Half a header is not waited for as long as it might be otherwise.
+    /// The server closes. A request that is on its way is still waited for, but not as long as it might be otherwise.
     pub(super) fn close(&self) {
         let mut state = self.state();
-        if let (0, Phase::Header(_)) = (state.handling, state.phase) {
-            state.phase = Phase::Leaving(Instant::now(), SHORT_FAREWELL);
+        let within = match state.phase {
+            Phase::Header(_) => SHORT_FAREWELL,
+            Phase::Idle(_) => LAST_CALL,
+            Phase::Leaving(..) => return,
+        };
+        if state.handling == 0 {
+            state.phase = Phase::Leaving(Instant::now(), within);
         }
+    }
+
+    /// Whether requests came over HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.state().http2
     }
 
     /// Whether the client may still be sending something that nobody is going to read.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::Activity;
 
@@ -50,20 +50,41 @@ impl BodyProgress {
     }
 }
 
-/// An incoming body with a limit on the pause before each piece. The clock runs only while
-/// somebody waits for the piece.
+/// How fast a body has to come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// The longest pause before a piece, and what a client may be late on the whole.
+    pub(super) pause: Duration,
+    /// Bytes a second, on the whole.
+    pub(super) rate: usize,
+}
+
+/// An incoming body with a limit on the pause before each piece, and on the time of all pieces together: who sends a byte
+/// now and then would stay for ever otherwise. The clock runs only while somebody waits for the piece.
 pub(super) struct TimedBody {
     incoming: Incoming,
-    limit: Duration,
+    pace: Pace,
     pause: Option<Pin<Box<Sleep>>>,
+    /// When the first piece was asked for.
+    begun: Option<Instant>,
+    received: usize,
     progress: BodyProgress,
     activity: Arc<Activity>,
     complete: bool,
 }
 
 impl TimedBody {
-    pub(super) fn new(incoming: Incoming, limit: Duration, activity: Arc<Activity>) -> Self {
-        Self { incoming, limit, pause: None, progress: BodyProgress::default(), activity, complete: false }
+    pub(super) fn new(incoming: Incoming, pace: Pace, activity: Arc<Activity>) -> Self {
+        let progress = BodyProgress::default();
+        Self { incoming, pace, pause: None, begun: None, received: 0, progress, activity, complete: false }
+    }
+
+    /// When the next piece has to be here.
+    fn deadline(&mut self) -> Instant {
+        let (now, Pace { pause, rate }) = (Instant::now(), self.pace);
+        let begun = *self.begun.get_or_insert(now);
+        let all = pause + Duration::from_secs_f64(self.received as f64 / rate as f64);
+        (now + pause).min(begun + all)
     }
 
     pub(super) fn progress(&self) -> BodyProgress {
@@ -80,11 +101,17 @@ impl Body for TimedBody {
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) {
             this.pause = None;
             this.complete |= frame.is_none();
+            if let Some(Ok(frame)) = &frame {
+                this.received += frame.data_ref().map_or(0, Bytes::len);
+            }
             return Poll::Ready(frame.map(|result| result.map_err(io::Error::other)));
         }
-        let limit = this.limit;
-        let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(pause.as_mut().poll(context));
+        if this.pause.is_none() {
+            this.pause = Some(Box::pin(sleep_until(this.deadline())));
+        }
+        if let Some(pause) = &mut this.pause {
+            ready!(pause.as_mut().poll(context));
+        }
         this.progress.0.store(true, Ordering::Release);
         let error = io::Error::new(ErrorKind::TimedOut, BodyTimeout);
         Poll::Ready(Some(Err(error)))

@@ -22,6 +22,9 @@ pub struct Config {
     pub header_read_timeout: Duration,
     /// The longest pause between two pieces of a request body. 30 s by default.
     pub body_timeout: Duration,
+    /// Bytes a second of a request body that have to come on the whole, once `body_timeout` is over; 1 or more. 1 KiB by
+    /// default.
+    pub min_body_rate: usize,
     /// How long a connection is kept without a request in progress and without a byte of an
     /// answer moving. 75 s by default.
     pub idle_timeout: Duration,
@@ -38,6 +41,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             header_read_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            min_body_rate: 1024,
             idle_timeout: Duration::from_secs(75),
             max_connections: 4096,
             max_header_bytes: 64 * 1024,
@@ -48,6 +52,7 @@ impl Default for Config {
 impl Config {
     pub(super) fn check(&self) -> Result<(), ServeError> {
         check_count("max_connections", self.max_connections, 1, Semaphore::MAX_PERMITS)?;
+        check_count("min_body_rate", self.min_body_rate, 1, 1 << 30)?;
         check_count("max_header_bytes", self.max_header_bytes, MIN_HEADER_BYTES, MAX_HEADER_BYTES)?;
         check_pause("header_read_timeout", self.header_read_timeout)?;
         check_pause("body_timeout", self.body_timeout)?;

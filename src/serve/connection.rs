@@ -13,16 +13,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use poem::endpoint::BoxEndpoint;
+use poem::http::Version;
+use poem::http::header::{CONNECTION, HeaderValue};
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Body, Endpoint, Request, RequestParts, Response};
 use tokio::net::TcpStream;
 use tokio::select;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::Config;
 use super::activity::{Activity, Limit};
-use super::body::TimedBody;
+use super::body::{Pace, TimedBody};
 use super::socket::Socket;
 use super::stream::Stream;
 use super::tls::Tls;
@@ -62,49 +64,61 @@ pub(super) async fn serve(
     let shutdown = &shared.shutdown;
     let stream = select! {
         biased;
-        () = shutdown.reached(Stage::Closing) => return Outcome::Closed,
         opened = open(stream, &shared) => match opened {
             Ok(stream) => stream,
             Err(error) => return closed(Err(error), peer),
         },
+        () = shutdown.reached(Stage::Ended) => return Outcome::Aborted,
     };
     let scheme = if stream.is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP };
     let activity = Activity::new(&shared.config);
     let mut watchdog = Watchdog::new(Arc::clone(&activity));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
+    let answered_while_leaving = Arc::new(Notify::new());
     let service = service_fn(|request| {
-        let handling = activity.handle(request.version());
+        let (handling, version) = (activity.handle(request.version()), request.version());
         let (shared, activity, scheme) = (Arc::clone(&shared), Arc::clone(&activity), scheme.clone());
+        let answered_while_leaving = Arc::clone(&answered_while_leaving);
         async move {
-            let answer = answer(request, peer, scheme, &shared, activity).await;
+            let mut answer = answer(request, peer, scheme, &shared, activity).await;
             drop(handling);
+            match (shared.shutdown.stage(), version) {
+                (Stage::Serving, _) => {}
+                (_, Version::HTTP_2) => answered_while_leaving.notify_one(),
+                _ => drop(answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"))),
+            }
             Ok::<_, Infallible>(answer)
         }
     });
     let protocol = protocol(&shared.config);
     let mut connection = pin!(protocol.serve_connection(socket, service));
-    let limit = select! {
-        biased;
-        result = connection.as_mut() => return closed(result, peer),
-        () = shutdown.reached(Stage::Ended) => return Outcome::Aborted,
-        limit = watchdog.expired() => Some(limit),
-        () = shutdown.reached(Stage::Closing) => None,
-    };
-    if let Some(limit) = limit {
-        tracing::debug!(%peer, ?limit, "closing a connection that took too long");
-        if limit == Limit::Header {
-            return Outcome::Closed;
+    let (mut draining, mut closing) = (false, false);
+    loop {
+        // Over HTTP/2 a client is told to go elsewhere with its next request; over HTTP/1 its next answer says so.
+        select! {
+            biased;
+            result = connection.as_mut() => return closed(result, peer),
+            () = shutdown.reached(Stage::Ended) => return Outcome::Aborted,
+            limit = watchdog.expired() => {
+                tracing::debug!(%peer, ?limit, "closing a connection that took too long");
+                if limit != Limit::Idle {
+                    return Outcome::Closed;
+                }
+                activity.leave();
+                connection.as_mut().graceful_shutdown();
+            }
+            () = shutdown.reached(Stage::Draining), if !draining => {
+                draining = true;
+                if activity.is_http2() {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = shutdown.reached(Stage::Closing), if !closing => {
+                closing = true;
+                activity.close();
+            }
+            () = answered_while_leaving.notified() => connection.as_mut().graceful_shutdown(),
         }
-        activity.leave();
-    } else {
-        activity.close();
-    }
-    connection.as_mut().graceful_shutdown();
-    select! {
-        biased;
-        result = connection.as_mut() => closed(result, peer),
-        () = shutdown.reached(Stage::Ended) => Outcome::Aborted,
-        _ = watchdog.expired() => Outcome::Closed,
     }
 }
 
@@ -134,7 +148,8 @@ async fn answer(
     activity: Arc<Activity>,
 ) -> hyper::Response<BoxBody<Bytes, std::io::Error>> {
     let (mut parts, incoming) = request.into_parts();
-    let body = TimedBody::new(incoming, shared.config.body_timeout, activity);
+    let pace = Pace { pause: shared.config.body_timeout, rate: shared.config.min_body_rate };
+    let body = TimedBody::new(incoming, pace, activity);
     parts.extensions.insert(body.progress());
     let local = LocalAddr(shared.local_addr.into());
     let parts = RequestParts::from((parts, local, RemoteAddr(peer.into()), scheme));

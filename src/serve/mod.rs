@@ -7,12 +7,16 @@
 //! |---|---|---|
 //! | does not finish the TLS handshake | [`Config::header_read_timeout`] | `tls` |
 //! | says nothing, or half a header | [`Config::header_read_timeout`] | `activity` |
-//! | stops in the middle of a body | [`Config::body_timeout`], see [`BodyTimeout`] | `body` |
+//! | stops in the middle of a body, or sends it in drops | [`Config::body_timeout`] and [`Config::min_body_rate`], see [`BodyTimeout`] | `body` |
 //! | keeps an unused connection, or does not read its answer | [`Config::idle_timeout`] (over HTTP/2 from the last answer on, pings or not) | `activity` |
 //! | sends endless headers | [`Config::max_header_bytes`], answered with 431 | `connection` |
 //! | sends many requests at once over HTTP/2 | 16 at a time; the rest wait with the client | `connection` |
 //! | opens many connections | [`Config::max_connections`]; the rest wait in the kernel | here |
-//! | is still there when the server closes | the shutdown's grace, then it is dropped | here |
+//! | is still there when the server closes | a last call for its next request, the shutdown's grace for those under way | `activity` |
+//!
+//! On the way out nothing that was accepted is lost. While the server drains, each answer tells its client to connect anew
+//! (`Connection: close`, GOAWAY). When it closes, the connections that wait in the kernel are taken in, the listener is
+//! closed, and each connection may still bring the request that is on its way.
 
 mod accept;
 mod activity;
@@ -32,7 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use poem::{EndpointExt, IntoEndpoint};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -47,6 +51,9 @@ pub use tls::{Tls, TlsError};
 
 /// How long the log stays silent about the connection cap after it was mentioned.
 const CAP_WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Files that are open beside the connections: logs, devices, the model's caches.
+const OTHER_FILES: usize = 256;
 
 /// A bound listener that is not accepting yet.
 #[derive(Debug)]
@@ -68,6 +75,7 @@ impl Server {
     pub async fn bind(config: Config, tls: Option<Arc<Tls>>) -> Result<Self, ServeError> {
         config.check()?;
         let cannot_bind = |error| ServeError::bind(config.listen, error);
+        open_files(config.max_connections);
         let listener = TcpListener::bind(config.listen).await.map_err(cannot_bind)?;
         let local_addr = listener.local_addr().map_err(cannot_bind)?;
         Ok(Self { config, tls, listener, local_addr })
@@ -120,10 +128,50 @@ impl Server {
                 outcome(ended);
             }
         }
-        drop(self.listener);
+        // Whoever connected before now is served; from here on the kernel refuses.
+        for (stream, peer) in backlog(self.listener) {
+            let slot = select! {
+                biased;
+                () = shutdown.reached(Stage::Ended) => break,
+                slot = slots.free() => slot,
+            };
+            connections.spawn(connection::serve(stream, peer, Arc::clone(&shared), slot));
+        }
         finish(connections).await;
         Ok(())
     }
+}
+
+/// Has the operating system allow as many open files as the connections need. A soft limit of 1024 is usual, for programs of
+/// another time; every program may raise it up to the hard one.
+fn open_files(connections: usize) {
+    let wanted = (connections + OTHER_FILES) as u64;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(allowed) if allowed >= wanted => {}
+        Ok(allowed) => {
+            tracing::warn!(
+                allowed,
+                wanted,
+                "fewer open files are allowed than --max-connections may need; raise the limit (ulimit -Hn)"
+            );
+        }
+        Err(error) => tracing::debug!(%error, "the limit of open files is not known"),
+    }
+}
+
+/// Closes the listener and gives the connections that were waiting in it.
+fn backlog(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut waiting = Vec::new();
+    match listener.into_std() {
+        // It does not block, so it says when there are no more.
+        Ok(listener) => waiting.extend(std::iter::from_fn(|| listener.accept().ok())),
+        Err(error) => tracing::warn!(%error, "connections that were waiting are lost"),
+    }
+    let with_tokio = |(stream, peer): (std::net::TcpStream, _)| {
+        stream.set_nonblocking(true).ok()?;
+        TcpStream::from_std(stream).ok().map(|stream| (stream, peer))
+    };
+    waiting.into_iter().filter_map(with_tokio).collect()
 }
 
 /// Waits for the connections that are left, which end by themselves at [`Stage::Ended`].

@@ -67,7 +67,12 @@ pub fn kiln() -> Command {
 impl Server {
     /// Starts `kiln serve` with more arguments and waits until it is ready.
     pub fn start(arguments: &[&str]) -> Self {
-        let server = Self::start_unready(arguments);
+        Self::start_with(arguments, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let server = Self::start_unready_with(arguments, variables);
         let begun = Instant::now();
         while server.get("/health/ready").status != 200 {
             assert!(begun.elapsed() < PATIENCE, "the server does not become ready");
@@ -78,7 +83,12 @@ impl Server {
 
     /// Starts `kiln serve` and waits until it listens.
     pub fn start_unready(arguments: &[&str]) -> Self {
+        Self::start_unready_with(arguments, &[])
+    }
+
+    fn start_unready_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut process = kiln()
+            .envs(variables.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(arguments)
             .stderr(Stdio::piped())

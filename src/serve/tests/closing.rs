@@ -55,15 +55,59 @@ async fn what_is_in_flight_is_answered() {
 }
 
 #[tokio::test]
-async fn idle_connections_are_closed_at_once() {
+async fn idle_connections_are_closed_after_a_last_call() {
     let server = Running::new(config(), make_sync(|_| "hello")).await;
     let mut used = server.connect().await;
     used.get("/").await;
     used.read_to("hello").await;
     let mut silent = server.connect().await;
     server.ask_to_stop().await;
-    assert_eq!(used.read_to_close().await, "");
+    refuses_connections(&server).await;
+    // A request that was on its way is served, and the client learns that it was the last.
+    let mut late = used;
+    late.get("/").await;
+    let answer = late.read_to_close().await;
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("hello"), "{answer}");
     silent.is_dropped().await;
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn who_waits_in_the_kernel_when_the_server_closes_is_served() {
+    let (gate, endpoint) = gate();
+    let server = Running::new(super::Config { max_connections: 1, ..config() }, endpoint).await;
+    let mut first = server.connect().await;
+    first.get("/").await;
+    gate.entered.notified().await;
+    // No slot is free, so these are not accepted.
+    let mut waiting = [server.connect().await, server.connect().await];
+    for client in &mut waiting {
+        client.get("/").await;
+    }
+    server.ask_to_stop().await;
+    refuses_connections(&server).await;
+    for client in [&mut first].into_iter().chain(&mut waiting) {
+        gate.open.notify_one();
+        let answer = client.read_to_close().await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"), "{answer}");
+    }
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn while_the_server_drains_each_answer_is_the_last_of_its_connection() {
+    let server = Running::draining(Duration::from_secs(3600), config(), make_sync(|_| "hello")).await;
+    let mut before = server.connect().await;
+    before.get("/").await;
+    assert!(!before.read_to("hello").await.contains("connection: close"));
+    server.ask_to_stop().await;
+    server.drains().await;
+    let mut new = server.connect().await;
+    for client in [&mut before, &mut new] {
+        client.get("/").await;
+        assert!(client.read_to_close().await.contains("connection: close\r\n"));
+    }
+    server.ask_to_stop().await;
     server.stopped().await;
 }
 

@@ -1,6 +1,7 @@
 //! HTTP/2 by prior knowledge, through hyper's own client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
@@ -136,4 +137,19 @@ async fn a_connection_has_a_bounded_number_of_requests_in_flight() {
     for answer in answers {
         assert_eq!(answer.await.unwrap(), "hello");
     }
+}
+
+#[tokio::test]
+async fn while_the_server_drains_clients_are_sent_away_and_what_they_asked_for_is_answered() {
+    let server = Running::draining(Duration::from_secs(3600), config(), make_sync(|_| "hello")).await;
+    let (mut used, first) = connect(&server).await;
+    assert_eq!(get(&mut used).await, "hello");
+    server.ask_to_stop().await;
+    ends_well(first).await;
+    // Who comes now is served once, and sent away too.
+    let (mut new, second) = connect(&server).await;
+    assert_eq!(get(&mut new).await, "hello");
+    ends_well(second).await;
+    server.ask_to_stop().await;
+    server.stopped().await;
 }

@@ -30,6 +30,7 @@ const A_MOMENT: Duration = Duration::from_millis(150);
 struct Running {
     address: SocketAddr,
     ask: mpsc::Sender<shutdown::Request>,
+    signal: shutdown::Signal,
     task: JoinHandle<Result<(), ServeError>>,
 }
 
@@ -47,13 +48,34 @@ impl Running {
         E: IntoEndpoint + Send + 'static,
         E::Endpoint: 'static,
     {
+        Self::start(shutdown::Config { drain_delay: Duration::ZERO, grace }, config, endpoint).await
+    }
+
+    /// One that goes on serving for so long after it was asked to stop.
+    async fn draining<E>(drain_delay: Duration, config: Config, endpoint: E) -> Self
+    where
+        E: IntoEndpoint + Send + 'static,
+        E::Endpoint: 'static,
+    {
+        Self::start(shutdown::Config { drain_delay, grace: Duration::from_secs(3600) }, config, endpoint).await
+    }
+
+    async fn start<E>(shutdown: shutdown::Config, config: Config, endpoint: E) -> Self
+    where
+        E: IntoEndpoint + Send + 'static,
+        E::Endpoint: 'static,
+    {
         let (ask, requests) = mpsc::channel(2);
-        let shutdown = shutdown::Config { drain_delay: Duration::ZERO, grace };
         let signal = shutdown::begin(shutdown, Readiness::starting(), requests);
         let server = Server::bind(config, None).await.unwrap();
         let address = server.local_addr();
-        let task = tokio::spawn(server.run(endpoint, signal));
-        Self { address, ask, task }
+        let task = tokio::spawn(server.run(endpoint, signal.clone()));
+        Self { address, ask, signal, task }
+    }
+
+    /// Waits until it has heard that it is to stop.
+    async fn drains(&self) {
+        timeout(PATIENCE, self.signal.reached(shutdown::Stage::Draining)).await.expect("the server does not drain");
     }
 
     async fn connect(&self) -> Client {

@@ -1,0 +1,130 @@
+//! Keys of a file: what each opens, and how they come and go while requests go on.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::common::{KEY, Server, kiln};
+use crate::{file, get, keygen, logged, read, serve, with_key, write};
+
+#[test]
+fn a_key_opens_what_its_scopes_say_and_nothing_else() {
+    let (app, prometheus) = (keygen("app", &[]), keygen("prometheus", &["--scope", "metrics"]));
+    let gone = keygen("gone", &["--expires", "2020-01-01"]);
+    let server = serve(&file(&[&app, &prometheus, &gone]), &["--metrics-auth"]);
+    assert_eq!(with_key(&server, &app.key).top1(), 285);
+    assert_eq!(with_key(&server, KEY).top1(), 285, "the server's own key holds beside the file's");
+    let refused = with_key(&server, &prometheus.key);
+    assert_eq!((refused.status, refused.code().as_str()), (403, "scope_missing"));
+    assert!(refused.header("www-authenticate").unwrap().contains("insufficient_scope"));
+    assert!(refused.json()["error"].as_str().unwrap().contains("'predict'"), "{}", refused.text());
+    let expired = with_key(&server, &gone.key);
+    assert_eq!((expired.status, expired.code().as_str()), (401, "key_expired"));
+    assert!(expired.header("www-authenticate").unwrap().contains("invalid_token"));
+    for (key, metrics, models) in [(&app.key, 403, 200), (&prometheus.key, 200, 200), (&gone.key, 401, 401)] {
+        assert_eq!(get(&server, "/metrics", key).status, metrics);
+        assert_eq!(get(&server, "/models", key).status, models);
+    }
+    assert_eq!(server.get_without_key("/metrics").code(), "key_missing");
+    assert_eq!(server.get_without_key("/health/ready").status, 200);
+    let metrics = server.get("/metrics").text();
+    for line in [
+        r#"kiln_key_requests_total{key="app",outcome="ok"}"#,
+        r#"kiln_key_requests_total{key="prometheus",outcome="scope_missing"} 1"#,
+        r#"kiln_key_requests_total{key="default",outcome="ok"}"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+}
+
+#[test]
+fn keys_are_exchanged_under_load_without_a_failed_request() {
+    let (stays, comes, goes) = (keygen("stays", &[]), keygen("comes", &[]), keygen("goes", &[]));
+    let keys = file(&[&stays, &goes]);
+    let server = serve(&keys, &[]);
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(with_key(&server, &stays.key).status, 200);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        write(&keys, &[&stays, &comes]);
+        logged(&server, "the key file was read");
+        assert_eq!(with_key(&server, &comes.key).status, 200);
+        assert_eq!(with_key(&server, &goes.key).code(), "key_invalid");
+        // What is broken is not taken, and it is said why.
+        std::fs::write(keys.path(), "[[key]]\nid = \"x\"\nhash = 5\n").unwrap();
+        let lines = logged(&server, "the last keys stay in use");
+        assert!(lines.iter().any(|line| line.contains("line 3: invalid type")), "{lines:#?}");
+        assert_eq!(with_key(&server, &comes.key).status, 200);
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(answered.load(Ordering::Relaxed) >= 4);
+}
+
+#[test]
+fn an_administrator_learns_at_once_whether_the_file_is_taken() {
+    let (app, chief) = (keygen("app", &[]), keygen("chief", &["--scope", "admin,predict"]));
+    let keys = file(&[&app, &chief]);
+    let server = serve(&keys, &[]);
+    let reload = |key: &str| {
+        read(Server::agent().post(format!("{}/keys/reload", server.url)).header("X-API-Key", key).send_empty())
+    };
+    assert_eq!(reload(&app.key).code(), "scope_missing");
+    assert_eq!(reload(&chief.key).json()["keys"], 2);
+    std::fs::write(keys.path(), "rubbish").unwrap();
+    let refused = reload(&chief.key);
+    assert_eq!((refused.status, refused.code().as_str()), (409, "key_file_refused"));
+    assert!(refused.text().contains("line 1"), "{}", refused.text());
+    write(&keys, &[&chief]);
+    assert_eq!(reload(&chief.key).json()["keys"], 1);
+    assert_eq!(with_key(&server, &app.key).code(), "key_invalid");
+}
+
+#[test]
+fn a_server_with_a_broken_key_file_does_not_start() {
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(keys.path(), "[[key]]\nid = \"app\"\n").unwrap();
+    for words in [&["serve"][..], &["config", "check"]] {
+        let output = kiln().args(words).arg("--keys").arg(keys.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("missing field `hash`"), "{told}");
+    }
+}
+
+#[test]
+fn no_secret_is_in_any_line_of_the_log_however_much_is_logged() {
+    let app = keygen("app", &[]);
+    let secret = "the secret of the tokens, thirty-two bytes";
+    let issuer = ["--jwt-issuer", "i", "--jwt-audience", "a"];
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("app.log");
+    let flags = ["--log-level", "trace", "--log-file", log.to_str().unwrap()];
+    let keys = file(&[&app]);
+    let mut arguments = vec!["--device", "cpu", "--keys", keys.path().to_str().unwrap()];
+    arguments.extend(issuer);
+    arguments.extend(flags);
+    let server = Server::start_with(&arguments, &[("KILN_JWT_SECRET", secret)]);
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtYWxsb3J5In0.c2lnbmF0dXJl";
+    assert_eq!(with_key(&server, &app.key).status, 200);
+    assert_eq!(with_key(&server, "a-wrong-key-that-was-almost-right").status, 401);
+    for bearer in [app.key.as_str(), token] {
+        let header = format!("Bearer {bearer}");
+        crate::predict(&server, &[("Authorization", &header)]);
+    }
+    assert_eq!(server.get("/models").status, 200);
+    server.terminate();
+    let mut lines = server.logged();
+    assert!(server.wait().success());
+    lines.extend(
+        std::fs::read_dir(folder.path()).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()),
+    );
+    let text = lines.concat();
+    assert!(text.contains("DEBUG") || text.contains("TRACE"), "the log is no debugging log");
+    for hidden in [app.key.as_str(), KEY, secret, token, "a-wrong-key", "c2lnbmF0dXJl"] {
+        assert!(!text.contains(hidden), "'{hidden}' was logged");
+    }
+}

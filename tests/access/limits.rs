@@ -1,0 +1,76 @@
+//! How often, how much, and how many wrong keys.
+
+use std::sync::Barrier;
+
+use crate::common::{KEY, Server};
+use crate::{file, keygen, predict, serve, with_key};
+
+#[test]
+fn a_rate_is_held_with_its_burst_and_others_are_not_touched() {
+    let slow = keygen("slow", &["--requests-per-second", "0.01", "--burst", "2"]);
+    let server = serve(&file(&[&slow]), &[]);
+    for _ in 0..2 {
+        assert_eq!(with_key(&server, &slow.key).status, 200);
+    }
+    let refused = with_key(&server, &slow.key);
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate_exceeded"));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((90..=100).contains(&wait), "{wait}");
+    assert_eq!(with_key(&server, KEY).status, 200);
+}
+
+#[test]
+fn a_key_fills_no_more_than_its_share_of_the_queue() {
+    let bulk = keygen("bulk", &["--queue-share", "0.1", "--priority", "low"]);
+    // Ten places, of which one is for it; what is sent together has to wait for the delay.
+    let server =
+        serve(&file(&[&bulk]), &["--queue-capacity", "10", "--max-queue-delay", "2s", "--max-batch-size", "8"]);
+    let together = Barrier::new(4);
+    let statuses: Vec<(u16, String)> = std::thread::scope(|scope| {
+        let send = || {
+            together.wait();
+            let answer = with_key(&server, &bulk.key);
+            (answer.status, if answer.status == 200 { String::new() } else { answer.code() })
+        };
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(send)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let served = statuses.iter().filter(|(status, _)| *status == 200).count();
+    assert_eq!(served, 1, "{statuses:?}");
+    assert!(statuses.contains(&(429, "queue_share_full".to_string())), "{statuses:?}");
+    assert_eq!(with_key(&server, KEY).status, 200);
+}
+
+#[test]
+fn who_guesses_keys_is_not_heard_and_behind_a_proxy_others_are() {
+    let app = keygen("app", &[]);
+    let flags = ["--max-auth-failures", "3", "--trusted-proxy", "127.0.0.0/8"];
+    let server = serve(&file(&[&app]), &flags);
+    let from = |server: &Server, address: &str, key: &str| {
+        predict(server, &[("X-API-Key", key), ("X-Forwarded-For", address)])
+    };
+    for _ in 0..3 {
+        assert_eq!(from(&server, "192.0.2.1", "wrong").code(), "key_invalid");
+    }
+    let refused = from(&server, "192.0.2.1", "wrong");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_failures"));
+    assert!(refused.header("retry-after").is_some());
+    // A guess that is right does not show.
+    assert_eq!(from(&server, "192.0.2.1", &app.key).code(), "too_many_failures");
+    assert_eq!(from(&server, "203.0.113.9, 192.0.2.1", &app.key).status, 429, "what a client writes is not believed");
+    assert_eq!(from(&server, "192.0.2.1, 203.0.113.9", &app.key).status, 200);
+    // One with an old key among many with good ones locks nobody out.
+    for _ in 0..5 {
+        assert_ne!(from(&server, "203.0.113.9", "wrong").status, 200);
+    }
+    assert_eq!(from(&server, "203.0.113.9", &app.key).status, 200);
+}
+
+#[test]
+fn without_a_trusted_proxy_nobody_is_believed_about_his_address() {
+    let server = serve(&file(&[]), &["--max-auth-failures", "2"]);
+    for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        predict(&server, &[("X-API-Key", "wrong"), ("X-Forwarded-For", address), ("Forwarded", "for=192.0.2.9")]);
+    }
+    assert_eq!(with_key(&server, "wrong").code(), "too_many_failures");
+}
