@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use poem::http::header::AUTHORIZATION;
 use poem::{Request, RequestBody, Result};
@@ -11,6 +12,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use super::error::Code;
 use super::failure::Failure;
 use super::peer::Peers;
+use super::request::Arrived;
 use crate::classifier::{Priority, Share};
 use crate::keys::{self, Account, Authority, Credential, Scope};
 
@@ -53,7 +55,12 @@ impl Needs for ToAdminister {
 
 /// A caller whose key or token was right, who may do what he asks for, and does not ask too often.
 #[derive(Debug)]
-pub(super) struct Caller<N>(Arc<Account>, PhantomData<fn() -> N>);
+pub(super) struct Caller<N> {
+    account: Arc<Account>,
+    /// When the request's head was there.
+    arrived: Instant,
+    needs: PhantomData<fn() -> N>,
+}
 
 /// Where a request's caller is written down for those who log and count.
 #[derive(Clone, Debug, Default)]
@@ -69,12 +76,17 @@ impl Known {
 impl<N> Caller<N> {
     /// The part of the queue that he may fill.
     pub(super) fn share(&self) -> Option<Share> {
-        self.0.share.as_ref().map(|share| Share { fraction: share.fraction, inside: Arc::clone(&share.inside) })
+        self.account.share.as_ref().map(|share| Share { fraction: share.fraction, inside: Arc::clone(&share.inside) })
+    }
+
+    /// When his answer is of no use any more: so long after he asked, however long his body took to come.
+    pub(super) fn deadline(&self, patience: Duration) -> Instant {
+        self.arrived + patience
     }
 
     /// Of what he asks for and what he was given, the lower.
     pub(super) fn priority(&self, asked: Option<Priority>) -> Priority {
-        let given = self.0.priority.map(|priority| match priority {
+        let given = self.account.priority.map(|priority| match priority {
             keys::Priority::High => Priority::High,
             keys::Priority::Normal => Priority::Normal,
             keys::Priority::Low => Priority::Low,
@@ -130,7 +142,8 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
             let _ = known.0.set(Arc::clone(&account));
         }
         admit(&account, N::SCOPE)?;
-        Ok(Self(account, PhantomData))
+        let arrived = request.data::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
+        Ok(Self { account, arrived, needs: PhantomData })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The operations that classify pictures.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use poem::web::Data;
@@ -113,7 +113,7 @@ impl Predict {
         let patience = patience_ms.map_or(most, |ms| most.min(Duration::from_millis(ms)));
         Options {
             top_k: top_k as usize,
-            deadline: Some(Instant::now() + patience),
+            deadline: Some(caller.deadline(patience)),
             priority: caller.priority(None),
             share: caller.share(),
         }

@@ -28,6 +28,10 @@ use crate::telemetry::metrics;
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) String);
 
+/// When a request's head was there. Its time runs from then on, however long its body takes to come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived(pub(super) Instant);
+
 /// The header that carries it, in both directions.
 const REQUEST_ID: &str = "X-Request-Id";
 
@@ -56,6 +60,7 @@ pub(super) async fn handle<E: Endpoint>(
     let body = BodyWatch::over(&mut request, &surroundings);
     let known = Known::default();
     request.set_data(id.clone());
+    request.set_data(Arrived(started));
     request.set_data(known.clone());
     // Of the highest level, so that whatever is logged inside has the id, however little is logged.
     let span = tracing::error_span!("request", id = %id.0, %method, path = short(uri.path()));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
+use super::correction::Correction;
 use super::service_time::ServiceTime;
 use super::share::{Held, Share};
 use super::state::OLDEST_EVERY;
@@ -23,6 +24,25 @@ pub struct Permit {
     _place: OwnedSemaphorePermit,
     _counted: Counted,
     _held: Option<Held>,
+    expectation: Option<Expectation>,
+}
+
+/// What was expected of a picture when it came.
+#[derive(Debug)]
+struct Expectation {
+    correction: Arc<Correction>,
+    since: Instant,
+    fitted: Duration,
+    alone: bool,
+}
+
+impl Permit {
+    /// Its picture is done with, in time or not, and others can be told better how long they will take.
+    pub fn learn(&self) {
+        if let Some(Expectation { correction, since, fitted, alone }) = &self.expectation {
+            correction.learn(*fitted, since.elapsed(), *alone);
+        }
+    }
 }
 
 /// What decides whether a picture is let in.
@@ -48,6 +68,7 @@ pub(super) struct Admission {
     /// No engine can take a picture for now.
     paused: AtomicBool,
     times: ServiceTime,
+    correction: Arc<Correction>,
     /// Somebody who waited has gone.
     pub(super) left: Notify,
 }
@@ -62,6 +83,7 @@ impl Admission {
             engines,
             paused: AtomicBool::new(false),
             times: ServiceTime::default(),
+            correction: Arc::default(),
             left: Notify::new(),
         }
     }
@@ -80,28 +102,29 @@ impl Admission {
         };
         let held = ask.share.as_ref().map(|share| share.hold(self.capacity)).transpose();
         let held = held.map_err(|most| AdmitError::ShareFull { most, retry_after: self.retry_after() })?;
-        let permit = Permit { _place: place, _counted: Counted::begin(&self.inside, ask.priority), _held: held };
-        match ask.deadline {
-            Some(deadline) => self.in_time(deadline, ask.priority).map(|()| permit),
-            None => Ok(permit),
+        let counted = Counted::begin(&self.inside, ask.priority);
+        let fitted = self.times.is_settled().then(|| self.fitted(self.before(ask.priority))).flatten();
+        let alone = self.depth() <= 1;
+        if let (Some(fitted), Some(deadline), false) = (fitted, ask.deadline, alone) {
+            // Whoever is alone is let in: if what was measured is not true any more, he finds out.
+            self.in_time(fitted, deadline)?;
         }
+        let expectation = fitted.map(|fitted| {
+            let correction = Arc::clone(&self.correction);
+            Expectation { correction, since: Instant::now(), fitted, alone }
+        });
+        Ok(Permit { _place: place, _counted: counted, _held: held, expectation })
     }
 
-    /// Whether one who has his place already would have his answer by the deadline. Whoever is alone is let in: if what was
-    /// measured is not true any more, he finds out.
-    fn in_time(&self, deadline: Instant, priority: Priority) -> Result<(), AdmitError> {
-        if self.depth() <= 1 || !self.times.is_settled() {
+    fn in_time(&self, fitted: Duration, deadline: Instant) -> Result<(), AdmitError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let expected = self.correction.apply(fitted);
+        if expected <= left {
             return Ok(());
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.until_done(self.before(priority)) {
-            Some(expected) if expected > left => {
-                // By then so much is done that there is time for the rest.
-                let retry_after = (expected - left).max(LEAST_RETRY_AFTER);
-                Err(AdmitError::TooLate { expected, retry_after })
-            }
-            _ => Ok(()),
-        }
+        // By then so much is done that there is time for the rest.
+        let retry_after = (expected - left).max(LEAST_RETRY_AFTER);
+        Err(AdmitError::TooLate { expected, retry_after })
     }
 
     /// How many pictures are done when the last of a priority is: those of its own and of higher ones, what the engines have
@@ -141,10 +164,11 @@ impl Admission {
     /// The time that the engines need for everything that is inside now, by what was measured, and never less than a
     /// second.
     pub(super) fn retry_after(&self) -> Duration {
-        self.until_done(self.depth()).unwrap_or_default().max(LEAST_RETRY_AFTER)
+        let fitted = self.fitted(self.depth());
+        fitted.map(|fitted| self.correction.apply(fitted)).unwrap_or_default().max(LEAST_RETRY_AFTER)
     }
 
-    fn until_done(&self, pictures: usize) -> Option<Duration> {
+    fn fitted(&self, pictures: usize) -> Option<Duration> {
         self.times.until_done(pictures, self.max_batch_size, self.engines)
     }
 }

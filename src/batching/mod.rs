@@ -21,6 +21,7 @@
 //! | `config.rs` | the three settings and their ranges |
 //! | `batcher.rs` | the handle that the rest of the server holds |
 //! | `admission.rs` | who is let in, and the advice when to try again |
+//! | `correction.rs` | what that leaves out |
 //! | `share.rs` | the part of the queue that one caller may fill |
 //! | `service_time.rs` | how long batches take, fitted to those that were run |
 //! | `entry.rs` | one picture in the queue, and the answer it gets |
@@ -35,6 +36,7 @@ mod admission;
 mod batch;
 mod batcher;
 mod config;
+mod correction;
 mod entry;
 mod error;
 mod runs;

@@ -1,7 +1,6 @@
 //! Inference: read, score, write. What costs more than a moment runs beside the async threads.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path};
@@ -91,7 +90,7 @@ impl Inference {
         body: InferBody,
     ) -> Result<Answer, Failure> {
         let classifier = self.state.registry.resolve(Some(name), version)?;
-        let (arrived, config) = (Instant::now(), &self.state.config);
+        let config = &self.state.config;
         let (max_bytes, accepted) = (config.max_body_bytes, body.accepted);
         let Infer { id, input, output, priority, timeout } =
             self.beside(move || read(body, header_length, max_bytes)).await??;
@@ -103,7 +102,7 @@ impl Inference {
             _ => Priority::Low,
         });
         let (priority, share) = (caller.priority(asked), caller.share());
-        let options = Options { deadline: Some(arrived + patience), priority, share, ..Options::default() };
+        let options = Options { deadline: Some(caller.deadline(patience)), priority, share, ..Options::default() };
         let scores = classifier.infer(rows, options).await?;
         let classifier: Classifier = classifier.clone();
         self.beside(move || {

@@ -131,6 +131,11 @@ impl Client {
         assert_eq!(text, "");
     }
 
+    /// Whether nothing comes and nothing closes for a moment.
+    async fn says_nothing_for(&mut self, moment: Duration) -> bool {
+        timeout(moment, self.0.read_u8()).await.is_err()
+    }
+
     /// Nothing comes and nothing closes for a moment.
     async fn stays_silent_for(&mut self, moment: Duration) {
         let byte = timeout(moment, self.0.read_u8()).await;

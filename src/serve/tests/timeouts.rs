@@ -97,7 +97,7 @@ async fn a_stalled_body_is_an_error_the_handler_can_name() {
 #[tokio::test]
 async fn a_slow_body_that_moves_is_read_to_its_end() {
     let second = Duration::from_secs(1);
-    let config = Config { body_timeout: second, idle_timeout: SHORT, ..config() };
+    let config = Config { body_timeout: second, min_body_rate: 1, idle_timeout: SHORT, ..config() };
     let server = Running::new(config, count_bytes()).await;
     let mut client = server.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\n").await;
@@ -108,4 +108,18 @@ async fn a_slow_body_that_moves_is_read_to_its_end() {
     client.send("f").await;
     let answer = client.read_to("6 bytes.").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_comes_in_drops_is_given_up() {
+    let config = Config { body_timeout: 2 * SHORT, min_body_rate: 1000, ..config() };
+    let server = Running::new(config, count_bytes()).await;
+    let mut client = server.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n").await;
+    let begun = std::time::Instant::now();
+    // Each piece comes in time, and all of them together do not.
+    while client.says_nothing_for(SHORT / 2).await {
+        client.send("a").await;
+        assert!(begun.elapsed() < super::PATIENCE, "drops are listened to");
+    }
 }
