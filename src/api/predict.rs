@@ -51,7 +51,7 @@ impl Predict {
         form: OneFile,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(classifier, form.file.0, self.options(&caller, top_k.0, patience_ms.0)).await
+        self.one(classifier, form.0, self.options(&caller, top_k.0, patience_ms.0)).await
     }
 
     /// Classify one picture that is the whole body
@@ -98,7 +98,7 @@ impl Predict {
         form: SeveralFiles,
     ) -> Answer<BatchBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        let pictures = self.within_limit(form.files.0)?;
+        let pictures = self.within_limit(form.0)?;
         let options = self.options(&caller, top_k.0, patience_ms.0);
         let answers =
             join_all(pictures.into_iter().map(|picture| self.one(classifier, picture, options.clone()))).await;

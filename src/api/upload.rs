@@ -1,116 +1,86 @@
 //! Pictures as they arrive: a field of a form, several of them, or the whole body. All stay in memory.
 
-use std::borrow::Cow;
+mod form;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use poem::error::ReadBodyError;
 use poem::http::header::CONTENT_LENGTH;
-use poem::web::Field;
-use poem::{Request, RequestBody, Result};
+use poem::{Body, Request, RequestBody, Result};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef};
-use poem_openapi::types::{ParseError, ParseFromMultipartField, ParseResult, Type};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, Multipart};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::classifier::Picture;
 
-/// A form with one picture.
-#[derive(Debug, Multipart)]
-pub(super) struct OneFile {
-    /// The picture: PNG, JPEG or GIF, and what else the operator accepts.
-    pub(super) file: PictureField,
-}
-
-/// A form with several pictures.
-#[derive(Debug, Multipart)]
-pub(super) struct SeveralFiles {
-    /// The pictures, one part each.
-    pub(super) files: PictureFields,
-}
-
-/// A file of a form, with its name.
+/// A form with one picture, in the field `file`.
 #[derive(Debug)]
-pub(super) struct PictureField(pub(super) Picture);
+pub(super) struct OneFile(pub(super) Picture);
 
-/// The files of one field, in the order in which they were sent.
+/// A form with several pictures, in fields `files`, in the order in which they were sent.
 #[derive(Debug)]
-pub(super) struct PictureFields(pub(super) Vec<Picture>);
+pub(super) struct SeveralFiles(pub(super) Vec<Picture>);
 
 /// The whole body, whatever its content type says.
 #[derive(Debug)]
 pub(super) struct RawPicture(pub(super) Picture);
 
-async fn read(field: Field) -> Result<Picture, poem::error::ParseMultipartError> {
-    let file_name = field.file_name().map(ToString::to_string);
-    Ok(Picture { bytes: field.bytes().await?.into(), file_name })
+/// A form with one field, in the document.
+fn form_meta(field: &'static str, description: &'static str, schema: MetaSchema) -> Option<MetaRequest> {
+    let schema = MetaSchema { description: Some(description), ..schema };
+    let form = MetaSchema {
+        required: vec![field],
+        properties: vec![(field, MetaSchemaRef::Inline(Box::new(schema)))],
+        ..MetaSchema::new("object")
+    };
+    let schema = MetaSchemaRef::Inline(Box::new(form));
+    let content = MetaMediaType { content_type: "multipart/form-data", schema };
+    Some(MetaRequest { description: None, content: vec![content], required: true })
 }
 
 /// Bytes, in the document.
 pub(super) fn binary() -> MetaSchemaRef {
-    MetaSchemaRef::Inline(Box::new(MetaSchema { format: Some("binary"), ..MetaSchema::new("string") }))
+    MetaSchemaRef::Inline(Box::new(bytes()))
 }
 
-impl Type for PictureField {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> Cow<'static, str> {
-        "picture".into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        binary()
-    }
-
-    fn as_raw_value(&self) -> Option<&Self::RawValueType> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self::RawElementValueType> + 'a> {
-        Box::new(self.as_raw_value().into_iter())
-    }
+fn bytes() -> MetaSchema {
+    MetaSchema { format: Some("binary"), ..MetaSchema::new("string") }
 }
 
-impl ParseFromMultipartField for PictureField {
-    async fn parse_from_multipart(field: Option<Field>) -> ParseResult<Self> {
-        let field = field.ok_or_else(ParseError::expected_input)?;
-        read(field).await.map(Self).map_err(ParseError::custom)
+impl<'a> ApiExtractor<'a> for OneFile {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn request_meta() -> Option<MetaRequest> {
+        form_meta("file", "The picture: PNG, JPEG or GIF, and what else the operator accepts.", bytes())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<Self::ParamType>,
+    ) -> Result<Self> {
+        Ok(Self(form::pictures(request, body, "file", 1).await?.remove(0)))
     }
 }
 
-impl Type for PictureFields {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
+impl<'a> ApiExtractor<'a> for SeveralFiles {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
 
-    fn name() -> Cow<'static, str> {
-        "pictures".into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
+    fn request_meta() -> Option<MetaRequest> {
         let list = MetaSchema { items: Some(Box::new(binary())), ..MetaSchema::new("array") };
-        MetaSchemaRef::Inline(Box::new(list))
+        form_meta("files", "The pictures, one part each.", list)
     }
 
-    fn as_raw_value(&self) -> Option<&Self::RawValueType> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self::RawElementValueType> + 'a> {
-        Box::new(self.as_raw_value().into_iter())
-    }
-}
-
-impl ParseFromMultipartField for PictureFields {
-    async fn parse_from_multipart(field: Option<Field>) -> ParseResult<Self> {
-        let field = field.ok_or_else(ParseError::expected_input)?;
-        read(field).await.map(|picture| Self(vec![picture])).map_err(ParseError::custom)
-    }
-
-    async fn parse_from_repeated_field(mut self, field: Field) -> ParseResult<Self> {
-        self.0.push(read(field).await.map_err(ParseError::custom)?);
-        Ok(self)
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<Self::ParamType>,
+    ) -> Result<Self> {
+        // How many the operator takes is judged by who knows it.
+        form::pictures(request, body, "files", usize::MAX).await.map(Self)
     }
 }
 
@@ -147,12 +117,20 @@ impl<'a> ApiExtractor<'a> for RawPicture {
 
 /// All of a body.
 pub(super) async fn whole(request: &Request, body: &mut RequestBody) -> Result<Bytes> {
-    let announced = request.header(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0);
-    let mut pieces = body.take()?.into_bytes_stream();
+    Ok(gather(announced(request), body.take()?).await.map_err(ReadBodyError::Io)?)
+}
+
+/// The length that the client tells, if it does.
+fn announced(request: &Request) -> usize {
+    request.header(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
+async fn gather(announced: usize, body: Body) -> std::io::Result<Bytes> {
+    let mut pieces = body.into_bytes_stream();
     // Copied together as they come: kept apart, tiny pieces take many times their size. Room is made for what a client
     // announces, but for no more than it costs him little to send.
     let mut bytes = BytesMut::with_capacity(announced.min(MOST_ROOM));
-    while let Some(piece) = pieces.try_next().await.map_err(ReadBodyError::Io)? {
+    while let Some(piece) = pieces.try_next().await? {
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes.freeze())

@@ -28,11 +28,10 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, ImageError> {
     match format {
         Format::Jpeg => jpeg::decode(bytes, limits),
         Format::Png => {
-            // The decoder allocates for a row while it reads the header.
-            let size = png_size(bytes);
-            check(size, format, limits)?;
-            let pixels = size.map_or(0, |(width, height)| u64::from(width) * u64::from(height));
-            with(PngDecoder::with_limits(input, memory(pixels)).map_err(broken)?, format, limits)
+            // The decoder allocates for a row and for metadata while it reads the header. Pixels are no reason to let a
+            // colour profile unpack to as much.
+            check(png_size(bytes), format, limits)?;
+            with(PngDecoder::with_limits(input, memory(0)).map_err(broken)?, format, limits)
         }
         Format::Gif => {
             check(inner_size::gif_frame(bytes), format, limits)?;
