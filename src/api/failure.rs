@@ -65,7 +65,7 @@ impl From<ImageError> for Failure {
             ImageError::UnknownFormat { .. } => Code::UnknownFormat,
             ImageError::FormatNotAccepted { .. } => Code::FormatNotAccepted,
             ImageError::ExtensionNotAccepted { .. } => Code::ExtensionNotAccepted,
-            ImageError::TooManyPixels { .. } => Code::TooManyPixels,
+            ImageError::TooManyPixels { .. } | ImageError::TooManyBytes { .. } => Code::TooManyPixels,
             ImageError::Undecodable { .. } => Code::Undecodable,
         };
         Self::new(code, error.to_string())

@@ -113,6 +113,7 @@ impl Config {
             },
             image: image::Limits {
                 max_pixels: read.between("max-pixels", 1, 1 << 32)? as u64,
+                decoded: image::DecodeBudget::new(read.bytes("max-decoded-bytes", 1 << 20, 1 << 40)? as u64),
                 formats: read.parsed("formats", "extensions with commas, such as png,jpg,jpeg,gif,webp,bmp,tiff")?,
             },
             decode_threads: read

@@ -138,6 +138,13 @@ pub static SETTINGS: &[Setting] = &[
     row(PICTURES, "max-pixels", "N", "50000000", "The most pixels of a picture, by its header"),
     row(
         PICTURES,
+        "max-decoded-bytes",
+        "SIZE",
+        "512MiB",
+        "Bytes that all decoded pictures take together; more wait, and a picture that alone takes more gets 413",
+    ),
+    row(
+        PICTURES,
         "formats",
         "LIST",
         "png,jpg,jpeg,gif",

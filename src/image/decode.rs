@@ -75,8 +75,10 @@ fn with(mut decoder: impl ImageDecoder, format: Format, limits: &Limits) -> Resu
     }
     decoder.set_limits(memory).map_err(broken)?;
     let orientation = decoder.orientation().map_err(broken)?;
+    // The decoder's samples, and the RGB that they become.
+    let _held = limits.hold(format, decoder.total_bytes() + 3 * u64::from(width) * u64::from(height))?;
     let pixels = rgb8(DynamicImage::from_decoder(decoder).map_err(broken)?);
-    Ok(Raster { format, width, height, pixels, orientation })
+    Ok(Raster { format, width, height, pixels, orientation, _held })
 }
 
 /// Three bytes a pixel.

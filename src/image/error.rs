@@ -41,6 +41,16 @@ pub enum ImageError {
         /// Pixels, not bytes.
         limit: u64,
     },
+    /// More bytes than decoded pictures may take together, by the header. Content too large.
+    #[error("decoded, the {format} picture takes {bytes} bytes; at most {limit} are to be had")]
+    TooManyBytes {
+        /// What it is.
+        format: Format,
+        /// What it takes.
+        bytes: u64,
+        /// What there is for all.
+        limit: u64,
+    },
     /// The right format, but broken. Unprocessable content.
     #[error("the {format} picture cannot be decoded: {reason}")]
     Undecodable {

@@ -40,6 +40,9 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, ImageError
         return Err(broken(format!("it has {scans} scans; at this size at most {most} are gone through")));
     }
     let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
+    // A decoder keeps the coefficients of all scans, of 16 bits each, where there are several.
+    let coefficients = if scans > 1 { 2 * u64::from(components) } else { 0 };
+    let _held = limits.hold(format, (3 + coefficients) * u64::from(width) * u64::from(height))?;
     let pixels = pixels::rgb(bytes, &header).map_err(broken)?;
-    Ok(Raster { format, width, height, pixels, orientation })
+    Ok(Raster { format, width, height, pixels, orientation, _held })
 }

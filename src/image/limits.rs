@@ -1,5 +1,6 @@
 //! Which pictures are accepted at all.
 
+use super::budget::{DecodeBudget, Held};
 use super::error::ImageError;
 use super::format::Format;
 use super::format_set::FormatSet;
@@ -11,12 +12,14 @@ pub struct Limits {
     pub max_pixels: u64,
     /// The formats.
     pub formats: FormatSet,
+    /// Bytes of all decoded pictures together.
+    pub decoded: DecodeBudget,
 }
 
-/// 50 megapixels of PNG, JPEG or GIF.
+/// 50 megapixels of PNG, JPEG or GIF, 512 MiB of them together.
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pixels: 50_000_000, formats: FormatSet::default() }
+        Self { max_pixels: 50_000_000, formats: FormatSet::default(), decoded: DecodeBudget::new(512 << 20) }
     }
 }
 
@@ -25,6 +28,11 @@ impl Default for Limits {
 const MAX_SIDE: u32 = 65_535;
 
 impl Limits {
+    /// Waits until there is room for so many decoded bytes.
+    pub(super) fn hold(&self, format: Format, bytes: u64) -> Result<Held, ImageError> {
+        self.decoded.hold(bytes).map_err(|limit| ImageError::TooManyBytes { format, bytes, limit })
+    }
+
     /// Judges a header.
     pub(super) fn check_size(&self, format: Format, width: u32, height: u32) -> Result<(), ImageError> {
         if u64::from(width) * u64::from(height) > self.max_pixels {

@@ -7,6 +7,7 @@
 //! | `format.rs`, `format_set.rs` | the formats, their magic bytes and extensions |
 //! | `name.rs` | what a file's name may be |
 //! | `limits.rs` | what is accepted |
+//! | `budget.rs` | bytes that decoded pictures may take together |
 //! | `inner_size.rs` | sizes that lie behind the first header |
 //! | `decode.rs` | bytes to RGB, after the header was judged |
 //! | `jpeg.rs`, `jpeg_header.rs`, `jpeg_zune.rs`, `jpeg_turbo.rs` | the same for JPEG, by either decoder |
@@ -17,6 +18,7 @@
 //! | `prepared.rs` | what a model takes |
 //! | `pool.rs` | the decode threads |
 
+mod budget;
 mod cutout;
 mod decode;
 mod error;
@@ -39,6 +41,7 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
+pub use budget::DecodeBudget;
 pub use cutout::{Cutout, cut, cut_bytes};
 pub use decode::decode;
 pub use error::ImageError;

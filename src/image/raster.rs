@@ -2,10 +2,11 @@
 
 use image::metadata::Orientation;
 
+use super::budget::Held;
 use super::format::Format;
 
 /// u8 RGB pixels of a whole picture, and what must still be done to show it upright.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Raster {
     pub(super) format: Format,
     pub(super) width: u32,
@@ -13,6 +14,8 @@ pub struct Raster {
     /// `[height, width, 3]` laid out flat.
     pub(super) pixels: Vec<u8>,
     pub(super) orientation: Orientation,
+    /// What it takes of the budget.
+    pub(super) _held: Held,
 }
 
 impl Raster {

@@ -163,3 +163,18 @@ fn both_jpeg_decoders_see_the_same_picture() {
         assert!(mean < 1.0, "{}: mean difference {mean} levels", path.display());
     }
 }
+
+#[test]
+fn a_picture_waits_for_the_bytes_that_another_one_takes() {
+    let bytes = file("photos/cat_640x480.jpg");
+    let limits = Limits { decoded: super::DecodeBudget::new(640 * 480 * 3), ..everything() };
+    let held = super::decode(&bytes, &limits).unwrap();
+    let (report, reports) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| report.send(super::decode(&bytes, &limits).is_ok()).unwrap());
+        drop(held);
+        assert_eq!(reports.recv(), Ok(true));
+    });
+    let too_little = Limits { decoded: super::DecodeBudget::new(640 * 480 * 3 - 1), ..everything() };
+    assert!(matches!(super::decode(&bytes, &too_little), Err(ImageError::TooManyBytes { bytes: 921_600, .. })));
+}
