@@ -2,6 +2,7 @@
 //!
 //! `lone` is the round trip of one picture with nobody else about; `crowd` is N callers who each submit their next
 //! picture as soon as they have the answer to the last. `cargo bench --bench batching`
+#![forbid(unsafe_code)]
 
 mod machine;
 

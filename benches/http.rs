@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench http` prints requests a second by connections, and where the time of a lone one goes. The client runs on the
 //! same cores. Pictures are also compared with what decoding and resizing alone do on as many threads.
+#![forbid(unsafe_code)]
 
 #[path = "http/client.rs"]
 mod client;

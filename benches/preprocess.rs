@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench preprocess`; with `--features turbojpeg` the JPEG decoder is libjpeg-turbo, and zune-jpeg is
 //! timed beside it.
+#![forbid(unsafe_code)]
 
 mod machine;
 

@@ -2,6 +2,7 @@
 //!
 //! manifest -> sha256 -> graph check -> fused layers -> burn-onnx -> `models.rs`. Anything that does not fit stops the build
 //! with a sentence that says what to do.
+#![forbid(unsafe_code)]
 
 #[path = "build/emit.rs"]
 mod emit;

@@ -1,4 +1,5 @@
 //! The engine in steady state: what it allocates for a picture is its answer, and nothing of a tensor's size.
+#![forbid(unsafe_code)]
 
 use std::alloc::System;
 

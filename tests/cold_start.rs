@@ -1,4 +1,5 @@
 //! The second start finds what the first one compiled and measured, and no request pays for first use.
+#![forbid(unsafe_code)]
 
 mod common;
 

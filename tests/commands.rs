@@ -1,4 +1,5 @@
 //! The commands that need no server.
+#![forbid(unsafe_code)]
 
 mod common;
 

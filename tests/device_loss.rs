@@ -1,4 +1,5 @@
 //! A Vulkan device that is taken away while requests are under way: nobody hangs, and another one takes its place.
+#![forbid(unsafe_code)]
 
 #[path = "common/mod.rs"]
 mod common;

@@ -1,5 +1,6 @@
 //! Pictures that the device resizes against those that the CPU resizes: photos of the model's size are the same within one
 //! level.
+#![forbid(unsafe_code)]
 
 mod common;
 #[path = "../shaders/tests/vulkan/mod.rs"]

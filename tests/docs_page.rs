@@ -1,6 +1,7 @@
 //! The documentation page in a real browser: authorise, upload a picture, see the predictions.
 //!
 //! Drives headless Chromium over the WebDriver protocol (W3C), a handful of requests to `chromedriver`.
+#![forbid(unsafe_code)]
 
 mod common;
 

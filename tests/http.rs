@@ -1,4 +1,5 @@
 //! The whole server over a real socket: the real binary, the real model, real pictures.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The server's decoding, cropping, resizing and orienting against Pillow's, picture by picture.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Starting, stopping and everything on the way out, with the real binary.
+#![forbid(unsafe_code)]
 
 mod common;
 

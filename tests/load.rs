@@ -1,6 +1,7 @@
 //! Many clients at once, each with its own picture: everyone gets an answer, and it is that of his picture.
 //!
 //! 200 clients for 5 seconds, and for 30 where `CI` is set; `KILN_LOAD_SECONDS` says otherwise.
+#![forbid(unsafe_code)]
 
 mod common;
 

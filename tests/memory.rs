@@ -1,4 +1,5 @@
 //! Memory stays what it is, however many batches of however many sizes an engine runs.
+#![forbid(unsafe_code)]
 
 mod common;
 

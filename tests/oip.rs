@@ -1,5 +1,6 @@
 //! The Open Inference Protocol over a real socket: as its specification tells, as Triton's client speaks it, and as nobody
 //! should.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The imported model against ONNX Runtime: the same prepared pictures, the same logits, from every variant of the kernels.
+#![forbid(unsafe_code)]
 
 mod common;
 

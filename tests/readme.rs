@@ -1,4 +1,5 @@
 //! The README's first request, word for word.
+#![forbid(unsafe_code)]
 
 mod common;
 

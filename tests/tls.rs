@@ -1,4 +1,5 @@
 //! TLS over a real socket, with curl as the client and certificates that openssl makes.
+#![forbid(unsafe_code)]
 
 mod common;
 

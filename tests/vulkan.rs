@@ -1,4 +1,5 @@
 //! `--device vulkan` from end to end: the same answers as on the CPU. A software adapter will do.
+#![forbid(unsafe_code)]
 
 mod common;
 

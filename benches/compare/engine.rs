@@ -2,6 +2,7 @@
 //!
 //! `engine THREADS PRECISION` answers each line of its standard input with one line: `logits N` with the logits of the first N golden
 //! pictures, `run BATCH SECONDS` with the pictures a second of that batch size over that time.
+#![forbid(unsafe_code)]
 
 use std::io::BufRead;
 use std::time::{Duration, Instant};

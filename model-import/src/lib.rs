@@ -2,6 +2,7 @@
 //!
 //! [`MODELS`] lists them; [`BuiltIn::load`] puts one on a device. A model is added by a folder under `models/`
 //! with a `model.toml`, an `.onnx` file and a labels file; nothing here needs to change.
+#![forbid(unsafe_code)]
 
 mod network;
 mod spec;

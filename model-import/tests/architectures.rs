@@ -1,5 +1,6 @@
 //! Small networks of other architectures, through the whole import: the same logits as ONNX Runtime, with the kernels of
 //! every instruction set and without them.
+#![forbid(unsafe_code)]
 
 #[path = "../../shaders/tests/vulkan/mod.rs"]
 mod vulkan;

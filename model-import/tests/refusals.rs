@@ -1,4 +1,5 @@
 //! What the build script refuses, and the sentences that it refuses with. Its own files are included here.
+#![forbid(unsafe_code)]
 
 #[path = "../build/error.rs"]
 mod error;

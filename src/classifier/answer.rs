@@ -1,21 +1,11 @@
-//! What goes into the classifier and what comes out: plain data.
+//! What is asked of the classifier besides a picture, and what comes out: plain data.
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::batching::{Priority, Share};
 use crate::image::Format;
-
-/// A picture as it was sent.
-#[derive(Clone, Debug)]
-pub struct Picture {
-    /// The encoded file.
-    pub bytes: Bytes,
-    /// Its name, if it came with one. Only its extension matters.
-    pub file_name: Option<String>,
-}
 
 /// What the caller wants.
 #[derive(Clone, Debug, Default)]

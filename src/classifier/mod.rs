@@ -2,13 +2,14 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `answer.rs` | what goes in and what comes out: plain data |
+//! | `picture.rs`, `answer.rs` | what goes in and what comes out: plain data |
 //! | `decode.rs` | bytes to what the engine takes |
 //! | `rows.rs` | several rows at once, for their raw scores |
 //! | `statistics.rs` | what a model was asked and has answered |
 
 mod answer;
 mod decode;
+mod picture;
 mod rows;
 mod statistics;
 #[cfg(test)]
@@ -28,8 +29,9 @@ use crate::telemetry::metrics;
 use decode::Decoded;
 use statistics::Statistics;
 
-pub use answer::{Class, ImageInfo, Options, Picture, Prediction, Timings};
+pub use answer::{Class, ImageInfo, Options, Prediction, Timings};
 pub use decode::recipe;
+pub use picture::Picture;
 pub use rows::{Row, Scores};
 pub use statistics::Snapshot;
 // The types of the rooms below that a caller of this one meets.

@@ -6,6 +6,7 @@
 use std::io::Cursor;
 
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder};
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
 
 use super::error::ImageError;
@@ -14,6 +15,7 @@ use super::inner_size;
 use super::jpeg;
 use super::limits::Limits;
 use super::raster::Raster;
+use super::tiff_directory;
 
 /// Decodes `bytes`; of an animation, only the first frame.
 ///
@@ -31,18 +33,27 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, ImageError> {
             // The decoder allocates for a row and for metadata while it reads the header. Pixels are no reason to let a
             // colour profile unpack to as much.
             check(png_size(bytes), format, limits)?;
-            with(PngDecoder::with_limits(input, memory(0)).map_err(broken)?, format, limits)
+            with(PngDecoder::with_limits(input, memory(0)).map_err(broken)?, None, format, limits)
         }
         Format::Gif => {
             check(inner_size::gif_frame(bytes), format, limits)?;
-            with(GifDecoder::new(input).map_err(broken)?, format, limits)
+            with(GifDecoder::new(input).map_err(broken)?, None, format, limits)
         }
         Format::Webp => {
             check(inner_size::webp_bitstream(bytes), format, limits)?;
-            with(WebPDecoder::new(input).map_err(broken)?, format, limits)
+            // The decoder makes room for as much as the chunk claims to hold, up to four gigabytes, and reads it then.
+            let exif = inner_size::webp_exif(bytes).and_then(Orientation::from_exif_chunk);
+            let orientation = exif.unwrap_or(Orientation::NoTransforms);
+            with(WebPDecoder::new(input).map_err(broken)?, Some(orientation), format, limits)
         }
-        Format::Bmp => with(BmpDecoder::new(input).map_err(broken)?, format, limits),
-        Format::Tiff => with(TiffDecoder::new(input).map_err(broken)?, format, limits),
+        Format::Bmp => with(BmpDecoder::new(input).map_err(broken)?, None, format, limits),
+        Format::Tiff => {
+            if tiff_directory::most_values(bytes).is_some_and(|most| most > bytes.len() as u64) {
+                let reason = "a tag has more values than the file has bytes".to_string();
+                return Err(ImageError::Undecodable { format, reason });
+            }
+            with(TiffDecoder::new(input).map_err(broken)?, None, format, limits)
+        }
     }
 }
 
@@ -64,7 +75,13 @@ fn memory(pixels: u64) -> image::Limits {
     memory
 }
 
-fn with(mut decoder: impl ImageDecoder, format: Format, limits: &Limits) -> Result<Raster, ImageError> {
+/// Where no orientation is given, the decoder is asked.
+fn with(
+    mut decoder: impl ImageDecoder,
+    orientation: Option<Orientation>,
+    format: Format,
+    limits: &Limits,
+) -> Result<Raster, ImageError> {
     let undecodable = |reason: String| ImageError::Undecodable { format, reason };
     let broken = |e: image::ImageError| undecodable(e.to_string());
     let (width, height) = decoder.dimensions();
@@ -74,7 +91,7 @@ fn with(mut decoder: impl ImageDecoder, format: Format, limits: &Limits) -> Resu
         return Err(undecodable("its samples are too wide".to_string()));
     }
     decoder.set_limits(memory).map_err(broken)?;
-    let orientation = decoder.orientation().map_err(broken)?;
+    let orientation = orientation.map_or_else(|| decoder.orientation(), Ok).map_err(broken)?;
     // The decoder's samples, and the RGB that they become.
     let _held = limits.hold(format, decoder.total_bytes() + 3 * u64::from(width) * u64::from(height))?;
     let pixels = rgb8(DynamicImage::from_decoder(decoder).map_err(broken)?);

@@ -1,5 +1,5 @@
 //! Sizes that lie behind the first header: a GIF's frame and a WebP's bitstream need not fit their canvas, and it is
-//! them that cost memory. Nothing is decoded here.
+//! them that cost memory. Nothing is decoded here, and what a WebP says of its orientation is found on the way.
 
 /// Width and height of a GIF's first frame (GIF89a specification, 20: image descriptor).
 pub(super) fn gif_frame(bytes: &[u8]) -> Option<(u32, u32)> {
@@ -51,6 +51,19 @@ pub(super) fn webp_bitstream(bytes: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
+/// What is in the EXIF chunk of an extended WebP, if all of it is there.
+pub(super) fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.get(12..).filter(|chunks| chunks.starts_with(b"VP8X"))?;
+    loop {
+        let (name, length) = (rest.get(..4)?, u32_at(rest, 4)? as usize);
+        let content = rest.get(8..)?;
+        if name == b"EXIF" {
+            return content.get(..length);
+        }
+        rest = content.get(length.checked_add(length & 1)?..)?;
+    }
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u32> {
     let pair = bytes.get(at..)?.first_chunk()?;
     Some(u16::from_le_bytes(*pair).into())
@@ -72,6 +85,18 @@ mod tests {
     fn the_sizes_of_real_files_are_found() {
         assert_eq!(gif_frame(&file("cat.gif")), Some((451, 300)));
         assert_eq!(webp_bitstream(&file("cat.webp")), Some((451, 300)));
+    }
+
+    #[test]
+    fn an_exif_chunk_is_found_if_it_is_whole() {
+        let exif = std::fs::read("tests/data/kinds/exif_8.webp").unwrap();
+        assert_eq!(webp_exif(&exif).map(<[u8]>::len), Some(26));
+        assert_eq!(webp_exif(&file("cat.webp")), None);
+        let chunks = b"RIFF\0\0\0\0WEBPVP8X\x01\0\0\0\x0a\0EXIF\x02\0\0\0II";
+        assert_eq!(webp_exif(chunks), Some(&b"II"[..]));
+        for end in 0..chunks.len() {
+            assert_eq!(webp_exif(&chunks[..end]), None, "{end}");
+        }
     }
 
     #[test]

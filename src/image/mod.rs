@@ -9,6 +9,7 @@
 //! | `limits.rs` | what is accepted |
 //! | `budget.rs` | bytes that decoded pictures may take together |
 //! | `inner_size.rs` | sizes that lie behind the first header |
+//! | `tiff_directory.rs` | how much a TIFF says that it holds |
 //! | `decode.rs` | bytes to RGB, after the header was judged |
 //! | `jpeg.rs`, `jpeg_header.rs`, `jpeg_zune.rs`, `jpeg_turbo.rs` | the same for JPEG, by either decoder |
 //! | `raster.rs` | a decoded picture as it lies in its file |
@@ -40,6 +41,7 @@ mod recipe;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod tiff_directory;
 
 pub use budget::DecodeBudget;
 pub use cutout::{Cutout, cut, cut_bytes};

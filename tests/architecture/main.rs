@@ -1,8 +1,11 @@
-//! The rule that imports go downwards only, read from the sources.
+//! The rules that hold for all sources, read from them: imports go downwards only, and no code but the kernels is unsafe.
+#![forbid(unsafe_code)]
 
+mod roots;
 mod rules;
 mod sources;
 
+use roots::{locked, roots};
 use rules::{ANYWHERE, OWNERS, allowed};
 use sources::{depth, files, words_after};
 
@@ -62,5 +65,29 @@ fn every_dependency_has_its_rooms() {
         let name = name.replace('-', "_");
         let is_owned = OWNERS.iter().any(|(outside, _)| *outside == name);
         assert!(is_owned || ANYWHERE.contains(&name.as_str()), "{name} has no rooms");
+    }
+}
+
+#[test]
+fn only_kernels_may_be_unsafe() {
+    let roots = roots();
+    assert!(roots.len() > 25, "the crates were not found");
+    for root in roots {
+        let code = std::fs::read_to_string(&root).unwrap_or_else(|e| panic!("{}: {e}", root.display()));
+        assert!(code.lines().any(|line| line == "#![forbid(unsafe_code)]"), "{} forbids nothing", root.display());
+    }
+}
+
+/// What is fuzzed is what is served.
+#[test]
+fn the_fuzzer_has_the_versions_of_the_server() {
+    let (server, fuzzer) = (locked("Cargo.lock"), locked("fuzz/Cargo.lock"));
+    let name = |package: &str| package.split(' ').next().unwrap().to_string();
+    let served: Vec<String> = server.iter().map(|package| name(package)).collect();
+    let shared: Vec<&String> = fuzzer.iter().filter(|package| served.contains(&name(package))).collect();
+    assert!(shared.len() > 100, "the packages were not found");
+    for package in shared {
+        let outdated = "copy Cargo.lock to fuzz/Cargo.lock, and build there";
+        assert!(server.contains(package), "the fuzzer has {package}, and the server another: {outdated}");
     }
 }

@@ -1,5 +1,6 @@
 //! What a client is told when the server is full, late, broken, or not there yet: over a real socket, with an engine
 //! that fails on demand.
+#![forbid(unsafe_code)]
 
 #[path = "../common/mod.rs"]
 mod common;
