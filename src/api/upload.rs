@@ -50,6 +50,12 @@ pub(super) fn binary() -> MetaSchemaRef {
     MetaSchemaRef::Inline(Box::new(MetaSchema { format: Some("binary"), ..MetaSchema::new("string") }))
 }
 
+/// A picture that a request has to have, in the document.
+fn picture() -> MetaSchemaRef {
+    let bytes = MetaSchema { format: Some("binary"), min_length: Some(1), ..MetaSchema::new("string") };
+    MetaSchemaRef::Inline(Box::new(bytes))
+}
+
 impl Type for PictureField {
     const IS_REQUIRED: bool = true;
     type RawValueType = Self;
@@ -60,7 +66,7 @@ impl Type for PictureField {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        binary()
+        picture()
     }
 
     fn as_raw_value(&self) -> Option<&Self::RawValueType> {
@@ -89,7 +95,8 @@ impl Type for PictureFields {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let list = MetaSchema { items: Some(Box::new(binary())), ..MetaSchema::new("array") };
+        // Even an empty one is answered in its place.
+        let list = MetaSchema { items: Some(Box::new(binary())), min_items: Some(1), ..MetaSchema::new("array") };
         MetaSchemaRef::Inline(Box::new(list))
     }
 
@@ -126,7 +133,7 @@ impl<'a> ApiExtractor<'a> for RawPicture {
     type ParamRawType = ();
 
     fn request_meta() -> Option<MetaRequest> {
-        let content = RAW_TYPES.map(|content_type| MetaMediaType { content_type, schema: binary() });
+        let content = RAW_TYPES.map(|content_type| MetaMediaType { content_type, schema: picture() });
         Some(MetaRequest {
             description: Some(
                 "The bytes of one picture. Any content type, or none, is accepted: the magic bytes decide.",
