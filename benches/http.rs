@@ -82,7 +82,12 @@ impl Engine for Pretended {
 fn start(model: Model, threads: usize, as_gpu: bool) -> InProcess {
     let settings = Settings {
         serve: serve::Config::default(),
-        api: api::Config { max_body_bytes: 20 << 20, max_batch_files: 32, request_timeout: Duration::from_secs(30) },
+        api: api::Config {
+            max_body_bytes: 20 << 20,
+            max_batch_files: 32,
+            request_timeout: Duration::from_secs(30),
+            cors_origins: Vec::new(),
+        },
         batching: batching::Config { queue_capacity: 1024, max_batch_size: 32, ..batching::Config::default() },
         decode_threads: threads,
         resizes: as_gpu,

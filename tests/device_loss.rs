@@ -37,7 +37,12 @@ fn a_device_lost_under_load_is_replaced_and_nobody_hangs() {
     let engine = BurnEngine::start(model, &device, &Options::new(2), |_| ()).unwrap();
     let settings = in_process::Settings {
         serve: serve::Config::default(),
-        api: api::Config { max_body_bytes: 1 << 20, max_batch_files: 8, request_timeout: PATIENCE },
+        api: api::Config {
+            max_body_bytes: 1 << 20,
+            max_batch_files: 8,
+            request_timeout: PATIENCE,
+            cors_origins: Vec::new(),
+        },
         batching: batching::Config { max_batch_size: 2, ..batching::Config::default() },
         decode_threads: 1,
         resizes: false,

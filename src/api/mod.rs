@@ -14,21 +14,25 @@
 //! | `refused.rs` | that table in the OpenAPI document |
 //! | `request.rs` | what happens to every request |
 //! | `body_limit.rs`, `allow.rs` | its helpers |
+//! | `security_headers.rs`, `page_policy.rs`, `cors.rs` | what browsers may do with the answers |
 
 mod allow;
 mod body_limit;
 mod caller;
+mod cors;
 mod error;
 mod failure;
 mod health;
 mod home;
 mod models;
+mod page_policy;
 mod pages;
 mod predict;
 mod protocol;
 mod refused;
 mod request;
 mod schema;
+mod security_headers;
 mod upload;
 
 use std::sync::Arc;
@@ -42,7 +46,10 @@ use crate::keys::Secret;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
 use allow::AllowTable;
+use cors::Cors;
 use request::Surroundings;
+
+pub use cors::{NotAnOrigin, Origin};
 
 /// The interface's own settings.
 #[derive(Clone, Debug)]
@@ -53,6 +60,8 @@ pub struct Config {
     pub max_batch_files: usize,
     /// How long an answer is worth waiting for; a picture that waits longer is not run.
     pub request_timeout: Duration,
+    /// Whose pages may read the answers besides our own; nobody's where empty.
+    pub cors_origins: Vec<Origin>,
 }
 
 /// What the handlers share.
@@ -97,10 +106,15 @@ pub fn endpoint(state: State, key: Secret) -> impl Endpoint {
     let service = service(&state);
     let surroundings = Arc::new(Surroundings {
         max_body_bytes: state.config.max_body_bytes,
-        allow: AllowTable::from_spec(&service.spec()),
+        allow: Arc::new(AllowTable::from_spec(&service.spec())),
     });
+    let cors = Arc::new(Cors { origins: state.config.cors_origins, allow: Arc::clone(&surroundings.allow) });
+    let asked = Arc::clone(&cors);
     pages::add(Route::new(), &service)
         .nest("/", service)
         .data(Arc::new(key))
+        .around(move |endpoint, request| cors::preflight(endpoint, request, Arc::clone(&asked)))
         .around(move |endpoint, request| request::handle(endpoint, request, Arc::clone(&surroundings)))
+        .around(move |endpoint, request| cors::mark(endpoint, request, Arc::clone(&cors)))
+        .around(security_headers::handle)
 }

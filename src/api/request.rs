@@ -33,7 +33,7 @@ const REQUEST_ID: &str = "X-Request-Id";
 #[derive(Debug)]
 pub(super) struct Surroundings {
     pub(super) max_body_bytes: usize,
-    pub(super) allow: AllowTable,
+    pub(super) allow: Arc<AllowTable>,
 }
 
 /// Runs `endpoint` and turns whatever comes out into an answer.

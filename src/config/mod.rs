@@ -113,6 +113,7 @@ impl Config {
                 max_body_bytes: read.bytes("max-body-bytes", 1, 1 << 32)?,
                 max_batch_files: read.between("max-batch-files", 1, 10_000)?,
                 request_timeout: read.duration("request-timeout")?,
+                cors_origins: read.list("cors-origins", "SCHEME://HOST[:PORT] or *, several with commas")?,
             },
             keys: keys::Config { api_key: api_key(read)? },
             inference: inference::Config {

@@ -134,6 +134,13 @@ pub static SETTINGS: &[Setting] = &[
         ..row(ACCESS, "api-key", "KEY", "", "The key that callers must send; 'kiln keygen' makes one")
     },
     row(ACCESS, "api-key-file", "FILE", "", "A file that holds that key"),
+    row(
+        ACCESS,
+        "cors-origins",
+        "LIST",
+        "",
+        "Origins whose web pages may call, such as https://app.example, with commas; * for all, none if absent",
+    ),
     row(LOGS, "log-level", "LEVEL", "info", "error, warn, info, debug, trace, or directives such as 'warn,kiln=debug'"),
     row(LOGS, "log-format", "FORMAT", "text", "text or json"),
     row(LOGS, "log-file", "FILE", "", "Log to this file too; a date is appended to its name each day"),

@@ -82,7 +82,12 @@ impl Staged {
         let model = Model::named("efficientnet-lite0").unwrap();
         let settings = in_process::Settings {
             serve: serve::Config { body_timeout: settings.body_timeout, ..serve::Config::default() },
-            api: api::Config { max_body_bytes: 1 << 20, max_batch_files: 8, request_timeout: settings.request_timeout },
+            api: api::Config {
+                max_body_bytes: 1 << 20,
+                max_batch_files: 8,
+                request_timeout: settings.request_timeout,
+                cors_origins: Vec::new(),
+            },
             batching: batching::Config {
                 queue_capacity: settings.queue_capacity,
                 // The test is what the engine waits for, on a busy machine for long.
