@@ -27,6 +27,7 @@ fn the_server_does_what_its_document_says_whatever_is_sent() {
     run.args(["-m", "schemathesis.cli", "--config-file", "tests/schema/schemathesis.toml", "run", "--no-color"])
         .arg(format!("{}/openapi.json", server.url))
         .env("KILN_API_KEY", KEY)
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", env!("CARGO_TARGET_TMPDIR"))
         .env("NO_PROXY", "127.0.0.1");
     match std::env::var("KILN_TEST_SCHEMA_EXAMPLES") {
         Ok(examples) => run.args(["--max-examples", &examples]),
