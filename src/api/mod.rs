@@ -14,10 +14,12 @@
 //! | `refused.rs` | that table in the OpenAPI document |
 //! | `request.rs` | what happens to every request |
 //! | `body_limit.rs`, `allow.rs` | its helpers |
+//! | `security_headers.rs`, `page_policy.rs`, `cors.rs` | what browsers may do with the answers |
 
 mod allow;
 mod body_limit;
 mod caller;
+mod cors;
 mod error;
 mod failure;
 mod health;
@@ -25,6 +27,7 @@ mod home;
 mod key_file;
 mod metrics;
 mod models;
+mod page_policy;
 mod pages;
 mod peer;
 mod predict;
@@ -32,6 +35,7 @@ mod protocol;
 mod refused;
 mod request;
 mod schema;
+mod security_headers;
 mod upload;
 
 use std::sync::Arc;
@@ -47,9 +51,11 @@ use crate::readiness::Readiness;
 use crate::registry::Registry;
 use allow::AllowTable;
 use body_limit::Budget;
+use cors::Cors;
 use metrics::{GuardedMetrics, OpenMetrics};
 use request::Surroundings;
 
+pub use cors::{NotAnOrigin, Origin};
 pub use metrics::{MetricsAccess, metrics_endpoint};
 pub use peer::{ForwardedHeader, Peers};
 
@@ -68,6 +74,8 @@ pub struct Config {
     pub metrics: MetricsAccess,
     /// Which proxies are believed.
     pub peers: Peers,
+    /// Whose pages may read the answers besides our own; nobody's where empty.
+    pub cors_origins: Vec<Origin>,
 }
 
 impl Default for Config {
@@ -79,6 +87,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             metrics: MetricsAccess::default(),
             peers: Peers::default(),
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -139,12 +148,17 @@ fn around<T: OpenApi + 'static>(state: &State, service: OpenApiService<T, ()>) -
     let surroundings = Arc::new(Surroundings {
         max_body_bytes: state.config.max_body_bytes,
         bodies: Budget::new(state.config.max_bodies_bytes),
-        allow: AllowTable::from_spec(&service.spec()),
+        allow: Arc::new(AllowTable::from_spec(&service.spec())),
     });
+    let cors = Arc::new(Cors { origins: state.config.cors_origins.clone(), allow: Arc::clone(&surroundings.allow) });
+    let asked = Arc::clone(&cors);
     pages::add(Route::new(), &service)
         .nest("/", service)
         .data(Arc::clone(&state.authority))
         .data(Arc::new(state.config.peers.clone()))
+        .around(move |endpoint, request| cors::preflight(endpoint, request, Arc::clone(&asked)))
         .around(move |endpoint, request| request::handle(endpoint, request, Arc::clone(&surroundings)))
+        .around(move |endpoint, request| cors::mark(endpoint, request, Arc::clone(&cors)))
+        .around(security_headers::handle)
         .boxed()
 }

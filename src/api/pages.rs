@@ -2,14 +2,19 @@
 
 use bytes::Bytes;
 use poem::http::header;
-use poem::{Endpoint, Response, Route, endpoint};
+use poem::middleware::SetHeader;
+use poem::{Endpoint, EndpointExt, Response, Route, endpoint};
 use poem_openapi::{OpenApi, OpenApiService};
+
+use super::page_policy;
 
 /// `/docs`, `/openapi.json` and `/openapi.yaml`.
 pub(super) fn add<T: OpenApi + 'static>(route: Route, service: &OpenApiService<T, ()>) -> Route {
     let json = page("application/json", service.spec());
     let yaml = page("application/yaml", service.spec_yaml());
-    let docs = page("text/html; charset=utf-8", service.swagger_ui_html());
+    let html = service.swagger_ui_html();
+    let policy = SetHeader::new().overriding(header::CONTENT_SECURITY_POLICY, page_policy::of(&html));
+    let docs = page("text/html; charset=utf-8", html).with(policy);
     route.nest("/docs", poem::get(docs)).at("/openapi.json", poem::get(json)).at("/openapi.yaml", poem::get(yaml))
 }
 

@@ -28,6 +28,7 @@ enum Tag {
 
 type Answer<T> = Result<Json<T>, Refused<OfPictures>>;
 
+// The most milliseconds are the largest whole number that every reader of JSON takes exactly.
 #[allow(clippy::too_many_arguments, reason = "each is a parameter in the OpenAPI document")]
 #[OpenApi(tag = "Tag::Predict")]
 impl Predict {
@@ -46,7 +47,7 @@ impl Predict {
         /// The model's version; the server chooses where absent.
         version: Query<Option<String>>,
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
-        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1")))]
+        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
         patience_ms: Header<Option<u64>>,
         form: OneFile,
     ) -> Answer<PredictionBody> {
@@ -69,7 +70,7 @@ impl Predict {
         /// The model's version; the server chooses where absent.
         version: Query<Option<String>>,
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
-        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1")))]
+        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
         patience_ms: Header<Option<u64>>,
         body: RawPicture,
     ) -> Answer<PredictionBody> {
@@ -93,7 +94,7 @@ impl Predict {
         /// The model's version; the server chooses where absent.
         version: Query<Option<String>>,
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
-        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1")))]
+        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
         patience_ms: Header<Option<u64>>,
         form: SeveralFiles,
     ) -> Answer<BatchBody> {

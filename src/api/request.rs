@@ -41,7 +41,7 @@ pub(super) struct Surroundings {
     pub(super) max_body_bytes: usize,
     /// For all bodies together.
     pub(super) bodies: Arc<Budget>,
-    pub(super) allow: AllowTable,
+    pub(super) allow: Arc<AllowTable>,
 }
 
 /// Runs `endpoint` and turns whatever comes out into an answer.

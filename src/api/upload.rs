@@ -42,6 +42,11 @@ pub(super) fn binary() -> MetaSchemaRef {
     MetaSchemaRef::Inline(Box::new(bytes()))
 }
 
+/// A picture that a request has to have, in the document.
+fn picture() -> MetaSchema {
+    MetaSchema { min_length: Some(1), ..bytes() }
+}
+
 fn bytes() -> MetaSchema {
     MetaSchema { format: Some("binary"), ..MetaSchema::new("string") }
 }
@@ -52,7 +57,7 @@ impl<'a> ApiExtractor<'a> for OneFile {
     type ParamRawType = ();
 
     fn request_meta() -> Option<MetaRequest> {
-        form_meta("file", "The picture: PNG, JPEG or GIF, and what else the operator accepts.", bytes())
+        form_meta("file", "The picture: PNG, JPEG or GIF, and what else the operator accepts.", picture())
     }
 
     async fn from_request(
@@ -70,7 +75,8 @@ impl<'a> ApiExtractor<'a> for SeveralFiles {
     type ParamRawType = ();
 
     fn request_meta() -> Option<MetaRequest> {
-        let list = MetaSchema { items: Some(Box::new(binary())), ..MetaSchema::new("array") };
+        let list = MetaSchema { items: Some(Box::new(binary())), min_items: Some(1), ..MetaSchema::new("array") };
+        // Even an empty one is answered in its place.
         form_meta("files", "The pictures, one part each.", list)
     }
 
@@ -96,7 +102,8 @@ impl<'a> ApiExtractor<'a> for RawPicture {
     type ParamRawType = ();
 
     fn request_meta() -> Option<MetaRequest> {
-        let content = RAW_TYPES.map(|content_type| MetaMediaType { content_type, schema: binary() });
+        let content = RAW_TYPES
+            .map(|content_type| MetaMediaType { content_type, schema: MetaSchemaRef::Inline(Box::new(picture())) });
         Some(MetaRequest {
             description: Some(
                 "The bytes of one picture. Any content type, or none, is accepted: the magic bytes decide.",

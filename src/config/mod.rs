@@ -125,6 +125,7 @@ impl Config {
                 request_timeout: read.duration("request-timeout")?,
                 metrics: access::metrics(read)?,
                 peers: access::peers(read)?,
+                cors_origins: read.list("cors-origin", "SCHEME://HOST[:PORT] or *, several with commas")?,
             },
             metrics_listen: access::metrics_listen(read)?,
             keys: access::keys(read)?,

@@ -210,6 +210,13 @@ pub static SETTINGS: &[Setting] = &[
         "",
         "Show the metrics at this address alone, such as 127.0.0.1:9090, without a key",
     ),
+    row(
+        ACCESS,
+        "cors-origin",
+        "LIST",
+        "",
+        "Origins whose web pages may call, such as https://app.example, with commas; * for all, none if absent",
+    ),
     row(LOGS, "log-level", "LEVEL", "info", "error, warn, info, debug, trace, or directives such as 'warn,kiln=debug'"),
     row(LOGS, "log-format", "FORMAT", "text", "text or json"),
     row(LOGS, "log-file", "FILE", "", "Log to this file too; a date is appended to its name each day"),

@@ -31,6 +31,13 @@ impl Reader<'_> {
         self.required(key).parse().map_err(|_| self.refuse(key, &format!("must be {allowed}")))
     }
 
+    /// What stands between commas, spaces around it left out; nothing where the setting is absent.
+    pub(super) fn list<T: FromStr>(&self, key: &str, allowed: &str) -> Result<Vec<T>, ConfigError> {
+        let parts = self.text(key).into_iter().flat_map(|text| text.split(','));
+        let all: Result<_, _> = parts.map(|part| part.trim().parse()).collect();
+        all.map_err(|_| self.refuse(key, &format!("must be {allowed}")))
+    }
+
     pub(super) fn between(&self, key: &str, least: usize, most: usize) -> Result<usize, ConfigError> {
         let number = self.required(key).parse().ok().filter(|number| (least..=most).contains(number));
         number.ok_or_else(|| self.refuse(key, &format!("must be a whole number from {least} to {most}")))

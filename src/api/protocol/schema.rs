@@ -1,8 +1,8 @@
 //! Metadata and requests of the protocol. The request is here for the document alone; `oip` reads it without copies.
 
-use poem_openapi::Object;
 use poem_openapi::registry::MetaMediaType;
 use poem_openapi::types::{Any, Type};
+use poem_openapi::{Enum, Object};
 use serde_json::Value;
 
 use crate::api::upload::binary;
@@ -115,8 +115,10 @@ pub(super) struct InferRequest {
     /// `priority` (1 goes before others, 3 and more after them), `timeout` (microseconds), `binary_data_output`.
     parameters: Option<Any<Value>>,
     /// The model's only input.
+    #[oai(validator(min_items = "1", max_items = "1"))]
     inputs: Vec<InferTensor>,
     /// The model's only output, or nothing. Parameters: `binary_data`, `classification` (that many classes as texts).
+    #[oai(validator(max_items = "1"))]
     outputs: Option<Vec<RequestedTensor>>,
 }
 
@@ -129,11 +131,20 @@ pub(super) struct InferTensor {
     /// `[N, 3, height, width]` of normalised values, or `[N]` pictures.
     shape: Vec<u64>,
     /// `FP32`; or `FP16` or `BYTES`, which are binary alone.
-    datatype: String,
+    datatype: Datatype,
     /// `binary_data_size`: the tensor follows the JSON and has that many bytes.
     parameters: Option<Any<Value>>,
     /// Values of `FP32`, nested or flat; absent in a binary tensor.
     data: Option<Vec<Any<Value>>>,
+}
+
+/// What a tensor consists of.
+#[derive(Debug, Enum)]
+#[oai(rename = "OipDatatype", rename_all = "UPPERCASE")]
+enum Datatype {
+    Fp32,
+    Fp16,
+    Bytes,
 }
 
 /// A tensor that is asked for.

@@ -14,7 +14,13 @@ fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
     assert!(sentence.starts_with("KILN_GRACE 'soon' must be a time"), "{sentence}");
     let sentence = Given::nothing().file("formats = 'jpg,exe'").refusal();
     assert!(sentence.contains(": formats 'jpg,exe' must be extensions"), "{sentence}");
-    for (key, value) in [("listen", "8080"), ("device", "tpu"), ("max-body-bytes", "big"), ("log-format", "xml")] {
+    for (key, value) in [
+        ("listen", "8080"),
+        ("device", "tpu"),
+        ("max-body-bytes", "big"),
+        ("log-format", "xml"),
+        ("cors-origin", "https://a.example,b"),
+    ] {
         let sentence = Given::nothing().flag(key, value).refusal();
         assert!(sentence.starts_with(&format!("--{key} '{value}' must be ")), "{sentence}");
     }
