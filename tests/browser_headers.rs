@@ -1,4 +1,5 @@
 //! What browsers are told of the answers: what they may do with them, and which pages of other origins may read them.
+#![forbid(unsafe_code)]
 
 mod common;
 

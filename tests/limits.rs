@@ -1,4 +1,5 @@
 //! Clients that are slow, large or many, against the real server: each meets its limit, and the others are served.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -2,6 +2,7 @@
 //! once when to come again.
 //!
 //! 6 seconds of overload; the long form is `KILN_OVERLOAD_SECONDS=60 cargo test --release --test overload -- --nocapture`.
+#![forbid(unsafe_code)]
 
 mod common;
 

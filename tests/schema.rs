@@ -3,6 +3,7 @@
 //!
 //! It makes the same requests each time. Others, and more of them:
 //! `KILN_TEST_SCHEMA_EXAMPLES=1000 cargo test --release --test schema -- --nocapture`
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -117,11 +117,12 @@ impl Batcher {
     /// was shut down before it took the picture.
     pub async fn submit_as(
         &self,
-        permit: Permit,
+        mut permit: Permit,
         sample: impl Into<Sample>,
         terms: Terms,
     ) -> Result<Answer, BatchError> {
         let (reply, answer) = oneshot::channel();
+        let expectation = permit.take_expectation();
         let caller = Caller { reply, permit, arrived: Instant::now() };
         let entry = Entry { terms, sample: sample.into(), caller };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
@@ -129,6 +130,10 @@ impl Batcher {
         // A reply channel that ends without an answer means that the runtime is going down.
         let answer = answer.await.unwrap_or(Err(BatchError::Closed));
         waiting.end();
+        // Here and not where the answer is given: on a busy machine it takes a while until somebody takes it.
+        if let (Some(expectation), Ok(_) | Err(BatchError::DeadlinePassed { .. })) = (expectation, &answer) {
+            expectation.learn();
+        }
         answer
     }
 

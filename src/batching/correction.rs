@@ -1,15 +1,17 @@
 //! What the fit of batch times leaves out: decoding, and that pictures, engines and connections share the cores. Learned from
 //! how long pictures were really inside beside what was expected of them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How much a picture that was alone counts for.
 const ALONE: f64 = 0.05;
 /// How much one that took longer than expected does, and one that took less. Unequal, so that the expectation is one that
 /// nearly all keep: of those who are let in for half of their time, half would be late.
 const LATE: f64 = 0.1;
-const EARLY: f64 = 0.005;
+const EARLY: f64 = 0.002;
 /// One picture that hung says little of the next.
 const MOST_AT_ONCE: f64 = 2.0;
 /// No machine is so much slower than its engines.
@@ -64,6 +66,27 @@ impl Correction {
     }
 }
 
+/// What was expected of a picture when it came.
+#[derive(Debug)]
+pub(super) struct Expectation {
+    correction: Arc<Correction>,
+    since: Instant,
+    fitted: Duration,
+    alone: bool,
+}
+
+impl Expectation {
+    /// What is expected from now on.
+    pub(super) fn of(correction: &Arc<Correction>, fitted: Duration, alone: bool) -> Self {
+        Self { correction: Arc::clone(correction), since: Instant::now(), fitted, alone }
+    }
+
+    /// The picture is done with, in time or not: others can be told better how long they will take.
+    pub(super) fn learn(&self) {
+        self.correction.learn(self.fitted, self.since.elapsed(), self.alone);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +102,7 @@ mod tests {
         (0..50).for_each(|_| correction.learn(ms(100), ms(300), false));
         let expected = correction.apply(ms(100));
         assert!((ms(290)..ms(310)).contains(&expected), "{expected:?}");
-        (0..2000).for_each(|_| correction.learn(ms(10), ms(12), true));
+        (0..5000).for_each(|_| correction.learn(ms(10), ms(12), true));
         let expected = correction.apply(ms(100));
         assert!((ms(100)..ms(105)).contains(&expected), "{expected:?}");
     }
@@ -88,7 +111,7 @@ mod tests {
     fn nearly_all_keep_what_is_expected_of_them() {
         let correction = Correction::default();
         let spread = [100, 110, 120, 130, 140, 150, 160, 170, 180, 190];
-        (0..500).for_each(|round| correction.learn(ms(100), ms(spread[round % 10]), false));
+        (0..5000).for_each(|round| correction.learn(ms(100), ms(spread[round % 10]), false));
         let expected = correction.apply(ms(100));
         assert!((ms(170)..ms(190)).contains(&expected), "{expected:?}");
     }

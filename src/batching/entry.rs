@@ -69,9 +69,6 @@ impl Caller {
 
     /// Answers; a caller who has gone meanwhile is none the wiser.
     pub(super) fn answer(self, answer: Result<Answer, BatchError>) {
-        if matches!(answer, Ok(_) | Err(BatchError::DeadlinePassed { .. })) {
-            self.permit.learn();
-        }
         // In this order, so that whoever has an answer finds room for the next picture.
         drop(self.permit);
         let _ = self.reply.send(answer);

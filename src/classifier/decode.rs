@@ -32,7 +32,7 @@ impl Classifier {
             let started = Instant::now();
             // Others were decoded first; an answer that nobody waits for any more is not worth the work.
             if deadline.is_some_and(|deadline| deadline <= started) {
-                permit.learn();
+                permit.was_late();
                 let retry_after = batcher.retry_after();
                 return Err(BatchError::DeadlinePassed { queued: started - arrived, retry_after }.into());
             }

@@ -1,4 +1,5 @@
 //! Who gets in, and how far: keys with scopes and limits, tokens of an identity provider, and the real server between them.
+#![forbid(unsafe_code)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,5 +1,6 @@
 //! Pictures, forms and requests that mean harm: each is refused with the right words, or taken for what it is, and none
 //! costs more time or memory than it should. The real binary over a real socket.
+#![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
 
 #[path = "../common/mod.rs"]
