@@ -1,5 +1,6 @@
 //! Files that may change while the program runs. What a change leads to is for others to decide.
 
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -15,8 +16,8 @@ pub struct Watched {
     seen: Vec<Stamp>,
 }
 
-/// Size and time of change; nothing for a file that is not there.
-type Stamp = Option<(u64, SystemTime)>;
+/// What tells one state of a file from another; nothing for a file that is not there.
+type Stamp = Option<(u64, SystemTime, Identity)>;
 
 impl Watched {
     /// To be called before the files are read, so that a change meanwhile is one.
@@ -25,17 +26,20 @@ impl Watched {
         Self { files, seen }
     }
 
-    /// Looks once a second, and returns when a file is another one than at the last look. The file system is asked: links
-    /// are followed, so that a folder that is exchanged as a whole, as Kubernetes does it, is a change too.
+    /// Looks once a second, and returns when a file is another one than it was and has not changed since the last look, for
+    /// it may be in the middle of being written. Links are followed, so that a folder that is exchanged as a whole, as
+    /// Kubernetes does it, is a change too.
     pub async fn changed(&mut self) {
         let mut ticks = look();
+        let mut last = None;
         loop {
             ticks.tick().await;
             let now: Vec<Stamp> = self.files.iter().map(stamp).collect();
-            if now != self.seen {
+            if now != self.seen && last.as_ref() == Some(&now) {
                 self.seen = now;
                 return;
             }
+            last = Some(now);
         }
     }
 }
@@ -48,8 +52,25 @@ fn look() -> Interval {
 
 fn stamp(file: &PathBuf) -> Stamp {
     let about = std::fs::metadata(file).ok()?;
-    Some((about.len(), about.modified().ok()?))
+    Some((about.len(), about.modified().ok()?, identity(&about)))
 }
+
+/// Which file it is, and when anything of it changed. Size and time of change alone do not tell a key from the next, where a
+/// tool sets the time.
+#[cfg(unix)]
+type Identity = (u64, u64, i64, i64);
+
+#[cfg(unix)]
+fn identity(about: &Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (about.dev(), about.ino(), about.ctime(), about.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+type Identity = ();
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Identity {}
 
 #[cfg(test)]
 mod tests {
@@ -70,6 +91,12 @@ mod tests {
             assert!(changed(&mut watched).await);
             assert!(!changed(&mut watched).await);
         }
+        // Another file of the same size and time.
+        let (other, time) = (folder.path().join("other"), std::fs::metadata(&path).unwrap().modified().unwrap());
+        std::fs::write(&other, "33").unwrap();
+        std::fs::File::options().write(true).open(&other).unwrap().set_modified(time).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert!(changed(&mut watched).await);
         std::fs::remove_file(&path).unwrap();
         assert!(changed(&mut watched).await);
     }

@@ -31,10 +31,12 @@ struct KeysBody {
 impl Keys {
     /// Read the key file again
     ///
-    /// A changed file is noticed within two seconds anyway; this tells at once whether it is taken. Needs the scope `admin`.
+    /// A changed file is noticed within three seconds anyway; this tells at once whether it is taken. Needs the scope `admin`.
     #[oai(path = "/keys/reload", method = "post", operation_id = "reload_keys")]
     async fn reload(&self, _caller: Caller<ToAdminister>) -> Result<Json<KeysBody>, Refused<OfKeys>> {
-        let keys = self.0.reload().map_err(|error| Failure::new(Code::KeyFileRefused, error.to_string()))?;
+        let authority = Arc::clone(&self.0);
+        let reloaded = tokio::task::spawn_blocking(move || authority.reload()).await.map_err(|_| Failure::fault())?;
+        let keys = reloaded.map_err(|error| Failure::new(Code::KeyFileRefused, error.to_string()))?;
         Ok(Json(KeysBody { keys: keys as u64 }))
     }
 }

@@ -70,8 +70,10 @@ impl Peers {
             ForwardedHeader::XForwardedFor => (HeaderName::from_static("x-forwarded-for"), address),
             ForwardedHeader::Forwarded => (FORWARDED, forwarded_for),
         };
-        let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
-        lines.flat_map(|line| line.split(',')).map(read).collect()
+        let lines = headers.get_all(name).iter().map(|line| line.as_bytes());
+        // Each element by itself: what a client wrote before must not spoil what the proxy added.
+        let elements = lines.flat_map(|line| line.split(|byte| *byte == b','));
+        elements.map(|element| std::str::from_utf8(element).ok().and_then(read)).collect()
     }
 }
 
@@ -104,7 +106,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for name in ["forwarded", "x-forwarded-for"] {
             for line in lines {
-                headers.append(HeaderName::from_static(name), HeaderValue::from_str(line).unwrap());
+                headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(line.as_bytes()).unwrap());
             }
         }
         Peers { trusted, header }.behind(connection.parse().unwrap(), &headers).to_string()
@@ -119,6 +121,7 @@ mod tests {
         assert_eq!(by("10.0.0.1", &["1.2.3.4", "198.51.100.7:4711"]), "198.51.100.7");
         assert_eq!(by("2001:db8::1", &["2001:4860::8"]), "2001:4860::8");
         assert_eq!(by("10.0.0.1", &["1.2.3.4, rubbish"]), "10.0.0.1");
+        assert_eq!(by("10.0.0.1", &["\u{fc}, 198.51.100.7"]), "198.51.100.7");
         assert_eq!(by("10.0.0.1", &[]), "10.0.0.1");
     }
 

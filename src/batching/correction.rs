@@ -10,10 +10,10 @@ use tokio::time::Instant;
 const ALONE: f64 = 0.05;
 /// How much one that took longer than expected does, and one that took less. Unequal, so that the expectation is one that
 /// nearly all keep: of those who are let in for half of their time, half would be late.
-const LATE: f64 = 0.1;
-const EARLY: f64 = 0.002;
+const LATE: f64 = 0.05;
+const EARLY: f64 = 0.005;
 /// One picture that hung says little of the next.
-const MOST_AT_ONCE: f64 = 2.0;
+const MOST_AT_ONCE: f64 = 1.5;
 /// No machine is so much slower than its engines.
 const MOST: f64 = 50.0;
 

@@ -1,7 +1,7 @@
 //! What `kiln keygen` was told of the key that it is to make.
 
 use std::num::NonZeroU32;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::ArgMatches;
 
@@ -33,10 +33,14 @@ pub(super) fn terms(matches: &ArgMatches) -> Result<Option<Terms>, ConfigError> 
     }))
 }
 
+/// Longer than any key is used.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// A moment, or how long until then.
 fn end(text: &str) -> Result<SystemTime, String> {
     match humantime::parse_duration(text) {
-        Ok(left) => Ok(SystemTime::now() + left),
+        Ok(left) if left <= CENTURY => Ok(SystemTime::now() + left),
+        Ok(_) => Err("expires is more than a century away; leave it out for a key without an end".to_string()),
         Err(_) => keys::instant(text),
     }
 }

@@ -209,6 +209,8 @@ mod tests {
             (&["keygen", "--id", "a b"][..], "--id: id must have"),
             (&["keygen", "--id", "app", "--queue-share", "2"], "--queue-share: queue-share is 2"),
             (&["keygen", "--id", "app", "--expires", "soon"], "--expires: expires is 'soon'"),
+            (&["keygen", "--id", "app", "--expires", "10000y"], "--expires: expires is more than a century"),
+            (&["keygen", "--id", "app", "--expires", "9999999999999999999s"], "--expires: expires is more than"),
         ] {
             let Err(Exit::Config(refusal)) = typed(words) else { panic!("{words:?}") };
             assert!(refusal.to_string().starts_with(reason), "{refusal}");

@@ -59,6 +59,7 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
 
@@ -71,12 +72,15 @@ mod tests {
         let (report, reports) = mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
+                report.send("asking").unwrap();
                 let third = budget.hold(50).unwrap();
                 report.send("in").unwrap();
                 drop(third);
             });
+            assert_eq!(reports.recv(), Ok("asking"));
             drop(second);
-            assert!(reports.try_recv().is_err(), "40 bytes are no room for 50");
+            // Time to get in, if 40 bytes were room for 50.
+            assert!(reports.recv_timeout(Duration::from_millis(100)).is_err());
             drop(first);
             assert_eq!(reports.recv(), Ok("in"));
         });

@@ -127,13 +127,14 @@ impl Authority {
     }
 
     /// Follows changes of the key file and the key set. Never ends.
-    pub async fn keep_up(&self) {
+    pub async fn keep_up(self: &Arc<Self>) {
         let keys = async {
             let mut watched = self.watched.clone();
             loop {
                 watched.changed().await;
-                // The reason was logged.
-                let _ = self.reload();
+                // The reason was logged. Reading may take a while where the file is far away.
+                let this = Arc::clone(self);
+                let _ = tokio::task::spawn_blocking(move || this.reload()).await;
             }
         };
         let tokens = async {

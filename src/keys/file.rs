@@ -1,5 +1,6 @@
 //! The key file: TOML, an entry a key. It holds no secret, only digests.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -65,12 +66,13 @@ struct WrittenKey {
 pub fn parse(text: &str) -> Result<Vec<Entry>, String> {
     let written: Written = toml::from_str(text).map_err(|error| place(&error, text))?;
     let mut entries: Vec<Entry> = Vec::with_capacity(written.key.len());
+    let (mut ids, mut digests) = (HashSet::new(), HashSet::new());
     for (index, key) in written.key.into_iter().enumerate() {
         let name = if key.id.is_empty() { format!("key {}", index + 1) } else { format!("key '{}'", key.id) };
         let entry = key.check().map_err(|reason| format!("{name}: {reason}"))?;
-        let same = |other: &&Entry| other.terms.id == entry.terms.id || other.digest == entry.digest;
-        if let Some(same) = entries.iter().find(same) {
-            let what = if same.terms.id == entry.terms.id { "id" } else { "hash" };
+        let (new_id, new_digest) = (ids.insert(entry.terms.id.clone()), digests.insert(entry.digest));
+        if !new_id || !new_digest {
+            let what = if new_id { "hash" } else { "id" };
             return Err(format!("{name}: another key has the same {what}"));
         }
         entries.push(entry);

@@ -1,7 +1,8 @@
 //! All keys that hold now, and the exchange of them for others while requests go on.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::account::{Account, QueueShare, Rate};
 use super::digest::Digest;
@@ -16,6 +17,7 @@ pub struct Keyring {
     file: Option<PathBuf>,
     /// Those of the file.
     current: RwLock<Arc<[Key]>>,
+    reloading: Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +44,12 @@ impl Keyring {
         let own = own.map(|secret| Key { digest: secret.digest(), account: Arc::new(Account::operator()) });
         let current = file.map_or_else(|| Ok(Vec::new()), read)?;
         let current = RwLock::new(keys(current, &[]).into());
-        Ok(Self { own: own.into_iter().collect(), file: file.map(Path::to_path_buf), current })
+        Ok(Self {
+            own: own.into_iter().collect(),
+            file: file.map(Path::to_path_buf),
+            current,
+            reloading: Mutex::new(()),
+        })
     }
 
     /// Whose key that is. Every key is looked at, whichever fits, so that the time it takes tells nothing.
@@ -71,10 +78,14 @@ impl Keyring {
     /// The file cannot be read, or is wrong. The keys stay as they were.
     pub fn reload(&self) -> Result<usize, KeyFileError> {
         let Some(path) = self.file() else { return Ok(0) };
+        // One after the other, or an older state of the file could win.
+        let _turn = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = read(path)?;
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = keys(entries, &current).into();
-        Ok(current.len())
+        let before = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let keys: Arc<[Key]> = keys(entries, &before).into();
+        let count = keys.len();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(count)
     }
 }
 
@@ -85,8 +96,10 @@ fn read(path: &Path) -> Result<Vec<Entry>, KeyFileError> {
 }
 
 fn keys(entries: Vec<Entry>, before: &[Key]) -> Vec<Key> {
+    let known: HashMap<&str, &Arc<Account>> =
+        before.iter().map(|key| (key.account.id.as_str(), &key.account)).collect();
     let key = |Entry { digest, terms }: Entry| {
-        let same = before.iter().map(|key| &key.account).find(|account| account.id == terms.id);
+        let same = known.get(terms.id.as_str());
         let rate = terms.rate.map(|limit| {
             let used = same.and_then(|account| account.rate.clone()).filter(|rate| rate.limit() == limit);
             used.unwrap_or_else(|| Arc::new(Rate::new(limit)))

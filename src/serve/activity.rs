@@ -15,7 +15,7 @@ use super::Config;
 /// How long a connection that was told to go may take to do so.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// The same where at most half a request has come: time for one that is on its way.
-const SHORT_FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const SHORT_FAREWELL: Duration = Duration::from_secs(1);
 /// The same where nothing has come since the last answer. A client that keeps its connection may be sending the next request
 /// just now, and over HTTP/1 it would not know whether that was served.
 const LAST_CALL: Duration = Duration::from_millis(500);
@@ -49,6 +49,8 @@ struct State {
     http2: bool,
     /// The last request body was given up with bytes of it still to come.
     unread_body: bool,
+    /// The server closes, which bounds everything by its grace.
+    closing: bool,
 }
 
 /// Shared by everything that belongs to one connection.
@@ -70,6 +72,7 @@ impl Activity {
                 phase: Phase::Header(Instant::now()),
                 http2: false,
                 unread_body: false,
+                closing: false,
             }),
         })
     }
@@ -101,8 +104,11 @@ impl Activity {
     /// Bytes went out: on HTTP/1 those of an answer, on HTTP/2 perhaps of a ping's echo, which does not count.
     pub(super) fn sent(&self) {
         let mut state = self.state();
-        if let (Phase::Idle(_), false) = (state.phase, state.http2) {
-            state.phase = Phase::Idle(Instant::now());
+        match state.phase {
+            Phase::Idle(_) if !state.http2 => state.phase = Phase::Idle(Instant::now()),
+            // An answer that is on its way is not cut off, however slowly it is read.
+            Phase::Leaving(_, within) if state.closing => state.phase = Phase::Leaving(Instant::now(), within),
+            _ => {}
         }
     }
 
@@ -119,6 +125,7 @@ impl Activity {
     /// The server closes. A request that is on its way is still waited for, but not as long as it might be otherwise.
     pub(super) fn close(&self) {
         let mut state = self.state();
+        state.closing = true;
         let within = match state.phase {
             Phase::Header(_) => SHORT_FAREWELL,
             Phase::Idle(_) => LAST_CALL,

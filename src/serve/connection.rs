@@ -21,9 +21,10 @@ use poem::{Body, Endpoint, Request, RequestParts, Response};
 use tokio::net::TcpStream;
 use tokio::select;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::sleep;
 
 use super::Config;
-use super::activity::{Activity, Limit};
+use super::activity::{Activity, Limit, SHORT_FAREWELL};
 use super::body::{Pace, TimedBody};
 use super::socket::Socket;
 use super::stream::Stream;
@@ -69,6 +70,8 @@ pub(super) async fn serve(
             Err(error) => return closed(Err(error), peer),
         },
         () = shutdown.reached(Stage::Ended) => return Outcome::Aborted,
+        // A handshake that is on its way is waited for like half a header.
+        () = after_closing(shutdown) => return Outcome::Closed,
     };
     let scheme = if stream.is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP };
     let activity = Activity::new(&shared.config);
@@ -120,6 +123,11 @@ pub(super) async fn serve(
             () = answered_while_leaving.notified() => connection.as_mut().graceful_shutdown(),
         }
     }
+}
+
+async fn after_closing(shutdown: &Signal) {
+    shutdown.reached(Stage::Closing).await;
+    sleep(SHORT_FAREWELL).await;
 }
 
 /// The connection's bytes in the clear, after the handshake if there is one.

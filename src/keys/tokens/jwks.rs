@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio_rustls::rustls::crypto::ring;
 use ureq::Agent;
+use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::watched::Watched;
@@ -20,6 +21,8 @@ const FETCH_INTERVAL: Duration = Duration::from_secs(300);
 const LEAST_INTERVAL: Duration = Duration::from_secs(10);
 /// How long that may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests that wait for it at the most; others are judged by what is known.
+const MOST_WAITING: usize = 32;
 /// Far above any key set.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -29,7 +32,7 @@ pub enum Source {
     /// In a file.
     File(PathBuf),
     /// At an address: https, or http on this machine.
-    Address(String),
+    Address(Uri),
 }
 
 /// Why there are no keys.
@@ -47,6 +50,8 @@ pub(super) struct KeySet {
     keys: RwLock<Arc<[Key]>>,
     /// When they were last asked for, and the turn to do so.
     asked: Mutex<Instant>,
+    /// Requests that wait for that. Each may hold bytes, and nobody knows yet who sends it.
+    waiting: Semaphore,
 }
 
 #[derive(Debug)]
@@ -60,15 +65,18 @@ impl std::str::FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some((scheme, rest)) = text.split_once("://") else { return Ok(Self::File(text.into())) };
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let here = ["localhost", "127.0.0.1", "[::1]"]
-            .into_iter()
-            .any(|name| host.strip_prefix(name).is_some_and(|port| port.is_empty() || port.starts_with(':')));
-        match scheme {
-            "https" => Ok(Self::Address(text.to_string())),
-            "http" if here => Ok(Self::Address(text.to_string())),
-            "http" => Err("must be https: whoever sits in between could exchange the keys".to_string()),
+        if !text.contains("://") {
+            return Ok(Self::File(text.into()));
+        }
+        let address: Uri = text.parse().map_err(|_| "must be a file or an https address".to_string())?;
+        if address.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("must not hold a name or a password".to_string());
+        }
+        let here = matches!(address.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        match address.scheme_str() {
+            Some("https") => Ok(Self::Address(address)),
+            Some("http") if here => Ok(Self::Address(address)),
+            Some("http") => Err("must be https: whoever sits in between could exchange the keys".to_string()),
             _ => Err("must be a file or an https address".to_string()),
         }
     }
@@ -78,20 +86,28 @@ impl KeySet {
     /// Reads the keys, and waits for that.
     pub(super) fn load(source: Source) -> Result<Self, JwksError> {
         let keys = RwLock::new(read(&source)?.into());
-        Ok(Self { source, keys, asked: Mutex::new(Instant::now()) })
+        let (asked, waiting) = (Mutex::new(Instant::now()), Semaphore::new(MOST_WAITING));
+        Ok(Self { source, keys, asked, waiting })
     }
 
     /// The keys of that name and algorithm; of that algorithm, where there is no name. A name that is not known may be new.
-    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
+    pub(super) async fn find(self: &Arc<Self>, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
         let known = self.known(id, algorithm);
         if !known.is_empty() || matches!(self.source, Source::File(_)) {
             return known;
         }
-        let mut asked = self.asked.lock().await;
-        if asked.elapsed() >= LEAST_INTERVAL {
-            *asked = Instant::now();
-            self.refresh().await;
-        }
+        let Ok(_waiting) = self.waiting.try_acquire() else { return known };
+        // In a task of its own: a client that hangs up must not end it half-way.
+        let this = Arc::clone(self);
+        let refreshed = tokio::spawn(async move {
+            let mut asked = this.asked.lock().await;
+            if asked.elapsed() >= LEAST_INTERVAL {
+                *asked = Instant::now();
+                this.refresh().await;
+            }
+        });
+        // A refresh never panics; and if it did, what is known would still be.
+        let _ = refreshed.await;
         self.known(id, algorithm)
     }
 
@@ -133,24 +149,28 @@ impl KeySet {
 fn read(source: &Source) -> Result<Vec<Key>, JwksError> {
     let (place, text) = match source {
         Source::File(path) => (path.display().to_string(), std::fs::read_to_string(path).map_err(|e| e.to_string())),
-        Source::Address(address) => (address.clone(), fetch(address)),
+        Source::Address(address) => (place(address), fetch(address).map_err(|error| error.to_string())),
     };
     text.and_then(|text| parse(&text)).map_err(|reason| JwksError { place, reason })
 }
 
-fn fetch(address: &str) -> Result<String, String> {
+/// An address without what may be secret in it.
+fn place(address: &Uri) -> String {
+    let (scheme, host) =
+        (address.scheme_str().unwrap_or_default(), address.authority().map_or("", |host| host.as_str()));
+    format!("{scheme}://{host}{}", address.path())
+}
+
+fn fetch(address: &Uri) -> Result<String, ureq::Error> {
     // The certificates that the machine trusts, an organisation's own among them.
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
-    let agent: Agent = Agent::config_builder()
-        .tls_config(tls.build())
-        .timeout_global(Some(FETCH_TIMEOUT))
-        .max_redirects(0)
-        .build()
-        .into();
-    let mut answer = agent.get(address).call().map_err(|error| error.to_string())?;
-    answer.body_mut().with_config().limit(MOST_BYTES).read_to_string().map_err(|error| error.to_string())
+    let config = Agent::config_builder().tls_config(tls.build()).timeout_global(Some(FETCH_TIMEOUT)).max_redirects(0);
+    // Without encryption there must be nobody in between, a proxy of the environment no more than others.
+    let config = if address.scheme_str() == Some("http") { config.proxy(None) } else { config };
+    let agent: Agent = config.build().into();
+    agent.get(address).call()?.body_mut().with_config().limit(MOST_BYTES).read_to_string()
 }
 
 /// The keys that may verify a token's signature.

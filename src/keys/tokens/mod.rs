@@ -15,6 +15,8 @@ mod jwks;
 mod tests;
 mod verifier;
 
+use std::sync::Arc;
+
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
 
@@ -79,7 +81,7 @@ pub(super) struct Tokens {
     issuer: String,
     audience: String,
     secret: Option<DecodingKey>,
-    keys: Option<KeySet>,
+    keys: Option<Arc<KeySet>>,
 }
 
 impl TokenSecret {
@@ -114,7 +116,7 @@ impl Tokens {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             secret: config.secret.as_ref().map(|secret| DecodingKey::from_secret(secret.0.as_bytes())),
-            keys: config.jwks.clone().map(KeySet::load).transpose()?,
+            keys: config.jwks.clone().map(KeySet::load).transpose()?.map(Arc::new),
         })
     }
 

@@ -105,14 +105,19 @@ async fn a_token_that_holds_names_its_bearer_and_what_he_may_do() {
     ];
     for token in all {
         let account = tokens.verify(token.as_bytes()).await.unwrap();
-        assert_eq!((account.id.as_str(), account.label.as_str()), ("alice", "token"));
+        assert_eq!((account.id.as_str(), account.label.as_str()), ("token:alice", "token"));
         assert!(account.may(Scope::Predict) && !account.may(Scope::Admin));
     }
     let other_words =
         json!({"scope": null, "scp": ["kiln:metrics", "kiln:unheard-of"], "sub": "two\nlines", "aud": ["a", "kiln"]});
     let account = tokens.verify(provider.token(other_words).as_bytes()).await.unwrap();
     assert!(account.may(Scope::Metrics) && !account.may(Scope::Predict));
-    assert_eq!(account.id, "token", "a name that is fit for no log");
+    assert_eq!(account.id, "token:", "a name that is fit for no log");
+    let mut claims = claims(json!({}));
+    claims["scope"] = Value::Null;
+    let header = json!({"alg": "ES256", "kid": "ec"});
+    let token = signed(header, claims, |message| provider.es256(message));
+    assert!(!tokens.verify(token.as_bytes()).await.unwrap().may(Scope::Predict));
 }
 
 #[tokio::test]
@@ -215,7 +220,13 @@ fn addresses_without_encryption_and_secrets_too_short_are_refused() {
     let source = |text: &str| text.parse::<super::Source>();
     assert!(source("https://id.example/jwks.json").is_ok());
     assert!(source("http://127.0.0.1:8000/jwks.json").is_ok());
-    for wrong in ["http://id.example/jwks.json", "http://localhost.evil.example/", "ftp://id.example/"] {
+    for wrong in [
+        "http://localhost:80@192.0.2.2/jwks.json",
+        "https://user:word@id.example/",
+        "http://id.example/jwks.json",
+        "http://localhost.evil.example/",
+        "ftp://id.example/",
+    ] {
         assert!(source(wrong).is_err(), "{wrong}");
     }
     assert!(TokenSecret::parse("short").is_err());
