@@ -152,5 +152,5 @@ fn at_three_times_its_capacity_a_server_does_what_it_can_and_is_honest_to_the_ot
     for [_, p95, _] in probed {
         assert!(p95 < Duration::from_millis(50), "a probe takes {p95:?}");
     }
-    assert!(grown.is_none_or(|megabytes| megabytes < 12.0), "memory grew by {grown:?} MB");
+    assert!(grown.is_none_or(|megabytes| megabytes < 20.0), "memory grew by {grown:?} MB");
 }

@@ -99,7 +99,7 @@ mod tests {
     fn a_machine_that_is_slower_than_its_engines_is_found_out_and_one_that_gets_free_too() {
         let correction = Correction::default();
         assert_eq!(correction.apply(ms(100)), ms(100));
-        (0..50).for_each(|_| correction.learn(ms(100), ms(300), false));
+        (0..150).for_each(|_| correction.learn(ms(100), ms(300), false));
         let expected = correction.apply(ms(100));
         assert!((ms(290)..ms(310)).contains(&expected), "{expected:?}");
         (0..5000).for_each(|_| correction.learn(ms(10), ms(12), true));
