@@ -18,7 +18,7 @@ const RECIPES: [Recipe; 4] = [
 
 fuzz_target!(|bytes: &[u8]| {
     let formats = "png,jpg,gif,webp,bmp,tiff".parse().expect("these are formats");
-    let limits = Limits { max_pixels: MAX_PIXELS, formats };
+    let limits = Limits { max_pixels: MAX_PIXELS, formats, ..Limits::default() };
     let Ok(picture) = decode(bytes, &limits) else { return };
     let (width, height) = picture.displayed_size();
     assert!(width > 0 && height > 0 && u64::from(width) * u64::from(height) <= MAX_PIXELS);

@@ -119,7 +119,7 @@ fn whole(body: Body, length: usize, limit: BodyLimit) -> impl Stream<Item = std:
     stream::once(async move { limit.take(length) }).flat_map({
         let mut body = Some(body);
         move |room| match (room, body.take()) {
-            (Ok(()), Some(body)) => body.into_bytes_stream().map(|piece| piece.map_err(Into::into)).boxed(),
+            (Ok(()), Some(body)) => body.into_bytes_stream().boxed(),
             (Err(error), _) => stream::once(async { Err(error) }).boxed(),
             (Ok(()), None) => stream::empty().boxed(),
         }

@@ -8,7 +8,7 @@
 //! | `protocol/` | the operations of the Open Inference Protocol |
 //! | `pages.rs` | Swagger UI and the OpenAPI document |
 //! | `schema.rs` | the JSON over the wire |
-//! | `upload.rs` | pictures as they arrive |
+//! | `upload/` | pictures as they arrive |
 //! | `caller.rs`, `peer.rs` | who is calling, and from where |
 //! | `error.rs`, `failure.rs` | the one status table; which error is which of its rows |
 //! | `refused.rs` | that table in the OpenAPI document |

@@ -76,6 +76,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::{Limits, decode};
 
     fn file(name: &str) -> Vec<u8> {
         std::fs::read(format!("tests/data/variants/{name}")).unwrap()
@@ -97,6 +98,16 @@ mod tests {
         for end in 0..chunks.len() {
             assert_eq!(webp_exif(&chunks[..end]), None, "{end}");
         }
+    }
+
+    /// The decoder would first make room for four gigabytes.
+    #[test]
+    fn an_exif_chunk_that_claims_to_be_longer_than_its_file_is_none() {
+        let mut bytes = std::fs::read("tests/data/kinds/exif_8.webp").unwrap();
+        let length = bytes.len() - webp_exif(&bytes).unwrap().len() - 4;
+        bytes[length..length + 4].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
+        let limits = Limits { formats: "webp".parse().unwrap(), ..Limits::default() };
+        assert_eq!(decode(&bytes, &limits).unwrap().displayed_size(), (151, 101));
     }
 
     #[test]

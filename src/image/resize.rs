@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
@@ -52,32 +53,38 @@ struct Job {
 /// Resamples the window, antialiased, along one axis and then along the other.
 fn resample(picture: &Raster, job: &Job) -> Result<Vec<u8>, ResizeError> {
     let Job { window, width, height, filter, rows_first } = *job;
-    let source = ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3)
-        .expect("a raster has three bytes a pixel");
-    let target = if rows_first {
+    let source = view(picture.width, picture.height, &picture.pixels);
+    if rows_first {
         let used = reach(window.top, window.height, height, picture.height, filter);
         let top = window.top - used.start;
         let strip = Window { top: used.start, height: used.len() as u32, ..window };
         let halfway = pass(&source, strip, width, strip.height, filter)?;
-        pass(&halfway, Window { left: 0, top, width, height: window.height }, width, height, filter)?
+        let rest = Window { left: 0, top, width, height: window.height };
+        pass(&view(width, strip.height, &halfway), rest, width, height, filter)
     } else {
         let used = reach(window.left, window.width, width, picture.width, filter);
         let left = window.left - used.start;
         let strip = Window { left: used.start, width: used.len() as u32, ..window };
         let halfway = pass(&source, strip, strip.width, height, filter)?;
-        pass(&halfway, Window { left, top: 0, width: window.width, height }, width, height, filter)?
-    };
-    Ok(target.into_vec())
+        let rest = Window { left, top: 0, width: window.width, height };
+        pass(&view(strip.width, height, &halfway), rest, width, height, filter)
+    }
+}
+
+/// Pixels as the resize takes them. Their type is told here: left to be found out, it would have the code for every other
+/// type compiled too, which takes a minute.
+fn view(width: u32, height: u32, pixels: &[u8]) -> TypedImageRef<'_, U8x3> {
+    TypedImageRef::from_buffer(width, height, pixels).expect("there are three bytes a pixel")
 }
 
 /// Resamples `window`; a side that keeps its length is copied.
 fn pass(
-    source: &impl IntoImageView,
+    source: &TypedImageRef<'_, U8x3>,
     window: Window,
     width: u32,
     height: u32,
     filter: Filter,
-) -> Result<Image<'static>, ResizeError> {
+) -> Result<Vec<u8>, ResizeError> {
     let filter = match filter {
         Filter::Bilinear => FilterType::Bilinear,
         Filter::Bicubic => FilterType::CatmullRom,
@@ -86,9 +93,10 @@ fn pass(
     let crop = [window.left, window.top, window.width, window.height].map(f64::from);
     let options =
         ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(crop[0], crop[1], crop[2], crop[3]);
-    let mut target = Image::new(width, height, PixelType::U8x3);
-    Resizer::new().resize(source, &mut target, &options)?;
-    Ok(target)
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut pixels).expect("there are as many");
+    Resizer::new().resize_typed(source, &mut target, &options)?;
+    Ok(pixels)
 }
 
 /// Which of `whole` pixels have a part in resampling those from `start` on, `length` of them, to `target`: the kernel

@@ -29,6 +29,7 @@ fn number(bytes: &[u8], at: usize, size: usize, little: bool) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::{Limits, decode};
 
     #[test]
     fn the_largest_tag_is_found_in_either_order_and_width() {
@@ -44,5 +45,14 @@ mod tests {
             }
         }
         assert_eq!(most_values(b"II+\0\x08\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"), None);
+    }
+
+    /// The decoder would first make room for eight million.
+    #[test]
+    fn a_tag_with_more_values_than_the_file_has_bytes_is_refused() {
+        let tiff = b"II*\0\x08\0\0\0\x01\0\x17\x01\x01\0\0\0\x80\0\x1a\0\0\0\0\0\0\0";
+        let limits = Limits { formats: "tiff".parse().unwrap(), ..Limits::default() };
+        let reason = decode(tiff, &limits).unwrap_err().to_string();
+        assert!(reason.contains("a tag has more values"), "{reason}");
     }
 }

@@ -6,17 +6,18 @@ mod body_limit;
 mod error;
 mod failure;
 pub mod protocol;
-#[path = "../../../src/api/upload.rs"]
+#[path = "../../../src/api/upload/mod.rs"]
 mod upload;
 
 use bytes::Bytes;
 use futures_util::stream;
-use poem::http::HeaderValue;
-use poem::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use poem::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use poem::http::{HeaderValue, Method};
 use poem::{Body, Request};
 use poem_openapi::{ApiExtractor, ExtractParamOptions};
 
 pub use crate::classifier::Picture;
+use body_limit::Budget;
 use upload::{OneFile, SeveralFiles};
 
 /// A form on its way in.
@@ -38,24 +39,25 @@ pub struct Refusal(pub u16);
 
 /// The pictures of a form, the way a request goes: the bound on the body first, and then the operation's extractor.
 pub fn pictures(form: Form, max_bytes: usize) -> Result<Vec<Picture>, Refusal> {
-    let mut request = Request::builder().header(CONTENT_TYPE, form.content_type).finish();
+    let mut request = Request::builder().method(Method::POST).header(CONTENT_TYPE, form.content_type).finish();
     if form.announced {
         let length: usize = form.pieces.iter().map(Bytes::len).sum();
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
+    } else {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     request.set_body(Body::from_bytes_stream(stream::iter(form.pieces.into_iter().map(Ok::<_, std::io::Error>))));
-    let limit = body_limit::apply(&mut request, max_bytes);
+    let limit = body_limit::apply(&mut request, max_bytes, &Budget::new(2 * max_bytes));
     let (request, mut body) = request.split();
     let extracted = now(async {
+        let options = ExtractParamOptions::default();
         if form.several {
-            let form = SeveralFiles::from_request(&request, &mut body, ExtractParamOptions::default()).await?;
-            Ok(form.files.0)
+            SeveralFiles::from_request(&request, &mut body, options).await.map(|form| form.0)
         } else {
-            let form = OneFile::from_request(&request, &mut body, ExtractParamOptions::default()).await?;
-            Ok(vec![form.file.0])
+            OneFile::from_request(&request, &mut body, options).await.map(|form| vec![form.0])
         }
     });
-    extracted.map_err(|error: poem::Error| Refusal(if limit.exceeded() { 413 } else { error.status().as_u16() }))
+    extracted.map_err(|error| Refusal(if limit.cut().is_some() { 413 } else { error.status().as_u16() }))
 }
 
 /// What waits for nothing but memory is done when it is first looked at, or once it has woken itself.
