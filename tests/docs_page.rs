@@ -117,6 +117,18 @@ impl Drop for Browser {
     }
 }
 
+/// Where the dialogue asks for the credential of a scheme.
+fn scheme(name: &str) -> String {
+    format!("//div[contains(@class, 'auth-container')][.//h4[contains(., '{name}')]]")
+}
+
+fn authorise(browser: &Browser, name: &str) {
+    browser.click("//button[contains(@class, 'authorize')]");
+    browser.type_into(&format!("{}//input", scheme(name)), KEY);
+    browser.click(&format!("{}//button[text()='Authorize']", scheme(name)));
+    browser.click("(//button[contains(@class, 'btn-done')])[1]");
+}
+
 #[test]
 fn a_person_authorises_uploads_a_picture_and_sees_the_predictions() {
     let Some(browser) = Browser::start() else {
@@ -128,25 +140,33 @@ fn a_person_authorises_uploads_a_picture_and_sees_the_predictions() {
     let opened = browser.post("url", &json!({"url": format!("{}/docs", server.url)}));
     assert!(opened.is_null(), "{opened}");
 
-    browser.click("//button[contains(@class, 'authorize')]");
-    let key_field = "//div[contains(@class, 'auth-container')][.//h4[contains(., 'ApiKey')]]//input";
-    browser.type_into(key_field, KEY);
-    browser
-        .click("//div[contains(@class, 'auth-container')][.//h4[contains(., 'ApiKey')]]//button[text()='Authorize']");
-    browser.click("(//button[contains(@class, 'btn-done')])[1]");
+    authorise(&browser, "ApiKey");
 
     let operation = "//div[contains(@class, 'opblock')][.//span[@data-path='/predict']]";
     browser.click(&format!("{operation}//span[@data-path='/predict']"));
     browser.click(&format!("{operation}//button[contains(@class, 'try-out__btn')]"));
     let picture = data("photos/cat_640x480.jpg");
     browser.type_into(&format!("{operation}//input[@type='file']"), picture.to_str().unwrap());
-    browser.click(&format!("{operation}//button[contains(@class, 'execute')]"));
+    let execute = format!("{operation}//button[contains(@class, 'execute')]");
+    browser.click(&execute);
 
     let live = format!("{operation}//table[contains(@class, 'live-responses-table')]//tr[@class='response']");
     browser.find(&live);
     let shown = browser.text(&live);
     assert!(shown.starts_with("200"), "{shown}");
     assert!(shown.contains("\"predictions\"") && shown.contains("\"label\": \"Egyptian cat\""), "{shown}");
+
+    // The other scheme is as good, by itself.
+    browser.click("//button[contains(@class, 'authorize')]");
+    browser.click(&format!("{}//button[text()='Logout']", scheme("ApiKey")));
+    browser.click("(//button[contains(@class, 'btn-done')])[1]");
+    authorise(&browser, "Bearer");
+    browser.click(&format!("{operation}//button[contains(@class, 'btn-clear')]"));
+    browser.click(&execute);
+    browser.find(&live);
+    assert!(browser.text(&live).starts_with("200"), "{}", browser.text(&live));
+    let sent = browser.text(&format!("{operation}//div[contains(@class, 'curl-command')]"));
+    assert!(sent.contains("Authorization: Bearer") && !sent.contains("X-API-Key"), "{sent}");
 
     // Every other operation and every schema, opened.
     browser.run(

@@ -107,11 +107,6 @@ impl Authority {
         if account.has_expired() { Err(Denied::Expired) } else { Ok(account) }
     }
 
-    /// Whether tokens are accepted.
-    pub fn takes_tokens(&self) -> bool {
-        self.tokens.is_some()
-    }
-
     /// Takes the key file as it is now; the answer tells how many keys it has.
     ///
     /// # Errors
