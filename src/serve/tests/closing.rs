@@ -73,6 +73,26 @@ async fn idle_connections_are_closed_after_a_last_call() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_read_slowly_is_not_cut_off() {
+    // More than the kernel holds for both ends, and than is read in the time of a last call.
+    let (pieces, piece) = (16, 4 << 20);
+    let body = vec![b'x'; pieces * piece];
+    let server = Running::new(config(), make_sync(move |_| body.clone())).await;
+    let mut client = server.connect().await;
+    client.get("/").await;
+    client.read_to("\r\n\r\n").await;
+    server.ask_to_stop().await;
+    refuses_connections(&server).await;
+    let mut bytes = vec![0; piece];
+    for _ in 0..pieces {
+        // The pace of the client is what is tested.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        client.read_all_of(&mut bytes).await;
+    }
+    server.stopped().await;
+}
+
+#[tokio::test]
 async fn who_waits_in_the_kernel_when_the_server_closes_is_served() {
     let (gate, endpoint) = gate();
     let server = Running::new(super::Config { max_connections: 1, ..config() }, endpoint).await;

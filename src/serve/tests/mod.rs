@@ -124,6 +124,11 @@ impl Client {
         text
     }
 
+    /// Fills `bytes` with what comes.
+    async fn read_all_of(&mut self, bytes: &mut [u8]) {
+        timeout(PATIENCE, self.0.read_exact(bytes)).await.expect("no more came").expect("the answer was cut off");
+    }
+
     /// The server closes without another byte; an unanswered request may end in a reset.
     async fn is_dropped(&mut self) {
         let mut text = String::new();
