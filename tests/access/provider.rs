@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -67,21 +67,23 @@ pub struct Page {
     pub address: String,
     text: Arc<Mutex<String>>,
     asked: Arc<Mutex<usize>>,
+    gate: Arc<Mutex<()>>,
 }
 
 impl Page {
     pub fn new(keys: &[&Key]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        let page = Self { address, text: Arc::default(), asked: Arc::default() };
+        let page = Self { address, text: Arc::default(), asked: Arc::default(), gate: Arc::default() };
         page.publish(keys);
-        let (text, asked) = (Arc::clone(&page.text), Arc::clone(&page.asked));
+        let (text, asked, gate) = (Arc::clone(&page.text), Arc::clone(&page.asked), Arc::clone(&page.gate));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let mut head = [0; 4096];
                 let _ = stream.read(&mut head).unwrap();
                 *asked.lock().unwrap() += 1;
+                drop(gate.lock().unwrap());
                 let text = text.lock().unwrap().clone();
                 let length = text.len();
                 let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}");
@@ -94,6 +96,11 @@ impl Page {
     pub fn publish(&self, keys: &[&Key]) {
         let keys: Vec<Value> = keys.iter().map(|key| key.public()).collect();
         *self.text.lock().unwrap() = json!({"keys": keys}).to_string();
+    }
+
+    /// Keeps the page from answering until the guard is dropped.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().unwrap()
     }
 
     /// How often the page was asked for.

@@ -1,5 +1,7 @@
 //! Tokens by RS256, with keys from a page and from a file.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::common::{Answer, KEY, Server, kiln};
@@ -61,6 +63,33 @@ fn a_new_key_of_the_provider_is_fetched_when_it_is_first_used_and_not_for_every_
         assert_eq!(bearer(&server, &stranger.token("predict", 60)).code(), "token_invalid");
     }
     assert!(page.asked() <= asked + 1, "strangers make the server ask {} times", page.asked() - asked);
+}
+
+#[test]
+fn who_hangs_up_does_not_keep_the_server_from_learning_a_new_key() {
+    if !has("openssl") {
+        return;
+    }
+    let (old, new) = (Key::new("old"), Key::new("new"));
+    let page = Page::new(&[&old]);
+    let server = Server::start(&[&["--device", "cpu", "--jwt-jwks", &page.address][..], &FOR_US].concat());
+    page.publish(&[&new]);
+    let (asked, token, held) = (page.asked(), new.token("predict", 60), page.hold());
+    let begun = Instant::now();
+    // Some time has to pass before keys are fetched again. The one who makes the server do so is gone before they come.
+    while page.asked() == asked {
+        let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+        write!(stream, "GET /models HTTP/1.1\r\nHost: kiln\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(begun.elapsed() < Duration::from_secs(60), "the keys are not fetched");
+    }
+    drop(held);
+    let begun = Instant::now();
+    while bearer(&server, &token).status != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(4), "what was fetched is lost");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(page.asked(), asked + 1);
 }
 
 #[test]
