@@ -18,7 +18,7 @@
 //! | [`inference`] | runs the network on a device |
 //! | [`image`] | bytes -> pixels of the model's size |
 //! | [`keys`] | keys and tokens, and what their owners may do |
-//! | [`model`], [`oip`], [`readiness`], [`telemetry`], [`watched`] | leaves that others may use |
+//! | [`model`], [`oip`], [`readiness`], [`standing`], [`telemetry`], [`watched`] | leaves that others may use |
 //!
 //! Two crates lie below: `model-import` (ONNX -> Burn code, when the program is built) and `kiln-kernels` (operations
 //! written by hand).
@@ -55,5 +55,6 @@ pub mod readiness;
 pub mod registry;
 pub mod serve;
 pub mod shutdown;
+pub mod standing;
 pub mod telemetry;
 pub mod watched;

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::peer::Peers;
 use super::request::Arrived;
 use crate::classifier::{Priority, Share};
-use crate::keys::{self, Account, Authority, Credential, Scope};
+use crate::keys::{Account, Authority, Credential, Scope};
 
 /// Names of the two security schemes; either suffices.
 const API_KEY: &str = "ApiKey";
@@ -76,7 +76,7 @@ impl Known {
 impl<N> Caller<N> {
     /// The part of the queue that he may fill.
     pub(super) fn share(&self) -> Option<Share> {
-        self.account.share.as_ref().map(|share| Share { fraction: share.fraction, inside: Arc::clone(&share.inside) })
+        self.account.share.clone()
     }
 
     /// When his answer is of no use any more: so long after he asked, however long his body took to come.
@@ -86,12 +86,7 @@ impl<N> Caller<N> {
 
     /// Of what he asks for and what he was given, the lower.
     pub(super) fn priority(&self, asked: Option<Priority>) -> Priority {
-        let given = self.account.priority.map(|priority| match priority {
-            keys::Priority::High => Priority::High,
-            keys::Priority::Normal => Priority::Normal,
-            keys::Priority::Low => Priority::Low,
-        });
-        given.into_iter().chain(asked).max().unwrap_or_default()
+        self.account.priority.into_iter().chain(asked).max().unwrap_or_default()
     }
 }
 

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::correction::{Correction, Expectation};
 use super::service_time::ServiceTime;
-use super::share::{Held, Share};
 use super::state::OLDEST_EVERY;
-use super::{AdmitError, Config, Priority};
+use super::{AdmitError, Config};
+use crate::standing::{Held, Priority, Share};
 
 /// HTTP counts `Retry-After` in whole seconds, and an earlier retry only adds to the load.
 const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::state::Queued;
 use super::{BatchError, Permit};
 use crate::inference::{Output, Sample};
+use crate::standing::Priority;
 
 /// What a picture's caller gets.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,18 +21,6 @@ pub struct Answer {
     pub inference: Duration,
     /// How many pictures were in the batch.
     pub batch_size: usize,
-}
-
-/// Which pictures an engine takes first. Those of one priority keep the order in which they came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// Before all others.
-    High,
-    /// Where nothing was asked for.
-    #[default]
-    Normal,
-    /// When no other waits.
-    Low,
 }
 
 /// What a picture's caller asks for, apart from the answer.

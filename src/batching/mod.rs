@@ -22,7 +22,6 @@
 //! | `batcher.rs` | the handle that the rest of the server holds |
 //! | `admission.rs` | who is let in, and the advice when to try again |
 //! | `correction.rs` | what that leaves out |
-//! | `share.rs` | the part of the queue that one caller may fill |
 //! | `service_time.rs` | how long batches take, fitted to those that were run |
 //! | `entry.rs` | one picture in the queue, and the answer it gets |
 //! | `state.rs` | the policy: what to run now, as a pure function of queue and time |
@@ -42,7 +41,6 @@ mod error;
 mod runs;
 mod scheduler;
 mod service_time;
-mod share;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -51,8 +49,9 @@ mod worker;
 pub use admission::{Ask, Permit};
 pub use batcher::Batcher;
 pub use config::{Config, ConfigError};
-pub use entry::{Answer, Priority, Terms};
+pub use entry::{Answer, Terms};
 pub use error::{AdmitError, BatchError};
 pub use runs::Timed;
-pub use share::Share;
 pub use worker::Worker;
+// Part of what is asked for.
+pub use crate::standing::{Priority, Share};

@@ -2,13 +2,13 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::scope::{Scope, Scopes};
+use crate::standing::{Priority, Share};
 
 /// Someone whose key or token was right.
 #[derive(Debug)]
@@ -24,30 +24,9 @@ pub struct Account {
     /// How often he may ask.
     pub rate: Option<Arc<Rate>>,
     /// His part of the queue.
-    pub share: Option<QueueShare>,
+    pub share: Option<Share>,
     /// The priority of his pictures. Where it is absent, each request may choose any.
     pub priority: Option<Priority>,
-}
-
-/// Whose pictures go first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// Before all others.
-    High,
-    /// Where nothing is said.
-    #[default]
-    Normal,
-    /// After all others.
-    Low,
-}
-
-/// A part of the queue that one caller may fill.
-#[derive(Clone, Debug)]
-pub struct QueueShare {
-    /// Above 0, at most 1.
-    pub fraction: f64,
-    /// How many of his pictures are inside now.
-    pub inside: Arc<AtomicUsize>,
 }
 
 /// Requests a second, with a reserve for bursts: the generic cell rate algorithm.

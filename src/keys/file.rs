@@ -8,9 +8,10 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::account::{Priority, RateLimit};
+use super::account::RateLimit;
 use super::digest::Digest;
 use super::scope::{Scope, Scopes};
+use crate::standing::Priority;
 
 /// One key as the operator wrote it.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,19 +163,6 @@ pub fn instant(text: &str) -> Result<SystemTime, String> {
     let moment = if text.len() == "2027-01-31".len() { format!("{text}T00:00:00Z") } else { text.to_string() };
     humantime::parse_rfc3339(&moment)
         .map_err(|_| format!("expires is '{text}'; it has to be like 2027-01-31 or 2027-01-31T12:00:00Z"))
-}
-
-impl FromStr for Priority {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "high" => Ok(Self::High),
-            "normal" => Ok(Self::Normal),
-            "low" => Ok(Self::Low),
-            _ => Err(format!("priority is '{word}'; it has to be high, normal or low")),
-        }
-    }
 }
 
 impl Entry {

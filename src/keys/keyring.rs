@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::account::{Account, QueueShare, Rate};
+use super::account::{Account, Rate};
 use super::digest::Digest;
 use super::file::{self, Entry};
 use super::secret::Secret;
+use crate::standing::Share;
 
 /// The keys. Cheap to ask; a change is seen by the next request.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ fn keys(entries: Vec<Entry>, before: &[Key]) -> Vec<Key> {
         });
         let share = terms.share.map(|fraction| {
             let inside = same.and_then(|account| account.share.as_ref()).map(|share| Arc::clone(&share.inside));
-            QueueShare { fraction, inside: inside.unwrap_or_default() }
+            Share { fraction, inside: inside.unwrap_or_default() }
         });
         let account = Account {
             label: terms.id.clone(),

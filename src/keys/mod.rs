@@ -28,7 +28,8 @@ mod tokens;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-pub use account::{Account, Priority, QueueShare, RateLimit};
+pub use crate::standing::Priority;
+pub use account::{Account, RateLimit};
 pub use authority::{Authority, AuthorityError, Credential, Denied};
 pub use digest::Digest;
 pub use file::{Entry, Terms, check_id, check_share, instant, rate};

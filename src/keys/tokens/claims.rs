@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::keys::account::{Account, Priority};
+use crate::keys::account::Account;
 use crate::keys::scope::Scopes;
+use crate::standing::Priority;
 
 /// The claims that are of interest beside those that are checked: `sub` (RFC 7519, 4.1.2), `scope` (RFC 8693, 4.2), and `scp`,
 /// as Microsoft and Okta call it.
