@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use poem::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use poem::http::{Method, Version};
 use poem::{Body, Request};
@@ -116,14 +116,11 @@ fn is_endless(request: &Request) -> bool {
 }
 
 fn whole(body: Body, length: usize, limit: BodyLimit) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
-    stream::once(async move { limit.take(length) }).flat_map({
-        let mut body = Some(body);
-        move |room| match (room, body.take()) {
-            (Ok(()), Some(body)) => body.into_bytes_stream().boxed(),
-            (Err(error), _) => stream::once(async { Err(error) }).boxed(),
-            (Ok(()), None) => stream::empty().boxed(),
-        }
-    })
+    let room = async move {
+        limit.take(length)?;
+        Ok::<_, std::io::Error>(body.into_bytes_stream())
+    };
+    stream::once(room).try_flatten()
 }
 
 fn counted(body: Body, limit: BodyLimit) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
