@@ -12,6 +12,7 @@ use kiln::batching::{Ask, Batcher, Config, Worker};
 use kiln::image::PreparedImage;
 use kiln::inference::{Engine, EngineError, Logits, Sample};
 use kiln::readiness::Readiness;
+use kiln::telemetry::metrics::ModelMetrics;
 use tokio::runtime::Runtime;
 
 /// Pictures of each caller in one measured round, so that starting the callers does not count.
@@ -35,7 +36,12 @@ fn start() -> (Runtime, Batcher, Worker) {
     let runtime = Runtime::new().expect("a runtime");
     let (batcher, worker) = {
         let _inside = runtime.enter();
-        Batcher::start(Config::default(), vec![Box::new(Nothing)], Readiness::starting())
+        Batcher::start(
+            Config::default(),
+            vec![Box::new(Nothing)],
+            Readiness::starting(),
+            ModelMetrics::new("model", "1"),
+        )
     };
     (runtime, batcher, worker)
 }

@@ -20,7 +20,8 @@ use kiln::model::Model;
 use kiln::{api, batching, serve};
 
 const CROWDS: [usize; 3] = [16, 64, 256];
-const PHASES: [&str; 3] = ["decode", "queue", "inference"];
+const PHASES: [&str; 8] =
+    ["receive", "decode_wait", "decode", "preprocess", "queue", "batch_wait", "device", "postprocess"];
 
 fn main() {
     // Tests run it too, so that it cannot rot: each request a few times.
@@ -148,20 +149,26 @@ fn alone(picture: &[u8], resized: bool, threads: usize, time: Duration) -> f64 {
 }
 
 /// Seconds that went into each phase so far, then into whole requests.
-fn seconds(address: std::net::SocketAddr) -> [f64; 4] {
+fn seconds(address: std::net::SocketAddr) -> [f64; 9] {
     let text = ureq::get(format!("http://{address}/metrics")).call().expect("metrics").body_mut().read_to_string();
     let text = text.expect("text");
     let sum = |name: String| {
-        let lines = text.lines().filter(|line| line.starts_with(&name) && !line.contains("operation=\"metrics\""));
+        let lines = text.lines().filter(|line| line.starts_with("kiln_") && line.contains(&name));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     };
-    let phase = |name: &str| sum(format!("kiln_{name}_duration_seconds_sum"));
-    [phase(PHASES[0]), phase(PHASES[1]), phase(PHASES[2]), phase("request")]
+    std::array::from_fn(|i| match PHASES.get(i) {
+        Some(phase) => sum(format!("phase_duration_seconds_sum{{model=\"efficientnet-lite0\",phase=\"{phase}\"}}")),
+        None => ["predict\"", "predict_raw", "oip_infer"]
+            .map(|operation| sum(format!("request_duration_seconds_sum{{operation=\"{operation}")))
+            .iter()
+            .sum(),
+    })
 }
 
 /// Parts of the requests' time. The rest is HTTP, and reading and writing bodies.
-fn shares(before: [f64; 4], after: [f64; 4]) -> String {
-    let took: [f64; 4] = std::array::from_fn(|i| after[i] - before[i]);
-    let part = |i: usize| format!("{} {:.0} %", PHASES[i], 100.0 * took[i] / took[3]);
-    format!("{}, {}, {}, the rest HTTP", part(0), part(1), part(2))
+fn shares(before: [f64; 9], after: [f64; 9]) -> String {
+    let took: [f64; 9] = std::array::from_fn(|i| after[i] - before[i]);
+    let part = |(phase, took_by): (&str, &f64)| format!("{phase} {:.0} %", 100.0 * took_by / took[8]);
+    let parts: Vec<String> = PHASES.into_iter().zip(&took).map(part).collect();
+    format!("{}, the rest HTTP", parts.join(", "))
 }

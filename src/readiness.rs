@@ -23,10 +23,23 @@ pub enum State {
     Failed(String),
 }
 
+impl State {
+    /// In one word: `starting`, `ready`, `recovering`, `draining` or `failed`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Recovering(..) => "recovering",
+            Self::Draining => "draining",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 impl Readiness {
     /// The state in which every process begins.
     pub fn starting() -> Self {
-        metrics::ready(false);
+        metrics::ready(State::Starting.word());
         Self(watch::Sender::new(State::Starting))
     }
 
@@ -83,7 +96,7 @@ impl Readiness {
     fn advance(&self, next: impl FnOnce(&State) -> Option<State>) {
         self.0.send_if_modified(|now| {
             let Some(next) = next(now) else { return false };
-            metrics::ready(next == State::Ready);
+            metrics::ready(next.word());
             *now = next;
             true
         });

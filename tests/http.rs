@@ -47,8 +47,35 @@ fn a_photo_of_a_cat_is_a_cat_by_form_and_by_raw_body() {
     assert_eq!(form["predictions"].as_array().unwrap().len(), 5);
     let timings = &form["timings_ms"];
     let part = |name: &str| timings[name].as_f64().unwrap();
-    assert!(part("decode") > 0.0 && part("inference") > 0.0);
-    assert!(part("decode") + part("queue") + part("inference") <= part("total") + 0.01, "{timings}");
+    let all = timings.as_object().unwrap().iter();
+    let (phases, total): (Vec<_>, Vec<_>) = all.partition(|(name, _)| *name != "total");
+    assert!(phases.len() == 8 && phases.iter().all(|(_, took)| took.as_f64() > Some(0.0)), "{timings}");
+    let sum: f64 = phases.iter().map(|(_, took)| took.as_f64().unwrap()).sum();
+    assert!((sum - part("total")).abs() < 0.01 && total.len() == 1, "{timings}");
+}
+
+#[test]
+fn each_answer_tells_where_its_time_went() {
+    let server = server();
+    let names = |answer: &common::Answer| -> Vec<String> {
+        let header = answer.header("Server-Timing").expect("the header");
+        header.split(", ").map(|entry| entry.split(";dur=").next().unwrap().to_string()).collect()
+    };
+    let phases =
+        ["receive", "decode_wait", "decode", "preprocess", "queue", "batch_wait", "device", "postprocess", "total"];
+    let answer = server.raw("/predict/raw", &bytes(CAT));
+    assert_eq!(names(&answer), phases);
+    let header = answer.header("Server-Timing").unwrap();
+    let ms = |name: &str| -> f64 {
+        let entries = header.split(", ").filter_map(|entry| entry.split_once(";dur="));
+        entries.filter(|(found, _)| *found == name).map(|(_, ms)| ms.parse::<f64>().unwrap()).sum()
+    };
+    assert!((ms("device") - answer.json()["timings_ms"]["device"].as_f64().unwrap()).abs() < 0.002, "{header}");
+    assert!(ms("total") >= ms("device") + ms("decode"), "{header}");
+    assert_eq!(names(&server.get_without_key("/health/live")), ["total"]);
+    assert_eq!(names(&server.raw("/predict/raw", b"no picture")), ["total"]);
+    let two = server.form("/predict/batch", &[("files", "cat.jpg", &bytes(CAT)), ("files", "none.jpg", b"no picture")]);
+    assert_eq!(names(&two), phases);
 }
 
 #[test]
@@ -254,13 +281,25 @@ fn metrics_count_what_happened() {
         server.raw("/predict/raw", &bytes(CAT)).top1();
     }
     assert!(value(ok) >= before + 3.0);
-    for histogram in ["request", "decode", "queue", "inference", "predict"] {
-        assert!(value(&format!("kiln_{histogram}_duration_seconds_count")) >= 3.0, "{histogram}");
+    for phase in
+        ["receive", "decode_wait", "decode", "preprocess", "queue", "batch_wait", "device", "postprocess", "total"]
+    {
+        let labels = format!(r#"{{model="efficientnet-lite0",phase="{phase}"}}"#);
+        assert!(value(&format!("kiln_phase_duration_seconds_count{labels}")) >= 3.0, "{phase}");
     }
+    let nv = |name: &str| value(&format!("nv_inference_{name}{{"));
+    assert!(nv("request_success") >= 3.0 && nv("count") >= nv("exec_count") && nv("exec_count") >= 1.0);
+    let parts = ["queue", "compute_input", "compute_infer", "compute_output"];
+    let parts: f64 = parts.iter().map(|part| nv(&format!("{part}_duration_us"))).sum();
+    assert!(parts > 0.0 && parts <= nv("request_duration_us"));
+    let reasons = value("kiln_batches_total{");
+    assert!(reasons >= 1.0 && value("kiln_batch_duration_seconds_count") >= 1.0);
+    assert!(value("process_resident_memory_bytes") > 1e7 && value("process_open_fds") > 3.0);
     assert!(value("kiln_batch_size_count") >= 1.0);
     let text = server.get_without_key("/metrics").text();
     assert!(text.contains("kiln_request_duration_seconds_bucket{operation=\"predict_raw\",le=\"0.0001\"}"), "{text}");
-    assert!(text.contains("kiln_queue_depth "), "{text}");
+    assert!(text.contains("kiln_queue_depth{model=\"efficientnet-lite0\"} "), "{text}");
+    assert!(text.contains("kiln_readiness{state=\"ready\"} 1"), "{text}");
 }
 
 #[test]

@@ -20,5 +20,16 @@ mod telemetry {
     //! Counts nothing.
     pub(crate) mod metrics {
         pub(crate) fn cancelled(_stage: &'static str) {}
+
+        pub(crate) enum InflightBytes {
+            Body,
+            Decoded,
+        }
+
+        impl InflightBytes {
+            pub(crate) fn add(self, _bytes: u64) {}
+
+            pub(crate) fn sub(self, _bytes: u64) {}
+        }
     }
 }

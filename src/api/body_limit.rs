@@ -10,6 +10,8 @@ use poem::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use poem::http::{Method, Version};
 use poem::{Body, Request};
 
+use crate::telemetry::metrics::InflightBytes;
+
 /// Bytes that all bodies together may have at once.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -48,7 +50,16 @@ impl Budget {
 
     fn take(&self, bytes: usize) -> bool {
         let take = |left: usize| left.checked_sub(bytes);
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+        if taken {
+            InflightBytes::Body.add(bytes as u64);
+        }
+        taken
+    }
+
+    fn give(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Ordering::Relaxed);
+        InflightBytes::Body.sub(bytes as u64);
     }
 }
 
@@ -84,7 +95,7 @@ impl BodyLimit {
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        self.budget.left.fetch_add(*self.taken.get_mut(), Ordering::Relaxed);
+        self.budget.give(*self.taken.get_mut());
     }
 }
 

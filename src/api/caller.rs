@@ -13,7 +13,8 @@ use super::error::Code;
 use super::failure::Failure;
 use super::peer::Peers;
 use super::request::Arrived;
-use crate::classifier::{Priority, Share};
+use super::server_timing::Timed;
+use crate::classifier::{Options, Priority, Timings};
 use crate::keys::{Account, Authority, Credential, Scope};
 
 /// Names of the two security schemes; either suffices.
@@ -59,6 +60,8 @@ pub(super) struct Caller<N> {
     account: Arc<Account>,
     /// When the request's head was there.
     arrived: Instant,
+    /// Where the time went.
+    timed: Timed,
     needs: PhantomData<fn() -> N>,
 }
 
@@ -74,19 +77,21 @@ impl Known {
 }
 
 impl<N> Caller<N> {
-    /// The part of the queue that he may fill.
-    pub(super) fn share(&self) -> Option<Share> {
-        self.account.share.clone()
+    /// What he asks the classifier for: an answer within `patience`, counted from the request's head however long its body
+    /// took to come; and of the priority that he asks for and the one that he was given, the lower.
+    pub(super) fn options(&self, top_k: usize, patience: Duration, priority: Option<Priority>) -> Options {
+        Options {
+            top_k,
+            deadline: Some(self.arrived + patience),
+            priority: self.account.priority.into_iter().chain(priority).max().unwrap_or_default(),
+            share: self.account.share.clone(),
+            arrived: Some(self.arrived),
+        }
     }
 
-    /// When his answer is of no use any more: so long after he asked, however long his body took to come.
-    pub(super) fn deadline(&self, patience: Duration) -> Instant {
-        self.arrived + patience
-    }
-
-    /// Of what he asks for and what he was given, the lower.
-    pub(super) fn priority(&self, asked: Option<Priority>) -> Priority {
-        self.account.priority.into_iter().chain(asked).max().unwrap_or_default()
+    /// His answer is there; where its time went.
+    pub(super) fn answered(&self, timings: Timings) {
+        self.timed.set(timings);
     }
 }
 
@@ -138,7 +143,8 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         }
         admit(&account, N::SCOPE)?;
         let arrived = request.data::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
-        Ok(Self { account, arrived, needs: PhantomData })
+        let timed = request.data::<Timed>().cloned().unwrap_or_default();
+        Ok(Self { account, arrived, timed, needs: PhantomData })
     }
 }
 

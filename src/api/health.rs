@@ -53,13 +53,9 @@ impl Health {
     #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
     async fn ready(&self) -> ReadyResponse {
         // The reason of a failure stays in the log: this operation is open to all.
-        let body = |ready, state: &str| Json(ReadyBody { ready, state: state.to_string() });
-        match self.0.readiness.state() {
-            readiness::State::Ready => ReadyResponse::Ready(body(true, "ready")),
-            readiness::State::Starting => ReadyResponse::NotReady(body(false, "starting"), 1),
-            readiness::State::Recovering(..) => ReadyResponse::NotReady(body(false, "recovering"), 1),
-            readiness::State::Draining => ReadyResponse::NotReady(body(false, "draining"), 1),
-            readiness::State::Failed(_) => ReadyResponse::NotReady(body(false, "failed"), 1),
-        }
+        let state = self.0.readiness.state();
+        let ready = state == readiness::State::Ready;
+        let body = Json(ReadyBody { ready, state: state.word().to_string() });
+        if ready { ReadyResponse::Ready(body) } else { ReadyResponse::NotReady(body, 1) }
     }
 }

@@ -1,12 +1,12 @@
 //! `GET /metrics`: open to all, for those with the scope, or on a listener of its own.
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{Endpoint, Response, endpoint};
 use poem_openapi::payload::PlainText;
 use poem_openapi::{OpenApi, Tags};
 
 use super::caller::{Caller, ToSeeMetrics};
 use super::refused::{OfCallers, Refused};
+use crate::telemetry::metrics::Exporter;
 
 /// Who may read the metrics here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,12 +18,14 @@ pub enum MetricsAccess {
     Guarded,
     /// Nobody: they are elsewhere.
     Elsewhere,
+    /// Nobody: nothing is measured.
+    Off,
 }
 
 /// Metrics for everybody.
-pub(super) struct OpenMetrics(pub(super) PrometheusHandle);
+pub(super) struct OpenMetrics(pub(super) Exporter);
 /// Metrics for those who may see them.
-pub(super) struct GuardedMetrics(pub(super) PrometheusHandle);
+pub(super) struct GuardedMetrics(pub(super) Exporter);
 
 #[derive(Tags)]
 enum Tag {
@@ -52,7 +54,7 @@ impl GuardedMetrics {
 }
 
 /// The metrics alone, for a listener of their own. Nobody is asked who he is.
-pub fn metrics_endpoint(metrics: PrometheusHandle) -> impl Endpoint + 'static {
+pub fn metrics_endpoint(metrics: Exporter) -> impl Endpoint + 'static {
     let page = endpoint::make_sync(move |_| {
         Response::builder().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
     });

@@ -13,7 +13,7 @@
 //! | `error.rs`, `failure.rs` | the one status table; which error is which of its rows |
 //! | `refused.rs` | that table in the OpenAPI document |
 //! | `request.rs` | what happens to every request |
-//! | `body_limit.rs`, `allow.rs` | its helpers |
+//! | `body_limit.rs`, `allow.rs`, `server_timing.rs` | its helpers |
 //! | `security_headers.rs`, `page_policy.rs`, `cors.rs` | what browsers may do with the answers |
 
 mod allow;
@@ -36,12 +36,12 @@ mod refused;
 mod request;
 mod schema;
 mod security_headers;
+mod server_timing;
 mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use poem::endpoint::BoxEndpoint;
 use poem::{EndpointExt, Response, Route};
 use poem_openapi::{OpenApi, OpenApiService};
@@ -49,6 +49,7 @@ use poem_openapi::{OpenApi, OpenApiService};
 use crate::keys::Authority;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
+use crate::telemetry::metrics::Exporter;
 use allow::AllowTable;
 use body_limit::Budget;
 use cors::Cors;
@@ -99,8 +100,8 @@ pub struct State {
     pub registry: Registry,
     /// Whether traffic is welcome.
     pub readiness: Readiness,
-    /// Renders `/metrics`.
-    pub metrics: PrometheusHandle,
+    /// Renders `/metrics`, if anything is measured.
+    pub metrics: Option<Exporter>,
     /// Who may call.
     pub authority: Arc<Authority>,
     /// The interface's own settings.
@@ -137,10 +138,10 @@ fn service<M: OpenApi>(state: &State, metrics: M) -> OpenApiService<Operations<M
 
 /// Every address of the server behind one endpoint. Keys guard all but health, documentation, and metrics where those are open.
 pub fn endpoint(state: State) -> BoxEndpoint<'static, Response> {
-    match state.config.metrics {
-        MetricsAccess::Open => around(&state, service(&state, OpenMetrics(state.metrics.clone()))),
-        MetricsAccess::Guarded => around(&state, service(&state, GuardedMetrics(state.metrics.clone()))),
-        MetricsAccess::Elsewhere => around(&state, service(&state, ())),
+    match (state.config.metrics, state.metrics.clone()) {
+        (MetricsAccess::Open, Some(metrics)) => around(&state, service(&state, OpenMetrics(metrics))),
+        (MetricsAccess::Guarded, Some(metrics)) => around(&state, service(&state, GuardedMetrics(metrics))),
+        (MetricsAccess::Elsewhere | MetricsAccess::Off, _) | (_, None) => around(&state, service(&state, ())),
     }
 }
 

@@ -15,7 +15,7 @@ use super::refused::{OfPictures, Refused};
 use super::request::RequestId;
 use super::schema::{BatchBody, BatchItem, PredictionBody};
 use super::upload::{OneFile, RawPicture, SeveralFiles};
-use crate::classifier::{Classifier, Options, Picture};
+use crate::classifier::{Classifier, ClassifyError, Options, Picture, Prediction};
 
 /// `POST /predict` and its siblings.
 pub(super) struct Predict(pub(super) State);
@@ -52,7 +52,7 @@ impl Predict {
         form: OneFile,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(classifier, form.0, self.options(&caller, top_k.0, patience_ms.0)).await
+        self.one(&caller, classifier, form.0, self.options(&caller, top_k.0, patience_ms.0)).await
     }
 
     /// Classify one picture that is the whole body
@@ -75,7 +75,7 @@ impl Predict {
         body: RawPicture,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(classifier, body.0, self.options(&caller, top_k.0, patience_ms.0)).await
+        self.one(&caller, classifier, body.0, self.options(&caller, top_k.0, patience_ms.0)).await
     }
 
     /// Classify several pictures of a form
@@ -101,9 +101,11 @@ impl Predict {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
         let pictures = self.within_limit(form.0)?;
         let options = self.options(&caller, top_k.0, patience_ms.0);
-        let answers =
-            join_all(pictures.into_iter().map(|picture| self.one(classifier, picture, options.clone()))).await;
-        let item = |(index, answer)| batch_item(index, answer, &request_id.0.0);
+        let one = |picture| classifier.classify(picture, options.clone());
+        let answers = join_all(pictures.into_iter().map(one)).await;
+        let timings = answers.iter().flatten().map(|prediction| prediction.timings);
+        timings.max_by_key(|timings| timings.total).into_iter().for_each(|slowest| caller.answered(slowest));
+        let item = |(index, answer)| batch_item(index, classifier, answer, &request_id.0.0);
         Ok(Json(BatchBody { results: answers.into_iter().enumerate().map(item).collect() }))
     }
 }
@@ -112,16 +114,18 @@ impl Predict {
     fn options(&self, caller: &Caller<ToPredict>, top_k: u32, patience_ms: Option<u64>) -> Options {
         let most = self.0.config.request_timeout;
         let patience = patience_ms.map_or(most, |ms| most.min(Duration::from_millis(ms)));
-        Options {
-            top_k: top_k as usize,
-            deadline: Some(caller.deadline(patience)),
-            priority: caller.priority(None),
-            share: caller.share(),
-        }
+        caller.options(top_k as usize, patience, None)
     }
 
-    async fn one(&self, classifier: &Classifier, picture: Picture, options: Options) -> Answer<PredictionBody> {
+    async fn one(
+        &self,
+        caller: &Caller<ToPredict>,
+        classifier: &Classifier,
+        picture: Picture,
+        options: Options,
+    ) -> Answer<PredictionBody> {
         let prediction = classifier.classify(picture, options).await?;
+        caller.answered(prediction.timings);
         Ok(Json(PredictionBody::new(classifier.model(), prediction)))
     }
 
@@ -138,10 +142,15 @@ fn top_k_default() -> u32 {
     5
 }
 
-fn batch_item(index: usize, answer: Answer<PredictionBody>, request_id: &str) -> BatchItem {
+fn batch_item(
+    index: usize,
+    classifier: &Classifier,
+    answer: Result<Prediction, ClassifyError>,
+    request_id: &str,
+) -> BatchItem {
     let (result, error) = match answer {
-        Ok(Json(body)) => (Some(body), None),
-        Err(refused) => (None, Some(refused.failure().body(request_id))),
+        Ok(prediction) => (Some(PredictionBody::new(classifier.model(), prediction)), None),
+        Err(error) => (None, Some(Failure::from(error).body(request_id))),
     };
     BatchItem { index: index as u32, result, error }
 }

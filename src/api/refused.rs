@@ -76,12 +76,6 @@ impl Errors for OfKeys {
 #[derive(Debug)]
 pub(super) struct Refused<E>(Failure, PhantomData<fn() -> E>);
 
-impl<E> Refused<E> {
-    pub(super) fn failure(&self) -> &Failure {
-        &self.0
-    }
-}
-
 impl<E, T: Into<Failure>> From<T> for Refused<E> {
     fn from(failure: T) -> Self {
         Self(failure.into(), PhantomData)

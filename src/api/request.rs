@@ -20,6 +20,7 @@ use super::body_limit::{self, BodyLimit, Budget, Cut};
 use super::caller::Known;
 use super::error::Code;
 use super::failure::Failure;
+use super::server_timing::{self, SERVER_TIMING, Timed};
 use crate::keys::Account;
 use crate::serve::BodyProgress;
 use crate::telemetry::metrics;
@@ -58,10 +59,11 @@ pub(super) async fn handle<E: Endpoint>(
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let body = BodyWatch::over(&mut request, &surroundings);
-    let known = Known::default();
+    let (known, timed) = (Known::default(), Timed::default());
     request.set_data(id.clone());
     request.set_data(Arrived(started));
     request.set_data(known.clone());
+    request.set_data(timed.clone());
     // Of the highest level, so that whatever is logged inside has the id, however little is logged.
     let span = tracing::error_span!("request", id = %id.0, %method, path = short(uri.path()));
     async {
@@ -82,10 +84,14 @@ pub(super) async fn handle<E: Endpoint>(
                 (render(&failure, &id, &method, &uri, &surroundings.allow), "none", failure.code.word())
             }
         };
-        if let Ok(value) = HeaderValue::from_str(&id.0) {
-            response.headers_mut().insert(REQUEST_ID, value);
+        let (took, phases) = (started.elapsed(), timed.phases());
+        let timing = server_timing::header(phases.as_deref(), took);
+        for (name, value) in [(REQUEST_ID, id.0.as_str()), (SERVER_TIMING, &timing)] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                response.headers_mut().insert(name, value);
+            }
         }
-        record(&response, operation, word, started.elapsed(), known.account());
+        record(&response, operation, word, took, known.account(), phases);
         Ok(response)
     }
     .instrument(span)
@@ -187,7 +193,14 @@ fn operation(id: Option<&OperationId>) -> &'static str {
     id.map_or("none", |id| id.0)
 }
 
-fn record(response: &Response, operation: &'static str, word: &'static str, took: Duration, caller: Option<&Account>) {
+fn record(
+    response: &Response,
+    operation: &'static str,
+    word: &'static str,
+    took: Duration,
+    caller: Option<&Account>,
+    phases: Option<String>,
+) {
     let status = response.status();
     metrics::request(operation, status.as_u16(), word, took);
     if let Some(caller) = caller {
@@ -201,9 +214,9 @@ fn record(response: &Response, operation: &'static str, word: &'static str, took
     }
     let took_ms = took.as_secs_f64() * 1e3;
     if status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::warn!(operation, key, status = status.as_u16(), outcome = word, took_ms, "answered");
+        tracing::warn!(operation, key, status = status.as_u16(), outcome = word, took_ms, phases, "answered");
     } else {
-        tracing::info!(operation, key, status = status.as_u16(), outcome = word, took_ms, "answered");
+        tracing::info!(operation, key, status = status.as_u16(), outcome = word, took_ms, phases, "answered");
     }
 }
 

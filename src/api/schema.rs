@@ -53,16 +53,26 @@ pub(super) struct ImageBody {
     pub(super) height: u32,
 }
 
-/// Where the time went, in milliseconds.
+/// Where the time went, in milliseconds. The phases have no gaps; one that there was not is 0.
 #[derive(Debug, Object)]
 pub(super) struct TimingsBody {
-    /// Decoding, orienting, cropping and resizing.
+    /// From the request's head to the complete upload.
+    pub(super) receive: f64,
+    /// Waiting for a thread that decodes.
+    pub(super) decode_wait: f64,
+    /// Bytes to pixels.
     pub(super) decode: f64,
-    /// Waiting for the engine.
+    /// Cropping, resizing and orienting, as far as the device does not do so.
+    pub(super) preprocess: f64,
+    /// Waiting while every engine was busy.
     pub(super) queue: f64,
-    /// The engine's work on the batch that the picture was in.
-    pub(super) inference: f64,
-    /// From the complete upload to the answer.
+    /// Waiting for company in a batch, and for the engine's thread.
+    pub(super) batch_wait: f64,
+    /// The device's work on the batch that the picture was in.
+    pub(super) device: f64,
+    /// From scores to classes.
+    pub(super) postprocess: f64,
+    /// All of it.
     pub(super) total: f64,
 }
 
@@ -170,9 +180,14 @@ impl From<Timings> for TimingsBody {
         // Microseconds are as fine as a reader wants it.
         let ms = |duration: std::time::Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
         Self {
+            receive: ms(timings.receive),
+            decode_wait: ms(timings.decode_wait),
             decode: ms(timings.decode),
+            preprocess: ms(timings.preprocess),
             queue: ms(timings.queue),
-            inference: ms(timings.inference),
+            batch_wait: ms(timings.batch_wait),
+            device: ms(timings.device),
+            postprocess: ms(timings.postprocess),
             total: ms(timings.total),
         }
     }

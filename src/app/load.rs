@@ -15,7 +15,7 @@ use crate::inference::{
 };
 use crate::model::Model;
 use crate::readiness::Readiness;
-use crate::telemetry::metrics::{self, DeviceLabels};
+use crate::telemetry::metrics::{self, DeviceLabels, ModelMetrics};
 
 /// Bytes that a full queue of pictures may take that a device is to resize.
 const CUTOUTS_WAITING: usize = 256 << 20;
@@ -172,7 +172,8 @@ pub(super) fn classifiers(config: &Config, default: String, models: Engines, rea
         let largest =
             engines.iter().map(BurnEngine::largest_cutout).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
         let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
-        let (batcher, worker) = Batcher::start(config.batching.clone(), engines, readiness.clone());
+        let metrics = ModelMetrics::new(model.spec().name, model.spec().version);
+        let (batcher, worker) = Batcher::start(config.batching.clone(), engines, readiness.clone(), metrics);
         let classifier = Classifier::new(model, placements, Arc::clone(&limits), pool.clone(), batcher);
         loaded.classifiers.push(match largest.flatten() {
             Some(bytes) => classifier.resizing(bytes),

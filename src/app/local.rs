@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 
+use crate::api::MetricsAccess;
 use crate::keys::{Authority, Config, Secret};
 use crate::readiness::Readiness;
 use crate::registry::Registry;
 use crate::shutdown::{self, Request};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Exporter};
 use crate::{api, serve};
 
 /// A running server. It ends when it is dropped; what is under way is answered then if the runtime goes on.
@@ -37,6 +37,10 @@ impl Local {
     ///
     /// Outside a tokio runtime.
     pub async fn start(serve: serve::Config, api: api::Config, key: &Secret) -> Result<Self, String> {
+        let metrics = match api.metrics {
+            MetricsAccess::Off => None,
+            _ => Some(recorder()?),
+        };
         let (registry, readiness) = (Registry::default(), Readiness::starting());
         let (ask, requests) = mpsc::channel(1);
         let signal = shutdown::begin(shutdown::Config::default(), readiness.clone(), requests);
@@ -48,7 +52,7 @@ impl Local {
         let state = api::State {
             registry: registry.clone(),
             readiness: readiness.clone(),
-            metrics: recorder()?,
+            metrics,
             authority: Arc::new(authority),
             config: api,
         };
@@ -64,7 +68,7 @@ impl Local {
 }
 
 /// There is one recorder in a process.
-fn recorder() -> Result<PrometheusHandle, String> {
-    static RECORDER: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+fn recorder() -> Result<Exporter, String> {
+    static RECORDER: OnceLock<Result<Exporter, String>> = OnceLock::new();
     RECORDER.get_or_init(|| metrics::install().map_err(|error| error.to_string())).clone()
 }

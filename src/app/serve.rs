@@ -9,6 +9,7 @@ use crate::keys::{self, Authority, AuthorityError, Provisioned};
 use crate::readiness::{Readiness, State};
 use crate::registry::Registry;
 use crate::shutdown::{self, Signal, Stage};
+use crate::telemetry::metrics::Exporter;
 use crate::telemetry::{logging, metrics};
 use crate::{api, serve};
 
@@ -49,7 +50,7 @@ pub enum ServeError {
 /// Anything that keeps the server from starting, or the listener's death.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let _log_guard = logging::init(&config.logging)?;
-    let metrics = metrics::install()?;
+    let metrics = exporter(&config)?;
     let default = load::default_model(&config);
     let provisioned = keys::provision(&config.keys, config.serve.listen).map_err(AuthorityError::from)?;
     let authority = authority(&config, &provisioned).await?;
@@ -68,17 +69,13 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         config: config.api.clone(),
     };
     tokio::spawn(async move { authority.keep_up().await });
-    if let Some(server) = metrics_server {
+    if let Some((server, metrics)) = metrics_server.zip(metrics.clone()) {
         tracing::info!(address = %server.local_addr(), "metrics are shown here");
-        tokio::spawn(server.run(api::metrics_endpoint(metrics.clone()), signal.clone()));
+        tokio::spawn(server.run(api::metrics_endpoint(metrics), signal.clone()));
     }
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(METRICS_UPKEEP);
-        loop {
-            ticks.tick().await;
-            metrics.run_upkeep();
-        }
-    });
+    if let Some(metrics) = metrics {
+        tokio::spawn(keep_up(metrics));
+    }
     let serving = server.run(api::endpoint(state), signal.clone());
     tokio::pin!(serving);
     let loading = load_models(config, default, readiness.clone(), registry);
@@ -93,6 +90,22 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     match readiness.state() {
         State::Failed(reason) => Err(ServeError::Device(reason)),
         _ => Ok(served?),
+    }
+}
+
+/// What shows the metrics, if anything is to be measured.
+fn exporter(config: &Config) -> Result<Option<Exporter>, ServeError> {
+    match config.api.metrics {
+        api::MetricsAccess::Off => Ok(None),
+        _ => Ok(Some(metrics::install()?)),
+    }
+}
+
+async fn keep_up(metrics: Exporter) {
+    let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
     }
 }
 

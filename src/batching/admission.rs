@@ -12,6 +12,7 @@ use super::service_time::ServiceTime;
 use super::state::OLDEST_EVERY;
 use super::{AdmitError, Config};
 use crate::standing::{Held, Priority, Share};
+use crate::telemetry::metrics::ModelMetrics;
 
 /// HTTP counts `Retry-After` in whole seconds, and an earlier retry only adds to the load.
 const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -65,12 +66,13 @@ pub(super) struct Admission {
     paused: AtomicBool,
     times: ServiceTime,
     correction: Arc<Correction>,
+    metrics: ModelMetrics,
     /// Somebody who waited has gone.
     pub(super) left: Notify,
 }
 
 impl Admission {
-    pub(super) fn new(config: &Config, engines: usize) -> Self {
+    pub(super) fn new(config: &Config, engines: usize, metrics: ModelMetrics) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(config.queue_capacity)),
             inside: Arc::default(),
@@ -80,6 +82,7 @@ impl Admission {
             paused: AtomicBool::new(false),
             times: ServiceTime::default(),
             correction: Arc::default(),
+            metrics,
             left: Notify::new(),
         }
     }
@@ -98,7 +101,7 @@ impl Admission {
         };
         let held = ask.share.as_ref().map(|share| share.hold(self.capacity)).transpose();
         let held = held.map_err(|most| AdmitError::ShareFull { most, retry_after: self.retry_after() })?;
-        let counted = Counted::begin(&self.inside, ask.priority);
+        let counted = Counted::begin(&self.inside, ask.priority, &self.metrics);
         let fitted = self.times.is_settled().then(|| self.fitted(self.before(ask.priority))).flatten();
         let alone = self.depth() <= 1;
         if let (Some(fitted), Some(deadline), false) = (fitted, ask.deadline, alone) {
@@ -141,6 +144,10 @@ impl Admission {
         self.permits.close();
     }
 
+    pub(super) fn metrics(&self) -> &ModelMetrics {
+        &self.metrics
+    }
+
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
@@ -169,18 +176,20 @@ impl Admission {
 
 /// Counts one picture as long as it lives.
 #[derive(Debug)]
-struct Counted(Arc<[AtomicUsize; 3]>, Priority);
+struct Counted(Arc<[AtomicUsize; 3]>, Priority, ModelMetrics);
 
 impl Counted {
-    fn begin(inside: &Arc<[AtomicUsize; 3]>, priority: Priority) -> Self {
+    fn begin(inside: &Arc<[AtomicUsize; 3]>, priority: Priority, metrics: &ModelMetrics) -> Self {
         inside[priority as usize].fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(inside), priority)
+        metrics.inside(1);
+        Self(Arc::clone(inside), priority, metrics.clone())
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0[self.1 as usize].fetch_sub(1, Ordering::Relaxed);
+        self.2.inside(-1);
     }
 }
 

@@ -14,17 +14,18 @@ use crate::telemetry::metrics;
 pub(super) struct Batch {
     samples: Vec<Sample>,
     callers: Vec<Caller>,
-    composed: Instant,
+    /// Since when an engine had been free for them.
+    free_since: Instant,
     top_k: Option<usize>,
 }
 
 impl Batch {
-    pub(super) fn new(entries: Vec<Entry>, composed: Instant) -> Self {
+    pub(super) fn new(entries: Vec<Entry>, free_since: Instant) -> Self {
         // As many as the one who wants most; all if anybody wants all.
         let top_k =
             entries.iter().map(|entry| entry.terms.top_k).reduce(|one, other| one.zip(other).map(|(a, b)| a.max(b)));
         let (samples, callers) = entries.into_iter().map(|entry| (entry.sample, entry.caller)).unzip();
-        Self { samples, callers, composed, top_k: top_k.flatten() }
+        Self { samples, callers, free_since, top_k: top_k.flatten() }
     }
 
     pub(super) fn samples(&self) -> &[Sample] {
@@ -40,16 +41,18 @@ impl Batch {
         self.callers.len()
     }
 
-    /// Gives each caller the row of its own picture. `rows` has as many rows as the batch pictures.
-    pub(super) fn answer(self, rows: Vec<Output>, inference: Duration) {
+    /// Gives each caller the row of its own picture. `rows` has as many rows as the batch pictures. The engine began at
+    /// `started` and took `inference` for all of them.
+    pub(super) fn answer(self, rows: Vec<Output>, started: Instant, inference: Duration) {
         debug_assert_eq!(rows.len(), self.callers.len());
         let batch_size = self.callers.len();
         for (caller, output) in self.callers.into_iter().zip(rows) {
             if caller.has_gone() {
-                metrics::cancelled("engine");
+                metrics::cancelled("device");
             }
-            let queue = self.composed.duration_since(caller.arrived);
-            caller.answer(Ok(Answer { output, queue, inference, batch_size }));
+            let noticed = caller.arrived.max(self.free_since);
+            let (queue, batch_wait) = (noticed - caller.arrived, started.duration_since(noticed));
+            caller.answer(Ok(Answer { output, queue, batch_wait, inference, batch_size }));
         }
     }
 

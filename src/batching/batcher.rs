@@ -15,6 +15,7 @@ use super::worker::EngineThread;
 use super::{AdmitError, Answer, Ask, BatchError, Config, Permit, Terms, Timed, Worker};
 use crate::inference::{Engine, Sample};
 use crate::readiness::Readiness;
+use crate::telemetry::metrics::ModelMetrics;
 
 /// Hands pictures to engines, in batches. Clones share the queue and the engines.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub struct Batcher {
 
 impl Batcher {
     /// Starts the scheduler as a task of the current tokio runtime, and for each engine a thread
-    /// that owns it. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher
+    /// that owns it. What they do is told to `metrics`. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher
     /// is dropped; what is in the queue then is still answered.
     ///
     /// An engine that fails, panics, or when idle does not answer its canary turns `readiness` off and is
@@ -38,10 +39,16 @@ impl Batcher {
     ///
     /// There is no engine, the settings are out of range (see [`Config::validate`]), there is no tokio
     /// runtime with a timer, or the operating system has no thread to give.
-    pub fn start(config: Config, engines: Vec<Box<dyn Engine>>, readiness: Readiness) -> (Batcher, Worker) {
+    pub fn start(
+        config: Config,
+        engines: Vec<Box<dyn Engine>>,
+        readiness: Readiness,
+        metrics: ModelMetrics,
+    ) -> (Batcher, Worker) {
         config.validate().expect("the settings were validated");
         assert!(!engines.is_empty(), "a batcher needs an engine");
-        let admission = Arc::new(Admission::new(&config, engines.len()));
+        metrics.engines(engines.len(), config.queue_capacity);
+        let admission = Arc::new(Admission::new(&config, engines.len(), metrics.clone()));
         let runs = Arc::new(Runs::default());
         let (entries, entries_out) = mpsc::unbounded_channel();
         let (events, events_out) = mpsc::unbounded_channel();
@@ -49,7 +56,7 @@ impl Batcher {
         let start = |(index, engine)| {
             let (batches, batches_out) = thread_mpsc::channel();
             let (admission, runs) = (Arc::clone(&admission), Arc::clone(&runs));
-            let (readiness, events) = (readiness.clone(), events.clone());
+            let (readiness, metrics, events) = (readiness.clone(), metrics.clone(), events.clone());
             let canary_interval = config.canary_interval;
             let thread = EngineThread {
                 index,
@@ -58,8 +65,10 @@ impl Batcher {
                 admission,
                 runs,
                 readiness,
+                metrics,
                 events,
                 canary_interval,
+                memory_told: None,
             };
             (batches, thread.spawn())
         };
@@ -67,7 +76,7 @@ impl Batcher {
         // Only the threads hold on to it, so that its end tells of theirs.
         drop(events);
         let links = Links { entries: entries_out, stop: stop_out, batches, events: events_out };
-        let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness, links);
+        let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness, metrics, links);
         (Self { admission, runs, entries }, Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads })
     }
 
@@ -145,6 +154,11 @@ impl Batcher {
     /// The most pictures that may be inside at once.
     pub fn capacity(&self) -> usize {
         self.admission.capacity()
+    }
+
+    /// Where this model's work is told.
+    pub fn metrics(&self) -> &ModelMetrics {
+        self.admission.metrics()
     }
 
     /// How many pictures are inside now: being decoded, waiting and running.

@@ -15,8 +15,11 @@ use crate::standing::Priority;
 pub struct Answer {
     /// What the engine found in the picture.
     pub output: Output,
-    /// From the submission to the composition of the picture's batch.
+    /// From the submission until an engine was free.
     pub queue: Duration,
+    /// From then, or from the submission if one was free before, until the engine began: waiting for company, and for the
+    /// engine's thread.
+    pub batch_wait: Duration,
     /// The time that the engine took for the whole batch.
     pub inference: Duration,
     /// How many pictures were in the batch.

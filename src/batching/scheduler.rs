@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep_until};
 use super::admission::Admission;
 use super::batch::Batch;
 use super::entry::Entry;
-use super::state::{Decision, Dropped, State, Step};
+use super::state::{Decision, Dropped, Reason, State, Step};
 use super::worker::Event;
 use super::{BatchError, Config};
 use crate::inference::EngineError;
 use crate::readiness::Readiness;
-use crate::telemetry::metrics::{self, QueueDepth};
+use crate::telemetry::metrics::{self, ModelMetrics};
 
 /// The scheduler's ends of all channels.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Scheduler {
     state: State<Entry>,
     admission: Arc<Admission>,
     links: Links,
-    depth: QueueDepth,
+    metrics: ModelMetrics,
     readiness: Readiness,
     /// Pictures that each engine has at work; none if it is free.
     running: Vec<usize>,
@@ -42,6 +42,8 @@ pub(super) struct Scheduler {
     failed: Vec<bool>,
     /// Since when each engine has been at what it is at.
     since: Vec<Instant>,
+    /// Since when some engine has been free; none is where this is nothing.
+    free_since: Option<Instant>,
     device_timeout: Duration,
     /// Stopping has not begun.
     taking: bool,
@@ -50,17 +52,24 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(super) fn new(config: &Config, admission: Arc<Admission>, readiness: Readiness, links: Links) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        admission: Arc<Admission>,
+        readiness: Readiness,
+        metrics: ModelMetrics,
+        links: Links,
+    ) -> Self {
         let engines = links.batches.len();
         Self {
             state: State::new(config),
             admission,
             links,
-            depth: QueueDepth::default(),
+            metrics,
             readiness,
             running: vec![0; engines],
             failed: vec![false; engines],
             since: vec![Instant::now(); engines],
+            free_since: Some(Instant::now()),
             device_timeout: config.device_timeout,
             taking: true,
             open: true,
@@ -84,8 +93,8 @@ impl Scheduler {
         loop {
             self.collect();
             let wake_at = match self.decide() {
-                Decision::Dispatch(entries) => {
-                    self.dispatch(entries);
+                Decision::Dispatch(entries, reason) => {
+                    self.dispatch(entries, reason);
                     continue;
                 }
                 Decision::WaitUntil(instant) => Some(instant),
@@ -96,7 +105,7 @@ impl Scheduler {
             tokio::select! {
                 biased;
                 event = self.links.events.recv() => match event {
-                    Some(Event::Free(engine)) => self.running[engine] = 0,
+                    Some(Event::Free(engine)) => self.is_free(engine),
                     Some(Event::Failed(engine)) => self.fail(engine),
                     Some(Event::Recovered(engine)) => self.recover(engine),
                     Some(Event::Broken(error)) => return Err(error),
@@ -125,6 +134,20 @@ impl Scheduler {
         }
     }
 
+    fn is_free(&mut self, engine: usize) {
+        self.running[engine] = 0;
+        self.free_since.get_or_insert_with(Instant::now);
+    }
+
+    /// The engine is at work from now on, on so many pictures or on itself.
+    fn is_busy(&mut self, engine: usize, pictures: usize) {
+        self.running[engine] = pictures;
+        self.since[engine] = Instant::now();
+        if !self.running.contains(&0) {
+            self.free_since = None;
+        }
+    }
+
     /// Every engine is being replaced.
     fn is_down(&self) -> bool {
         !self.failed.contains(&false)
@@ -133,14 +156,13 @@ impl Scheduler {
     /// The engine takes nothing until it is replaced.
     fn fail(&mut self, engine: usize) {
         self.failed[engine] = true;
-        self.running[engine] = self.running[engine].max(1);
-        self.since[engine] = Instant::now();
+        self.is_busy(engine, self.running[engine].max(1));
         self.admission.pause(self.is_down());
     }
 
     fn recover(&mut self, engine: usize) {
         self.failed[engine] = false;
-        self.running[engine] = 0;
+        self.is_free(engine);
         self.admission.pause(false);
         self.readiness.set_recovered();
     }
@@ -171,7 +193,7 @@ impl Scheduler {
         for (entry, why) in dropped {
             self.discard(entry, why, now);
         }
-        self.depth.set(self.state.len());
+        self.metrics.queue_depth(self.state.len());
         decision
     }
 
@@ -179,7 +201,7 @@ impl Scheduler {
         match why {
             Dropped::Cancelled => metrics::cancelled("queue"),
             Dropped::DeadlinePassed => {
-                metrics::dropped("deadline");
+                self.metrics.deadline_passed();
                 let queued = now.duration_since(entry.caller.arrived);
                 let retry_after = self.admission.retry_after();
                 entry.caller.answer(Err(BatchError::DeadlinePassed { queued, retry_after }));
@@ -187,14 +209,14 @@ impl Scheduler {
         }
     }
 
-    fn dispatch(&mut self, entries: Vec<Entry>) {
-        metrics::batch_dispatched(entries.len());
+    fn dispatch(&mut self, entries: Vec<Entry>, reason: Reason) {
+        self.metrics.dispatched(entries.len(), reason.word());
         let engine = self.running.iter().position(|pictures| *pictures == 0).expect("one is free");
-        self.running[engine] = entries.len();
-        self.since[engine] = Instant::now();
+        let free_since = self.free_since.unwrap_or_else(Instant::now);
+        self.is_busy(engine, entries.len());
         // If the thread has ended, the batch is dropped, which tells its callers, and its last event
         // tells the scheduler.
-        let _ = self.links.batches[engine].send(Batch::new(entries, Instant::now()));
+        let _ = self.links.batches[engine].send(Batch::new(entries, free_since));
     }
 
     fn stop_taking(&mut self) {
@@ -211,7 +233,7 @@ impl Scheduler {
             self.state.append(entry);
         }
         self.answer_all(&BatchError::Failed(error.clone()));
-        self.depth.set(0);
+        self.metrics.queue_depth(0);
     }
 }
 

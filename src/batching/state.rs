@@ -25,12 +25,40 @@ pub(super) trait Queued {
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision<E> {
-    /// Run these entries, in this order. Never empty.
-    Dispatch(Vec<E>),
+    /// Run these entries, in this order, for that reason. Never empty.
+    Dispatch(Vec<E>, Reason),
     /// Nothing, but ask again at this instant, even if nothing happens before.
     WaitUntil(Instant),
     /// Nothing until something happens.
     Idle,
+}
+
+/// Why a batch goes now and not later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// There are as many as a batch may have.
+    Full,
+    /// An engine is free, and nobody is to wait for company.
+    EngineFree,
+    /// The first of them has waited for company as long as it may.
+    DelayOver,
+    /// One of them has no time to wait for company.
+    Deadline,
+    /// The server ends, so no company will come.
+    Draining,
+}
+
+impl Reason {
+    /// As the metrics have it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::EngineFree => "engine_free",
+            Self::DelayOver => "delay_over",
+            Self::Deadline => "deadline",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 /// Why an entry left the queue without being run.
@@ -55,6 +83,7 @@ pub(super) struct State<E> {
     taken: usize,
     max_batch_size: usize,
     max_queue_delay: Duration,
+    draining: bool,
 }
 
 impl<E: Queued> State<E> {
@@ -65,6 +94,7 @@ impl<E: Queued> State<E> {
             // A batch larger than the queue could never fill, and waiting for it would be in vain.
             max_batch_size: config.max_batch_size.min(config.queue_capacity),
             max_queue_delay: config.max_queue_delay,
+            draining: false,
         }
     }
 
@@ -80,6 +110,7 @@ impl<E: Queued> State<E> {
     /// Nobody else will come, so no entry waits for company any more.
     pub(super) fn stop_waiting(&mut self) {
         self.max_queue_delay = Duration::ZERO;
+        self.draining = true;
     }
 
     /// Takes out everything that waits.
@@ -114,12 +145,13 @@ impl<E: Queued> State<E> {
 
     fn compose(&mut self, now: Instant, running: &[usize]) -> Decision<E> {
         let full = self.queue.len() >= self.max_batch_size;
-        match self.queue.iter().map(|entry| self.due(entry)).min() {
-            Some(due) if full || due <= now => {
+        match self.queue.iter().map(|entry| self.due(entry)).min_by_key(|(due, _)| *due) {
+            Some((due, why)) if full || due <= now => {
                 let size = self.share(running).min(self.queue.len()).min(self.max_batch_size);
-                Decision::Dispatch(self.take(size))
+                let reason = if size == self.max_batch_size { Reason::Full } else { why };
+                Decision::Dispatch(self.take(size), reason)
             }
-            due => wait_until(due),
+            due => wait_until(due.map(|(due, _)| due)),
         }
     }
 
@@ -150,11 +182,16 @@ impl<E: Queued> State<E> {
         }
     }
 
-    /// Until when an entry may be held back for company. One whose deadline would pass meanwhile is
+    /// Until when an entry may be held back for company, and why no longer. One whose deadline would pass meanwhile is
     /// not held back at all: it would wait only to be dropped.
-    fn due(&self, entry: &E) -> Instant {
+    fn due(&self, entry: &E) -> (Instant, Reason) {
         let due = entry.arrived() + self.max_queue_delay;
-        if expired(entry, due) { entry.arrived() } else { due }
+        match () {
+            () if self.draining => (entry.arrived(), Reason::Draining),
+            () if self.max_queue_delay.is_zero() => (entry.arrived(), Reason::EngineFree),
+            () if expired(entry, due) => (entry.arrived(), Reason::Deadline),
+            () => (due, Reason::DelayOver),
+        }
     }
 }
 

@@ -16,7 +16,10 @@ use super::batch::Batch;
 use super::runs::Runs;
 use crate::inference::{Engine, EngineError, Output, panic_message};
 use crate::readiness::Readiness;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, ModelMetrics};
+
+/// How often an engine is asked for the memory that it has.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What an engine's thread reports after a batch.
 #[derive(Debug)]
@@ -40,9 +43,12 @@ pub(super) struct EngineThread {
     pub(super) admission: Arc<Admission>,
     pub(super) runs: Arc<Runs>,
     pub(super) readiness: Readiness,
+    pub(super) metrics: ModelMetrics,
     pub(super) events: mpsc::UnboundedSender<Event>,
     /// After how long without a batch the engine checks itself; never if zero.
     pub(super) canary_interval: Duration,
+    /// When it was last asked for the memory that it has.
+    pub(super) memory_told: Option<Instant>,
 }
 
 impl Drop for EngineThread {
@@ -72,6 +78,7 @@ impl EngineThread {
 
     fn work(mut self) {
         loop {
+            self.tell_memory();
             let done = match self.next() {
                 Ok(batch) => self.run(batch),
                 Err(RecvTimeoutError::Timeout) => match self.check() {
@@ -94,6 +101,18 @@ impl EngineThread {
         }
     }
 
+    /// For the metrics, and seldom: some devices take a moment to tell.
+    fn tell_memory(&mut self) {
+        if self.memory_told.is_some_and(|told| told.elapsed() < MEMORY_INTERVAL) {
+            return;
+        }
+        self.memory_told = Some(Instant::now());
+        // A device that panics here fails at the next batch, where that is handled.
+        if let Ok(Some((device, bytes))) = caught(|| Ok(self.engine.memory())) {
+            self.metrics.device_memory(device, bytes);
+        }
+    }
+
     fn next(&self) -> Result<Batch, RecvTimeoutError> {
         if self.canary_interval.is_zero() {
             return self.batches.recv().map_err(|_| RecvTimeoutError::Disconnected);
@@ -109,7 +128,8 @@ impl EngineThread {
             Ok(rows) => {
                 self.admission.record(batch.len(), took);
                 self.runs.record(batch.len(), took);
-                batch.answer(rows, took);
+                self.metrics.ran(batch.len(), self.engine.padding(batch.samples()), took);
+                batch.answer(rows, started, took);
                 Ok(())
             }
             Err(error) => {

@@ -1,9 +1,10 @@
 //! What is asked of the classifier besides a picture, and what comes out: plain data.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::Timings;
 use crate::batching::{Priority, Share};
 use crate::image::Format;
 
@@ -18,6 +19,8 @@ pub struct Options {
     pub priority: Priority,
     /// The part of the queue that the caller may fill, if it is not all.
     pub share: Option<Share>,
+    /// When the request began, if its time began before the classifier was asked.
+    pub arrived: Option<Instant>,
 }
 
 /// A picture's answer.
@@ -53,17 +56,4 @@ pub struct ImageInfo {
     pub width: u32,
     /// In pixels, as displayed.
     pub height: u32,
-}
-
-/// Where the time of one picture went.
-#[derive(Clone, Copy, Debug)]
-pub struct Timings {
-    /// Decoding, orienting, cropping and resizing.
-    pub decode: Duration,
-    /// Waiting for the engine.
-    pub queue: Duration,
-    /// The engine's work on the whole batch.
-    pub inference: Duration,
-    /// All of it, waiting for a decode thread included.
-    pub total: Duration,
 }

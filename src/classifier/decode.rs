@@ -1,10 +1,11 @@
 //! Bytes to what the engine takes, on a thread that may decode. Whether it is resized there or by the engine is decided here.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::timings::Clock;
 use super::{Classifier, ClassifyError, ImageInfo};
 use crate::batching::{BatchError, Permit};
 use crate::image::{self, Recipe};
@@ -13,8 +14,10 @@ use crate::model::Model;
 
 /// A picture on its way to the engine.
 pub(super) struct Decoded {
+    pub(super) permit: Permit,
     pub(super) image: ImageInfo,
     pub(super) sample: Sample,
+    pub(super) clock: Clock,
 }
 
 impl Classifier {
@@ -23,20 +26,21 @@ impl Classifier {
         &self,
         permit: Permit,
         bytes: Bytes,
-        arrived: Instant,
+        mut clock: Clock,
         deadline: Option<Instant>,
-    ) -> Result<(Permit, Decoded, Duration), ClassifyError> {
+    ) -> Result<Decoded, ClassifyError> {
         let (recipe, limits, largest) = (self.recipe.clone(), Arc::clone(&self.limits), self.largest_cutout);
         let batcher = self.batcher.clone();
         let timed = move || {
-            let started = Instant::now();
             // Others were decoded first; an answer that nobody waits for any more is not worth the work.
-            if deadline.is_some_and(|deadline| deadline <= started) {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 permit.was_late();
-                let retry_after = batcher.retry_after();
-                return Err(BatchError::DeadlinePassed { queued: started - arrived, retry_after }.into());
+                let (queued, retry_after) = (clock.began().elapsed(), batcher.retry_after());
+                return Err(BatchError::DeadlinePassed { queued, retry_after }.into());
             }
+            clock.decoding();
             let raster = image::decode(&bytes, &limits)?;
+            clock.decoded();
             let (width, height) = raster.displayed_size();
             let image = ImageInfo { format: raster.format(), width, height };
             // What waits for a device takes memory: of a large picture the CPU makes a small one.
@@ -45,7 +49,8 @@ impl Classifier {
             } else {
                 image::resize(&raster, &recipe)?.into()
             };
-            Ok::<_, ClassifyError>((permit, Decoded { image, sample }, started.elapsed()))
+            clock.prepared();
+            Ok::<_, ClassifyError>(Decoded { permit, image, sample, clock })
         };
         self.pool.run(timed).await?
     }

@@ -5,6 +5,7 @@
 //! | `picture.rs`, `answer.rs` | what goes in and what comes out: plain data |
 //! | `decode.rs` | bytes to what the engine takes |
 //! | `rows.rs` | several rows at once, for their raw scores |
+//! | `timings.rs` | where the time went |
 //! | `statistics.rs` | what a model was asked and has answered |
 
 mod answer;
@@ -14,9 +15,9 @@ mod rows;
 mod statistics;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timings;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -25,15 +26,16 @@ use crate::batching::{Ask, Batcher, Permit, Terms};
 use crate::image::{self, DecodePool, Limits, PoolError, Recipe};
 use crate::inference::{Output, Ranked, Sample, rank};
 use crate::model::Model;
-use crate::telemetry::metrics;
 use decode::Decoded;
 use statistics::Statistics;
+use timings::Clock;
 
-pub use answer::{Class, ImageInfo, Options, Prediction, Timings};
+pub use answer::{Class, ImageInfo, Options, Prediction};
 pub use decode::recipe;
 pub use picture::Picture;
-pub use rows::{Row, Scores};
+pub use rows::{Row, Scores, slowest};
 pub use statistics::Snapshot;
+pub use timings::Timings;
 // The types of the rooms below that a caller of this one meets.
 pub use crate::batching::{AdmitError, BatchError, Priority, Share, Timed};
 pub use crate::image::ImageError;
@@ -81,7 +83,8 @@ impl Classifier {
     ) -> Self {
         let recipe = recipe(&model);
         let placements = placements.into();
-        Self { model, placements, largest_cutout: None, recipe, limits, pool, batcher, statistics: Arc::default() }
+        let statistics = Arc::new(Statistics::new(batcher.metrics().clone()));
+        Self { model, placements, largest_cutout: None, recipe, limits, pool, batcher, statistics }
     }
 
     /// The same for engines that all resize pictures by themselves, as long as what is needed of them has no more than so
@@ -110,9 +113,9 @@ impl Classifier {
     /// See [`ClassifyError`]; each variant says whose fault it is.
     pub async fn classify(&self, picture: Picture, options: Options) -> Result<Prediction, ClassifyError> {
         let Picture { bytes, file_name } = picture;
-        let started = Instant::now();
-        let outcome = self.answer(bytes, file_name.as_deref(), options, started).await;
-        self.statistics.record(started, outcome.as_ref().ok().map(|prediction| prediction.timings), 1);
+        let asked = self.statistics.begin(1);
+        let outcome = self.answer(bytes, file_name.as_deref(), options).await;
+        asked.end(outcome.as_ref().map(|prediction| prediction.timings));
         if let Err(ClassifyError::Image(error)) = &outcome {
             // The client wrote the name; as it came it could forge lines of the log.
             let file = file_name.as_deref().map(image::sanitise_file_name);
@@ -126,20 +129,19 @@ impl Classifier {
         bytes: Bytes,
         file_name: Option<&str>,
         options: Options,
-        started: Instant,
     ) -> Result<Prediction, ClassifyError> {
+        let clock = Clock::start(options.arrived);
         image::check_file_name(file_name, &self.limits.formats)?;
         let permit = self.admit(&options)?;
-        let (permit, decoded, decode) = self.decode(permit, bytes, started, options.deadline).await?;
-        let Decoded { image, sample } = decoded;
+        let Decoded { permit, image, sample, mut clock } = self.decode(permit, bytes, clock, options.deadline).await?;
         let top_k = Some(options.top_k);
-        let (output, timings) = self.run(permit, sample, &options, top_k, started, Some(decode)).await?;
+        let output = self.run(permit, sample, &options, top_k, &mut clock).await?;
         let classes = match output {
             Output::Logits(logits) => self.classes(&logits, options.top_k),
             // Others of the batch may have asked for more.
             Output::Ranked(ranked) => ranked.into_iter().take(options.top_k).map(|ranked| self.class(ranked)).collect(),
         };
-        Ok(Prediction { id: Uuid::now_v7(), classes, image, timings })
+        Ok(Prediction { id: Uuid::now_v7(), classes, image, timings: self.finish(clock) })
     }
 
     /// The `top_k` most probable classes by their raw scores, most probable first.
@@ -164,16 +166,26 @@ impl Classifier {
         sample: Sample,
         options: &Options,
         top_k: Option<usize>,
-        started: Instant,
-        decode: Option<Duration>,
-    ) -> Result<(Output, Timings), ClassifyError> {
+        clock: &mut Clock,
+    ) -> Result<Output, ClassifyError> {
         let deadline = options.deadline.map(tokio::time::Instant::from_std);
         let terms = Terms { priority: options.priority, deadline, top_k };
+        clock.submitted();
         let answer = self.batcher.submit_as(permit, sample, terms).await?;
-        let (queue, inference, total) = (answer.queue, answer.inference, started.elapsed());
-        metrics::classified(decode, queue, inference, total);
-        tracing::debug!(batch_size = answer.batch_size, ?decode, ?queue, ?inference, "classified");
-        Ok((answer.output, Timings { decode: decode.unwrap_or_default(), queue, inference, total }))
+        clock.ran(answer.queue, answer.batch_wait, answer.inference);
+        tracing::debug!(batch_size = answer.batch_size, "classified");
+        Ok(answer.output)
+    }
+
+    /// The picture is answered.
+    fn finish(&self, clock: Clock) -> Timings {
+        let (timings, metrics) = (clock.finish(), self.batcher.metrics());
+        // A tensor is not decoded, and a file on this machine not received.
+        timings.phases().into_iter().filter(|(_, took)| !took.is_zero()).for_each(|(name, took)| {
+            metrics.phase(name, took);
+        });
+        metrics.phase("total", timings.total);
+        timings
     }
 
     /// What has been asked and answered since the start.

@@ -1,10 +1,10 @@
 //! Several rows of one request, raw scores out: for clients that rank by themselves.
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
+use super::decode::Decoded;
+use super::timings::Clock;
 use super::{Classifier, ClassifyError, Options, Timings};
 use crate::batching::Permit;
 use crate::inference::{Output, Sample};
@@ -45,25 +45,24 @@ impl Classifier {
     ///
     /// A tensor is not of the model's size.
     pub async fn infer(&self, rows: Vec<Row>, options: Options) -> Result<Vec<Scores>, ClassifyError> {
-        let (started, count) = (Instant::now(), rows.len());
-        let outcome = try_join_all(rows.into_iter().map(|row| self.row(row, &options, started))).await;
-        // The slowest row is the one that the client waits for.
-        let slowest = |all: &Vec<Scores>| all.iter().map(|scores| scores.timings).max_by_key(|timings| timings.total);
-        self.statistics.record(started, outcome.as_ref().ok().and_then(slowest), count);
+        let asked = self.statistics.begin(rows.len());
+        let clock = Clock::start(options.arrived);
+        let outcome = try_join_all(rows.into_iter().map(|row| self.row(row, &options, clock))).await;
+        asked.end(outcome.as_ref().map(|all| slowest(all)));
         outcome
     }
 
-    async fn row(&self, row: Row, options: &Options, started: Instant) -> Result<Scores, ClassifyError> {
+    async fn row(&self, row: Row, options: &Options, clock: Clock) -> Result<Scores, ClassifyError> {
         let permit = self.admit(options)?;
         match row {
             Row::Picture(bytes) => {
-                let (permit, decoded, decode) = self.decode(permit, bytes, started, options.deadline).await?;
-                self.scores(permit, decoded.sample, options, started, Some(decode)).await
+                let Decoded { permit, sample, clock, .. } = self.decode(permit, bytes, clock, options.deadline).await?;
+                self.scores(permit, sample, options, clock).await
             }
             Row::Tensor(values) => {
                 let spec = self.model.spec();
                 assert_eq!(values.len(), 3 * (spec.width * spec.height) as usize, "values of a row");
-                self.scores(permit, Sample::Tensor(values), options, started, None).await
+                self.scores(permit, Sample::Tensor(values), options, clock).await
             }
         }
     }
@@ -73,12 +72,16 @@ impl Classifier {
         permit: Permit,
         sample: Sample,
         options: &Options,
-        started: Instant,
-        decode: Option<Duration>,
+        mut clock: Clock,
     ) -> Result<Scores, ClassifyError> {
-        match self.run(permit, sample, options, None, started, decode).await? {
-            (Output::Logits(logits), timings) => Ok(Scores { logits, timings }),
-            (Output::Ranked(_), _) => unreachable!("all scores were asked for"),
+        match self.run(permit, sample, options, None, &mut clock).await? {
+            Output::Logits(logits) => Ok(Scores { logits, timings: self.finish(clock) }),
+            Output::Ranked(_) => unreachable!("all scores were asked for"),
         }
     }
+}
+
+/// The timings of the row that the client waits for.
+pub fn slowest(rows: &[Scores]) -> Timings {
+    rows.iter().map(|scores| scores.timings).max_by_key(|timings| timings.total).unwrap_or_default()
 }

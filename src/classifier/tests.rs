@@ -8,6 +8,8 @@ use super::*;
 use crate::batching::{self, Worker};
 use crate::inference::{Engine, EngineError, Logits, Sample};
 use crate::readiness::Readiness;
+use crate::telemetry::metrics::ModelMetrics;
+use std::time::Instant;
 
 struct Nothing;
 
@@ -19,7 +21,8 @@ impl Engine for Nothing {
 
 /// A classifier whose engine does nothing, and what keeps that engine at work.
 pub(crate) fn idle(model: Model, config: batching::Config, pool: DecodePool) -> (Classifier, Worker) {
-    let (batcher, worker) = Batcher::start(config, vec![Box::new(Nothing)], Readiness::starting());
+    let (batcher, worker) =
+        Batcher::start(config, vec![Box::new(Nothing)], Readiness::starting(), ModelMetrics::new("model", "1"));
     (Classifier::new(model, Vec::new(), Arc::default(), pool, batcher), worker)
 }
 

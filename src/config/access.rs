@@ -80,6 +80,12 @@ fn single(address: std::net::IpAddr) -> ipnet::IpNet {
 
 pub(super) fn metrics(read: &Reader<'_>) -> Result<MetricsAccess, ConfigError> {
     let guarded: bool = read.parsed("metrics-auth", "true or false")?;
+    if !read.parsed("metrics", "true or false")? {
+        return match read.text("metrics-listen") {
+            Some(_) => Err(read.refuse("metrics-listen", "shows the metrics, but 'metrics' says that there are none")),
+            None => Ok(MetricsAccess::Off),
+        };
+    }
     match (guarded, read.text("metrics-listen")) {
         (true, Some(_)) => {
             Err(read.refuse("metrics-listen", "shows the metrics without a key; take out that or metrics-auth"))

@@ -202,6 +202,7 @@ pub static SETTINGS: &[Setting] = &[
         "x-forwarded-for",
         "The header in which they tell it: x-forwarded-for or forwarded",
     ),
+    row(ACCESS, "metrics", "BOOL", "true", "Measure what the server does, for GET /metrics"),
     row(ACCESS, "metrics-auth", "BOOL", "false", "Show the metrics only to keys with the scope 'metrics'"),
     row(
         ACCESS,

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::telemetry::metrics::InflightBytes;
+
 /// The bytes. Clones share them.
 #[derive(Clone, Debug)]
 pub struct DecodeBudget(Arc<Shared>);
@@ -40,6 +42,7 @@ impl DecodeBudget {
             left = self.0.freed.wait(left).unwrap_or_else(PoisonError::into_inner);
         }
         *left -= bytes;
+        InflightBytes::Decoded.add(bytes);
         Ok(Held { budget: self.clone(), bytes })
     }
 
@@ -52,6 +55,7 @@ impl DecodeBudget {
 impl Drop for Held {
     fn drop(&mut self) {
         *self.budget.left() += self.bytes;
+        InflightBytes::Decoded.sub(self.bytes);
         self.budget.0.freed.notify_all();
     }
 }

@@ -201,6 +201,17 @@ impl Engine for BurnEngine {
         Ok(self.run(batch)?.into_iter().map(Output::Logits).collect())
     }
 
+    fn padding(&self, batch: &[Sample]) -> usize {
+        let tensors = batch.iter().filter(|sample| matches!(sample, Sample::Tensor(_))).count();
+        let of = |samples: usize| if samples == 0 { 0 } else { self.sizes.padded(samples) - samples };
+        // Each kind runs by itself. On the CPU, where parts of a batch run by themselves too, there is no padding.
+        of(tensors) + of(batch.len() - tensors)
+    }
+
+    fn memory(&self) -> Option<(String, u64)> {
+        self.device_bytes().map(|bytes| (self.device.info.name.clone(), bytes))
+    }
+
     fn check(&mut self) -> Result<(), EngineError> {
         self.check_canary()
     }

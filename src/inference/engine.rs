@@ -61,6 +61,17 @@ pub trait Engine: Send + 'static {
         Ok(self.run(batch)?.into_iter().map(Output::Logits).collect())
     }
 
+    /// Rows that it computes beyond those of `batch`, because it only runs batches of some sizes. By default none.
+    fn padding(&self, batch: &[Sample]) -> usize {
+        let _ = batch;
+        0
+    }
+
+    /// The name of its device and how many bytes the allocator there holds, if it tells. By default it does not.
+    fn memory(&self) -> Option<(String, u64)> {
+        None
+    }
+
     /// Finds out whether it still computes rightly; called when there is nothing else to do. By default it does.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use kiln::image::DecodePool;
 use kiln::inference::Engine;
 use kiln::keys::Secret;
 use kiln::model::Model;
+use kiln::telemetry::metrics::ModelMetrics;
 use kiln::{api, serve};
 use tokio::runtime::Runtime;
 
@@ -39,7 +40,8 @@ impl InProcess {
         let inside = runtime.enter();
         let key = Secret::parse(key).expect("a key");
         let server = runtime.block_on(Local::start(settings.serve, settings.api, &key)).expect("a server");
-        let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone());
+        let metrics = ModelMetrics::new(model.spec().name, model.spec().version);
+        let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);
         let pool = DecodePool::new(settings.decode_threads);
         let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);
         let classifier = if settings.resizes { classifier.resizing(1 << 20) } else { classifier };

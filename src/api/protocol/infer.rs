@@ -16,7 +16,7 @@ use crate::api::caller::{Caller, ToPredict};
 use crate::api::error::Code;
 use crate::api::failure::Failure;
 use crate::api::refused::{OfTensors, Refused};
-use crate::classifier::{Classifier, Options, Priority};
+use crate::classifier::{Classifier, Priority, slowest};
 use crate::oip::{self, Infer};
 
 /// `POST /v2/models/{name}/infer`.
@@ -101,9 +101,8 @@ impl Inference {
             2 => Priority::Normal,
             _ => Priority::Low,
         });
-        let (priority, share) = (caller.priority(asked), caller.share());
-        let options = Options { deadline: Some(caller.deadline(patience)), priority, share, ..Options::default() };
-        let scores = classifier.infer(rows, options).await?;
+        let scores = classifier.infer(rows, caller.options(0, patience, asked)).await?;
+        caller.answered(slowest(&scores));
         let classifier: Classifier = classifier.clone();
         self.beside(move || {
             let spec = classifier.model().spec();

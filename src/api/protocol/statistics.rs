@@ -106,7 +106,7 @@ impl ModelStatistics {
                 queue: all.queue.into(),
                 compute_input: all.input.into(),
                 compute_infer: all.infer.into(),
-                compute_output: never(all.success.count),
+                compute_output: all.output.into(),
                 cache_hit: never(0),
                 cache_miss: never(0),
             },

@@ -46,6 +46,8 @@ fn answered(answer: connection::Answered<'_>, total_ms: f64) -> io::Result<Answe
     let body: serde_json::Value = serde_json::from_slice(answer.body).map_err(|_| unknown())?;
     // A refusal has no timings.
     let phase = |name: &str| body["timings_ms"][name].as_f64().unwrap_or_default();
-    let [decode_ms, queue_ms, inference_ms] = ["decode", "queue", "inference"].map(phase);
+    let decode_ms = phase("decode") + phase("preprocess");
+    let queue_ms = phase("queue") + phase("batch_wait");
+    let inference_ms = phase("device");
     Ok(Answered { status: answer.status, total_ms, decode_ms, queue_ms, inference_ms })
 }

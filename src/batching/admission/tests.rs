@@ -1,6 +1,7 @@
 //! Who is let in, and what the others are told.
 
 use super::*;
+use crate::telemetry::metrics::ModelMetrics;
 
 impl Admission {
     fn admit_by(&self, deadline: Option<Instant>) -> Result<Permit, AdmitError> {
@@ -10,14 +11,16 @@ impl Admission {
 
 /// Engines that take 100 ms for a picture.
 fn measured(queue_capacity: usize, engines: usize) -> Admission {
-    let admission = Admission::new(&Config { queue_capacity, ..Config::default() }, engines);
+    let admission =
+        Admission::new(&Config { queue_capacity, ..Config::default() }, engines, ModelMetrics::new("model", "1"));
     (0..20).for_each(|_| admission.record(8, Duration::from_millis(800)));
     admission
 }
 
 #[test]
 fn the_bound_holds_and_a_dropped_permit_makes_room() {
-    let admission = Admission::new(&Config { queue_capacity: 2, ..Config::default() }, 1);
+    let admission =
+        Admission::new(&Config { queue_capacity: 2, ..Config::default() }, 1, ModelMetrics::new("model", "1"));
     let first = admission.admit_by(None).unwrap();
     let _second = admission.admit_by(None).unwrap();
     assert_eq!(admission.depth(), 2);
@@ -63,13 +66,13 @@ fn a_lone_picture_is_tried_however_slow_the_engine_once_was() {
 
 #[test]
 fn before_anything_was_measured_everybody_is_let_in() {
-    let admission = Admission::new(&Config::default(), 1);
+    let admission = Admission::new(&Config::default(), 1, ModelMetrics::new("model", "1"));
     let _permit = admission.admit_by(Some(Instant::now() + Duration::from_millis(1))).unwrap();
 }
 
 #[test]
 fn the_advice_is_a_second_at_least() {
-    let admission = Admission::new(&Config::default(), 1);
+    let admission = Admission::new(&Config::default(), 1, ModelMetrics::new("model", "1"));
     let _permit = admission.admit_by(None).unwrap();
     assert_eq!(admission.retry_after(), LEAST_RETRY_AFTER);
     (0..20).for_each(|_| admission.record(1, Duration::from_micros(10)));
@@ -89,7 +92,8 @@ fn who_goes_before_others_does_not_wait_for_them() {
 
 #[test]
 fn a_caller_fills_no_more_than_his_share() {
-    let admission = Admission::new(&Config { queue_capacity: 8, ..Config::default() }, 1);
+    let admission =
+        Admission::new(&Config { queue_capacity: 8, ..Config::default() }, 1, ModelMetrics::new("model", "1"));
     let share = Share { fraction: 0.25, inside: Arc::default() };
     let ask = Ask { share: Some(share), ..Ask::default() };
     let first = admission.admit(&ask).unwrap();

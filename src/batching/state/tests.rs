@@ -41,7 +41,7 @@ fn state(max_batch_size: usize, max_queue_delay: Duration) -> State<Ticket> {
 
 fn dispatched(step: Step<Ticket>) -> Vec<u32> {
     match step.decision {
-        Decision::Dispatch(batch) => batch.iter().map(|ticket| ticket.id).collect(),
+        Decision::Dispatch(batch, _) => batch.iter().map(|ticket| ticket.id).collect(),
         other => panic!("no batch but {other:?}"),
     }
 }
@@ -114,6 +114,32 @@ fn the_delay_counts_from_the_oldest_entry() {
     let early = state.next_batch(start + 9 * MS, &[0]);
     assert_eq!(early.decision, Decision::WaitUntil(start + 10 * MS));
     assert_eq!(dispatched(state.next_batch(start + 10 * MS, &[0])), [0, 1]);
+}
+
+#[test]
+fn a_batch_tells_why_it_goes_now() {
+    let now = Instant::now();
+    let why = |state: &mut State<Ticket>, at: Instant| match state.next_batch(at, &[0]).decision {
+        Decision::Dispatch(_, reason) => reason,
+        other => panic!("no batch but {other:?}"),
+    };
+    let of_one = |delay| {
+        let mut state = state(2, delay);
+        state.append(ticket(0, now));
+        state
+    };
+    assert_eq!(why(&mut of_one(Duration::ZERO), now), Reason::EngineFree);
+    assert_eq!(why(&mut of_one(10 * MS), now + 10 * MS), Reason::DelayOver);
+    let mut full = of_one(10 * MS);
+    full.append(ticket(1, now));
+    assert_eq!(why(&mut full, now), Reason::Full);
+    let mut hurried = of_one(10 * MS);
+    hurried.append(Ticket { deadline: Some(now + 5 * MS), ..ticket(1, now) });
+    hurried.max_batch_size = 3;
+    assert_eq!(why(&mut hurried, now), Reason::Deadline);
+    let mut last = of_one(10 * MS);
+    last.stop_waiting();
+    assert_eq!(why(&mut last, now), Reason::Draining);
 }
 
 #[test]

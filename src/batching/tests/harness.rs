@@ -14,6 +14,7 @@ use crate::batching::{Answer, Ask, BatchError, Batcher, Config, Permit, Worker};
 use crate::image::PreparedImage;
 use crate::inference::{Engine, EngineError, Logits, Sample};
 use crate::readiness::Readiness;
+use crate::telemetry::metrics::ModelMetrics;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 /// In real time; only a test that would hang waits so long.
@@ -178,7 +179,7 @@ fn start_with(config: Config, engines: Vec<Box<dyn Engine>>, gate: Gate) -> Fixt
     let readiness = Readiness::starting();
     readiness.set_ready();
     let capacity = config.queue_capacity;
-    let (batcher, worker) = Batcher::start(config, engines, readiness.clone());
+    let (batcher, worker) = Batcher::start(config, engines, readiness.clone(), ModelMetrics::new("model", "1"));
     Fixture { batcher, worker, gate, readiness, capacity }
 }
 

@@ -7,6 +7,7 @@ use super::harness::{id, picture, row};
 use crate::batching::{Ask, Batcher, Config};
 use crate::inference::{Engine, EngineError, Logits, Output, Sample};
 use crate::readiness::Readiness;
+use crate::telemetry::metrics::ModelMetrics;
 
 const CALLERS: u32 = 64;
 const PICTURES: u32 = 200;
@@ -41,7 +42,8 @@ async fn every_caller_gets_his_own_rows_on_real_threads() {
         ..Config::default()
     };
     let echo = || Box::new(Echo { runs: Arc::clone(&runs) }) as Box<dyn Engine>;
-    let (batcher, worker) = Batcher::start(config, vec![echo(), echo()], Readiness::starting());
+    let (batcher, worker) =
+        Batcher::start(config, vec![echo(), echo()], Readiness::starting(), ModelMetrics::new("model", "1"));
     let callers: Vec<_> = (0..CALLERS).map(|caller| tokio::spawn(call(batcher.clone(), caller))).collect();
     for caller in callers {
         caller.await.unwrap();

@@ -1,0 +1,81 @@
+//! Requests whatever they ask for, the connections that they come by, and the bytes that they hold.
+
+use std::time::Duration;
+
+use metrics::{Gauge, counter, gauge, histogram};
+
+use super::names::{CANCELLED, CONNECTIONS, INFLIGHT_BYTES, KEY_REQUESTS, REQUEST_SECONDS, REQUESTS};
+
+/// One request was answered. `outcome` is `ok` or an error's code.
+pub fn request(operation: &'static str, status: u16, outcome: &'static str, took: Duration) {
+    let status = status.to_string();
+    counter!(REQUESTS.name, "operation" => operation, "status" => status, "outcome" => outcome).increment(1);
+    histogram!(REQUEST_SECONDS.name, "operation" => operation).record(took);
+}
+
+/// The same, by the caller's key. Keys come from the operator, so there are not many.
+pub fn request_by(key: &str, outcome: &'static str) {
+    counter!(KEY_REQUESTS.name, "key" => key.to_string(), "outcome" => outcome).increment(1);
+}
+
+/// Counts them from zero on.
+pub(super) fn begin() {
+    for stage in ["decode", "queue", "device"] {
+        counter!(CANCELLED.name, "stage" => stage).increment(0);
+    }
+    InflightBytes::Body.add(0);
+    InflightBytes::Decoded.add(0);
+}
+
+/// A picture's client went away while it waited for a decode thread (`decode`), in the queue (`queue`), or for the device that
+/// had it (`device`).
+pub fn cancelled(stage: &'static str) {
+    counter!(CANCELLED.name, "stage" => stage).increment(1);
+}
+
+/// Counts as one open connection until it is dropped.
+#[derive(Debug)]
+pub struct OpenConnection(());
+
+impl OpenConnection {
+    /// A connection was opened.
+    pub fn begin() -> Self {
+        gauge!(CONNECTIONS.name).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        gauge!(CONNECTIONS.name).decrement(1.0);
+    }
+}
+
+/// Bytes that requests under way hold. Looked up each time, for the budgets are made before there is a recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InflightBytes {
+    /// Of their bodies.
+    Body,
+    /// Of decoded pictures.
+    Decoded,
+}
+
+impl InflightBytes {
+    /// More are held.
+    pub fn add(self, bytes: u64) {
+        self.gauge().increment(bytes as f64);
+    }
+
+    /// Fewer are.
+    pub fn sub(self, bytes: u64) {
+        self.gauge().decrement(bytes as f64);
+    }
+
+    fn gauge(self) -> Gauge {
+        let kind = match self {
+            Self::Body => "body",
+            Self::Decoded => "decoded",
+        };
+        gauge!(INFLIGHT_BYTES.name, "kind" => kind)
+    }
+}

@@ -1,0 +1,49 @@
+//! The README's table of metrics, written from the names. `KILN_WRITE_README=1 cargo test --release metrics` writes it anew.
+
+use super::names::{ALL, Kind, Metric};
+
+const BEGIN: &str = "<!-- metrics: written from src/telemetry/metrics/names.rs -->\n";
+const END: &str = "<!-- end of metrics -->\n";
+
+fn table() -> String {
+    let rows = ALL.iter().map(row).collect::<String>();
+    format!("| metric | kind | labels | what it tells |\n|---|---|---|---|\n{rows}")
+}
+
+fn row(metric: &Metric) -> String {
+    let kind = match metric.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram(_) => "histogram",
+    };
+    let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+    format!("| `{}` | {kind} | {labels} | {} |\n", metric.name, metric.help)
+}
+
+#[test]
+fn the_readme_has_every_metric() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).expect("the README has a place for the table");
+    let (found, after) = rest.split_once(END).expect("the table ends");
+    if std::env::var_os("KILN_WRITE_README").is_some() {
+        std::fs::write(path, [before, BEGIN, &table(), END, after].concat()).unwrap();
+        return;
+    }
+    assert!(found == table(), "the README's table of metrics is old; KILN_WRITE_README=1 writes it anew");
+}
+
+#[test]
+fn names_follow_prometheus_and_are_told_apart() {
+    for (index, metric) in ALL.iter().enumerate() {
+        let name = metric.name;
+        assert!(ALL[..index].iter().all(|other| other.name != name), "{name} twice");
+        assert!(metric.help.ends_with('.') && metric.help.len() > 10, "{name}: {}", metric.help);
+        // Triton's have their own ways.
+        let native = !name.starts_with("nv_");
+        assert!(!native || (metric.kind == Kind::Counter) == name.ends_with("_total"), "{name}");
+        if let Kind::Histogram(bounds) = metric.kind {
+            assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]), "{name}");
+        }
+    }
+}
