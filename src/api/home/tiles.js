@@ -55,7 +55,7 @@
     const { perSecond, p50, p99, most, batch } = kiln.between(snapshots[0], snapshot);
     const { requests, refused } = snapshot;
     const list = (labels, of) => [...new Set(labels.map(of).filter(Boolean))].join(", ");
-    tile("rate", perSecond?.toFixed(perSecond < 10 ? 1 : 0), `${requests} so far, ${refused} with an error`);
+    tile("rate", perSecond?.toFixed(perSecond < 10 ? 1 : 0), `${requests} so far, ${refused} errors`);
     tile("p50", seconds(p50, most));
     tile("p99", seconds(p99, most));
     tile("batch", batch?.toFixed(1));
