@@ -1,5 +1,7 @@
 //! The tiles tell how the server is, and say plainly why they do not.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::browser::Browser;
@@ -19,12 +21,18 @@ fn counted(server: &Server, operation: &str, status: &str) -> u64 {
     values.map(|value| value.parse::<u64>().unwrap()).sum()
 }
 
+fn until(done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not happen");
+        std::thread::yield_now();
+    }
+}
+
 /// Waits for more rounds of questions, which the server counts.
 fn rounds(server: &Server, more: u64) {
     let before = counted(server, "ready", "");
-    while counted(server, "ready", "") < before + more {
-        std::thread::yield_now();
-    }
+    until(|| counted(server, "ready", "") >= before + more);
 }
 
 #[test]
@@ -44,7 +52,7 @@ fn tiles_show_state_device_and_traffic() {
     browser.find("//*[@id='rate']//b[number(.) > 0]");
     assert_eq!((figure(&browser, "batch").as_str(), figure(&browser, "queue").as_str()), ("1.0", "0"));
     assert!(figure(&browser, "p50").ends_with('s') && figure(&browser, "p99").ends_with('s'));
-    assert!(text(&browser, "rate").contains("1 so far, 0 errors"), "{}", text(&browser, "rate"));
+    assert!(text(&browser, "rate").contains("1 so far, 0 failed"), "{}", text(&browser, "rate"));
     for tile in ["rate", "p99"] {
         let line = "return document.querySelector(`#${arguments[0]} path`).getAttribute('d')";
         assert!(browser.run(line, &[tile]).starts_with('M'), "{tile} has no line");
@@ -103,11 +111,11 @@ fn a_server_that_wants_no_traffic_says_why() {
 #[test]
 fn a_page_that_nobody_sees_asks_nothing() {
     let Some(browser) = Browser::start() else { return };
-    // Counts the timers that are wound up, and lets the test hide the page.
-    let watch = "const [wind, stop] = [window.setTimeout, window.clearTimeout];
-        window.wound = new Set();
-        window.setTimeout = (then, ms) => { const id = wind(() => { wound.delete(id); then(); }, ms); wound.add(id); return id; };
-        window.clearTimeout = id => { wound.delete(id); stop(id); };
+    // Counts the timers that are wound up and the questions, and lets the test hide the page.
+    let watch = "const [wind, ask] = [window.setTimeout, window.fetch];
+        window.wound = window.asked = 0;
+        window.setTimeout = (then, ms) => { wound++; return wind(() => { wound--; then(); }, ms); };
+        window.fetch = (...all) => { asked++; return ask(...all); };
         window.hide = hidden => {
             Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
             document.dispatchEvent(new Event('visibilitychange'));
@@ -115,13 +123,16 @@ fn a_page_that_nobody_sees_asks_nothing() {
     browser.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({"source": watch}));
     let server = Server::start(&["--device", "cpu"]);
     browser.open(&server.url);
-    browser.find("//*[@id='rate']//b[.='0.0']");
-    let wait = "return wound.size";
-    while browser.evaluate(wait, &json!([])) != 1 {}
-    browser.evaluate("hide(true)", &json!([]));
-    assert_eq!(browser.evaluate(wait, &json!([])), 0);
-    let before = counted(&server, "ready", "");
+    let wound = |number: u64| {
+        until(|| browser.evaluate("return wound", &json!([])) == number);
+        browser.evaluate("return asked", &json!([])).as_u64().unwrap()
+    };
+    wound(1);
+    let before = browser.evaluate("hide(true); return asked", &json!([])).as_u64().unwrap();
+    // The timer that was wound up runs out, and that is all.
+    assert_eq!(wound(0), before);
+    let counted_before = counted(&server, "ready", "");
     browser.evaluate("hide(false)", &json!([]));
-    while counted(&server, "ready", "") == before {}
-    while browser.evaluate(wait, &json!([])) != 1 {}
+    until(|| counted(&server, "ready", "") > counted_before);
+    assert!(wound(1) > before);
 }

@@ -4,7 +4,8 @@
   const [EVERY_MS, WINDOW_S, POINTS] = [2000, 10, 60];
   const NONE = "–";
   const node = (id, part) => document.querySelector(`#${id} ${part}`);
-  let [timer, running] = [0, false];
+  // Whether a question is on its way, or a timer for the next one.
+  let running = false;
   // Snapshots of the last seconds, and what the small plots show.
   let [snapshots, rates, tails] = [[], [], []];
   // The metrics may want a key. Where the key that there is does not help, they are not asked for with it again.
@@ -55,7 +56,7 @@
     const { perSecond, p50, p99, most, batch } = kiln.between(snapshots[0], snapshot);
     const { requests, refused } = snapshot;
     const list = (labels, of) => [...new Set(labels.map(of).filter(Boolean))].join(", ");
-    tile("rate", perSecond?.toFixed(perSecond < 10 ? 1 : 0), `${requests} so far, ${refused} errors`);
+    tile("rate", perSecond?.toFixed(perSecond < 10 ? 1 : 0), `${requests} so far, ${refused} failed`);
     tile("p50", seconds(p50, most));
     tile("p99", seconds(p99, most));
     tile("batch", batch?.toFixed(1));
@@ -107,7 +108,8 @@
   }
 
   async function poll() {
-    running = true;
+    running = !document.hidden;
+    if (!running) return;
     try {
       await readiness();
       await metrics();
@@ -118,15 +120,13 @@
       tile("ready", "No answer", "is the server running?");
       without("");
     }
-    running = false;
-    if (!document.hidden) timer = setTimeout(poll, EVERY_MS);
+    setTimeout(poll, EVERY_MS);
   }
 
   document.addEventListener("visibilitychange", () => {
-    clearTimeout(timer);
     // What happened meanwhile belongs to no window.
     if (document.hidden) clear();
     else if (!running) poll();
   });
-  if (!document.hidden) poll();
+  poll();
 })();
