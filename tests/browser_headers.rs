@@ -62,6 +62,36 @@ fn the_documentation_may_run_its_own_scripts_alone() {
     assert_eq!(docs.headers.get_all("content-security-policy").iter().count(), 1);
 }
 
+/// That the page works with it is for `status_page`.
+#[test]
+fn the_page_at_the_bare_address_is_kept_by_browsers_with_its_policy() {
+    let server = Server::start_unready(&["--device", "cpu"]);
+    let ask = |known: Option<&str>| {
+        let request = Server::agent().get(format!("{}/", server.url));
+        read(known.into_iter().fold(request, |request, known| request.header("If-None-Match", known)).call())
+    };
+    let page = ask(None);
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert_eq!(policy.matches("'sha256-").count(), 2, "{policy}");
+    assert!(policy.contains("connect-src 'self'") && !policy.contains("unsafe"), "{policy}");
+
+    let tag = page.header("etag").unwrap();
+    let known = ask(Some(tag));
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    // What comes with a 304 replaces what came with the page.
+    for name in ["content-security-policy", "etag", "cache-control"] {
+        assert_eq!(known.header(name), page.header(name), "{name}");
+    }
+    assert_eq!(ask(Some("\"other\"")).status, 200);
+
+    let head = read(Server::agent().head(format!("{}/", server.url)).call());
+    assert_eq!((head.status, head.body.len(), head.header("etag")), (200, 0, Some(tag)));
+    let posted = server.raw("/", b"x");
+    assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD")));
+}
+
 #[test]
 fn pages_of_a_listed_origin_may_call_and_others_may_not() {
     let server = Server::start(&["--device", "cpu", "--cors-origin", "https://App.example:443, http://localhost:3000"]);

@@ -4,8 +4,9 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `predict.rs`, `models.rs`, `health.rs`, `metrics.rs`, `key_file.rs`, `home.rs` | the operations |
+//! | `predict.rs`, `models.rs`, `health.rs`, `metrics.rs`, `key_file.rs` | the operations |
 //! | `protocol/` | the operations of the Open Inference Protocol |
+//! | `home.rs`, `home/` | the page that shows how the server is and classifies a picture |
 //! | `pages.rs` | Swagger UI and the OpenAPI document |
 //! | `schema.rs` | the JSON over the wire |
 //! | `upload/` | pictures as they arrive |

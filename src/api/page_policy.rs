@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// The `Content-Security-Policy` of `page`.
 pub(super) fn of(page: &str) -> String {
     let (scripts, styles) = (hashes(page, "script"), hashes(page, "style"));
-    // Swagger UI draws its icons from data addresses.
+    // Swagger UI draws its icons from data addresses, and the page at `/` has one.
     format!(
         "default-src 'none'; script-src {scripts}; style-src {styles}; \
          img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,5 +1,5 @@
 //! Headers that keep browsers from doing more with an answer than reading it: sniffing another type, running what is in
-//! it, framing it. The one page that runs scripts has a policy of its own, from `page_policy.rs`.
+//! it, framing it. The pages that run scripts have policies of their own, from `page_policy.rs`.
 
 use std::sync::Arc;
 
