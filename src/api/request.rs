@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::server_timing::{self, SERVER_TIMING, Timed};
 use crate::keys::Account;
 use crate::serve::BodyProgress;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, target};
 
 /// Identifies a request in its answer, in the log and in error bodies.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub(super) async fn handle<E: Endpoint>(
     request.set_data(known.clone());
     request.set_data(timed.clone());
     // Of the highest level, so that whatever is logged inside has the id, however little is logged.
-    let span = tracing::error_span!("request", id = %id.0, %method, path = short(uri.path()));
+    let span = tracing::error_span!(target: target::REQUEST, "request", id = %id.0, %method, path = short(uri.path()));
     async {
         let outcome = AssertUnwindSafe(endpoint.call(request)).catch_unwind().await;
         let (mut response, operation, word) = match outcome {
@@ -207,16 +207,14 @@ fn record(
         metrics::request_by(&caller.label, word);
     }
     let key = caller.map(|caller| caller.id.as_str());
+    let (status, took_ms) = (status.as_u16(), took.as_secs_f64() * 1e3);
     // Probes and scrapers come every few seconds; they are of interest only to those who ask for them.
     if matches!(operation, "live" | "ready" | "metrics" | "oip_live" | "oip_ready") {
-        tracing::debug!(operation, key, status = status.as_u16(), "answered");
-        return;
-    }
-    let took_ms = took.as_secs_f64() * 1e3;
-    if status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::warn!(operation, key, status = status.as_u16(), outcome = word, took_ms, phases, "answered");
+        tracing::debug!(target: target::ACCESS, operation, key, status, outcome = word, took_ms, "answered");
+    } else if status == 500 {
+        tracing::warn!(target: target::ACCESS, operation, key, status, outcome = word, took_ms, phases, "answered");
     } else {
-        tracing::info!(operation, key, status = status.as_u16(), outcome = word, took_ms, phases, "answered");
+        tracing::info!(target: target::ACCESS, operation, key, status, outcome = word, took_ms, phases, "answered");
     }
 }
 

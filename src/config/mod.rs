@@ -144,6 +144,7 @@ impl Config {
                 format: read.log_format("log-format")?,
                 file: read.text("log-file").map(PathBuf::from),
                 files_kept: read.between("log-files-kept", 1, 10_000)?,
+                file_max_bytes: read.bytes("log-file-max-bytes", 64 << 10, 1 << 40)? as u64,
             },
         })
     }

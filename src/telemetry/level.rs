@@ -5,6 +5,8 @@ use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::target;
+
 /// Directives that are known to parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLevel(String);
@@ -16,8 +18,11 @@ pub struct UnknownLevel;
 
 impl LogLevel {
     /// The filter for the subscriber.
+    ///
+    /// Whatever the level, a request's lines keep its id, and the log tells what is missing of it (which is nothing where
+    /// nothing is logged); unless the directives name those very targets.
     pub(super) fn filter(&self) -> EnvFilter {
-        EnvFilter::new(&self.0)
+        EnvFilter::new(format!("{}=error,{}=warn,{}", target::REQUEST, target::LOG, self.0))
     }
 }
 

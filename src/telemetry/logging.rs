@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
-use super::daily_file::DailyFile;
+use super::daily_file::{DailyFile, Kept};
+use super::keeper::Keeper;
 pub use super::level::{LogLevel, UnknownLevel};
+use super::lost::{self, Output, Teller};
+use super::one_line::OneLine;
+use super::throttle::Throttle;
 
 /// What is logged, how and where to.
 #[derive(Clone, Debug)]
@@ -17,10 +22,12 @@ pub struct Config {
     pub level: LogLevel,
     /// Shape of each line.
     pub format: LogFormat,
-    /// A file beside standard error; a date is appended to its name each day.
+    /// A file beside standard error; the day (UTC) is appended to its name.
     pub file: Option<PathBuf>,
-    /// How many daily files are kept.
+    /// How many such files are kept.
     pub files_kept: usize,
+    /// The most bytes of one of them; a day with more has several.
+    pub file_max_bytes: u64,
 }
 
 /// Shape of a log line.
@@ -43,15 +50,19 @@ pub enum LoggingError {
         /// What the system said.
         reason: String,
     },
+    /// There is no thread for it.
+    #[error("cannot start a thread for the log: {0}")]
+    Thread(#[source] std::io::Error),
 }
 
 /// Lines that wait for a reader of the log who does not keep up; what is more is lost, and the server goes on.
 const WAITING_LINES: usize = 16_384;
 
-/// Writes the last lines out when it is dropped.
+/// Tells what was held back and writes the last lines out when it is dropped.
 #[derive(Debug)]
 #[must_use = "without it the last lines are lost"]
-pub struct LogGuard(#[expect(dead_code, reason = "it is there to be dropped")] Vec<WorkerGuard>);
+#[expect(dead_code, reason = "they are there to be dropped, in this order")]
+pub struct LogGuard(Keeper, Vec<WorkerGuard>);
 
 /// Installs the process-wide subscriber. Keep the guard until the end.
 ///
@@ -59,37 +70,44 @@ pub struct LogGuard(#[expect(dead_code, reason = "it is there to be dropped")] V
 ///
 /// # Errors
 ///
-/// The file cannot be opened.
+/// The file cannot be opened, or there is no thread.
 pub fn init(config: &Config) -> Result<LogGuard, LoggingError> {
-    let (writer, guard) = background(std::io::stderr());
-    let mut layers = vec![layer(config.format, writer)];
-    let mut guards = vec![guard];
+    let mut outputs = vec![Output::begin("stderr", std::io::stderr(), WAITING_LINES)];
     if let Some(path) = &config.file {
-        let (writer, guard) = background(daily_file(path, config.files_kept)?);
-        guards.push(guard);
-        layers.push(layer(config.format, writer));
+        let kept = Kept { files: config.files_kept, bytes_each: config.file_max_bytes };
+        outputs.push(Output::begin("file", daily_file(path, kept)?, WAITING_LINES));
     }
+    let (mut counted, mut layers, mut guards) = (Vec::new(), Vec::new(), Vec::new());
+    for (output, writer, guard) in outputs {
+        counted.push(output);
+        layers.push(layer(config.format, OneLine(writer)));
+        guards.push(guard);
+    }
+    lost::watch(&counted);
+    let throttle = Throttle::new();
+    let filter = config.level.filter().and(throttle.clone());
     // A second initialisation in one process (tests) keeps the first.
-    let _ = tracing_subscriber::registry().with(layers.with_filter(config.level.filter())).try_init();
-    Ok(LogGuard(guards))
+    let _ = tracing_subscriber::registry().with(layers.with_filter(filter)).try_init();
+    let keeper = Keeper::start(throttle, Teller::of(counted)).map_err(LoggingError::Thread)?;
+    Ok(LogGuard(keeper, guards))
 }
 
-fn background(writer: impl std::io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(writer)
-}
-
-fn layer(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<Registry> + Send + Sync> {
+/// Lines of that shape.
+pub(super) fn layer<W>(format: LogFormat, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
     match format {
         LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(false).boxed(),
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
     }
 }
 
-fn daily_file(path: &Path, kept: usize) -> Result<DailyFile, LoggingError> {
+fn daily_file(path: &Path, kept: Kept) -> Result<DailyFile, LoggingError> {
     let refuse = |reason: String| LoggingError::File { path: path.to_path_buf(), reason };
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| refuse("no file name".to_string()))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The appender would create what a slip of the finger names, and write beside a folder.
+    // What a slip of the finger names is not created, and a folder not written beside.
     if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
         return Err(refuse("it is a folder; name a file in it".to_string()));
     }
@@ -106,7 +124,7 @@ mod tests {
     #[test]
     fn a_folder_and_a_file_in_no_folder_are_refused_and_nothing_is_created() {
         let directory = tempfile::tempdir().unwrap();
-        let refusal = |path: &Path| daily_file(path, 1).unwrap_err().to_string();
+        let refusal = |path: &Path| daily_file(path, Kept { files: 1, bytes_each: 1 }).unwrap_err().to_string();
         assert!(refusal(directory.path()).contains("it is a folder"));
         assert!(refusal(&directory.path().join("logs/")).contains("it is a folder"));
         assert!(refusal(&directory.path().join("typo/app.log")).contains("there is no folder"));

@@ -1,6 +1,27 @@
 //! What the operator sees: logs and metrics. Any room may record to it; it imports none.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `logging.rs` | joins what follows into the process's log |
+//! | `level.rs`, `target.rs` | levels, and names to give them to |
+//! | `one_line.rs` | one event is one line, whatever is in it |
+//! | `daily_file.rs` | files by day and size, of which few are kept |
+//! | `repeats.rs`, `throttle.rs` | warnings and errors that repeat are held back |
+//! | `lost.rs` | counts lines that were lost |
+//! | `keeper.rs` | the thread that tells of both |
+//! | `metrics/` | what is counted and measured |
 
 mod daily_file;
+mod keeper;
 mod level;
 pub mod logging;
+mod lost;
 pub mod metrics;
+mod one_line;
+mod repeats;
+pub mod target;
+#[cfg(test)]
+mod tests;
+mod throttle;
+
+pub use lost::lines_lost;

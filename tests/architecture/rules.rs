@@ -83,7 +83,7 @@ pub const OWNERS: [(&str, &[&str]); 40] = [
     ("clap", &["cli"]),
     ("toml", &["config", "keys"]),
     ("etcetera", &["config"]),
-    ("humantime", &["app", "cli", "config", "keys"]),
+    ("humantime", &["app", "cli", "config", "keys", "telemetry"]),
     ("bytesize", &["app", "config"]),
     ("indicatif", &["app"]),
     ("tracing_subscriber", &["telemetry"]),

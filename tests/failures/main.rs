@@ -85,6 +85,7 @@ fn a_failing_device_is_told_to_the_operator_and_not_to_the_client() {
         format: LogFormat::Json,
         file: Some(directory.path().join("app.log")),
         files_kept: 1,
+        file_max_bytes: 1 << 30,
     };
     let written_out = logging::init(&config).unwrap();
     let server = Staged::ready(Settings::default());

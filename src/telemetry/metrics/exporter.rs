@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use super::names::{ALL, Kind, Metric};
+use super::names::{ALL, Kind, LOG_LINES_LOST, Metric};
 use super::{requests, server};
+use crate::telemetry::lines_lost;
 
 /// How long what the system tells of the process is good for: anybody may ask, and counting files takes a while where there
 /// are thousands.
@@ -64,6 +65,7 @@ impl Exporter {
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> String {
         self.ask_the_system();
+        counter!(LOG_LINES_LOST.name).absolute(lines_lost());
         self.recorded.render()
     }
 

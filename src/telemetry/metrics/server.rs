@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge};
 
-use super::names::{BUILD_INFO, CANARIES, DEVICE_INFO, LOG_LINES_LOST, READINESS, READY, REBUILDS, STARTUP_SECONDS};
+use super::names::{BUILD_INFO, CANARIES, DEVICE_INFO, READINESS, READY, REBUILDS, STARTUP_SECONDS};
 
 /// Every state that the server may be in.
 const STATES: [&str; 5] = ["starting", "ready", "recovering", "draining", "failed"];
@@ -17,7 +17,6 @@ pub(super) fn begin() {
     for outcome in ["recovered", "failed"] {
         counter!(REBUILDS.name, "outcome" => outcome).increment(0);
     }
-    counter!(LOG_LINES_LOST.name).increment(0);
 }
 
 /// Tells once which model runs.
