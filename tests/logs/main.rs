@@ -116,7 +116,7 @@ fn the_access_log_has_a_target_of_its_own_and_says_why_a_request_failed() {
             assert_eq!(said("id").0.as_str(), answer.header("x-request-id"));
             assert_eq!((said("method").0, said("path").0), (&"GET".into(), &"/models".into()));
             assert_eq!((said("status").1, said("outcome").1), (&200.into(), &"ok".into()));
-            assert_eq!((said("operation").1, said("key").1), (&"models".into(), &"default".into()));
+            assert_eq!((said("operation").1, said("key").1), (&"list_models".into(), &"default".into()));
             assert!(said("took_ms").1.as_f64().is_some_and(|took| took > 0.0), "{ok}");
             assert!(ok["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{ok}");
             assert_eq!((&wrong["status"], &wrong["outcome"]), (&401.into(), &"key_invalid".into()));
@@ -150,7 +150,7 @@ fn a_warning_that_repeats_is_held_back_and_told_at_the_end_and_requests_are_not(
 #[test]
 fn files_are_bounded_in_size_and_number() {
     let flags = ["--log-file", "app.log", "--log-files-kept", "3", "--log-file-max-bytes", "64KiB"];
-    let server = Logging::start("json", "info", &flags);
+    let server = Logging::start("json", "info", &flags).ready();
     let folder = server.folder.path().to_path_buf();
     let files = || {
         let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -161,3 +161,21 @@ fn no_line_of_tls_and_http2_has_a_secret_or_a_byte_of_a_picture() {
     let secret = std::fs::read_to_string(&key).unwrap();
     check(server, secret.lines().skip(1).take(2).map(String::from).collect(), &["\"h2::", "rustls"]);
 }
+
+#[test]
+fn the_search_finds_pictures_however_they_are_written() {
+    let picture = &picture()[..200];
+    let written = [
+        format!("{picture:?}"),
+        format!("{picture:02x?}").replace(", ", ""),
+        format!("{picture:#04x?}").replace(",\n    ", ", "),
+        String::from_utf8_lossy(picture).into_owned(),
+        picture.escape_ascii().to_string(),
+        STANDARD.encode(picture),
+        STANDARD.encode(&picture[1..]),
+        STANDARD.encode(&picture[2..]),
+    ];
+    for text in written {
+        assert!(notations(MARK.as_bytes()).iter().any(|hidden| text.contains(hidden)), "not found in {text}");
+    }
+}
