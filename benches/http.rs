@@ -1,19 +1,23 @@
 //! What the server sustains without a network to run: HTTP, decoding and batching on an engine that answers at once.
 //!
 //! `cargo bench --bench http` prints requests a second by connections, and where the time of a lone one goes. The client runs on the
-//! same cores. Pictures are also compared with what decoding and resizing alone do on as many threads.
+//! same cores. Pictures are also compared with what decoding and resizing alone do on as many threads. At the end it tells what
+//! metrics and log cost.
 #![forbid(unsafe_code)]
 
 #[path = "http/client.rs"]
 mod client;
 #[path = "../tests/in_process/mod.rs"]
 mod in_process;
+#[path = "http/instrumentation.rs"]
+mod instrumentation;
 mod machine;
 
 use std::time::{Duration, Instant};
 
 use client::{KEY, rate, request};
 use in_process::{InProcess, Settings};
+use kiln::api::MetricsAccess;
 use kiln::image::{Crop, Filter, Limits, Recipe, decode, prepare};
 use kiln::inference::{Engine, EngineError, Logits, Sample};
 use kiln::model::Model;
@@ -29,17 +33,26 @@ fn main() {
     let time = if measured { Duration::from_secs(2) } else { Duration::from_millis(1) };
     let model = Model::named("efficientnet-lite0").expect("the default model");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    if let Some(metrics) = instrumentation::role() {
+        let server = start(model, threads, false, metrics);
+        return instrumentation::serve_until_told(server.address);
+    }
     println!("machine: {}; {threads} decode threads", machine::machine());
     println!("{:38}{}", "requests/s, connections:", format!("{:>9}", 1) + &CROWDS.map(|n| format!("{n:>9}")).concat());
-    let served = start(model, threads, false);
+    let served = start(model, threads, false, MetricsAccess::Open);
     for (name, request, picture) in requests(model) {
         row(&served, &name, &request, picture.as_deref().map(|picture| (picture, true)), threads, time);
     }
     println!("on an engine of 0.2 ms and 0.02 ms a picture that resizes by itself, as a large GPU would:");
-    let served = start(model, threads, true);
+    let served = start(model, threads, true, MetricsAccess::Open);
     for (name, request, picture) in requests(model).into_iter().filter(|(name, ..)| name.starts_with("/predict/raw")) {
         row(&served, &name, &request, picture.as_deref().map(|picture| (picture, false)), threads, time);
     }
+    drop(served);
+    let rounds = if measured { 21 } else { 1 };
+    let cheap = requests(model).into_iter().filter(|(name, ..)| name.contains("224x168") || name.contains("binary"));
+    let cheap: Vec<_> = cheap.map(|(name, request, _)| (name, request)).collect();
+    instrumentation::compare(&cheap, rounds, time.min(Duration::from_secs(1)));
 }
 
 /// Prints a line, and for a picture another one: how it compares with decoding alone, or decoding and resizing.
@@ -81,10 +94,10 @@ impl Engine for Pretended {
     }
 }
 
-fn start(model: Model, threads: usize, as_gpu: bool) -> InProcess {
+fn start(model: Model, threads: usize, as_gpu: bool, metrics: MetricsAccess) -> InProcess {
     let settings = Settings {
         serve: serve::Config::default(),
-        api: api::Config::default(),
+        api: api::Config { metrics, ..api::Config::default() },
         batching: batching::Config { queue_capacity: 1024, max_batch_size: 32, ..batching::Config::default() },
         decode_threads: threads,
         resizes: as_gpu,

@@ -36,7 +36,8 @@
 //!    download: of logits, or from a GPU of the most probable classes. A GPU may also crop, resize and orient. On the CPU
 //!    there is an engine for each thread: each runs batches by itself, and one that finds the others idle shares its work
 //!    with their threads. An engine that fails is replaced; meanwhile nobody waits for it.
-//! 7. Softmax and the most probable classes, labels, JSON; one log line, one metric.
+//! 7. Softmax and the most probable classes, labels, JSON; where the time went, in the answer, in the histograms and in one
+//!    line of the log.
 #![forbid(unsafe_code)]
 
 pub mod api;
