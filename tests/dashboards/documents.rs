@@ -1,0 +1,44 @@
+//! What the documents say of metrics, alerts and where to read on.
+
+use std::collections::BTreeSet;
+
+pub const README: &str = "grafana/README.md";
+
+pub fn read(file: &str) -> String {
+    std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+pub fn anchors(document: &str) -> BTreeSet<String> {
+    let headings = document.lines().filter(|line| line.starts_with('#'));
+    let kept = |c: char| match c {
+        ' ' => Some('-'),
+        _ if c.is_alphanumeric() || "-_".contains(c) => Some(c.to_ascii_lowercase()),
+        _ => None,
+    };
+    headings.map(|line| line.trim_start_matches('#').trim().chars().filter_map(kept).collect()).collect()
+}
+
+/// The text below a heading, up to the next one.
+pub fn section(document: &str, heading: &str) -> String {
+    let lines = document.lines().skip_while(|line| line.trim_start_matches('#').trim() != heading).skip(1);
+    lines.take_while(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+}
+
+/// Metrics that a document names. `kiln_test-...`, `process_*` and the like are none.
+pub fn metrics(document: &str) -> BTreeSet<String> {
+    let words = document.split(|c: char| !(c.is_ascii_alphanumeric() || "_*-:.".contains(c)));
+    let ours = |word: &&str| ["kiln_", "nv_inference_", "process_"].iter().any(|prefix| word.starts_with(prefix));
+    let whole = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    words.map(|word| word.trim_end_matches(['.', ':'])).filter(ours).filter(whole).map(str::to_string).collect()
+}
+
+/// Each alert of the rules with its runbook's address.
+pub fn alerts() -> Vec<(String, String)> {
+    let rules = read("grafana/rules/kiln.alerts.yml");
+    let value = |line: &str, field: &str| Some(line.trim().strip_prefix(field)?.trim().trim_matches('"').to_string());
+    let names: Vec<String> = rules.lines().filter_map(|line| value(line, "- alert:")).collect();
+    let runbooks: Vec<String> = rules.lines().filter_map(|line| value(line, "runbook_url:")).collect();
+    assert_eq!(names.len(), runbooks.len(), "an alert without a runbook");
+    names.into_iter().zip(runbooks).collect()
+}

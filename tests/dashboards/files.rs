@@ -1,0 +1,144 @@
+//! What can be said of the files without a server.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use crate::common::{kiln, must_run};
+use crate::dashboard::{self, list, text};
+use crate::documents::{self, README};
+use crate::prometheus;
+
+fn promtool(arguments: &[&str]) {
+    let output = Command::new("promtool").args(arguments).output().unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success(), "promtool {arguments:?}: {said}");
+}
+
+#[test]
+fn the_configuration_and_the_rules_are_right_and_each_alert_does_what_it_should() {
+    if !prometheus::is_installed() {
+        return;
+    }
+    promtool(&["check", "config", "grafana/prometheus.yml"]);
+    promtool(&["check", "rules", "grafana/rules/kiln.recording.yml", "grafana/rules/kiln.alerts.yml"]);
+    promtool(&["test", "rules", "grafana/rules/kiln.test.yml"]);
+}
+
+/// `promtool test rules` says nothing of rules that nobody tests.
+#[test]
+fn each_alert_has_a_test_and_a_runbook() {
+    let readme = documents::read(README);
+    let (anchors, tests) = (documents::anchors(&readme), documents::read("grafana/rules/kiln.test.yml"));
+    let alerts = documents::alerts();
+    assert!(alerts.len() > 10, "the alerts were not found");
+    for (alert, runbook) in &alerts {
+        let anchor = runbook.strip_prefix("grafana/README.md#").unwrap_or_else(|| panic!("{alert}: {runbook}"));
+        assert_eq!(*anchor, alert.to_lowercase());
+        assert!(anchors.contains(anchor), "{alert} has no runbook in {README}");
+        for part in ["What it means", "Look at", "Do"] {
+            assert!(
+                documents::section(&readme, alert).contains(&format!("**{part}")),
+                "the runbook of {alert}: {part}"
+            );
+        }
+        assert!(tests.contains(&format!("runbook_url: {runbook}")), "no test expects {alert} to fire");
+    }
+    let alert = |name: &String| alerts.iter().any(|(alert, _)| alert == name);
+    let headings = readme.lines().filter_map(|line| line.strip_prefix("### Kiln")).map(|name| format!("Kiln{name}"));
+    assert_eq!(headings.filter(|name| !alert(name)).collect::<Vec<_>>(), Vec::<String>::new(), "runbooks of no alert");
+}
+
+/// As far as that goes without Grafana: its own models of dashboards take the file and lose nothing of it.
+#[test]
+fn grafana_s_own_models_know_everything_in_the_dashboard() {
+    let Some(python) = std::env::var_os("KILN_TEST_PYTHON") else {
+        assert!(!must_run(), "KILN_TEST_PYTHON has to name a Python with grafana-foundation-sdk");
+        eprintln!("SKIPPED: KILN_TEST_PYTHON names no Python with grafana-foundation-sdk");
+        return;
+    };
+    let output = Command::new(python).args(["tests/dashboards/schema.py", "grafana/dashboards/kiln.json"]).output();
+    let output = output.unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn panels_say_what_they_show_in_which_unit_and_where_to_read_on() {
+    let dashboard = dashboard::load();
+    let anchors = documents::anchors(&documents::read(README));
+    assert_eq!(text(&dashboard, "uid"), "kiln");
+    let mut ids = BTreeSet::new();
+    for panel in list(&dashboard["panels"]) {
+        assert!(ids.insert(panel["id"].as_u64()), "two panels have the id {}", panel["id"]);
+    }
+    let panels = dashboard::panels(&dashboard);
+    assert!(panels.len() > 30, "{}", panels.len());
+    for panel in panels {
+        let title = text(panel, "title");
+        assert!(text(panel, "description").len() > 20, "{title} says too little");
+        assert!(!text(&panel["fieldConfig"]["defaults"], "unit").is_empty(), "{title} has no unit");
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+        let mut links = list(&panel["links"]).map(|link| text(link, "url"));
+        let leads =
+            links.any(|url| url.strip_prefix("${docs}/grafana/README.md#").is_some_and(|a| anchors.contains(a)));
+        assert!(leads, "{title} leads to no section of {README}");
+        let mut letters = BTreeSet::new();
+        for target in list(&panel["targets"]) {
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+            assert!(letters.insert(text(target, "refId")), "{title} has two queries of one letter");
+            let expression = text(target, "expr");
+            // `ALERTS` has instances of its own accord; all else follows the variable.
+            let follows = expression.contains("$instance") || expression.contains("ALERTS");
+            assert!(follows, "{title} does not follow the variable: {expression}");
+            let steady = !expression.contains("rate(") && !expression.contains("increase(");
+            assert!(steady || expression.contains("[$__r"), "{title} has a time of its own: {expression}");
+        }
+    }
+}
+
+#[test]
+fn panels_do_not_overlap_and_leave_no_gap() {
+    let dashboard = dashboard::load();
+    let mut taken = BTreeSet::new();
+    for panel in list(&dashboard["panels"]) {
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|field| panel["gridPos"][field].as_u64().unwrap());
+        assert!(x + w <= 24, "{} is too wide", panel["title"]);
+        for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            assert!(taken.insert(cell), "{} overlaps another panel", panel["title"]);
+        }
+    }
+    let height = taken.iter().map(|(_, y)| y + 1).max().unwrap();
+    assert_eq!(taken.len() as u64, 24 * height, "there is a gap between panels");
+}
+
+/// The parts of compose.yml that concern the server and this folder; nothing here can start its containers.
+#[test]
+fn compose_mounts_what_there_is_and_gives_the_server_settings_that_it_takes() {
+    let compose = documents::read("grafana/compose.yml");
+    let mut mounts = 0;
+    for line in compose.lines().filter_map(|line| line.trim().strip_prefix("- .")) {
+        let path = format!("grafana/.{}", line.split(':').next().unwrap());
+        assert!(std::path::Path::new(&path).exists(), "compose.yml mounts {path}, which is not there");
+        mounts += 1;
+    }
+    assert_eq!(mounts, 6);
+    let mut check = kiln();
+    check.args(["config", "check"]);
+    let settings = compose.lines().filter_map(|line| line.trim().split_once(": "));
+    let settings: Vec<_> = settings.filter(|(name, value)| name.starts_with("KILN_") && !value.contains('$')).collect();
+    for (name, value) in &settings {
+        check.env(name, value);
+    }
+    let output = check.output().unwrap();
+    let effective = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (name, value) in &settings {
+        let told = effective.lines().any(|line| line.contains(name) && line.contains(value));
+        assert!(told, "{name} is not a setting: {effective}");
+    }
+    assert!(settings.len() > 3, "{settings:?}");
+    let [_, metrics] = ["KILN_LISTEN", "KILN_METRICS_LISTEN"]
+        .map(|name| settings.iter().find(|(setting, _)| *setting == name).unwrap().1.rsplit(':').next().unwrap());
+    let scraped = documents::read("grafana/prometheus.yml");
+    assert!(scraped.contains(&format!("targets: [\"kiln:{metrics}\"]")), "Prometheus asks another port");
+}

@@ -1,0 +1,233 @@
+//! Two servers under load, Prometheus beside them: every query of the dashboard and the rules has an answer.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::{KEY, Server, has_vulkan, kiln};
+use crate::dashboard::{self, Target};
+use crate::documents::{self, README};
+use crate::load;
+use crate::prometheus::{self, Prometheus, Series};
+use crate::promql::{family, selectors, words};
+use crate::scrape::{self, Shown};
+
+/// How long all queries together may go without an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A key that `kiln keygen` made, and its entry.
+fn keygen(id: &str, words: &[&str]) -> (String, String) {
+    let output = kiln().args(["keygen", "--id", id]).args(words).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    (told.split_whitespace().last().unwrap().to_string(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
+    if !prometheus::is_installed() {
+        return;
+    }
+    let (app, app_entry) = keygen("mobile-app", &[]);
+    let (slow, slow_entry) = keygen("batch-job", &["--requests-per-second", "2"]);
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(keys.path(), [app_entry, slow_entry].concat()).unwrap();
+    let keys = keys.path().to_str().unwrap();
+    let often = ["--canary-interval", "1s", "--max-batch-size", "4"];
+    // A software adapter will do: only GPUs tell what memory their allocator holds.
+    let gpu = has_vulkan().then(|| {
+        let flags = ["--device", "vulkan", "--kernels", "fused", "--resize", "gpu"];
+        Server::start_unready(&[&flags[..], &often].concat())
+    });
+    let cpu =
+        Server::start_unready(&[&["--device", "cpu", "--keys", keys, "--queue-capacity", "4"][..], &often].concat());
+    let servers: Vec<&Server> = gpu.iter().chain([&cpu]).collect();
+    let prometheus = Prometheus::start(&servers.iter().map(|server| server.url.as_str()).collect::<Vec<_>>());
+    // Alerts ask for requests that failed by the server's fault; a server that is starting has some.
+    let refused: Vec<bool> = servers.iter().map(|server| load::wait(server)).collect();
+    assert!(refused.contains(&true), "the servers were ready before anybody could ask");
+
+    let stop = AtomicBool::new(false);
+    let pages = std::thread::scope(|scope| {
+        gpu.iter().for_each(|server| load::steady(scope, server, &stop));
+        load::mixed(scope, &cpu, [&app, &slow], &stop);
+        let stopper = Stopper(&stop);
+        every_query_is_answered(&prometheus, gpu.is_some());
+        the_rules_work(&prometheus);
+        drop(stopper);
+        servers.iter().map(|server| server.get("/metrics").text()).collect::<Vec<_>>()
+    });
+    assert_eq!(cpu.get("/health/ready").status, 200, "{KEY}");
+    scrape::is_clean(&cpu);
+    let shown = scrape::shown(&pages.iter().map(String::as_str).collect::<Vec<_>>());
+    if gpu.is_some() {
+        scrape::is_as_declared(&shown);
+        names_are_those_of_the_server(&prometheus, &shown);
+    }
+}
+
+/// Tells the clients to stop, also when a test fails: their threads would be waited for.
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Something that Prometheus has to have an answer to, some time.
+struct Question {
+    what: String,
+    expression: String,
+    /// Whether a graph is drawn of it.
+    over_time: bool,
+    labels: Vec<String>,
+}
+
+impl Question {
+    fn ask(&self, prometheus: &Prometheus) -> Result<(), String> {
+        let answer =
+            if self.over_time { prometheus.lately(&self.expression, 10) } else { prometheus.now(&self.expression) };
+        // An expression that Prometheus does not understand will not get better.
+        let series = answer.unwrap_or_else(|error| panic!("{}: {error}: {}", self.what, self.expression));
+        let is_good = |series: &Series| {
+            series.values.iter().any(|value| value.is_finite()) && self.labels.iter().all(|l| series.labels.contains(l))
+        };
+        if series.iter().any(is_good) {
+            return Ok(());
+        }
+        let found: Vec<_> = series.iter().map(|series| (&series.labels, &series.values)).collect();
+        Err(format!(
+            "{} has no number with the labels {:?}: {} gave {found:?}",
+            self.what, self.labels, self.expression
+        ))
+    }
+}
+
+fn every_query_is_answered(prometheus: &Prometheus, has_gpu: bool) {
+    let begun = Instant::now();
+    let mut questions = questions(prometheus, has_gpu);
+    let asked = questions.len();
+    loop {
+        let mut missing = Vec::new();
+        questions.retain(|question| question.ask(prometheus).map_err(|why| missing.push(why)).is_err());
+        if questions.is_empty() {
+            println!("{asked} queries answered after {:?}", begun.elapsed());
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{} of {asked} have no answer:\n{}", missing.len(), missing.join("\n"));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// The values of the dashboard's variables, once there are some.
+fn values(prometheus: &Prometheus) -> (Vec<String>, Vec<String>) {
+    let dashboard = dashboard::load();
+    let variables = dashboard::variables(&dashboard);
+    let [("instance", all, instance), ("model", of_instances, model)] = variables[..] else {
+        panic!("other variables: {variables:?}")
+    };
+    let begun = Instant::now();
+    loop {
+        let instances = prometheus.label_values(instance, all).unwrap();
+        let selector = of_instances.replace("$instance", &dashboard::any_of(&instances));
+        let models = prometheus.label_values(model, &selector).unwrap();
+        if !models.is_empty() {
+            assert_eq!(models, ["efficientnet-lite0"]);
+            return (instances, models);
+        }
+        assert!(begun.elapsed() < PATIENCE, "the variables of the dashboard have no values");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn questions(prometheus: &Prometheus, has_gpu: bool) -> Vec<Question> {
+    let dashboard = dashboard::load();
+    let (instances, models) = values(prometheus);
+    let fill = |expression: &str| dashboard::fill(expression, &instances, &models);
+    let of_panel = |target: Target| Question {
+        what: format!("the panel '{}'", target.panel),
+        expression: fill(&target.expression),
+        over_time: !target.instant,
+        labels: target.legend,
+    };
+    let on_device = |target: &Target| target.expression.contains("kiln_device_memory_bytes");
+    let targets = dashboard::targets(&dashboard).into_iter();
+    let mut questions: Vec<Question> = targets.filter(|t| has_gpu || !on_device(t)).map(of_panel).collect();
+    for annotation in dashboard::list(&dashboard["annotations"]["list"]) {
+        let expression = fill(dashboard::text(annotation, "expr"));
+        let name = dashboard::text(annotation, "name");
+        // No alert fires here, one hopes; that it can be asked for has been seen when this is understood.
+        let expression = if name == "Alerts" { format!("{expression} or vector(0)") } else { expression };
+        questions.push(Question { what: format!("the marks '{name}'"), expression, over_time: false, labels: vec![] });
+    }
+    for rule in rules(prometheus) {
+        let (name, expression) = (dashboard::text(&rule, "name"), dashboard::text(&rule, "query"));
+        let question = |what: &str, expression: &str| Question {
+            what: format!("{what} '{name}'"),
+            expression: expression.to_string(),
+            over_time: false,
+            labels: vec![],
+        };
+        if rule["type"] == "recording" {
+            questions.push(question("the rule", name));
+        } else {
+            let asked = selectors(expression);
+            assert!(!asked.is_empty(), "{name} asks for nothing: {expression}");
+            questions.extend(asked.iter().map(|(_, selector)| question("a selector of the alert", selector)));
+        }
+    }
+    questions
+}
+
+fn rules(prometheus: &Prometheus) -> Vec<Value> {
+    let groups = prometheus.ask("rules", &[]).unwrap();
+    let rules = |group: &Value| dashboard::list(&group["rules"]).cloned().collect::<Vec<_>>();
+    let rules: Vec<Value> = dashboard::list(&groups["groups"]).flat_map(rules).collect();
+    assert_eq!(rules.iter().filter(|rule| rule["type"] == "alerting").count(), documents::alerts().len());
+    rules
+}
+
+/// Every rule was evaluated without a fault, and nothing is told to be broken that is not.
+fn the_rules_work(prometheus: &Prometheus) {
+    for rule in rules(prometheus) {
+        let name = dashboard::text(&rule, "name");
+        assert_eq!(rule["health"], "ok", "{name}: {rule}");
+        assert!(rule["lastError"].as_str().unwrap_or_default().is_empty(), "{name}: {rule}");
+        let broken = ["KilnDeviceLost", "KilnCanaryFailing", "KilnLogLinesLost", "KilnRestarting", "KilnTargetDown"];
+        assert!(!broken.contains(&name) || rule["state"] == "inactive", "{name} for no reason: {rule}");
+    }
+}
+
+/// Names that a panel, rule or document uses are shown, and what is shown has a panel, or a reason to have none.
+fn names_are_those_of_the_server(prometheus: &Prometheus, shown: &Shown) {
+    let whole = |name: String| if shown.contains_key(&name) { name } else { family(&name).to_string() };
+    let dashboard = dashboard::load();
+    let targets = dashboard::targets(&dashboard);
+    let of = |expression: &str| selectors(expression).into_iter().map(|(name, _)| whole(name)).collect::<Vec<_>>();
+    let panels: BTreeSet<String> = targets.iter().flat_map(|target| of(&target.expression)).collect();
+    let rules = rules(prometheus);
+    let in_rules: BTreeSet<String> = rules.iter().flat_map(|rule| of(dashboard::text(rule, "query"))).collect();
+    let recorded: BTreeSet<&str> = rules.iter().map(|rule| dashboard::text(rule, "name")).collect();
+    let of_prometheus = |name: &str| matches!(name, "up" | "ALERTS") || recorded.contains(name);
+    let documents = [README, "README.md"].map(documents::read);
+    let documented = documents.iter().flat_map(|text| documents::metrics(text)).map(whole);
+    for name in panels.iter().chain(&in_rules).cloned().chain(documented) {
+        assert!(shown.contains_key(&name) || of_prometheus(&name), "nobody shows {name}");
+    }
+    let elsewhere = documents::metrics(&documents::section(&documents[0], "Not on the dashboard"));
+    for name in shown.keys() {
+        let (panel, reason) = (panels.contains(name), elsewhere.contains(name));
+        assert!(panel || reason, "{name} has no panel, and {README} does not say why under 'Not on the dashboard'");
+        assert!(!(panel && reason), "{README} says that {name} has no panel, but it has one");
+    }
+    // Codes of errors that no longer exist would never match.
+    let known = documents[1].as_str();
+    for selector in targets.iter().flat_map(|target| selectors(&target.expression)).map(|(_, selector)| selector) {
+        for word in words(&selector, "outcome").into_iter().filter(|word| *word != "ok") {
+            assert!(known.contains(&format!("`{word}`")), "the README knows no error {word}: {selector}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A real Prometheus with the project's own configuration and rules, and what it knows.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::common::{Server, read};
+
+/// Dropping it ends it.
+pub struct Prometheus {
+    process: Child,
+    pub url: String,
+    _folder: tempfile::TempDir,
+}
+
+/// The series of an answer: labels, and values that are numbers.
+pub struct Series {
+    pub labels: BTreeSet<String>,
+    pub values: Vec<f64>,
+}
+
+/// Whether Debian's package is there. A test without it is skipped, which is said, or fails where it must run.
+pub fn is_installed() -> bool {
+    let found = ["prometheus", "promtool"].iter().all(|name| Command::new(name).arg("--version").output().is_ok());
+    if !found {
+        assert!(!crate::common::must_run(), "no prometheus or promtool: install Debian's package prometheus");
+        eprintln!("SKIPPED: this machine has no prometheus and promtool (Debian: prometheus)");
+    }
+    found
+}
+
+/// `prometheus.yml` with other targets, as quick as it can be. Each replacement has to find what it replaces.
+fn configuration(targets: &[&str]) -> String {
+    let targets: Vec<String> = targets.iter().map(|url| format!("{:?}", url.trim_start_matches("http://"))).collect();
+    let rules = std::path::absolute("grafana/rules").unwrap();
+    let mut text = std::fs::read_to_string("grafana/prometheus.yml").unwrap();
+    for (from, to) in [
+        ("      - targets: [\"kiln:9091\"]", format!("      - targets: [{}]", targets.join(", "))),
+        ("scrape_interval: 15s", "scrape_interval: 1s\n  scrape_timeout: 1s".to_string()),
+        ("evaluation_interval: 15s", "evaluation_interval: 1s".to_string()),
+        ("  - rules/kiln.recording.yml", format!("  - {}/kiln.recording.yml", rules.display())),
+        ("  - rules/kiln.alerts.yml", format!("  - {}/kiln.alerts.yml", rules.display())),
+    ] {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        text = text.replace(from, &to);
+    }
+    text
+}
+
+impl Prometheus {
+    pub fn start(targets: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prometheus.yml");
+        std::fs::write(&file, configuration(targets)).unwrap();
+        let mut process = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .args(["--web.listen-address=127.0.0.1:0", "--log.format=json"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("prometheus starts");
+        let lines = BufReader::new(process.stderr.take().expect("stderr is piped")).lines().map_while(Result::ok);
+        let (sender, log) = std::sync::mpsc::channel();
+        std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
+        let address = loop {
+            let line = log.recv().expect("Prometheus tells where it listens");
+            let event: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            assert_ne!(event["level"], "error", "{line}");
+            if event["msg"] == "Listening on" {
+                break event["address"].as_str().expect("an address").to_string();
+            }
+        };
+        Self { process, url: format!("http://{address}"), _folder: folder }
+    }
+
+    /// `data` of an answer of its API, or the error.
+    pub fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, String> {
+        let request = Server::agent().get(format!("{}/api/v1/{path}", self.url));
+        let answer = read(request.query_pairs(query.iter().copied()).call()).json();
+        if answer["status"] == "success" { Ok(answer["data"].clone()) } else { Err(answer["error"].to_string()) }
+    }
+
+    /// What an expression is now.
+    pub fn now(&self, expression: &str) -> Result<Vec<Series>, String> {
+        self.ask("query", &[("query", expression)]).map(|data| series(&data))
+    }
+
+    /// What it was in the last seconds, one value a second.
+    pub fn lately(&self, expression: &str, seconds: u64) -> Result<Vec<Series>, String> {
+        let now = self.ask("query", &[("query", "time()")])?["result"][1].as_str().map(str::parse::<f64>);
+        let now = now.and_then(Result::ok).ok_or("no time")?;
+        let (start, end) = ((now - seconds as f64).to_string(), now.to_string());
+        let query = [("query", expression), ("start", &start), ("end", &end), ("step", "1")];
+        self.ask("query_range", &query).map(|data| series(&data))
+    }
+
+    /// The values of a label.
+    pub fn label_values(&self, label: &str, selector: &str) -> Result<Vec<String>, String> {
+        let data = self.ask(&format!("label/{label}/values"), &[("match[]", selector)])?;
+        Ok(serde_json::from_value(data).expect("a list of words"))
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn series(data: &Value) -> Vec<Series> {
+    if data["resultType"] == "scalar" {
+        return vec![Series { labels: BTreeSet::new(), values: vec![number(&data["result"])] }];
+    }
+    let found = data["result"].as_array().expect("series");
+    let one = |series: &Value| Series {
+        labels: series["metric"].as_object().expect("labels").keys().cloned().collect(),
+        values: match series["values"].as_array() {
+            Some(values) => values.iter().map(number).collect(),
+            None => vec![number(&series["value"])],
+        },
+    };
+    found.iter().map(one).collect()
+}
+
+/// The number of a pair of time and text.
+fn number(sample: &Value) -> f64 {
+    sample[1].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no number: {sample}"))
+}
