@@ -20,7 +20,6 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.colors import PowerNorm
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.patches import Rectangle
 
 BACKGROUND, PANEL, EDGE, TEXT, WEAK = "#111217", "#181b1f", "#2b2e34", "#d8d9da", "#8e8e9a"
@@ -31,6 +30,8 @@ COLOURS = {
 }
 PALETTE = ["#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#ff780a", "#fade2a", "#96d98d",
            "#c4162a", "#ca95e5", "#ffa6b0", "#37872d"]
+# Seconds between two marks of the time axis.
+STEPS = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400]
 # The size of a cell of the dashboard's grid, in inches, and the dots of an inch.
 WIDTH, HEIGHT, DOTS = 0.74, 0.37, 96
 
@@ -156,17 +157,13 @@ class Plot:
         w, h = self.figure.get_size_inches()
         self.figure.text((self.x + x) / w, 1 - (self.y + y) / h, text, fontsize=size, color=ink, va="center", **more)
 
-    def chart(self, below):
+    def chart(self, below, left=0.62):
         """Axes for something over time, with room for a legend below."""
-        axes = self.axes(0.62, 0.4, self.w - 0.75, self.h - 0.68 - below)
+        axes = self.axes(left, 0.4, self.w - left - 0.13, self.h - 0.68 - below)
         axes.set_facecolor(PANEL)
         axes.spines[:].set_visible(False)
         axes.tick_params(colors=WEAK, labelsize=7, length=0)
         axes.grid(color=EDGE, linewidth=0.6)
-        locator = AutoDateLocator(maxticks=max(3, int(self.w)))
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        axes.xaxis.get_offset_text().set_visible(False)
         return axes
 
 
@@ -174,8 +171,14 @@ def when(seconds):
     return datetime.datetime.fromtimestamp(seconds)
 
 
-def bounds(axes, prometheus):
-    axes.set_xlim(when(prometheus.end - prometheus.seconds), when(prometheus.end))
+def bounds(plot, axes, prometheus):
+    """The time shown, and a mark at full minutes or the like, as many as there is room for."""
+    start, most = prometheus.end - prometheus.seconds, max(2, plot.w * 1.3)
+    step = next(step for step in STEPS if prometheus.seconds / step <= most or step == STEPS[-1])
+    marks = [math.ceil(start / step) * step + index * step for index in range(int(most) + 1)]
+    marks = [mark for mark in marks if mark <= prometheus.end]
+    axes.set_xlim(start, prometheus.end)
+    axes.set_xticks(marks, [f"{when(mark):%H:%M:%S}" if step < 60 else f"{when(mark):%H:%M}" for mark in marks])
 
 
 def draw_timeseries(plot, prometheus):
@@ -188,7 +191,7 @@ def draw_timeseries(plot, prometheus):
     calcs = panel["options"]["legend"]["calcs"]
     if calcs:
         found.sort(key=lambda series: -sum(series[1].values()))
-    columns = 1 if calcs else max(1, int(plot.w / 1.9))
+    columns = 1 if calcs else max(1, int(plot.w / 2.6))
     lines = min(5, math.ceil(len(found) / columns))
     axes = plot.chart(0.17 * lines + (0.17 if calcs else 0))
     times = sorted({t for _, points in found for t in points})
@@ -197,24 +200,23 @@ def draw_timeseries(plot, prometheus):
         own = overrides(panel, name)
         ink = colour(own["color"]["fixedColor"]) if "color" in own else PALETTE[index % len(PALETTE)]
         values = [points.get(t, 0.0 if stacked else math.nan) for t in times]
-        dates = [when(t) for t in times]
         if stacked:
             top = [low + value for low, value in zip(base, values)]
-            axes.fill_between(dates, base, top, color=ink, alpha=custom["fillOpacity"] / 100, linewidth=0)
-            axes.plot(dates, top, color=ink, linewidth=0.9)
+            axes.fill_between(times, base, top, color=ink, alpha=custom["fillOpacity"] / 100, linewidth=0)
+            axes.plot(times, top, color=ink, linewidth=0.9)
             base = top
         else:
             dashed = own.get("custom.lineStyle", {}).get("fill") == "dash"
-            axes.plot(dates, values, color=ink, linewidth=custom["lineWidth"] + 0.2, linestyle="--" if dashed else "-",
+            axes.plot(times, values, color=ink, linewidth=custom["lineWidth"] + 0.2, linestyle="--" if dashed else "-",
                       marker="." if len(times) < 4 else "")
             if own.get("custom.fillOpacity", custom["fillOpacity"]):
-                axes.fill_between(dates, 0, values, color=ink, alpha=custom["fillOpacity"] / 100, linewidth=0)
+                axes.fill_between(times, 0, values, color=ink, alpha=custom["fillOpacity"] / 100, linewidth=0)
         entry(plot, index, columns, lines, name, ink, [points[t] for t in times if t in points], calcs)
     if calcs:
         titles = "".join(f"{calc:>11}" for calc in calcs)
         plot.text(plot.w - 0.12, plot.h - 0.12 - 0.17 * lines, titles, size=7, ink=WEAK, ha="right", family="monospace")
     limits(axes, plot)
-    bounds(axes, prometheus)
+    bounds(plot, axes, prometheus)
 
 
 def limits(axes, plot):
@@ -238,7 +240,7 @@ def entry(plot, index, columns, lines, name, ink, values, calcs):
     if row >= lines or not values:
         return
     x, y = 0.12 + column * (plot.w - 0.2) / columns, plot.h - 0.12 - 0.17 * (lines - 1 - row)
-    width = int((plot.w / columns - 0.4 - 0.85 * len(calcs)) / 0.062)
+    width = int((plot.w / columns - 0.4 - 0.85 * len(calcs)) / 0.056)
     plot.text(x, y, "▬", size=7, ink=ink)
     plot.text(x + 0.16, y, textwrap.shorten(name, max(8, width), placeholder="…"), size=7)
     numbers = {"mean": sum(values) / len(values), "max": max(values)}
@@ -284,34 +286,32 @@ def draw_heatmap(plot, prometheus):
     filled = [index for index, row in enumerate(rows) if any(value > 0.01 for value in row)] or [0]
     first, last = max(0, filled[0] - 1), min(len(rows), filled[-1] + 2)
     cells = [[value if value > 0.01 else math.nan for value in row] for row in rows[first:last]]
-    edges = [when(t) for t in [*times, times[-1] + prometheus.step]]
+    edges = [*times, times[-1] + prometheus.step]
     axes.pcolormesh(edges, range(len(cells) + 1), cells, cmap="turbo", norm=PowerNorm(0.5, vmin=0), edgecolors=PANEL,
                     linewidth=0.4 if len(times) < 130 else 0)
     names = [shown(le, plot.unit) if math.isfinite(le) else "+Inf" for le, _ in buckets[first:last]]
     every = max(1, math.ceil(len(names) / 9))
     axes.set_yticks(range(1, len(names) + 1)[::every], names[::every])
-    bounds(axes, prometheus)
+    bounds(plot, axes, prometheus)
 
 
 def draw_state_timeline(plot, prometheus):
     target, = plot.panel["targets"]
     states = plot.defaults["mappings"][0]["options"]
     series = prometheus.over_time(target)
-    axes = plot.chart(0.2)
+    axes = plot.chart(0.2, left=1.2)
     for row, (_, points) in enumerate(series):
         for time, value in points:
             state = states.get(f"{value:.0f}")
             if state:
-                axes.add_patch(Rectangle((matplotlib.dates.date2num(when(time)), row + 0.15), prometheus.step / 86400, 0.7,
-                                         color=colour(state["color"]), linewidth=0))
+                axes.add_patch(Rectangle((time, row + 0.15), prometheus.step, 0.7, color=colour(state["color"]), linewidth=0))
     axes.set_ylim(0, max(1, len(series)))
-    axes.set_yticks([row + 0.5 for row in range(len(series))], [legend(target, labels)[-9:] for labels, _ in series])
+    axes.set_yticks([row + 0.5 for row in range(len(series))], [legend(target, labels)[-16:] for labels, _ in series])
     axes.grid(visible=False)
-    axes.xaxis_date()
-    bounds(axes, prometheus)
+    bounds(plot, axes, prometheus)
     for index, state in enumerate(states.values()):
-        plot.text(0.62 + index * 1.1, plot.h - 0.13, "▬", size=7, ink=colour(state["color"]))
-        plot.text(0.78 + index * 1.1, plot.h - 0.13, state["text"], size=7)
+        plot.text(1.2 + index * 1.1, plot.h - 0.13, "▬", size=7, ink=colour(state["color"]))
+        plot.text(1.36 + index * 1.1, plot.h - 0.13, state["text"], size=7)
 
 
 def draw_bargauge(plot, prometheus):

@@ -1,12 +1,13 @@
 //! Two servers under load, Prometheus beside them: every query of the dashboard and the rules has an answer.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{KEY, Server, has_vulkan, kiln};
+use crate::common::{Server, has_vulkan, kiln, must_run};
 use crate::dashboard::{self, Target};
 use crate::documents::{self, README};
 use crate::load;
@@ -55,11 +56,12 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
         load::mixed(scope, &cpu, [&app, &slow], &stop);
         let stopper = Stopper(&stop);
         every_query_is_answered(&prometheus, gpu.is_some());
+        the_script_draws_it(&prometheus);
         the_rules_work(&prometheus);
         drop(stopper);
         servers.iter().map(|server| server.get("/metrics").text()).collect::<Vec<_>>()
     });
-    assert_eq!(cpu.get("/health/ready").status, 200, "{KEY}");
+    assert_eq!(cpu.get("/health/ready").status, 200);
     scrape::is_clean(&cpu);
     let shown = scrape::shown(&pages.iter().map(String::as_str).collect::<Vec<_>>());
     if gpu.is_some() {
@@ -76,6 +78,32 @@ impl Drop for Stopper<'_> {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+/// What the load does to the server is told, and what is told adds up. Each is empty while it is not so.
+const FACTS: [(&str, &str); 14] = [
+    ("a full queue", "kiln_requests_total{operation=\"predict_raw\", status=\"429\", outcome=\"overloaded\"} > 0"),
+    ("too little time", "sum(kiln_requests_total{status=\"429\", outcome=~\"deadline_.*\"}) > 0"),
+    ("a broken picture", "kiln_requests_total{status=\"422\", outcome=\"undecodable_image\"} > 0"),
+    ("an unknown model", "kiln_requests_total{status=\"404\", outcome=\"unknown_model\"} > 0"),
+    ("wrong keys", "kiln_requests_total{status=\"401\", outcome=\"key_invalid\"} > 0"),
+    ("a form", "kiln_requests_total{operation=\"predict\", status=\"200\"} > 0"),
+    ("several pictures", "kiln_requests_total{operation=\"predict_batch\", status=\"200\"} > 0"),
+    ("a tensor", "kiln_requests_total{operation=\"oip_infer\", status=\"200\"} > 0"),
+    ("a key's rate", "kiln_key_requests_total{key=\"batch-job\", outcome=\"rate_exceeded\"} > 0"),
+    ("a key's work", "kiln_key_requests_total{key=\"mobile-app\", outcome=\"ok\"} > 0"),
+    ("a client that went away", "sum(kiln_cancelled_total) > 0"),
+    ("places, some of them taken", "kiln_queue_capacity == 4 and max_over_time(kiln_inflight_pictures[1m]) >= 2"),
+    (
+        "phases that add up to the whole",
+        "abs(sum(kiln_phase_duration_seconds_sum{phase!=\"total\"}) / \
+         sum(kiln_phase_duration_seconds_sum{phase=\"total\"}) - 1) < 0.001",
+    ),
+    (
+        "pictures run, as both sets of names count them",
+        "nv_inference_count > 10 and on (instance, model) kiln_batch_size_sum >= on (instance, model) \
+         nv_inference_count",
+    ),
+];
 
 /// Something that Prometheus has to have an answer to, some time.
 struct Question {
@@ -122,6 +150,26 @@ fn every_query_is_answered(prometheus: &Prometheus, has_gpu: bool) {
     }
 }
 
+/// `grafana/render.py` asks the same, and makes a picture of it.
+fn the_script_draws_it(prometheus: &Prometheus) {
+    let Some(python) = std::env::var_os("KILN_TEST_PYTHON") else {
+        assert!(!must_run(), "KILN_TEST_PYTHON has to name a Python with matplotlib");
+        eprintln!("SKIPPED: KILN_TEST_PYTHON names no Python with matplotlib");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("dashboard.png");
+    let mut draw = Command::new(python);
+    draw.args(["grafana/render.py", "--minutes", "1", "--scrape", "1", "--prometheus", &prometheus.url, "--out"]);
+    let output = draw.arg(&picture).env("MPLCONFIGDIR", folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let bytes = std::fs::read(&picture).unwrap();
+    // Width and height of a PNG, after its signature and the header's name.
+    let [width, height] = [16, 20].map(|at| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()));
+    assert!(bytes.starts_with(b"\x89PNG") && width > 1500 && height > 3000, "{width} x {height}");
+    assert!(bytes.len() > 50_000, "a picture of nothing: {} bytes", bytes.len());
+}
+
 /// The values of the dashboard's variables, once there are some.
 fn values(prometheus: &Prometheus) -> (Vec<String>, Vec<String>) {
     let dashboard = dashboard::load();
@@ -156,6 +204,12 @@ fn questions(prometheus: &Prometheus, has_gpu: bool) -> Vec<Question> {
     let on_device = |target: &Target| target.expression.contains("kiln_device_memory_bytes");
     let targets = dashboard::targets(&dashboard).into_iter();
     let mut questions: Vec<Question> = targets.filter(|t| has_gpu || !on_device(t)).map(of_panel).collect();
+    questions.extend(FACTS.iter().map(|(what, expression)| Question {
+        what: (*what).to_string(),
+        expression: (*expression).to_string(),
+        over_time: false,
+        labels: vec![],
+    }));
     for annotation in dashboard::list(&dashboard["annotations"]["list"]) {
         let expression = fill(dashboard::text(annotation, "expr"));
         let name = dashboard::text(annotation, "name");
