@@ -1,32 +1,47 @@
-//! Which methods an address takes, read from the OpenAPI document: the `Allow` header of a 405.
+//! Which methods an address takes, read from the OpenAPI document: the `Allow` header of a 405. Also the pattern that an
+//! address fits, by which traces tell operations apart.
 
 use poem::http::HeaderValue;
 use serde_json::Value;
 
 /// Address patterns with their methods.
 #[derive(Debug)]
-pub(super) struct AllowTable(Vec<(Vec<String>, String)>);
+pub(super) struct AllowTable(Vec<Address>);
+
+#[derive(Debug)]
+struct Address {
+    pattern: String,
+    methods: String,
+}
 
 impl AllowTable {
     /// Reads the `paths` of an OpenAPI document.
     pub(super) fn from_spec(spec: &str) -> Self {
         let spec: Value = serde_json::from_str(spec).unwrap_or_default();
         let paths = spec["paths"].as_object().into_iter().flatten();
-        Self(paths.map(|(path, operations)| (segments(path), methods(operations))).collect())
+        let address =
+            |(path, operations): (&String, _)| Address { pattern: path.clone(), methods: methods(operations) };
+        Self(paths.map(address).collect())
     }
 
     /// The methods of `path`; `GET, HEAD` for pages outside the document.
     pub(super) fn methods(&self, path: &str) -> HeaderValue {
-        let asked = segments(path);
-        let found = self.0.iter().find(|(pattern, _)| matches(pattern, &asked));
-        found
-            .and_then(|(_, methods)| HeaderValue::from_str(methods).ok())
-            .unwrap_or_else(|| HeaderValue::from_static("GET, HEAD"))
+        let methods = self.find(path).and_then(|address| HeaderValue::from_str(&address.methods).ok());
+        methods.unwrap_or_else(|| HeaderValue::from_static("GET, HEAD"))
+    }
+
+    /// The pattern of `path`, such as `/models/{name}`; none for pages outside the document.
+    pub(super) fn route(&self, path: &str) -> Option<&str> {
+        self.find(path).map(|address| address.pattern.as_str())
+    }
+
+    fn find(&self, path: &str) -> Option<&Address> {
+        self.0.iter().find(|address| matches(&address.pattern, path))
     }
 }
 
-fn segments(path: &str) -> Vec<String> {
-    path.trim_matches('/').split('/').map(ToString::to_string).collect()
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.trim_matches('/').split('/')
 }
 
 fn methods(operations: &Value) -> String {
@@ -39,8 +54,9 @@ fn methods(operations: &Value) -> String {
     names.join(", ")
 }
 
-fn matches(pattern: &[String], asked: &[String]) -> bool {
-    pattern.len() == asked.len() && pattern.iter().zip(asked).all(|(p, a)| p == a || p.starts_with('{'))
+fn matches(pattern: &str, asked: &str) -> bool {
+    segments(pattern).count() == segments(asked).count()
+        && segments(pattern).zip(segments(asked)).all(|(p, a)| p == a || p.starts_with('{'))
 }
 
 #[cfg(test)]
@@ -54,5 +70,7 @@ mod tests {
         assert_eq!(table.methods("/predict"), "POST");
         assert_eq!(table.methods("/models/x"), "GET, HEAD");
         assert_eq!(table.methods("/docs"), "GET, HEAD");
+        assert_eq!(table.route("/models/x"), Some("/models/{name}"));
+        assert_eq!(table.route("/docs"), None);
     }
 }

@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::server_timing::{self, SERVER_TIMING, Timed};
 use crate::keys::Account;
 use crate::serve::BodyProgress;
-use crate::telemetry::{metrics, target};
+use crate::telemetry::{metrics, target, traces};
 
 /// Identifies a request in its answer, in the log and in error bodies.
 #[derive(Clone, Debug)]
@@ -64,10 +64,13 @@ pub(super) async fn handle<E: Endpoint>(
     request.set_data(Arrived(started));
     request.set_data(known.clone());
     request.set_data(timed.clone());
-    // Of the highest level, so that whatever is logged inside has the id, however little is logged.
-    let span = tracing::error_span!(target: target::REQUEST, "request", id = %id.0, %method, path = short(uri.path()));
+    let trace = trace(&request, &id, started, &surroundings.allow);
+    let trace_id = trace.trace_id().map(tracing::field::display);
+    let path = short(uri.path());
+    // Of the highest level, so that whatever is logged inside has the ids, however little is logged.
+    let span = tracing::error_span!(target: target::REQUEST, "request", id = %id.0, %method, path, trace_id);
     async {
-        let outcome = AssertUnwindSafe(endpoint.call(request)).catch_unwind().await;
+        let outcome = trace.of(AssertUnwindSafe(endpoint.call(request)).catch_unwind()).await;
         let (mut response, operation, word) = match outcome {
             Ok(Ok(answer)) => {
                 let response = poem::IntoResponse::into_response(answer);
@@ -92,6 +95,7 @@ pub(super) async fn handle<E: Endpoint>(
             }
         }
         record(&response, operation, word, took, known.account(), phases);
+        trace.finish(response.status().as_u16(), operation, word);
         Ok(response)
     }
     .instrument(span)
@@ -105,6 +109,18 @@ impl RequestId {
         let given = request.header(REQUEST_ID).filter(fit);
         Self(given.map_or_else(|| Uuid::now_v7().to_string(), ToString::to_string))
     }
+}
+
+/// The request's place in a trace: that of its caller, if it has one.
+fn trace(request: &Request, id: &RequestId, arrived: Instant, addresses: &AllowTable) -> traces::Request {
+    let values = |name| request.headers().get_all(name).iter().map(HeaderValue::as_bytes);
+    let caller = traces::Caller::read(values("traceparent"), values("tracestate"));
+    let path = request.uri().path();
+    // Probes and scrapers come every few seconds.
+    let interesting = path != "/metrics" && !path.starts_with("/health/") && !path.starts_with("/v2/health/");
+    let method = request.method().as_str();
+    let facts = traces::Facts { id: &id.0, method, path: short(path), route: &|| addresses.route(path), interesting };
+    traces::Request::begin(arrived, caller, facts)
 }
 
 /// What the body's wrappers know of its fate. Extractors pass errors on as text, so the cause is asked for here.

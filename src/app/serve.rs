@@ -10,7 +10,7 @@ use crate::readiness::{Readiness, State};
 use crate::registry::Registry;
 use crate::shutdown::{self, Signal, Stage};
 use crate::telemetry::metrics::Exporter;
-use crate::telemetry::{logging, metrics};
+use crate::telemetry::{logging, metrics, traces};
 use crate::{api, serve};
 
 /// How often old samples are taken out of the histograms, as the exporter asks for.
@@ -50,6 +50,8 @@ pub enum ServeError {
 /// Anything that keeps the server from starting, or the listener's death.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let _log_guard = logging::init(&config.logging)?;
+    // Dropped before the log, which it may have something to tell.
+    let _traces = config.traces.as_ref().map(traces::install);
     let metrics = exporter(&config)?;
     let default = load::default_model(&config);
     let provisioned = keys::provision(&config.keys, config.serve.listen).map_err(AuthorityError::from)?;

@@ -8,6 +8,7 @@ use super::entry::{Caller, Entry};
 use super::{Answer, BatchError};
 use crate::inference::{EngineError, Output, Sample};
 use crate::telemetry::metrics;
+use crate::telemetry::traces::Link;
 
 /// Pictures and their callers, in the same order.
 #[derive(Debug)]
@@ -39,6 +40,11 @@ impl Batch {
 
     pub(super) fn len(&self) -> usize {
         self.callers.len()
+    }
+
+    /// Takes out what leads to the requests that the pictures came with, of those that are recorded.
+    pub(super) fn take_links(&mut self) -> Vec<Link> {
+        self.callers.iter_mut().map(|caller| std::mem::take(&mut caller.link)).filter(Link::is_recorded).collect()
     }
 
     /// Gives each caller the row of its own picture. `rows` has as many rows as the batch pictures. The engine began at

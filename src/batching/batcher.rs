@@ -16,6 +16,7 @@ use super::{AdmitError, Answer, Ask, BatchError, Config, Permit, Terms, Timed, W
 use crate::inference::{Engine, Sample};
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::ModelMetrics;
+use crate::telemetry::traces;
 
 /// Hands pictures to engines, in batches. Clones share the queue and the engines.
 #[derive(Clone, Debug)]
@@ -132,7 +133,7 @@ impl Batcher {
     ) -> Result<Answer, BatchError> {
         let (reply, answer) = oneshot::channel();
         let expectation = permit.take_expectation();
-        let caller = Caller { reply, permit, arrived: Instant::now() };
+        let caller = Caller { reply, permit, arrived: Instant::now(), link: traces::link() };
         let entry = Entry { terms, sample: sample.into(), caller };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
         let waiting = Waiting(Some(&self.admission));

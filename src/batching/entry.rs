@@ -9,6 +9,7 @@ use super::state::Queued;
 use super::{BatchError, Permit};
 use crate::inference::{Output, Sample};
 use crate::standing::Priority;
+use crate::telemetry::traces::Link;
 
 /// What a picture's caller gets.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,8 @@ pub(super) struct Caller {
     pub(super) reply: oneshot::Sender<Result<Answer, BatchError>>,
     pub(super) permit: Permit,
     pub(super) arrived: Instant,
+    /// To the request that the picture came with.
+    pub(super) link: Link,
 }
 
 impl Caller {

@@ -17,6 +17,7 @@ use super::runs::Runs;
 use crate::inference::{Engine, EngineError, Output, panic_message};
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::{self, ModelMetrics};
+use crate::telemetry::traces;
 
 /// How often an engine is asked for the memory that it has.
 const MEMORY_INTERVAL: Duration = Duration::from_secs(5);
@@ -120,15 +121,42 @@ impl EngineThread {
         self.batches.recv_timeout(self.canary_interval)
     }
 
-    fn run(&mut self, batch: Batch) -> Result<(), EngineError> {
+    fn run(&mut self, mut batch: Batch) -> Result<(), EngineError> {
+        let (links, size, padding) = (batch.take_links(), batch.len(), self.engine.padding(batch.samples()));
         let started = Instant::now();
         let outcome = caught(|| run_counted(&mut *self.engine, &batch));
         let took = started.elapsed();
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        let answered = self.answer(batch, outcome, started, took, padding);
+        // Only now: nobody waits for it.
+        traces::batch(
+            &traces::Run {
+                begun: started.into_std(),
+                took,
+                model: self.metrics.model(),
+                engine: self.index,
+                size,
+                padded: size + padding,
+                error: error.as_deref(),
+            },
+            &links,
+        );
+        answered
+    }
+
+    fn answer(
+        &self,
+        batch: Batch,
+        outcome: Result<Vec<Output>, EngineError>,
+        started: Instant,
+        took: Duration,
+        padding: usize,
+    ) -> Result<(), EngineError> {
         match outcome {
             Ok(rows) => {
                 self.admission.record(batch.len(), took);
                 self.runs.record(batch.len(), took);
-                self.metrics.ran(batch.len(), self.engine.padding(batch.samples()), took);
+                self.metrics.ran(batch.len(), padding, took);
                 batch.answer(rows, started, took);
                 Ok(())
             }

@@ -26,6 +26,7 @@ use crate::batching::{Ask, Batcher, Permit, Terms};
 use crate::image::{self, DecodePool, Limits, PoolError, Recipe};
 use crate::inference::{Output, Ranked, Sample, rank};
 use crate::model::Model;
+use crate::telemetry::traces;
 use decode::Decoded;
 use statistics::Statistics;
 use timings::Clock;
@@ -185,6 +186,7 @@ impl Classifier {
             metrics.phase(name, took);
         });
         metrics.phase("total", timings.total);
+        traces::phases(clock.began(), timings.phases());
         timings
     }
 

@@ -7,6 +7,7 @@
 //! | `sources.rs` | where each value comes from: flag, variable, file or default |
 //! | `values.rs` | texts to typed values |
 //! | `access.rs` | who may call, from several settings each |
+//! | `traces.rs` | where traces go |
 //! | `report.rs` | `kiln config check` |
 
 mod access;
@@ -15,6 +16,7 @@ pub mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod values;
 
 use std::net::SocketAddr;
@@ -56,6 +58,8 @@ pub struct Config {
     pub model: Option<String>,
     /// Logs.
     pub logging: telemetry::logging::Config,
+    /// Where traces go, if anywhere.
+    pub traces: Option<telemetry::traces::Config>,
 }
 
 /// A setting that cannot be used. The text is a sentence that names where it came from.
@@ -146,6 +150,7 @@ impl Config {
                 files_kept: read.between("log-files-kept", 1, 10_000)?,
                 file_max_bytes: read.bytes("log-file-max-bytes", 64 << 10, 1 << 40)? as u64,
             },
+            traces: traces::traces(read)?,
         })
     }
 }

@@ -20,7 +20,7 @@ pub struct Setting {
 impl Setting {
     /// Whether it means nothing where there is no server.
     pub(super) fn is_for_serving(&self) -> bool {
-        matches!(self.heading, SERVING | ACCESS | SHUTDOWN)
+        matches!(self.heading, SERVING | ACCESS | TRACES | SHUTDOWN)
     }
 
     /// The environment variable: `KILN_` and the key in capitals.
@@ -45,6 +45,7 @@ const BATCHING: &str = "Batching";
 const PICTURES: &str = "Pictures";
 const ACCESS: &str = "Access";
 const LOGS: &str = "Logs";
+const TRACES: &str = "Traces";
 const SHUTDOWN: &str = "Shutdown";
 
 /// Every setting, in the order of the help.
@@ -229,6 +230,30 @@ pub static SETTINGS: &[Setting] = &[
     row(LOGS, "log-file", "FILE", "", "Log to this file too; the day (UTC) is appended to its name"),
     row(LOGS, "log-files-kept", "N", "14", "How many such files are kept; the oldest are deleted"),
     row(LOGS, "log-file-max-bytes", "SIZE", "1GiB", "The largest such file; a day with more has several"),
+    row(
+        TRACES,
+        "otlp-endpoint",
+        "URL",
+        "",
+        "Send traces to this OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318; or OTEL_EXPORTER_OTLP_ENDPOINT",
+    ),
+    Setting {
+        secret: true,
+        ..row(
+            TRACES,
+            "otlp-headers",
+            "NAME=VALUE,..",
+            "",
+            "Headers for it, such as a key; or OTEL_EXPORTER_OTLP_HEADERS",
+        )
+    },
+    row(
+        TRACES,
+        "otlp-sampling",
+        "RATIO",
+        "1",
+        "The part of traces that are recorded, from 0 to 1; where the caller has decided, that holds",
+    ),
     row(SHUTDOWN, "drain-delay", "TIME", "0s", "How long requests are still taken after SIGTERM, with readiness off"),
     row(SHUTDOWN, "grace", "TIME", "30s", "How long what is in flight may take at the end"),
 ];

@@ -1,4 +1,5 @@
-//! Where each value comes from. Precedence: flag, variable, `PORT` (for `listen`), file, default.
+//! Where each value comes from. Precedence: flag, variable, a variable that others use for it (such as `PORT` for
+//! `listen`), file, default.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -52,13 +53,12 @@ impl Sources {
         for setting in SETTINGS {
             let key = setting.key;
             let variable = setting.variable();
-            let port = || if key == "listen" { variable_text(env, "PORT") } else { Ok(None) };
             let value = if let Some(text) = flags.get(key) {
                 (text.clone(), Origin::Flag(key))
             } else if let Some(text) = variable_text(env, &variable)? {
                 (text, Origin::Variable(variable))
-            } else if let Some(port) = port()? {
-                (format!("0.0.0.0:{port}"), Origin::Variable("PORT".to_string()))
+            } else if let Some((text, variable)) = customary(env, key)? {
+                (text, Origin::Variable(variable.to_string()))
             } else if let (Some(text), Some(path)) = (in_file.get(key), file) {
                 (text.clone(), Origin::File(path.to_path_buf()))
             } else if !setting.default.is_empty() {
@@ -96,6 +96,22 @@ impl Sources {
     pub fn get(&self, key: &str) -> Option<(&str, &Origin)> {
         self.0.get(key).map(|(text, origin)| (text.as_str(), origin))
     }
+}
+
+/// What a variable says that is not Kiln's own: of hosting platforms, and of OpenTelemetry.
+fn customary(
+    env: &impl Fn(&str) -> Option<OsString>,
+    key: &str,
+) -> Result<Option<(String, &'static str)>, ConfigError> {
+    let variable = match key {
+        "listen" => "PORT",
+        "otlp-endpoint" => "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "otlp-headers" => "OTEL_EXPORTER_OTLP_HEADERS",
+        _ => return Ok(None),
+    };
+    let text = variable_text(env, variable)?;
+    let meant = |text| if variable == "PORT" { format!("0.0.0.0:{text}") } else { text };
+    Ok(text.map(|text| (meant(text), variable)))
 }
 
 /// A variable that is set to something. Its value is not shown where it is no text: it may be a secret.

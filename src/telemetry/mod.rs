@@ -1,4 +1,4 @@
-//! What the operator sees: logs and metrics. Any room may record to it; it imports none.
+//! What the operator sees: logs, metrics and traces. Any room may record to it; it imports none.
 //!
 //! | file | responsibility |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | `lost.rs` | counts lines that were lost |
 //! | `keeper.rs` | the thread that tells of both |
 //! | `metrics/` | what is counted and measured |
+//! | `traces/` | what happened to each request, for a collector |
 
 mod daily_file;
 mod keeper;
@@ -23,5 +24,6 @@ pub mod target;
 #[cfg(test)]
 mod tests;
 mod throttle;
+pub mod traces;
 
 pub use lost::lines_lost;

@@ -47,7 +47,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
 }
 
 /// Outside crates that only some rooms may name.
-pub const OWNERS: [(&str, &[&str]); 41] = [
+pub const OWNERS: [(&str, &[&str]); 44] = [
     ("burn", &["inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
@@ -56,13 +56,13 @@ pub const OWNERS: [(&str, &[&str]); 41] = [
     ("poem_openapi", &["api"]),
     ("hyper", &["serve"]),
     ("hyper_util", &["serve"]),
-    ("tokio_rustls", &["keys", "serve"]),
+    ("tokio_rustls", &["keys", "serve", "telemetry"]),
     ("http_body_util", &["serve"]),
     ("serde", &["bench", "keys", "oip"]),
     ("serde_json", &["api", "app", "bench", "keys", "oip"]),
     ("half", &["oip"]),
     ("flate2", &["api"]),
-    ("uuid", &["api", "classifier"]),
+    ("uuid", &["api", "classifier", "telemetry"]),
     ("image", &["image"]),
     ("zune_jpeg", &["image"]),
     ("zune_core", &["image"]),
@@ -78,7 +78,7 @@ pub const OWNERS: [(&str, &[&str]); 41] = [
     ("jsonwebtoken", &["keys"]),
     ("ring", &["keys"]),
     ("signature", &["keys"]),
-    ("ureq", &["keys"]),
+    ("ureq", &["keys", "telemetry"]),
     ("rlimit", &["serve"]),
     ("clap", &["cli"]),
     ("toml", &["config", "keys"]),
@@ -89,6 +89,9 @@ pub const OWNERS: [(&str, &[&str]); 41] = [
     ("tracing_subscriber", &["telemetry"]),
     ("tracing_appender", &["telemetry"]),
     ("metrics_process", &["telemetry"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("percent_encoding", &["telemetry"]),
 ];
 
 /// Outside crates that any room may name; the two of metrics share names with a room's own file.

@@ -60,7 +60,12 @@ impl Answer {
 pub fn kiln() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
     // The tests know this model's classes, whatever else was built in.
-    command.env_remove("PORT").env("KILN_API_KEY", KEY).env("KILN_MODEL", "efficientnet-lite0").stdin(Stdio::null());
+    command
+        .env_remove("PORT")
+        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+        .env("KILN_API_KEY", KEY)
+        .env("KILN_MODEL", "efficientnet-lite0")
+        .stdin(Stdio::null());
     command
 }
 
@@ -151,6 +156,16 @@ impl Server {
     /// The log lines that are there by now.
     pub fn logged(&self) -> Vec<String> {
         self.log.lock().expect("no reader panicked").try_iter().collect()
+    }
+
+    /// Waits for a line of the log that holds these words, and gives back all until then.
+    pub fn logged_until(&self, words: &str) -> Vec<String> {
+        let log = self.log.lock().expect("no reader panicked");
+        let mut lines = Vec::new();
+        while !lines.last().is_some_and(|line: &String| line.contains(words)) {
+            lines.push(log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with '{words}' in {lines:#?}")));
+        }
+        lines
     }
 
     pub fn process_id(&self) -> u32 {

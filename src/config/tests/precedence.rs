@@ -53,6 +53,18 @@ fn a_hosting_platforms_port_opens_to_the_world_but_yields_to_an_explicit_address
 }
 
 #[test]
+fn the_variables_of_opentelemetry_yield_to_kilns_own() {
+    let endpoint = |given: Given| given.config().unwrap().traces.map(|traces| traces.endpoint.to_string());
+    assert_eq!(endpoint(Given::nothing()), None);
+    let given = || Given::nothing().env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1");
+    assert_eq!(endpoint(given()).as_deref(), Some("http://a:1/v1/traces"));
+    assert_eq!(endpoint(given().file("otlp-endpoint = 'http://b:1'")).as_deref(), Some("http://a:1/v1/traces"));
+    assert_eq!(endpoint(given().env("KILN_OTLP_ENDPOINT", "http://b:1")).as_deref(), Some("http://b:1/v1/traces"));
+    let origin = given().sources().unwrap().get("otlp-endpoint").unwrap().1.clone();
+    assert_eq!(origin, Origin::Variable("OTEL_EXPORTER_OTLP_ENDPOINT".to_string()));
+}
+
+#[test]
 fn units_are_understood() {
     let given = Given::nothing().flag("max-queue-delay", "5ms").flag("grace", "1m").flag("max-body-bytes", "3MiB");
     let config = given.config().unwrap();

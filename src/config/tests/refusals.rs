@@ -63,6 +63,18 @@ fn a_model_that_was_not_built_in_and_a_level_that_is_none_are_refused() {
 }
 
 #[test]
+fn a_collector_that_is_none_is_refused_without_what_may_be_secret() {
+    let refusal = |endpoint| Given::nothing().env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).refusal();
+    let sentence = refusal("http://name:hunter2@collector:4318");
+    assert!(sentence.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT must be the address of a collector"), "{sentence}");
+    assert!(!sentence.contains("hunter2") && !refusal("grpc://hunter2").contains("hunter2"), "{sentence}");
+    let sentence = Given::nothing().env("KILN_OTLP_HEADERS", "hunter2").refusal();
+    assert!(sentence.starts_with("KILN_OTLP_HEADERS must be names") && !sentence.contains("hunter2"), "{sentence}");
+    let sentence = Given::nothing().flag("otlp-sampling", "2").refusal();
+    assert_eq!(sentence, "--otlp-sampling '2' must be a number from 0 to 1");
+}
+
+#[test]
 fn two_keys_are_refused_wherever_they_come_from() {
     let given =
         Given::nothing().env("KILN_API_KEY", "kiln_a-key-that-is-long-enough").flag("api-key-file", "/dev/null");

@@ -122,6 +122,11 @@ impl ModelMetrics {
         Rejection::ALL.into_iter().for_each(|why| self.failures(why).increment(0));
     }
 
+    /// The model's name.
+    pub fn model(&self) -> &'static str {
+        self.0.model
+    }
+
     /// So many engines share a queue of that capacity.
     pub fn engines(&self, engines: usize, capacity: usize) {
         self.0.engines.set(engines as f64);

@@ -1,0 +1,80 @@
+//! Whose trace a request belongs to, whether it is recorded, and its id in the log.
+
+use super::collector::Collector;
+use super::common::Server;
+use super::{caller, end, of_trace, predict, server};
+
+/// The trace that the log gives to the request of that id.
+fn logged_trace(server: &Server, request_id: &str) -> Option<String> {
+    let (line, lines) = {
+        let mut lines = server.logged_until(&format!("\"id\":\"{request_id}\""));
+        (lines.pop().unwrap(), lines)
+    };
+    assert!(!lines.iter().any(|line| line.contains(request_id)));
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(event["message"], "answered", "{line}");
+    event["span"]["trace_id"].as_str().map(ToString::to_string)
+}
+
+#[test]
+fn the_log_has_the_callers_trace_without_a_collector_and_nothing_for_an_invalid_one() {
+    let server = Server::start(&["--device", "cpu"]);
+    let (trace, span) = caller(1);
+    for (id, parent, logged) in [
+        ("sampled", format!("00-{trace}-{span}-01"), Some(&trace)),
+        ("unsampled", format!("00-{trace}-{span}-00"), Some(&trace)),
+        ("of-the-future", format!("01-{trace}-{span}-01-more"), Some(&trace)),
+        ("version", format!("ff-{trace}-{span}-01"), None),
+        ("zeros", format!("00-{}-{span}-01", "0".repeat(32)), None),
+        ("capitals", format!("00-{}-{span}-01", trace.to_uppercase()), None),
+        ("long", format!("00-{trace}-{span}-01-more"), None),
+        ("forged", "00-trace_id=1-01".to_string(), None),
+    ] {
+        assert_eq!(predict(&server, &[("x-request-id", id), ("traceparent", &parent)]).status, 200, "{id}");
+        assert_eq!(logged_trace(&server, id).as_ref(), logged, "{id}");
+    }
+    assert_eq!(predict(&server, &[("x-request-id", "alone")]).status, 200);
+    assert_eq!(logged_trace(&server, "alone"), None);
+    let (one, two) = (format!("00-{trace}-{span}-01"), format!("00-{trace}-{:016x}-01", 2));
+    predict(&server, &[("x-request-id", "two"), ("traceparent", &one), ("traceparent", &two)]);
+    assert_eq!(logged_trace(&server, "two"), None);
+}
+
+#[test]
+fn a_trace_that_begins_here_has_the_id_that_the_log_tells_even_if_it_logs_little() {
+    let collector = Collector::new();
+    let server = server(&collector, &["--log-level", "error,kiln::app=info,kiln::api=info"]);
+    assert_eq!(predict(&server, &[("x-request-id", "the-cat")]).status, 200);
+    let trace = logged_trace(&server, "the-cat").expect("a trace");
+    let spans = end(server, &collector);
+    let request = spans.iter().find(|span| span.kind == 2).expect("a span");
+    assert_eq!(
+        (request.ids.trace.as_str(), request.attributes["kiln.request_id"].as_str()),
+        (trace.as_str(), "the-cat")
+    );
+}
+
+#[test]
+fn of_what_begins_here_a_part_is_recorded_and_a_caller_decides_for_its_own() {
+    for (sampling, alone) in [("0", 0), ("1", 1)] {
+        let collector = Collector::new();
+        let server = server(&collector, &["--otlp-sampling", sampling]);
+        let ((sampled, one), (unsampled, two)) = (caller(1), caller(2));
+        for headers in [
+            &[][..],
+            &[("traceparent", format!("00-{sampled}-{one}-01"))],
+            &[("traceparent", format!("00-{unsampled}-{two}-00"))],
+        ] {
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            assert_eq!(predict(&server, &headers).status, 200);
+        }
+        let spans = end(server, &collector);
+        assert_eq!(of_trace(&spans, &sampled).len(), 1 + super::PHASES.len(), "sampling {sampling}");
+        assert_eq!(of_trace(&spans, &unsampled).len(), 0, "sampling {sampling}");
+        let requests = spans.iter().filter(|span| span.kind == 2);
+        assert_eq!(requests.count(), 1 + alone, "sampling {sampling}");
+        // Batches are recorded for those who are, and for nobody else.
+        let links = spans.iter().filter(|span| span.name == "batch").flat_map(|batch| &batch.links);
+        assert_eq!(links.count(), 1 + alone, "sampling {sampling}");
+    }
+}
