@@ -11,6 +11,9 @@ use crate::common::{Answer, KEY, Server, bytes, form_body, read};
 
 const CAT: &str = "photos/cat_451x300.jpg";
 
+/// What a client does once, with an application's key and that of another.
+type Kind = fn(&Server, [&str; 2]);
+
 /// Statuses that each kind of client has seen must be among those that it is there for.
 fn expect(answer: &Answer, statuses: &[u16]) {
     assert!(statuses.contains(&answer.status), "{} instead of {statuses:?}: {}", answer.status, answer.text());
@@ -46,7 +49,7 @@ pub fn steady<'a>(scope: &'a Scope<'a, '_>, server: &'a Server, stop: &'a Atomic
 
 /// Every kind of client, those of an application with a key of its own among them, and one of another with few requests.
 pub fn mixed<'a>(scope: &'a Scope<'a, '_>, server: &'a Server, keys: [&'a str; 2], stop: &'a AtomicBool) {
-    let kinds: [(fn(&Server, [&str; 2]), usize); 4] = [(pictures, 2), (mistakes, 1), (strangers, 1), (crowd, 1)];
+    let kinds: [(Kind, usize); 4] = [(pictures, 2), (mistakes, 1), (strangers, 1), (crowd, 1)];
     for (kind, clients) in kinds {
         for _ in 0..clients {
             scope.spawn(move || {
