@@ -16,7 +16,7 @@ use crate::promql::{family, selectors, words};
 use crate::scrape::{self, Shown};
 
 /// How long all queries together may go without an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A key that `kiln keygen` made, and its entry.
 fn keygen(id: &str, words: &[&str]) -> (String, String) {
@@ -170,8 +170,8 @@ fn the_script_draws_it(prometheus: &Prometheus) {
     assert!(bytes.len() > 50_000, "a picture of nothing: {} bytes", bytes.len());
 }
 
-/// The values of the dashboard's variables, once there are some.
-fn values(prometheus: &Prometheus) -> (Vec<String>, Vec<String>) {
+/// The values of the dashboard's variables, once every server has been asked.
+fn values(prometheus: &Prometheus, servers: usize) -> (Vec<String>, Vec<String>) {
     let dashboard = dashboard::load();
     let variables = dashboard::variables(&dashboard);
     let [("instance", all, instance), ("model", of_instances, model)] = variables[..] else {
@@ -182,18 +182,18 @@ fn values(prometheus: &Prometheus) -> (Vec<String>, Vec<String>) {
         let instances = prometheus.label_values(instance, all).unwrap();
         let selector = of_instances.replace("$instance", &dashboard::any_of(&instances));
         let models = prometheus.label_values(model, &selector).unwrap();
-        if !models.is_empty() {
+        if instances.len() == servers && !models.is_empty() {
             assert_eq!(models, ["efficientnet-lite0"]);
             return (instances, models);
         }
-        assert!(begun.elapsed() < PATIENCE, "the variables of the dashboard have no values");
+        assert!(begun.elapsed() < PATIENCE, "the variables have the values {instances:?}, {models:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
 fn questions(prometheus: &Prometheus, has_gpu: bool) -> Vec<Question> {
     let dashboard = dashboard::load();
-    let (instances, models) = values(prometheus);
+    let (instances, models) = values(prometheus, if has_gpu { 2 } else { 1 });
     let fill = |expression: &str| dashboard::fill(expression, &instances, &models);
     let of_panel = |target: Target| Question {
         what: format!("the panel '{}'", target.panel),
@@ -251,7 +251,7 @@ fn the_rules_work(prometheus: &Prometheus) {
         assert_eq!(rule["health"], "ok", "{name}: {rule}");
         assert!(rule["lastError"].as_str().unwrap_or_default().is_empty(), "{name}: {rule}");
         let broken = ["KilnDeviceLost", "KilnCanaryFailing", "KilnLogLinesLost", "KilnRestarting", "KilnTargetDown"];
-        assert!(!broken.contains(&name) || rule["state"] == "inactive", "{name} for no reason: {rule}");
+        assert!(!broken.contains(&name) || rule["state"] != "firing", "{name} for no reason: {rule}");
     }
 }
 
