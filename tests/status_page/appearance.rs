@@ -39,7 +39,8 @@ const CONTRAST: &str = "
     const borders = [...document.querySelectorAll('button, input')].filter(control => control.checkVisibility())
         .map(control => [ratio(parts(getComputedStyle(control).borderTopColor), behind(control.parentElement)), control.id]);
     const least = list => list.reduce((least, one) => one[0] < least[0] ? one : least);
-    return {texts: all.length, text: least(all), border: least(borders), paper: luminance(behind(document.body))}";
+    const tiles = [...document.querySelectorAll('.tiles > div')].map(tile => tile.getBoundingClientRect().width);
+    return {narrowest: Math.min(...tiles), texts: all.length, text: least(all), border: least(borders), paper: luminance(behind(document.body))}";
 
 fn emulate(browser: &Browser, scheme: &str, width: u32) {
     let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
@@ -60,6 +61,7 @@ fn assert_readable(browser: &Browser, state: &str) {
             let found = browser.evaluate(CONTRAST, &json!([]));
             let ratio = |of: &Value| of[0].as_f64().unwrap();
             assert!(found["texts"].as_u64().unwrap() > 25, "{at}: {found}");
+            assert!(found["narrowest"].as_f64().unwrap() > 120.0, "{at}: tiles of {}", found["narrowest"]);
             assert!(ratio(&found["text"]) >= 4.5, "{at}: {}", found["text"]);
             assert!(ratio(&found["border"]) >= 3.0, "{at}: {}", found["border"]);
             assert_eq!(found["paper"].as_f64().unwrap() > 0.5, scheme == "light", "{at}: {}", found["paper"]);

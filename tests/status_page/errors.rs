@@ -38,6 +38,7 @@ fn a_broken_file_gets_the_servers_own_error() {
         assert!(told.contains(body["hint"].as_str().unwrap()), "{told}");
         assert!(told.contains(&format!("Status {}", answer.status)), "{told}");
         let id = browser.text("(//*[@id='error']//code)[2]");
+        assert_eq!(id.len(), 36, "{id:?}");
         assert!(server.logged().iter().any(|line| line.contains(&id)), "{id}");
         assert!(text(&browser, "drop").contains(name), "a file's name is text");
     }

@@ -78,5 +78,8 @@ fn figures_are_differences_over_all_labels_and_operations_that_take_pictures() {
     // Series begin with the first event.
     let first = browser.evaluate(between, &json!(["", page(10, 5)]));
     assert_eq!(first["perSecond"], 1.5);
-    assert_eq!(browser.evaluate(between, &json!([page(90, 25), page(1, 1)]))["restarted"], true);
+    // A server that was started anew has counted fewer requests, or more of them in fewer batches.
+    for anew in [page(80, 25), page(99, 20)] {
+        assert_eq!(browser.evaluate(between, &json!([page(90, 25), anew]))["restarted"], true);
+    }
 }

@@ -82,7 +82,7 @@ fn landmarks_headings_and_lists_are_told_as_such() {
         ("//ol[@id='classes']", "list", "Most probable classes"),
         ("//ol[@id='classes']/li[1]", "listitem", ""),
         ("//table", "table", "Where the time went"),
-        ("//tbody//th", "rowheader", "decode"),
+        ("//tbody//th", "rowheader", "receive"),
         ("//thead//th[1]", "columnheader", "Phase"),
     ] {
         let (found, label) = browser.accessible(&browser.find(xpath));

@@ -42,8 +42,8 @@ fn a_picture_makes_five_bars_and_shows_where_the_time_went() {
     let timings = expected["timings_ms"].as_object().unwrap();
     let told: BTreeSet<String> = timings.keys().filter(|name| *name != "total").map(|n| n.replace('_', " ")).collect();
     assert_eq!(phases.iter().map(|phase| phase[0].as_str().unwrap().to_string()).collect::<BTreeSet<_>>(), told);
-    let place = |name: &str| phases.iter().position(|phase| phase[0] == name);
-    assert!(place("decode").unwrap() < place("queue").unwrap());
+    let order = ["receive", "decode wait", "decode", "preprocess", "queue", "batch wait", "device", "postprocess"];
+    assert_eq!(phases.iter().map(|phase| phase[0].as_str().unwrap()).collect::<Vec<_>>(), order);
     let total: f64 = text(&browser, "total").parse().unwrap();
     let sum: f64 = phases.iter().map(|phase| phase[1].as_str().unwrap().parse::<f64>().unwrap()).sum();
     assert!(sum > 0.0 && sum <= total + 0.1, "{phases:?} of {total}");
@@ -52,6 +52,7 @@ fn a_picture_makes_five_bars_and_shows_where_the_time_went() {
 
     // By its id a person finds the request in the log.
     let id = browser.text("//*[@id='facts']//code");
+    assert_eq!(id.len(), 36, "{id:?}");
     let logged = server.logged();
     assert!(logged.iter().any(|line| line.contains(&id) && line.contains("predict_raw")), "{id} in {logged:#?}");
     assert!(text(&browser, "facts").contains("JPEG, 640 × 480"));

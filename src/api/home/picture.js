@@ -4,7 +4,7 @@
   const element = (id) => document.getElementById(id);
   const [drop, file, preview, again] = ["drop", "file", "preview", "again"].map(element);
   // JSON has no order; this is the one in which things happen. What is not listed comes after.
-  const ORDER = ["receive", "decode_wait", "decode", "preprocess", "queue", "batch_wait", "inference", "device", "postprocess"];
+  const ORDER = ["receive", "decode_wait", "decode", "preprocess", "queue", "batch_wait", "device", "postprocess"];
   let picture = null;
   let sending = null;
   let refused = false;
