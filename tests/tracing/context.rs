@@ -43,7 +43,7 @@ fn the_log_has_the_callers_trace_without_a_collector_and_nothing_for_an_invalid_
 #[test]
 fn a_trace_that_begins_here_has_the_id_that_the_log_tells_even_if_it_logs_little() {
     let collector = Collector::new();
-    let server = server(&collector, &["--log-level", "error,kiln::app=info,kiln::api=info"]);
+    let server = server(&collector, &["--log-level", "error,kiln::app=info,kiln::access=info"]);
     assert_eq!(predict(&server, &[("x-request-id", "the-cat")]).status, 200);
     let trace = logged_trace(&server, "the-cat").expect("a trace");
     let spans = end(server, &collector);
