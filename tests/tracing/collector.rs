@@ -61,10 +61,10 @@ impl Collector {
         self.exports.recv_timeout(PATIENCE).expect("spans are sent")
     }
 
-    /// Waits until a span of that name has come, and gives back all until then.
-    pub fn spans_until(&self, name: &str) -> Vec<Span> {
-        let mut spans = Vec::new();
-        while !spans.iter().any(|span: &Span| span.name == name) {
+    /// Waits until what has come is enough, and gives it back.
+    pub fn spans_until(&self, enough: impl Fn(&[Span]) -> bool) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::new();
+        while !enough(&spans) {
             spans.extend(self.export().spans());
         }
         spans
