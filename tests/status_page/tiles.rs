@@ -86,6 +86,9 @@ fn guarded_metrics_take_the_key_and_a_wrong_one_is_not_tried_again() {
     browser.press("\u{e004}");
     browser.find("//*[@id='device']//b[.='CPU']");
     assert_eq!(text(&browser, "note"), "");
+    // The tab has the key when the page is opened again.
+    browser.open(&server.url);
+    browser.find("//*[@id='device']//b[.='CPU']");
 }
 
 #[test]
