@@ -47,7 +47,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
 }
 
 /// Outside crates that only some rooms may name.
-pub const OWNERS: [(&str, &[&str]); 44] = [
+pub const OWNERS: [(&str, &[&str]); 46] = [
     ("burn", &["inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
@@ -92,6 +92,8 @@ pub const OWNERS: [(&str, &[&str]); 44] = [
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),
     ("percent_encoding", &["telemetry"]),
+    ("moka", &["cache"]),
+    ("rusqlite", &["feedback"]),
 ];
 
 /// Outside crates that any room may name; the two of metrics share names with a room's own file.
