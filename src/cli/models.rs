@@ -9,7 +9,7 @@ use crate::store::{Canary, Order, Share};
 
 /// The command with all its words.
 pub(super) fn command() -> Command {
-    let name = || Arg::new("model").value_name("NAME").help("The model").required(true);
+    let name = || Arg::new("name").value_name("NAME").help("The model").required(true);
     let version = || Arg::new("version").value_name("VERSION").help("The version").required(true);
     let off = |help: &'static str| Arg::new("off").long("off").help(help).action(ArgAction::SetTrue);
     let tried = || version().required(false).required_unless_present("off").conflicts_with("off");
@@ -23,24 +23,30 @@ pub(super) fn command() -> Command {
         .value_parser(value_parser!(Share));
     let weights = file("file").value_name("WEIGHTS.bpk").help("A Burnpack file; 'kiln models export' writes one");
     let out = file("out").long("out").value_name("FILE.bpk").help("The file, which must not be there yet");
-    let words = [
-        Command::new("list").about("Show every version with its labels"),
-        Command::new("add")
-            .about("Take in other weights of a model, once they have proved to fit its graph")
-            .args([name(), weights, named("What to call it [default: the next number]")]),
-        Command::new("export")
-            .about("Write the weights of a version to a file")
-            .args([name(), named("Which one [default: the stable one]"), out]),
-        Command::new("promote").about("Make a version the stable one, which answers").args([name(), version()]),
-        Command::new("rollback").about("Make the version stable again that was so before").arg(name()),
-        Command::new("canary")
-            .about("Have a version answer a part of the requests that name none")
-            .args([name(), tried(), share.conflicts_with("off"), off("Have it answer none any more")]),
-        Command::new("shadow")
-            .about("Have a version's answers compared with the stable ones, without anybody seeing them")
-            .args([name(), tried(), off("Compare no more")]),
-        Command::new("remove").about("Delete a version that has no label").args([name(), version()]),
-    ];
+    let words =
+        [
+            Command::new("list").about("Show every version with its labels"),
+            Command::new("add")
+                .about("Take in other weights of a model, once they have proved to fit its graph")
+                .args([name(), weights, named("What to call it [default: the next number]")]),
+            Command::new("export").about("Write the weights of a version to a file").args([
+                name(),
+                named("Which one [default: the stable one]"),
+                out,
+            ]),
+            Command::new("promote").about("Make a version the stable one, which answers").args([name(), version()]),
+            Command::new("rollback").about("Make the version stable again that was so before").arg(name()),
+            Command::new("canary").about("Have a version answer a part of the requests that name none").args([
+                name(),
+                tried(),
+                share.conflicts_with("off"),
+                off("Have it answer none any more"),
+            ]),
+            Command::new("shadow")
+                .about("Have a version's answers compared with the stable ones, without anybody seeing them")
+                .args([name(), tried(), off("Compare no more")]),
+            Command::new("remove").about("Delete a version that has no label").args([name(), version()]),
+        ];
     let with_store = |word: Command| with_settings(word, |setting| setting.key == "model-store");
     Command::new("models")
         .about("Keep versions of the models with other weights, and choose who answers")
@@ -57,7 +63,8 @@ pub(super) fn command() -> Command {
 pub(super) fn order(word: &str, matches: &ArgMatches) -> Order {
     let text = |id: &str| matches.try_get_one::<String>(id).ok().flatten().cloned();
     let path = |id: &str| matches.get_one::<PathBuf>(id).cloned().unwrap_or_default();
-    let model = text("model").unwrap_or_default();
+    // Not "model", which is a setting.
+    let model = text("name").unwrap_or_default();
     let version = text("version");
     let named = || version.clone().unwrap_or_default();
     match word {

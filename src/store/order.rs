@@ -75,7 +75,8 @@ impl FromStr for Share {
             Some(percents) => (percents, 100.0),
             None => (text, 1.0),
         };
-        let share = number.trim().parse::<f64>().map_err(|_| "must be a number, such as 10% or 0.1".to_string())? / whole;
+        let share =
+            number.trim().parse::<f64>().map_err(|_| "must be a number, such as 10% or 0.1".to_string())? / whole;
         if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err(StoreError::Share(share).to_string()) }
     }
 }

@@ -94,7 +94,11 @@ impl Store {
         let mut names = disk::folders(&folder)?;
         names.retain(|name| name::check_version(name).is_ok() && *name != model.spec().version);
         names.sort_by_key(|name| (name.parse::<u64>().unwrap_or(u64::MAX), name.clone()));
-        Ok(names.into_iter().map(|name| (self.manifest(model, &name), name)).map(|(found, name)| (name, found)).collect())
+        Ok(names
+            .into_iter()
+            .map(|name| (self.manifest(model, &name), name))
+            .map(|(found, name)| (name, found))
+            .collect())
     }
 
     /// A version of `model`, ready to be loaded; the one that was built in under its own name.
