@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::inference::{self, Precision, StartError, by_cpu};
 use crate::model::Model;
-use crate::store::{Manifest, Order, Store, StoreError, read_weights, write_weights};
+use crate::store::{Manifest, Order, Store, StoreError, check_version, read_weights, write_weights};
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,8 @@ fn add(
     file: &Path,
     version: Option<&str>,
 ) -> Result<String, ModelsError> {
+    // Before the work, which takes a while.
+    version.map_or(Ok(()), check_version)?;
     let weights = read_weights(file, model)?;
     // Whatever servers compute in, they are held to what the weights themselves give.
     let exact = inference::Config { precision: Precision::F32, ..config.inference.clone() };

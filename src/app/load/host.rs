@@ -45,7 +45,7 @@ impl Host {
 
     /// Loads and warms up a version of a model on each device. Takes a while, and needs no async thread.
     pub(in crate::app) fn engines(&self, model: &Model, progress: &dyn Fn(Step)) -> Result<Vec<BurnEngine>, LoadError> {
-        self.devices.iter().map(|device| start(&self.config, model, device, progress)).collect()
+        self.devices.iter().map(|device| start(&self.config, model, &device.latest(), progress)).collect()
     }
 
     /// Gives engines a queue. Needs a tokio runtime.
@@ -72,7 +72,7 @@ impl Host {
 
     /// Has the devices give back what memory nobody uses any more.
     pub(in crate::app) fn free_unused(&self) {
-        self.devices.iter().for_each(ChosenDevice::free_unused);
+        self.devices.iter().for_each(|device| device.latest().free_unused());
     }
 }
 
