@@ -5,7 +5,8 @@
 //! | `names.rs` | every metric's name, unit, labels and help |
 //! | `exporter.rs` | the recorder, and the page that shows it |
 //! | `requests.rs` | requests, connections and their bytes |
-//! | `model.rs` | pictures, batches and engines of one model |
+//! | `model.rs` | pictures, batches and engines of a version of a model |
+//! | `part.rs` | a gauge that several versions add up to |
 //! | `server.rs` | the start, readiness, devices |
 //! | `versions.rs` | which versions are served |
 //! | `table.rs` | the README's table |
@@ -15,6 +16,7 @@
 mod exporter;
 mod model;
 mod names;
+mod part;
 mod requests;
 mod server;
 #[cfg(test)]
