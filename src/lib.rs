@@ -12,12 +12,13 @@
 //! | [`mod@bench`] | what `kiln bench` finds, and how it is shown |
 //! | [`shutdown`], [`serve`] | the way out; connections and time-outs |
 //! | [`api`] | operations, schemas, keys, status codes |
-//! | [`registry`] | model name and version -> classifier |
+//! | [`registry`] | model name and version -> classifier; exchanged as a whole when versions change |
 //! | [`classifier`] | one picture's way through the rooms below |
 //! | [`cache`] | keeps answers, and joins those who ask the same at once |
 //! | [`batching`] | groups pictures that wait for an engine |
 //! | [`inference`] | runs the network on a device |
 //! | [`image`] | bytes -> pixels of the model's size |
+//! | [`store`] | versions with other weights, and which of them is to answer |
 //! | [`keys`] | keys and tokens, and what their owners may do |
 //! | [`model`], [`oip`], [`readiness`], [`standing`], [`telemetry`], [`watched`] | leaves that others may use |
 //!
@@ -59,5 +60,6 @@ pub mod registry;
 pub mod serve;
 pub mod shutdown;
 pub mod standing;
+pub mod store;
 pub mod telemetry;
 pub mod watched;

@@ -42,6 +42,10 @@ fn run(command: Command) -> ExitCode {
             eprintln!("{key}");
             print(&entry)
         }
+        Command::Models { order, config } => match app::models(order, &config) {
+            Ok(done) => print(&done),
+            Err(error) => Err(error.into()),
+        },
         Command::ConfigCheck(report) => print(&report),
     };
     match outcome {

@@ -45,7 +45,7 @@ impl Predict {
         top_k: Query<u32>,
         /// The model to ask; the server's default where absent.
         model: Query<Option<String>>,
-        /// The model's version; the server chooses where absent.
+        /// The model's version, or `stable` or `canary`; the server chooses where absent.
         version: Query<Option<String>>,
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
@@ -56,7 +56,7 @@ impl Predict {
         form: OneFile,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(&caller, classifier, form.0, self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref()))
+        self.one(&caller, &classifier, form.0, self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref()))
             .await
     }
 
@@ -72,7 +72,7 @@ impl Predict {
         top_k: Query<u32>,
         /// The model to ask; the server's default where absent.
         model: Query<Option<String>>,
-        /// The model's version; the server chooses where absent.
+        /// The model's version, or `stable` or `canary`; the server chooses where absent.
         version: Query<Option<String>>,
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
@@ -83,7 +83,7 @@ impl Predict {
         body: RawPicture,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(&caller, classifier, body.0, self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref()))
+        self.one(&caller, &classifier, body.0, self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref()))
             .await
     }
 
@@ -100,7 +100,7 @@ impl Predict {
         top_k: Query<u32>,
         /// The model to ask; the server's default where absent.
         model: Query<Option<String>>,
-        /// The model's version; the server chooses where absent.
+        /// The model's version, or `stable` or `canary`; the server chooses where absent.
         version: Query<Option<String>>,
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
@@ -118,7 +118,7 @@ impl Predict {
         let timings = answers.iter().flatten().map(|prediction| prediction.timings);
         timings.max_by_key(|timings| timings.total).into_iter().for_each(|slowest| caller.answered(slowest));
         caller.looked_up(answers.iter().flatten().filter_map(|prediction| prediction.cache));
-        let item = |(index, answer)| batch_item(index, classifier, answer, &request_id.0.0);
+        let item = |(index, answer)| batch_item(index, &classifier, answer, &request_id.0.0);
         Ok(Json(BatchBody { results: answers.into_iter().enumerate().map(item).collect() }))
     }
 }

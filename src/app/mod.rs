@@ -6,8 +6,10 @@ mod devices;
 mod keygen;
 mod load;
 mod local;
+mod models;
 mod predict;
 mod serve;
+mod updates;
 
 pub use bench::{BenchError, bench};
 pub use connection::{Answered, Connection, post};
@@ -15,5 +17,6 @@ pub use devices::devices;
 pub use keygen::keygen;
 pub use load::keep_caches;
 pub use local::Local;
+pub use models::{ModelsError, models};
 pub use predict::{PredictError, predict};
 pub use serve::{ServeError, serve};

@@ -6,6 +6,7 @@
 //! | `decode.rs` | bytes to what the engine takes |
 //! | `kept.rs` | whether it was answered before |
 //! | `rows.rs` | several rows at once, for their raw scores |
+//! | `shadow.rs` | another version that is compared |
 //! | `timings.rs` | where the time went |
 //! | `statistics.rs` | what a model was asked and has answered |
 
@@ -14,6 +15,7 @@ mod decode;
 mod kept;
 mod picture;
 mod rows;
+mod shadow;
 mod statistics;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,6 +34,7 @@ use crate::telemetry::traces;
 use answer::Answer;
 use decode::Decoded;
 use kept::Kept;
+use shadow::Shadow;
 use statistics::Statistics;
 use timings::Clock;
 
@@ -62,6 +65,7 @@ pub struct Classifier {
     /// What was answered before, if that is kept.
     kept: Option<Kept>,
     statistics: Arc<Statistics>,
+    shadow: Option<Shadow>,
 }
 
 /// Why a picture has no answer.
@@ -93,7 +97,18 @@ impl Classifier {
         let recipe = recipe(&model);
         let placements = placements.into();
         let statistics = Arc::new(Statistics::new(batcher.metrics().clone()));
-        Self { model, placements, largest_cutout: None, recipe, limits, pool, batcher, kept: None, statistics }
+        Self {
+            model,
+            placements,
+            largest_cutout: None,
+            recipe,
+            limits,
+            pool,
+            batcher,
+            kept: None,
+            statistics,
+            shadow: None,
+        }
     }
 
     /// The same, keeping its answers there and giving those that are there already.
@@ -170,12 +185,16 @@ impl Classifier {
     ) -> Result<(Answer, Clock), ClassifyError> {
         let permit = self.admit(options)?;
         let Decoded { permit, image, sample, mut clock } = self.decode(permit, bytes, clock, options.deadline).await?;
+        let seen = self.shadow.as_ref().and_then(|shadow| shadow.see(&sample));
         let output = self.run(permit, sample, options, Some(options.top_k), &mut clock).await?;
-        let classes = match output {
+        let classes: Vec<Class> = match output {
             Output::Logits(logits) => self.classes(&logits, options.top_k),
             // Others of the batch may have asked for more.
             Output::Ranked(ranked) => ranked.into_iter().take(options.top_k).map(|ranked| self.class(ranked)).collect(),
         };
+        if let Some(seen) = seen {
+            seen.compare(&self.batcher, classes.first());
+        }
         Ok((Answer { classes, image }, clock))
     }
 

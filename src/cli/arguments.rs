@@ -21,6 +21,7 @@ pub(super) fn command() -> Command {
         .subcommand(bench())
         .subcommand(Command::new("devices").about("List the devices of this machine, and what 'auto' takes"))
         .subcommand(keygen())
+        .subcommand(super::models::command())
         .subcommand(
             Command::new("config")
                 .about("Look at the settings")
@@ -119,7 +120,7 @@ fn keygen() -> Command {
         .args([id, scope, expires, per_second, burst, share, priority])
 }
 
-fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
+pub(super) fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")

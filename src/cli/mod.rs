@@ -2,6 +2,7 @@
 
 mod arguments;
 mod keygen;
+mod models;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use crate::bench::Plan;
 use crate::config::settings::SETTINGS;
 use crate::config::{self, Config, ConfigError, Sources};
 use crate::keys::Terms;
+use crate::store::Order;
 
 /// What the program is to do.
 #[derive(Debug)]
@@ -42,6 +44,13 @@ pub enum Command {
     Devices,
     /// `kiln keygen`, perhaps for a key file.
     Keygen(Option<Terms>),
+    /// `kiln models WORD`
+    Models {
+        /// What is to be done.
+        order: Order,
+        /// Everything else.
+        config: Box<Config>,
+    },
     /// `kiln config check`, with its text.
     ConfigCheck(String),
 }
@@ -68,6 +77,11 @@ pub fn parse(
     match matches.subcommand() {
         Some(("devices", _)) => Ok(Command::Devices),
         Some(("keygen", inner)) => keygen::terms(inner).map(Command::Keygen).map_err(Exit::Config),
+        Some(("models", inner)) => {
+            let (word, inner) = inner.subcommand().expect("clap asks for a word after 'models'");
+            let config = Config::without_serving(&gather(inner, env)?).map_err(Exit::Config)?;
+            Ok(Command::Models { order: models::order(word, inner), config: Box::new(config) })
+        }
         Some(("config", inner)) => {
             let (_, check) = inner.subcommand().expect("clap asks for a word after 'config'");
             let sources = gather(check, env)?;
@@ -130,6 +144,7 @@ fn gather(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Canary;
 
     fn typed(words: &[&str]) -> Result<Command, Exit> {
         let words = std::iter::once("kiln").chain(words.iter().copied()).map(OsString::from);
@@ -216,6 +231,31 @@ mod tests {
             assert!(refusal.to_string().starts_with(reason), "{refusal}");
         }
         for words in [&["keygen", "--scope", "predict"][..], &["keygen", "--id", "a", "--scope", "root"]] {
+            assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn models_takes_a_word_and_what_belongs_to_it() {
+        let order = |words: &[&str]| match typed(&[&["models"], words].concat()) {
+            Ok(Command::Models { order, .. }) => order,
+            other => panic!("{words:?}: {other:?}"),
+        };
+        let (model, version) = ("m".to_string(), "2".to_string());
+        assert_eq!(order(&["list"]), Order::List);
+        let file = PathBuf::from("w.bpk");
+        let add = Order::Add { model: model.clone(), file: file.clone(), version: None };
+        assert_eq!(order(&["add", "m", "w.bpk", "--model-store", "s"]), add);
+        let export = Order::Export { model: model.clone(), version: Some(version.clone()), out: file };
+        assert_eq!(order(&["export", "m", "--version", "2", "--out", "w.bpk"]), export);
+        assert_eq!(order(&["promote", "m", "2"]), Order::Promote { model: model.clone(), version: version.clone() });
+        let canary = |canary| Order::Canary { model: model.clone(), canary };
+        let some = |share| canary(Some(Canary { version: version.clone(), share }));
+        assert_eq!(order(&["canary", "m", "2"]), some(0.1));
+        assert_eq!(order(&["canary", "m", "2", "--share", "25%"]), some(0.25));
+        assert_eq!(order(&["canary", "m", "--off"]), canary(None));
+        assert_eq!(order(&["shadow", "m", "--off"]), Order::Shadow { model: model.clone(), version: None });
+        for words in [&["models"][..], &["models", "canary", "m"], &["models", "canary", "m", "2", "--share", "2"]] {
             assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
         }
     }

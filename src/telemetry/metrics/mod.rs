@@ -6,8 +6,10 @@
 //! | `exporter.rs` | the recorder, and the page that shows it |
 //! | `requests.rs` | requests, connections and their bytes |
 //! | `cache.rs` | kept answers |
-//! | `model.rs` | pictures, batches and engines of one model |
+//! | `model.rs` | pictures, batches and engines of a version of a model |
+//! | `part.rs` | a gauge that several versions add up to |
 //! | `server.rs` | the start, readiness, devices |
+//! | `versions.rs` | which versions are served |
 //! | `table.rs` | the README's table |
 //!
 //! What is recorded before a recorder is installed is recorded nowhere, and costs next to nothing.
@@ -16,10 +18,12 @@ mod cache;
 mod exporter;
 mod model;
 mod names;
+mod part;
 mod requests;
 mod server;
 #[cfg(test)]
 mod table;
+mod versions;
 
 pub use cache::{CacheOutcome, cache_holds};
 pub use exporter::{Exporter, install};
@@ -27,3 +31,4 @@ pub use model::{ModelMetrics, Rejection, Shares};
 pub use names::{ALL, Kind, Metric};
 pub use requests::{InflightBytes, OpenConnection, cancelled, request, request_by};
 pub use server::{DeviceLabels, build_info, canary_checked, device_info, device_rebuilt, ready, startup};
+pub use versions::{Swap, shadow_compared, swap, swaps_begin, version_label};

@@ -1,4 +1,5 @@
-//! One model's pictures, batches and engines. The series are looked up once, so that to record takes nanoseconds.
+//! The pictures, batches and engines of one version of a model. The series are looked up once, so that to record takes
+//! nanoseconds. Those of Triton are a version's own; the others are the model's, and versions that run side by side add up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +8,28 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::cache::CacheOutcome;
 use super::names::{self as n, Metric};
+use super::part::Part;
 
-/// Records what one model does. Cheap to clone. Made before a recorder is installed, it records nothing.
+/// Records what one version of a model does. Cheap to clone. Made before a recorder is installed, it records nothing. What
+/// the last clone leaves in the gauges is taken out when it is dropped.
 #[derive(Clone, Debug)]
 pub struct ModelMetrics(Arc<Series>);
 
 #[derive(Debug)]
 struct Series {
     model: &'static str,
-    version: &'static str,
+    version: Arc<str>,
     phases: [(&'static str, Histogram); 9],
     inside: Gauge,
-    capacity: Gauge,
-    queue_depth: Gauge,
+    capacity: Part,
+    queue_depth: Part,
+    /// Whether its engines are counted.
+    is_counted: bool,
     late: Counter,
     batch_size: Histogram,
     batch_seconds: Histogram,
     padding: Counter,
-    engines: Gauge,
+    engines: Part,
     cache: [Counter; 4],
     nv_success: Counter,
     nv_count: Counter,
@@ -34,7 +39,7 @@ struct Series {
     nv_input: Counter,
     nv_infer: Counter,
     nv_output: Counter,
-    nv_pending: Gauge,
+    nv_pending: Part,
 }
 
 /// The phases of a picture, in their order, and the whole.
@@ -83,25 +88,36 @@ pub struct Shares {
 }
 
 impl ModelMetrics {
-    /// The series of a model.
-    pub fn new(model: &'static str, version: &'static str) -> Self {
+    /// The series of a version.
+    pub fn new(model: &'static str, version: &str) -> Self {
+        Self::of(model, version, true)
+    }
+
+    /// The same for one that runs beside the stable version on the same devices: its engines and its queue's capacity are not
+    /// counted, for they add nothing to what the devices can do.
+    pub fn beside(model: &'static str, version: &str) -> Self {
+        Self::of(model, version, false)
+    }
+
+    fn of(model: &'static str, version: &str, is_counted: bool) -> Self {
+        let version: Arc<str> = version.into();
         let count = |metric: Metric| counter!(metric.name, "model" => model);
         let level = |metric: Metric| gauge!(metric.name, "model" => model);
         let spread = |metric: Metric| histogram!(metric.name, "model" => model);
-        let nv = |metric: Metric| counter!(metric.name, "model" => model, "version" => version);
+        let nv = |metric: Metric| counter!(metric.name, "model" => model, "version" => Arc::clone(&version));
         let phase = |phase| (phase, histogram!(n::PHASE_SECONDS.name, "model" => model, "phase" => phase));
         let all = Self(Arc::new(Series {
             model,
-            version,
             phases: PHASES.map(phase),
             inside: level(n::INSIDE),
-            capacity: level(n::CAPACITY),
-            queue_depth: level(n::QUEUE_DEPTH),
+            capacity: Part::new(level(n::CAPACITY)),
+            queue_depth: Part::new(level(n::QUEUE_DEPTH)),
+            is_counted,
             late: counter!(n::DROPPED.name, "model" => model, "reason" => "deadline"),
             batch_size: spread(n::BATCH_SIZE),
             batch_seconds: spread(n::BATCH_SECONDS),
             padding: count(n::PADDING),
-            engines: level(n::ENGINES),
+            engines: Part::new(level(n::ENGINES)),
             cache: CacheOutcome::ALL
                 .map(|outcome| counter!(n::CACHE_REQUESTS.name, "model" => model, "outcome" => outcome.word())),
             nv_success: nv(n::NV_SUCCESS),
@@ -112,7 +128,8 @@ impl ModelMetrics {
             nv_input: nv(n::NV_INPUT_US),
             nv_infer: nv(n::NV_INFER_US),
             nv_output: nv(n::NV_OUTPUT_US),
-            nv_pending: gauge!(n::NV_PENDING.name, "model" => model, "version" => version),
+            nv_pending: Part::new(gauge!(n::NV_PENDING.name, "model" => model, "version" => Arc::clone(&version))),
+            version,
         }));
         all.begin();
         all
@@ -120,8 +137,9 @@ impl ModelMetrics {
 
     /// From zero on.
     fn begin(&self) {
-        let Series { inside, queue_depth, late, padding, cache, nv_success, nv_pending, .. } = &*self.0;
-        [inside, queue_depth, nv_pending].into_iter().for_each(|gauge| gauge.set(0.0));
+        let Series { inside, late, padding, cache, nv_success, .. } = &*self.0;
+        // Another version may have something in it.
+        inside.increment(0.0);
         [late, padding, nv_success].into_iter().chain(cache).for_each(|counter| counter.increment(0));
         Rejection::ALL.into_iter().for_each(|why| self.failures(why).increment(0));
     }
@@ -133,8 +151,10 @@ impl ModelMetrics {
 
     /// So many engines share a queue of that capacity.
     pub fn engines(&self, engines: usize, capacity: usize) {
-        self.0.engines.set(engines as f64);
-        self.0.capacity.set(capacity as f64);
+        if self.0.is_counted {
+            self.0.engines.set(engines);
+            self.0.capacity.set(capacity);
+        }
     }
 
     /// A kept answer was looked for.
@@ -159,8 +179,8 @@ impl ModelMetrics {
 
     /// So many pictures wait for an engine.
     pub fn queue_depth(&self, pictures: usize) {
-        self.0.queue_depth.set(pictures as f64);
-        self.0.nv_pending.set(pictures as f64);
+        self.0.queue_depth.set(pictures);
+        self.0.nv_pending.set(pictures);
     }
 
     /// A picture was not run because its deadline had passed.
@@ -206,7 +226,7 @@ impl ModelMetrics {
     }
 
     fn failures(&self, why: Rejection) -> Counter {
-        let Series { model, version, .. } = *self.0;
+        let (model, version) = (self.0.model, Arc::clone(&self.0.version));
         counter!(n::NV_FAILURE.name, "model" => model, "version" => version, "reason" => why.word())
     }
 }

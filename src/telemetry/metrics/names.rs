@@ -73,7 +73,7 @@ metrics! {
     // The way of a picture.
     PHASE_SECONDS = histogram("kiln_phase_duration_seconds", SECONDS, &["model", "phase"], "Time of each phase of a picture that was answered; they add up to the phase 'total'.");
     INSIDE = gauge("kiln_inflight_pictures", &["model"], "Pictures admitted and not answered yet: decoding, waiting and running.");
-    CAPACITY = gauge("kiln_queue_capacity", &["model"], "The most pictures that are admitted at once.");
+    CAPACITY = gauge("kiln_queue_capacity", &["model"], "The most pictures that the stable version admits at once.");
     QUEUE_DEPTH = gauge("kiln_queue_depth", &["model"], "Pictures waiting for an engine.");
     DROPPED = counter("kiln_dropped_total", &["model", "reason"], "Pictures that left the queue without being run, other than by their client: 'deadline'.");
     CANCELLED = counter("kiln_cancelled_total", &["stage"], "Pictures whose client went away while they waited for a decode thread ('decode'), in the queue ('queue') or ran ('device').");
@@ -86,7 +86,7 @@ metrics! {
     BATCH_SIZE = histogram("kiln_batch_size", PICTURES, &["model"], "Pictures in each batch.");
     BATCH_SECONDS = histogram("kiln_batch_duration_seconds", SECONDS, &["model"], "Time that an engine worked on a batch; the sum's rate is the number of engines busy.");
     PADDING = counter("kiln_padded_pictures_total", &["model"], "Rows that were computed only to fill a batch up to a size that the device is ready for.");
-    ENGINES = gauge("kiln_engines", &["model"], "Engines that share the model's queue.");
+    ENGINES = gauge("kiln_engines", &["model"], "Engines that share the queue of the stable version.");
     // The device.
     DEVICE_MEMORY = gauge("kiln_device_memory_bytes", &["model", "device"], "Bytes that the device's allocator holds; only of devices that tell.");
     CANARIES = counter("kiln_canary_checks_total", &["outcome"], "Canaries run on idle devices: 'ok' or 'failed'.");
@@ -97,7 +97,11 @@ metrics! {
     READINESS = gauge("kiln_readiness", &["state"], "1 for the state that the server is in: 'starting', 'ready', 'recovering', 'draining' or 'failed'.");
     STARTUP_SECONDS = gauge("kiln_startup_seconds", &["phase"], "Time that each phase of the start took, summed over models and devices.");
     LOG_LINES_LOST = counter("kiln_log_lines_lost_total", &[], "Log lines lost because nobody read them fast enough or they could not be written.");
-    BUILD_INFO = gauge("kiln_build_info", &["version", "model", "model_version"], "Always 1; which program and models run.");
+    BUILD_INFO = gauge("kiln_build_info", &["version", "model", "model_version"], "Always 1; which program runs, and which models were built in, by the version of their own weights.");
+    // Versions.
+    VERSION_INFO = gauge("kiln_model_version_info", &["model", "version", "label"], "1 for a version that is loaded and has the label 'stable', 'canary' or 'shadow', 0 for one that had.");
+    SWAPS = counter("kiln_model_swaps_total", &["model", "outcome"], "What became of versions that were given a label while the server ran: 'swapped' (it is stable now), 'refused' (it does not load, or computes wrongly), 'withdrawn' (a canary or shadow that broke).");
+    SHADOW_COMPARED = counter("kiln_shadow_compared_total", &["model", "version", "agrees"], "Pictures that a shadow was asked too, by whether its most probable class was that of the stable version.");
     // As Triton names them; times in microseconds.
     NV_SUCCESS = counter("nv_inference_request_success", &["model", "version"], "Requests of a model that were answered.");
     NV_FAILURE = counter("nv_inference_request_failure", &["model", "version", "reason"], "Requests of a model that were not: 'REJECTED', 'CANCELED', 'BACKEND' or 'OTHER'.");
