@@ -4,6 +4,7 @@
 //! with a `model.toml`, an `.onnx` file and a labels file; nothing here needs to change.
 #![forbid(unsafe_code)]
 
+pub mod import;
 mod network;
 mod spec;
 
