@@ -21,7 +21,11 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> ExitCode {
-    if let Command::Serve(config) | Command::Predict { config, .. } | Command::Bench { config, .. } = &command {
+    if let Command::Serve(config)
+    | Command::Predict { config, .. }
+    | Command::Bench { config, .. }
+    | Command::Check(config) = &command
+    {
         // Before there is a second thread.
         app::keep_caches(config);
     }
@@ -34,6 +38,11 @@ fn run(command: Command) -> ExitCode {
             Ok(table) => print(&table),
             Err(error) => Err(error.into()),
         },
+        Command::Import(order) => match app::import(&order) {
+            Err(error) => return fail(error.exit_status(), &error),
+            Ok(()) => Ok(()),
+        },
+        Command::Check(config) => block_on(app::check(*config)).map_err(Into::into),
         Command::Devices => print(&app::devices()),
         Command::Keygen(None) => print(&format!("{}\n", keys::generate().expose())),
         Command::Keygen(Some(terms)) => {

@@ -1,8 +1,10 @@
 //! The composition root: names concrete types and joins the rooms for each command. It holds no logic of its own.
 
 mod bench;
+mod check;
 mod connection;
 mod devices;
+mod import;
 mod keygen;
 mod load;
 mod local;
@@ -10,8 +12,10 @@ mod predict;
 mod serve;
 
 pub use bench::{BenchError, bench};
+pub use check::{CheckError, check};
 pub use connection::{Answered, Connection, post};
 pub use devices::devices;
+pub use import::{ImportFailure, import};
 pub use keygen::keygen;
 pub use load::keep_caches;
 pub use local::Local;

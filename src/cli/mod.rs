@@ -1,6 +1,7 @@
 //! The command line: what was typed becomes a [`Command`]. Meaning is given to it in `config` and `app`.
 
 mod arguments;
+mod import;
 mod keygen;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use clap::ArgMatches;
 use crate::bench::Plan;
 use crate::config::settings::SETTINGS;
 use crate::config::{self, Config, ConfigError, Sources};
+use crate::import::Order;
 use crate::keys::Terms;
 
 /// What the program is to do.
@@ -38,6 +40,10 @@ pub enum Command {
         /// Everything else.
         config: Box<Config>,
     },
+    /// `kiln import MODEL.onnx`
+    Import(Box<Order>),
+    /// `kiln check`
+    Check(Box<Config>),
     /// `kiln devices`
     Devices,
     /// `kiln keygen`, perhaps for a key file.
@@ -67,6 +73,12 @@ pub fn parse(
     let matches = arguments::command().try_get_matches_from(arguments).map_err(Exit::Clap)?;
     match matches.subcommand() {
         Some(("devices", _)) => Ok(Command::Devices),
+        Some(("import", inner)) => Ok(Command::Import(Box::new(import::order(inner)))),
+        Some(("check", inner)) => {
+            // What matters stands in the table.
+            let sources = gather(inner, env)?.with_default("log-level", "warn");
+            Ok(Command::Check(Box::new(Config::without_serving(&sources).map_err(Exit::Config)?)))
+        }
         Some(("keygen", inner)) => keygen::terms(inner).map(Command::Keygen).map_err(Exit::Config),
         Some(("config", inner)) => {
             let (_, check) = inner.subcommand().expect("clap asks for a word after 'config'");
@@ -218,6 +230,12 @@ mod tests {
         for words in [&["keygen", "--scope", "predict"][..], &["keygen", "--id", "a", "--scope", "root"]] {
             assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
         }
+    }
+
+    #[test]
+    fn check_takes_a_model_and_devices() {
+        let Ok(Command::Check(config)) = typed(&["check", "--device", "cpu"]) else { panic!("not understood") };
+        assert_eq!((config.inference.device.all().len(), config.model), (1, None));
     }
 
     #[test]

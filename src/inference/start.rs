@@ -109,15 +109,34 @@ pub enum StartError {
     },
 }
 
-/// Puts `model` on `device` and runs every batch size that needs it once, so that no request pays for first-use work.
+/// Puts `model` on `device`, runs every batch size that needs it once, so that no request pays for first-use work, and makes
+/// sure that it computes rightly.
 pub(super) fn start(
     model: Model,
     device: &ChosenDevice,
     options: &Options,
     progress: &mut dyn FnMut(Step),
 ) -> Result<BurnEngine, StartError> {
-    let refuse =
-        |reason: String| StartError::WarmUp { model: model.spec().name, device: device.info.name.clone(), reason };
+    let mut engine = warm(model, device, options, progress)?;
+    let started = Instant::now();
+    engine.caught(BurnEngine::check_canary).map_err(|reason| no_start(model, device, reason))?;
+    progress(Step::Checked(started.elapsed()));
+    Ok(engine)
+}
+
+/// The device cannot run the model.
+pub(super) fn no_start(model: Model, device: &ChosenDevice, reason: String) -> StartError {
+    StartError::WarmUp { model: model.spec().name, device: device.info.name.clone(), reason }
+}
+
+/// An engine that has run, and whose answers nobody has looked at yet.
+pub(super) fn warm(
+    model: Model,
+    device: &ChosenDevice,
+    options: &Options,
+    progress: &mut dyn FnMut(Step),
+) -> Result<BurnEngine, StartError> {
+    let refuse = |reason: String| no_start(model, device, reason);
     if options.resize == ResizeChoice::Gpu && !device.is_gpu_runtime {
         return Err(StartError::NoResize { device: device.info.name.clone() });
     }
@@ -149,9 +168,6 @@ pub(super) fn start(
     if is_open && known.is_none() {
         engine.choose_kernels(progress).map_err(refuse)?;
     }
-    let started = Instant::now();
-    engine.caught(BurnEngine::check_canary).map_err(refuse)?;
-    progress(Step::Checked(started.elapsed()));
     Ok(engine)
 }
 

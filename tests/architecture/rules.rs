@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
         ("main", &["app", "cli", "keys"][..]),
-        ("cli", &["bench", "config", "inference", "keys"]),
+        ("cli", &["bench", "config", "import", "inference", "keys"]),
         ("config", &["api", "batching", "image", "inference", "keys", "model", "serve", "shutdown", "telemetry"]),
         (
             "app",
@@ -17,6 +17,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
                 "classifier",
                 "config",
                 "image",
+                "import",
                 "inference",
                 "keys",
                 "model",
@@ -35,6 +36,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("serve", &["shutdown", "telemetry", "watched"]),
         ("shutdown", &["readiness"]),
         ("bench", &[]),
+        ("import", &[]),
         ("image", &["telemetry"]),
         ("keys", &["standing", "watched"]),
         ("model", &[]),
@@ -51,7 +53,7 @@ pub const OWNERS: [(&str, &[&str]); 46] = [
     ("burn", &["inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
-    ("model_import", &["inference", "model", "classifier"]),
+    ("model_import", &["app", "classifier", "cli", "import", "inference", "model"]),
     ("poem", &["api", "serve"]),
     ("poem_openapi", &["api"]),
     ("hyper", &["serve"]),
