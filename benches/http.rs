@@ -34,23 +34,23 @@ fn main() {
     let model = Model::named("efficientnet-lite0").expect("the default model");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     if let Some(metrics) = instrumentation::role() {
-        let server = start(model, threads, false, metrics);
+        let server = start(&model, threads, false, metrics);
         return instrumentation::serve_until_told(server.address);
     }
     println!("machine: {}; {threads} decode threads", machine::machine());
     println!("{:38}{}", "requests/s, connections:", format!("{:>9}", 1) + &CROWDS.map(|n| format!("{n:>9}")).concat());
-    let served = start(model, threads, false, MetricsAccess::Open);
-    for (name, request, picture) in requests(model) {
+    let served = start(&model, threads, false, MetricsAccess::Open);
+    for (name, request, picture) in requests(&model) {
         row(&served, &name, &request, picture.as_deref().map(|picture| (picture, true)), threads, time);
     }
     println!("on an engine of 0.2 ms and 0.02 ms a picture that resizes by itself, as a large GPU would:");
-    let served = start(model, threads, true, MetricsAccess::Open);
-    for (name, request, picture) in requests(model).into_iter().filter(|(name, ..)| name.starts_with("/predict/raw")) {
+    let served = start(&model, threads, true, MetricsAccess::Open);
+    for (name, request, picture) in requests(&model).into_iter().filter(|(name, ..)| name.starts_with("/predict/raw")) {
         row(&served, &name, &request, picture.as_deref().map(|picture| (picture, false)), threads, time);
     }
     drop(served);
     let rounds = if measured { 21 } else { 1 };
-    let cheap = requests(model).into_iter().filter(|(name, ..)| name.contains("224x168") || name.contains("binary"));
+    let cheap = requests(&model).into_iter().filter(|(name, ..)| name.contains("224x168") || name.contains("binary"));
     let cheap: Vec<_> = cheap.map(|(name, request, _)| (name, request)).collect();
     instrumentation::compare(&cheap, rounds, time.min(Duration::from_secs(1)));
 }
@@ -94,7 +94,7 @@ impl Engine for Pretended {
     }
 }
 
-fn start(model: Model, threads: usize, as_gpu: bool, metrics: MetricsAccess) -> InProcess {
+fn start(model: &Model, threads: usize, as_gpu: bool, metrics: MetricsAccess) -> InProcess {
     let settings = Settings {
         serve: serve::Config::default(),
         // 256 clients with a tensor in JSON each.
@@ -104,13 +104,13 @@ fn start(model: Model, threads: usize, as_gpu: bool, metrics: MetricsAccess) -> 
         resizes: as_gpu,
     };
     let engine = Pretended { scores: vec![0.0; model.spec().labels.len()].into(), takes_time: as_gpu };
-    let mut server = InProcess::loading(model, Box::new(engine), KEY, settings);
+    let mut server = InProcess::loading(model.clone(), Box::new(engine), KEY, settings);
     server.open();
     server
 }
 
 /// Name, bytes, and the picture in it where it is to be compared.
-fn requests(model: Model) -> Vec<(String, Vec<u8>, Option<Vec<u8>>)> {
+fn requests(model: &Model) -> Vec<(String, Vec<u8>, Option<Vec<u8>>)> {
     let read = |path: &str| std::fs::read(path).expect("this runs in the project's folder");
     let mut all = Vec::new();
     for file in ["benches/http/cat_224x168.jpg", "tests/data/photos/cat_640x480.jpg", "benches/http/cat_1280x960.jpg"] {

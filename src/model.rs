@@ -1,17 +1,32 @@
-//! What the rest of the server may know of a model: its description, labels and digest. No tensors, no weights.
+//! What the rest of the server may know of a model: its description, labels, version and digest. No tensors.
+
+use std::sync::Arc;
 
 use model_import::{BuiltIn, ModelSpec};
 
-/// A model that was built in, as the other rooms see it.
-#[derive(Clone, Copy, Debug)]
+pub use model_import::Weights;
+
+/// A model whose graph was built in, with its own weights or with others, as the other rooms see it. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Model {
     built_in: &'static BuiltIn,
+    /// Another version than the one that was built in.
+    other: Option<Arc<Other>>,
+}
+
+#[derive(Clone, Debug)]
+struct Other {
+    version: String,
+    weights: Weights,
+    /// Of graph and weights together.
+    sha256: String,
+    golden: Option<Box<[f32]>>,
 }
 
 impl Model {
-    /// Every model of this program, in the order of their names; never empty.
+    /// Every model of this program with its own weights, in the order of their names; never empty.
     pub fn all() -> impl Iterator<Item = Self> {
-        model_import::MODELS.iter().map(|built_in| Self { built_in })
+        model_import::MODELS.iter().map(|built_in| Self { built_in, other: None })
     }
 
     /// A model that the build knows nothing of, for tests that need several.
@@ -19,17 +34,39 @@ impl Model {
     pub(crate) fn made_up(name: &'static str, version: &'static str) -> Self {
         let first = &model_import::MODELS[0];
         let spec = Box::leak(Box::new(ModelSpec { name, version, ..*first.spec }));
-        Self { built_in: Box::leak(Box::new(BuiltIn { spec, ..*first })) }
+        Self { built_in: Box::leak(Box::new(BuiltIn { spec, ..*first })), other: None }
     }
 
-    /// The model of that name.
+    /// The model of that name, with its own weights.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|model| model.spec().name == name)
     }
 
-    /// What the manifest says.
+    /// The same graph with other weights, by another version's name. Whether they fit shows when they are loaded. Takes tens
+    /// of milliseconds, for the digest.
+    pub fn with_weights(&self, version: &str, weights: Weights) -> Self {
+        let sha256 = self.built_in.sha256_with(&weights);
+        let other = Other { version: version.to_string(), weights, sha256, golden: None };
+        Self { built_in: self.built_in, other: Some(Arc::new(other)) }
+    }
+
+    /// The same with the right logits of the synthetic picture, which an engine is held to. Does nothing to a model that has
+    /// its own weights: theirs are in its manifest.
+    pub fn with_golden(mut self, logits: Box<[f32]>) -> Self {
+        if let Some(other) = &mut self.other {
+            Arc::make_mut(other).golden = Some(logits);
+        }
+        self
+    }
+
+    /// What the manifest says. Its version is that of the model's own weights.
     pub fn spec(&self) -> &'static ModelSpec {
         self.built_in.spec
+    }
+
+    /// The version of these weights.
+    pub fn version(&self) -> &str {
+        self.other.as_ref().map_or(self.spec().version, |other| &other.version)
     }
 
     /// The entry from which inference loads the network.
@@ -37,13 +74,54 @@ impl Model {
         self.built_in
     }
 
-    /// `sha256:<hex>` of the ONNX file that the model was made from.
+    /// What the network is loaded with.
+    pub fn weights(&self) -> Weights {
+        self.other.as_ref().map_or_else(|| self.built_in.embedded(), |other| other.weights.clone())
+    }
+
+    /// The right logits of the synthetic picture, where they are known: f32, one a class in index order.
+    pub fn golden(&self) -> Option<&[f32]> {
+        match &self.other {
+            Some(other) => other.golden.as_deref(),
+            None => self.spec().canary,
+        }
+    }
+
+    /// `sha256:<hex>`, by which graph and weights are told from all others: of the ONNX file that both were made from, or of
+    /// that file's digest and that of the weights where they are others.
     pub fn digest(&self) -> String {
-        format!("sha256:{}", self.spec().sha256)
+        format!("sha256:{}", self.other.as_ref().map_or(self.spec().sha256, |other| &other.sha256))
+    }
+
+    /// `sha256:<hex>` of the weights alone. Takes tens of milliseconds.
+    pub fn weights_digest(&self) -> String {
+        format!("sha256:{}", self.weights().sha256())
     }
 
     /// The name of a class. Classes beyond the labels do not occur: the build checks their number.
     pub fn label(&self, class_id: usize) -> &'static str {
         self.spec().labels.get(class_id).copied().unwrap_or("")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_weights_are_another_version_of_the_same_graph() {
+        let model = Model::all().next().unwrap();
+        let other = model.with_weights("2", Weights::new(vec![1, 2, 3]));
+        assert_eq!((other.version(), model.version()), ("2", model.spec().version));
+        assert_eq!(other.spec().sha256, model.spec().sha256);
+        let another = model.with_weights("2", Weights::new(vec![1, 2, 4]));
+        let digests = [model.digest(), other.digest(), another.digest()];
+        assert!(digests.iter().all(|digest| digest.len() == 71 && digest.starts_with("sha256:")), "{digests:?}");
+        assert!(digests[0] != digests[1] && digests[1] != digests[2] && digests[0] != digests[2], "{digests:?}");
+        assert_eq!(other.weights_digest(), "sha256:039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81");
+        assert_ne!(model.weights_digest(), model.digest());
+        // The logits of the model's own weights are wrong for others.
+        assert!(other.golden().is_none());
+        assert_eq!(other.with_golden(Box::new([1.0])).golden(), Some(&[1.0][..]));
     }
 }

@@ -62,10 +62,10 @@ impl Registry {
         let Some(version) = version else {
             return Ok(any);
         };
-        named().find(|c| c.model().spec().version == version).ok_or_else(|| LookupError::UnknownVersion {
+        named().find(|c| c.model().version() == version).ok_or_else(|| LookupError::UnknownVersion {
             name: name.to_string(),
             version: version.to_string(),
-            known: list(named().map(|c| c.model().spec().version)),
+            known: list(named().map(|c| c.model().version())),
         })
     }
 
@@ -106,8 +106,8 @@ mod tests {
         assert_eq!(registry.resolve(None, None).unwrap_err(), LookupError::Starting);
         registry.open("dog".to_string(), vec![classifier("cat", "1"), classifier("dog", "7")]);
         let found = |name, version| {
-            let spec = registry.resolve(name, version).map(|classifier| classifier.model().spec());
-            spec.map(|spec| (spec.name, spec.version)).map_err(|error| error.to_string())
+            let model = registry.resolve(name, version).map(|classifier| classifier.model());
+            model.map(|model| (model.spec().name, model.version())).map_err(|error| error.to_string())
         };
         assert_eq!(found(None, None), Ok(("dog", "7")));
         assert_eq!(found(Some("cat"), None), Ok(("cat", "1")));

@@ -35,7 +35,7 @@ fn a_device_lost_under_load_is_replaced_and_nobody_hangs() {
     }
     let model = Model::named("efficientnet-lite0").unwrap();
     let device = device::choose(&DeviceChoice::Vulkan(None)).unwrap();
-    let engine = BurnEngine::start(model, &device, &Options::new(2), |_| ()).unwrap();
+    let engine = BurnEngine::start(model.clone(), &device, &Options::new(2), |_| ()).unwrap();
     let settings = in_process::Settings {
         serve: serve::Config::default(),
         api: api::Config { request_timeout: PATIENCE, ..api::Config::default() },

@@ -161,7 +161,7 @@ impl PredictionBody {
             prediction_id: prediction.id.to_string(),
             model: ModelRef {
                 name: model.spec().name.to_string(),
-                version: model.spec().version.to_string(),
+                version: model.version().to_string(),
                 digest: model.digest(),
             },
             predictions: classes.collect(),
@@ -212,7 +212,7 @@ impl ModelBody {
         let spec = model.spec();
         Self {
             name: spec.name.to_string(),
-            version: spec.version.to_string(),
+            version: model.version().to_string(),
             digest: model.digest(),
             description: spec.description.to_string(),
             source: spec.source.to_string(),

@@ -42,7 +42,7 @@ pub enum CheckError {
 pub async fn check(config: Config) -> Result<(), CheckError> {
     let _log_guard = logging::init(&config.logging)?;
     let answers = load::joined(tokio::task::spawn_blocking(move || all(&config)).await)?;
-    let table: String = answers.iter().map(|(model, checked)| line(*model, checked)).collect();
+    let table: String = answers.iter().map(|(model, checked)| line(model, checked)).collect();
     std::io::stdout().lock().write_all(table.as_bytes())?;
     let is_wrong = |checked: &Checked| checked.difference.is_some_and(|difference| !difference.is_allowed());
     let (wrong, total) = (answers.iter().filter(|(_, checked)| is_wrong(checked)).count(), answers.len());
@@ -56,18 +56,18 @@ fn all(config: &Config) -> Result<Vec<(Model, Checked)>, LoadError> {
     let mut answers = Vec::new();
     for model in Model::all().filter(is_wanted) {
         for device in &devices {
-            answers.push((model, compare(model, device, &load::options(config), |_| ())?));
+            answers.push((model.clone(), compare(model.clone(), device, &load::options(config), |_| ())?));
         }
     }
     Ok(answers)
 }
 
-fn line(model: Model, checked: &Checked) -> String {
+fn line(model: &Model, checked: &Checked) -> String {
     let (spec, place) = (model.spec(), &checked.placement);
     let mut line =
-        format!("{} {} on {} ({}, {}): ", spec.name, spec.version, place.device.name, place.precision, place.kernels);
+        format!("{} {} on {} ({}, {}): ", spec.name, model.version(), place.device.name, place.precision, place.kernels);
     let whose = match checked.reference {
-        Reference::Manifest => "those of its manifest",
+        Reference::Known => "those of its manifest",
         Reference::Cpu => "the CPU's",
         Reference::None => "",
     };

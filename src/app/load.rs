@@ -89,7 +89,7 @@ fn load(config: &Config, wanted: impl Fn(&Model) -> bool) -> Result<Engines, Loa
     metrics::startup("device", started.elapsed());
     let mut engines = Vec::new();
     for model in Model::all().filter(wanted) {
-        let those = devices.iter().map(|device| start(config, model, device)).collect::<Result<Vec<_>, _>>()?;
+        let those = devices.iter().map(|device| start(config, &model, device)).collect::<Result<Vec<_>, _>>()?;
         metrics::build_info(model.spec().name, model.spec().version);
         engines.push((model, those));
     }
@@ -106,10 +106,10 @@ pub(super) fn open(config: &Config, choice: &DeviceChoice) -> Result<ChosenDevic
     Ok(device)
 }
 
-fn start(config: &Config, model: Model, device: &ChosenDevice) -> Result<BurnEngine, LoadError> {
+fn start(config: &Config, model: &Model, device: &ChosenDevice) -> Result<BurnEngine, LoadError> {
     let options = options(config);
     let name = model.spec().name;
-    let engine = BurnEngine::start(model, device, &options, |step| tell(name, step))?;
+    let engine = BurnEngine::start(model.clone(), device, &options, |step| tell(name, step))?;
     let Placement { device, precision, kernels } = engine.placement();
     tracing::info!(model = name, device = %device.name, %precision, %kernels, "engine started");
     metrics::device_info(DeviceLabels {
@@ -172,7 +172,7 @@ pub(super) fn classifiers(config: &Config, default: String, models: Engines, rea
         let largest =
             engines.iter().map(BurnEngine::largest_cutout).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
         let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
-        let metrics = ModelMetrics::new(model.spec().name, model.spec().version);
+        let metrics = ModelMetrics::new(model.spec().name, model.version());
         let (batcher, worker) = Batcher::start(config.batching.clone(), engines, readiness.clone(), metrics);
         let classifier = Classifier::new(model, placements, Arc::clone(&limits), pool.clone(), batcher);
         loaded.classifiers.push(match largest.flatten() {

@@ -15,7 +15,7 @@ pub(super) struct Canary {
 
 impl Canary {
     /// `known` are the right logits.
-    pub(super) fn new(model: Model, known: Logits, precision: Precision) -> Self {
+    pub(super) fn new(model: &Model, known: Logits, precision: Precision) -> Self {
         Self { picture: picture(model), expected: known, precision }
     }
 
@@ -66,7 +66,7 @@ impl Difference {
 }
 
 /// The synthetic picture of `model-import/export/pictures.py`, of the model's size.
-pub(super) fn picture(model: Model) -> Sample {
+pub(super) fn picture(model: &Model) -> Sample {
     let (width, height) = (model.spec().width, model.spec().height);
     let pixels = (0..width as usize * height as usize * 3).map(|i| (i * 7919 % 256) as u8).collect();
     PreparedImage::new(width, height, pixels).into()
@@ -95,12 +95,12 @@ mod tests {
     #[test]
     fn wrong_numbers_and_wrong_counts_are_found() {
         let model = Model::all().next().unwrap();
-        let canary = Canary::new(model, Box::new([10.0, -2.0, 0.5]), Precision::F32);
+        let canary = Canary::new(&model, Box::new([10.0, -2.0, 0.5]), Precision::F32);
         canary.check(&Logits::from([10.0005, -2.0, 0.5])).unwrap();
         for wrong in [&[10.1, -2.0, 0.5][..], &[10.0, -2.0, f32::NAN], &[10.0, -2.0], &[10.0, -2.0, 0.5, 0.0]] {
             assert!(canary.check(&Logits::from(wrong)).is_err(), "{wrong:?}");
         }
-        let rough = Canary::new(model, Box::new([10.0, -2.0, 0.5]), Precision::F16);
+        let rough = Canary::new(&model, Box::new([10.0, -2.0, 0.5]), Precision::F16);
         rough.check(&Logits::from([10.1, -2.0, 0.5])).unwrap();
     }
 }

@@ -21,8 +21,8 @@ pub struct Checked {
 /// Who says which logits are right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reference {
-    /// The manifest: another runtime computed them.
-    Manifest,
+    /// Whoever made the model: they came with its weights.
+    Known,
     /// This program's own CPU engine.
     Cpu,
     /// Nobody.
@@ -40,13 +40,13 @@ pub fn check(
     options: &Options,
     mut progress: impl FnMut(Step),
 ) -> Result<Checked, StartError> {
-    let mut engine = start::warm(model, device, options, &mut progress)?;
-    let reference = match (model.spec().canary, &engine.canary) {
-        (Some(_), _) => Reference::Manifest,
+    let mut engine = start::warm(model.clone(), device, options, &mut progress)?;
+    let reference = match (model.golden(), &engine.canary) {
+        (Some(_), _) => Reference::Known,
         (None, Some(_)) => Reference::Cpu,
         (None, None) => Reference::None,
     };
     let difference =
-        engine.caught(BurnEngine::canary_difference).map_err(|reason| start::no_start(model, device, reason))?;
+        engine.caught(BurnEngine::canary_difference).map_err(|reason| start::no_start(&model, device, reason))?;
     Ok(Checked { placement: engine.placement(), reference, difference })
 }

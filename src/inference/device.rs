@@ -126,7 +126,8 @@ fn asked_for(choice: DeviceChoice, api: Api, index: Option<usize>) -> Result<Cho
     open(adapter, choice, "asked for".to_string())
 }
 
-fn cpu(reason: String) -> ChosenDevice {
+/// The CPU, which is always there.
+pub(super) fn cpu(reason: String) -> ChosenDevice {
     ChosenDevice {
         device: Device::flex(),
         info: DeviceInfo { name: "CPU".to_string(), api: "flex".to_string(), driver: None, compiler: "Rust" },

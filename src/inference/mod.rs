@@ -59,7 +59,7 @@ pub use pick::pick_auto;
 pub use placement::Placement;
 pub use precision::{Precision, PrecisionError};
 pub use ranking::{Ranked, rank};
-pub use start::{Options, StartError, Step};
+pub use start::{Options, StartError, Step, by_cpu};
 
 /// Has drivers and compilers keep what they compile below `folder`. To be called before there are other threads and devices;
 /// later it does nothing.

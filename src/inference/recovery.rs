@@ -19,8 +19,8 @@ impl BurnEngine {
             let answer = self.shared(&[canary.picture()])?;
             return canary.check(&answer[0]).map_err(EngineError::Device);
         }
-        let first = self.run(&[canary::picture(self.model)])?.swap_remove(0);
-        self.canary = Some(Arc::new(Canary::new(self.model, first, self.options.precision)));
+        let first = self.run(&[canary::picture(&self.model)])?.swap_remove(0);
+        self.canary = Some(Arc::new(Canary::new(&self.model, first, self.options.precision)));
         Ok(())
     }
 
@@ -48,7 +48,8 @@ impl BurnEngine {
         // The kernels stay what they are: to measure them would only take time.
         let options = Options { kernels: self.kernels.into(), ..self.options.clone() };
         let progress = |step| tracing::debug!(?step, "the device is being replaced");
-        let mut rebuilt = Self::start(self.model, &device, &options, progress).map_err(|error| refuse(&error))?;
+        let mut rebuilt =
+            Self::start(self.model.clone(), &device, &options, progress).map_err(|error| refuse(&error))?;
         rebuilt.replaced = Some(Instant::now());
         rebuilt.options = self.options.clone();
         *self = rebuilt;

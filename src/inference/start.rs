@@ -9,7 +9,7 @@ use model_import::{LoadError, Network};
 
 use super::burn_engine::BurnEngine;
 use super::canary::{self, Canary};
-use super::choice::{DeviceChoice, KernelChoice, ResizeChoice};
+use super::choice::{KernelChoice, ResizeChoice};
 use super::device::{self, ChosenDevice};
 use super::engine::{Engine, Logits};
 use super::precision::{Precision, PrecisionError};
@@ -117,15 +117,15 @@ pub(super) fn start(
     options: &Options,
     progress: &mut dyn FnMut(Step),
 ) -> Result<BurnEngine, StartError> {
-    let mut engine = warm(model, device, options, progress)?;
+    let mut engine = warm(model.clone(), device, options, progress)?;
     let started = Instant::now();
-    engine.caught(BurnEngine::check_canary).map_err(|reason| no_start(model, device, reason))?;
+    engine.caught(BurnEngine::check_canary).map_err(|reason| no_start(&model, device, reason))?;
     progress(Step::Checked(started.elapsed()));
     Ok(engine)
 }
 
 /// The device cannot run the model.
-pub(super) fn no_start(model: Model, device: &ChosenDevice, reason: String) -> StartError {
+pub(super) fn no_start(model: &Model, device: &ChosenDevice, reason: String) -> StartError {
     StartError::WarmUp { model: model.spec().name, device: device.info.name.clone(), reason }
 }
 
@@ -136,13 +136,13 @@ pub(super) fn warm(
     options: &Options,
     progress: &mut dyn FnMut(Step),
 ) -> Result<BurnEngine, StartError> {
-    let refuse = |reason: String| no_start(model, device, reason);
+    let refuse = |reason: String| no_start(&model, device, reason);
     if options.resize == ResizeChoice::Gpu && !device.is_gpu_runtime {
         return Err(StartError::NoResize { device: device.info.name.clone() });
     }
-    let known = known_logits(model, device).map_err(refuse)?;
+    let known = known_logits(&model, device).map_err(refuse)?;
     let started = Instant::now();
-    let network: Arc<dyn Network> = model.built_in().load(&device.device)?.into();
+    let network: Arc<dyn Network> = load(&model, device)?.into();
     progress(Step::Loaded(started.elapsed()));
     let is_fused = network.layout() == Layout::ChannelsLast;
     if options.precision == Precision::F16 && !is_fused {
@@ -156,8 +156,8 @@ pub(super) fn warm(
         (KernelChoice::Stock, _) => Kernels::Stock,
         (KernelChoice::Auto | KernelChoice::Fused, best) => best,
     };
-    let canary = known.map(|known| Arc::new(Canary::new(model, known, options.precision)));
-    let mut engine = BurnEngine::new(model, device, options, network, kernels, canary);
+    let canary = known.map(|known| Arc::new(Canary::new(&model, known, options.precision)));
+    let mut engine = BurnEngine::new(model.clone(), device, options, network, kernels, canary);
     let is_open =
         options.kernels == KernelChoice::Auto && kernels != Kernels::Stock && device.is_gpu_runtime && is_fused;
     let known = if is_open { engine.remembered().fused_is_quicker() } else { None };
@@ -171,18 +171,32 @@ pub(super) fn warm(
     Ok(engine)
 }
 
-/// The right logits of the canary: the manifest's, or else what the CPU computes. A CPU that has nobody to compare itself
-/// with is compared with its own first answer.
-fn known_logits(model: Model, device: &ChosenDevice) -> Result<Option<Logits>, String> {
-    if let Some(known) = model.spec().canary {
+/// The network with the weights that the model has.
+fn load(model: &Model, device: &ChosenDevice) -> Result<Box<dyn Network>, LoadError> {
+    model.built_in().load_with(&device.device, &model.weights())
+}
+
+/// The right logits of the canary: those that came with the weights, or else what the CPU computes. A CPU that has nobody to
+/// compare itself with is compared with its own first answer.
+fn known_logits(model: &Model, device: &ChosenDevice) -> Result<Option<Logits>, String> {
+    if let Some(known) = model.golden() {
         return Ok(Some(known.into()));
     }
     if !device.is_gpu_runtime {
         return Ok(None);
     }
-    let cpu = device::choose(&DeviceChoice::Cpu).map_err(|e| e.to_string())?;
-    let network: Arc<dyn Network> = model.built_in().load(&cpu.device).map_err(|e| e.to_string())?.into();
-    let mut engine = BurnEngine::new(model, &cpu, &Options::new(1), network, cpu.best_kernels(), None);
-    let rows = engine.caught(|engine| engine.run(&[canary::picture(model)]))?;
-    Ok(rows.into_iter().next())
+    by_cpu(model).map(Some).map_err(|e| e.to_string())
+}
+
+/// What the CPU computes of the canary, from an engine that is there for nothing else.
+///
+/// # Errors
+///
+/// The weights do not load, or the numbers are not finite.
+pub fn by_cpu(model: &Model) -> Result<Logits, StartError> {
+    let cpu = device::cpu("for the canary alone".to_string());
+    let network: Arc<dyn Network> = load(model, &cpu)?.into();
+    let mut engine = BurnEngine::new(model.clone(), &cpu, &Options::new(1), network, cpu.best_kernels(), None);
+    let rows = engine.caught(|engine| engine.run(&[canary::picture(model)]));
+    rows.map(|mut rows| rows.swap_remove(0)).map_err(|reason| no_start(model, &cpu, reason))
 }

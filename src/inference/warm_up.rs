@@ -84,7 +84,7 @@ impl BurnEngine {
     }
 
     fn run_canary(&mut self, size: usize) -> Result<(), String> {
-        let batch = vec![canary::picture(self.model); size];
+        let batch = vec![canary::picture(&self.model); size];
         self.caught(|engine| {
             engine.run(&batch)?;
             // Where ranks are found on the device, that is a program of its own.

@@ -40,7 +40,7 @@ impl InProcess {
         let inside = runtime.enter();
         let key = Secret::parse(key).expect("a key");
         let server = runtime.block_on(Local::start(settings.serve, settings.api, &key)).expect("a server");
-        let metrics = ModelMetrics::new(model.spec().name, model.spec().version);
+        let metrics = ModelMetrics::new(model.spec().name, model.version());
         let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);
         let pool = DecodePool::new(settings.decode_threads);
         let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);

@@ -105,9 +105,11 @@ impl Inference {
         caller.answered(slowest(&scores));
         let classifier: Classifier = classifier.clone();
         self.beside(move || {
-            let spec = classifier.model().spec();
+            let model = classifier.model();
             let rendered = rows::output(&classifier, &scores, output)
-                .and_then(|tensor| oip::render((spec.name, spec.version), id.as_deref(), &tensor, output.binary))
+                .and_then(|tensor| {
+                    oip::render((model.spec().name, model.version()), id.as_deref(), &tensor, output.binary)
+                })
                 .map_err(|error| Failure::new(Code::NotFinite, error.to_string()))?;
             Ok(Answer::new(rendered, accepted))
         })

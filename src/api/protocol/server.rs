@@ -63,7 +63,7 @@ impl ServerOperations {
     ) -> Result<Json<Vec<RepositoryEntry>>, Refused<OfLookups>> {
         let entries = self.0.registry.all()?.iter().map(|classifier| RepositoryEntry {
             name: classifier.model().spec().name.to_string(),
-            version: classifier.model().spec().version.to_string(),
+            version: classifier.model().version().to_string(),
             state: "READY".to_string(),
             reason: String::new(),
         });

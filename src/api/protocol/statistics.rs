@@ -85,7 +85,7 @@ impl From<Timed> for Duration {
 
 impl ModelStatistics {
     pub(super) fn new(classifier: &Classifier) -> Self {
-        let (spec, all) = (classifier.model().spec(), classifier.statistics());
+        let (model, all) = (classifier.model(), classifier.statistics());
         let never = |count| Duration { count, ns: 0 };
         let batch = |(size, runs): (usize, Timed)| BatchStatistics {
             batch_size: size as u64,
@@ -95,8 +95,8 @@ impl ModelStatistics {
         };
         let last = all.last.and_then(|last| last.duration_since(UNIX_EPOCH).ok());
         Self {
-            name: spec.name.to_string(),
-            version: spec.version.to_string(),
+            name: model.spec().name.to_string(),
+            version: model.version().to_string(),
             last_inference: last.map_or(0, |last| last.as_millis() as u64),
             inference_count: all.rows,
             execution_count: all.runs.values().map(|runs| runs.count).sum(),

@@ -72,7 +72,7 @@ pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError>
     config.batching.max_batch_size = plan.batch_sizes.iter().copied().max().unwrap_or(1);
     let crowd = plan.concurrencies.iter().copied().max().unwrap_or(1);
     config.batching.queue_capacity = config.batching.queue_capacity.max(crowd);
-    let pictures = Pictures::load(plan.images.as_deref(), model, &config.image).map_err(BenchError::Pictures)?;
+    let pictures = Pictures::load(plan.images.as_deref(), &model, &config.image).map_err(BenchError::Pictures)?;
     let largest = pictures.files.iter().map(bytes::Bytes::len).max().unwrap_or(0);
     config.api.max_body_bytes = config.api.max_body_bytes.max(largest);
     let bar = progress_bar(&config, &plan);
@@ -81,11 +81,11 @@ pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError>
         created,
         kiln: env!("CARGO_PKG_VERSION").to_string(),
         machine: machine::machine(),
-        model: ModelReport { name: name.clone(), version: model.spec().version.to_string(), digest: model.digest() },
+        model: ModelReport { name: name.clone(), version: model.version().to_string(), digest: model.digest() },
         devices: Vec::new(),
     };
     for choice in config.inference.device.all() {
-        let mut measured = device(&config, &plan, model, *choice, &pictures, &bar).await?;
+        let mut measured = device(&config, &plan, &model, *choice, &pictures, &bar).await?;
         if !report.devices.is_empty() {
             // What the devices before have taken is not given back, so only the first one's memory is its own.
             measured.engine.iter_mut().for_each(|run| run.resident_bytes = None);
@@ -109,14 +109,14 @@ fn write(report: &Report, folder: &Path) -> Result<(), BenchError> {
 async fn device(
     config: &Config,
     plan: &Plan,
-    model: Model,
+    model: &Model,
     choice: DeviceChoice,
     pictures: &Pictures,
     bar: &ProgressBar,
 ) -> Result<DeviceReport, BenchError> {
     let flag = choice.to_string();
     bar.set_message(format!("{flag}: starting"));
-    let (engine, start_seconds, warm_up_seconds) = start(config, model, choice, bar).await?;
+    let (engine, start_seconds, warm_up_seconds) = start(config, model.clone(), choice, bar).await?;
     let Placement { device, precision, kernels } = engine.placement();
     let failed = |reason: String| BenchError::Failed { device: flag.clone(), reason };
     let mut runs = Vec::new();
@@ -129,7 +129,7 @@ async fn device(
     }
     let mut loads = Vec::new();
     if !plan.concurrencies.is_empty() {
-        let served = server::start(config, model, engine).await.map_err(&failed)?;
+        let served = server::start(config, model.clone(), engine).await.map_err(&failed)?;
         for connections in &plan.concurrencies {
             bar.set_message(format!("{flag}: server, {connections} connections"));
             loads.push(served.load(*connections, plan.time, &pictures.files).await.map_err(&failed)?);

@@ -25,8 +25,8 @@ impl Pictures {
     /// # Errors
     ///
     /// The folder cannot be read, or holds no picture that can be classified.
-    pub(super) fn load(folder: Option<&Path>, model: Model, limits: &Limits) -> Result<Self, String> {
-        let recipe = classifier::recipe(&model);
+    pub(super) fn load(folder: Option<&Path>, model: &Model, limits: &Limits) -> Result<Self, String> {
+        let recipe = classifier::recipe(model);
         let (mut files, mut prepared) = (Vec::new(), Vec::new());
         let mut refused = None;
         for (name, file) in read(folder)? {

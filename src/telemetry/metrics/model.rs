@@ -1,24 +1,29 @@
-//! One model's pictures, batches and engines. The series are looked up once, so that to record takes nanoseconds.
+//! The pictures, batches and engines of one version of a model. The series are looked up once, so that to record takes
+//! nanoseconds. Those of Triton are a version's own; the others are the model's, and versions that run side by side add up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::names::{self as n, Metric};
 
-/// Records what one model does. Cheap to clone. Made before a recorder is installed, it records nothing.
+/// Records what one version of a model does. Cheap to clone. Made before a recorder is installed, it records nothing. What
+/// the last clone leaves in the gauges is taken out when it is dropped.
 #[derive(Clone, Debug)]
 pub struct ModelMetrics(Arc<Series>);
 
 #[derive(Debug)]
 struct Series {
     model: &'static str,
-    version: &'static str,
+    version: Arc<str>,
     phases: [(&'static str, Histogram); 9],
     inside: Gauge,
     capacity: Gauge,
     queue_depth: Gauge,
+    /// What this version has in those gauges.
+    told: [AtomicI64; 3],
     late: Counter,
     batch_size: Histogram,
     batch_seconds: Histogram,
@@ -81,20 +86,21 @@ pub struct Shares {
 }
 
 impl ModelMetrics {
-    /// The series of a model.
-    pub fn new(model: &'static str, version: &'static str) -> Self {
+    /// The series of a version.
+    pub fn new(model: &'static str, version: &str) -> Self {
+        let version: Arc<str> = version.into();
         let count = |metric: Metric| counter!(metric.name, "model" => model);
         let level = |metric: Metric| gauge!(metric.name, "model" => model);
         let spread = |metric: Metric| histogram!(metric.name, "model" => model);
-        let nv = |metric: Metric| counter!(metric.name, "model" => model, "version" => version);
+        let nv = |metric: Metric| counter!(metric.name, "model" => model, "version" => Arc::clone(&version));
         let phase = |phase| (phase, histogram!(n::PHASE_SECONDS.name, "model" => model, "phase" => phase));
         let all = Self(Arc::new(Series {
             model,
-            version,
             phases: PHASES.map(phase),
             inside: level(n::INSIDE),
             capacity: level(n::CAPACITY),
             queue_depth: level(n::QUEUE_DEPTH),
+            told: Default::default(),
             late: counter!(n::DROPPED.name, "model" => model, "reason" => "deadline"),
             batch_size: spread(n::BATCH_SIZE),
             batch_seconds: spread(n::BATCH_SECONDS),
@@ -108,7 +114,8 @@ impl ModelMetrics {
             nv_input: nv(n::NV_INPUT_US),
             nv_infer: nv(n::NV_INFER_US),
             nv_output: nv(n::NV_OUTPUT_US),
-            nv_pending: gauge!(n::NV_PENDING.name, "model" => model, "version" => version),
+            nv_pending: gauge!(n::NV_PENDING.name, "model" => model, "version" => Arc::clone(&version)),
+            version,
         }));
         all.begin();
         all
@@ -117,7 +124,8 @@ impl ModelMetrics {
     /// From zero on.
     fn begin(&self) {
         let Series { inside, queue_depth, late, padding, nv_success, nv_pending, .. } = &*self.0;
-        [inside, queue_depth, nv_pending].into_iter().for_each(|gauge| gauge.set(0.0));
+        // Another version, or this one when it was here before, may have something in them.
+        [inside, queue_depth, nv_pending].into_iter().for_each(|gauge| gauge.increment(0.0));
         [late, padding, nv_success].into_iter().for_each(|counter| counter.increment(0));
         Rejection::ALL.into_iter().for_each(|why| self.failures(why).increment(0));
     }
@@ -129,8 +137,8 @@ impl ModelMetrics {
 
     /// So many engines share a queue of that capacity.
     pub fn engines(&self, engines: usize, capacity: usize) {
-        self.0.engines.set(engines as f64);
-        self.0.capacity.set(capacity as f64);
+        self.0.tell(&self.0.engines, ENGINES, engines);
+        self.0.tell(&self.0.capacity, CAPACITY, capacity);
     }
 
     /// A picture that was answered spent that long in a phase.
@@ -150,7 +158,7 @@ impl ModelMetrics {
 
     /// So many pictures wait for an engine.
     pub fn queue_depth(&self, pictures: usize) {
-        self.0.queue_depth.set(pictures as f64);
+        self.0.tell(&self.0.queue_depth, QUEUE_DEPTH, pictures);
         self.0.nv_pending.set(pictures as f64);
     }
 
@@ -197,7 +205,29 @@ impl ModelMetrics {
     }
 
     fn failures(&self, why: Rejection) -> Counter {
-        let Series { model, version, .. } = *self.0;
+        let (model, version) = (self.0.model, Arc::clone(&self.0.version));
         counter!(n::NV_FAILURE.name, "model" => model, "version" => version, "reason" => why.word())
+    }
+}
+
+/// Where in [`Series::told`] each gauge has its place.
+const ENGINES: usize = 0;
+const CAPACITY: usize = 1;
+const QUEUE_DEPTH: usize = 2;
+
+impl Series {
+    /// Makes this version's part of a gauge what it is now.
+    fn tell(&self, gauge: &Gauge, place: usize, now: usize) {
+        let now = now as i64;
+        gauge.increment((now - self.told[place].swap(now, Ordering::Relaxed)) as f64);
+    }
+}
+
+impl Drop for Series {
+    fn drop(&mut self) {
+        for (gauge, place) in [(&self.engines, ENGINES), (&self.capacity, CAPACITY), (&self.queue_depth, QUEUE_DEPTH)] {
+            self.tell(gauge, place, 0);
+        }
+        self.nv_pending.set(0.0);
     }
 }
