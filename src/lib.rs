@@ -9,15 +9,17 @@
 //! |---|---|
 //! | [`cli`], [`config`] | what was typed, and what is meant |
 //! | [`app`] | joins the rooms for each command |
+//! | [`mod@finetune`] | trains the last layer of a model on corrected pictures |
 //! | [`mod@import`] | what `kiln import` was told and asks, and where models live |
 //! | [`mod@bench`] | what `kiln bench` finds, and how it is shown |
 //! | [`shutdown`], [`serve`] | the way out; connections and time-outs |
 //! | [`api`] | operations, schemas, keys, status codes |
-//! | [`registry`] | model name and version -> classifier |
+//! | [`registry`] | model name and version -> classifier; exchanged as a whole when versions change |
 //! | [`classifier`] | one picture's way through the rooms below |
 //! | [`batching`] | groups pictures that wait for an engine |
 //! | [`inference`] | runs the network on a device |
 //! | [`image`] | bytes -> pixels of the model's size |
+//! | [`store`] | versions with other weights, and which of them is to answer |
 //! | [`keys`] | keys and tokens, and what their owners may do |
 //! | [`model`], [`oip`], [`readiness`], [`standing`], [`telemetry`], [`watched`] | leaves that others may use |
 //!
@@ -48,6 +50,7 @@ pub mod bench;
 pub mod classifier;
 pub mod cli;
 pub mod config;
+pub mod finetune;
 pub mod image;
 pub mod import;
 pub mod inference;
@@ -59,5 +62,6 @@ pub mod registry;
 pub mod serve;
 pub mod shutdown;
 pub mod standing;
+pub mod store;
 pub mod telemetry;
 pub mod watched;

@@ -24,7 +24,8 @@ fn run(command: Command) -> ExitCode {
     if let Command::Serve(config)
     | Command::Predict { config, .. }
     | Command::Bench { config, .. }
-    | Command::Check(config) = &command
+    | Command::Check(config)
+    | Command::Finetune { config, .. } = &command
     {
         // Before there is a second thread.
         app::keep_caches(config);
@@ -43,6 +44,7 @@ fn run(command: Command) -> ExitCode {
             Ok(()) => Ok(()),
         },
         Command::Check(config) => block_on(app::check(*config)).map_err(Into::into),
+        Command::Finetune { plan, config } => block_on(app::finetune(*config, plan)).map_err(Into::into),
         Command::Devices => print(&app::devices()),
         Command::Keygen(None) => print(&format!("{}\n", keys::generate().expose())),
         Command::Keygen(Some(terms)) => {
@@ -51,6 +53,10 @@ fn run(command: Command) -> ExitCode {
             eprintln!("{key}");
             print(&entry)
         }
+        Command::Models { order, config } => match app::models(order, &config) {
+            Ok(done) => print(&done),
+            Err(error) => Err(error.into()),
+        },
         Command::ConfigCheck(report) => print(&report),
     };
     match outcome {

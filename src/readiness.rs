@@ -4,9 +4,13 @@ use tokio::sync::watch;
 
 use crate::telemetry::metrics;
 
-/// A cloneable handle on the one readiness state of the process.
+/// A cloneable handle on the one readiness state of the process, or on that of a part of it.
 #[derive(Clone, Debug)]
-pub struct Readiness(watch::Sender<State>);
+pub struct Readiness {
+    state: watch::Sender<State>,
+    /// Whether the metrics have it.
+    is_told: bool,
+}
 
 /// What `/health/ready` tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +44,12 @@ impl Readiness {
     /// The state in which every process begins.
     pub fn starting() -> Self {
         metrics::ready(State::Starting.word());
-        Self(watch::Sender::new(State::Starting))
+        Self { state: watch::Sender::new(State::Starting), is_told: true }
+    }
+
+    /// That of a part which the process can do without. It is ready, and in no metric.
+    pub fn aside() -> Self {
+        Self { state: watch::Sender::new(State::Ready), is_told: false }
     }
 
     /// Models are warm. Does nothing once draining or failed.
@@ -78,12 +87,12 @@ impl Readiness {
 
     /// The state now.
     pub fn state(&self) -> State {
-        self.0.borrow().clone()
+        self.state.borrow().clone()
     }
 
     /// Returns with the reason once something has broken for good.
     pub async fn failed(&self) -> String {
-        let mut states = self.0.subscribe();
+        let mut states = self.state.subscribe();
         loop {
             if let State::Failed(reason) = &*states.borrow_and_update() {
                 return reason.clone();
@@ -94,9 +103,11 @@ impl Readiness {
     }
 
     fn advance(&self, next: impl FnOnce(&State) -> Option<State>) {
-        self.0.send_if_modified(|now| {
+        self.state.send_if_modified(|now| {
             let Some(next) = next(now) else { return false };
-            metrics::ready(next.word());
+            if self.is_told {
+                metrics::ready(next.word());
+            }
             *now = next;
             true
         });

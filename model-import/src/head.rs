@@ -155,7 +155,8 @@ fn pair(tensors: &BTreeMap<String, Tensor>, classes: usize) -> Result<(&Tensor, 
     let is_float = |tensor: &&Tensor| tensor.dtype == DType::F32;
     let shape = |tensor: &Tensor| tensor.shape.iter().copied().collect::<Vec<usize>>();
     let biases: Vec<&Tensor> = tensors.values().filter(is_float).filter(|tensor| shape(tensor) == [classes]).collect();
-    let weights: Vec<&Tensor> = tensors.values().filter(is_float).filter(|tensor| is_matrix(&shape(tensor), classes)).collect();
+    let weights: Vec<&Tensor> =
+        tensors.values().filter(is_float).filter(|tensor| is_matrix(&shape(tensor), classes)).collect();
     if let ([weight], [bias]) = (&weights[..], &biases[..]) {
         return Ok((weight, bias));
     }

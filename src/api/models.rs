@@ -24,12 +24,8 @@ impl Models {
     #[oai(path = "/models", method = "get", operation_id = "list_models")]
     async fn list(&self, _caller: Caller<AnyScope>) -> Result<Json<ModelsBody>, Refused<OfLookups>> {
         let default = self.0.registry.default_model();
-        let bodies = self
-            .0
-            .registry
-            .all()?
-            .iter()
-            .map(|classifier| ModelBody::new(classifier.model(), default, classifier.placements(), false));
+        let all = self.0.registry.all()?;
+        let bodies = all.iter().map(|versions| ModelBody::new(versions, default.as_deref(), false));
         Ok(Json(ModelsBody { models: bodies.collect() }))
     }
 
@@ -42,7 +38,6 @@ impl Models {
         name: Path<String>,
     ) -> Result<Json<ModelBody>, Refused<OfLookups>> {
         let default = self.0.registry.default_model();
-        let classifier = self.0.registry.resolve(Some(&name), None)?;
-        Ok(Json(ModelBody::new(classifier.model(), default, classifier.placements(), true)))
+        Ok(Json(ModelBody::new(&self.0.registry.versions(&name)?, default.as_deref(), true)))
     }
 }

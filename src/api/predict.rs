@@ -44,7 +44,7 @@ impl Predict {
         top_k: Query<u32>,
         /// The model to ask; the server's default where absent.
         model: Query<Option<String>>,
-        /// The model's version; the server chooses where absent.
+        /// The model's version, or `stable` or `canary`; the server chooses where absent.
         version: Query<Option<String>>,
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
@@ -52,7 +52,7 @@ impl Predict {
         form: OneFile,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(&caller, classifier, form.0, self.options(&caller, top_k.0, patience_ms.0)).await
+        self.one(&caller, &classifier, form.0, self.options(&caller, top_k.0, patience_ms.0)).await
     }
 
     /// Classify one picture that is the whole body
@@ -67,7 +67,7 @@ impl Predict {
         top_k: Query<u32>,
         /// The model to ask; the server's default where absent.
         model: Query<Option<String>>,
-        /// The model's version; the server chooses where absent.
+        /// The model's version, or `stable` or `canary`; the server chooses where absent.
         version: Query<Option<String>>,
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
@@ -75,7 +75,7 @@ impl Predict {
         body: RawPicture,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(&caller, classifier, body.0, self.options(&caller, top_k.0, patience_ms.0)).await
+        self.one(&caller, &classifier, body.0, self.options(&caller, top_k.0, patience_ms.0)).await
     }
 
     /// Classify several pictures of a form
@@ -91,7 +91,7 @@ impl Predict {
         top_k: Query<u32>,
         /// The model to ask; the server's default where absent.
         model: Query<Option<String>>,
-        /// The model's version; the server chooses where absent.
+        /// The model's version, or `stable` or `canary`; the server chooses where absent.
         version: Query<Option<String>>,
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
@@ -105,7 +105,7 @@ impl Predict {
         let answers = join_all(pictures.into_iter().map(one)).await;
         let timings = answers.iter().flatten().map(|prediction| prediction.timings);
         timings.max_by_key(|timings| timings.total).into_iter().for_each(|slowest| caller.answered(slowest));
-        let item = |(index, answer)| batch_item(index, classifier, answer, &request_id.0.0);
+        let item = |(index, answer)| batch_item(index, &classifier, answer, &request_id.0.0);
         Ok(Json(BatchBody { results: answers.into_iter().enumerate().map(item).collect() }))
     }
 }

@@ -4,6 +4,7 @@ use poem_openapi::Object;
 
 use crate::classifier::{Placement, Prediction, Timings};
 use crate::model::Model;
+use crate::registry::Version;
 
 /// What a picture shows.
 #[derive(Debug, Object)]
@@ -27,7 +28,7 @@ pub(super) struct ModelRef {
     pub(super) name: String,
     /// Version, as in the `version` parameter.
     pub(super) version: String,
-    /// `sha256:` and the digest of the file that the model was made from.
+    /// `sha256:` and the digest of the file that the model was made from, or of that and other weights.
     pub(super) digest: String,
 }
 
@@ -101,9 +102,9 @@ pub(super) struct BatchBody {
 pub(super) struct ModelBody {
     /// Name, as in the `model` parameter.
     pub(super) name: String,
-    /// Version, as in the `version` parameter.
+    /// The stable version.
     pub(super) version: String,
-    /// `sha256:` and the digest of the file that the model was made from.
+    /// `sha256:` and the digest of the file that the model was made from, or of that and other weights.
     pub(super) digest: String,
     /// One sentence for a person.
     pub(super) description: String,
@@ -121,8 +122,21 @@ pub(super) struct ModelBody {
     pub(super) classes: u32,
     /// Where it runs; several share its queue.
     pub(super) devices: Vec<DeviceBody>,
+    /// The versions that are loaded, the stable one first.
+    pub(super) versions: Vec<VersionBody>,
     /// Class names in index order; only where a single model is asked for.
     pub(super) labels: Option<Vec<String>>,
+}
+
+/// A version that is loaded.
+#[derive(Debug, Object)]
+pub(super) struct VersionBody {
+    /// As in the `version` parameter.
+    pub(super) version: String,
+    /// What tells its graph and weights from all others.
+    pub(super) digest: String,
+    /// What it is there for: `stable`, `canary`, `shadow`.
+    pub(super) labels: Vec<String>,
 }
 
 /// Where a model runs.
@@ -207,9 +221,19 @@ impl From<&Placement> for DeviceBody {
     }
 }
 
+impl From<&Version> for VersionBody {
+    fn from(version: &Version) -> Self {
+        let model = version.classifier.model();
+        let labels = version.labels.iter().map(|label| label.word().to_string());
+        Self { version: model.version().to_string(), digest: model.digest(), labels: labels.collect() }
+    }
+}
+
 impl ModelBody {
-    pub(super) fn new(model: &Model, default: Option<&str>, placements: &[Placement], with_labels: bool) -> Self {
-        let spec = model.spec();
+    /// By its loaded versions, of which there is at least one.
+    pub(super) fn new(versions: &[Version], default: Option<&str>, with_labels: bool) -> Self {
+        let stable = &versions[0].classifier;
+        let (model, spec) = (stable.model(), stable.model().spec());
         Self {
             name: spec.name.to_string(),
             version: model.version().to_string(),
@@ -221,7 +245,8 @@ impl ModelBody {
             width: spec.width,
             height: spec.height,
             classes: spec.labels.len() as u32,
-            devices: placements.iter().map(DeviceBody::from).collect(),
+            devices: stable.placements().iter().map(DeviceBody::from).collect(),
+            versions: versions.iter().map(VersionBody::from).collect(),
             labels: with_labels.then(|| spec.labels.iter().map(ToString::to_string).collect()),
         }
     }

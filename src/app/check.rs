@@ -1,4 +1,4 @@
-//! `kiln check`: does each model answer the picture whose logits are known as it should, on each device?
+//! `kiln check`: does the stable version of each model answer the picture whose logits are known as it should, on each device?
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -55,6 +55,7 @@ fn all(config: &Config) -> Result<Vec<(Model, Checked)>, LoadError> {
     let is_wanted = |model: &Model| config.model.as_deref().is_none_or(|name| name == model.spec().name);
     let mut answers = Vec::new();
     for model in Model::all().filter(is_wanted) {
+        let model = load::stable(config, model.spec().name)?;
         for device in &devices {
             answers.push((model.clone(), compare(model.clone(), device, &load::options(config), |_| ())?));
         }
@@ -64,8 +65,14 @@ fn all(config: &Config) -> Result<Vec<(Model, Checked)>, LoadError> {
 
 fn line(model: &Model, checked: &Checked) -> String {
     let (spec, place) = (model.spec(), &checked.placement);
-    let mut line =
-        format!("{} {} on {} ({}, {}): ", spec.name, model.version(), place.device.name, place.precision, place.kernels);
+    let mut line = format!(
+        "{} {} on {} ({}, {}): ",
+        spec.name,
+        model.version(),
+        place.device.name,
+        place.precision,
+        place.kernels
+    );
     let whose = match checked.reference {
         Reference::Known => "those of its manifest",
         Reference::Cpu => "the CPU's",

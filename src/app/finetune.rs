@@ -11,9 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::load::{self, LoadError};
 use crate::classifier;
 use crate::config::Config;
-use crate::finetune::{self, Epoch, Feedback, Features, FinetuneError, Improved, Plan, Split};
+use crate::finetune::{self, Epoch, Features, Feedback, FinetuneError, Improved, Plan, Split};
 use crate::image::Recipe;
-use crate::inference::{ChosenDevice, by_cpu};
+use crate::inference::{self, ChosenDevice, Precision, by_cpu};
 use crate::model::Model;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logging::{self, LoggingError};
@@ -35,35 +35,44 @@ pub enum FinetuneFailure {
     /// The feedback, or the training.
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
+    /// There is nowhere to put a version.
+    #[error("which store? Name its folder by --model-store, or KILN_MODEL_STORE; it is made if it is not there.")]
+    NoStore,
     /// The store of versions.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Nothing was written, since there was no reason to.
-    #[error("no version was written, since on the held-out pictures it is no better than what is there. --force writes it all the same.")]
+    #[error(
+        "no version was written, since on the held-out pictures it is no better than what is there. --force writes it all the same."
+    )]
     NoBetter,
     /// Standard output is gone.
     #[error("cannot write the report: {0}")]
     Output(#[from] std::io::Error),
 }
 
-/// Trains the head of the model that `--model` names, or else of the first, and adds it to `store` as a new version.
+/// Trains the head of the model that `--model` names, or else of the first, and adds it to the store as a new version.
 ///
 /// # Errors
 ///
 /// See [`FinetuneFailure`].
-pub async fn finetune(config: Config, store: Store, plan: Plan) -> Result<(), FinetuneFailure> {
+pub async fn finetune(config: Config, plan: Plan) -> Result<(), FinetuneFailure> {
     let _log_guard = logging::init(&config.logging)?;
+    let store = Store::open(config.model_store.as_ref().ok_or(FinetuneFailure::NoStore)?);
     let work = tokio::task::spawn_blocking(move || Ok(run(&config, &store, &plan))).await;
     load::joined(work)?
 }
 
 fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailure> {
-    let built_in = Model::named(&load::default_model(config)).expect("the settings name a model that there is");
-    let (name, labels) = (built_in.spec().name, store.labels(&built_in)?);
-    let base = store.read(&built_in, labels.stable_or(built_in.spec().version))?;
-    let head = base.weights().head(built_in.spec().labels.len()).map_err(FinetuneError::from)?;
+    let base = load::stable(config, &load::default_model(config))?;
+    let name = base.spec().name;
+    let head = base.weights().head(base.spec().labels.len()).map_err(FinetuneError::from)?;
     let Feedback { pictures, skipped } = finetune::read(&plan.feedback, name, head.classes)?;
-    tell(&format!("{name} {}: {} pictures with a right class; lines skipped: {skipped}\n", base.version(), pictures.len()))?;
+    tell(&format!(
+        "{name} {}: {} pictures with a right class; lines skipped: {skipped}\n",
+        base.version(),
+        pictures.len()
+    ))?;
     let choice = &config.inference.device.all()[0];
     let device = load::open(config, choice)?;
     let files: Vec<&Path> = pictures.iter().map(|picture| &*picture.path).collect();
@@ -85,7 +94,7 @@ fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailur
     if !improved.verdict.is_better() && !plan.force {
         return Err(FinetuneFailure::NoBetter);
     }
-    let version = add(store, &base, &improved, pictures.len())?;
+    let version = add(config, store, &base, &improved, pictures.len())?;
     tell(&format!(
         "\nwrote {name} {version} to {}. It answers nobody yet. Next:\n\n    \
          kiln models canary {name} {version} --share 10%\n    kiln models promote {name} {version}\n",
@@ -136,13 +145,25 @@ fn extracted(
 }
 
 /// Adds the version, with the logits that every engine is then held to.
-fn add(store: &Store, base: &Model, improved: &Improved, pictures: usize) -> Result<String, FinetuneFailure> {
+fn add(
+    config: &Config,
+    store: &Store,
+    base: &Model,
+    improved: &Improved,
+    pictures: usize,
+) -> Result<String, FinetuneFailure> {
     let weights = base.weights().with_head(&improved.head).map_err(FinetuneError::from)?;
-    let golden = by_cpu(&base.with_weights("finetuned", weights.clone())).map_err(FinetuneError::from)?;
+    // Whatever servers compute in, they are held to what the weights themselves give.
+    let exact = inference::Config { precision: Precision::F32, ..config.inference.clone() };
+    let golden = by_cpu(&base.with_weights("finetuned", weights.clone()), &exact).map_err(FinetuneError::from)?;
     let verdict = &improved.verdict;
     let mut origin = format!("kiln finetune of version {} on {pictures} pictures of feedback", base.version());
     if verdict.pictures > 0 {
-        let _ = write!(origin, "; of {} held out, {} right before and {} after", verdict.pictures, verdict.before, verdict.after);
+        let _ = write!(
+            origin,
+            "; of {} held out, {} right before and {} after",
+            verdict.pictures, verdict.before, verdict.after
+        );
     }
     Ok(store.add(base, &weights, &origin, Some(&golden))?)
 }
@@ -153,7 +174,8 @@ fn shares(split: &Split) -> String {
 }
 
 fn shown(epoch: &Epoch) -> String {
-    let seen = epoch.stopping.map(|(loss, right)| format!(", kept apart: loss {loss:.3}, {:.1} % right", right * 100.0));
+    let seen =
+        epoch.stopping.map(|(loss, right)| format!(", kept apart: loss {loss:.3}, {:.1} % right", right * 100.0));
     format!("loss {:.3}{}", epoch.loss, seen.unwrap_or_default())
 }
 

@@ -47,8 +47,7 @@ pub enum PredictError {
 pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bool) -> Result<(), PredictError> {
     let _log_guard = logging::init(&config.logging)?;
     let name = load::default_model(&config);
-    let wanted = name.clone();
-    let engines = load::engines(&config, move |model| model.spec().name == wanted).await?;
+    let engines = load::engines(&config, &name).await?;
     let loaded = load::classifiers(&config, name, engines, &Readiness::starting());
     let outcome = all(&loaded.classifiers[0], &config, files, top_k, json).await;
     drop(loaded.classifiers);
@@ -135,7 +134,7 @@ fn as_json(classifier: &Classifier, file: &Path, prediction: &Prediction) -> Str
     let image = &prediction.image;
     let line = json!({
         "file": file.display().to_string(),
-        "model": {"name": spec.name, "version": spec.version, "digest": classifier.model().digest()},
+        "model": {"name": spec.name, "version": classifier.model().version(), "digest": classifier.model().digest()},
         "predictions": classes,
         "image": {"format": image.format.to_string(), "width": image.width, "height": image.height},
     });

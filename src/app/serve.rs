@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::{self, LoadError};
+use super::updates::Updates;
 use crate::config::Config;
 use crate::keys::{self, Authority, AuthorityError, Provisioned};
 use crate::readiness::{Readiness, State};
@@ -80,15 +81,20 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let serving = server.run(api::endpoint(state), signal.clone());
     tokio::pin!(serving);
-    let loading = load_models(config, default, readiness.clone(), registry);
+    let loading = Updates::start(config, default, registry, readiness.clone());
     tokio::pin!(loading);
     // A model that does not load ends the process, and the connections with it.
-    let workers = tokio::select! {
+    let mut updates = tokio::select! {
         served = &mut serving => return served.map_err(ServeError::from),
         loaded = &mut loading => loaded?,
     };
-    let served = serving.await;
-    finish(workers, &signal).await;
+    readiness.set_ready();
+    tracing::info!("ready");
+    let served = tokio::select! {
+        served = &mut serving => served,
+        never = updates.follow() => match never {},
+    };
+    finish(updates, &signal).await;
     match readiness.state() {
         State::Failed(reason) => Err(ServeError::Device(reason)),
         _ => Ok(served?),
@@ -126,29 +132,10 @@ async fn metrics_server(config: &Config) -> Result<Option<serve::Server>, serve:
     }
 }
 
-async fn load_models(
-    config: Config,
-    default: String,
-    readiness: Readiness,
-    registry: Registry,
-) -> Result<Vec<crate::batching::Worker>, LoadError> {
-    let engines = load::engines(&config, |_| true).await?;
-    let loaded = load::classifiers(&config, default, engines, &readiness);
-    registry.open(loaded.default, loaded.classifiers);
-    readiness.set_ready();
-    tracing::info!("ready");
-    Ok(loaded.workers)
-}
-
 /// Joins the engines' threads, unless a second signal wants the end now.
-async fn finish(workers: Vec<crate::batching::Worker>, signal: &Signal) {
-    let joined = async {
-        for worker in workers {
-            worker.shutdown().await;
-        }
-    };
+async fn finish(updates: Updates, signal: &Signal) {
     tokio::select! {
-        () = joined => tracing::info!("stopped"),
+        () = updates.shut_down() => tracing::info!("stopped"),
         () = signal.reached(Stage::Ended) => tracing::warn!("stopped before the engine was done"),
     }
 }

@@ -152,6 +152,11 @@ impl Admission {
         self.capacity
     }
 
+    /// Whether some engine has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.depth() < self.engines
+    }
+
     /// Pictures that are inside now.
     pub(super) fn depth(&self) -> usize {
         self.capacity - self.permits.available_permits()

@@ -157,6 +157,11 @@ impl Batcher {
         self.admission.capacity()
     }
 
+    /// Whether fewer pictures are inside than there are engines.
+    pub fn is_idle(&self) -> bool {
+        self.admission.is_idle()
+    }
+
     /// Where this model's work is told.
     pub fn metrics(&self) -> &ModelMetrics {
         self.admission.metrics()

@@ -245,10 +245,21 @@ impl Worker {
     /// done, the rest goes on without being waited for.
     pub async fn shutdown(self) {
         drop(self.stop);
-        // Neither can fail the shutdown: a task or thread that panicked has ended too. The task ends
-        // after the engines, so that joining is quick and the runtime is never held up by an engine
-        // that hangs.
-        let _ = self.scheduler.await;
-        let _ = spawn_blocking(move || self.threads.into_iter().try_for_each(JoinHandle::join)).await;
+        ended(self.scheduler, self.threads).await;
     }
+
+    /// Waits until nobody has the batcher any more and its last picture is answered, which the engines' threads do not
+    /// survive. Nobody is turned away meanwhile.
+    pub async fn retire(self) {
+        ended(self.scheduler, self.threads).await;
+        drop(self.stop);
+    }
+}
+
+async fn ended(scheduler: TaskHandle<()>, threads: Vec<JoinHandle<()>>) {
+    // Neither can fail the shutdown: a task or thread that panicked has ended too. The task ends
+    // after the engines, so that joining is quick and the runtime is never held up by an engine
+    // that hangs.
+    let _ = scheduler.await;
+    let _ = spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join)).await;
 }

@@ -5,6 +5,7 @@
 //! | `picture.rs`, `answer.rs` | what goes in and what comes out: plain data |
 //! | `decode.rs` | bytes to what the engine takes |
 //! | `rows.rs` | several rows at once, for their raw scores |
+//! | `shadow.rs` | another version that is compared |
 //! | `timings.rs` | where the time went |
 //! | `statistics.rs` | what a model was asked and has answered |
 
@@ -12,6 +13,7 @@ mod answer;
 mod decode;
 mod picture;
 mod rows;
+mod shadow;
 mod statistics;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,6 +30,7 @@ use crate::inference::{Output, Ranked, Sample, rank};
 use crate::model::Model;
 use crate::telemetry::traces;
 use decode::Decoded;
+use shadow::Shadow;
 use statistics::Statistics;
 use timings::Clock;
 
@@ -54,6 +57,7 @@ pub struct Classifier {
     pool: DecodePool,
     batcher: Batcher,
     statistics: Arc<Statistics>,
+    shadow: Option<Shadow>,
 }
 
 /// Why a picture has no answer.
@@ -85,7 +89,7 @@ impl Classifier {
         let recipe = recipe(&model);
         let placements = placements.into();
         let statistics = Arc::new(Statistics::new(batcher.metrics().clone()));
-        Self { model, placements, largest_cutout: None, recipe, limits, pool, batcher, statistics }
+        Self { model, placements, largest_cutout: None, recipe, limits, pool, batcher, statistics, shadow: None }
     }
 
     /// The same for engines that all resize pictures by themselves, as long as what is needed of them has no more than so
@@ -136,12 +140,16 @@ impl Classifier {
         let permit = self.admit(&options)?;
         let Decoded { permit, image, sample, mut clock } = self.decode(permit, bytes, clock, options.deadline).await?;
         let top_k = Some(options.top_k);
+        let seen = self.shadow.as_ref().and_then(|shadow| shadow.see(&sample));
         let output = self.run(permit, sample, &options, top_k, &mut clock).await?;
-        let classes = match output {
+        let classes: Vec<Class> = match output {
             Output::Logits(logits) => self.classes(&logits, options.top_k),
             // Others of the batch may have asked for more.
             Output::Ranked(ranked) => ranked.into_iter().take(options.top_k).map(|ranked| self.class(ranked)).collect(),
         };
+        if let Some(seen) = seen {
+            seen.compare(&self.batcher, classes.first());
+        }
         Ok(Prediction { id: Uuid::now_v7(), classes, image, timings: self.finish(clock) })
     }
 

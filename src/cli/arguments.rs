@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use super::import;
+use super::{finetune, import};
 use crate::config::settings::{SETTINGS, Setting};
 use crate::keys::{Priority, Scope};
 
@@ -22,8 +22,10 @@ pub(super) fn command() -> Command {
         .subcommand(bench())
         .subcommand(import::command())
         .subcommand(check_models())
+        .subcommand(finetune_head())
         .subcommand(Command::new("devices").about("List the devices of this machine, and what 'auto' takes"))
         .subcommand(keygen())
+        .subcommand(super::models::command())
         .subcommand(
             Command::new("config")
                 .about("Look at the settings")
@@ -91,6 +93,13 @@ fn bench() -> Command {
     with_settings(command, of_use)
 }
 
+fn finetune_head() -> Command {
+    let of_use = |setting: &Setting| {
+        matches!(setting.heading, "Model and device" | "Pictures" | "Logs") || setting.key == "max-batch-size"
+    };
+    with_settings(finetune::command(), of_use)
+}
+
 fn check_models() -> Command {
     let command = Command::new("check")
         .about(
@@ -131,7 +140,7 @@ fn keygen() -> Command {
         .args([id, scope, expires, per_second, burst, share, priority])
 }
 
-fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
+pub(super) fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")

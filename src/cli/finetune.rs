@@ -11,19 +11,25 @@ pub(super) fn command() -> Command {
     let flag = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
-    let feedback = flag("from-feedback", "FOLDER", "What 'kiln feedback export' wrote: feedback.jsonl and its pictures")
-        .required(true)
-        .value_parser(value_parser!(PathBuf));
+    let feedback =
+        flag("from-feedback", "FOLDER", "What 'kiln feedback export' wrote: feedback.jsonl and its pictures")
+            .required(true)
+            .value_parser(value_parser!(PathBuf));
     let epochs = flag("epochs", "N", "The most rounds through all pictures")
         .default_value("300")
         .value_parser(value_parser!(u32).range(1..=100_000));
-    let learning_rate = flag("learning-rate", "PART", "Length of a step, as a part of the longest that surely leads downhill")
-        .default_value("1")
-        .value_parser(positive);
-    let pull = flag("pull", "PART", "How strongly weights are pulled back to where they were, which protects all other classes; \
-         0: not at all")
-        .default_value("0.001")
-        .value_parser(not_negative);
+    let learning_rate =
+        flag("learning-rate", "PART", "Length of a step, as a part of the longest that surely leads downhill")
+            .default_value("1")
+            .value_parser(positive);
+    let pull = flag(
+        "pull",
+        "PART",
+        "How strongly weights are pulled back to where they were, which protects all other classes; \
+         0: not at all",
+    )
+    .default_value("0.001")
+    .value_parser(not_negative);
     let held_out = flag("held-out", "PART", "The part of each class's pictures that is not trained on, but judged by")
         .default_value("0.2")
         .value_parser(part);
@@ -89,11 +95,22 @@ mod tests {
 
     #[test]
     fn flags_become_a_plan() {
-        let words = ["--from-feedback", "x", "--epochs", "7", "--learning-rate", "0.5", "--held-out", "0.5", "--seed", "3"];
+        let words =
+            ["--from-feedback", "x", "--epochs", "7", "--learning-rate", "0.5", "--held-out", "0.5", "--seed", "3"];
         let plan = typed(&[&words[..], &["--pull", "0", "--force"]].concat()).unwrap();
-        let expected = Plan { epochs: 7, learning_rate: 0.5, held_out: 0.5, seed: 3, pull: 0.0, force: true, ..Plan::new("x".into()) };
+        let expected = Plan {
+            epochs: 7,
+            learning_rate: 0.5,
+            held_out: 0.5,
+            seed: 3,
+            pull: 0.0,
+            force: true,
+            ..Plan::new("x".into())
+        };
         assert_eq!(plan, expected);
-        for words in [&[][..], &["--from-feedback", "x", "--held-out", "1"], &["--from-feedback", "x", "--learning-rate", "NaN"]] {
+        for words in
+            [&[][..], &["--from-feedback", "x", "--held-out", "1"], &["--from-feedback", "x", "--learning-rate", "NaN"]]
+        {
             assert_eq!(typed(words).unwrap_err().exit_code(), 2, "{words:?}");
         }
     }

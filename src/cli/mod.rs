@@ -1,8 +1,10 @@
 //! The command line: what was typed becomes a [`Command`]. Meaning is given to it in `config` and `app`.
 
 mod arguments;
+mod finetune;
 mod import;
 mod keygen;
+mod models;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,8 +16,10 @@ use clap::ArgMatches;
 use crate::bench::Plan;
 use crate::config::settings::SETTINGS;
 use crate::config::{self, Config, ConfigError, Sources};
-use crate::import::Order;
+use crate::finetune::Plan as FinetunePlan;
+use crate::import::Order as ImportOrder;
 use crate::keys::Terms;
+use crate::store::Order;
 
 /// What the program is to do.
 #[derive(Debug)]
@@ -41,13 +45,27 @@ pub enum Command {
         config: Box<Config>,
     },
     /// `kiln import MODEL.onnx`
-    Import(Box<Order>),
+    Import(Box<ImportOrder>),
     /// `kiln check`
     Check(Box<Config>),
     /// `kiln devices`
     Devices,
     /// `kiln keygen`, perhaps for a key file.
     Keygen(Option<Terms>),
+    /// `kiln models WORD`
+    Models {
+        /// What is to be done.
+        order: Order,
+        /// Everything else.
+        config: Box<Config>,
+    },
+    /// `kiln finetune`
+    Finetune {
+        /// How to train, and on what.
+        plan: FinetunePlan,
+        /// Everything else.
+        config: Box<Config>,
+    },
     /// `kiln config check`, with its text.
     ConfigCheck(String),
 }
@@ -80,6 +98,17 @@ pub fn parse(
             Ok(Command::Check(Box::new(Config::without_serving(&sources).map_err(Exit::Config)?)))
         }
         Some(("keygen", inner)) => keygen::terms(inner).map(Command::Keygen).map_err(Exit::Config),
+        Some(("models", inner)) => {
+            let (word, inner) = inner.subcommand().expect("clap asks for a word after 'models'");
+            let config = Config::without_serving(&gather(inner, env)?).map_err(Exit::Config)?;
+            Ok(Command::Models { order: models::order(word, inner), config: Box::new(config) })
+        }
+        Some(("finetune", inner)) => {
+            // Lines of a log would come between the progress bar and who looks at it.
+            let sources = gather(inner, env)?.with_default("log-level", "warn");
+            let config = Config::without_serving(&sources).map_err(Exit::Config)?;
+            Ok(Command::Finetune { plan: finetune::plan(inner), config: Box::new(config) })
+        }
         Some(("config", inner)) => {
             let (_, check) = inner.subcommand().expect("clap asks for a word after 'config'");
             let sources = gather(check, env)?;
@@ -142,6 +171,7 @@ fn gather(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Canary;
 
     fn typed(words: &[&str]) -> Result<Command, Exit> {
         let words = std::iter::once("kiln").chain(words.iter().copied()).map(OsString::from);
@@ -236,6 +266,31 @@ mod tests {
     fn check_takes_a_model_and_devices() {
         let Ok(Command::Check(config)) = typed(&["check", "--device", "cpu"]) else { panic!("not understood") };
         assert_eq!((config.inference.device.all().len(), config.model), (1, None));
+    }
+
+    #[test]
+    fn models_takes_a_word_and_what_belongs_to_it() {
+        let order = |words: &[&str]| match typed(&[&["models"], words].concat()) {
+            Ok(Command::Models { order, .. }) => order,
+            other => panic!("{words:?}: {other:?}"),
+        };
+        let (model, version) = ("m".to_string(), "2".to_string());
+        assert_eq!(order(&["list"]), Order::List);
+        let file = PathBuf::from("w.bpk");
+        let add = Order::Add { model: model.clone(), file: file.clone(), version: None };
+        assert_eq!(order(&["add", "m", "w.bpk", "--model-store", "s"]), add);
+        let export = Order::Export { model: model.clone(), version: Some(version.clone()), out: file };
+        assert_eq!(order(&["export", "m", "--version", "2", "--out", "w.bpk"]), export);
+        assert_eq!(order(&["promote", "m", "2"]), Order::Promote { model: model.clone(), version: version.clone() });
+        let canary = |canary| Order::Canary { model: model.clone(), canary };
+        let some = |share| canary(Some(Canary { version: version.clone(), share }));
+        assert_eq!(order(&["canary", "m", "2"]), some(0.1));
+        assert_eq!(order(&["canary", "m", "2", "--share", "25%"]), some(0.25));
+        assert_eq!(order(&["canary", "m", "--off"]), canary(None));
+        assert_eq!(order(&["shadow", "m", "--off"]), Order::Shadow { model: model.clone(), version: None });
+        for words in [&["models"][..], &["models", "canary", "m"], &["models", "canary", "m", "2", "--share", "2"]] {
+            assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        }
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct Config {
     pub inference: inference::Config,
     /// The model of requests that name none, one of those that were built in; the first by name where absent.
     pub model: Option<String>,
+    /// Where other versions of the models are, and which one is to answer; only those that were built in where absent.
+    pub model_store: Option<PathBuf>,
     /// Logs.
     pub logging: telemetry::logging::Config,
     /// Where traces go, if anywhere.
@@ -143,6 +145,7 @@ impl Config {
                 cache: read.text("cache-dir").map(PathBuf::from).or_else(cache_dir),
             },
             model: read.model("model")?,
+            model_store: read.text("model-store").map(PathBuf::from),
             logging: telemetry::logging::Config {
                 level: read.log_level("log-level")?,
                 format: read.log_format("log-format")?,

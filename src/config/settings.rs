@@ -84,6 +84,13 @@ pub static SETTINGS: &[Setting] = &[
     row(MODEL, "model", "NAME", "", "The model of requests that name none; the first by name if absent"),
     row(
         MODEL,
+        "model-store",
+        "FOLDER",
+        "",
+        "Where 'kiln models' keeps versions with other weights; the server does what their labels say, and follows them",
+    ),
+    row(
+        MODEL,
         "device",
         "DEVICE",
         "auto",

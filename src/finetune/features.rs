@@ -110,7 +110,10 @@ mod tests {
             let expected = engine.run(std::slice::from_ref(sample)).unwrap().swap_remove(0);
             let off = difference(&logits(&head, features.row(picture)), &expected);
             assert!(off < 1e-5, "{off}");
-            assert!(features.row(picture).iter().filter(|value| **value != 0.0).count() > 100, "the features are zeros");
+            assert!(
+                features.row(picture).iter().filter(|value| **value != 0.0).count() > 100,
+                "the features are zeros"
+            );
         }
     }
 

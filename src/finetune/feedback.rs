@@ -80,7 +80,9 @@ pub fn read(folder: &Path, name: &str, classes: usize) -> Result<Feedback, Finet
         }
         let wrong = |reason: String| FinetuneError::Line { path: path.clone(), line: number, reason };
         let row: Value = serde_json::from_slice(&line).map_err(|e| wrong(e.to_string()))?;
-        let Some((image, class)) = labelled(&row, name, classes, &mut feedback.skipped).map_err(wrong)? else { continue };
+        let Some((image, class)) = labelled(&row, name, classes, &mut feedback.skipped).map_err(wrong)? else {
+            continue;
+        };
         let path = folder.join(image);
         match places.get(&path) {
             None => {

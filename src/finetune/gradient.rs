@@ -5,8 +5,8 @@
 //! and Machine Learning, 4.3.4). The pull to the weights that are there, rather than to zero, keeps classes that nobody gave
 //! feedback on where they are (L2-SP: Li, Grandvalet and Davoine, 2018).
 
-use burn::tensor::activation::log_softmax;
 use burn::tensor::Tensor;
+use burn::tensor::activation::log_softmax;
 
 use super::FinetuneError;
 use super::set::{Set, number};

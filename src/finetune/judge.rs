@@ -99,7 +99,10 @@ impl fmt::Display for Verdict {
         for (when, right) in [("before", before), ("after", after)] {
             let [low, high] = wilson(right, pictures).map(|end| end * 100.0);
             let part = right as f64 / pictures as f64 * 100.0;
-            writeln!(f, "{when:<6} {right} of {pictures} right: {part:.1} % (95 % interval {low:.1} to {high:.1}, Wilson)")?;
+            writeln!(
+                f,
+                "{when:<6} {right} of {pictures} right: {part:.1} % (95 % interval {low:.1} to {high:.1}, Wilson)"
+            )?;
         }
         let chance = self.chance();
         writeln!(f, "fixed {fixed}, broken {broken}: a chance of {chance:.3} that this is luck (McNemar)")?;

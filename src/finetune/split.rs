@@ -46,7 +46,8 @@ pub fn split(pictures: &[Corrected], held_out: f64, seed: u64) -> Split {
 fn hash(path: &Path, seed: u64) -> u64 {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let bytes = seed.to_le_bytes().into_iter().chain(name.iter().copied());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed ^ (mixed >> 33)
 }

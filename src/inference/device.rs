@@ -60,6 +60,13 @@ impl ChosenDevice {
         self.info == other.info && self.slot == other.slot
     }
 
+    /// Has it give back memory that nobody uses any more, where it keeps some.
+    pub fn free_unused(&self) {
+        if self.is_gpu_runtime {
+            self.device.memory_cleanup();
+        }
+    }
+
     /// Whether tensors may hold f16.
     pub(super) fn has_f16(&self) -> bool {
         self.is_gpu_runtime && self.device.supports_dtype(DType::F16)

@@ -185,15 +185,20 @@ fn known_logits(model: &Model, device: &ChosenDevice) -> Result<Option<Logits>, 
     if !device.is_gpu_runtime {
         return Ok(None);
     }
-    by_cpu(model).map(Some).map_err(|e| e.to_string())
+    on_cpu(model).map(Some).map_err(|e| e.to_string())
 }
 
-/// What the CPU computes of the canary, from an engine that is there for nothing else.
+/// What the CPU computes of the canary, in a process that has no other engine.
 ///
 /// # Errors
 ///
-/// The weights do not load, or the numbers are not finite.
-pub fn by_cpu(model: &Model) -> Result<Logits, StartError> {
+/// The weights do not load, the numbers are not finite, or the CPU has no such precision.
+pub fn by_cpu(model: &Model, config: &super::Config) -> Result<Logits, StartError> {
+    super::configure_cpu(config, &device::cpu("for the canary alone".to_string()))?;
+    on_cpu(model)
+}
+
+fn on_cpu(model: &Model) -> Result<Logits, StartError> {
     let cpu = device::cpu("for the canary alone".to_string());
     let network: Arc<dyn Network> = load(model, &cpu)?.into();
     let mut engine = BurnEngine::new(model.clone(), &cpu, &Options::new(1), network, cpu.best_kernels(), None);

@@ -26,7 +26,8 @@ fn a_head_is_found_in_either_layout() {
 fn what_is_not_clear_is_refused() {
     let refused = |tensors: &[(&str, &[usize])]| file(tensors).head(3).unwrap_err();
     assert_eq!(refused(&[("a.weight", &[2, 4]), ("a.bias", &[4])]), HeadError::None { classes: 3 });
-    let twice = refused(&[("a.weight", &[3, 5, 1, 1]), ("a.bias", &[3]), ("b.weight", &[3, 5, 1, 1]), ("b.bias", &[3])]);
+    let twice =
+        refused(&[("a.weight", &[3, 5, 1, 1]), ("a.bias", &[3]), ("b.weight", &[3, 5, 1, 1]), ("b.bias", &[3])]);
     assert_eq!(twice, HeadError::Several(vec!["a".to_string(), "b".to_string()]));
     assert_eq!(refused(&[("a.weight", &[3, 3]), ("a.bias", &[3])]), HeadError::Square("a.weight".to_string()));
     assert!(matches!(Weights::new(vec![1, 2, 3]).head(3), Err(HeadError::Unreadable(_))));
@@ -35,7 +36,8 @@ fn what_is_not_clear_is_refused() {
 #[test]
 fn of_several_layers_the_one_whose_names_belong_together_is_taken() {
     // A convolution that takes three channels, and the bias of another that gives three.
-    let head = file(&[("a.weight", &[5, 3]), ("b.bias", &[3]), ("c.weight", &[4, 3]), ("c.bias", &[3])]).head(3).unwrap();
+    let head =
+        file(&[("a.weight", &[5, 3]), ("b.bias", &[3]), ("c.weight", &[4, 3]), ("c.bias", &[3])]).head(3).unwrap();
     assert_eq!(head.features, 4);
 }
 
@@ -54,7 +56,11 @@ fn another_head_changes_nothing_else_of_a_real_file() {
     let mut different = Vec::new();
     for (name, tensor) in &before {
         let other = &after[name];
-        assert_eq!((tensor.dtype, &tensor.shape, tensor.param_id), (other.dtype, &other.shape, other.param_id), "{name}");
+        assert_eq!(
+            (tensor.dtype, &tensor.shape, tensor.param_id),
+            (other.dtype, &other.shape, other.param_id),
+            "{name}"
+        );
         if tensor.to_bytes().unwrap()[..] != other.to_bytes().unwrap()[..] {
             different.push(name.clone());
         }

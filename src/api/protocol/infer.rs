@@ -16,7 +16,7 @@ use crate::api::caller::{Caller, ToPredict};
 use crate::api::error::Code;
 use crate::api::failure::Failure;
 use crate::api::refused::{OfTensors, Refused};
-use crate::classifier::{Classifier, Priority, slowest};
+use crate::classifier::{Priority, slowest};
 use crate::oip::{self, Infer};
 
 /// `POST /v2/models/{name}/infer`.
@@ -94,7 +94,7 @@ impl Inference {
         let (max_bytes, accepted) = (config.max_body_bytes, body.accepted);
         let Infer { id, input, output, priority, timeout } =
             self.beside(move || read(body, header_length, max_bytes)).await??;
-        let rows = rows::rows(input, classifier, rows::most_rows(config, classifier))?;
+        let rows = rows::rows(input, &classifier, rows::most_rows(config, &classifier))?;
         let patience = timeout.unwrap_or(config.request_timeout).min(config.request_timeout);
         let asked = priority.map(|priority| match priority {
             1 => Priority::High,
@@ -103,7 +103,6 @@ impl Inference {
         });
         let scores = classifier.infer(rows, caller.options(0, patience, asked)).await?;
         caller.answered(slowest(&scores));
-        let classifier: Classifier = classifier.clone();
         self.beside(move || {
             let model = classifier.model();
             let rendered = rows::output(&classifier, &scores, output)

@@ -78,11 +78,11 @@ impl ModelOperations {
     /// Tell what all models have done
     #[oai(path = "/stats", method = "get", operation_id = "oip_stats")]
     async fn all_stats(&self, _caller: Caller<AnyScope>) -> Answer<StatisticsBody> {
-        let models = self.0.registry.all()?.iter().map(ModelStatistics::new).collect();
-        Ok(Json(StatisticsBody { model_stats: models }))
+        let all = self.0.registry.all()?.into_iter().flatten();
+        Ok(Json(StatisticsBody { model_stats: all.map(|version| ModelStatistics::new(&version.classifier)).collect() }))
     }
 
-    /// Tell what a model has done
+    /// Tell what a model has done, each of its versions by itself
     #[oai(path = "/:name/stats", method = "get", operation_id = "oip_model_stats")]
     async fn stats(&self, _caller: Caller<AnyScope>, name: Path<String>) -> Answer<StatisticsBody> {
         self.statistics(&name, None)
@@ -101,21 +101,26 @@ impl ModelOperations {
 }
 
 impl ModelOperations {
-    fn find(&self, name: &str, version: Option<&str>) -> Result<&Classifier, Refused<OfLookups>> {
-        Ok(self.0.registry.resolve(Some(name), version)?)
+    fn find(&self, name: &str, version: Option<&str>) -> Result<Classifier, Refused<OfLookups>> {
+        Ok(self.0.registry.find(Some(name), version)?)
     }
 
     fn description(&self, name: &str, version: Option<&str>) -> Answer<ModelMetadata> {
-        Ok(Json(ModelMetadata::new(self.find(name, version)?.model())))
+        let found = self.find(name, version)?;
+        Ok(Json(ModelMetadata::new(found.model(), &self.0.registry.versions(name)?)))
     }
 
     fn statistics(&self, name: &str, version: Option<&str>) -> Answer<StatisticsBody> {
-        Ok(Json(StatisticsBody { model_stats: vec![ModelStatistics::new(self.find(name, version)?)] }))
+        let meant = match version {
+            Some(_) => vec![self.find(name, version)?],
+            None => self.0.registry.versions(name)?.into_iter().map(|version| version.classifier).collect(),
+        };
+        Ok(Json(StatisticsBody { model_stats: meant.iter().map(ModelStatistics::new).collect() }))
     }
 
     fn configuration(&self, name: &str, version: Option<&str>) -> Answer<ModelConfig> {
         let classifier = self.find(name, version)?;
-        Ok(Json(ModelConfig::new(classifier.model(), most_rows(&self.0.config, classifier))))
+        Ok(Json(ModelConfig::new(classifier.model(), most_rows(&self.0.config, &classifier))))
     }
 
     /// A model that is not ready is one that its clients must not be sent to, which they read from the status.

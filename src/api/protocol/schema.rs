@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::api::upload::binary;
 use crate::model::Model;
 use crate::oip::{INPUT, OUTPUT};
+use crate::registry::Version;
 
 /// Whether the process wants traffic.
 #[derive(Debug, Object)]
@@ -45,7 +46,7 @@ pub(super) struct ModelReady {
 pub(super) struct ModelMetadata {
     /// The model's name.
     pub(super) name: String,
-    /// Its versions.
+    /// Its versions that are loaded, the stable one first.
     pub(super) versions: Vec<String>,
     /// What it was made from.
     pub(super) platform: String,
@@ -85,12 +86,12 @@ pub(super) struct RepositoryEntry {
 pub(super) const PLATFORM: &str = "onnx_onnxv1";
 
 impl ModelMetadata {
-    pub(super) fn new(model: &Model) -> Self {
+    pub(super) fn new(model: &Model, versions: &[Version]) -> Self {
         let spec = model.spec();
         let tensor = |name: &str, shape| TensorMetadata { name: name.into(), datatype: "FP32".into(), shape };
         Self {
             name: spec.name.to_string(),
-            versions: vec![spec.version.to_string()],
+            versions: versions.iter().map(|version| version.classifier.model().version().to_string()).collect(),
             platform: PLATFORM.to_string(),
             inputs: vec![tensor(INPUT, vec![-1, 3, spec.height.into(), spec.width.into()])],
             outputs: vec![tensor(OUTPUT, vec![-1, spec.labels.len() as i64])],

@@ -55,15 +55,15 @@ impl ServerOperations {
         }))
     }
 
-    /// List the models
+    /// List the models and their versions
     #[oai(path = "/repository/index", method = "post", operation_id = "oip_repository_index")]
     async fn repository_index(
         &self,
         _caller: Caller<AnyScope>,
     ) -> Result<Json<Vec<RepositoryEntry>>, Refused<OfLookups>> {
-        let entries = self.0.registry.all()?.iter().map(|classifier| RepositoryEntry {
-            name: classifier.model().spec().name.to_string(),
-            version: classifier.model().version().to_string(),
+        let entries = self.0.registry.all()?.into_iter().flatten().map(|version| RepositoryEntry {
+            name: version.classifier.model().spec().name.to_string(),
+            version: version.classifier.model().version().to_string(),
             state: "READY".to_string(),
             reason: String::new(),
         });

@@ -68,7 +68,7 @@ pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError>
     let _log_guard = logging::init(&config.logging)?;
     std::fs::create_dir_all(&plan.out).map_err(|error| output(&plan.out, error))?;
     let name = load::default_model(&config);
-    let model = Model::named(&name).expect("the name was checked");
+    let model = load::stable(&config, &name)?;
     config.batching.max_batch_size = plan.batch_sizes.iter().copied().max().unwrap_or(1);
     let crowd = plan.concurrencies.iter().copied().max().unwrap_or(1);
     config.batching.queue_capacity = config.batching.queue_capacity.max(crowd);

@@ -7,6 +7,7 @@
 //! | `requests.rs` | requests, connections and their bytes |
 //! | `model.rs` | pictures, batches and engines of one model |
 //! | `server.rs` | the start, readiness, devices |
+//! | `versions.rs` | which versions are served |
 //! | `table.rs` | the README's table |
 //!
 //! What is recorded before a recorder is installed is recorded nowhere, and costs next to nothing.
@@ -18,9 +19,11 @@ mod requests;
 mod server;
 #[cfg(test)]
 mod table;
+mod versions;
 
 pub use exporter::{Exporter, install};
 pub use model::{ModelMetrics, Rejection, Shares};
 pub use names::{ALL, Kind, Metric};
 pub use requests::{InflightBytes, OpenConnection, cancelled, request, request_by};
 pub use server::{DeviceLabels, build_info, canary_checked, device_info, device_rebuilt, ready, startup};
+pub use versions::{Swap, shadow_compared, swap, swaps_begin, version_label};

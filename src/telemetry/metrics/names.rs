@@ -93,7 +93,11 @@ metrics! {
     READINESS = gauge("kiln_readiness", &["state"], "1 for the state that the server is in: 'starting', 'ready', 'recovering', 'draining' or 'failed'.");
     STARTUP_SECONDS = gauge("kiln_startup_seconds", &["phase"], "Time that each phase of the start took, summed over models and devices.");
     LOG_LINES_LOST = counter("kiln_log_lines_lost_total", &[], "Log lines lost because nobody read them fast enough.");
-    BUILD_INFO = gauge("kiln_build_info", &["version", "model", "model_version"], "Always 1; which program and models run.");
+    BUILD_INFO = gauge("kiln_build_info", &["version", "model", "model_version"], "Always 1; which program runs, and which models were built in, by the version of their own weights.");
+    // Versions.
+    VERSION_INFO = gauge("kiln_model_version_info", &["model", "version", "label"], "1 for a version that is loaded and has the label 'stable', 'canary' or 'shadow', 0 for one that had.");
+    SWAPS = counter("kiln_model_swaps_total", &["model", "outcome"], "What became of versions that were given a label while the server ran: 'swapped' (it is stable now), 'refused' (it does not load, or computes wrongly), 'withdrawn' (a canary or shadow that broke).");
+    SHADOW_COMPARED = counter("kiln_shadow_compared_total", &["model", "version", "agrees"], "Pictures that a shadow was asked too, by whether its most probable class was that of the stable version.");
     // As Triton names them; times in microseconds.
     NV_SUCCESS = counter("nv_inference_request_success", &["model", "version"], "Requests of a model that were answered.");
     NV_FAILURE = counter("nv_inference_request_failure", &["model", "version", "reason"], "Requests of a model that were not: 'REJECTED', 'CANCELED', 'BACKEND' or 'OTHER'.");

@@ -1,9 +1,12 @@
 //! What the rest of the server may know of a model: its description, labels, version and digest. No tensors.
 
+mod label;
+
 use std::sync::Arc;
 
 use model_import::{BuiltIn, ModelSpec};
 
+pub use label::Label;
 pub use model_import::Weights;
 
 /// A model whose graph was built in, with its own weights or with others, as the other rooms see it. Cheap to clone.

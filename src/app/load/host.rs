@@ -1,0 +1,154 @@
+//! What every version of every model runs on, and how one is brought up there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::LoadError;
+use crate::batching::{self, Batcher, Worker};
+use crate::classifier::Classifier;
+use crate::config::Config;
+use crate::image::{DecodePool, Limits};
+use crate::inference::{
+    self, BurnEngine, ChosenDevice, DeviceChoice, DeviceInfo, Options, Placement, Step, configure_cpu, device,
+};
+use crate::model::Model;
+use crate::readiness::Readiness;
+use crate::telemetry::metrics::{self, DeviceLabels, ModelMetrics};
+
+/// Bytes that a full queue of pictures may take that a device is to resize.
+const CUTOUTS_WAITING: usize = 256 << 20;
+
+/// Devices and decode threads. Cheap to clone; clones share them.
+#[derive(Clone)]
+pub(in crate::app) struct Host {
+    config: Arc<Config>,
+    devices: Arc<[ChosenDevice]>,
+    pool: DecodePool,
+    limits: Arc<Limits>,
+}
+
+impl Host {
+    /// Opens the devices. Takes a while, and needs no async thread.
+    pub(in crate::app) fn open(config: &Config) -> Result<Self, LoadError> {
+        let started = Instant::now();
+        let devices = config.inference.device.all().iter().map(|choice| open(config, choice));
+        let devices = devices.collect::<Result<Vec<_>, _>>()?;
+        for (index, device) in devices.iter().enumerate() {
+            if devices[..index].iter().any(|other| other.is_same_as(device)) {
+                return Err(LoadError::Twice(device.info.name.clone()));
+            }
+        }
+        metrics::startup("device", started.elapsed());
+        let (pool, limits) = (DecodePool::new(config.decode_threads), Arc::new(config.image.clone()));
+        Ok(Self { config: Arc::new(config.clone()), devices: devices.into(), pool, limits })
+    }
+
+    /// Loads and warms up a version of a model on each device. Takes a while, and needs no async thread.
+    pub(in crate::app) fn engines(&self, model: &Model, progress: &dyn Fn(Step)) -> Result<Vec<BurnEngine>, LoadError> {
+        self.devices.iter().map(|device| start(&self.config, model, device, progress)).collect()
+    }
+
+    /// Gives engines a queue. Needs a tokio runtime.
+    pub(in crate::app) fn queue(
+        &self,
+        model: Model,
+        engines: Vec<BurnEngine>,
+        readiness: Readiness,
+    ) -> (Classifier, Worker) {
+        queue(&self.config.batching, (&self.pool, &self.limits), model, engines, readiness)
+    }
+
+    /// Has the devices give back what memory nobody uses any more.
+    pub(in crate::app) fn free_unused(&self) {
+        self.devices.iter().for_each(ChosenDevice::free_unused);
+    }
+}
+
+/// One device.
+pub(in crate::app) fn open(config: &Config, choice: &DeviceChoice) -> Result<ChosenDevice, LoadError> {
+    let device = device::choose(choice)?;
+    let DeviceInfo { name, api, driver, compiler } = &device.info;
+    tracing::info!(device = %name, %api, driver, compiler, reason = %device.reason, "device chosen");
+    configure_cpu(&config.inference, &device)?;
+    Ok(device)
+}
+
+fn start(
+    config: &Config,
+    model: &Model,
+    device: &ChosenDevice,
+    progress: &dyn Fn(Step),
+) -> Result<BurnEngine, LoadError> {
+    let options = options(config);
+    let name = model.spec().name;
+    let engine = BurnEngine::start(model.clone(), device, &options, |step| {
+        log(name, step);
+        progress(step);
+    })?;
+    let Placement { device, precision, kernels } = engine.placement();
+    tracing::info!(model = name, version = model.version(), device = %device.name, %precision, %kernels, "engine started");
+    metrics::device_info(DeviceLabels {
+        model: name.to_string(),
+        device: device.name,
+        api: device.api,
+        driver: device.driver.unwrap_or_default(),
+        compiler: device.compiler.to_string(),
+        precision,
+        kernels,
+    });
+    Ok(engine)
+}
+
+/// How an engine is to run.
+pub(in crate::app) fn options(config: &Config) -> Options {
+    let inference::Config { precision, kernels, resize, cache, .. } = config.inference.clone();
+    let max_cutout_bytes = CUTOUTS_WAITING / config.batching.queue_capacity;
+    Options { max_batch_size: config.batching.max_batch_size, precision, kernels, resize, max_cutout_bytes, cache }
+}
+
+/// What a start is doing, for who waits for it.
+fn log(model: &str, step: Step) {
+    let ms = |took: Duration| took.as_millis() as u64;
+    match step {
+        Step::WarmingUp(batch_size) => tracing::info!(model, batch_size, "compiling kernels and warming up"),
+        Step::WarmedUp(batch_size, took) => tracing::info!(model, batch_size, took_ms = ms(took), "warmed up"),
+        Step::Measured { fused, stock, took } => {
+            tracing::info!(model, fused_ms = ms(fused), stock_ms = ms(stock), took_ms = ms(took), "kernels measured");
+        }
+        Step::Loaded(_) | Step::Checked(_) => {}
+    }
+}
+
+/// What the phases of a start took.
+pub(in crate::app) fn measure(step: Step) {
+    match step {
+        Step::Loaded(took) => metrics::startup("load", took),
+        Step::WarmedUp(_, took) => metrics::startup("warm_up", took),
+        Step::Measured { took, .. } => metrics::startup("measure", took),
+        Step::Checked(took) => metrics::startup("canary", took),
+        Step::WarmingUp(_) => {}
+    }
+}
+
+/// Gives a model's engines a queue.
+pub(super) fn queue(
+    config: &batching::Config,
+    (pool, limits): (&DecodePool, &Arc<Limits>),
+    model: Model,
+    engines: Vec<BurnEngine>,
+    readiness: Readiness,
+) -> (Classifier, Worker) {
+    let placements = engines.iter().map(BurnEngine::placement).collect();
+    // All of them, or the batcher could not give any picture to any engine.
+    let largest =
+        engines.iter().map(BurnEngine::largest_cutout).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
+    let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
+    let metrics = ModelMetrics::new(model.spec().name, model.version());
+    let (batcher, worker) = Batcher::start(config.clone(), engines, readiness, metrics);
+    let classifier = Classifier::new(model, placements, Arc::clone(limits), pool.clone(), batcher);
+    let classifier = match largest.flatten() {
+        Some(bytes) => classifier.resizing(bytes),
+        None => classifier,
+    };
+    (classifier, worker)
+}

@@ -1,0 +1,195 @@
+//! `kiln models`: versions in the store, with a server or without.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::inference::{self, Precision, StartError, by_cpu};
+use crate::model::Model;
+use crate::store::{Manifest, Order, Store, StoreError, read_weights, write_weights};
+
+/// Why something is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelsError {
+    /// There is no folder to work in.
+    #[error("which store? Name its folder by --model-store, or KILN_MODEL_STORE; it is made if it is not there.")]
+    NoStore,
+    /// The program has no such graph.
+    #[error("there is no model '{name}' in this program; there is {}.", Model::all().map(|model| model.spec().name).collect::<Vec<_>>().join(", "))]
+    NoModel {
+        /// What was asked for.
+        name: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The weights do not do.
+    #[error("{file} is not taken: {reason}")]
+    Unfit {
+        /// The file.
+        file: String,
+        /// Why not.
+        reason: StartError,
+    },
+}
+
+/// Does it, and tells what was done and what may be next.
+///
+/// # Errors
+///
+/// It cannot be done; nothing has changed then.
+pub fn models(order: Order, config: &Config) -> Result<String, ModelsError> {
+    let model = |name: &str| Model::named(name).ok_or_else(|| ModelsError::NoModel { name: name.to_string() });
+    // What needs no store, or may do without.
+    if let Order::Export { model: name, version, out } = &order {
+        return export(config, &model(name)?, version.as_deref(), out);
+    }
+    let store = Store::open(config.model_store.as_ref().ok_or(ModelsError::NoStore)?);
+    match &order {
+        Order::List => list(&store),
+        Order::Add { model: name, file, version } => add(config, &store, &model(name)?, file, version.as_deref()),
+        Order::Export { .. } => unreachable!("it was done above"),
+        Order::Promote { model: name, version } => {
+            let labels = store.promote(&model(name)?, version)?;
+            Ok(promoted(name, version, labels.previous.as_deref()))
+        }
+        Order::Rollback { model: name } => {
+            let model = model(name)?;
+            let labels = store.roll_back(&model)?;
+            Ok(promoted(name, labels.stable_or(model.spec().version), labels.previous.as_deref()))
+        }
+        Order::Canary { model: name, canary } => {
+            store.set_canary(&model(name)?, canary.clone())?;
+            Ok(match canary {
+                Some(canary) => format!(
+                    "{name} {} answers {}% of the requests that name no version. 'kiln models promote {name} {0}' makes it \
+                     stable, 'kiln models canary {name} --off' ends it.\n",
+                    canary.version,
+                    canary.share * 100.0
+                ),
+                None => format!("{name} has no canary any more.\n"),
+            })
+        }
+        Order::Shadow { model: name, version } => {
+            store.set_shadow(&model(name)?, version.as_deref())?;
+            Ok(match version {
+                Some(version) => format!(
+                    "{name} {version} is compared with the stable version; kiln_shadow_compared_total counts how often they \
+                     agree. 'kiln models shadow {name} --off' ends it.\n"
+                ),
+                None => format!("{name} has no shadow any more.\n"),
+            })
+        }
+        Order::Remove { model: name, version } => {
+            store.remove(&model(name)?, version)?;
+            Ok(format!("{name} {version} is deleted.\n"))
+        }
+    }
+}
+
+fn promoted(name: &str, version: &str, previous: Option<&str>) -> String {
+    let before = previous.map_or_else(String::new, |previous| format!(" Before, it was {previous}."));
+    format!(
+        "{name} {version} is the stable version.{before} Servers on this store take it within seconds; 'kiln models rollback \
+         {name}' takes it back.\n"
+    )
+}
+
+/// Weights are taken in once they have proved to fit, and with their logits of the synthetic picture.
+fn add(
+    config: &Config,
+    store: &Store,
+    model: &Model,
+    file: &Path,
+    version: Option<&str>,
+) -> Result<String, ModelsError> {
+    let weights = read_weights(file, model)?;
+    // Whatever servers compute in, they are held to what the weights themselves give.
+    let exact = inference::Config { precision: Precision::F32, ..config.inference.clone() };
+    let unfit = |reason| ModelsError::Unfit { file: file.display().to_string(), reason };
+    let candidate = model.with_weights(version.unwrap_or("candidate"), weights.clone());
+    let golden = by_cpu(&candidate, &exact).map_err(unfit)?;
+    let origin = format!("added from {}", file.display());
+    let added = match version {
+        Some(version) => store.add_as(model, version, &weights, &origin, Some(&golden)).map(|()| version.to_string()),
+        None => store.add(model, &weights, &origin, Some(&golden)),
+    }?;
+    let name = model.spec().name;
+    Ok(format!(
+        "{name} {added} is in the store, without a label. Next: 'kiln models shadow {name} {added}' compares it in silence, \
+         'kiln models canary {name} {added} --share 10%' lets it answer some requests, 'kiln models promote {name} {added}' all.\n"
+    ))
+}
+
+fn export(config: &Config, model: &Model, version: Option<&str>, out: &Path) -> Result<String, ModelsError> {
+    let name = model.spec().name;
+    let version = match (version, config.model_store.as_ref().map(Store::open)) {
+        (None, None) => model.clone(),
+        (Some(version), None) if version == model.spec().version => model.clone(),
+        (Some(_), None) => return Err(ModelsError::NoStore),
+        (version, Some(store)) => {
+            let labels = store.labels(name)?;
+            store.read(model, version.unwrap_or(labels.stable_or(model.spec().version)))?
+        }
+    };
+    let weights = version.weights();
+    write_weights(out, &weights)?;
+    Ok(format!(
+        "{} has the weights of {name} {}: {} bytes in Burnpack. 'kiln models add {name} FILE' takes in such a file.\n",
+        out.display(),
+        version.version(),
+        weights.bytes().len()
+    ))
+}
+
+/// A line a version, in columns.
+fn list(store: &Store) -> Result<String, ModelsError> {
+    let mut rows = vec![["MODEL", "VERSION", "LABELS", "WEIGHTS", "AGE", "ORIGIN"].map(String::from)];
+    for model in Model::all() {
+        let (name, built_in) = (model.spec().name, model.spec().version);
+        let labels = store.labels(name)?;
+        let words = |version: &str| {
+            let mut words: Vec<String> =
+                labels.of(version, built_in).into_iter().map(|label| label.word().to_string()).collect();
+            if let Some(canary) = labels.canary.as_ref().filter(|canary| canary.version == version) {
+                words.iter_mut().filter(|word| *word == "canary").for_each(|word| {
+                    *word = format!("canary {}%", canary.share * 100.0);
+                });
+            }
+            words.extend((labels.previous.as_deref() == Some(version)).then(|| "previous".to_string()));
+            words.join(", ")
+        };
+        let own = [name, built_in, &words(built_in), &short(&model.weights_digest()), "", "built in"];
+        rows.push(own.map(String::from));
+        for (version, manifest) in store.versions(&model)? {
+            let [digest, age, origin] = match manifest {
+                Ok(manifest) => [short(&manifest.weights), age(&manifest), manifest.origin],
+                Err(error) => [String::new(), String::new(), format!("DAMAGED: {error}")],
+            };
+            rows.push([name.to_string(), version.clone(), words(&version), digest, age, origin]);
+        }
+    }
+    Ok(table(&rows))
+}
+
+/// Enough of a digest to tell it from others.
+fn short(digest: &str) -> String {
+    digest.trim_start_matches("sha256:").chars().take(12).collect()
+}
+
+/// In its two largest units.
+fn age(manifest: &Manifest) -> String {
+    let Some(age) = manifest.age() else { return String::new() };
+    let text = humantime::format_duration(Duration::from_secs(age.as_secs())).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn table(rows: &[[String; 6]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells = widths.iter().zip(row).map(|(width, cell)| format!("{cell:width$}  "));
+        format!("{}{}\n", cells.collect::<String>(), row[5].chars().filter(|c| !c.is_control()).collect::<String>())
+    };
+    rows.iter().map(line).collect()
+}

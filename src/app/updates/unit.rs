@@ -1,0 +1,89 @@
+//! One loaded version, with all that keeps it at work.
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
+
+use super::super::load::{Host, LoadError, joined};
+use super::wanted::Wanted;
+use crate::batching::Worker;
+use crate::classifier::Classifier;
+use crate::inference::{BurnEngine, Step};
+use crate::model::Model;
+use crate::readiness::Readiness;
+use crate::store::Store;
+
+/// Which unit, and why it is of no use any more.
+pub(super) type Broken = (u64, String);
+
+/// A version with its engines, which have no queue yet.
+type Loaded = (Model, Vec<BurnEngine>);
+
+/// A version that is loaded.
+pub(super) struct Unit {
+    /// No two of a process are the same.
+    pub(super) id: u64,
+    pub(super) what: Wanted,
+    pub(super) classifier: Classifier,
+    worker: Worker,
+    /// Tells when it breaks, if the server can do without it. Ends with the unit.
+    _guard: JoinSet<()>,
+}
+
+/// Reads, loads and warms up a version of a built-in model on each device, off the async threads.
+pub(super) async fn start(
+    host: &Host,
+    store: Option<&Store>,
+    model: &Model,
+    version: &str,
+    progress: fn(Step),
+) -> Result<Loaded, LoadError> {
+    let (host, store, model, version) = (host.clone(), store.cloned(), model.clone(), version.to_string());
+    let work = move || {
+        let model = match store {
+            Some(store) => store.read(&model, &version)?,
+            None => model,
+        };
+        let engines = host.engines(&model, &progress)?;
+        Ok((model, engines))
+    };
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+impl Unit {
+    /// A unit that the server stands or falls with.
+    pub(super) fn stable(host: &Host, id: u64, (model, engines): Loaded, readiness: Readiness) -> Self {
+        let what = Wanted::stable(model.version());
+        let (classifier, worker) = host.queue(model, engines, readiness);
+        Self { id, what, classifier, worker, _guard: JoinSet::new() }
+    }
+
+    /// A unit that the server can do without: if it breaks, `broken` is told.
+    pub(super) fn aside(host: &Host, id: u64, (model, engines): Loaded, broken: UnboundedSender<Broken>) -> Self {
+        let what = Wanted::aside(model.version());
+        let readiness = Readiness::aside();
+        let (classifier, worker) = host.queue(model, engines, readiness.clone());
+        let mut guard = JoinSet::new();
+        guard.spawn(async move {
+            let reason = readiness.failed().await;
+            // Nobody listens any more when the server ends.
+            let _ = broken.send((id, reason));
+        });
+        Self { id, what, classifier, worker, _guard: guard }
+    }
+
+    /// Has requests that are with it end as they would have, and then frees what it took.
+    pub(super) async fn retire(self, host: Host) {
+        let model = self.classifier.model().clone();
+        drop(self.classifier);
+        self.worker.retire().await;
+        // A device that cannot is told of by those who use it.
+        let _ = tokio::task::spawn_blocking(move || host.free_unused()).await;
+        tracing::info!(model = model.spec().name, version = model.version(), "a version is unloaded");
+    }
+
+    /// Takes no more pictures, and ends when those in the queue are answered.
+    pub(super) async fn shut_down(self) {
+        drop(self.classifier);
+        self.worker.shutdown().await;
+    }
+}

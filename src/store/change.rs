@@ -1,0 +1,133 @@
+//! What moves labels. Each change is one step for whoever reads, and one at a time for those who write.
+
+use std::path::Path;
+
+use super::{Canary, Labels, Store, StoreError, disk, name};
+use crate::model::Model;
+
+impl Store {
+    /// A model's labels; none where nobody has given any.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or says what cannot be.
+    pub fn labels(&self, model: &str) -> Result<Labels, StoreError> {
+        Labels::read(&self.of(model)?)
+    }
+
+    /// Makes `version` the stable one. It is no canary and no shadow any more if it was, and the one before is remembered.
+    ///
+    /// # Errors
+    ///
+    /// There is no such version, it is stable already, or the labels cannot be read or written.
+    pub fn promote(&self, model: &Model, version: &str) -> Result<Labels, StoreError> {
+        self.change(model, |labels, built_in| {
+            self.has(model, version)?;
+            let before = labels.stable_or(built_in).to_string();
+            if before == version {
+                return Err(StoreError::Already { version: before });
+            }
+            labels.stable = Some(version.to_string());
+            labels.previous = Some(before);
+            labels.canary = labels.canary.take().filter(|canary| canary.version != version);
+            labels.shadow = labels.shadow.take().filter(|shadow| shadow != version);
+            Ok(())
+        })
+    }
+
+    /// Makes the version stable that was so before the last promotion. A second time it takes that back.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or the labels cannot be read or written.
+    pub fn roll_back(&self, model: &Model) -> Result<Labels, StoreError> {
+        let previous = self.labels(model.spec().name)?.previous.ok_or(StoreError::NothingBefore)?;
+        self.promote(model, &previous)
+    }
+
+    /// Has a version answer a part of the requests that name none, or nobody if there is no canary.
+    ///
+    /// # Errors
+    ///
+    /// There is no such version, it is the stable one, the share is none, or the labels cannot be read or written.
+    pub fn set_canary(&self, model: &Model, canary: Option<Canary>) -> Result<Labels, StoreError> {
+        self.change(model, |labels, built_in| {
+            if let Some(canary) = &canary {
+                self.may_be_tried(model, &canary.version, labels, built_in)?;
+                if !(0.0..=1.0).contains(&canary.share) {
+                    return Err(StoreError::Share(canary.share));
+                }
+            }
+            labels.canary = canary;
+            Ok(())
+        })
+    }
+
+    /// Has a version's answers compared with the stable ones, or nobody's.
+    ///
+    /// # Errors
+    ///
+    /// There is no such version, it is the stable one, or the labels cannot be read or written.
+    pub fn set_shadow(&self, model: &Model, version: Option<&str>) -> Result<Labels, StoreError> {
+        self.change(model, |labels, built_in| {
+            version.map_or(Ok(()), |version| self.may_be_tried(model, version, labels, built_in))?;
+            labels.shadow = version.map(ToString::to_string);
+            Ok(())
+        })
+    }
+
+    /// Deletes a version.
+    ///
+    /// # Errors
+    ///
+    /// It has a label or was built in, there is no such version, or it cannot be deleted.
+    pub fn remove(&self, model: &Model, version: &str) -> Result<(), StoreError> {
+        self.has(model, version)?;
+        let folder = self.of(model.spec().name)?;
+        if version == model.spec().version {
+            return Err(StoreError::BuiltIn { version: version.to_string() });
+        }
+        let _lock = disk::lock(&folder)?;
+        let labels = Labels::read(&folder)?;
+        let named = labels.of(version, model.spec().version).first().map(|label| label.word());
+        let previous = || (labels.previous.as_deref() == Some(version)).then_some("previous");
+        match named.or_else(previous) {
+            Some(label) => Err(StoreError::Labelled { version: version.to_string(), label }),
+            None => disk::delete(&folder.join(version)),
+        }
+    }
+
+    fn may_be_tried(&self, model: &Model, version: &str, labels: &Labels, built_in: &str) -> Result<(), StoreError> {
+        self.has(model, version)?;
+        if labels.stable_or(built_in) == version {
+            return Err(StoreError::Already { version: version.to_string() });
+        }
+        Ok(())
+    }
+
+    /// There is such a version.
+    fn has(&self, model: &Model, version: &str) -> Result<(), StoreError> {
+        name::check("version", version)?;
+        let there = |folder: &Path| folder.join(version).join(super::version::MANIFEST).is_file();
+        if version == model.spec().version || there(&self.of(model.spec().name)?) {
+            return Ok(());
+        }
+        let known = self.versions(model)?.into_iter().map(|(version, _)| version).collect();
+        Err(StoreError::NoSuchVersion { version: version.to_string(), known })
+    }
+
+    /// Changes the labels as they are now, while nobody else does.
+    fn change(
+        &self,
+        model: &Model,
+        change: impl FnOnce(&mut Labels, &str) -> Result<(), StoreError>,
+    ) -> Result<Labels, StoreError> {
+        let folder = self.of(model.spec().name)?;
+        disk::make(&folder)?;
+        let _lock = disk::lock(&folder)?;
+        let mut labels = Labels::read(&folder)?;
+        change(&mut labels, model.spec().version)?;
+        labels.write(&folder)?;
+        Ok(labels)
+    }
+}

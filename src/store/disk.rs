@@ -1,0 +1,141 @@
+//! Writing that is whole or not at all, also when the machine stops in between; and reading that is bounded.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::StoreError;
+
+/// The largest file that is read as text. The golden logits of 100,000 classes are smaller.
+const MOST_TEXT: usize = 2 << 20;
+
+/// Replaces a file. Who reads it sees the old one or the new one.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let written = beside(path);
+    let all = write(&written, bytes).and_then(|()| fs::rename(&written, path)).and_then(|()| sync(parent(path)));
+    all.map_err(|error| {
+        let _ = fs::remove_file(&written);
+        StoreError::io(path, error)
+    })
+}
+
+/// A folder that nobody sees yet.
+pub(super) struct Inside<'a>(&'a Path);
+
+impl Inside<'_> {
+    pub(super) fn write(&self, file: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.0.join(file);
+        write(&path, bytes).map_err(|error| StoreError::io(&path, error))
+    }
+}
+
+/// Makes the folder `place` with all that `fill` writes. If it cannot, or somebody else has made it meanwhile
+/// ([`is_taken`]), nothing stays.
+pub(super) fn new_folder(
+    place: &Path,
+    fill: impl FnOnce(&Inside<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let written = beside(place);
+    let failed = |error| StoreError::io(place, error);
+    let all = fs::create_dir(&written)
+        .map_err(failed)
+        .and_then(|()| fill(&Inside(&written)))
+        .and_then(|()| sync(&written).map_err(failed))
+        .and_then(|()| fs::rename(&written, place).map_err(failed))
+        .and_then(|()| sync(parent(place)).map_err(failed));
+    all.inspect_err(|_| {
+        let _ = fs::remove_dir_all(&written);
+    })
+}
+
+/// A folder of that name, with something in it, is there already.
+pub(super) fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty)
+}
+
+/// Makes a folder and those above it, where they are not there.
+pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(folder).map_err(|error| StoreError::io(folder, error))
+}
+
+/// Takes a folder out of sight and deletes it.
+pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
+    let aside = beside(folder);
+    let done = fs::rename(folder, &aside).and_then(|()| fs::remove_dir_all(&aside));
+    done.map_err(|error| StoreError::io(folder, error))
+}
+
+/// Held by who changes what is in a folder, until it is dropped.
+pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(".lock");
+    let held = File::options().create(true).write(true).truncate(false).open(&path).and_then(|file| {
+        file.lock()?;
+        Ok(file)
+    });
+    held.map_err(|error| StoreError::io(&path, error))
+}
+
+/// The names of the folders in a folder; none where it is not there. Those that are being written are left out.
+pub(super) fn folders(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| StoreError::io(folder, error))?,
+    };
+    let names = entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir());
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|name| !name.starts_with('.')).collect())
+}
+
+/// A text; nothing where there is no file.
+pub(super) fn read_small(path: &Path) -> Result<Option<String>, StoreError> {
+    let bytes = match read(path, MOST_TEXT) {
+        Err(StoreError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    String::from_utf8(bytes).map(Some).map_err(|_| StoreError::io(path, ErrorKind::InvalidData.into()))
+}
+
+/// A file of no more than `most` bytes.
+pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, StoreError> {
+    let failed = |error| StoreError::io(path, error);
+    let file = File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    // A pipe would never end, and a device might be anything.
+    if !about.is_file() || about.len() > most as u64 {
+        return Err(StoreError::TooLarge { path: path.to_path_buf(), most });
+    }
+    let mut bytes = Vec::with_capacity(about.len() as usize);
+    // It may grow while it is read.
+    file.take(most as u64).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// What a folder names is on disk only when the folder is.
+#[cfg(unix)]
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// A place of this process's own in the same folder, which no name of a version can be.
+fn beside(path: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let own = format!(".{name}.{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    path.with_file_name(own)
+}

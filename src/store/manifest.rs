@@ -1,0 +1,56 @@
+//! `manifest.toml`: what a version is, and what its files have to be.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, disk};
+
+/// What is known of a version without its weights.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The model's name.
+    pub name: String,
+    /// The version's own.
+    pub version: String,
+    /// `sha256:<hex>` of the weights.
+    pub weights: String,
+    /// `sha256:<hex>` of the ONNX file whose graph they are for.
+    pub graph: String,
+    /// When it was added, as RFC 3339 has it.
+    pub created: String,
+    /// Where it comes from, for a person.
+    pub origin: String,
+    /// The file with its logits of the synthetic picture, if they are known.
+    pub golden: Option<String>,
+}
+
+impl Manifest {
+    /// How long ago it was added; nothing where the clock says that it was not yet.
+    pub fn age(&self) -> Option<std::time::Duration> {
+        let created = humantime::parse_rfc3339(&self.created).ok()?;
+        SystemTime::now().duration_since(created).ok()
+    }
+
+    pub(super) fn now() -> String {
+        humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+    }
+
+    /// The text of the file.
+    pub(super) fn to_toml(&self) -> String {
+        toml::to_string(self).expect("texts have a form in TOML")
+    }
+
+    /// That of a version of a model, which it has to name.
+    pub(super) fn read(path: &Path, model: &str, version: &str) -> Result<Option<Self>, StoreError> {
+        let Some(text) = disk::read_small(path)? else { return Ok(None) };
+        let refuse = |reason: String| StoreError::Manifest { path: path.to_path_buf(), reason };
+        let manifest: Self = toml::from_str(&text).map_err(|error| refuse(error.message().to_string()))?;
+        if (manifest.name.as_str(), manifest.version.as_str()) != (model, version) {
+            return Err(refuse("it is that of another model or version; was the folder moved?".to_string()));
+        }
+        Ok(Some(manifest))
+    }
+}
