@@ -13,7 +13,7 @@ use crate::classifier;
 use crate::config::Config;
 use crate::finetune::{self, Epoch, Features, Feedback, FinetuneError, Improved, Plan, Split};
 use crate::image::Recipe;
-use crate::inference::{self, ChosenDevice, Precision, by_cpu};
+use crate::inference::{ChosenDevice, Precision, by_cpu};
 use crate::model::Model;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logging::{self, LoggingError};
@@ -56,7 +56,9 @@ pub enum FinetuneFailure {
 /// # Errors
 ///
 /// See [`FinetuneFailure`].
-pub async fn finetune(config: Config, plan: Plan) -> Result<(), FinetuneFailure> {
+pub async fn finetune(mut config: Config, plan: Plan) -> Result<(), FinetuneFailure> {
+    // Features are passed through the last layer unchanged, and what servers are held to is what the weights themselves give.
+    config.inference.precision = Precision::F32;
     let _log_guard = logging::init(&config.logging)?;
     let store = Store::open(config.model_store.as_ref().ok_or(FinetuneFailure::NoStore)?);
     let work = tokio::task::spawn_blocking(move || Ok(run(&config, &store, &plan))).await;
@@ -153,9 +155,8 @@ fn add(
     pictures: usize,
 ) -> Result<String, FinetuneFailure> {
     let weights = base.weights().with_head(&improved.head).map_err(FinetuneError::from)?;
-    // Whatever servers compute in, they are held to what the weights themselves give.
-    let exact = inference::Config { precision: Precision::F32, ..config.inference.clone() };
-    let golden = by_cpu(&base.with_weights("finetuned", weights.clone()), &exact).map_err(FinetuneError::from)?;
+    let golden =
+        by_cpu(&base.with_weights("finetuned", weights.clone()), &config.inference).map_err(FinetuneError::from)?;
     let verdict = &improved.verdict;
     let mut origin = format!("kiln finetune of version {} on {pictures} pictures of feedback", base.version());
     if verdict.pictures > 0 {

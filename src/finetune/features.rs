@@ -6,7 +6,7 @@
 use model_import::Head;
 
 use super::FinetuneError;
-use crate::inference::{BurnEngine, ChosenDevice, Engine, Options, Precision, Sample};
+use crate::inference::{BurnEngine, ChosenDevice, Engine, Options, Sample};
 use crate::model::Model;
 
 /// Logits computed from features may be so far from the network's own, as a part of the largest: sums in another order.
@@ -30,7 +30,8 @@ impl Features {
     }
 }
 
-/// The features of `pictures` in the network of `model`, whose head is `head`. `progress` hears of each picture and pass.
+/// The features of `pictures` in the network of `model`, whose head is `head`. `progress` hears of each picture and pass. The
+/// `options` should ask for f32; less would round what is passed through.
 ///
 /// # Errors
 ///
@@ -43,14 +44,12 @@ pub fn extract(
     pictures: &[Sample],
     mut progress: impl FnMut(usize),
 ) -> Result<Features, FinetuneError> {
-    // Two bytes would round what is passed through.
-    let options = Options { precision: Precision::F32, ..options.clone() };
     let mut features = Features { width: head.features, values: vec![0.0; pictures.len() * head.features] };
     for (pass, selector) in head.selectors().enumerate() {
         let (first, count) = (pass * head.classes, head.classes.min(head.features - pass * head.classes));
         let weights = model.weights().with_head(&selector)?;
         let mut engine =
-            BurnEngine::start(model.with_weights(&format!("features-{pass}"), weights), device, &options, |_| ())?;
+            BurnEngine::start(model.with_weights(&format!("features-{pass}"), weights), device, options, |_| ())?;
         for (start, some) in (0..).step_by(options.max_batch_size).zip(pictures.chunks(options.max_batch_size)) {
             for (picture, row) in (start..).zip(engine.run(some)?) {
                 features.values[picture * head.features + first..][..count].copy_from_slice(&row[..count]);
@@ -59,7 +58,7 @@ pub fn extract(
         }
     }
     let compared = &pictures[..pictures.len().min(COMPARED)];
-    let mut engine = BurnEngine::start(model.clone(), device, &options, |_| ())?;
+    let mut engine = BurnEngine::start(model.clone(), device, options, |_| ())?;
     for (picture, some) in compared.iter().enumerate() {
         let expected = engine.run(std::slice::from_ref(some))?.swap_remove(0);
         let off = difference(&logits(head, features.row(picture)), &expected);
