@@ -55,7 +55,19 @@ impl Host {
         engines: Vec<BurnEngine>,
         readiness: Readiness,
     ) -> (Classifier, Worker) {
-        queue(&self.config.batching, (&self.pool, &self.limits), model, engines, readiness)
+        let metrics = ModelMetrics::new(model.spec().name, model.version());
+        queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics))
+    }
+
+    /// The same beside the stable version, which counts for the devices.
+    pub(in crate::app) fn queue_beside(
+        &self,
+        model: Model,
+        engines: Vec<BurnEngine>,
+        readiness: Readiness,
+    ) -> (Classifier, Worker) {
+        let metrics = ModelMetrics::beside(model.spec().name, model.version());
+        queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics))
     }
 
     /// Has the devices give back what memory nobody uses any more.
@@ -136,14 +148,13 @@ pub(super) fn queue(
     (pool, limits): (&DecodePool, &Arc<Limits>),
     model: Model,
     engines: Vec<BurnEngine>,
-    readiness: Readiness,
+    (readiness, metrics): (Readiness, ModelMetrics),
 ) -> (Classifier, Worker) {
     let placements = engines.iter().map(BurnEngine::placement).collect();
     // All of them, or the batcher could not give any picture to any engine.
     let largest =
         engines.iter().map(BurnEngine::largest_cutout).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
     let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
-    let metrics = ModelMetrics::new(model.spec().name, model.version());
     let (batcher, worker) = Batcher::start(config.clone(), engines, readiness, metrics);
     let classifier = Classifier::new(model, placements, Arc::clone(limits), pool.clone(), batcher);
     let classifier = match largest.flatten() {

@@ -18,6 +18,7 @@ use crate::inference::{self, BurnEngine, DeviceError, PrecisionError, StartError
 use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::ModelMetrics;
 
 pub(super) use host::{Host, measure, open, options};
 
@@ -131,7 +132,9 @@ pub(super) fn classifiers(config: &Config, default: String, models: Engines, rea
     let limits = Arc::new(config.image.clone());
     let mut loaded = Loaded { default, classifiers: Vec::new(), workers: Vec::new() };
     for (model, engines) in models {
-        let (classifier, worker) = host::queue(&config.batching, (&pool, &limits), model, engines, readiness.clone());
+        let metrics = ModelMetrics::new(model.spec().name, model.version());
+        let (classifier, worker) =
+            host::queue(&config.batching, (&pool, &limits), model, engines, (readiness.clone(), metrics));
         loaded.classifiers.push(classifier);
         loaded.workers.push(worker);
     }

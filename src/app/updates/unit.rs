@@ -61,7 +61,7 @@ impl Unit {
     pub(super) fn aside(host: &Host, id: u64, (model, engines): Loaded, broken: UnboundedSender<Broken>) -> Self {
         let what = Wanted::aside(model.version());
         let readiness = Readiness::aside();
-        let (classifier, worker) = host.queue(model, engines, readiness.clone());
+        let (classifier, worker) = host.queue_beside(model, engines, readiness.clone());
         let mut guard = JoinSet::new();
         guard.spawn(async move {
             let reason = readiness.failed().await;

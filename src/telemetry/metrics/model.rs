@@ -24,6 +24,8 @@ struct Series {
     queue_depth: Gauge,
     /// What this version has in those gauges.
     told: [AtomicI64; 3],
+    /// Whether its engines are.
+    is_counted: bool,
     late: Counter,
     batch_size: Histogram,
     batch_seconds: Histogram,
@@ -88,6 +90,16 @@ pub struct Shares {
 impl ModelMetrics {
     /// The series of a version.
     pub fn new(model: &'static str, version: &str) -> Self {
+        Self::of(model, version, true)
+    }
+
+    /// The same for one that runs beside the stable version on the same devices: its engines and its queue's capacity are not
+    /// counted, for they add nothing to what the devices can do.
+    pub fn beside(model: &'static str, version: &str) -> Self {
+        Self::of(model, version, false)
+    }
+
+    fn of(model: &'static str, version: &str, is_counted: bool) -> Self {
         let version: Arc<str> = version.into();
         let count = |metric: Metric| counter!(metric.name, "model" => model);
         let level = |metric: Metric| gauge!(metric.name, "model" => model);
@@ -101,6 +113,7 @@ impl ModelMetrics {
             capacity: level(n::CAPACITY),
             queue_depth: level(n::QUEUE_DEPTH),
             told: Default::default(),
+            is_counted,
             late: counter!(n::DROPPED.name, "model" => model, "reason" => "deadline"),
             batch_size: spread(n::BATCH_SIZE),
             batch_seconds: spread(n::BATCH_SECONDS),
@@ -137,8 +150,10 @@ impl ModelMetrics {
 
     /// So many engines share a queue of that capacity.
     pub fn engines(&self, engines: usize, capacity: usize) {
-        self.0.tell(&self.0.engines, ENGINES, engines);
-        self.0.tell(&self.0.capacity, CAPACITY, capacity);
+        if self.0.is_counted {
+            self.0.tell(&self.0.engines, ENGINES, engines);
+            self.0.tell(&self.0.capacity, CAPACITY, capacity);
+        }
     }
 
     /// A picture that was answered spent that long in a phase.

@@ -73,7 +73,7 @@ metrics! {
     // The way of a picture.
     PHASE_SECONDS = histogram("kiln_phase_duration_seconds", SECONDS, &["model", "phase"], "Time of each phase of a picture that was answered; they add up to the phase 'total'.");
     INSIDE = gauge("kiln_inflight_pictures", &["model"], "Pictures admitted and not answered yet: decoding, waiting and running.");
-    CAPACITY = gauge("kiln_queue_capacity", &["model"], "The most pictures that are admitted at once.");
+    CAPACITY = gauge("kiln_queue_capacity", &["model"], "The most pictures that the stable version admits at once.");
     QUEUE_DEPTH = gauge("kiln_queue_depth", &["model"], "Pictures waiting for an engine.");
     DROPPED = counter("kiln_dropped_total", &["model", "reason"], "Pictures that left the queue without being run, other than by their client: 'deadline'.");
     CANCELLED = counter("kiln_cancelled_total", &["stage"], "Pictures whose client went away while they waited for a decode thread ('decode'), in the queue ('queue') or ran ('device').");
@@ -82,7 +82,7 @@ metrics! {
     BATCH_SIZE = histogram("kiln_batch_size", PICTURES, &["model"], "Pictures in each batch.");
     BATCH_SECONDS = histogram("kiln_batch_duration_seconds", SECONDS, &["model"], "Time that an engine worked on a batch; the sum's rate is the number of engines busy.");
     PADDING = counter("kiln_padded_pictures_total", &["model"], "Rows that were computed only to fill a batch up to a size that the device is ready for.");
-    ENGINES = gauge("kiln_engines", &["model"], "Engines that share the model's queue.");
+    ENGINES = gauge("kiln_engines", &["model"], "Engines that share the queue of the stable version.");
     // The device.
     DEVICE_MEMORY = gauge("kiln_device_memory_bytes", &["model", "device"], "Bytes that the device's allocator holds; only of devices that tell.");
     CANARIES = counter("kiln_canary_checks_total", &["outcome"], "Canaries run on idle devices: 'ok' or 'failed'.");

@@ -1,0 +1,94 @@
+//! Versions that do not do: they stay out, which is told once, and the server goes on with what it had.
+
+use std::time::Duration;
+
+use kiln::model::Weights;
+
+use crate::common::{Server, bytes, kiln};
+use crate::folder::{Folder, metric, until, until_served};
+use crate::weights::{NAME, favouring, model, version};
+
+/// Versions 2 to 6, each with another fault.
+fn faulty(folder: &Folder) -> [(&'static str, &'static str); 5] {
+    let store = folder.store();
+    let add = |weights: &Weights, golden: Option<&[f32]>| store.add(&model(), weights, "a test", golden).unwrap();
+    let file = favouring(7, 100.0);
+    add(&Weights::new(file[..file.len() / 2].to_vec()), None);
+    add(&Weights::new(b"NRUB, but no more than that".to_vec()), None);
+    // The file is another one than was added.
+    let changed = add(&version(7), None);
+    let path = folder.path().join(NAME).join(changed).join("weights.bpk");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    // It computes something else than it did when it was added.
+    add(&version(7), Some(&vec![0.0; 1000]));
+    // Its logits are not finite.
+    add(&Weights::new(favouring(7, f32::INFINITY)), None);
+    [
+        ("2", "no whole Burnpack file"),
+        ("3", "no whole Burnpack file"),
+        ("4", "has changed since it was added"),
+        ("5", "the canary's logits are off"),
+        ("6", "not finite"),
+    ]
+}
+
+fn refused(server: &Server) -> f64 {
+    metric(server, "kiln_model_swaps_total", &[("outcome", "refused")])
+}
+
+#[test]
+fn a_version_that_does_not_do_stays_out_and_what_was_served_goes_on() {
+    let folder = Folder::new();
+    let faults = faulty(&folder);
+    folder.add(8);
+    let server = folder.serve();
+    let photo = bytes("photos/cat_451x300.jpg");
+    for (told, (version, reason)) in faults.into_iter().enumerate() {
+        folder.models(&["promote", NAME, version]);
+        let lines = server.logged_until("a version stays out");
+        let line = lines.last().unwrap();
+        assert!(line.contains(reason) && line.contains(&format!("\"version\":\"{version}\"")), "{line}");
+        until(&server, "it is counted", |server| refused(server) == told as f64 + 1.0);
+        assert_eq!(server.get("/health/ready").status, 200);
+        let answer = server.raw("/predict/raw", &photo);
+        assert_eq!(answer.json()["model"]["version"], "1", "{}", answer.text());
+    }
+    // As a canary it gets nobody's picture either.
+    folder.models(&["promote", NAME, "1"]);
+    folder.models(&["canary", NAME, "6", "--share", "100%"]);
+    server.logged_until("a version stays out");
+    assert_eq!(server.raw("/predict/raw", &photo).json()["model"]["version"], "1");
+    // Told once, not at each look.
+    std::thread::sleep(Duration::from_secs(4));
+    let again = server.logged().into_iter().filter(|line| line.contains("stays out")).collect::<Vec<_>>();
+    assert_eq!(again, Vec::<String>::new());
+    // Labels that nobody can read change nothing.
+    std::fs::write(folder.path().join(NAME).join("labels.toml"), "stable = 2").unwrap();
+    server.logged_until("labels are not followed");
+    assert_eq!(server.raw("/predict/raw", &photo).json()["model"]["version"], "1");
+    std::fs::remove_file(folder.path().join(NAME).join("labels.toml")).unwrap();
+    // And the next good one is taken.
+    folder.models(&["promote", NAME, "7"]);
+    until_served(&server, &[("7", &["stable"])]);
+    assert_eq!(server.raw("/predict/raw", &photo).top1(), 8);
+}
+
+#[test]
+fn a_server_whose_stable_version_does_not_do_does_not_start() {
+    let folder = Folder::new();
+    for (version, reason) in faulty(&folder) {
+        folder.models(&["promote", NAME, version]);
+        let store = folder.path().to_str().unwrap();
+        let ended =
+            kiln().args(["--listen", "127.0.0.1:0", "--device", "cpu", "--model-store", store]).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        let sentence = said.lines().last().unwrap();
+        for part in [reason, "its stable version is", "kiln models rollback efficientnet-lite0"] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+    }
+}

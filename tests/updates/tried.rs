@@ -1,0 +1,71 @@
+//! A version that is tried: as a canary, which answers some, and as a shadow, which answers nobody.
+
+use crate::common::bytes;
+use crate::folder::{Folder, metric, until, until_served};
+use crate::weights::{NAME, favouring, model};
+
+const PHOTO: &str = "photos/cat_451x300.jpg";
+
+#[test]
+fn a_canary_answers_its_share_and_whoever_asks_for_it() {
+    let folder = Folder::new();
+    folder.add(7);
+    folder.models(&["canary", NAME, "2", "--share", "25%"]);
+    let server = folder.serve();
+    until_served(&server, &[("1", &["stable"]), ("2", &["canary"])]);
+    let photo = bytes(PHOTO);
+    let top = |path: &str| {
+        let answer = server.raw(path, &photo);
+        (answer.json()["model"]["version"].as_str().unwrap().to_string(), answer.top1())
+    };
+    let answers: Vec<_> = (0..20).map(|_| top("/predict/raw")).collect();
+    let of_canary: Vec<_> = answers.iter().filter(|(version, _)| version == "2").collect();
+    assert_eq!(of_canary.len(), 5, "{answers:?}");
+    assert!(of_canary.iter().all(|(_, class)| *class == 7), "{answers:?}");
+    assert!(answers.iter().filter(|(version, _)| version == "1").all(|(_, class)| (281..=285).contains(class)));
+    for (asked, version) in [("stable", "1"), ("1", "1"), ("canary", "2"), ("2", "2")] {
+        assert_eq!(top(&format!("/predict/raw?version={asked}")).0, version, "{asked}");
+    }
+    // The same through the other protocol, which tells of both.
+    let models = |path: &str| server.get(&format!("/v2/models/{NAME}{path}")).json();
+    assert_eq!(models("")["versions"].as_array().unwrap().len(), 2);
+    let stats = models("/stats");
+    let counts: Vec<_> = stats["model_stats"].as_array().unwrap().iter().map(|each| each["version"].clone()).collect();
+    assert_eq!(counts, ["1", "2"]);
+    assert_eq!(models("/versions/2/stats")["model_stats"][0]["inference_count"], 7);
+    assert_eq!(models("/versions/2/ready")["ready"], true);
+    let digests: Vec<_> = server.get("/models").json()["models"][0]["versions"].as_array().unwrap().clone();
+    assert_eq!(digests[0]["digest"], model().digest());
+    assert_ne!(digests[1]["digest"], digests[0]["digest"]);
+    folder.models(&["canary", NAME, "--off"]);
+    until_served(&server, &[("1", &["stable"])]);
+    assert!((0..8).all(|_| top("/predict/raw").0 == "1"));
+    assert_eq!(server.raw("/predict/raw?version=canary", &photo).code(), "unknown_version");
+}
+
+#[test]
+fn a_shadow_is_compared_and_answers_nobody() {
+    let folder = Folder::new();
+    folder.add(7);
+    // Another version with the same opinion.
+    let alike = folder.file("alike.bpk", &favouring(999, 0.001));
+    assert!(folder.models(&["add", NAME, alike.to_str().unwrap()]).contains("efficientnet-lite0 3 is in the store"));
+    let server = folder.serve();
+    let photo = bytes(PHOTO);
+    let compared = |version: &str, agrees: &str| {
+        metric(&server, "kiln_shadow_compared_total", &[("version", version), ("agrees", agrees)])
+    };
+    for (version, agrees, other) in [("2", "no", "yes"), ("3", "yes", "no")] {
+        folder.models(&["shadow", NAME, version]);
+        until_served(&server, &[("1", &["stable"]), (version, &["shadow"])]);
+        until(&server, "some comparisons", |_| {
+            let answer = server.raw("/predict/raw", &photo);
+            assert_eq!(answer.json()["model"]["version"], "1", "{}", answer.text());
+            assert!((281..=285).contains(&answer.top1()));
+            compared(version, agrees) >= 3.0
+        });
+        assert_eq!(compared(version, other), 0.0);
+    }
+    folder.models(&["shadow", NAME, "--off"]);
+    until_served(&server, &[("1", &["stable"])]);
+}

@@ -1,0 +1,76 @@
+//! `kiln models` by itself: each command says what it did, and a file that does not fit is refused with the reason.
+
+use crate::common::{data, kiln};
+use crate::folder::Folder;
+use crate::weights::{NAME, favouring};
+
+#[test]
+fn a_version_goes_from_a_file_to_an_answer() {
+    let folder = Folder::new();
+    let out = folder.path().join("own.bpk");
+    let out = out.to_str().unwrap();
+    assert!(folder.models(&["export", NAME, "--out", out]).contains("has the weights of efficientnet-lite0 1"));
+    // The same file again would be the same weights as the built-in ones, by another name.
+    assert!(folder.models(&["add", NAME, out]).contains("efficientnet-lite0 2 is in the store, without a label"));
+    let other = folder.file("other.bpk", &favouring(7, 100.0));
+    folder.models(&["add", NAME, other.to_str().unwrap(), "--version", "7th"]);
+    folder.models(&["canary", NAME, "7th", "--share", "12.5%"]);
+    folder.models(&["shadow", NAME, "2"]);
+    let list = folder.models(&["list"]);
+    let row = |version: &str| {
+        let row = list.lines().find(|line| line.split_whitespace().nth(1) == Some(version));
+        row.unwrap_or_else(|| panic!("{version} is not in {list}")).to_string()
+    };
+    assert!(row("1").contains("stable") && row("1").ends_with("built in"), "{list}");
+    assert!(row("7th").contains("canary 12.5%") && row("7th").ends_with(other.to_str().unwrap()), "{list}");
+    assert!(row("2").contains("shadow"), "{list}");
+    let digest = |version: &str| row(version).split_whitespace().find(|word| word.len() == 12).unwrap().to_string();
+    assert_eq!(digest("1"), digest("2"), "{list}");
+    assert_ne!(digest("1"), digest("7th"), "{list}");
+    let said = folder.models(&["promote", NAME, "7th"]);
+    assert!(said.contains("Before, it was 1") && said.contains("kiln models rollback efficientnet-lite0"), "{said}");
+    // Without a server, too, the stable version answers.
+    let cat = data("photos/cat_451x300.jpg");
+    let mut predict = kiln();
+    predict.args(["predict", "--json", "--device", "cpu"]).arg(cat).env("KILN_MODEL_STORE", folder.path());
+    let answer: serde_json::Value = serde_json::from_slice(&predict.output().unwrap().stdout).unwrap();
+    assert_eq!((&answer["model"]["version"], &answer["predictions"][0]["class_id"]), (&"7th".into(), &7.into()));
+    assert!(folder.models(&["rollback", NAME]).contains("efficientnet-lite0 1 is the stable version"));
+    let (status, _, complaint) = folder.try_models(&["remove", NAME, "7th"]);
+    assert!(status == 1 && complaint.contains("labelled 'previous'"), "{complaint}");
+    folder.models(&["shadow", NAME, "--off"]);
+    folder.models(&["remove", NAME, "2"]);
+    assert!(!folder.models(&["list"]).contains("own.bpk"));
+}
+
+#[test]
+fn what_cannot_be_is_told_with_the_next_step() {
+    let folder = Folder::new();
+    let good = favouring(7, 100.0);
+    let [half, text, wild] = [
+        ("half.bpk", &good[..good.len() / 2]),
+        ("text.bpk", &b"these are no weights"[..]),
+        ("wild.bpk", &favouring(7, f32::NAN)[..]),
+    ]
+    .map(|(name, bytes)| folder.file(name, bytes).to_str().unwrap().to_string());
+    for (words, part) in [
+        (&["add", NAME, &half][..], "do not fit model 'efficientnet-lite0': it is no whole Burnpack file"),
+        (&["add", NAME, &text], "'kiln models export efficientnet-lite0' writes some that do"),
+        (&["add", NAME, &wild], "not finite"),
+        (&["add", NAME, "/no/such/file"], "/no/such/file"),
+        (&["add", "nobody", &half], "there is no model 'nobody' in this program; there is efficientnet-lite0"),
+        (&["add", NAME, &half, "--version", "../x"], "cannot be the name of a version"),
+        (&["promote", NAME, "2"], "there is no version '2'"),
+        (&["rollback", NAME], "none was promoted yet"),
+        (&["remove", NAME, "1"], "the one that the program was built with"),
+        (&["export", NAME, "--version", "9", "--out", "/tmp/never-written.bpk"], "there is no version '9'"),
+    ] {
+        let (status, said, complaint) = folder.try_models(words);
+        assert_eq!((status, said.as_str()), (1, ""), "{words:?}");
+        assert!(complaint.contains(part), "{words:?}: {complaint}");
+    }
+    assert_eq!(folder.models(&["list"]).lines().count(), 2, "nothing was taken in");
+    let without = kiln().args(["models", "list"]).output().unwrap();
+    let complaint = String::from_utf8_lossy(&without.stderr).into_owned();
+    assert!(without.status.code() == Some(1) && complaint.contains("--model-store"), "{complaint}");
+}
