@@ -62,6 +62,7 @@ impl BurnEngine {
         canary: Option<Arc<Canary>>,
     ) -> Self {
         let on_cpu = !device.is_gpu_runtime;
+        let input = Input::new(&device.device, options.precision.dtype(), network.layout(), model.spec());
         Self {
             model,
             options: options.clone(),
@@ -69,7 +70,7 @@ impl BurnEngine {
             sizes: warm_up::sizes(kernels, on_cpu, options.max_batch_size),
             on_cpu,
             device: device.clone(),
-            input: Input::new(&device.device, options.precision.dtype(), network.layout(), model.spec()),
+            input,
             network,
             canary,
             replaced: None,
