@@ -96,6 +96,13 @@ pub fn unknown_operators(model: &ModelProto) -> Option<String> {
     (!unknown.is_empty()).then(|| unknown.join(", "))
 }
 
+/// What the file itself says of an axis of its one output, which is not always found again by following the graph.
+pub fn output_axis(model: &ModelProto, axis: usize) -> Option<usize> {
+    let [output] = &model.graph.output[..] else { return None };
+    let size = output.type_.tensor_type().shape.dim.get(axis).filter(|size| size.has_dim_value())?;
+    usize::try_from(size.dim_value()).ok()
+}
+
 /// The first tensor whose values lie in another file, and that file.
 pub fn outside_weights(model: &ModelProto) -> Option<(String, String)> {
     let tensor = model.graph.initializer.iter().find(|tensor| !tensor.external_data.is_empty())?;

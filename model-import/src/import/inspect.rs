@@ -63,7 +63,7 @@ fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, Impo
     let own = axis(input, 2).zip(axis(input, 3));
     let given = size.map(|[width, height]| (height as usize, width as usize));
     let known = own.or(given);
-    let known_classes = axis(output, 1);
+    let known_classes = axis(output, 1).or_else(|| proto::output_axis(&file, 1));
     // Whatever is open goes unchecked, so that what is wrong elsewhere is told first.
     let (height, width) = known.unwrap_or((1, 1));
     graph::check_classifier(&graph, [height, width], known_classes.unwrap_or(1)).map_err(refuse)?;
