@@ -83,6 +83,47 @@ fn what_is_missing_is_an_error_of_usage_where_nobody_can_be_asked() {
     assert!(entries(&root.path().join("model-import/models")).is_empty());
 }
 
+/// Makes the checkout a program, so small that it is built at once. It stands in for the server, which takes minutes.
+fn with_program(root: &Path, main: &str) {
+    std::fs::write(root.join("Cargo.toml"), "[package]\nname = \"small\"\nedition = \"2024\"\n").unwrap();
+    std::fs::create_dir_all(root.join("src")).unwrap();
+    std::fs::write(root.join("src/main.rs"), main).unwrap();
+}
+
+#[test]
+fn with_logits_the_program_is_built_and_asked() {
+    let root = checkout();
+    let onnx = std::path::absolute(RESNET).unwrap();
+    let logits = root.path().join("logits.txt");
+    std::fs::write(&logits, (0..10).map(|class| format!("{}\n", class as f32 / 3.0)).collect::<String>()).unwrap();
+    let flags = [onnx.to_str().unwrap(), "--labels", "numbers", "--preset", "timm", "--name", "net", "--force"];
+    let verified = |main: &str, more: &[&str]| {
+        with_program(root.path(), main);
+        let mut command = kiln();
+        command.arg("import").args(flags).args(["--logits", logits.to_str().unwrap()]).args(more);
+        let output =
+            command.current_dir(root.path()).env("CARGO_TARGET_DIR", root.path().join("target")).output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    // The fresh program finds the model in its folder and is asked for it by name.
+    let right = "fn main() {
+        let asked = std::env::args().skip(1).collect::<Vec<_>>().join(\" \");
+        assert_eq!(asked, \"check --model net --device cpu\");
+        assert_eq!(include_str!(\"../model-import/models/net/canary.txt\").lines().count(), 10);
+        println!(\"right\");
+    }";
+    let (status, told, errors) = verified(right, &[]);
+    assert_eq!(status, Some(0), "{told}{errors}");
+    assert!(told.find("right") < told.find("predict --model net"), "{told}");
+    let (status, told, errors) = verified("fn main() { std::process::exit(1) }", &[]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(errors.contains("answers otherwise than the logits say") && errors.contains("net/model.toml"), "{errors}");
+    let (status, _, errors) = verified("fn main() { no_such_thing() }", &[]);
+    assert_eq!(status, Some(1));
+    assert!(errors.contains("no_such_thing") && errors.contains("does not build with the model"), "{errors}");
+    assert_eq!(verified("fn main() { no_such_thing() }", &["--no-verify"]).0, Some(0));
+}
+
 #[test]
 fn outside_of_a_checkout_the_way_out_is_told_and_taken() {
     let elsewhere = tempfile::tempdir().unwrap();

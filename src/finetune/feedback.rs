@@ -1,6 +1,7 @@
 //! What `kiln feedback export` wrote: `feedback.jsonl`, an object a line, and the pictures that it names.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -83,16 +84,17 @@ pub fn read(folder: &Path, name: &str, classes: usize) -> Result<Feedback, Finet
         let Some((image, class)) = labelled(&row, name, classes, &mut feedback.skipped).map_err(wrong)? else {
             continue;
         };
-        let path = folder.join(image);
-        match places.get(&path) {
+        // A picture has the same name in every class's folder: the SHA-256 of what is in it.
+        let (key, corrected) = (image.file_name().map(OsStr::to_owned), Corrected { path: folder.join(image), class });
+        match places.get(&key) {
             None => {
-                places.insert(path.clone(), feedback.pictures.len());
-                feedback.pictures.push(Corrected { path, class });
+                places.insert(key, feedback.pictures.len());
+                feedback.pictures.push(corrected);
             }
             Some(place) => {
                 let earlier: &mut Corrected = &mut feedback.pictures[*place];
                 feedback.skipped.contradicted += usize::from(earlier.class != class);
-                earlier.class = class;
+                *earlier = corrected;
             }
         }
     }
@@ -154,12 +156,12 @@ mod tests {
              {\"image\": null, \"true_id\": 1, \"predicted_id\": 5, \"model\": \"net\"}\n\
              {\"image\": \"images/c.jpg\", \"true_id\": 99, \"predicted_id\": 5, \"model\": \"other\"}\n\
              {\"image\": \"images/d.jpg\", \"true_id\": 4, \"predicted_id\": 5, \"model\": \"net\"}\n\
-             {\"image\": \"images/0003_cat/a.jpg\", \"true_id\": 7, \"predicted_id\": 5, \"model\": \"net\"}\n\
+             {\"image\": \"images/0007_dog/a.jpg\", \"true_id\": 7, \"predicted_id\": 5, \"model\": \"net\"}\n\
              {\"image\": \"images/d.jpg\", \"true_id\": 4, \"predicted_id\": 5, \"model\": \"net\"}\n",
         );
         let feedback = feedback.unwrap();
         let picture = |name: &str, class| Corrected { path: folder.path().join(name), class };
-        assert_eq!(feedback.pictures, [picture("images/0003_cat/a.jpg", 7), picture("images/d.jpg", 4)]);
+        assert_eq!(feedback.pictures, [picture("images/0007_dog/a.jpg", 7), picture("images/d.jpg", 4)]);
         assert_eq!(feedback.skipped, Skipped { unlabelled: 1, without_picture: 1, other_model: 1, contradicted: 1 });
         assert!(feedback.skipped.to_string().starts_with("1 without a right class, 1 without a picture"));
     }

@@ -9,7 +9,7 @@ use super::set::Set;
 
 /// 97.5 % of a normal distribution lie below so many deviations.
 const Z: f64 = 1.959_963_984_540_054;
-/// Above this chance, what was seen may well be luck.
+/// From this probability on, what was seen may well be luck.
 const SIGNIFICANT: f64 = 0.05;
 
 /// What became of the pictures that were held out.
@@ -54,7 +54,7 @@ impl Verdict {
         self.fixed > self.broken
     }
 
-    /// The chance that two heads that are equally good differ by so much or more: McNemar's test (1947), exact, two-sided. Only
+    /// The probability that two heads that are equally good differ by so much or more: McNemar's test (1947), exact, two-sided. Only
     /// pictures that one of them has right and the other has not tell anything, and each such is a toss of a coin.
     pub fn chance(&self) -> f64 {
         let tosses = self.fixed + self.broken;
@@ -104,8 +104,14 @@ impl fmt::Display for Verdict {
                 "{when:<6} {right} of {pictures} right: {part:.1} % (95 % interval {low:.1} to {high:.1}, Wilson)"
             )?;
         }
-        let chance = self.chance();
-        writeln!(f, "fixed {fixed}, broken {broken}: a chance of {chance:.3} that this is luck (McNemar)")?;
+        let chance = match self.chance() {
+            small if small < 0.001 => "less than 0.001".to_string(),
+            chance => format!("{chance:.3}"),
+        };
+        writeln!(
+            f,
+            "fixed {fixed}, broken {broken}: of two equally good heads, the probability of so much is {chance} (McNemar)"
+        )?;
         if !self.is_certain() {
             writeln!(f, "warning: these are too few pictures to tell; collect more feedback, or let a canary decide")?;
         }
@@ -155,7 +161,7 @@ mod tests {
         let told = few.to_string();
         assert!(told.contains("before 1 of 4 right: 25.0 %") && told.contains("too few pictures"), "{told}");
         let many = Verdict { pictures: 100, before: 50, after: 80, fixed: 33, broken: 3 };
-        assert!(!many.to_string().contains("too few"), "{many}");
+        assert!(!many.to_string().contains("too few") && many.to_string().contains("less than 0.001"), "{many}");
         assert!(Verdict::default().to_string().contains("no picture was held out"));
     }
 }
