@@ -61,8 +61,7 @@ impl BurnEngine {
         kernels: Kernels,
         canary: Option<Arc<Canary>>,
     ) -> Self {
-        let on_cpu = !device.is_gpu_runtime;
-        let input = Input::new(&device.device, options.precision.dtype(), network.layout(), model.spec());
+        let (on_cpu, spec) = (!device.is_gpu_runtime, model.spec());
         Self {
             model,
             options: options.clone(),
@@ -70,7 +69,7 @@ impl BurnEngine {
             sizes: warm_up::sizes(kernels, on_cpu, options.max_batch_size),
             on_cpu,
             device: device.clone(),
-            input,
+            input: Input::new(&device.device, options.precision.dtype(), network.layout(), spec),
             network,
             canary,
             replaced: None,

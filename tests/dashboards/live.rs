@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use kiln::model::{Model, Weights};
+use kiln::store::Store;
 use serde_json::Value;
 
 use crate::common::{Server, has_vulkan, kiln, must_run};
@@ -37,13 +39,16 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
     std::fs::write(keys.path(), [app_entry, slow_entry].concat()).unwrap();
     let keys = keys.path().to_str().unwrap();
     let often = ["--canary-interval", "1s", "--max-batch-size", "4"];
+    let versions = tempfile::tempdir().unwrap();
+    with_a_shadow(&Store::open(versions.path()));
+    let versions = versions.path().to_str().unwrap();
     // A software adapter will do: only GPUs tell what memory their allocator holds.
     let gpu = has_vulkan().then(|| {
         let flags = ["--device", "vulkan", "--kernels", "fused", "--resize", "gpu"];
         Server::start_unready(&[&flags[..], &often].concat())
     });
-    let cpu =
-        Server::start_unready(&[&["--device", "cpu", "--keys", keys, "--queue-capacity", "4"][..], &often].concat());
+    let alone = ["--device", "cpu", "--keys", keys, "--queue-capacity", "4", "--model-store", versions];
+    let cpu = Server::start_unready(&[&alone[..], &often].concat());
     let servers: Vec<&Server> = gpu.iter().chain([&cpu]).collect();
     let prometheus = Prometheus::start(&servers.iter().map(|server| server.url.as_str()).collect::<Vec<_>>());
     // Alerts ask for requests that failed by the server's fault; a server that is starting has some.
@@ -68,6 +73,14 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
         scrape::is_as_declared(&shown);
         names_are_those_of_the_server(&prometheus, &shown);
     }
+}
+
+/// A second version, the same as the first, which is compared.
+fn with_a_shadow(store: &Store) {
+    let model = Model::named("efficientnet-lite0").unwrap();
+    let weights = Weights::new(model.weights().bytes().to_vec());
+    let version = store.add(&model, &weights, "a test", None).unwrap();
+    store.set_shadow(&model, Some(&version)).unwrap();
 }
 
 /// Tells the clients to stop, also when a test fails: their threads would be waited for.
@@ -100,8 +113,8 @@ const FACTS: [(&str, &str); 14] = [
     ),
     (
         "pictures run, as both sets of names count them",
-        "nv_inference_count > 10 and on (instance, model) kiln_batch_size_sum >= on (instance, model) \
-         nv_inference_count",
+        "sum by (instance, model) (nv_inference_count) > 10 and on (instance, model) kiln_batch_size_sum >= \
+         on (instance, model) sum by (instance, model) (nv_inference_count)",
     ),
 ];
 
