@@ -73,7 +73,7 @@ pub(super) fn command() -> Command {
         .arg(onnx)
         .args(about.map(|arg| arg.help_heading("About the model")))
         .args(pictures.map(|arg| arg.help_heading("How pictures are prepared")))
-        .args(check.map(|arg| arg.help_heading("Is it the same network?")))
+        .args(check.map(|arg| arg.help_heading("Proof that it is the same network")))
         .args(place.map(|arg| arg.help_heading("Where it goes")))
 }
 

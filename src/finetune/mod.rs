@@ -1,8 +1,8 @@
 //! `kiln finetune`: the last layer of a model is trained on pictures that people have corrected; everything before it stays.
 //!
 //! With frozen features that is a softmax regression, which is convex and whose gradient is known in closed form, so Burn's
-//! plain tensors do and the feature `autodiff`, which would have all of Burn built again, is not needed. For the same reason the
-//! command is part of every build: it brings no dependency, and adds some ten kilobytes to the program.
+//! plain tensors do and the feature `autodiff`, which would have all of Burn built again, is not needed. It brings no
+//! dependency either, so the command is part of every build.
 //!
 //! | file | responsibility |
 //! |---|---|

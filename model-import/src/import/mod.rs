@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `inspect.rs` | what an ONNX file is |
 //! | `preset.rs` | how pictures are prepared by well-known training code |
+//! | `words.rs` | filters and crops as they are typed |
 //! | `draft.rs` | all that goes into a model's folder |
 //! | `manifest_text.rs` | its model.toml, with comments |
 //! | `folder.rs` | writing it, all or nothing |
@@ -17,6 +18,7 @@ mod import_error;
 mod inspect;
 mod manifest_text;
 mod preset;
+mod words;
 
 // The build script's own, so that nothing is checked in two ways.
 #[path = "../../build/error.rs"]
@@ -36,4 +38,5 @@ pub use draft::{Draft, check_name};
 pub use folder::write;
 pub use import_error::ImportError;
 pub use inspect::{Network, inspect};
-pub use preset::{PRESETS, Preprocess, Preset, UnknownWord};
+pub use preset::{PRESETS, Preprocess, Preset};
+pub use words::UnknownWord;

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::words::{UnknownWord, central};
 use crate::{Crop, Filter};
 
 /// How a photo becomes the network's input.
@@ -22,7 +23,7 @@ pub struct Preprocess {
 pub struct Preset {
     /// Its name on the command line.
     pub name: &'static str,
-    /// Whose it is, with the source of the values.
+    /// Whose it is, and what.
     pub about: &'static str,
     filter: Filter,
     kept: Kept,
@@ -45,11 +46,13 @@ const IMAGENET: ([f32; 3], [f32; 3]) = ([123.675, 116.28, 103.53], [58.395, 57.1
 /// From 0..255 to -1..1.
 const SIGNED: ([f32; 3], [f32; 3]) = ([127.5; 3], [127.5; 3]);
 
-/// All presets, the most common first.
+/// All presets, the most common first. The values are those of torchvision's `transforms/_presets.py`, timm's `data/constants.py`
+/// and `default_cfg`s (which may name another `crop_pct`), and TensorFlow's `inception_preprocessing.py` and
+/// `efficientnet/preprocessing.py`.
 pub const PRESETS: &[Preset] = &[
     Preset {
         name: "torchvision",
-        about: "torchvision's ImageClassification transform: bilinear, 256 -> 224, ImageNet's mean",
+        about: "torchvision: bilinear, 256 -> 224, ImageNet's mean and std",
         filter: Filter::Bilinear,
         kept: Kept::Part(224.0 / 256.0),
         mean: IMAGENET.0,
@@ -57,7 +60,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "torchvision-v2",
-        about: "the same for torchvision's IMAGENET1K_V2 weights: 232 -> 224",
+        about: "the same for its IMAGENET1K_V2 weights: 232 -> 224",
         filter: Filter::Bilinear,
         kept: Kept::Part(224.0 / 232.0),
         mean: IMAGENET.0,
@@ -65,7 +68,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "timm",
-        about: "timm's default: bicubic, crop_pct 0.875, ImageNet's mean; see the model's default_cfg for another crop_pct",
+        about: "timm's default: bicubic, crop_pct 0.875, ImageNet's mean and std",
         filter: Filter::Bicubic,
         kept: Kept::Part(0.875),
         mean: IMAGENET.0,
@@ -73,7 +76,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "inception",
-        about: "Inception and other models of timm with mean and std 0.5: bicubic, crop_pct 0.875, -1..1",
+        about: "timm's models with mean and std 0.5: bicubic, crop_pct 0.875",
         filter: Filter::Bicubic,
         kept: Kept::Part(0.875),
         mean: SIGNED.0,
@@ -81,7 +84,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "vit",
-        about: "timm's vision transformers of the augreg weights: bicubic, crop_pct 0.9, -1..1",
+        about: "timm's vision transformers (augreg): bicubic, crop_pct 0.9, -1..1",
         filter: Filter::Bicubic,
         kept: Kept::Part(0.9),
         mean: SIGNED.0,
@@ -89,7 +92,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "tflite",
-        about: "TensorFlow's MobileNets and their TFLite files: bilinear, the central 0.875, -1..1",
+        about: "TensorFlow's MobileNets, TFLite: bilinear, central 0.875, -1..1",
         filter: Filter::Bilinear,
         kept: Kept::Part(0.875),
         mean: SIGNED.0,
@@ -97,7 +100,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "efficientnet-lite",
-        about: "TensorFlow's EfficientNet-Lite: bicubic, size / (size + 32), mean 127, std 128",
+        about: "TensorFlow's: bicubic, size / (size + 32), mean 127, std 128",
         filter: Filter::Bicubic,
         kept: Kept::Padding(32),
         mean: [127.0; 3],
@@ -135,56 +138,6 @@ impl FromStr for &'static Preset {
     }
 }
 
-/// What may stand in a word's place.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it must be {0}")]
-pub struct UnknownWord(pub String);
-
-impl FromStr for Filter {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        match text {
-            "bilinear" => Ok(Self::Bilinear),
-            "bicubic" => Ok(Self::Bicubic),
-            "lanczos" => Ok(Self::Lanczos),
-            _ => Err(UnknownWord("bilinear, bicubic or lanczos".to_string())),
-        }
-    }
-}
-
-impl Crop {
-    /// `none`, or the central square as a part of the shorter side (`0.875`) or by its padding in pixels (`32`), for a network
-    /// that takes pictures of that size.
-    ///
-    /// # Errors
-    ///
-    /// It is none of these.
-    pub fn parse(text: &str, width: u32, height: u32) -> Result<Self, UnknownWord> {
-        let unknown = || {
-            let words = "none, a part of the shorter side such as 0.875, or a padding in pixels such as 32";
-            UnknownWord(words.to_string())
-        };
-        if text == "none" {
-            return Ok(Self::None);
-        }
-        if let Ok(padding) = text.parse::<u16>() {
-            return Ok(Self::CentralPadded { padding: padding.into() });
-        }
-        let part: f64 = text.parse().map_err(|_| unknown())?;
-        if !(0.05..=1.0).contains(&part) {
-            return Err(unknown());
-        }
-        Ok(central(part, width, height))
-    }
-}
-
-/// The central square of `part` of the shorter side: `size / (size + padding) = part`.
-fn central(part: f64, width: u32, height: u32) -> Crop {
-    let size = f64::from(width.min(height));
-    Crop::CentralPadded { padding: (size / part - size).round() as u32 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,17 +156,5 @@ mod tests {
         assert_eq!(padding("plain", 224), Crop::None);
         let unknown = "pytorch".parse::<&Preset>().unwrap_err().to_string();
         assert!(unknown.contains("torchvision") && unknown.contains("timm"), "{unknown}");
-    }
-
-    #[test]
-    fn a_crop_is_a_word_a_part_or_pixels() {
-        let crop = |text: &str| Crop::parse(text, 224, 320).ok();
-        assert_eq!(crop("none"), Some(Crop::None));
-        assert_eq!(crop("0.875"), Some(Crop::CentralPadded { padding: 32 }));
-        assert_eq!(crop("32"), Some(Crop::CentralPadded { padding: 32 }));
-        assert_eq!(crop("1.0"), Some(Crop::CentralPadded { padding: 0 }));
-        for wrong in ["", "all", "-1", "1.5", "NaN", "0.0", "70000"] {
-            assert_eq!(crop(wrong), None, "{wrong}");
-        }
     }
 }
