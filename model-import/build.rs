@@ -4,6 +4,8 @@
 //! with a sentence that says what to do.
 #![forbid(unsafe_code)]
 
+#[path = "build/domain/mod.rs"]
+mod domain;
 #[path = "build/emit.rs"]
 mod emit;
 #[path = "build/error.rs"]
@@ -14,6 +16,9 @@ mod fuse;
 mod graph;
 #[path = "build/manifest.rs"]
 mod manifest;
+#[path = "build/proto.rs"]
+#[allow(dead_code, reason = "`kiln import` shows what the build does not")]
+mod proto;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,9 +26,10 @@ use std::sync::Arc;
 
 use burn_import::{LoadStrategy, ModelGen};
 
+use domain::hooks;
 use emit::Generated;
 use error::Refusal;
-use fuse::{Network, hooks};
+use fuse::{Network, Obstacle};
 use manifest::Model;
 
 fn main() -> ExitCode {
@@ -46,30 +52,37 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Refusal> {
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let models = build_all(Path::new("models"), &out_dir)?;
-    for Generated { model, .. } in models.iter().filter(|model| !model.is_fused) {
-        println!(
-            "cargo::warning=model '{}' runs unfused and slower: it has layers that Kiln has no kernel for",
-            model.manifest.name
-        );
+    for (Generated { model, .. }, obstacle) in &models {
+        if let Some(obstacle) = obstacle {
+            println!(
+                "cargo::warning=model '{}' runs unfused and slower: Kiln has no kernel for {obstacle}",
+                model.manifest.name
+            );
+        }
     }
+    let models: Vec<Generated> = models.into_iter().map(|(model, _)| model).collect();
     emit::write(&models, &out_dir, "models.rs")?;
     // Small networks of other architectures, which only a test of this crate includes.
     let folder = Path::new("tests/models");
     // Whoever builds from a copy without tests has none.
     let tested = if folder.is_dir() { build_all(folder, &out_dir)? } else { Vec::new() };
+    let tested: Vec<Generated> = tested.into_iter().map(|(model, _)| model).collect();
     emit::write(&tested, &out_dir, "tested_models.rs")
 }
 
-/// Generates the networks of all models in a folder.
-fn build_all(folder: &Path, out_dir: &Path) -> Result<Vec<Generated>, Refusal> {
+/// Generates the networks of all models in a folder, each with what keeps it from being fused, if anything does.
+fn build_all(folder: &Path, out_dir: &Path) -> Result<Vec<(Generated, Option<Obstacle>)>, Refusal> {
     let mut generated = Vec::new();
     for model in manifest::read_all(folder)? {
         let graph = graph::read(&model)?;
         graph::check(&model, &graph)?;
         let size = &model.manifest.input;
-        let network = fuse::fuse(&graph, [size.height as usize, size.width as usize]).map(Arc::new);
+        let (network, obstacle) = match fuse::fuse(&graph, [size.height as usize, size.width as usize]) {
+            Ok(network) => (Some(Arc::new(network)), None),
+            Err(obstacle) => (None, Some(obstacle)),
+        };
         generate(&model, network.as_ref(), out_dir)?;
-        generated.push(Generated { model, is_fused: network.is_some() });
+        generated.push((Generated { model, is_fused: network.is_some() }, obstacle));
     }
     Ok(generated)
 }
@@ -92,14 +105,7 @@ fn generate(model: &Model, network: Option<&Arc<Network>>, out_dir: &Path) -> Re
             .load_strategy(LoadStrategy::None)
             .run_from_cli();
     })
-    .map_err(|panic| Refusal::Import {
-        model: model.manifest.name.clone(),
-        reason: panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-            .unwrap_or_else(|| "burn-onnx gave no reason".to_string()),
-    })
+    .map_err(|panic| Refusal::panicked(&model.manifest.name, &*panic))
 }
 
 /// Writes the fused network under the name of the model's own file, which burn-onnx's output is named after.
@@ -107,6 +113,6 @@ fn write_fused(model: &Model, network: &Network, directory: &Path) -> Result<Pat
     let path = directory.join("fused").join(&model.manifest.onnx);
     let unwritable = |e: std::io::Error| Refusal::Unreadable { path: path.clone(), reason: e.to_string() };
     std::fs::create_dir_all(directory.join("fused")).map_err(unwritable)?;
-    fuse::write(network, &path).map_err(unwritable)?;
+    domain::write(network, &path).map_err(unwritable)?;
     Ok(path)
 }

@@ -9,6 +9,8 @@
 //! |---|---|
 //! | [`cli`], [`config`] | what was typed, and what is meant |
 //! | [`app`] | joins the rooms for each command |
+//! | [`mod@finetune`] | trains the last layer of a model on corrected pictures |
+//! | [`mod@import`] | what `kiln import` was told and asks, and where models live |
 //! | [`mod@bench`] | what `kiln bench` finds, and how it is shown |
 //! | [`shutdown`], [`serve`] | the way out; connections and time-outs |
 //! | [`api`] | operations, schemas, keys, status codes |
@@ -50,7 +52,9 @@ pub mod cache;
 pub mod classifier;
 pub mod cli;
 pub mod config;
+pub mod finetune;
 pub mod image;
+pub mod import;
 pub mod inference;
 pub mod keys;
 pub mod model;

@@ -21,7 +21,12 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> ExitCode {
-    if let Command::Serve(config) | Command::Predict { config, .. } | Command::Bench { config, .. } = &command {
+    if let Command::Serve(config)
+    | Command::Predict { config, .. }
+    | Command::Bench { config, .. }
+    | Command::Check(config)
+    | Command::Finetune { config, .. } = &command
+    {
         // Before there is a second thread.
         app::keep_caches(config);
     }
@@ -34,6 +39,12 @@ fn run(command: Command) -> ExitCode {
             Ok(table) => print(&table),
             Err(error) => Err(error.into()),
         },
+        Command::Import(order) => match app::import(&order) {
+            Err(error) => return fail(error.exit_status(), &error),
+            Ok(()) => Ok(()),
+        },
+        Command::Check(config) => block_on(app::check(*config)).map_err(Into::into),
+        Command::Finetune { plan, config } => block_on(app::finetune(*config, plan)).map_err(Into::into),
         Command::Devices => print(&app::devices()),
         Command::Keygen(None) => print(&format!("{}\n", keys::generate().expose())),
         Command::Keygen(Some(terms)) => {

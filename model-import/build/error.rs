@@ -1,5 +1,6 @@
 //! Why a model is refused at build time, each with the next step.
 
+use std::any::Any;
 use std::path::PathBuf;
 
 /// A model that cannot be built in.
@@ -17,6 +18,14 @@ pub enum Refusal {
     Graph { model: String, reason: String },
     /// burn-onnx cannot import the graph.
     Import { model: String, reason: String },
+}
+
+impl Refusal {
+    /// The importer's only way to refuse some graphs is a panic.
+    pub fn panicked(model: &str, panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Self::Import { model: model.to_string(), reason: text.unwrap_or("the importer gave no reason").to_string() }
+    }
 }
 
 impl std::fmt::Display for Refusal {

@@ -1,58 +1,79 @@
 //! Checks that the ONNX graph is a classifier that fits its manifest, before any code is generated from it.
 
+use std::path::Path;
+
 use onnx_ir::ir::{ArgType, Argument, DType};
 use onnx_ir::{Node, OnnxGraph, OnnxGraphBuilder};
 
 use super::error::Refusal;
 use super::manifest::Model;
+use super::proto;
 
 /// Reads a model's graph.
 pub fn read(model: &Model) -> Result<OnnxGraph, Refusal> {
-    OnnxGraphBuilder::new()
-        .parse_file(model.onnx_path())
-        .map_err(|e| Refusal::Import { model: model.manifest.name.clone(), reason: e.to_string() })
+    read_file(&model.manifest.name, &model.onnx_path())
+}
+
+/// Reads the graph of a file, whose operators must all be such as can be imported. The refusal calls it by `name`.
+pub fn read_file(name: &str, path: &Path) -> Result<OnnxGraph, Refusal> {
+    let refuse = |reason: String| Refusal::Import { model: name.to_string(), reason };
+    let bytes = std::fs::read(path).map_err(|e| Refusal::Unreadable { path: path.into(), reason: e.to_string() })?;
+    let file = proto::read(&bytes).map_err(|reason| refuse(format!("this is no ONNX file: {reason}")))?;
+    if let Some(unknown) = proto::unknown_operators(&file) {
+        return Err(refuse(format!("burn-onnx cannot import the operator(s) {unknown}")));
+    }
+    // What it did not expect it meets with a panic.
+    std::panic::catch_unwind(|| OnnxGraphBuilder::new().parse_file(path))
+        .map_err(|panic| Refusal::panicked(name, &*panic))?
+        .map_err(|e| refuse(e.to_string()))
 }
 
 /// Refuses a graph that is not `float32 [batch, 3, height, width] -> float32 [batch, labels]`.
 pub fn check(model: &Model, graph: &OnnxGraph) -> Result<(), Refusal> {
-    let name = &model.manifest.name;
-    let refuse = |reason: String| Refusal::Graph { model: name.clone(), reason };
-    let unknown: Vec<&str> = graph
-        .nodes
-        .iter()
-        .filter_map(|node| match node {
-            Node::Custom(custom) => Some(custom.op_type.as_str()),
-            _ => None,
-        })
-        .collect();
-    if !unknown.is_empty() {
-        let reason = format!("burn-onnx does not know the operator(s) {}", unknown.join(", "));
-        return Err(Refusal::Import { model: name.clone(), reason });
-    }
+    let size = &model.manifest.input;
+    check_classifier(graph, [size.height as usize, size.width as usize], model.labels.len())
+        .map_err(|reason| Refusal::Graph { model: model.manifest.name.clone(), reason })
+}
+
+/// The same with the picture's height and width and the number of classes, and the reason alone.
+pub fn check_classifier(graph: &OnnxGraph, [height, width]: [usize; 2], classes: usize) -> Result<(), String> {
     let [input] = graph.inputs.as_slice() else {
-        return Err(refuse(format!(
+        return Err(format!(
             "it has {} inputs, but a classifier has one. Export it with the picture as its only input.",
             graph.inputs.len()
-        )));
+        ));
     };
     let [output] = graph.outputs.as_slice() else {
-        return Err(refuse(format!(
+        return Err(format!(
             "it has {} outputs, but a classifier has one. Export it with the logits as its only output.",
             graph.outputs.len()
-        )));
+        ));
     };
     if ends_in_softmax(graph, &output.name) {
-        return Err(refuse(
-            "it ends in a softmax, which Kiln applies itself. Export it with the logits as its output.".to_string(),
+        return Err(
+            "it ends in a softmax, which Kiln applies itself. Export it with the logits as its output.".to_string()
+        );
+    }
+    if let [_, first, _, Some(3)] = shape(input)[..]
+        && first != Some(3)
+    {
+        return Err(format!(
+            "its input '{}' has the channels last, but Kiln takes them first: [batch, 3, height, width]. Export it so \
+             (tf2onnx: --inputs-as-nchw {}).",
+            input.name, input.name
         ));
     }
-    let size = &model.manifest.input;
-    let expected = [None, Some(3), Some(size.height as usize), Some(size.width as usize)];
-    check_tensor(input, &expected, "input", "Correct [input] in model.toml or export with this shape.")
-        .map_err(refuse)?;
-    let expected = [None, Some(model.labels.len())];
-    check_tensor(output, &expected, "output", "Is the labels file complete, one class a line?").map_err(refuse)?;
-    Ok(())
+    let expected = [None, Some(3), Some(height), Some(width)];
+    check_tensor(input, &expected, "input", "Correct [input] in model.toml or export with this shape.")?;
+    check_tensor(output, &[None, Some(classes)], "output", "Is the labels file complete, one class a line?")
+}
+
+/// What is known of a tensor's axes; nothing of what is no tensor.
+pub fn shape(argument: &Argument) -> Vec<Option<usize>> {
+    match &argument.ty {
+        ArgType::Tensor(tensor) => tensor.static_shape.clone().unwrap_or_else(|| vec![None; tensor.rank]),
+        _ => Vec::new(),
+    }
 }
 
 /// Whether `output` is a softmax, seen through nodes that only rename or reshape.
@@ -92,7 +113,7 @@ fn check_tensor(argument: &Argument, expected: &[Option<usize>], what: &str, adv
             expected.len()
         ));
     }
-    let shape = tensor.static_shape.clone().unwrap_or_else(|| vec![None; tensor.rank]);
+    let shape = shape(argument);
     if let Some(batch) = shape[0] {
         return Err(format!(
             "its {what} '{}' has a fixed batch of {batch}. Export it with a dynamic batch axis.",

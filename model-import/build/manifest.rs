@@ -72,6 +72,12 @@ pub struct Model {
     pub canary: Option<Vec<f32>>,
 }
 
+/// A model's name as a Rust identifier.
+pub fn module_name(name: &str) -> String {
+    let name: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    format!("model_{name}")
+}
+
 impl Model {
     /// Where the ONNX file is.
     pub fn onnx_path(&self) -> PathBuf {
@@ -80,13 +86,11 @@ impl Model {
 
     /// The model's name as a Rust identifier.
     pub fn module_name(&self) -> String {
-        let lower = self.manifest.name.to_lowercase();
-        let name: String = lower.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        format!("model_{name}")
+        module_name(&self.manifest.name)
     }
 }
 
-/// Every model below `directory`, in the order of their names.
+/// Every model below `directory`, in the order of their names. Folders whose name begins with a dot are still being written.
 ///
 /// Two models whose names differ only in their punctuation would share a module.
 pub fn read_all(directory: &Path) -> Result<Vec<Model>, Refusal> {
@@ -94,7 +98,7 @@ pub fn read_all(directory: &Path) -> Result<Vec<Model>, Refusal> {
     let folders: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
-        .filter(|path| path.join("model.toml").is_file())
+        .filter(|path| !is_hidden(path) && path.join("model.toml").is_file())
         .collect();
     if folders.is_empty() {
         return Err(Refusal::NoModels { directory: directory.to_path_buf() });
@@ -110,6 +114,11 @@ pub fn read_all(directory: &Path) -> Result<Vec<Model>, Refusal> {
         }
     }
     Ok(models)
+}
+
+/// Whether a folder is one that is still being written.
+pub fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// The model in `folder`, its digest and labels checked.

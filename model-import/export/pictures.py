@@ -15,10 +15,10 @@ MEAN, STD = np.float32(127.0), np.float32(128.0)
 SYNTHETIC = "synthetic:(i*7919)%256"
 
 
-def synthetic() -> np.ndarray:
+def synthetic(width: int = SIZE, height: int = SIZE) -> np.ndarray:
     """A picture that any language makes alike: byte i, in the order row, column, channel, is (i * 7919) % 256."""
-    i = np.arange(SIZE * SIZE * 3, dtype=np.int64)
-    return (i * 7919 % 256).astype(np.uint8).reshape(SIZE, SIZE, 3)
+    i = np.arange(width * height * 3, dtype=np.int64)
+    return (i * 7919 % 256).astype(np.uint8).reshape(height, width, 3)
 
 
 def all_rows() -> list[tuple[str, np.ndarray]]:

@@ -5,6 +5,8 @@
 //! here needs to change.
 #![forbid(unsafe_code)]
 
+mod head;
+pub mod import;
 mod misfit;
 mod network;
 mod spec;
@@ -12,6 +14,7 @@ mod weights;
 
 use burn::tensor::Device;
 
+pub use head::{Head, HeadError};
 pub use kiln_kernels::Layout;
 pub use misfit::Misfit;
 #[doc(hidden)]

@@ -1,6 +1,8 @@
 //! What the build script refuses, and the sentences that it refuses with. Its own files are included here.
 #![forbid(unsafe_code)]
 
+mod onnx_file;
+
 #[path = "../build/error.rs"]
 mod error;
 #[path = "../build/graph.rs"]
@@ -8,10 +10,14 @@ mod graph;
 #[path = "../build/manifest.rs"]
 #[allow(dead_code, reason = "the build script reads what the tests do not")]
 mod manifest;
+#[path = "../build/proto.rs"]
+#[allow(dead_code, reason = "`kiln import` shows what the tests do not")]
+mod proto;
 
 use std::path::{Path, PathBuf};
 
 use error::Refusal;
+use onnx_file::{INPUT, model_of, model_with};
 
 fn default_model() -> PathBuf {
     PathBuf::from("models/efficientnet-lite0")
@@ -86,6 +92,10 @@ fn an_operator_that_cannot_be_imported_is_refused_with_advice() {
     let (_guard, folder) = with_onnx(&model_of(&["Frobnicate"]));
     let sentence = refusal(&folder);
     assert!(sentence.contains("Frobnicate") && sentence.contains("Export it again"), "{sentence}");
+    // Two that nobody knows, and one that is parsed but has no code, all in one answer.
+    let (_guard, folder) = with_onnx(&model_of(&["Frobnicate", "RoiAlign", "Frobnicate", "Shuffle"]));
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("Frobnicate (2 times), RoiAlign, Shuffle"), "{sentence}");
 }
 
 #[test]
@@ -95,6 +105,17 @@ fn a_softmax_at_the_end_is_refused_even_behind_other_nodes() {
         let sentence = refusal(&folder);
         assert!(sentence.contains("it ends in a softmax"), "{operators:?}: {sentence}");
     }
+}
+
+#[test]
+fn channels_last_and_several_inputs_are_refused_with_the_way_out() {
+    let last = [("pictures", &[Some(224), Some(224), Some(3)][..])];
+    let (_guard, folder) = with_onnx(&model_with(&last, &[], Some(1000)));
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("has the channels last") && sentence.contains("--inputs-as-nchw pictures"), "{sentence}");
+    let (_guard, folder) = with_onnx(&model_with(&[INPUT, ("mask", &[Some(1)])], &[], Some(1000)));
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("it has 2 inputs") && sentence.contains("its only input"), "{sentence}");
 }
 
 #[test]
@@ -123,42 +144,4 @@ fn a_folder_without_models_is_refused() {
     let empty = tempfile::tempdir().unwrap();
     let refused = manifest::read_all(empty.path()).unwrap_err();
     assert!(matches!(refused, Refusal::NoModels { .. }) && refused.to_string().contains("Swap the model"), "{refused}");
-}
-
-/// A minimal ONNX file: global average pooling and a flattening of `input` [batch, 3, 224, 224], then `operators`, each on
-/// what the one before it made, to `logits` [batch, 1000]. Written field by field, as onnx.proto3 has them.
-fn model_of(operators: &[&str]) -> Vec<u8> {
-    fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
-        assert!(content.len() < 16_384);
-        let length = content.len();
-        let varint = if length < 128 { vec![length as u8] } else { vec![length as u8 | 0x80, (length >> 7) as u8] };
-        [&[field << 3 | 2], varint.as_slice(), content].concat()
-    }
-    fn varint(field: u8, value: u16) -> Vec<u8> {
-        if value < 128 {
-            vec![field << 3, value as u8]
-        } else {
-            vec![field << 3, value as u8 | 0x80, (value >> 7) as u8]
-        }
-    }
-    fn value_info(name: &str, dimensions: &[u16]) -> Vec<u8> {
-        let batch = bytes(1, &bytes(2, b"batch"));
-        let fixed: Vec<u8> = dimensions.iter().flat_map(|d| bytes(1, &varint(1, *d))).collect();
-        let tensor = [varint(1, 1), bytes(2, &[batch, fixed].concat())].concat();
-        [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
-    }
-    let mut nodes = Vec::new();
-    let mut value = "input".to_string();
-    let all = ["GlobalAveragePool", "Flatten"].iter().chain(operators);
-    let last = operators.len() + 1;
-    for (index, operator) in all.enumerate() {
-        let output = if index == last { "logits".to_string() } else { format!("value{index}") };
-        let node = [bytes(1, value.as_bytes()), bytes(2, output.as_bytes()), bytes(4, operator.as_bytes())].concat();
-        nodes.extend(bytes(1, &node));
-        value = output;
-    }
-    let input = bytes(11, &value_info("input", &[3, 224, 224]));
-    let output = bytes(12, &value_info("logits", &[1000]));
-    let graph = [nodes, bytes(2, b"graph"), input, output].concat();
-    [varint(1, 8), bytes(7, &graph), bytes(8, &varint(2, 17))].concat()
 }

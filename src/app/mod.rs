@@ -1,8 +1,11 @@
 //! The composition root: names concrete types and joins the rooms for each command. It holds no logic of its own.
 
 mod bench;
+mod check;
 mod connection;
 mod devices;
+mod finetune;
+mod import;
 mod keygen;
 mod load;
 mod local;
@@ -12,8 +15,11 @@ mod serve;
 mod updates;
 
 pub use bench::{BenchError, bench};
+pub use check::{CheckError, check};
 pub use connection::{Answered, Connection, post};
 pub use devices::devices;
+pub use finetune::{FinetuneFailure, finetune};
+pub use import::{ImportFailure, import};
 pub use keygen::keygen;
 pub use load::keep_caches;
 pub use local::Local;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
+use super::{finetune, import};
 use crate::config::settings::{SETTINGS, Setting};
 use crate::keys::{Priority, Scope};
 
@@ -19,6 +20,9 @@ pub(super) fn command() -> Command {
         .subcommand(with_settings(serve, |_| true))
         .subcommand(predict())
         .subcommand(bench())
+        .subcommand(import::command())
+        .subcommand(check_models())
+        .subcommand(finetune_head())
         .subcommand(Command::new("devices").about("List the devices of this machine, and what 'auto' takes"))
         .subcommand(keygen())
         .subcommand(super::models::command())
@@ -87,6 +91,22 @@ fn bench() -> Command {
             || matches!(setting.key, "decode-threads" | "max-queue-delay")
     };
     with_settings(command, of_use)
+}
+
+fn finetune_head() -> Command {
+    let of_use = |setting: &Setting| {
+        matches!(setting.heading, "Model and device" | "Pictures" | "Logs") || setting.key == "max-batch-size"
+    };
+    with_settings(finetune::command(), of_use)
+}
+
+fn check_models() -> Command {
+    let command = Command::new("check")
+        .about(
+            "Check that each model answers a picture whose logits are known as it should, or the one of --model alone",
+        )
+        .after_help("Example: kiln check --model resnet50 --device cpu,vulkan");
+    with_settings(command, |setting| matches!(setting.heading, "Model and device" | "Logs"))
 }
 
 fn keygen() -> Command {

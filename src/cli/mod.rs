@@ -1,6 +1,8 @@
 //! The command line: what was typed becomes a [`Command`]. Meaning is given to it in `config` and `app`.
 
 mod arguments;
+mod finetune;
+mod import;
 mod keygen;
 mod models;
 
@@ -14,6 +16,8 @@ use clap::ArgMatches;
 use crate::bench::Plan;
 use crate::config::settings::SETTINGS;
 use crate::config::{self, Config, ConfigError, Sources};
+use crate::finetune::Plan as FinetunePlan;
+use crate::import::Order as ImportOrder;
 use crate::keys::Terms;
 use crate::store::Order;
 
@@ -40,6 +44,10 @@ pub enum Command {
         /// Everything else.
         config: Box<Config>,
     },
+    /// `kiln import MODEL.onnx`
+    Import(Box<ImportOrder>),
+    /// `kiln check`
+    Check(Box<Config>),
     /// `kiln devices`
     Devices,
     /// `kiln keygen`, perhaps for a key file.
@@ -48,6 +56,13 @@ pub enum Command {
     Models {
         /// What is to be done.
         order: Order,
+        /// Everything else.
+        config: Box<Config>,
+    },
+    /// `kiln finetune`
+    Finetune {
+        /// How to train, and on what.
+        plan: FinetunePlan,
         /// Everything else.
         config: Box<Config>,
     },
@@ -76,11 +91,23 @@ pub fn parse(
     let matches = arguments::command().try_get_matches_from(arguments).map_err(Exit::Clap)?;
     match matches.subcommand() {
         Some(("devices", _)) => Ok(Command::Devices),
+        Some(("import", inner)) => Ok(Command::Import(Box::new(import::order(inner)))),
+        Some(("check", inner)) => {
+            // What matters stands in the table.
+            let sources = gather(inner, env)?.with_default("log-level", "warn");
+            Ok(Command::Check(Box::new(Config::without_serving(&sources).map_err(Exit::Config)?)))
+        }
         Some(("keygen", inner)) => keygen::terms(inner).map(Command::Keygen).map_err(Exit::Config),
         Some(("models", inner)) => {
             let (word, inner) = inner.subcommand().expect("clap asks for a word after 'models'");
             let config = Config::without_serving(&gather(inner, env)?).map_err(Exit::Config)?;
             Ok(Command::Models { order: models::order(word, inner), config: Box::new(config) })
+        }
+        Some(("finetune", inner)) => {
+            // Lines of a log would come between the progress bar and who looks at it.
+            let sources = gather(inner, env)?.with_default("log-level", "warn");
+            let config = Config::without_serving(&sources).map_err(Exit::Config)?;
+            Ok(Command::Finetune { plan: finetune::plan(inner), config: Box::new(config) })
         }
         Some(("config", inner)) => {
             let (_, check) = inner.subcommand().expect("clap asks for a word after 'config'");
@@ -233,6 +260,12 @@ mod tests {
         for words in [&["keygen", "--scope", "predict"][..], &["keygen", "--id", "a", "--scope", "root"]] {
             assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
         }
+    }
+
+    #[test]
+    fn check_takes_a_model_and_devices() {
+        let Ok(Command::Check(config)) = typed(&["check", "--device", "cpu"]) else { panic!("not understood") };
+        assert_eq!((config.inference.device.all().len(), config.model), (1, None));
     }
 
     #[test]

@@ -24,21 +24,44 @@ impl Canary {
         &self.picture
     }
 
+    /// How far an answer is from the logits that are known, and how far it may be.
+    pub(super) fn difference(&self, answer: &Logits) -> Difference {
+        let scale = self.expected.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+        let differences = answer.iter().zip(&self.expected).map(|(ours, known)| (ours - known).abs());
+        // NaN is no difference that `max` would tell.
+        let largest = differences.fold(0.0_f32, |most, now| if now.is_nan() { f32::INFINITY } else { most.max(now) });
+        let largest = if answer.len() == self.expected.len() { largest } else { f32::INFINITY };
+        Difference { largest, allowed: self.precision.tolerance() * scale }
+    }
+
     /// Compares an answer with the logits that are known.
     ///
     /// # Errors
     ///
     /// A sentence that says how far they are apart.
     pub(super) fn check(&self, answer: &Logits) -> Result<(), String> {
-        let scale = self.expected.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
-        let differences = answer.iter().zip(&self.expected).map(|(ours, known)| (ours - known).abs());
-        // NaN is no difference that `max` would tell.
-        let largest = differences.fold(0.0_f32, |most, now| if now.is_nan() { f32::INFINITY } else { most.max(now) });
-        let allowed = self.precision.tolerance() * scale;
-        if answer.len() == self.expected.len() && largest <= allowed {
+        let difference = self.difference(answer);
+        if difference.is_allowed() {
             return Ok(());
         }
+        let Difference { largest, allowed } = difference;
         Err(format!("the canary's logits are off by {largest:e}; {allowed:e} is allowed"))
+    }
+}
+
+/// How far the logits of the canary are from the right ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Difference {
+    /// The largest difference of two logits; infinite if one is no number, or some are missing.
+    pub largest: f32,
+    /// The largest that another order of sums explains, at the precision that was asked for.
+    pub allowed: f32,
+}
+
+impl Difference {
+    /// Whether the device computes rightly.
+    pub fn is_allowed(&self) -> bool {
+        self.largest <= self.allowed
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `warm_up.rs` | its first runs, and which kernels are quicker |
 //! | `remembered.rs` | that answer, from one start to the next |
 //! | `canary.rs` | the picture whose logits are known |
+//! | `check.rs` | how far a model's answer to it is from the right one |
 //! | `placement.rs` | where and how a model runs, for who wants to know |
 //! | `choice.rs` | what `--device`, `--kernels` and `--resize` may say |
 //! | `precision.rs` | what `--precision` may say, and who has it |
@@ -30,6 +31,7 @@ pub mod adapters;
 mod batch_sizes;
 mod burn_engine;
 mod canary;
+mod check;
 mod choice;
 mod cpu;
 pub mod device;
@@ -47,6 +49,8 @@ mod start;
 mod warm_up;
 
 pub use burn_engine::BurnEngine;
+pub use canary::Difference;
+pub use check::{Checked, Reference, check};
 pub use choice::{DeviceChoice, DeviceChoices, KernelChoice, ResizeChoice};
 pub use cpu::{configure_cpu, default_threads, has_bf16};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};

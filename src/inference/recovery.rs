@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::burn_engine::BurnEngine;
-use super::canary::{self, Canary};
+use super::canary::{self, Canary, Difference};
 use super::device;
 use super::engine::{Engine, EngineError};
 use super::start::Options;
@@ -22,6 +22,13 @@ impl BurnEngine {
         let first = self.run(&[canary::picture(&self.model)])?.swap_remove(0);
         self.canary = Some(Arc::new(Canary::new(&self.model, first, self.options.precision)));
         Ok(())
+    }
+
+    /// How far the answer to the canary is off, if the right one is known.
+    pub(super) fn canary_difference(&mut self) -> Result<Option<Difference>, EngineError> {
+        let Some(canary) = &self.canary else { return Ok(None) };
+        let answer = self.shared(&[canary.picture()])?;
+        Ok(Some(canary.difference(&answer[0])))
     }
 
     /// Starts anew on the same hardware, if that has served well since it last had to.

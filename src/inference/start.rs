@@ -122,15 +122,35 @@ pub enum StartError {
     },
 }
 
-/// Puts `model` on `device` and runs every batch size that needs it once, so that no request pays for first-use work.
+/// Puts `model` on `device`, runs every batch size that needs it once, so that no request pays for first-use work, and makes
+/// sure that it computes rightly.
 pub(super) fn start(
     model: Model,
     device: &ChosenDevice,
     options: &Options,
     progress: &mut dyn FnMut(Step),
 ) -> Result<BurnEngine, StartError> {
-    let refuse =
-        |reason: String| StartError::WarmUp { model: model.spec().name, device: device.info.name.clone(), reason };
+    let mut engine = warm(model.clone(), device, options, progress)?;
+    let started = Instant::now();
+    let wrong = |reason| StartError::Canary { model: model.spec().name, device: device.info.name.clone(), reason };
+    engine.caught(BurnEngine::check_canary).map_err(wrong)?;
+    progress(Step::Checked(started.elapsed()));
+    Ok(engine)
+}
+
+/// The device cannot run the model.
+pub(super) fn no_start(model: &Model, device: &ChosenDevice, reason: String) -> StartError {
+    StartError::WarmUp { model: model.spec().name, device: device.info.name.clone(), reason }
+}
+
+/// An engine that has run, and whose answers nobody has looked at yet.
+pub(super) fn warm(
+    model: Model,
+    device: &ChosenDevice,
+    options: &Options,
+    progress: &mut dyn FnMut(Step),
+) -> Result<BurnEngine, StartError> {
+    let refuse = |reason: String| no_start(&model, device, reason);
     if options.resize == ResizeChoice::Gpu && !device.is_gpu_runtime {
         return Err(StartError::NoResize { device: device.info.name.clone() });
     }
@@ -162,10 +182,6 @@ pub(super) fn start(
     if is_open && known.is_none() {
         engine.choose_kernels(progress).map_err(refuse)?;
     }
-    let started = Instant::now();
-    let wrong = |reason| StartError::Canary { model: model.spec().name, device: device.info.name.clone(), reason };
-    engine.caught(BurnEngine::check_canary).map_err(wrong)?;
-    progress(Step::Checked(started.elapsed()));
     Ok(engine)
 }
 
@@ -201,6 +217,5 @@ fn on_cpu(model: &Model) -> Result<Logits, StartError> {
     let network: Arc<dyn Network> = load(model, &cpu)?.into();
     let mut engine = BurnEngine::new(model.clone(), &cpu, &Options::new(1), network, cpu.best_kernels(), None);
     let rows = engine.caught(|engine| engine.run(&[canary::picture(model)]));
-    let refuse = |reason| StartError::WarmUp { model: model.spec().name, device: cpu.info.name.clone(), reason };
-    rows.map(|mut rows| rows.swap_remove(0)).map_err(refuse)
+    rows.map(|mut rows| rows.swap_remove(0)).map_err(|reason| no_start(model, &cpu, reason))
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
         ("main", &["app", "cli", "keys"][..]),
-        ("cli", &["bench", "config", "inference", "keys", "store"]),
+        ("cli", &["bench", "config", "finetune", "import", "inference", "keys", "store"]),
         ("config", &["api", "batching", "image", "inference", "keys", "model", "serve", "shutdown", "telemetry"]),
         (
             "app",
@@ -16,7 +16,9 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
                 "bench",
                 "classifier",
                 "config",
+                "finetune",
                 "image",
+                "import",
                 "inference",
                 "keys",
                 "model",
@@ -38,6 +40,8 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("shutdown", &["readiness"]),
         ("bench", &[]),
         ("cache", &["telemetry"]),
+        ("finetune", &["image", "inference", "model"]),
+        ("import", &[]),
         ("image", &["telemetry"]),
         ("keys", &["standing", "watched"]),
         ("model", &[]),
@@ -52,10 +56,10 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
 
 /// Outside crates that only some rooms may name.
 pub const OWNERS: [(&str, &[&str]); 46] = [
-    ("burn", &["inference"]),
+    ("burn", &["finetune", "inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
-    ("model_import", &["inference", "model", "classifier"]),
+    ("model_import", &["app", "classifier", "cli", "finetune", "import", "inference", "model"]),
     ("poem", &["api", "serve"]),
     ("poem_openapi", &["api"]),
     ("hyper", &["serve"]),
@@ -63,7 +67,7 @@ pub const OWNERS: [(&str, &[&str]); 46] = [
     ("tokio_rustls", &["keys", "serve", "telemetry"]),
     ("http_body_util", &["serve"]),
     ("serde", &["bench", "keys", "oip", "store"]),
-    ("serde_json", &["api", "app", "bench", "keys", "oip"]),
+    ("serde_json", &["api", "app", "bench", "finetune", "keys", "oip"]),
     ("half", &["oip"]),
     ("flate2", &["api"]),
     ("uuid", &["api", "classifier", "telemetry"]),

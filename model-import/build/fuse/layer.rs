@@ -94,14 +94,14 @@ impl Network {
         if only { self.maker(value) } else { None }
     }
 
-    /// Whether nothing is left that has no layer of its own.
-    pub fn is_fused(&self) -> bool {
+    /// What is left that has no layer of its own.
+    pub fn unfused(&self) -> Option<&Layer> {
         let fused = |layer: &Layer| {
             matches!(
                 layer.kind,
                 Kind::Conv(_) | Kind::Chain(_) | Kind::Pool(..) | Kind::GlobalAveragePool | Kind::Scale
             )
         };
-        self.layers.iter().all(fused)
+        self.layers.iter().find(|layer| !fused(layer))
     }
 }

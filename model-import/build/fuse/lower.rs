@@ -10,20 +10,24 @@ use onnx_ir::node::reduce::ReduceAxes;
 use onnx_ir::{Node, OnnxGraph};
 
 use super::layer::{Activation, Geometry, Kind, Layer, Network, Pooling, Value};
+use super::obstacle::Obstacle;
 use super::parameters::{activation, convolution, floats, matrix, pads};
 
-/// The graph's layers, not fused yet; `None` if it has a node that there is no layer for.
-pub fn lower(graph: &OnnxGraph, size: [usize; 2]) -> Option<Network> {
-    let ([input], [output]) = (graph.inputs.as_slice(), graph.outputs.as_slice()) else { return None };
+/// The graph's layers, not fused yet, or the first node that there is no layer for.
+pub fn lower(graph: &OnnxGraph, size: [usize; 2]) -> Result<Network, Obstacle> {
+    let ([input], [output]) = (graph.inputs.as_slice(), graph.outputs.as_slice()) else {
+        return Err(Obstacle::result());
+    };
     let mut lowering = Lowering::default();
     let first = lowering.value(&input.name, Shape { channels: 3, size });
     for node in &graph.nodes {
-        lowering.node(node)?;
+        lowering.node(node).ok_or_else(|| Obstacle::at(node))?;
     }
-    let last = *lowering.values.get(&output.name)?;
+    let last = *lowering.values.get(&output.name).ok_or_else(Obstacle::result)?;
     let shape = lowering.shapes[last];
     let is_one_row = shape.size == [1, 1];
-    is_one_row.then_some(Network { layers: lowering.layers, size, input: first, output: last, outputs: shape.channels })
+    let network = Network { layers: lowering.layers, size, input: first, output: last, outputs: shape.channels };
+    is_one_row.then_some(network).ok_or_else(Obstacle::result)
 }
 
 /// A value's channels, height and width; the batch goes without saying.

@@ -1,4 +1,4 @@
-//! The graph pass: an ONNX classifier becomes a network of a few large layers in NHWC, in the private domain `kiln`.
+//! The graph pass: an ONNX classifier becomes a network of a few large layers in NHWC. `../domain` hands it to burn-onnx.
 //!
 //! | step | where |
 //! |---|---|
@@ -6,8 +6,7 @@
 //! | padding and batch norm into convolutions | `fold.rs` |
 //! | residual and activation into convolutions | `merge.rs` |
 //! | dense -> depthwise -> pointwise into one layer | `chain.rs` |
-//! | layers -> an ONNX file of the private domain | `write.rs` |
-//! | what burn-onnx shall generate for that domain | `hooks.rs` |
+//! | what keeps a network from all that | `obstacle.rs` |
 //!
 //! It takes any network that it knows every node of, and leaves the others alone: they go to burn-onnx as they are.
 
@@ -17,25 +16,26 @@ mod fold;
 #[path = "../../../shaders/src/cpu/geometry.rs"]
 #[allow(dead_code, reason = "the kernels use what the build script does not")]
 mod geometry;
-pub mod hooks;
-mod layer;
+pub mod layer;
 mod lower;
 mod merge;
+mod obstacle;
 mod parameters;
-mod protobuf;
-mod write;
 
 use onnx_ir::OnnxGraph;
 
 pub use layer::Network;
-pub use write::write;
+pub use obstacle::Obstacle;
 
-/// The fused network, or `None` if the graph has something that there is no layer for.
-pub fn fuse(graph: &OnnxGraph, input: [usize; 2]) -> Option<Network> {
+/// The fused network, or the first thing in the graph that there is no layer for.
+pub fn fuse(graph: &OnnxGraph, input: [usize; 2]) -> Result<Network, Obstacle> {
     let mut network = lower::lower(graph, input)?;
     fold::padding(&mut network);
     fold::batch_norms(&mut network);
     merge::residuals_and_activations(&mut network);
     chain::chains(&mut network);
-    network.is_fused().then_some(network)
+    match network.unfused() {
+        Some(layer) => Err(Obstacle::left(&layer.kind)),
+        None => Ok(network),
+    }
 }

@@ -10,7 +10,7 @@ use burn_import::ext::{
     arg_to_ident, bridge,
 };
 
-use super::layer::{Activation, Conv, Geometry, Kind, Layer, Network, Pooling};
+use crate::fuse::layer::{Activation, Conv, Geometry, Kind, Layer, Network, Pooling};
 
 /// The private domain.
 pub const DOMAIN: &str = "kiln";

@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use super::hooks::{DOMAIN, LAYER};
-use super::layer::{Kind, Network, Value};
 use super::protobuf::Message;
+use crate::fuse::layer::{Kind, Network, Value};
 
 /// Writes the file.
 pub fn write(network: &Network, path: &Path) -> std::io::Result<()> {

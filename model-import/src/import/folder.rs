@@ -1,0 +1,102 @@
+//! Writes a model's folder, all or nothing: a hidden one beside it is filled, checked as the build will, and renamed.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::draft::Draft;
+use super::import_error::ImportError;
+use super::inspect::Network;
+use super::manifest_text::manifest_text;
+use super::{graph, manifest};
+
+/// Makes `folder` of a network and what is known of it. A model that is there already gives way only if `replace` says so.
+///
+/// # Errors
+///
+/// See [`ImportError`]. Nothing is left behind, and what was there stays.
+pub fn write(network: &Network, draft: &Draft, folder: &Path, replace: bool) -> Result<(), ImportError> {
+    draft.check(network)?;
+    let is_there = folder.symlink_metadata().is_ok();
+    if is_there && !replace {
+        return Err(ImportError::Exists(folder.to_path_buf()));
+    }
+    if is_there && !folder.join("model.toml").is_file() {
+        return Err(ImportError::NotAModel(folder.to_path_buf()));
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|e| unwritable(parent, &e))?;
+    refuse_twins(&draft.name, parent, folder)?;
+    let fresh = Hidden::create(parent, &draft.name, "importing")?;
+    fill(network, draft, &fresh.0)?;
+    let model = manifest::read(&fresh.0)?;
+    graph::check(&model, &graph::read(&model)?)?;
+    if !is_there {
+        return std::fs::rename(&fresh.0, folder).map_err(|e| unwritable(folder, &e));
+    }
+    let old = Hidden::create(parent, &draft.name, "replaced")?;
+    // A folder takes the place of an empty one.
+    std::fs::rename(folder, &old.0).map_err(|e| unwritable(folder, &e))?;
+    std::fs::rename(&fresh.0, folder).map_err(|e| {
+        // As it was; the first error is the one to tell.
+        let _ = std::fs::rename(&old.0, folder);
+        unwritable(folder, &e)
+    })
+}
+
+fn fill(network: &Network, draft: &Draft, folder: &Path) -> Result<(), ImportError> {
+    let put = |name: &str, content: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, content).map_err(|e| unwritable(&path, &e))
+    };
+    let sha256: String = Sha256::digest(&network.onnx).iter().map(|byte| format!("{byte:02x}")).collect();
+    put(&draft.onnx_name(), &network.onnx)?;
+    put("labels.txt", draft.labels.iter().map(|label| format!("{label}\n")).collect::<String>().as_bytes())?;
+    if let Some(logits) = &draft.logits {
+        put("canary.txt", logits.iter().map(|logit| format!("{logit:?}\n")).collect::<String>().as_bytes())?;
+    }
+    put("model.toml", manifest_text(draft, network, &sha256).as_bytes())
+}
+
+/// Refuses a name with which the build would refuse all models.
+fn refuse_twins(name: &str, parent: &Path, folder: &Path) -> Result<(), ImportError> {
+    /// Of a manifest, whatever else it says.
+    #[derive(serde::Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let neighbours = std::fs::read_dir(parent).map_err(|e| unwritable(parent, &e))?;
+    for neighbour in neighbours.filter_map(Result::ok).map(|entry| entry.path()) {
+        if manifest::is_hidden(&neighbour) || neighbour.file_name() == folder.file_name() {
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(neighbour.join("model.toml")) else { continue };
+        let Ok(named) = toml::from_str::<Named>(&text) else { continue };
+        if manifest::module_name(&named.name) == manifest::module_name(name) {
+            return Err(ImportError::Taken { name: name.to_string(), folder: neighbour });
+        }
+    }
+    Ok(())
+}
+
+/// A folder that the build does not look into. What is still in it in the end goes with it.
+struct Hidden(PathBuf);
+
+impl Hidden {
+    fn create(parent: &Path, name: &str, what: &str) -> Result<Self, ImportError> {
+        let path = parent.join(format!(".{name}.{what}-{}", std::process::id()));
+        std::fs::create_dir(&path).map_err(|e| unwritable(&path, &e))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // It is gone if it was renamed.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> ImportError {
+    ImportError::Write { path: path.to_path_buf(), reason: error.to_string() }
+}

@@ -1,0 +1,192 @@
+//! What `kiln import` finds in ONNX files, and the folders that it makes of them, read back by the build script's own code.
+#![forbid(unsafe_code)]
+
+mod onnx_file;
+
+#[path = "../build/error.rs"]
+mod error;
+#[path = "../build/graph.rs"]
+mod graph;
+#[path = "../build/manifest.rs"]
+#[allow(dead_code, reason = "the build script reads what the tests do not")]
+mod manifest;
+#[path = "../build/proto.rs"]
+#[allow(dead_code, reason = "`kiln import` shows what the tests do not")]
+mod proto;
+
+use std::path::{Path, PathBuf};
+
+use model_import::import::{Draft, ImportError, PRESETS, inspect, write};
+use onnx_file::{INPUT, model_of, model_with, model_with_outside_weights};
+
+fn small(name: &str) -> PathBuf {
+    PathBuf::from(format!("tests/models/{name}/{name}.onnx"))
+}
+
+fn draft(name: &str, classes: usize) -> Draft {
+    Draft {
+        name: name.to_string(),
+        version: "1".to_string(),
+        description: "Cats, \"dogs\"\nand = #others".to_string(),
+        source: "C:\\models".to_string(),
+        licence: "MIT".to_string(),
+        labels: (0..classes).map(|class| format!("class {class}")).collect(),
+        logits: None,
+        preprocess: PRESETS[0].values(224, 224),
+    }
+}
+
+/// What the build makes of a folder.
+fn build(folder: &Path) -> manifest::Model {
+    let model = manifest::read(folder).unwrap();
+    graph::check(&model, &graph::read(&model).unwrap()).unwrap();
+    model
+}
+
+/// Writes `onnx` to a file and tells why it is refused.
+fn refusal(onnx: &[u8]) -> ImportError {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("odd.onnx");
+    std::fs::write(&path, onnx).unwrap();
+    inspect(&path, None).expect_err("this file must be refused")
+}
+
+#[test]
+fn small_networks_become_folders_that_the_build_takes() {
+    let models = tempfile::tempdir().unwrap();
+    for (name, classes, unfused) in
+        [("small-resnet", 10, false), ("small-mobilenet-v3", 7, false), ("small-unknown", 5, true)]
+    {
+        let network = inspect(&small(name), None).unwrap();
+        assert_eq!((network.classes, network.unfused.is_some()), (classes, unfused), "{name}: {:?}", network.unfused);
+        assert!(network.operators.values().sum::<usize>() > 3 && network.opset.is_some(), "{network:?}");
+        let folder = models.path().join(name);
+        let logits: Vec<f32> = (0..classes).map(|class| class as f32 / 3.0).collect();
+        write(&network, &Draft { logits: Some(logits.clone()), ..draft(name, classes) }, &folder, false).unwrap();
+        let model = build(&folder);
+        assert_eq!((model.manifest.input.width, model.manifest.input.height), (network.width, network.height));
+        assert_eq!(model.canary, Some(logits));
+        let expected = draft(name, classes);
+        assert_eq!((&model.manifest.description, &model.manifest.source), (&expected.description, &expected.source));
+        assert_eq!(model.labels, expected.labels);
+        assert_eq!(
+            (model.manifest.preprocess.mean, model.manifest.preprocess.std),
+            (expected.preprocess.mean, expected.preprocess.std)
+        );
+        assert!(matches!(model.manifest.preprocess.crop, manifest::Crop::CentralPadded(32)));
+        assert_eq!(std::fs::read(model.onnx_path()).unwrap(), std::fs::read(small(name)).unwrap());
+    }
+    // The build takes all of them at once, and nothing else is left.
+    assert_eq!(manifest::read_all(models.path()).unwrap().len(), 3);
+    assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn what_keeps_a_network_from_being_fused_is_named() {
+    let unfused = inspect(&small("small-unknown"), None).unwrap().unfused.unwrap();
+    assert!(unfused.starts_with("its ") && unfused.len() > 8, "{unfused}");
+}
+
+#[test]
+fn a_folder_is_replaced_only_on_demand_and_never_if_it_is_no_model() {
+    let models = tempfile::tempdir().unwrap();
+    let network = inspect(&small("small-resnet"), None).unwrap();
+    let folder = models.path().join("net");
+    write(&network, &draft("net", 10), &folder, false).unwrap();
+    let newer = Draft { version: "2".to_string(), ..draft("net", 10) };
+    let refused = write(&network, &newer, &folder, false).unwrap_err();
+    assert!(matches!(&refused, ImportError::Exists(path) if *path == folder), "{refused}");
+    assert_eq!(build(&folder).manifest.version, "1");
+    write(&network, &newer, &folder, true).unwrap();
+    assert_eq!(build(&folder).manifest.version, "2");
+    let photos = models.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("cat.jpg"), "a cat").unwrap();
+    let refused = write(&network, &draft("photos", 10), &photos, true).unwrap_err();
+    assert!(matches!(refused, ImportError::NotAModel(_)), "{refused}");
+    assert!(photos.join("cat.jpg").exists());
+    assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_refusal_leaves_nothing_behind() {
+    let models = tempfile::tempdir().unwrap();
+    let network = inspect(&small("small-resnet"), None).unwrap();
+    write(&network, &draft("my-net", 10), &models.path().join("my-net"), false).unwrap();
+    let no_std = |draft: Draft| {
+        let preprocess = model_import::import::Preprocess { std: [0.0; 3], ..draft.preprocess };
+        Draft { preprocess, ..draft }
+    };
+    for (draft, part) in [
+        (draft("few", 9), "9 labels were given, but the network has 10 classes"),
+        (Draft { logits: Some(vec![0.5; 11]), ..draft("many", 10) }, "11 logits were given"),
+        // The build would refuse both for their one module.
+        (draft("my_net", 10), "is too close to that of"),
+        (no_std(draft("flat", 10)), "'preprocess.std' must be above 0"),
+    ] {
+        let refused = write(&network, &draft, &models.path().join(&draft.name), false).unwrap_err().to_string();
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_is_no_classifier_is_refused_with_the_sentences_of_the_build() {
+    for (onnx, part) in [
+        (model_of(&["Softmax", "Identity"]), "it ends in a softmax, which Kiln applies itself"),
+        (model_with(&[("x", &[Some(224), Some(224), Some(3)])], &[], Some(5)), "has the channels last"),
+        (model_with(&[INPUT, ("mask", &[Some(1)])], &[], Some(5)), "it has 2 inputs, but a classifier has one"),
+        (model_of(&["Frob", "Shuffle", "Frob"]), "cannot import the operator(s) Frob (2 times), Shuffle."),
+        (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "axis 1 of its input 'x' is 1"),
+        (model_with(&[("x", &[Some(3), None, None])], &[], Some(5)), "--size 224x224"),
+        (model_with_outside_weights("weights.bin"), "lie in another file, 'weights.bin'"),
+        (b"not a model at all".to_vec(), "this is no ONNX file"),
+        (Vec::new(), "this is no ONNX file"),
+    ] {
+        let sentence = refusal(&onnx).to_string();
+        assert!(sentence.contains(part), "{sentence}");
+    }
+    let sentence = inspect(Path::new("/no/such.onnx"), None).unwrap_err().to_string();
+    assert!(sentence.contains("cannot read /no/such.onnx"), "{sentence}");
+}
+
+#[test]
+fn a_size_settles_what_the_network_leaves_open_and_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("open.onnx");
+    std::fs::write(&path, model_with(&[("x", &[Some(3), None, None])], &[], Some(3))).unwrap();
+    let network = inspect(&path, Some([160, 96])).unwrap();
+    assert_eq!((network.width, network.height, network.classes), (160, 96, 3));
+    let refused = inspect(&small("small-resnet"), Some([1, 1])).unwrap_err();
+    assert!(matches!(refused, ImportError::OtherSize { .. }), "{refused}");
+}
+
+#[test]
+fn damaged_files_are_told_and_never_bring_the_program_down() {
+    let whole = std::fs::read(small("small-mobilenet-v3")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("damaged.onnx");
+    let mut refused = 0;
+    for part in 0..48 {
+        std::fs::write(&path, &whole[..whole.len() * part / 48]).unwrap();
+        inspect(&path, None).expect_err("a part is no network");
+    }
+    // Any generator that is the same everywhere (Knuth's MMIX).
+    let mut state = 1_u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..150 {
+        let mut damaged = whole.clone();
+        for _ in 0..1 + next(4) {
+            // Most of a file is weights, any of which may be any number; the structure is at its beginning and its end.
+            let at = next(4096.min(whole.len()));
+            let at = if next(2) == 0 { at } else { whole.len() - 1 - at };
+            damaged[at] = next(256) as u8;
+        }
+        std::fs::write(&path, &damaged).unwrap();
+        refused += usize::from(inspect(&path, None).is_err());
+    }
+    assert!(refused > 10, "the damage did nothing");
+}

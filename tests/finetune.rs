@@ -1,0 +1,111 @@
+//! `kiln finetune` by the real binary: a few corrected photos in, a version in the store out, which answers them as corrected.
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::path::Path;
+use std::process::Output;
+
+use common::{bytes, kiln};
+use kiln::classifier::recipe;
+use kiln::image::{self, Limits};
+use kiln::inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, rank};
+use kiln::model::Model;
+use kiln::store::Store;
+
+const MODEL: &str = "efficientnet-lite0";
+/// What two photos are said to show: nothing near what they do.
+const CORRECTED: [(&str, usize); 2] = [("coffee_640x480.jpg", 100), ("rocket_640x480.jpg", 300)];
+const OTHERS: [&str; 5] =
+    ["astronaut_640x480.jpg", "cat_451x300.jpg", "cat_640x480.jpg", "flower_640x480.jpg", "hubble_640x480.jpg"];
+
+/// An export of these photos with these right classes, as `kiln feedback export` writes it.
+fn export(corrected: &[(&str, usize)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lines = String::new();
+    for (photo, class) in corrected {
+        let inside = format!("images/{class:04}_class");
+        std::fs::create_dir_all(folder.path().join(&inside)).unwrap();
+        std::fs::write(folder.path().join(&inside).join(photo), bytes(&format!("photos/{photo}"))).unwrap();
+        let image = format!("{inside}/{photo}");
+        lines += &serde_json::json!({"image": image, "true_id": class, "predicted_id": 1, "model": MODEL}).to_string();
+        lines += "\n";
+    }
+    lines += &serde_json::json!({"image": null, "true_id": null, "predicted_id": 1, "model": MODEL}).to_string();
+    std::fs::write(folder.path().join("feedback.jsonl"), lines).unwrap();
+    folder
+}
+
+fn finetune(feedback: &Path, store: &Path, more: &[&str]) -> Output {
+    let mut command = kiln();
+    command.args(["finetune", "--device", "cpu", "--from-feedback"]).arg(feedback).arg("--model-store").arg(store);
+    command.args(more).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The most probable class of each photo.
+fn answers(model: &Model, photos: &[&str]) -> Vec<usize> {
+    let device = device::choose(&DeviceChoice::Cpu).unwrap();
+    let mut engine = BurnEngine::start(model.clone(), &device, &Options::new(1), |_| ()).unwrap();
+    let mut answer = |photo: &&str| {
+        let picture = image::prepare(&bytes(&format!("photos/{photo}")), &recipe(model), &Limits::default()).unwrap();
+        rank(&engine.run(&[Sample::from(picture.image)]).unwrap()[0], 1)[0].class_id
+    };
+    photos.iter().map(&mut answer).collect()
+}
+
+#[test]
+fn corrected_photos_are_answered_as_corrected_and_others_as_before() {
+    let (feedback, store) = (export(&CORRECTED), tempfile::tempdir().unwrap());
+    let output = finetune(feedback.path(), store.path(), &["--force"]);
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{told}{}", text(&output.stderr));
+    for part in
+        ["2 pictures with a right class", "1 without a right class", "no picture was held out", "kiln models canary"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let built_in = Model::named(MODEL).unwrap();
+    let store = Store::open(store.path());
+    let versions = store.versions(&built_in).unwrap();
+    let [(version, Ok(manifest))] = &versions[..] else { panic!("{versions:?}") };
+    assert_eq!(version, "2");
+    assert!(manifest.origin.contains("finetune of version 1 on 2 pictures"), "{}", manifest.origin);
+    // Nobody is served by it yet.
+    assert_eq!(store.labels(MODEL).unwrap().stable_or("1"), "1");
+    let tuned = store.read(&built_in, version).unwrap();
+    assert_eq!(answers(&tuned, &CORRECTED.map(|(photo, _)| photo)), CORRECTED.map(|(_, class)| class));
+    assert_eq!(answers(&tuned, &OTHERS), answers(&built_in, &OTHERS));
+}
+
+#[test]
+fn what_is_no_better_is_not_written_unless_it_is_forced() {
+    let (feedback, store) = (export(&CORRECTED), tempfile::tempdir().unwrap());
+    let output = finetune(feedback.path(), store.path(), &["--epochs", "3"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--force writes it all the same"), "{}", text(&output.stderr));
+    assert!(Store::open(store.path()).versions(&Model::named(MODEL).unwrap()).unwrap().is_empty());
+}
+
+#[test]
+fn what_cannot_be_learnt_from_is_told() {
+    let (feedback, store) = (export(&[]), tempfile::tempdir().unwrap());
+    let nowhere = store.path().join("nowhere");
+    for (folder, part) in [(feedback.path(), "no picture has a right class"), (&nowhere, "kiln feedback export")] {
+        let output = finetune(folder, store.path(), &[]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+    }
+    let unnamed = kiln().args(["finetune", "--from-feedback", "."]).output().unwrap();
+    assert!(text(&unnamed.stderr).contains("--model-store"), "{}", text(&unnamed.stderr));
+    // A file that is no picture costs the others nothing.
+    let feedback = export(&CORRECTED);
+    std::fs::write(feedback.path().join("images/0100_class/coffee_640x480.jpg"), "not a photo").unwrap();
+    let output = finetune(feedback.path(), store.path(), &["--force", "--epochs", "3"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("1 files are no pictures"), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("coffee_640x480.jpg: this is not a picture"), "{}", text(&output.stderr));
+}
