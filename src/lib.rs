@@ -16,9 +16,10 @@
 //! | [`classifier`] | one picture's way through the rooms below |
 //! | [`batching`] | groups pictures that wait for an engine |
 //! | [`inference`] | runs the network on a device |
+//! | [`feedback`] | what was answered, and what people said of it |
 //! | [`image`] | bytes -> pixels of the model's size |
 //! | [`keys`] | keys and tokens, and what their owners may do |
-//! | [`model`], [`oip`], [`readiness`], [`standing`], [`telemetry`], [`watched`] | leaves that others may use |
+//! | [`model`], [`oip`], [`plots`], [`readiness`], [`standing`], [`telemetry`], [`watched`] | leaves that others may use |
 //!
 //! Two crates lie below: `model-import` (ONNX -> Burn code, when the program is built) and `kiln-kernels` (operations
 //! written by hand).
@@ -47,11 +48,13 @@ pub mod bench;
 pub mod classifier;
 pub mod cli;
 pub mod config;
+pub mod feedback;
 pub mod image;
 pub mod inference;
 pub mod keys;
 pub mod model;
 pub mod oip;
+pub mod plots;
 pub mod readiness;
 pub mod registry;
 pub mod serve;

@@ -42,6 +42,16 @@ fn run(command: Command) -> ExitCode {
             eprintln!("{key}");
             print(&entry)
         }
+        Command::FeedbackExport { data, out, model, force } => {
+            match app::export(&data, &out, model.as_deref(), force) {
+                Ok(told) => print(&told),
+                Err(error) => Err(error.into()),
+            }
+        }
+        Command::FeedbackReport { data, out } => match app::report(&data, &out) {
+            Ok(told) => print(&told),
+            Err(error) => Err(error.into()),
+        },
         Command::ConfigCheck(report) => print(&report),
     };
     match outcome {

@@ -3,6 +3,7 @@
 mod bench;
 mod connection;
 mod devices;
+mod feedback;
 mod keygen;
 mod load;
 mod local;
@@ -12,6 +13,7 @@ mod serve;
 pub use bench::{BenchError, bench};
 pub use connection::{Answered, Connection, post};
 pub use devices::devices;
+pub use feedback::{ExportError, ReportError, export, report};
 pub use keygen::keygen;
 pub use load::keep_caches;
 pub use local::Local;

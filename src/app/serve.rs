@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::{self, LoadError};
+use crate::classifier::Classifier;
 use crate::config::Config;
+use crate::feedback::{OpenError, Store};
 use crate::keys::{self, Authority, AuthorityError, Provisioned};
 use crate::readiness::{Readiness, State};
 use crate::registry::Registry;
@@ -31,6 +33,9 @@ pub enum ServeError {
     /// The socket.
     #[error(transparent)]
     Serve(#[from] serve::ServeError),
+    /// The folder of predictions and feedback.
+    #[error(transparent)]
+    Feedback(#[from] OpenError),
     /// A model or the device.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -58,6 +63,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let authority = authority(&config, &provisioned).await?;
     let server = serve::Server::bind(config.serve, config.tls.clone()).await?;
     let metrics_server = metrics_server(&config).await?;
+    let store = store(&config).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     announce(&provisioned, scheme, server.local_addr());
     let readiness = Readiness::starting();
@@ -68,9 +74,13 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         authority: Arc::clone(&authority),
+        feedback: store.clone(),
         config: config.api.clone(),
     };
     tokio::spawn(async move { authority.keep_up().await });
+    if let Some(store) = store.clone() {
+        tokio::spawn(store.keep_up());
+    }
     if let Some((server, metrics)) = metrics_server.zip(metrics.clone()) {
         tracing::info!(address = %server.local_addr(), "metrics are shown here");
         tokio::spawn(server.run(api::metrics_endpoint(metrics), signal.clone()));
@@ -80,7 +90,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let serving = server.run(api::endpoint(state), signal.clone());
     tokio::pin!(serving);
-    let loading = load_models(config, default, readiness.clone(), registry);
+    let loading = load_models(config, default, readiness.clone(), registry, store.clone());
     tokio::pin!(loading);
     // A model that does not load ends the process, and the connections with it.
     let workers = tokio::select! {
@@ -88,7 +98,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         loaded = &mut loading => loaded?,
     };
     let served = serving.await;
-    finish(workers, &signal).await;
+    finish(workers, store, &signal).await;
     match readiness.state() {
         State::Failed(reason) => Err(ServeError::Device(reason)),
         _ => Ok(served?),
@@ -126,25 +136,43 @@ async fn metrics_server(config: &Config) -> Result<Option<serve::Server>, serve:
     }
 }
 
+/// Where predictions are recorded, if they are to be.
+async fn store(config: &Config) -> Result<Option<Store>, OpenError> {
+    let Some(config) = config.feedback.clone() else { return Ok(None) };
+    let opening = tokio::task::spawn_blocking(move || Store::open(&config));
+    opening.await.expect("nothing there panics").map(Some)
+}
+
 async fn load_models(
     config: Config,
     default: String,
     readiness: Readiness,
     registry: Registry,
+    store: Option<Store>,
 ) -> Result<Vec<crate::batching::Worker>, LoadError> {
     let engines = load::engines(&config, |_| true).await?;
     let loaded = load::classifiers(&config, default, engines, &readiness);
-    registry.open(loaded.default, loaded.classifiers);
+    let recording = |classifier: Classifier| match &store {
+        Some(store) => {
+            let recorder = store.recorder(classifier.model());
+            classifier.recording(recorder)
+        }
+        None => classifier,
+    };
+    registry.open(loaded.default, loaded.classifiers.into_iter().map(recording).collect());
     readiness.set_ready();
     tracing::info!("ready");
     Ok(loaded.workers)
 }
 
-/// Joins the engines' threads, unless a second signal wants the end now.
-async fn finish(workers: Vec<crate::batching::Worker>, signal: &Signal) {
+/// Joins the threads of the engines and of what is recorded, unless a second signal wants the end now.
+async fn finish(workers: Vec<crate::batching::Worker>, store: Option<Store>, signal: &Signal) {
     let joined = async {
         for worker in workers {
             worker.shutdown().await;
+        }
+        if let Some(store) = store {
+            store.close().await;
         }
     };
     tokio::select! {

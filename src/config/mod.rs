@@ -7,10 +7,12 @@
 //! | `sources.rs` | where each value comes from: flag, variable, file or default |
 //! | `values.rs` | texts to typed values |
 //! | `access.rs` | who may call, from several settings each |
+//! | `feedback.rs` | what is recorded |
 //! | `traces.rs` | where traces go |
 //! | `report.rs` | `kiln config check` |
 
 mod access;
+mod feedback;
 mod report;
 pub mod settings;
 mod sources;
@@ -56,6 +58,8 @@ pub struct Config {
     pub inference: inference::Config,
     /// The model of requests that name none, one of those that were built in; the first by name where absent.
     pub model: Option<String>,
+    /// What is recorded, if anything is.
+    pub feedback: Option<crate::feedback::Config>,
     /// Logs.
     pub logging: telemetry::logging::Config,
     /// Where traces go, if anywhere.
@@ -143,6 +147,7 @@ impl Config {
                 cache: read.text("cache-dir").map(PathBuf::from).or_else(cache_dir),
             },
             model: read.model("model")?,
+            feedback: feedback::feedback(read)?,
             logging: telemetry::logging::Config {
                 level: read.log_level("log-level")?,
                 format: read.log_format("log-format")?,

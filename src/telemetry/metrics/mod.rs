@@ -6,12 +6,14 @@
 //! | `exporter.rs` | the recorder, and the page that shows it |
 //! | `requests.rs` | requests, connections and their bytes |
 //! | `model.rs` | pictures, batches and engines of one model |
+//! | `feedback.rs` | what is recorded, what people say of it, and drift |
 //! | `server.rs` | the start, readiness, devices |
 //! | `table.rs` | the README's table |
 //!
 //! What is recorded before a recorder is installed is recorded nowhere, and costs next to nothing.
 
 mod exporter;
+mod feedback;
 mod model;
 mod names;
 mod requests;
@@ -20,6 +22,7 @@ mod server;
 mod table;
 
 pub use exporter::{Exporter, install};
+pub use feedback::{FeedbackMetrics, Lost, begin_feedback, kept_pictures, not_kept};
 pub use model::{ModelMetrics, Rejection, Shares};
 pub use names::{ALL, Kind, Metric};
 pub use requests::{InflightBytes, OpenConnection, cancelled, request, request_by};
