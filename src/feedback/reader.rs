@@ -164,8 +164,10 @@ impl Reader {
         most: Option<usize>,
         mut use_one: impl FnMut(Judged) -> Result<(), std::io::Error>,
     ) -> Result<(), ReadError> {
+        // Of many rows at once the notes would be most, and a sum has no use for them.
+        let note = if most.is_some() { "NULL" } else { "f.note" };
         let sql = format!(
-            "SELECT f.prediction, f.time, p.class_id, c.label, p.probability, p.top, f.verdict, f.true_id, t.label, f.note, \
+            "SELECT f.prediction, f.time, p.class_id, c.label, p.probability, p.top, f.verdict, f.true_id, t.label, {note}, \
              p.picture, k.extension \
              FROM feedback f JOIN predictions p ON p.id = f.prediction \
              LEFT JOIN classes c ON c.model = f.model AND c.class_id = p.class_id \

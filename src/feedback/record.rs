@@ -16,7 +16,7 @@ pub const MAX_NOTE: usize = 1000;
 pub struct Answered {
     /// Its id.
     pub id: Uuid,
-    /// Class and probability, most probable first; at least one.
+    /// Class and probability, most probable first. Of none nothing is recorded.
     pub classes: Vec<(u32, f32)>,
     /// The file that was classified and the extension of its format, if it may be kept.
     pub picture: Option<(Bytes, &'static str)>,

@@ -41,6 +41,10 @@ impl Recorder {
     /// Takes down a prediction. Nobody waits: what there is no room for is dropped and counted.
     pub fn record(&self, answered: Answered) {
         let Answered { id, classes, picture } = answered;
+        if classes.is_empty() {
+            // Nothing was said that could be right or wrong.
+            return;
+        }
         let picture = picture.zip(self.waiting.as_ref()).and_then(|((bytes, extension), all)| {
             let waiting = Waiting::begin(all, bytes.len());
             if waiting.is_none() {

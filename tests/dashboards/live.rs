@@ -42,8 +42,10 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
         let flags = ["--device", "vulkan", "--kernels", "fused", "--resize", "gpu"];
         Server::start_unready(&[&flags[..], &often].concat())
     });
-    let cpu =
-        Server::start_unready(&[&["--device", "cpu", "--keys", keys, "--queue-capacity", "4"][..], &often].concat());
+    let data = tempfile::tempdir().unwrap();
+    let recording = ["--data-dir", data.path().to_str().unwrap(), "--keep-images", "100"];
+    let flags = ["--device", "cpu", "--keys", keys, "--queue-capacity", "4"];
+    let cpu = Server::start_unready(&[&flags[..], &often, &recording].concat());
     let servers: Vec<&Server> = gpu.iter().chain([&cpu]).collect();
     let prometheus = Prometheus::start(&servers.iter().map(|server| server.url.as_str()).collect::<Vec<_>>());
     // Alerts ask for requests that failed by the server's fault; a server that is starting has some.
@@ -80,7 +82,7 @@ impl Drop for Stopper<'_> {
 }
 
 /// What the load does to the server is told, and what is told adds up. Each is empty while it is not so.
-const FACTS: [(&str, &str); 14] = [
+const FACTS: [(&str, &str); 18] = [
     ("a full queue", "kiln_requests_total{operation=\"predict_raw\", status=\"429\", outcome=\"overloaded\"} > 0"),
     ("too little time", "sum(kiln_requests_total{status=\"429\", outcome=~\"deadline_.*\"}) > 0"),
     ("a broken picture", "kiln_requests_total{status=\"422\", outcome=\"undecodable_image\"} > 0"),
@@ -91,6 +93,13 @@ const FACTS: [(&str, &str); 14] = [
     ("a tensor", "kiln_requests_total{operation=\"oip_infer\", status=\"200\"} > 0"),
     ("a key's rate", "kiln_key_requests_total{key=\"batch-job\", outcome=\"rate_exceeded\"} > 0"),
     ("a key's work", "kiln_key_requests_total{key=\"mobile-app\", outcome=\"ok\"} > 0"),
+    ("feedback of each kind", "count(kiln_feedback_total > 0) == 3"),
+    ("answers of which some were right", "kiln_feedback_accuracy > 0 and kiln_feedback_accuracy < 1"),
+    (
+        "predictions that were recorded",
+        "kiln_predictions_recorded_total > 10 and on (instance) kiln_kept_pictures_bytes > 0",
+    ),
+    ("nothing that was lost", "sum(kiln_recording_lost_total) == 0"),
     ("a client that went away", "sum(kiln_cancelled_total) > 0"),
     ("places, some of them taken", "kiln_queue_capacity == 4 and max_over_time(kiln_inflight_pictures[1m]) >= 2"),
     (
