@@ -77,7 +77,7 @@ fn a_report_shows_what_was_judged() {
     let (status, told, errors) =
         feedback(&["report", "--data-dir", data.path().to_str().unwrap(), "--out", page.to_str().unwrap()]);
     assert_eq!(status, 0, "{errors}");
-    assert!(told.contains("2 judged predictions of 1 models"), "{told}");
+    assert!(told.contains("2 judged predictions are shown"), "{told}");
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("50.0 % right: 1 of 2 judged predictions."), "{page}");
     for part in ["Accuracy over time", "Reliability", "tabby (281)", "Egyptian cat (285)", "Confidence"] {

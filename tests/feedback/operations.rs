@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{CAT, COFFEE, EGYPTIAN_CAT, ESPRESSO, give, label, predict, serve};
 use crate::common::{Answer, Server, kiln, read};
 
-fn with_key(request: ureq::RequestBuilder<ureq::typestate::WithBody>, key: &str, body: &str) -> Answer {
-    read(request.header("X-API-Key", key).send(body))
+fn with_key(server: &Server, key: &str, body: &str) -> Answer {
+    read(Server::agent().post(format!("{}/feedback", server.url)).header("X-API-Key", key).send(body))
 }
 
 #[test]
@@ -96,11 +96,11 @@ fn feedback_needs_its_own_scope() {
     let server = serve(folder.path(), &["--keys", keys.path().to_str().unwrap()]);
     let id = predict(&server, CAT);
     let body = json!({"prediction_id": id, "verdict": "right"}).to_string();
-    let post = || Server::agent().post(format!("{}/feedback", server.url));
-    let refused = with_key(post(), &predicting, &body);
+    let refused = with_key(&server, &predicting, &body);
     assert_eq!((refused.status, refused.code().as_str()), (403, "scope_missing"));
-    assert_eq!(with_key(post(), &judging, &body).status, 200);
-    assert_eq!(read(post().send(body.as_str())).code(), "key_missing");
+    assert_eq!(with_key(&server, &judging, &body).status, 200);
+    let nobody = read(Server::agent().post(format!("{}/feedback", server.url)).send(body.as_str()));
+    assert_eq!(nobody.code(), "key_missing");
     let summary = |key: &str| {
         read(Server::agent().get(format!("{}/feedback/summary", server.url)).header("X-API-Key", key).call()).status
     };

@@ -29,7 +29,6 @@ fn a_folder_that_cannot_be_used_is_told_and_nothing_is_served() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let server = Server::start_unready(&["--device", "cpu", "--data-dir", data]);
-    // It listens before it opens the folder, and answers after.
     server.get("/health/live");
     assert!(refused(data).contains("is used by another server"), "{}", refused(data));
     drop(server);

@@ -46,5 +46,5 @@ pub fn report(data: &Path, out: &Path) -> Result<String, ReportError> {
     let written = std::fs::write(out, page(&created, &models));
     written.map_err(|error| ReportError::Output { path: out.to_path_buf(), error })?;
     let judged: usize = models.iter().map(|model| model.judged.len()).sum();
-    Ok(format!("{judged} judged predictions of {} models are shown in {}\n", models.len(), out.display()))
+    Ok(format!("{judged} judged predictions are shown in {}\n", out.display()))
 }
