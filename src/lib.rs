@@ -39,6 +39,8 @@
 //!    with their threads. An engine that fails is replaced; meanwhile nobody waits for it.
 //! 7. Softmax and the most probable classes, labels, JSON; where the time went, in the answer, in the histograms and in one
 //!    line of the log.
+//! 8. Where predictions are recorded ([`feedback`]), the answer is handed to a thread that writes, without waiting for it. What
+//!    people say of it later is acknowledged once it is on the disk.
 #![forbid(unsafe_code)]
 
 pub mod api;
