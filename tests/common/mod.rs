@@ -103,7 +103,10 @@ impl Server {
         let mut command = Command::new("sh");
         command.args(["-c", &script, "sh"]).arg(plain.get_program()).stdin(Stdio::null());
         for (name, value) in plain.get_envs() {
-            value.map_or_else(|| command.env_remove(name), |value| command.env(name, value));
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
         Self::spawn(command, arguments).ready()
     }
