@@ -12,7 +12,7 @@
 //! | `writer/` | the thread, its transactions and what it lets go |
 //! | `windows.rs`, `drift.rs` | how the last predictions differ from the first |
 //! | `database/` | the file, its schema and its lock |
-//! | `pictures.rs` | files by their digest |
+//! | `picture.rs`, `pictures.rs` | a file by its digest; all of them, and which of them stay |
 //! | `reader.rs` | reads without being in the way |
 //! | `summary.rs`, `calibration.rs` | how often answers were right, and how sure they were |
 //! | `page/` | the report for people |
@@ -22,6 +22,7 @@ mod config;
 mod database;
 mod drift;
 mod page;
+mod picture;
 mod pictures;
 mod reader;
 mod record;
@@ -37,7 +38,7 @@ pub use calibration::{Bin, Calibration};
 pub use config::{Config, NotAPercentage, Percentage};
 pub use database::OpenError;
 pub use page::{ModelFeedback, page};
-pub use pictures::Picture;
+pub use picture::Picture;
 pub use reader::{Counted, Judged, ReadError, Reader};
 pub use record::{Answered, Feedback, FeedbackError, MAX_NOTE, Receipt, Truth, Verdict};
 pub use recorder::Recorder;

@@ -13,53 +13,14 @@ use sha2::{Digest, Sha256};
 
 use super::Config;
 use super::database::OpenError;
+use super::picture::{FOLDER, Picture};
 use super::writer::millis;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Lost};
 
-/// The folder's name in that of the data.
-const FOLDER: &str = "images";
 /// What the names of files end with that are not complete.
 const PARTIAL: &str = ".part";
 /// The most pictures that one transaction lets go, so that feedback never waits long behind it.
 const MOST: usize = 256;
-
-/// A picture that was kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Its digest.
-    pub sha256: [u8; 32],
-    /// Of its format, without a dot.
-    pub extension: String,
-}
-
-impl Picture {
-    /// The name of its file.
-    pub fn file_name(&self) -> String {
-        format!("{}.{}", hex(&self.sha256), self.extension)
-    }
-
-    /// Where it lies in the folder of `--data-dir`.
-    pub fn path(&self, data: &Path) -> PathBuf {
-        data.join(FOLDER).join(hex(&self.sha256[..1])).join(self.file_name())
-    }
-
-    /// Its bytes, if they are what they were when it was kept.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be read, or is damaged: after a loss of power its end may be missing.
-    pub fn read(&self, data: &Path) -> io::Result<Vec<u8>> {
-        let bytes = std::fs::read(self.path(data))?;
-        if Sha256::digest(&bytes).as_slice() == self.sha256 {
-            return Ok(bytes);
-        }
-        Err(io::Error::new(io::ErrorKind::InvalidData, "the file is not what was kept"))
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The writer's side of them.
 #[derive(Debug)]
@@ -96,26 +57,28 @@ impl Shelf {
         Ok(Self { data, part, kept_for, kept_bytes, bytes, bytes_now: bytes, gone: Vec::new() })
     }
 
-    /// Keeps a picture, if it is one of those, and gives back its digest then. The database's errors are in the picture's
-    /// place: they come again at the commit.
+    /// Keeps a picture, if it is one of those, and gives back its digest then. A file that cannot be written costs nothing but
+    /// the picture. The database's errors are the transaction's: SQLite may have ended it.
     pub(super) fn put(
         &mut self,
         transaction: &Transaction<'_>,
         bytes: &[u8],
         extension: &str,
-    ) -> io::Result<Option<[u8; 32]>> {
+    ) -> rusqlite::Result<Option<[u8; 32]>> {
         let sha256: [u8; 32] = Sha256::digest(bytes).into();
         if !is_kept(&sha256, self.part) {
             return Ok(None);
         }
         let now = millis(SystemTime::now());
-        let again = transaction.execute("UPDATE pictures SET time = ? WHERE sha256 = ?", params![now, sha256]);
-        if again.map_err(io::Error::other)? == 0 {
+        if transaction.execute("UPDATE pictures SET time = ? WHERE sha256 = ?", params![now, sha256])? == 0 {
             let picture = Picture { sha256, extension: extension.to_string() };
-            write(&picture.path(&self.data), bytes)?;
+            if let Err(error) = write(&picture.path(&self.data), bytes) {
+                tracing::warn!(%error, "a picture cannot be kept");
+                metrics::not_kept(Lost::Picture, "failed");
+                return Ok(None);
+            }
             let insert = "INSERT INTO pictures (sha256, extension, bytes, time) VALUES (?, ?, ?, ?)";
-            let row = params![sha256, extension, bytes.len() as i64, now];
-            transaction.execute(insert, row).map_err(io::Error::other)?;
+            transaction.execute(insert, params![sha256, extension, bytes.len() as i64, now])?;
             self.bytes_now += bytes.len() as u64;
         }
         Ok(Some(sha256))
@@ -242,17 +205,5 @@ mod tests {
         assert!((400..600).contains(&quarter.len()), "{}", quarter.len());
         // More are kept by a higher part, and none fewer.
         assert!(quarter.iter().all(|digest| kept(0.5).contains(digest)));
-    }
-
-    #[test]
-    fn a_damaged_file_is_not_taken_for_the_picture() {
-        let data = tempfile::tempdir().unwrap();
-        let picture = Picture { sha256: Sha256::digest(b"a picture").into(), extension: "png".to_string() };
-        let path = picture.path(data.path());
-        write(&path, b"a picture").unwrap();
-        assert_eq!(picture.read(data.path()).unwrap(), b"a picture");
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "a part is left");
-        std::fs::write(&path, b"a pict").unwrap();
-        assert!(picture.read(data.path()).is_err());
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::OpenError;
 use super::database;
-use super::pictures::Picture;
+use super::picture::Picture;
 use super::record::Verdict;
 use super::summary::Summary;
 

@@ -98,7 +98,8 @@ fn classes(judged: &[Judged]) -> Vec<ClassCount> {
 }
 
 fn confusions(judged: &[Judged]) -> Vec<Confusion> {
-    let mut counts: BTreeMap<(&(u32, String), &(u32, String)), usize> = BTreeMap::new();
+    type Class = (u32, String);
+    let mut counts: BTreeMap<(&Class, &Class), usize> = BTreeMap::new();
     for one in judged.iter().filter(|one| !one.is_right()) {
         if let Some(truth) = &one.truth {
             *counts.entry((truth, &one.predicted)).or_default() += 1;
@@ -106,12 +107,13 @@ fn confusions(judged: &[Judged]) -> Vec<Confusion> {
     }
     let mut all: Vec<_> = counts.into_iter().collect();
     all.sort_by_key(|(_, count)| Reverse(*count));
-    let pair = |((truth, predicted), count): ((&(u32, String), &(u32, String)), usize)| Confusion {
+    all.truncate(PAIRS);
+    let pair = |((truth, predicted), count): ((&Class, &Class), usize)| Confusion {
         truth: truth.clone(),
         predicted: predicted.clone(),
         count,
     };
-    all.into_iter().take(PAIRS).map(pair).collect()
+    all.into_iter().map(pair).collect()
 }
 
 #[cfg(test)]

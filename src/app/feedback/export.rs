@@ -1,24 +1,18 @@
-//! `kiln feedback export`: feedback as JSON lines, and pictures in folders by their true class, as `ImageFolder` of torchvision
-//! and its like read them.
+//! `kiln feedback export`: where it goes, and what it may take the place of.
 
-use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
 
-use crate::feedback::{Counted, Judged, OpenError, ReadError, Reader};
+use super::dataset::{Dataset, IMAGES};
+use crate::feedback::{Counted, OpenError, ReadError, Reader};
 
 /// The file with a line for each judged prediction. It is there once everything else is.
 const LINES: &str = "feedback.jsonl";
 /// Its name until then.
 const PARTIAL: &str = "feedback.jsonl.part";
-/// The folder with a folder for each class.
-const IMAGES: &str = "images";
-/// The most characters of a label in a folder's name.
-const SLUG: usize = 40;
 
 /// Why nothing, or not all, was exported.
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +44,6 @@ pub enum ExportError {
     },
 }
 
-/// What became of the pictures.
-#[derive(Debug, Default, PartialEq)]
-struct Counts {
-    lines: usize,
-    with: usize,
-    never_kept: usize,
-    let_go: usize,
-    unreadable: usize,
-    no_class: usize,
-}
-
 /// Writes all feedback, or that on one model, to the folder `out`, and gives back what there is to tell.
 ///
 /// # Errors
@@ -73,13 +56,12 @@ pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Resu
     prepare(out, force)?;
     let partial = out.join(PARTIAL);
     let file = File::create(&partial).map_err(|error| output(&partial, error))?;
-    let mut export =
-        Export { data, out, lines: BufWriter::new(file), written: BTreeSet::new(), counts: Counts::default() };
+    let mut dataset = Dataset::new(data, out, file);
     let bar = progress_bar(models.iter().map(|model| model.judged).sum());
     for model in &models {
         let each = reader.each(model, |judged| {
             bar.inc(1);
-            export.line(model, &judged)
+            dataset.add(model, &judged)
         });
         each.map_err(|error| match error {
             ReadError::Use(error) => output(out, error),
@@ -87,11 +69,10 @@ pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Resu
         })?;
     }
     bar.finish_and_clear();
-    export.lines.flush().map_err(|error| output(&partial, error))?;
-    let counts = export.counts;
+    let told = dataset.finish().map_err(|error| output(&partial, error))?;
     // An older one gives way.
     std::fs::rename(&partial, out.join(LINES)).map_err(|error| output(&partial, error))?;
-    Ok(counts.told(out))
+    Ok(told)
 }
 
 fn models(reader: &Reader, name: Option<&str>) -> Result<Vec<Counted>, ExportError> {
@@ -127,96 +108,6 @@ fn prepare(out: &Path, force: bool) -> Result<(), ExportError> {
     Ok(())
 }
 
-struct Export<'a> {
-    data: &'a Path,
-    out: &'a Path,
-    lines: BufWriter<File>,
-    /// Pictures that are there, for one may be judged several times.
-    written: BTreeSet<String>,
-    counts: Counts,
-}
-
-impl Export<'_> {
-    fn line(&mut self, model: &Counted, judged: &Judged) -> io::Result<()> {
-        let image = self.picture(judged)?;
-        self.counts.lines += 1;
-        let (predicted_id, predicted) = &judged.predicted;
-        let (true_id, true_label) = judged.truth.clone().unzip();
-        let line = json!({
-            "prediction_id": judged.prediction.to_string(),
-            "time": humantime::format_rfc3339_millis(judged.time).to_string(),
-            "model": model.name,
-            "version": model.version,
-            "predicted_id": predicted_id,
-            "predicted": predicted,
-            "probability": judged.probability,
-            "verdict": judged.verdict.word(),
-            "true_id": true_id,
-            "true_label": true_label,
-            "note": judged.note,
-            "image": image,
-        });
-        writeln!(self.lines, "{line}")
-    }
-
-    /// Copies the picture to its class's folder, if there is one of both, and gives back where it lies in `out`.
-    fn picture(&mut self, judged: &Judged) -> io::Result<Option<String>> {
-        let Some(picture) = &judged.picture else {
-            *if judged.had_picture { &mut self.counts.let_go } else { &mut self.counts.never_kept } += 1;
-            return Ok(None);
-        };
-        let Some((class_id, label)) = &judged.truth else {
-            self.counts.no_class += 1;
-            return Ok(None);
-        };
-        let folder = format!("{IMAGES}/{class_id:04}_{}", slug(label));
-        let path = format!("{folder}/{}", picture.file_name());
-        if !self.written.contains(&path) {
-            // It may be let go while this runs.
-            let Ok(bytes) = picture.read(self.data) else {
-                self.counts.unreadable += 1;
-                return Ok(None);
-            };
-            std::fs::create_dir_all(self.out.join(&folder))?;
-            std::fs::write(self.out.join(&path), bytes)?;
-            self.written.insert(path.clone());
-        }
-        self.counts.with += 1;
-        Ok(Some(path))
-    }
-}
-
-impl Counts {
-    fn told(&self, out: &Path) -> String {
-        let Self { lines, with, never_kept, let_go, unreadable, no_class } = self;
-        let mut text = format!("{lines} judged predictions, {with} of them with a picture, are in {}\n", out.display());
-        let mut reason = |count: usize, why: &str| {
-            if count > 0 {
-                text.push_str(&format!("{count} without a picture: {why}\n"));
-            }
-        };
-        reason(*never_kept, "it was not kept; --keep-images says which part is");
-        reason(*let_go, "it was let go since; see --images-kept-for and --images-kept-bytes");
-        reason(*unreadable, "its file is missing or damaged");
-        reason(*no_class, "its true class is not known");
-        text
-    }
-}
-
-/// A label as a part of a folder's name: lower case, letters and digits of ASCII, all else one underscore.
-fn slug(label: &str) -> String {
-    let mut slug = String::new();
-    for c in label.chars().map(|c| c.to_ascii_lowercase()) {
-        if c.is_ascii_alphanumeric() {
-            slug.push(c);
-        } else if !slug.is_empty() && !slug.ends_with('_') {
-            slug.push('_');
-        }
-    }
-    slug.truncate(SLUG);
-    slug.trim_end_matches('_').to_string()
-}
-
 fn progress_bar(lines: usize) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -228,16 +119,6 @@ fn progress_bar(lines: usize) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn slugs_are_safe_names_of_folders() {
-        assert_eq!(slug("Egyptian cat"), "egyptian_cat");
-        assert_eq!(slug("../../etc/passwd"), "etc_passwd");
-        assert_eq!(slug("jack-o'-lantern, Halloween (toy)"), "jack_o_lantern_halloween_toy");
-        assert_eq!(slug("Käse"), "k_se");
-        assert_eq!(slug("日本"), "");
-        assert!(slug(&"long ".repeat(99)).len() <= SLUG);
-    }
 
     #[test]
     fn what_was_there_is_not_touched_unless_it_was_an_export() {

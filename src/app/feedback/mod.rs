@@ -1,5 +1,6 @@
 //! `kiln feedback`: what people said of predictions, for those who train and those who decide. A server may run meanwhile.
 
+mod dataset;
 mod export;
 mod report;
 

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::TransactionBehavior;
 use uuid::Uuid;
 
-use super::super::pictures::Shelf;
 use super::super::record::{Feedback, FeedbackError, Held, ModelFacts, Receipt, Recorded, Verdict};
 use super::super::windows::LENGTH;
 use super::watch::Watch;
-use super::{Message, Reply, Writer, judge, retention};
+use super::{Message, Reply, Writer, judge, predictions, retention};
 use crate::telemetry::metrics::{self, Lost};
 
 /// What a transaction has done, to be told once it is committed.
@@ -117,13 +116,14 @@ impl Writer {
         for work in work {
             match work {
                 Work::Prediction(recorded, model) => {
-                    let picture = recorded.picture.as_ref().and_then(|held| keep(&mut self.shelf, &transaction, held));
-                    if insert(&transaction, recorded, *model, picture)? {
+                    let put = |held: &Held| self.shelf.put(&transaction, &held.bytes, held.extension);
+                    let picture = recorded.picture.as_ref().map(put).transpose()?.flatten();
+                    if predictions::insert(&transaction, recorded, *model, picture)? {
                         let (class_id, probability) = recorded.classes[0];
                         done.recorded.push((*model, class_id, probability));
                         let places = referred.entry(*model).or_insert_with(|| self.watches[model].references());
                         if *places < LENGTH {
-                            refer(&transaction, *model, *places, (class_id, probability))?;
+                            predictions::refer(&transaction, *model, *places, (class_id, probability))?;
                             *places += 1;
                         }
                     }
@@ -173,43 +173,4 @@ impl Writer {
         changed.dedup();
         changed.iter().filter_map(|model| self.watches.get(model)).for_each(Watch::show);
     }
-}
-
-/// A picture that is one of those that are kept. Its loss costs nothing but the picture.
-fn keep(shelf: &mut Shelf, transaction: &Transaction<'_>, held: &Held) -> Option<[u8; 32]> {
-    shelf.put(transaction, &held.bytes, held.extension).unwrap_or_else(|error| {
-        tracing::warn!(%error, "a picture cannot be kept");
-        metrics::not_kept(Lost::Picture, "failed");
-        None
-    })
-}
-
-/// Whether it was not there before.
-fn insert(
-    connection: &Connection,
-    recorded: &Recorded,
-    model: i64,
-    picture: Option<[u8; 32]>,
-) -> rusqlite::Result<bool> {
-    let (class_id, probability) = recorded.classes[0];
-    let pair = |(class_id, probability): &(u32, f32)| [class_id.to_le_bytes(), probability.to_le_bytes()].concat();
-    let top: Vec<u8> = recorded.classes.iter().flat_map(pair).collect();
-    let inserted = connection.execute(
-        "INSERT INTO predictions (id, time, model, class_id, probability, top, picture) VALUES (?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (id) DO NOTHING",
-        params![recorded.id.as_bytes(), millis(recorded.time), model, class_id, probability, top, picture],
-    )?;
-    Ok(inserted == 1)
-}
-
-/// One of the first predictions of a model, kept to compare with.
-fn refer(connection: &Connection, model: i64, place: usize, of: (u32, f32)) -> rusqlite::Result<()> {
-    let insert = "INSERT INTO reference (model, place, class_id, probability) VALUES (?, ?, ?, ?)";
-    connection.execute(insert, params![model, place as i64, of.0, of.1]).map(drop)
-}
-
-/// Since 1970.
-pub(in crate::feedback) fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

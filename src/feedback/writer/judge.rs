@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::record::{Feedback, FeedbackError, Receipt, Truth, Verdict};
-use super::commit::{Done, Judgement, millis};
+use super::commit::{Done, Judgement};
+use super::predictions::millis;
 
 /// What the database has of a prediction.
 struct Predicted {

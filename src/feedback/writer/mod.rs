@@ -3,12 +3,14 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `commit.rs` | one transaction: what is in it, and what is told after it |
+//! | `predictions.rs` | the rows of predictions |
 //! | `judge.rs` | feedback on one prediction |
 //! | `retention.rs` | what is let go |
 //! | `watch.rs` | what is known of each model: its row, its windows, its metrics |
 
 mod commit;
 mod judge;
+mod predictions;
 mod retention;
 mod watch;
 
@@ -25,7 +27,7 @@ use super::pictures::Shelf;
 use super::record::{Feedback, FeedbackError, ModelFacts, Receipt, Recorded};
 use watch::Watch;
 
-pub(super) use commit::millis;
+pub(super) use predictions::millis;
 
 /// The most messages in one transaction: as long as it takes, feedback waits.
 const MOST: usize = 512;

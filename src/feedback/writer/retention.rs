@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, params};
 
-use super::commit::millis;
+use super::predictions::millis;
 
 /// The most that one transaction lets go of for either reason, so that feedback never waits long behind it. More than are
 /// recorded in one, so that it keeps up.
