@@ -19,10 +19,11 @@
 //! | [`cache`] | keeps answers, and joins those who ask the same at once |
 //! | [`batching`] | groups pictures that wait for an engine |
 //! | [`inference`] | runs the network on a device |
+//! | [`feedback`] | what was answered, and what people said of it |
 //! | [`image`] | bytes -> pixels of the model's size |
 //! | [`store`] | versions with other weights, and which of them is to answer |
 //! | [`keys`] | keys and tokens, and what their owners may do |
-//! | [`model`], [`oip`], [`readiness`], [`standing`], [`telemetry`], [`watched`] | leaves that others may use |
+//! | [`model`], [`oip`], [`plots`], [`readiness`], [`standing`], [`telemetry`], [`watched`] | leaves that others may use |
 //!
 //! Two crates lie below: `model-import` (ONNX -> Burn code, when the program is built) and `kiln-kernels` (operations
 //! written by hand).
@@ -42,6 +43,8 @@
 //!    with their threads. An engine that fails is replaced; meanwhile nobody waits for it.
 //! 7. Softmax and the most probable classes, labels, JSON; where the time went, in the answer, in the histograms and in one
 //!    line of the log.
+//! 8. Where predictions are recorded ([`feedback`]), the answer is handed to a thread that writes, without waiting for it. What
+//!    people say of it later is acknowledged once it is on the disk.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -52,6 +55,7 @@ pub mod cache;
 pub mod classifier;
 pub mod cli;
 pub mod config;
+pub mod feedback;
 pub mod finetune;
 pub mod image;
 pub mod import;
@@ -59,6 +63,7 @@ pub mod inference;
 pub mod keys;
 pub mod model;
 pub mod oip;
+pub mod plots;
 pub mod readiness;
 pub mod registry;
 pub mod serve;

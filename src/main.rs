@@ -53,6 +53,16 @@ fn run(command: Command) -> ExitCode {
             eprintln!("{key}");
             print(&entry)
         }
+        Command::FeedbackExport { data, out, model, force } => {
+            match app::export(&data, &out, model.as_deref(), force) {
+                Ok(told) => print(&told),
+                Err(error) => Err(error.into()),
+            }
+        }
+        Command::FeedbackReport { data, out } => match app::report(&data, &out) {
+            Ok(told) => print(&told),
+            Err(error) => Err(error.into()),
+        },
         Command::Models { order, config } => match app::models(order, &config) {
             Ok(done) => print(&done),
             Err(error) => Err(error.into()),

@@ -9,7 +9,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{KEY, Server, must_run};
+use common::{KEY, Server, bytes, must_run};
 use serde_json::Value;
 
 /// Requests for each operation and each way of making them.
@@ -23,11 +23,14 @@ fn the_server_does_what_its_document_says_whatever_is_sent() {
         eprintln!("SKIPPED: KILN_TEST_PYTHON names no Python with schemathesis");
         return;
     };
-    let server = Server::start(&["--device", "cpu"]);
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(&["--device", "cpu", "--data-dir", data.path().to_str().unwrap()]);
+    let answer = server.raw("/predict/raw", &bytes("photos/cat_640x480.jpg")).json();
     let mut run = Command::new(python);
     run.args(["-m", "schemathesis.cli", "--config-file", "tests/schema/schemathesis.toml", "run", "--no-color"])
         .arg(format!("{}/openapi.json", server.url))
         .env("KILN_API_KEY", KEY)
+        .env("KILN_PREDICTION_ID", answer["prediction_id"].as_str().expect("an id"))
         .env("HYPOTHESIS_STORAGE_DIRECTORY", env!("CARGO_TARGET_TMPDIR"))
         .env("NO_PROXY", "127.0.0.1");
     match std::env::var("KILN_TEST_SCHEMA_EXAMPLES") {

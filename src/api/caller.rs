@@ -34,6 +34,8 @@ pub(super) trait Needs: Send + Sync + 'static {
 pub(super) struct AnyScope;
 /// Pictures are classified for those who may have that.
 pub(super) struct ToPredict;
+/// What pictures show is told by those who may.
+pub(super) struct ToGiveFeedback;
 /// Metrics are shown to those who may see them.
 pub(super) struct ToSeeMetrics;
 /// Something is changed by those who may.
@@ -45,6 +47,10 @@ impl Needs for AnyScope {
 
 impl Needs for ToPredict {
     const SCOPE: Option<Scope> = Some(Scope::Predict);
+}
+
+impl Needs for ToGiveFeedback {
+    const SCOPE: Option<Scope> = Some(Scope::Feedback);
 }
 
 impl Needs for ToSeeMetrics {
@@ -91,6 +97,11 @@ impl<N> Caller<N> {
             fresh: false,
             arrived: Some(self.arrived),
         }
+    }
+
+    /// His name in logs.
+    pub(super) fn id(&self) -> &str {
+        &self.account.id
     }
 
     /// His answer is there; where its time went.

@@ -48,6 +48,8 @@ macro_rules! codes {
 codes! {
     /// Form, JSON or parameter that does not parse.
     Malformed = 400 "malformed_request" Some("See /docs for what this operation takes.");
+    /// The model that answered has no such class, or several of that name.
+    UnknownClass = 400 "unknown_class" Some("GET /models/{name} lists the classes by index.");
     /// No key came with the request.
     KeyMissing = 401 "key_missing" Some("Send the key as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'.");
     /// Nobody has that key.
@@ -64,6 +66,8 @@ codes! {
     UnknownModel = 404 "unknown_model" Some("GET /models lists the models.");
     /// No such version of the model.
     UnknownVersion = 404 "unknown_version" Some("GET /models lists the versions.");
+    /// No such prediction, or none any more.
+    UnknownPrediction = 404 "unknown_prediction" Some("Those without feedback are kept as long as --predictions-kept and --predictions-kept-for say.");
     /// The address is right, the method is not.
     MethodNotAllowed = 405 "method_not_allowed" Some("The Allow header lists the methods.");
     /// The body stopped coming.
@@ -74,6 +78,8 @@ codes! {
     LengthRequired = 411 "length_required" Some("Send a Content-Length, or the body in chunks.");
     /// The body is too large.
     BodyTooLarge = 413 "body_too_large" Some("Send a smaller file, or raise --max-body-bytes.");
+    /// Feedback is short.
+    FeedbackTooLarge = 413 "feedback_too_large" Some("A note has 1000 characters at most.");
     /// More files than one request may bring.
     TooManyFiles = 413 "too_many_files" Some("Send fewer files a request, or raise --max-batch-files.");
     /// More pixels than the server decodes.
@@ -110,4 +116,6 @@ codes! {
     Starting = 503 "starting" Some("Wait until /health/ready answers 200.");
     /// Shutting down, or broken.
     Unavailable = 503 "unavailable" Some("Try another replica.");
+    /// Feedback cannot be written.
+    FeedbackUnavailable = 503 "feedback_unavailable" Some("Send it again later; the operator finds the cause in the log.");
 }

@@ -8,6 +8,7 @@ use poem::http::StatusCode;
 
 use super::error::{Code, ErrorBody};
 use crate::classifier::{AdmitError, BatchError, ClassifyError, ImageError};
+use crate::feedback::FeedbackError;
 use crate::keys::Denied;
 use crate::registry::LookupError;
 
@@ -126,6 +127,19 @@ impl From<LookupError> for Failure {
             LookupError::Starting => Code::Starting,
             LookupError::UnknownModel { .. } => Code::UnknownModel,
             LookupError::UnknownVersion { .. } => Code::UnknownVersion,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<FeedbackError> for Failure {
+    fn from(error: FeedbackError) -> Self {
+        let code = match &error {
+            FeedbackError::UnknownPrediction(_) => Code::UnknownPrediction,
+            FeedbackError::UnknownClass { .. }
+            | FeedbackError::UnknownLabel { .. }
+            | FeedbackError::AmbiguousLabel { .. } => Code::UnknownClass,
+            FeedbackError::Unavailable => Code::FeedbackUnavailable,
         };
         Self::new(code, error.to_string())
     }

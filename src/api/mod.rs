@@ -5,6 +5,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `predict.rs`, `models.rs`, `health.rs`, `metrics.rs`, `key_file.rs` | the operations |
+//! | `feedback/` | the operations on feedback |
 //! | `protocol/` | the operations of the Open Inference Protocol |
 //! | `home.rs`, `home/` | the page that shows how the server is and classifies a picture |
 //! | `pages.rs` | Swagger UI and the OpenAPI document |
@@ -24,6 +25,7 @@ mod caller;
 mod cors;
 mod error;
 mod failure;
+mod feedback;
 mod health;
 mod home;
 mod key_file;
@@ -48,6 +50,7 @@ use poem::endpoint::BoxEndpoint;
 use poem::{EndpointExt, Response, Route};
 use poem_openapi::{OpenApi, OpenApiService};
 
+use crate::feedback::Store;
 use crate::keys::Authority;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
@@ -106,23 +109,26 @@ pub struct State {
     pub metrics: Option<Exporter>,
     /// Who may call.
     pub authority: Arc<Authority>,
+    /// What is recorded, if anything is.
+    pub feedback: Option<Store>,
     /// The interface's own settings.
     pub config: Config,
 }
 
-type Operations<M> = (
+type Operations<M, F> = (
     predict::Predict,
     models::Models,
     health::Health,
     M,
     key_file::Keys,
     home::Home,
+    F,
     protocol::Inference,
     protocol::ModelOperations,
     protocol::ServerOperations,
 );
 
-fn service<M: OpenApi>(state: &State, metrics: M) -> OpenApiService<Operations<M>, ()> {
+fn service<M: OpenApi, F: OpenApi>(state: &State, metrics: M, feedback: F) -> OpenApiService<Operations<M, F>, ()> {
     let operations = (
         predict::Predict(state.clone()),
         models::Models(state.clone()),
@@ -130,6 +136,7 @@ fn service<M: OpenApi>(state: &State, metrics: M) -> OpenApiService<Operations<M
         metrics,
         key_file::Keys(Arc::clone(&state.authority)),
         home::Home,
+        feedback,
         protocol::Inference::new(state.clone()),
         protocol::ModelOperations(state.clone()),
         protocol::ServerOperations(state.clone()),
@@ -140,10 +147,20 @@ fn service<M: OpenApi>(state: &State, metrics: M) -> OpenApiService<Operations<M
 
 /// Every address of the server behind one endpoint. Keys guard all but health, documentation, and metrics where those are open.
 pub fn endpoint(state: State) -> BoxEndpoint<'static, Response> {
+    match state.feedback.clone() {
+        Some(store) => {
+            let (registry, patience) = (state.registry.clone(), state.config.request_timeout);
+            with_feedback(&state, feedback::FeedbackOperations { store, registry, patience })
+        }
+        None => with_feedback(&state, ()),
+    }
+}
+
+fn with_feedback<F: OpenApi + 'static>(state: &State, feedback: F) -> BoxEndpoint<'static, Response> {
     match (state.config.metrics, state.metrics.clone()) {
-        (MetricsAccess::Open, Some(metrics)) => around(&state, service(&state, OpenMetrics(metrics))),
-        (MetricsAccess::Guarded, Some(metrics)) => around(&state, service(&state, GuardedMetrics(metrics))),
-        (MetricsAccess::Elsewhere | MetricsAccess::Off, _) | (_, None) => around(&state, service(&state, ())),
+        (MetricsAccess::Open, Some(metrics)) => around(state, service(state, OpenMetrics(metrics), feedback)),
+        (MetricsAccess::Guarded, Some(metrics)) => around(state, service(state, GuardedMetrics(metrics), feedback)),
+        (MetricsAccess::Elsewhere | MetricsAccess::Off, _) | (_, None) => around(state, service(state, (), feedback)),
     }
 }
 

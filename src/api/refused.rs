@@ -25,12 +25,24 @@ pub(super) struct OfTensors;
 pub(super) struct OfLookups;
 /// Errors of operations that only ask who is calling.
 pub(super) struct OfCallers;
+/// Errors of telling what a picture shows.
+pub(super) struct OfFeedback;
 /// Errors of reading the key file again.
 pub(super) struct OfKeys;
 
 impl Errors for OfPictures {
     fn includes(code: Code) -> bool {
-        !matches!(code, Code::NotFound | Code::MethodNotAllowed | Code::NotFinite | Code::KeyFileRefused)
+        !matches!(
+            code,
+            Code::NotFound
+                | Code::MethodNotAllowed
+                | Code::NotFinite
+                | Code::KeyFileRefused
+                | Code::UnknownPrediction
+                | Code::UnknownClass
+                | Code::FeedbackTooLarge
+                | Code::FeedbackUnavailable
+        )
     }
 }
 
@@ -63,6 +75,24 @@ impl Errors for OfCallers {
                 | Code::RateExceeded
                 | Code::Internal
         )
+    }
+}
+
+impl Errors for OfFeedback {
+    fn includes(code: Code) -> bool {
+        OfCallers::includes(code)
+            || matches!(
+                code,
+                Code::Malformed
+                    | Code::UnknownClass
+                    | Code::UnknownPrediction
+                    | Code::ClientTooSlow
+                    | Code::LengthRequired
+                    | Code::BodyTooLarge
+                    | Code::FeedbackTooLarge
+                    | Code::Overloaded
+                    | Code::FeedbackUnavailable
+            )
     }
 }
 
@@ -137,10 +167,10 @@ fn headers(status: u16) -> Vec<MetaHeader> {
 
 fn describe(status: u16) -> &'static str {
     match status {
-        400 => "Malformed: a parameter, a form or an empty file",
+        400 => "Malformed: a parameter, a form, JSON or an empty file; or an unknown class",
         401 => "No key or token, or one that does not hold; with `WWW-Authenticate`",
         403 => "The key or token lacks the scope; with `WWW-Authenticate`",
-        404 => "Unknown model or version",
+        404 => "Unknown model, version or prediction",
         408 => "The body stopped coming",
         409 => "The key file is wrong; the keys stay as they were",
         411 => "Neither a `Content-Length` nor chunks",
@@ -149,7 +179,7 @@ fn describe(status: u16) -> &'static str {
         422 => "The right format, but it does not decode, or scores that JSON cannot hold",
         429 => "Too often, overloaded, or the deadline passed or would pass; with `Retry-After` in seconds",
         500 => "A fault of the server or its device",
-        503 => "Starting or shutting down; with `Retry-After` in seconds",
+        503 => "Starting, shutting down, or unable to write; with `Retry-After` in seconds",
         _ => "Error",
     }
 }

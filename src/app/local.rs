@@ -54,6 +54,7 @@ impl Local {
             readiness: readiness.clone(),
             metrics,
             authority: Arc::new(authority),
+            feedback: None,
             config: api,
         };
         tokio::spawn(server.run(api::endpoint(state), signal));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::load::{self, LoadError};
 use super::updates::Updates;
 use crate::config::Config;
+use crate::feedback::{self, OpenError};
 use crate::keys::{self, Authority, AuthorityError, Provisioned};
 use crate::readiness::{Readiness, State};
 use crate::registry::Registry;
@@ -32,6 +33,9 @@ pub enum ServeError {
     /// The socket.
     #[error(transparent)]
     Serve(#[from] serve::ServeError),
+    /// The folder of predictions and feedback.
+    #[error(transparent)]
+    Feedback(#[from] OpenError),
     /// A model or the device.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -59,6 +63,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let authority = authority(&config, &provisioned).await?;
     let server = serve::Server::bind(config.serve, config.tls.clone()).await?;
     let metrics_server = metrics_server(&config).await?;
+    let recorded = recorded(&config).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     announce(&provisioned, scheme, server.local_addr());
     let readiness = Readiness::starting();
@@ -69,9 +74,13 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         authority: Arc::clone(&authority),
+        feedback: recorded.clone(),
         config: config.api.clone(),
     };
     tokio::spawn(async move { authority.keep_up().await });
+    if let Some(recorded) = recorded.clone() {
+        tokio::spawn(recorded.keep_up());
+    }
     if let Some((server, metrics)) = metrics_server.zip(metrics.clone()) {
         tracing::info!(address = %server.local_addr(), "metrics are shown here");
         tokio::spawn(server.run(api::metrics_endpoint(metrics), signal.clone()));
@@ -81,7 +90,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let serving = server.run(api::endpoint(state), signal.clone());
     tokio::pin!(serving);
-    let loading = Updates::start(config, default, registry, readiness.clone());
+    let loading = Updates::start(config, default, registry, readiness.clone(), recorded.clone());
     tokio::pin!(loading);
     // A model that does not load ends the process, and the connections with it.
     let mut updates = tokio::select! {
@@ -94,7 +103,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         served = &mut serving => served,
         never = updates.follow() => match never {},
     };
-    finish(updates, &signal).await;
+    finish(updates, recorded, &signal).await;
     match readiness.state() {
         State::Failed(reason) => Err(ServeError::Device(reason)),
         _ => Ok(served?),
@@ -132,10 +141,23 @@ async fn metrics_server(config: &Config) -> Result<Option<serve::Server>, serve:
     }
 }
 
-/// Joins the engines' threads, unless a second signal wants the end now.
-async fn finish(updates: Updates, signal: &Signal) {
+/// Where predictions are recorded, if they are to be.
+async fn recorded(config: &Config) -> Result<Option<feedback::Store>, OpenError> {
+    let Some(config) = config.feedback.clone() else { return Ok(None) };
+    let opening = tokio::task::spawn_blocking(move || feedback::Store::open(&config));
+    opening.await.expect("nothing there panics").map(Some)
+}
+
+/// Joins the threads of the engines and of what is recorded, unless a second signal wants the end now.
+async fn finish(updates: Updates, recorded: Option<feedback::Store>, signal: &Signal) {
+    let joined = async {
+        updates.shut_down().await;
+        if let Some(recorded) = recorded {
+            recorded.close().await;
+        }
+    };
     tokio::select! {
-        () = updates.shut_down() => tracing::info!("stopped"),
+        () = joined => tracing::info!("stopped"),
         () = signal.reached(Stage::Ended) => tracing::warn!("stopped before the engine was done"),
     }
 }

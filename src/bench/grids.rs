@@ -1,18 +1,7 @@
 //! The findings as rows of text, the same for the terminal and the page. How rows are drawn is decided there.
 
-use super::number::{mebibytes, number};
 use super::{DeviceReport, EngineRun, LoadRun, Report};
-
-/// A caption, the columns' headings, and rows. The first column is text, the others are figures.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Grid {
-    /// What the rows are.
-    pub caption: String,
-    /// A heading for each column, with its unit.
-    pub headings: &'static [&'static str],
-    /// As many cells a row as there are headings.
-    pub rows: Vec<Vec<String>>,
-}
+use crate::plots::{Grid, mebibytes, number};
 
 /// The engine alone, by batch size.
 pub fn engine(report: &Report) -> Grid {

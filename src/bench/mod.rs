@@ -1,4 +1,4 @@
-//! What `kiln bench` is to find and has found, and how that is shown. It measures nothing and imports no other room.
+//! What `kiln bench` is to find and has found, and how that is shown. It measures nothing.
 //!
 //! | file | responsibility |
 //! |---|---|
@@ -6,23 +6,17 @@
 //! | `result.rs` | the findings, as plain data |
 //! | `summary.rs` | many latencies to percentiles and a mean |
 //! | `comparison.rs` | the fastest device against the slowest |
-//! | `number.rs` | figures as text |
 //! | `grids.rs` | the findings as rows of text, for the terminal and the page |
 //! | `table.rs` | grids for the terminal |
 //! | `csv.rs` | one row a measurement |
-//! | `page.rs`, `page.css` | one HTML page without scripts or outside files |
+//! | `page.rs` | one HTML page |
 //! | `sections.rs` | the page's sections with plots |
-//! | `html.rs` | escaped text, tables |
-//! | `plot` | SVG charts |
 
 mod comparison;
 mod csv;
 mod grids;
-mod html;
-mod number;
 mod page;
 mod plan;
-mod plot;
 mod result;
 #[cfg(test)]
 mod sample;

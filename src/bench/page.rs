@@ -1,30 +1,23 @@
-//! One HTML page with all that was found: no scripts, nothing fetched, so that it can be kept, mailed and printed.
+//! One HTML page with all that was found.
 
 use super::comparison::Comparison;
-use super::html::{escaped, facts};
-use super::number::{gibibytes, number};
 use super::sections::sections;
 use super::{DeviceReport, Report};
-
-const STYLE: &str = include_str!("page.css");
+use crate::plots::{self, escaped, facts, gibibytes, number};
 
 impl Report {
     /// The page; sections without measurements are left out.
     pub fn page(&self) -> String {
-        let title = escaped(&format!("Kiln benchmark: {} {}", self.model.name, self.model.version));
+        let title = format!("Kiln benchmark: {} {}", self.model.name, self.model.version);
         let created = escaped(&self.created);
-        format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
-             <p>Measured <time datetime=\"{created}\">{created}</time> with Kiln {}.</p>\n{}{}{}</main>\n\
-             </body>\n</html>\n",
+        let content = format!(
+            "<p>Measured <time datetime=\"{created}\">{created}</time> with Kiln {}.</p>\n{}{}{}",
             escaped(&self.kiln),
             self.findings(),
             self.facts(),
             sections(self),
-        )
+        );
+        plots::page(&title, &content)
     }
 
     /// What a reader in a hurry wants to know.

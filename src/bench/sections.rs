@@ -1,8 +1,8 @@
 //! The page's sections: each a heading, a plot and the same numbers as a table.
 
-use super::grids::{self, Grid};
-use super::plot::{Bar, Bars, Lines, Segment, Series};
-use super::{DeviceReport, LoadRun, Report, html};
+use super::grids;
+use super::{DeviceReport, LoadRun, Report};
+use crate::plots::{Bar, Bars, Lines, Segment, Series, Steps, escaped, section};
 
 const COSTS: [Segment; 4] = [
     Segment { name: "decode", look: 0 },
@@ -22,7 +22,8 @@ fn engine(report: &Report) -> String {
         device.engine.iter().map(|run| (run.batch_size as f64, run.images_per_second)).collect()
     };
     let title = "Engine throughput by batch size";
-    let plot = Lines { title, x: "batch size", y: "images/s", series: series(report, "", false, points) };
+    let plot =
+        Lines { title, x: "batch size", y: "images/s", steps: Steps::Given, series: series(report, "", false, points) };
     let note = "The engine alone, with ready pixels: nothing is decoded, there is no HTTP. Times are for a batch.";
     section(title, note, &plot.html(), &grids::engine(report))
 }
@@ -36,7 +37,7 @@ fn latency(report: &Report) -> String {
     let mut lines = of(" p50", false, |run| run.latency_ms.p50);
     lines.extend(of(" p99", true, |run| run.latency_ms.p99));
     let title = "Server latency by concurrency";
-    let plot = Lines { title, x: "requests in flight", y: "ms", series: lines };
+    let plot = Lines { title, x: "requests in flight", y: "ms", steps: Steps::Given, series: lines };
     let note = "The whole server, seen from the client. Solid: p50, dashed: p99.";
     section(title, note, &plot.html(), &grids::latency(report))
 }
@@ -46,7 +47,13 @@ fn throughput(report: &Report) -> String {
         device.server.iter().map(|run| (run.concurrency as f64, run.images_per_second)).collect()
     };
     let title = "Server throughput by concurrency";
-    let plot = Lines { title, x: "requests in flight", y: "images/s", series: series(report, "", false, points) };
+    let plot = Lines {
+        title,
+        x: "requests in flight",
+        y: "images/s",
+        steps: Steps::Given,
+        series: series(report, "", false, points),
+    };
     section(title, "Answered images; requests that failed do not count.", &plot.html(), &grids::throughput(report))
 }
 
@@ -56,8 +63,8 @@ fn costs(report: &Report) -> String {
         let bar = |run: &LoadRun| Bar { name: format!("{} at once", run.concurrency), amounts: run.parts().to_vec() };
         let title = format!("Mean cost of a request on {label}");
         let bars = device.server.iter().map(bar).collect();
-        let plot = Bars { title: &title, x: "mean of a request", unit: "ms", segments: &COSTS, bars };
-        plots += &format!("<h3>{}</h3>\n{}", html::escaped(label), plot.html());
+        let plot = Bars { title: &title, x: "mean of a request", unit: "ms", segments: &COSTS, names: 10, bars };
+        plots += &format!("<h3>{}</h3>\n{}", escaped(label), plot.html());
     }
     let note = "Means of all requests. Each device has a scale of its own.";
     section("Where a request's time goes", note, &plots, &grids::costs(report))
@@ -70,7 +77,7 @@ fn start_up(report: &Report) -> String {
     };
     let bars = report.labels().into_iter().zip(&report.devices).map(bar).collect();
     let title = "Start-up";
-    let plot = Bars { title, x: "time until ready", unit: "s", segments: &START_UP, bars };
+    let plot = Bars { title, x: "time until ready", unit: "s", segments: &START_UP, names: 10, bars };
     section(title, "From nothing to a device that is warm.", &plot.html(), &grids::start_up(report))
 }
 
@@ -86,14 +93,4 @@ fn series(
     let line =
         |(look, device)| Series { name: format!("{}{suffix}", labels[look]), look, dashed, points: points(device) };
     devices.map(line).filter(|series| !series.points.is_empty()).collect()
-}
-
-/// Nothing where there are no numbers.
-fn section(title: &str, note: &str, plot: &str, grid: &Grid) -> String {
-    if grid.rows.is_empty() {
-        return String::new();
-    }
-    let (title, note) = (html::escaped(title), html::escaped(note));
-    let table = html::figures(grid);
-    format!("<section>\n<h2>{title}</h2>\n<p>{note}</p>\n<div class=\"plots\">\n{plot}</div>\n{table}</section>\n")
 }

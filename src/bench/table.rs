@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::Report;
 use super::comparison::Comparison;
-use super::grids::{self, Grid};
-use super::number::gibibytes;
+use super::grids;
+use crate::plots::{Grid, gibibytes};
 
 impl Report {
     /// Facts and tables as text, without colours; tables without rows are left out.

@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Timings;
 use crate::batching::{Priority, Share};
 use crate::cache::Outcome;
+use crate::feedback::Answered;
 use crate::image::Format;
 
 /// What the caller wants.
@@ -48,6 +50,17 @@ pub struct Answer {
     pub(super) classes: Vec<Class>,
     /// What the picture turned out to be.
     pub(super) image: ImageInfo,
+}
+
+impl Prediction {
+    /// What is recorded of it, with the picture's file if that may be kept.
+    pub(super) fn to_record(&self, picture: Option<Bytes>) -> Answered {
+        Answered {
+            id: self.id,
+            classes: self.classes.iter().map(|class| (class.class_id as u32, class.probability)).collect(),
+            picture: picture.map(|bytes| (bytes, self.image.format.extension())),
+        }
+    }
 }
 
 /// One class with its probability.

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::batching::{Ask, Batcher, Permit, Terms};
+use crate::feedback::Recorder;
 use crate::image::{self, DecodePool, Limits, PoolError, Recipe};
 use crate::inference::{Output, Ranked, Sample, rank};
 use crate::model::Model;
@@ -66,6 +67,8 @@ pub struct Classifier {
     kept: Option<Kept>,
     statistics: Arc<Statistics>,
     shadow: Option<Shadow>,
+    /// What takes its predictions down, if anything does.
+    recorder: Option<Recorder>,
 }
 
 /// Why a picture has no answer.
@@ -108,6 +111,7 @@ impl Classifier {
             kept: None,
             statistics,
             shadow: None,
+            recorder: None,
         }
     }
 
@@ -121,6 +125,11 @@ impl Classifier {
     /// many bytes. The decode threads resize the others.
     pub fn resizing(self, largest_cutout: usize) -> Self {
         Self { largest_cutout: Some(largest_cutout), ..self }
+    }
+
+    /// The same, and what it answers is recorded, so that feedback on it can be given.
+    pub fn recording(self, recorder: Recorder) -> Self {
+        Self { recorder: Some(recorder), ..self }
     }
 
     /// Where the model runs.
@@ -144,8 +153,12 @@ impl Classifier {
     pub async fn classify(&self, picture: Picture, options: Options) -> Result<Prediction, ClassifyError> {
         let Picture { bytes, file_name } = picture;
         let asked = self.statistics.begin(1);
+        let to_keep = self.recorder.as_ref().is_some_and(Recorder::keeps_pictures).then(|| bytes.clone());
         let outcome = self.answer(bytes, file_name.as_deref(), options).await;
         asked.end(outcome.as_ref().map(|prediction| prediction.timings));
+        if let (Some(recorder), Ok(prediction)) = (&self.recorder, &outcome) {
+            recorder.record(prediction.to_record(to_keep));
+        }
         if let Err(ClassifyError::Image(error)) = &outcome {
             // The client wrote the name; as it came it could forge lines of the log.
             let file = file_name.as_deref().map(image::sanitise_file_name);

@@ -26,6 +26,7 @@ pub(super) fn command() -> Command {
         .subcommand(Command::new("devices").about("List the devices of this machine, and what 'auto' takes"))
         .subcommand(keygen())
         .subcommand(super::models::command())
+        .subcommand(feedback())
         .subcommand(
             Command::new("config")
                 .about("Look at the settings")
@@ -138,6 +139,34 @@ fn keygen() -> Command {
              kiln keygen --id mobile-app --scope predict >> keys.toml",
         )
         .args([id, scope, expires, per_second, burst, share, priority])
+}
+
+fn feedback() -> Command {
+    let path = |value: &'static str, help: &'static str| {
+        Arg::new("out").long("out").value_name(value).help(help).value_parser(value_parser!(PathBuf))
+    };
+    let place = |setting: &Setting| setting.key == "data-dir";
+    let model = Arg::new("model").long("model").value_name("NAME").help("Only feedback on this model [default: all]");
+    let force = Arg::new("force")
+        .long("force")
+        .help("Write to a folder that is not empty; an export that is there is replaced")
+        .action(ArgAction::SetTrue);
+    let export = Command::new("export")
+        .about(
+            "Write feedback to train with: JSON lines, and the pictures that were kept in a folder for each true class",
+        )
+        .after_help("Example: kiln feedback export --data-dir data --out dataset")
+        .args([path("FOLDER", "Where feedback.jsonl and images/ go").required(true), model, force]);
+    let report = Command::new("report")
+        .about("Write a page with plots: accuracy over time, reliability, confusions, confidence")
+        .after_help("Example: kiln feedback report --data-dir data --out report.html")
+        .arg(path("FILE", "The page").default_value("report.html"));
+    Command::new("feedback")
+        .about("See what people said of predictions, and train with it; the server may run meanwhile")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(with_settings(export, place))
+        .subcommand(with_settings(report, place))
 }
 
 pub(super) fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {

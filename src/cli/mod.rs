@@ -1,6 +1,7 @@
 //! The command line: what was typed becomes a [`Command`]. Meaning is given to it in `config` and `app`.
 
 mod arguments;
+mod feedback;
 mod finetune;
 mod import;
 mod keygen;
@@ -66,6 +67,24 @@ pub enum Command {
         /// Everything else.
         config: Box<Config>,
     },
+    /// `kiln feedback export`
+    FeedbackExport {
+        /// Where predictions were recorded.
+        data: PathBuf,
+        /// Where it goes.
+        out: PathBuf,
+        /// Which model it is about; all if absent.
+        model: Option<String>,
+        /// Also where something is already.
+        force: bool,
+    },
+    /// `kiln feedback report`
+    FeedbackReport {
+        /// Where predictions were recorded.
+        data: PathBuf,
+        /// The page.
+        out: PathBuf,
+    },
     /// `kiln config check`, with its text.
     ConfigCheck(String),
 }
@@ -130,6 +149,7 @@ pub fn parse(
             let config = Config::without_serving(&sources).map_err(Exit::Config)?;
             Ok(Command::Bench { plan: plan(inner), config: Box::new(config) })
         }
+        Some(("feedback", inner)) => feedback::command(inner, |inner| gather(inner, env)),
         Some((_, inner)) => serve(inner, env),
         None => serve(&matches, env),
     }
@@ -289,6 +309,23 @@ mod tests {
         assert_eq!(order(&["canary", "m", "--off"]), canary(None));
         assert_eq!(order(&["shadow", "m", "--off"]), Order::Shadow { model: model.clone(), version: None });
         for words in [&["models"][..], &["models", "canary", "m"], &["models", "canary", "m", "2", "--share", "2"]] {
+            assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn feedback_needs_to_know_where_it_is() {
+        let words = ["feedback", "export", "--data-dir", "data", "--out", "set", "--model", "cat", "--force"];
+        let Ok(Command::FeedbackExport { data, out, model, force }) = typed(&words) else { panic!("not understood") };
+        assert_eq!((data, out), (PathBuf::from("data"), PathBuf::from("set")));
+        assert_eq!((model.as_deref(), force), (Some("cat"), true));
+        let Ok(Command::FeedbackReport { data, out }) = typed(&["feedback", "report", "--data-dir", "data"]) else {
+            panic!("not understood")
+        };
+        assert_eq!((data, out), (PathBuf::from("data"), PathBuf::from("report.html")));
+        let Err(Exit::Config(refusal)) = typed(&["feedback", "report"]) else { panic!("it was not missed") };
+        assert!(refusal.to_string().contains("--data-dir"), "{refusal}");
+        for words in [&["feedback"][..], &["feedback", "export", "--data-dir", "data"]] {
             assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
         }
     }

@@ -7,10 +7,12 @@
 //! | `sources.rs` | where each value comes from: flag, variable, file or default |
 //! | `values.rs` | texts to typed values |
 //! | `access.rs` | who may call, from several settings each |
+//! | `feedback.rs` | what is recorded |
 //! | `traces.rs` | where traces go |
 //! | `report.rs` | `kiln config check` |
 
 mod access;
+mod feedback;
 mod report;
 pub mod settings;
 mod sources;
@@ -60,6 +62,8 @@ pub struct Config {
     pub model: Option<String>,
     /// Where other versions of the models are, and which one is to answer; only those that were built in where absent.
     pub model_store: Option<PathBuf>,
+    /// What is recorded, if anything is.
+    pub feedback: Option<crate::feedback::Config>,
     /// Logs.
     pub logging: telemetry::logging::Config,
     /// Where traces go, if anywhere.
@@ -149,6 +153,7 @@ impl Config {
             },
             model: read.model("model")?,
             model_store: read.text("model-store").map(PathBuf::from),
+            feedback: feedback::feedback(read)?,
             logging: telemetry::logging::Config {
                 level: read.log_level("log-level")?,
                 format: read.log_format("log-format")?,

@@ -20,7 +20,7 @@ pub struct Setting {
 impl Setting {
     /// Whether it means nothing where there is no server.
     pub(super) fn is_for_serving(&self) -> bool {
-        matches!(self.heading, SERVING | ACCESS | TRACES | SHUTDOWN)
+        matches!(self.heading, SERVING | ACCESS | FEEDBACK | TRACES | SHUTDOWN)
     }
 
     /// The environment variable: `KILN_` and the key in capitals.
@@ -44,6 +44,7 @@ const MODEL: &str = "Model and device";
 const BATCHING: &str = "Batching";
 const PICTURES: &str = "Pictures";
 const ACCESS: &str = "Access";
+const FEEDBACK: &str = "Feedback";
 const LOGS: &str = "Logs";
 const TRACES: &str = "Traces";
 const SHUTDOWN: &str = "Shutdown";
@@ -232,6 +233,36 @@ pub static SETTINGS: &[Setting] = &[
         "LIST",
         "",
         "Origins whose web pages may call, such as https://app.example, with commas; * for all, none if absent",
+    ),
+    row(
+        FEEDBACK,
+        "data-dir",
+        "FOLDER",
+        "",
+        "Record predictions in this folder, and take feedback on them; nothing is recorded if absent",
+    ),
+    row(
+        FEEDBACK,
+        "predictions-kept",
+        "N",
+        "100000",
+        "The most predictions without feedback that are kept; those with feedback stay for good",
+    ),
+    row(FEEDBACK, "predictions-kept-for", "TIME", "30d", "How long predictions without feedback are kept"),
+    row(
+        FEEDBACK,
+        "keep-images",
+        "PERCENT",
+        "0",
+        "Which part of the pictures is kept beside their predictions, to train with; the same picture always is, or never",
+    ),
+    row(FEEDBACK, "images-kept-for", "TIME", "30d", "How long a picture is kept after it was last sent"),
+    row(
+        FEEDBACK,
+        "images-kept-bytes",
+        "SIZE",
+        "1GiB",
+        "Bytes of all pictures that are kept; the oldest without feedback go first, those with feedback last",
     ),
     row(
         LOGS,

@@ -13,6 +13,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// No time-out is longer than a day: longer ones are mistakes.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Nothing is kept for longer.
+const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
 /// Reads typed values out of sources.
 pub(super) struct Reader<'a>(pub(super) &'a Sources);
 
@@ -64,6 +67,15 @@ impl Reader<'_> {
     pub(super) fn duration_or_none(&self, key: &str) -> Result<Duration, ConfigError> {
         let time = humantime::parse_duration(self.required(key)).ok().filter(|time| *time <= DAY);
         time.ok_or_else(|| self.refuse(key, "must be a time of at most a day with its unit, such as 5ms, 2s or 1m"))
+    }
+
+    /// A time above zero for which something is kept: days, or years.
+    pub(super) fn long(&self, key: &str) -> Result<Duration, ConfigError> {
+        let time = humantime::parse_duration(self.required(key)).ok();
+        let time = time.filter(|time| !time.is_zero() && *time <= CENTURY);
+        time.ok_or_else(|| {
+            self.refuse(key, "must be a time above 0 and at most a century with its unit, such as 12h, 30d or 1y")
+        })
     }
 
     /// A time that the batcher takes as its queue delay.

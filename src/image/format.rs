@@ -61,6 +61,11 @@ impl Format {
         Self::ALL.into_iter().find(known)
     }
 
+    /// The extension that files of this format mostly have, in lower case and without a dot.
+    pub fn extension(self) -> &'static str {
+        self.extensions()[0]
+    }
+
     /// The extensions that files of this format have, in lower case.
     pub(super) fn extensions(self) -> &'static [&'static str] {
         match self {

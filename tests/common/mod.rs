@@ -77,13 +77,16 @@ impl Server {
 
     /// The same with variables of the environment.
     pub fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let server = Self::start_unready_with(arguments, variables);
+        Self::start_unready_with(arguments, variables).ready()
+    }
+
+    fn ready(self) -> Self {
         let begun = Instant::now();
-        while server.get("/health/ready").status != 200 {
+        while self.get("/health/ready").status != 200 {
             assert!(begun.elapsed() < PATIENCE, "the server does not become ready");
             std::thread::sleep(Duration::from_millis(20));
         }
-        server
+        self
     }
 
     /// Starts `kiln serve` and waits until it listens.
@@ -91,9 +94,31 @@ impl Server {
         Self::start_unready_with(arguments, &[])
     }
 
+    /// Starts `kiln serve` as a process none of whose files may have more than so many KiB, and waits until it is ready.
+    #[cfg(unix)]
+    pub fn start_limited(arguments: &[&str], kibibytes: u32) -> Self {
+        // Blocks of 512 bytes, as POSIX has it; and a write beyond is an error, not the end.
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kibibytes * 2);
+        let plain = kiln();
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh"]).arg(plain.get_program()).stdin(Stdio::null());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self::spawn(command, arguments).ready()
+    }
+
     fn start_unready_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut process = kiln()
-            .envs(variables.iter().copied())
+        let mut command = kiln();
+        command.envs(variables.iter().copied());
+        Self::spawn(command, arguments)
+    }
+
+    fn spawn(mut command: Command, arguments: &[&str]) -> Self {
+        let mut process = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(arguments)
             .stderr(Stdio::piped())

@@ -47,19 +47,11 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
         let flags = ["--device", "vulkan", "--kernels", "fused", "--resize", "gpu"];
         Server::start_unready(&[&flags[..], &often].concat())
     });
-    let alone = [
-        "--device",
-        "cpu",
-        "--keys",
-        keys,
-        "--queue-capacity",
-        "4",
-        "--model-store",
-        versions,
-        "--cache-bytes",
-        "1MiB",
-    ];
-    let cpu = Server::start_unready(&[&alone[..], &often].concat());
+    let data = tempfile::tempdir().unwrap();
+    let recording = ["--data-dir", data.path().to_str().unwrap(), "--keep-images", "100"];
+    let alone = ["--device", "cpu", "--keys", keys, "--queue-capacity", "4"];
+    let kept = ["--model-store", versions, "--cache-bytes", "1MiB"];
+    let cpu = Server::start_unready(&[&alone[..], &kept, &often, &recording].concat());
     let servers: Vec<&Server> = gpu.iter().chain([&cpu]).collect();
     let prometheus = Prometheus::start(&servers.iter().map(|server| server.url.as_str()).collect::<Vec<_>>());
     // Alerts ask for requests that failed by the server's fault; a server that is starting has some.
@@ -104,7 +96,7 @@ impl Drop for Stopper<'_> {
 }
 
 /// What the load does to the server is told, and what is told adds up. Each is empty while it is not so.
-const FACTS: [(&str, &str); 15] = [
+const FACTS: [(&str, &str); 19] = [
     ("a full queue", "kiln_requests_total{operation=\"predict_raw\", status=\"429\", outcome=\"overloaded\"} > 0"),
     ("too little time", "sum(kiln_requests_total{status=\"429\", outcome=~\"deadline_.*\"}) > 0"),
     ("a broken picture", "kiln_requests_total{status=\"422\", outcome=\"undecodable_image\"} > 0"),
@@ -115,6 +107,13 @@ const FACTS: [(&str, &str); 15] = [
     ("a tensor", "kiln_requests_total{operation=\"oip_infer\", status=\"200\"} > 0"),
     ("a key's rate", "kiln_key_requests_total{key=\"batch-job\", outcome=\"rate_exceeded\"} > 0"),
     ("a key's work", "kiln_key_requests_total{key=\"mobile-app\", outcome=\"ok\"} > 0"),
+    ("feedback of each kind", "count(kiln_feedback_total > 0) == 3"),
+    ("answers of which some were right", "kiln_feedback_accuracy > 0 and kiln_feedback_accuracy < 1"),
+    (
+        "predictions that were recorded",
+        "kiln_predictions_recorded_total > 10 and on (instance) kiln_kept_pictures_bytes > 0",
+    ),
+    ("nothing that was lost", "sum(kiln_recording_lost_total) == 0"),
     ("a client that went away", "sum(kiln_cancelled_total) > 0"),
     ("places, some of them taken", "kiln_queue_capacity == 4 and max_over_time(kiln_inflight_pictures[1m]) >= 2"),
     (
@@ -278,7 +277,14 @@ fn the_rules_work(prometheus: &Prometheus) {
         let name = dashboard::text(&rule, "name");
         assert_eq!(rule["health"], "ok", "{name}: {rule}");
         assert!(rule["lastError"].as_str().unwrap_or_default().is_empty(), "{name}: {rule}");
-        let broken = ["KilnDeviceLost", "KilnCanaryFailing", "KilnLogLinesLost", "KilnRestarting", "KilnTargetDown"];
+        let broken = [
+            "KilnDeviceLost",
+            "KilnCanaryFailing",
+            "KilnLogLinesLost",
+            "KilnRestarting",
+            "KilnTargetDown",
+            "KilnFeedbackLost",
+        ];
         assert!(!broken.contains(&name) || rule["state"] != "firing", "{name} for no reason: {rule}");
     }
 }

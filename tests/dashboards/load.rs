@@ -55,7 +55,7 @@ pub fn steady<'a>(scope: &'a Scope<'a, '_>, server: &'a Server, stop: &'a Atomic
 
 /// Every kind of client, those of an application with a key of its own among them, and one of another with few requests.
 pub fn mixed<'a>(scope: &'a Scope<'a, '_>, server: &'a Server, keys: [&'a str; 2], stop: &'a AtomicBool) {
-    let kinds: [(Kind, usize); 5] = [(pictures, 2), (mistakes, 1), (strangers, 1), (crowd, 1), (again, 1)];
+    let kinds: [(Kind, usize); 6] = [(pictures, 2), (mistakes, 1), (strangers, 1), (crowd, 1), (again, 1), (judges, 1)];
     for (kind, clients) in kinds {
         for _ in 0..clients {
             scope.spawn(move || {
@@ -125,4 +125,18 @@ fn again(server: &Server, [app, _]: [&str; 2]) {
     let photo = bytes(CAT);
     expect(&send(server, "/predict/raw", &[("X-API-Key", app)], &photo), &[200, 429]);
     expect(&send(server, "/predict/raw", &[("X-API-Key", app), ("Cache-Control", "no-store")], &photo), &[200, 429]);
+}
+
+/// People who say what pictures show: now that the answer was right, now that it was not, now what is true.
+fn judges(server: &Server, _: [&str; 2]) {
+    let photo = photo();
+    for said in [json!({"verdict": "right"}), json!({"verdict": "wrong"}), json!({"class_id": 281})] {
+        let answer = server.raw("/predict/raw", &photo);
+        expect(&answer, &[200, 429]);
+        if answer.status == 200 {
+            let mut feedback = said;
+            feedback["prediction_id"] = answer.json()["prediction_id"].clone();
+            expect(&server.raw("/feedback", feedback.to_string().as_bytes()), &[200]);
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::LoadError;
 use crate::batching::{self, Batcher, Worker};
 use crate::classifier::{Answers, Classifier};
 use crate::config::Config;
+use crate::feedback;
 use crate::image::{DecodePool, Limits};
 use crate::inference::{
     self, BurnEngine, ChosenDevice, DeviceChoice, DeviceInfo, Options, Placement, Step, configure_cpu, device,
@@ -27,6 +28,8 @@ pub(in crate::app) struct Host {
     limits: Arc<Limits>,
     /// What all models' versions have answered, if that is kept.
     answers: Option<Answers>,
+    /// What takes their predictions down, if anything does.
+    recorded: Option<feedback::Store>,
 }
 
 impl Host {
@@ -43,7 +46,12 @@ impl Host {
         metrics::startup("device", started.elapsed());
         let (pool, limits) = (DecodePool::new(config.decode_threads), Arc::new(config.image.clone()));
         let answers = (config.cache_bytes > 0).then(|| Answers::new(config.cache_bytes));
-        Ok(Self { config: Arc::new(config.clone()), devices: devices.into(), pool, limits, answers })
+        Ok(Self { config: Arc::new(config.clone()), devices: devices.into(), pool, limits, answers, recorded: None })
+    }
+
+    /// The same, with predictions recorded there.
+    pub(in crate::app) fn recording(self, recorded: Option<feedback::Store>) -> Self {
+        Self { recorded, ..self }
     }
 
     /// Loads and warms up a version of a model on each device. Takes a while, and needs no async thread.
@@ -59,7 +67,7 @@ impl Host {
         readiness: Readiness,
     ) -> (Classifier, Worker) {
         let metrics = ModelMetrics::new(model.spec().name, model.version());
-        self.keeping(queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics)))
+        self.outfit(queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics)))
     }
 
     /// The same beside the stable version, which counts for the devices.
@@ -70,15 +78,19 @@ impl Host {
         readiness: Readiness,
     ) -> (Classifier, Worker) {
         let metrics = ModelMetrics::beside(model.spec().name, model.version());
-        self.keeping(queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics)))
+        self.outfit(queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics)))
     }
 
-    /// Has it keep its answers, where that is wanted.
-    fn keeping(&self, (classifier, worker): (Classifier, Worker)) -> (Classifier, Worker) {
-        match &self.answers {
-            Some(answers) => (classifier.keeping(answers.clone()), worker),
-            None => (classifier, worker),
+    /// Has it keep its answers, and take down what it predicts, where that is wanted.
+    fn outfit(&self, (mut classifier, worker): (Classifier, Worker)) -> (Classifier, Worker) {
+        if let Some(answers) = &self.answers {
+            classifier = classifier.keeping(answers.clone());
         }
+        if let Some(recorded) = &self.recorded {
+            let recorder = recorded.recorder(classifier.model());
+            classifier = classifier.recording(recorder);
+        }
+        (classifier, worker)
     }
 
     /// Has the devices give back what memory nobody uses any more.

@@ -20,6 +20,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use super::load::{self, Host, LoadError, joined};
 use crate::config::Config;
+use crate::feedback;
 use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
@@ -55,10 +56,11 @@ impl Updates {
         default: String,
         registry: Registry,
         readiness: Readiness,
+        recorded: Option<feedback::Store>,
     ) -> Result<Self, LoadError> {
         let started = Instant::now();
         let store = config.model_store.as_ref().map(Store::open);
-        let host = joined(spawn_blocking(move || Host::open(&config)).await)?;
+        let host = joined(spawn_blocking(move || Host::open(&config)).await)?.recording(recorded);
         let mut updates = Self {
             host,
             store,

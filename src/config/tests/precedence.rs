@@ -71,6 +71,12 @@ fn units_are_understood() {
     assert_eq!(config.batching.max_queue_delay, Duration::from_millis(5));
     assert_eq!(config.shutdown.grace, Duration::from_secs(60));
     assert_eq!(config.api.max_body_bytes, 3 << 20);
+    assert!(config.feedback.is_none());
+    let given =
+        Given::nothing().flag("data-dir", "data").flag("predictions-kept-for", "90d").flag("keep-images", "2.5");
+    let feedback = given.config().unwrap().feedback.unwrap();
+    assert_eq!(feedback.predictions_kept_for, Duration::from_secs(90 * 24 * 60 * 60));
+    assert_eq!(feedback.keep_images.part(), 0.025);
 }
 
 #[test]

@@ -20,6 +20,8 @@ fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
         ("max-body-bytes", "big"),
         ("log-format", "xml"),
         ("cors-origin", "https://a.example,b"),
+        ("keep-images", "101"),
+        ("predictions-kept-for", "0s"),
     ] {
         let sentence = Given::nothing().flag(key, value).refusal();
         assert!(sentence.starts_with(&format!("--{key} '{value}' must be ")), "{sentence}");

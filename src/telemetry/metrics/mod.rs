@@ -6,6 +6,7 @@
 //! | `exporter.rs` | the recorder, and the page that shows it |
 //! | `requests.rs` | requests, connections and their bytes |
 //! | `cache.rs` | kept answers |
+//! | `feedback.rs` | what is recorded, what people say of it, and drift |
 //! | `model.rs` | pictures, batches and engines of a version of a model |
 //! | `part.rs` | a gauge that several versions add up to |
 //! | `server.rs` | the start, readiness, devices |
@@ -16,6 +17,7 @@
 
 mod cache;
 mod exporter;
+mod feedback;
 mod model;
 mod names;
 mod part;
@@ -27,6 +29,7 @@ mod versions;
 
 pub use cache::{CacheOutcome, cache_holds};
 pub use exporter::{Exporter, install};
+pub use feedback::{FeedbackMetrics, Lost, begin_feedback, kept_pictures, not_kept};
 pub use model::{ModelMetrics, Rejection, Shares};
 pub use names::{ALL, Kind, Metric};
 pub use requests::{InflightBytes, OpenConnection, cancelled, request, request_by};

@@ -92,6 +92,14 @@ metrics! {
     CANARIES = counter("kiln_canary_checks_total", &["outcome"], "Canaries run on idle devices: 'ok' or 'failed'.");
     REBUILDS = counter("kiln_device_rebuilds_total", &["outcome"], "Attempts to replace a device that failed: 'recovered' or 'failed'.");
     DEVICE_INFO = gauge("kiln_device_info", &["model", "device", "api", "driver", "compiler", "precision", "kernels"], "Always 1; what a model runs on, and how.");
+    // Feedback, where a server has --data-dir. "Last" and "first" are a thousand predictions each.
+    RECORDED = counter("kiln_predictions_recorded_total", &["model", "version"], "Predictions that were recorded.");
+    FEEDBACK = counter("kiln_feedback_total", &["model", "version", "verdict"], "Feedback that was stored: 'right', 'wrong', or the true class ('label').");
+    ACCURACY = gauge("kiln_feedback_accuracy", &["model", "version"], "The part of the last judged predictions that was right; NaN before the first.");
+    CONFIDENCE_DRIFT = gauge("kiln_confidence_drift", &["model", "version"], "Mean top-1 probability of the last predictions minus that of the first that were recorded.");
+    CLASS_DRIFT = gauge("kiln_class_drift", &["model", "version"], "Jensen-Shannon divergence of the predicted classes, the last against the first, in bits: 0 is the same mix, 1 another.");
+    NOT_KEPT = counter("kiln_recording_lost_total", &["what", "reason"], "Predictions, feedback and pictures that could not be kept: no room in the queue ('queue_full'), not written ('failed'), or the server ends ('closed').");
+    KEPT_PICTURES = gauge("kiln_kept_pictures_bytes", &[], "Bytes of all pictures that are kept for feedback.");
     // The server.
     READY = gauge("kiln_ready", &[], "1 while requests are welcome.");
     READINESS = gauge("kiln_readiness", &["state"], "1 for the state that the server is in: 'starting', 'ready', 'recovering', 'draining' or 'failed'.");

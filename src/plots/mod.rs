@@ -1,7 +1,11 @@
-//! SVG charts as text, for a page that styles them (`page.css`). Pure functions; nothing here knows a report.
+//! Pages for people: SVG charts, tables and the page around them, as text. No scripts, nothing fetched, so that a page can be
+//! kept, mailed and printed. Pure functions; nothing here knows what the figures are about.
 //!
 //! | file | responsibility |
 //! |---|---|
+//! | `page.rs`, `page.css` | the page and its colours, light and dark |
+//! | `html.rs` | escaped text, tables |
+//! | `number.rs` | figures as text |
 //! | `axis.rs` | values to positions, ticks |
 //! | `lines.rs` | line charts |
 //! | `bars.rs` | stacked horizontal bars |
@@ -9,13 +13,17 @@
 
 mod axis;
 mod bars;
+mod html;
 mod legend;
 mod lines;
+mod number;
+mod page;
 
 pub use bars::{Bar, Bars, Segment};
-pub use lines::{Lines, Series};
-
-use super::html::escaped;
+pub use html::{Grid, escaped, facts, figures};
+pub use lines::{Lines, Series, Steps};
+pub use number::{UNKNOWN, gibibytes, mebibytes, number};
+pub use page::{page, section};
 
 /// Width of every chart in its own units; the page scales it.
 const WIDTH: f64 = 480.0;

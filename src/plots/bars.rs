@@ -2,19 +2,19 @@
 
 use std::fmt::Write as _;
 
-use super::super::html::escaped;
-use super::super::number::number;
 use super::axis::Axis;
+use super::html::escaped;
+use super::number::number;
 use super::{WIDTH, is_drawable, legend, svg};
 
-const LEFT: f64 = 84.0;
+/// Room for the names: so much, and for each of their characters so much more.
+const MARGIN: f64 = 14.0;
+const CHARACTER: f64 = 7.0;
 /// Leaves room for the sum behind the longest bar.
 const RIGHT: f64 = WIDTH - 72.0;
 const TOP: f64 = 6.0;
 const ROW: f64 = 30.0;
 const THICK: f64 = 20.0;
-/// Characters of a row's name that fit before the bar.
-const NAME: usize = 10;
 
 /// A part that every bar has.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,10 +41,12 @@ pub struct Bars<'a> {
     pub title: &'a str,
     /// What the amounts are.
     pub x: &'a str,
-    /// Their unit.
+    /// Their unit, if they have one.
     pub unit: &'a str,
     /// The parts, in the order in which they are stacked.
     pub segments: &'a [Segment],
+    /// How many characters of a row's name stand before its bar.
+    pub names: usize,
     /// The rows, from top to bottom.
     pub bars: Vec<Bar>,
 }
@@ -57,7 +59,8 @@ impl Bars<'_> {
         }
         let foot = TOP + ROW * self.bars.len() as f64;
         let sums: Vec<f64> = self.bars.iter().map(|bar| drawable(bar).sum()).collect();
-        let axis = Axis::from_zero(&sums, LEFT, RIGHT);
+        let left = self.left();
+        let axis = Axis::from_zero(&sums, left, RIGHT);
         let mut content = String::new();
         for (at, tick) in axis.ticks() {
             let _ = writeln!(content, "<path class=\"grid\" d=\"M{at:.1} {TOP}V{foot}\"/>");
@@ -66,11 +69,16 @@ impl Bars<'_> {
         for (index, (bar, sum)) in self.bars.iter().zip(&sums).enumerate() {
             self.row(&mut content, bar, *sum, TOP + ROW * index as f64 + (ROW - THICK) / 2.0, &axis);
         }
-        let _ = writeln!(content, "<path class=\"axis\" d=\"M{LEFT} {TOP}V{foot}\"/>");
-        let (middle, below) = ((LEFT + RIGHT) / 2.0, foot + 36.0);
-        let label = format!("{}, {}", self.x, self.unit);
+        let _ = writeln!(content, "<path class=\"axis\" d=\"M{left} {TOP}V{foot}\"/>");
+        let (middle, below) = ((left + RIGHT) / 2.0, foot + 36.0);
+        let label = if self.unit.is_empty() { self.x.to_string() } else { format!("{}, {}", self.x, self.unit) };
         let _ = writeln!(content, "<text class=\"middle\" x=\"{middle}\" y=\"{below}\">{}</text>", escaped(&label));
         legend::of_segments(self.segments) + &svg(foot + 44.0, self.title, &content)
+    }
+
+    /// Where the bars begin.
+    fn left(&self) -> f64 {
+        MARGIN + CHARACTER * self.names as f64
     }
 
     fn row(&self, text: &mut String, bar: &Bar, sum: f64, top: f64, axis: &Axis) {
@@ -78,8 +86,8 @@ impl Bars<'_> {
         let _ = writeln!(
             text,
             "<text class=\"end\" x=\"{}\" y=\"{line}\">{}</text>",
-            LEFT - 7.0,
-            escaped(&short(&bar.name))
+            self.left() - 7.0,
+            escaped(&short(&bar.name, self.names))
         );
         let mut from = 0.0;
         for (segment, amount) in self.segments.iter().zip(drawable(bar)) {
@@ -105,8 +113,8 @@ fn drawable(bar: &Bar) -> impl Iterator<Item = f64> {
 }
 
 /// A name that fits before its bar.
-fn short(name: &str) -> String {
-    if name.chars().count() <= NAME { name.to_string() } else { name.chars().take(NAME - 1).chain(['…']).collect() }
+fn short(name: &str, most: usize) -> String {
+    if name.chars().count() <= most { name.to_string() } else { name.chars().take(most - 1).chain(['…']).collect() }
 }
 
 #[cfg(test)]
@@ -116,7 +124,7 @@ mod tests {
     fn chart(amounts: &[f64]) -> String {
         let segments = [Segment { name: "one", look: 0 }, Segment { name: "two", look: 1 }];
         let bars = vec![Bar { name: "vulkan:0 <long>".to_string(), amounts: amounts.to_vec() }];
-        Bars { title: "T", x: "time", unit: "ms", segments: &segments, bars }.html()
+        Bars { title: "T", x: "time", unit: "ms", segments: &segments, names: 10, bars }.html()
     }
 
     /// An attribute of every bar's segments; the legend has rectangles too.
@@ -130,7 +138,7 @@ mod tests {
     fn segments_follow_each_other_and_are_as_long_as_their_amounts() {
         let html = chart(&[30.0, 10.0]);
         let (starts, widths) = (values(&html, "x"), values(&html, "width"));
-        assert_eq!(starts[0], LEFT);
+        assert_eq!(starts[0], 84.0);
         assert!((starts[0] + widths[0] - starts[1]).abs() < 0.02, "{starts:?} {widths:?}");
         assert!((widths[0] / widths[1] - 3.0).abs() < 0.01);
         assert!(html.contains(">40.0 ms</text>"), "{html}");

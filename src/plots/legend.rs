@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::html::escaped;
+use super::html::escaped;
 use super::{Segment, Series, marker};
 
 /// Colours that the page has for series (`.c0` and on).

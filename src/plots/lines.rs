@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::super::html::escaped;
-use super::super::number::number;
 use super::axis::Axis;
+use super::html::escaped;
+use super::number::number;
 use super::{WIDTH, is_drawable, legend, marker, svg};
 
 const HEIGHT: f64 = 290.0;
@@ -28,6 +28,15 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
+/// How the steps lie on their axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// Each has its tick; logarithmic where they double and double again, as batch sizes do.
+    Given,
+    /// From zero on, with round ticks.
+    Even,
+}
+
 /// A line chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lines<'a> {
@@ -37,6 +46,8 @@ pub struct Lines<'a> {
     pub x: &'a str,
     /// What the amounts are, with their unit.
     pub y: &'a str,
+    /// How they lie on their axis.
+    pub steps: Steps,
     /// The lines.
     pub series: Vec<Series>,
 }
@@ -49,7 +60,11 @@ impl Lines<'_> {
         if xs.is_empty() {
             return String::new();
         }
-        let x = Axis::steps(&xs, LEFT + 16.0, RIGHT - 8.0, GAP);
+        let (left, right) = (LEFT + 16.0, RIGHT - 8.0);
+        let x = match self.steps {
+            Steps::Given => Axis::steps(&xs, left, right, GAP),
+            Steps::Even => Axis::from_zero(&xs, left, right),
+        };
         let y = Axis::amounts(&ys, BOTTOM, TOP);
         let mut content = self.frame(&x, &y);
         for (series, points) in self.series.iter().zip(&lines) {
@@ -104,7 +119,7 @@ mod tests {
 
     fn chart(points: &[(f64, f64)]) -> String {
         let series = Series { name: "a<b".to_string(), look: 0, dashed: false, points: points.to_vec() };
-        Lines { title: "T", x: "x", y: "y", series: vec![series] }.html()
+        Lines { title: "T", x: "x", y: "y", steps: Steps::Given, series: vec![series] }.html()
     }
 
     /// The corners of the first line of the plot; the legend has lines too.

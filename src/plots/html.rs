@@ -1,8 +1,17 @@
-//! Pieces of HTML: escaped text and tables. It knows no report.
+//! Pieces of HTML: escaped text and tables.
 
 use std::fmt::Write as _;
 
-use super::grids::Grid;
+/// A caption, the columns' headings, and rows. The first column is text, the others are figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// What the rows are.
+    pub caption: String,
+    /// A heading for each column, with its unit.
+    pub headings: &'static [&'static str],
+    /// As many cells a row as there are headings.
+    pub rows: Vec<Vec<String>>,
+}
 
 /// `text` for an element's content or a quoted attribute.
 pub fn escaped(text: &str) -> String {

@@ -1,0 +1,90 @@
+//! The operations by which people tell what pictures truly show, and learn how often the answers were right. They are there
+//! only where predictions are recorded (`--data-dir`).
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `request.rs` | what is told, and what of it cannot be |
+//! | `schema.rs` | the JSON of the answers |
+
+mod request;
+mod schema;
+
+use std::time::Duration;
+
+use poem_openapi::param::Query;
+use poem_openapi::payload::Json;
+use poem_openapi::{OpenApi, Tags};
+
+use super::caller::{Caller, ToGiveFeedback};
+use super::error::Code;
+use super::failure::Failure;
+use super::refused::{OfFeedback, OfLookups, Refused};
+use crate::feedback::Store;
+use crate::registry::Registry;
+use request::Given;
+use schema::{ReceiptBody, SummaryBody};
+
+/// `POST /feedback` and `GET /feedback/summary`.
+pub(super) struct FeedbackOperations {
+    pub(super) store: Store,
+    pub(super) registry: Registry,
+    /// How long a disk may take.
+    pub(super) patience: Duration,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// What pictures truly show, and how often the answers were right; the scope `feedback` is needed.
+    Feedback,
+}
+
+#[OpenApi(tag = "Tag::Feedback")]
+impl FeedbackOperations {
+    /// Tell what a picture truly shows
+    ///
+    /// By its prediction's id, with the true class (`class_id` or `label`) or a `verdict`, one of the three. It is stored, and
+    /// stays so after a crash, when this answers 200. Feedback on the same prediction takes the place of what was told before,
+    /// so it does no harm to send it again.
+    ///
+    /// `curl -H "X-API-Key: $KEY" -d '{"prediction_id": "...", "class_id": 285}' http://localhost:8080/feedback`
+    #[oai(path = "/feedback", method = "post", operation_id = "give_feedback")]
+    async fn give(
+        &self,
+        caller: Caller<ToGiveFeedback>,
+        given: Given,
+    ) -> Result<Json<ReceiptBody>, Refused<OfFeedback>> {
+        let feedback = given.read(caller.id())?;
+        let id = feedback.prediction;
+        let stored = tokio::time::timeout(self.patience, self.store.give(feedback)).await;
+        let late = || Failure::new(Code::FeedbackUnavailable, "feedback could not be stored in time");
+        Ok(Json(ReceiptBody::new(id, stored.map_err(|_| late())??)))
+    }
+
+    /// How often answers were right
+    ///
+    /// By the last feedback on a model: accuracy, classes, what was taken for what, and whether probabilities are what they say.
+    #[oai(path = "/feedback/summary", method = "get", operation_id = "feedback_summary")]
+    async fn summary(
+        &self,
+        _caller: Caller<ToGiveFeedback>,
+        /// The model; the server's default where absent.
+        model: Query<Option<String>>,
+        /// The model's version; the server chooses where absent.
+        version: Query<Option<String>>,
+        /// How many judged predictions to look at, the last ones.
+        #[oai(default = "window_default", validator(minimum(value = "1"), maximum(value = "100000")))]
+        window: Query<u32>,
+    ) -> Result<Json<SummaryBody>, Refused<OfLookups>> {
+        let model = self.registry.resolve(model.as_deref(), version.as_deref())?.model().spec();
+        let summary = self.store.summary(model.name, model.version, window.0 as usize).await;
+        let summary = summary.map_err(|cause| {
+            tracing::error!(%cause, "feedback cannot be read");
+            Failure::fault()
+        })?;
+        Ok(Json(SummaryBody::new(model.name, model.version, summary)))
+    }
+}
+
+fn window_default() -> u32 {
+    1000
+}

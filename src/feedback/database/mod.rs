@@ -1,0 +1,201 @@
+//! The database's file: how it is opened for the writer and for readers.
+//!
+//! SQLite in WAL mode: readers do not hold up the writer, nor it them, and `kiln feedback` may read while a server runs.
+
+mod lock;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+pub(super) use lock::Lock;
+
+/// Its name in the folder.
+const FILE: &str = "feedback.db";
+/// How long another connection may be in the way: a checkpoint at another's end.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or a file in it.
+    #[error("--data-dir {folder}: {error}. The folder has to be one that this user may write to.", folder = folder.display())]
+    Folder {
+        /// Which one.
+        folder: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Another server has it.
+    #[error("--data-dir {folder} is used by another server. Give each server a folder of its own.", folder = .0.display())]
+    InUse(PathBuf),
+    /// There is none.
+    #[error("{file} is not there. Give the folder of a server that was started with --data-dir.", file = .0.display())]
+    Missing(PathBuf),
+    /// A newer program has written it.
+    #[error(
+        "{file} was written by a newer kiln (its format is {found}, this program knows {known}). Use that program, or \
+         another --data-dir.", file = file.display()
+    )]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest that is known.
+        known: i64,
+    },
+    /// An older program has written it, and who reads cannot change it.
+    #[error("{file} was written by an older kiln. Start the server once with this --data-dir, which brings it up to date.", file = .0.display())]
+    Older(PathBuf),
+    /// It is no database, or not in order.
+    #[error("{file} is damaged: {reason}. Restore it from a copy, or move it away to begin anew.", file = file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
+    /// SQLite.
+    #[error("{file} cannot be opened: {error}", file = file.display())]
+    Database {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: rusqlite::Error,
+    },
+}
+
+/// Opens the folder's database for writing and brings its schema up to date. The lock keeps other servers out.
+pub(super) fn open(folder: &Path) -> Result<(Connection, Lock), OpenError> {
+    make(folder).map_err(|error| OpenError::Folder { folder: folder.to_path_buf(), error })?;
+    let lock = Lock::take(folder)?;
+    let file = folder.join(FILE);
+    let told = |error| told(&file, error);
+    let mut connection = Connection::open(&file).map_err(told)?;
+    connection.busy_timeout(BUSY).map_err(told)?;
+    // Before anything is written, so that a file of somebody else stays as it is.
+    let version = version(&connection, &file)?;
+    prepare(&connection).map_err(told)?;
+    check(&connection, &file)?;
+    schema::migrate(&mut connection, version).map_err(told)?;
+    Ok((connection, lock))
+}
+
+/// Opens the folder's database for reading. It may be open for writing elsewhere.
+pub(super) fn open_to_read(folder: &Path) -> Result<Connection, OpenError> {
+    let file = folder.join(FILE);
+    if !file.is_file() {
+        return Err(OpenError::Missing(file));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&file, flags).map_err(|error| told(&file, error))?;
+    connection.busy_timeout(BUSY).map_err(|error| told(&file, error))?;
+    match version(&connection, &file)? {
+        schema::VERSION => Ok(connection),
+        _ => Err(OpenError::Older(file)),
+    }
+}
+
+/// The folder, for its owner alone: notes and pictures may be nobody else's business.
+fn make(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
+    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| told(file, error))?;
+    if found > schema::VERSION {
+        return Err(OpenError::Newer { file: file.to_path_buf(), found, known: schema::VERSION });
+    }
+    Ok(found)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    // Some file systems cannot have it, and SQLite answers with the mode that holds.
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        tracing::warn!(mode, "the file system of --data-dir has no shared memory; readers will hold up the writer");
+    }
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 16777216; \
+         PRAGMA trusted_schema = OFF;",
+    )
+}
+
+/// A damaged file is told at the start, and not by the first request that meets the damage.
+fn check(connection: &Connection, file: &Path) -> Result<(), OpenError> {
+    let said: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| told(file, error))?;
+    if said == "ok" { Ok(()) } else { Err(OpenError::Damaged { file: file.to_path_buf(), reason: said }) }
+}
+
+fn told(file: &Path, error: rusqlite::Error) -> OpenError {
+    let file = file.to_path_buf();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            OpenError::Damaged { file, reason: error.to_string() }
+        }
+        _ => OpenError::Database { file, error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_a_sentence_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        assert!(matches!(open_to_read(folder.path()), Err(OpenError::Missing(_))));
+        let (connection, lock) = open(folder.path()).unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::InUse(_))));
+        connection.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+        drop((connection, lock));
+        for refused in [open(folder.path()).map(drop), open_to_read(folder.path()).map(drop)] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, OpenError::Newer { .. }), "{refused}");
+            assert!(refused.to_string().contains("newer kiln"), "{refused}");
+        }
+        std::fs::write(&file, [b"no database at all".as_slice(), &[7; 4096]].concat()).unwrap();
+        let before = std::fs::read(&file).unwrap();
+        let refused = open(folder.path()).map(drop).unwrap_err();
+        assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn a_page_that_was_overwritten_is_noticed_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        let (connection, lock) = open(folder.path()).unwrap();
+        drop((connection, lock));
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[4096..4196].fill(0xff);
+        std::fs::write(&file, bytes).unwrap();
+        let refused = open(folder.path()).map(drop).unwrap_err();
+        assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+    }
+
+    #[test]
+    fn readers_and_the_writer_do_not_exclude_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, lock) = open(folder.path()).unwrap();
+        let reader = open_to_read(folder.path()).unwrap();
+        writer.execute("INSERT INTO models (name, version) VALUES ('cat', '1')", []).unwrap();
+        let count = |connection: &Connection| -> i64 {
+            connection.query_row("SELECT count(*) FROM models", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(count(&reader), 1);
+        assert!(reader.execute("DELETE FROM models", []).is_err());
+        drop((reader, writer, lock));
+        // Without a server too.
+        assert_eq!(count(&open_to_read(folder.path()).unwrap()), 1);
+    }
+}

@@ -1,0 +1,209 @@
+//! Pictures that are kept: files named by their SHA-256, so that one that is sent again takes no more room, and rows that tell
+//! when they were last sent. A file without a row is nobody's and is deleted at the next start.
+//!
+//! Whether a picture is one of those that are kept is decided by its digest, so that the same picture always is, or never.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, Transaction, params};
+use sha2::{Digest, Sha256};
+
+use super::Config;
+use super::database::OpenError;
+use super::picture::{FOLDER, Picture};
+use super::writer::millis;
+use crate::telemetry::metrics::{self, Lost};
+
+/// What the names of files end with that are not complete.
+const PARTIAL: &str = ".part";
+/// The most pictures that one transaction lets go, so that feedback never waits long behind it.
+const MOST: usize = 256;
+
+/// The writer's side of them.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    data: PathBuf,
+    part: f64,
+    kept_for: Duration,
+    kept_bytes: u64,
+    /// Of all pictures, by the last commit.
+    bytes: u64,
+    /// What the transaction under way has made of that.
+    bytes_now: u64,
+    /// Files that go when it is committed.
+    gone: Vec<PathBuf>,
+}
+
+impl Shelf {
+    /// Makes files and rows agree: what a process that was killed has left is cleared away.
+    pub(super) fn open(config: &Config, connection: &mut Connection) -> Result<Self, OpenError> {
+        let data = config.folder.clone();
+        let database = |error| OpenError::Database { file: data.clone(), error };
+        let mut rows = rows(connection).map_err(database)?;
+        let folder = data.join(FOLDER);
+        tidy(&folder, &mut rows).map_err(|error| OpenError::Folder { folder: folder.clone(), error })?;
+        for lost in rows.values() {
+            connection.execute("DELETE FROM pictures WHERE sha256 = ?", [lost]).map_err(database)?;
+        }
+        let sum = "SELECT coalesce(sum(bytes), 0) FROM pictures";
+        let bytes: i64 = connection.query_row(sum, [], |row| row.get(0)).map_err(database)?;
+        let bytes = bytes.unsigned_abs();
+        metrics::kept_pictures(bytes);
+        let Config { keep_images, images_kept_for, images_kept_bytes, .. } = config;
+        let (part, kept_for, kept_bytes) = (keep_images.part(), *images_kept_for, *images_kept_bytes);
+        Ok(Self { data, part, kept_for, kept_bytes, bytes, bytes_now: bytes, gone: Vec::new() })
+    }
+
+    /// Keeps a picture, if it is one of those, and gives back its digest then. A file that cannot be written costs nothing but
+    /// the picture. The database's errors are the transaction's: SQLite may have ended it.
+    pub(super) fn put(
+        &mut self,
+        transaction: &Transaction<'_>,
+        bytes: &[u8],
+        extension: &str,
+    ) -> rusqlite::Result<Option<[u8; 32]>> {
+        let sha256: [u8; 32] = Sha256::digest(bytes).into();
+        if !is_kept(&sha256, self.part) {
+            return Ok(None);
+        }
+        let now = millis(SystemTime::now());
+        if transaction.execute("UPDATE pictures SET time = ? WHERE sha256 = ?", params![now, sha256])? == 0 {
+            let picture = Picture { sha256, extension: extension.to_string() };
+            if let Err(error) = write(&picture.path(&self.data), bytes) {
+                tracing::warn!(%error, "a picture cannot be kept");
+                metrics::not_kept(Lost::Picture, "failed");
+                return Ok(None);
+            }
+            let insert = "INSERT INTO pictures (sha256, extension, bytes, time) VALUES (?, ?, ?, ?)";
+            transaction.execute(insert, params![sha256, extension, bytes.len() as i64, now])?;
+            self.bytes_now += bytes.len() as u64;
+        }
+        Ok(Some(sha256))
+    }
+
+    /// Lets go what is too old, and then, oldest first, as many as are too much: those without feedback before the others.
+    pub(super) fn evict(&mut self, transaction: &Transaction<'_>, now: SystemTime) -> rusqlite::Result<()> {
+        let then = now.checked_sub(self.kept_for).map_or(0, millis);
+        // Each by itself, or the index would not help.
+        for judged in [0, 1] {
+            let old =
+                "SELECT sha256, extension, bytes FROM pictures WHERE judged = ? AND time < ? ORDER BY time LIMIT ?";
+            self.delete(transaction, old, params![judged, then, MOST as i64], false)?;
+        }
+        if self.bytes_now > self.kept_bytes {
+            let first = "SELECT sha256, extension, bytes FROM pictures ORDER BY judged, time LIMIT ?";
+            self.delete(transaction, first, params![MOST as i64], true)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes those that `sql` finds, until there is room again if it is for that.
+    fn delete(
+        &mut self,
+        transaction: &Transaction<'_>,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        for_room: bool,
+    ) -> rusqlite::Result<()> {
+        let mut found = transaction.prepare(sql)?;
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok((Picture { sha256: row.get(0)?, extension: row.get(1)? }, row.get::<_, i64>(2)?))
+        };
+        let found: Vec<_> = found.query_map(parameters, read)?.collect::<Result<_, _>>()?;
+        for (picture, bytes) in found {
+            if for_room && self.bytes_now <= self.kept_bytes {
+                break;
+            }
+            transaction.execute("DELETE FROM pictures WHERE sha256 = ?", [picture.sha256])?;
+            self.bytes_now = self.bytes_now.saturating_sub(bytes.unsigned_abs());
+            self.gone.push(picture.path(&self.data));
+        }
+        Ok(())
+    }
+
+    /// The transaction holds: files whose rows are gone go too.
+    pub(super) fn committed(&mut self) {
+        for path in self.gone.drain(..) {
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(%error, path = %path.display(), "a picture cannot be deleted");
+            }
+        }
+        if self.bytes != self.bytes_now {
+            self.bytes = self.bytes_now;
+            metrics::kept_pictures(self.bytes);
+        }
+    }
+
+    /// The transaction does not hold. Files that it has written are nobody's.
+    pub(super) fn rolled_back(&mut self) {
+        self.gone.clear();
+        self.bytes_now = self.bytes;
+    }
+}
+
+/// Its digest is as good as a random number, which is below the part that is kept or not.
+fn is_kept(sha256: &[u8; 32], part: f64) -> bool {
+    let [a, b, c, d, ..] = *sha256;
+    f64::from(u32::from_be_bytes([a, b, c, d])) < part * 2_f64.powi(32)
+}
+
+/// A file that is there whole or not at all, if the machine does not lose its power.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().expect("a picture lies in a folder");
+    std::fs::create_dir_all(folder)?;
+    let partial = PathBuf::from(format!("{}{PARTIAL}", path.display()));
+    let mut file = std::fs::File::create(&partial)?;
+    let written = file.write_all(bytes).and_then(|()| std::fs::rename(&partial, path));
+    if written.is_err() {
+        // The disk is full perhaps.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written
+}
+
+/// The pictures that have rows, by the names of their files.
+fn rows(connection: &Connection) -> rusqlite::Result<HashMap<String, [u8; 32]>> {
+    let mut statement = connection.prepare("SELECT sha256, extension FROM pictures")?;
+    let read = |row: &rusqlite::Row<'_>| Ok(Picture { sha256: row.get(0)?, extension: row.get(1)? });
+    let pictures = statement.query_map([], read)?;
+    pictures.map(|picture| picture.map(|picture| (picture.file_name(), picture.sha256))).collect()
+}
+
+/// Deletes files that have no row, and takes the rows that have a file out of `rows`.
+fn tidy(folder: &Path, rows: &mut HashMap<String, [u8; 32]>) -> io::Result<()> {
+    let folders = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        folders => folders?,
+    };
+    for folder in folders {
+        for file in std::fs::read_dir(folder?.path())? {
+            let path = file?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if rows.remove(name).is_none() {
+                std::fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_digests_are_kept_as_were_asked_for_and_the_same_ones_each_time() {
+        let kept = |part: f64| {
+            let digests = (0..2000_u32).map(|number| Sha256::digest(number.to_le_bytes()).into());
+            digests.filter(|digest: &[u8; 32]| is_kept(digest, part)).collect::<Vec<_>>()
+        };
+        assert_eq!((kept(0.0).len(), kept(1.0).len()), (0, 2000));
+        let quarter = kept(0.25);
+        assert!((400..600).contains(&quarter.len()), "{}", quarter.len());
+        // More are kept by a higher part, and none fewer.
+        assert!(quarter.iter().all(|digest| kept(0.5).contains(digest)));
+    }
+}

@@ -1,0 +1,176 @@
+//! One transaction: what is in it, and what is told after it. Nothing is told before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rusqlite::TransactionBehavior;
+use uuid::Uuid;
+
+use super::super::record::{Feedback, FeedbackError, Held, ModelFacts, Receipt, Recorded, Verdict};
+use super::super::windows::LENGTH;
+use super::watch::Watch;
+use super::{Message, Reply, Writer, judge, predictions, retention};
+use crate::telemetry::metrics::{self, Lost};
+
+/// What a transaction has done, to be told once it is committed.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// For each piece of feedback, in order.
+    receipts: Vec<Result<Receipt, FeedbackError>>,
+    /// Model's row, class and probability.
+    recorded: Vec<(i64, u32, f32)>,
+    /// Feedback that was stored.
+    pub(super) judged: Vec<Judgement>,
+    /// Predictions that were without feedback and have some now.
+    pub(super) newly_judged: usize,
+    let_go: usize,
+}
+
+/// Feedback that was stored, as the windows count it.
+#[derive(Debug)]
+pub(super) struct Judgement {
+    pub(super) model: i64,
+    pub(super) prediction: Uuid,
+    pub(super) verdict: Verdict,
+    pub(super) is_right: bool,
+}
+
+/// What a transaction is made of.
+#[derive(Debug)]
+enum Work {
+    /// With the model's row.
+    Prediction(Recorded, i64),
+    Feedback(Feedback),
+}
+
+impl Writer {
+    /// Writes what is in `batch`, in its order, all or nothing, and tells those who wait for it.
+    pub(super) fn take(&mut self, batch: Vec<Message>) {
+        let (mut work, mut replies): (Vec<Work>, Vec<Reply>) = (Vec::new(), Vec::new());
+        for message in batch {
+            match message {
+                Message::Model(model) => {
+                    self.row(&model);
+                }
+                Message::Prediction(recorded) => match self.row(&recorded.model) {
+                    Some(model) => work.push(Work::Prediction(recorded, model)),
+                    None => metrics::not_kept(Lost::Prediction, "failed"),
+                },
+                Message::Feedback(feedback, reply) => {
+                    work.push(Work::Feedback(feedback));
+                    replies.push(reply);
+                }
+                Message::Tick | Message::End => {}
+            }
+        }
+        match self.apply(&work, !replies.is_empty()) {
+            Ok(done) => self.tell(done, replies),
+            Err(error) => {
+                let predictions = work.len() - replies.len();
+                tracing::error!(%error, predictions, feedback = replies.len(), "feedback and predictions cannot be stored");
+                self.shelf.rolled_back();
+                for _ in 0..predictions {
+                    metrics::not_kept(Lost::Prediction, "failed");
+                }
+                for reply in replies {
+                    metrics::not_kept(Lost::Feedback, "failed");
+                    // Who has gone does not wait.
+                    let _ = reply.send(Err(FeedbackError::Unavailable));
+                }
+            }
+        }
+    }
+
+    /// The row of a model, which is watched from then on; nothing where the database does not take it.
+    fn row(&mut self, model: &Arc<ModelFacts>) -> Option<i64> {
+        if let Some((row, _)) = self.watches.iter().find(|(_, watch)| watch.is_of(model)) {
+            return Some(*row);
+        }
+        let registered = Watch::register(&mut self.connection, model).and_then(|row| self.watch(row).map(|()| row));
+        registered.inspect_err(|error| tracing::error!(%error, "a model cannot be noted")).ok()
+    }
+
+    /// Has a model watched that has a row.
+    fn watch(&mut self, row: i64) -> rusqlite::Result<()> {
+        if !self.watches.contains_key(&row) {
+            let watch = Watch::load(&self.connection, row)?;
+            self.watches.insert(row, watch);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, work: &[Work], has_feedback: bool) -> rusqlite::Result<Done> {
+        // Predictions are not acknowledged, so no disk is waited for on their account.
+        if self.durable != has_feedback {
+            self.connection.execute_batch(if has_feedback {
+                "PRAGMA synchronous = FULL"
+            } else {
+                "PRAGMA synchronous = NORMAL"
+            })?;
+            self.durable = has_feedback;
+        }
+        let (now, mut done) = (SystemTime::now(), Done::default());
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut referred: BTreeMap<i64, usize> = BTreeMap::new();
+        for work in work {
+            match work {
+                Work::Prediction(recorded, model) => {
+                    let put = |held: &Held| self.shelf.put(&transaction, &held.bytes, held.extension);
+                    let picture = recorded.picture.as_ref().map(put).transpose()?.flatten();
+                    if predictions::insert(&transaction, recorded, *model, picture)? {
+                        let (class_id, probability) = recorded.classes[0];
+                        done.recorded.push((*model, class_id, probability));
+                        let places = referred.entry(*model).or_insert_with(|| self.watches[model].references());
+                        if *places < LENGTH {
+                            predictions::refer(&transaction, *model, *places, (class_id, probability))?;
+                            *places += 1;
+                        }
+                    }
+                }
+                Work::Feedback(feedback) => {
+                    let receipt = judge::judge(&transaction, feedback, now, &mut done)?;
+                    done.receipts.push(receipt);
+                }
+            }
+        }
+        let unjudged = (self.unjudged + done.recorded.len()).saturating_sub(done.newly_judged);
+        let surplus = unjudged.saturating_sub(self.predictions_kept);
+        done.let_go = retention::let_go(&transaction, surplus, now, self.predictions_kept_for)?;
+        self.shelf.evict(&transaction, now)?;
+        transaction.commit()?;
+        self.unjudged = unjudged.saturating_sub(done.let_go);
+        Ok(done)
+    }
+
+    /// After the commit: those who wait, the metrics, the windows, and files that nothing refers to any more.
+    fn tell(&mut self, done: Done, replies: Vec<Reply>) {
+        for (reply, receipt) in replies.into_iter().zip(done.receipts) {
+            // Who has gone does not wait.
+            let _ = reply.send(receipt);
+        }
+        self.shelf.committed();
+        let mut changed = Vec::new();
+        for (model, class_id, probability) in done.recorded {
+            let Some(watch) = self.watches.get_mut(&model) else { continue };
+            watch.recorded(class_id, probability);
+            changed.push(model);
+        }
+        for judgement in done.judged {
+            let model = judgement.model;
+            // One that is loaded now has it in its window already.
+            if let Some(watch) = self.watches.get_mut(&model) {
+                watch.judged(&judgement);
+            } else if let Err(error) = self.watch(model) {
+                tracing::warn!(%error, "how often a model was right cannot be told");
+            }
+            if let Some(watch) = self.watches.get(&model) {
+                watch.count(judgement.verdict);
+            }
+            changed.push(model);
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        changed.iter().filter_map(|model| self.watches.get(model)).for_each(Watch::show);
+    }
+}

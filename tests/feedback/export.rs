@@ -1,0 +1,87 @@
+//! What can be made of feedback: a set to train with, and a page to look at.
+
+use serde_json::json;
+
+use super::{CAT, COFFEE, EGYPTIAN_CAT, exported, feedback, give, label, predict, serve};
+use crate::common::bytes;
+
+#[test]
+fn an_export_has_every_line_and_the_pictures_by_their_true_class() {
+    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let set = out.path().join("set");
+    let server = serve(data.path(), &["--keep-images", "100"]);
+    let [cat, cat_again, coffee, wrong] = [CAT, CAT, COFFEE, COFFEE].map(|photo| predict(&server, photo));
+    assert_eq!(label(&server, &cat, 281).status, 200);
+    assert_eq!(give(&server, &json!({"prediction_id": cat_again, "label": "tabby", "note": "two\nlines"})).status, 200);
+    assert_eq!(give(&server, &json!({"prediction_id": coffee, "verdict": "right"})).status, 200);
+    assert_eq!(give(&server, &json!({"prediction_id": wrong, "verdict": "wrong"})).status, 200);
+    // While the server runs.
+    let (lines, told) = exported(data.path(), &set);
+    let line = |id: &str| lines.iter().find(|line| line["prediction_id"] == id).unwrap();
+    assert_eq!(lines.len(), 4);
+    let first = line(&cat);
+    assert_eq!((&first["model"], &first["version"]), (&json!("efficientnet-lite0"), &json!("1")));
+    assert_eq!((&first["predicted_id"], &first["predicted"]), (&json!(EGYPTIAN_CAT), &json!("Egyptian cat")));
+    assert_eq!((&first["verdict"], &first["true_id"], &first["note"]), (&json!("label"), &json!(281), &json!(null)));
+    assert!((0.0..1.0).contains(&first["probability"].as_f64().unwrap()), "{first}");
+    assert!(first["time"].as_str().is_some_and(|time| time.ends_with('Z') && time.len() == 24), "{first}");
+    assert_eq!(line(&cat_again)["note"], "two\nlines");
+    let right = line(&coffee);
+    assert_eq!((&right["verdict"], &right["true_id"]), (&json!("right"), &right["predicted_id"]));
+    let unknown = line(&wrong);
+    assert_eq!(
+        (&unknown["true_id"], &unknown["true_label"], &unknown["image"]),
+        (&json!(null), &json!(null), &json!(null))
+    );
+    // One picture was judged twice, and is there once.
+    let image = |id: &str| line(id)["image"].as_str().unwrap().to_string();
+    assert_eq!(image(&cat), image(&cat_again));
+    assert!(image(&cat).starts_with("images/0281_tabby") && image(&cat).ends_with(".jpg"), "{}", image(&cat));
+    assert_eq!(std::fs::read(set.join(image(&cat))).unwrap(), bytes(CAT));
+    assert_eq!(std::fs::read(set.join(image(&coffee))).unwrap(), bytes(COFFEE));
+    assert_eq!(std::fs::read_dir(set.join("images")).unwrap().count(), 2);
+    assert!(
+        told.contains("4 judged predictions, 3 of them with a picture") && told.contains("true class is not known")
+    );
+    let words = ["export", "--data-dir", data.path().to_str().unwrap(), "--out", set.to_str().unwrap()];
+    let (status, _, errors) = feedback(&words);
+    assert!(status == 1 && errors.contains("is not empty"), "{errors}");
+    let (status, ..) = feedback(&[&words[..], &["--force", "--model", "efficientnet-lite0"]].concat());
+    assert_eq!(status, 0);
+    let (status, _, errors) = feedback(&[&words[..], &["--force", "--model", "nobody"]].concat());
+    assert!(status == 1 && errors.contains("there is 'efficientnet-lite0'"), "{errors}");
+    assert!(set.join("feedback.jsonl").exists(), "a refusal took the export away");
+}
+
+#[test]
+fn an_export_without_pictures_says_which_setting_keeps_them() {
+    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let id = predict(&server, CAT);
+    assert_eq!(label(&server, &id, 281).status, 200);
+    server.terminate();
+    assert!(server.wait().success());
+    let (lines, told) = exported(data.path(), &out.path().join("set"));
+    assert_eq!((lines.len(), &lines[0]["image"]), (1, &json!(null)));
+    assert!(told.contains("1 without a picture: it was not kept; --keep-images says"), "{told}");
+}
+
+#[test]
+fn a_report_shows_what_was_judged() {
+    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let [cat, coffee] = [CAT, COFFEE].map(|photo| predict(&server, photo));
+    assert_eq!(label(&server, &cat, 281).status, 200);
+    assert_eq!(give(&server, &json!({"prediction_id": coffee, "verdict": "right"})).status, 200);
+    let page = out.path().join("report.html");
+    let (status, told, errors) =
+        feedback(&["report", "--data-dir", data.path().to_str().unwrap(), "--out", page.to_str().unwrap()]);
+    assert_eq!(status, 0, "{errors}");
+    assert!(told.contains("2 judged predictions are shown"), "{told}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("50.0 % right: 1 of 2 judged predictions."), "{page}");
+    for part in ["Accuracy over time", "Reliability", "tabby (281)", "Egyptian cat (285)", "Confidence"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("<script") && !page.contains("http"));
+}
