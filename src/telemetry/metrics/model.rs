@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use super::cache::CacheOutcome;
 use super::names::{self as n, Metric};
 use super::part::Part;
 
@@ -29,6 +30,7 @@ struct Series {
     batch_seconds: Histogram,
     padding: Counter,
     engines: Part,
+    cache: [Counter; 4],
     nv_success: Counter,
     nv_count: Counter,
     nv_exec_count: Counter,
@@ -116,6 +118,8 @@ impl ModelMetrics {
             batch_seconds: spread(n::BATCH_SECONDS),
             padding: count(n::PADDING),
             engines: Part::new(level(n::ENGINES)),
+            cache: CacheOutcome::ALL
+                .map(|outcome| counter!(n::CACHE_REQUESTS.name, "model" => model, "outcome" => outcome.word())),
             nv_success: nv(n::NV_SUCCESS),
             nv_count: nv(n::NV_COUNT),
             nv_exec_count: nv(n::NV_EXEC_COUNT),
@@ -133,10 +137,10 @@ impl ModelMetrics {
 
     /// From zero on.
     fn begin(&self) {
-        let Series { inside, late, padding, nv_success, .. } = &*self.0;
+        let Series { inside, late, padding, cache, nv_success, .. } = &*self.0;
         // Another version may have something in it.
         inside.increment(0.0);
-        [late, padding, nv_success].into_iter().for_each(|counter| counter.increment(0));
+        [late, padding, nv_success].into_iter().chain(cache).for_each(|counter| counter.increment(0));
         Rejection::ALL.into_iter().for_each(|why| self.failures(why).increment(0));
     }
 
@@ -151,6 +155,11 @@ impl ModelMetrics {
             self.0.engines.set(engines);
             self.0.capacity.set(capacity);
         }
+    }
+
+    /// A kept answer was looked for.
+    pub fn cache(&self, outcome: CacheOutcome) {
+        self.0.cache[outcome as usize].increment(1);
     }
 
     /// A picture that was answered spent that long in a phase.
