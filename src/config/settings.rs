@@ -85,7 +85,7 @@ pub static SETTINGS: &[Setting] = &[
         "cache-bytes",
         "SIZE",
         "0",
-        "Keep answers of this size together, for pictures that are asked again; 0: none. About 700 bytes an answer",
+        "Keep answers of this size together, for pictures that are asked again; 0: none. About 600 bytes an answer",
     ),
     row(SERVING, "request-timeout", "TIME", "30s", "A picture that has waited longer is not run any more"),
     row(MODEL, "model", "NAME", "", "The model of requests that name none; the first by name if absent"),
