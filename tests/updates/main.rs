@@ -6,6 +6,7 @@ mod broken;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
+mod devices;
 mod folder;
 mod refused;
 mod tried;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::LoadError;
-use crate::batching::{self, Batcher, Worker};
-use crate::classifier::{Answers, Classifier};
+use super::shared::Shared;
+use crate::batching::Worker;
+use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::feedback;
-use crate::image::{DecodePool, Limits};
 use crate::inference::{
     self, BurnEngine, ChosenDevice, DeviceChoice, DeviceInfo, Options, Placement, Step, configure_cpu, device,
 };
@@ -19,17 +19,12 @@ use crate::telemetry::metrics::{self, DeviceLabels, ModelMetrics};
 /// Bytes that a full queue of pictures may take that a device is to resize.
 const CUTOUTS_WAITING: usize = 256 << 20;
 
-/// Devices and decode threads. Cheap to clone; clones share them.
+/// Devices and what is shared on the host. Cheap to clone; clones share them.
 #[derive(Clone)]
 pub(in crate::app) struct Host {
     config: Arc<Config>,
     devices: Arc<[ChosenDevice]>,
-    pool: DecodePool,
-    limits: Arc<Limits>,
-    /// What all models' versions have answered, if that is kept.
-    answers: Option<Answers>,
-    /// What takes their predictions down, if anything does.
-    recorded: Option<feedback::Store>,
+    shared: Shared,
 }
 
 impl Host {
@@ -44,14 +39,12 @@ impl Host {
             }
         }
         metrics::startup("device", started.elapsed());
-        let (pool, limits) = (DecodePool::new(config.decode_threads), Arc::new(config.image.clone()));
-        let answers = (config.cache_bytes > 0).then(|| Answers::new(config.cache_bytes));
-        Ok(Self { config: Arc::new(config.clone()), devices: devices.into(), pool, limits, answers, recorded: None })
+        Ok(Self { config: Arc::new(config.clone()), devices: devices.into(), shared: Shared::new(config) })
     }
 
     /// The same, with predictions recorded there.
     pub(in crate::app) fn recording(self, recorded: Option<feedback::Store>) -> Self {
-        Self { recorded, ..self }
+        Self { shared: Shared { recorded, ..self.shared }, ..self }
     }
 
     /// Loads and warms up a version of a model on each device. Takes a while, and needs no async thread.
@@ -67,7 +60,7 @@ impl Host {
         readiness: Readiness,
     ) -> (Classifier, Worker) {
         let metrics = ModelMetrics::new(model.spec().name, model.version());
-        self.outfit(queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics)))
+        self.shared.queue(model, engines, readiness, metrics)
     }
 
     /// The same beside the stable version, which counts for the devices.
@@ -78,19 +71,7 @@ impl Host {
         readiness: Readiness,
     ) -> (Classifier, Worker) {
         let metrics = ModelMetrics::beside(model.spec().name, model.version());
-        self.outfit(queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics)))
-    }
-
-    /// Has it keep its answers, and take down what it predicts, where that is wanted.
-    fn outfit(&self, (mut classifier, worker): (Classifier, Worker)) -> (Classifier, Worker) {
-        if let Some(answers) = &self.answers {
-            classifier = classifier.keeping(answers.clone());
-        }
-        if let Some(recorded) = &self.recorded {
-            let recorder = recorded.recorder(classifier.model());
-            classifier = classifier.recording(recorder);
-        }
-        (classifier, worker)
+        self.shared.queue(model, engines, readiness, metrics)
     }
 
     /// Has the devices give back what memory nobody uses any more.
@@ -163,26 +144,4 @@ pub(in crate::app) fn measure(step: Step) {
         Step::Checked(took) => metrics::startup("canary", took),
         Step::WarmingUp(_) => {}
     }
-}
-
-/// Gives a model's engines a queue.
-pub(super) fn queue(
-    config: &batching::Config,
-    (pool, limits): (&DecodePool, &Arc<Limits>),
-    model: Model,
-    engines: Vec<BurnEngine>,
-    (readiness, metrics): (Readiness, ModelMetrics),
-) -> (Classifier, Worker) {
-    let placements = engines.iter().map(BurnEngine::placement).collect();
-    // All of them, or the batcher could not give any picture to any engine.
-    let largest =
-        engines.iter().map(BurnEngine::largest_cutout).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
-    let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
-    let (batcher, worker) = Batcher::start(config.clone(), engines, readiness, metrics);
-    let classifier = Classifier::new(model, placements, Arc::clone(limits), pool.clone(), batcher);
-    let classifier = match largest.flatten() {
-        Some(bytes) => classifier.resizing(bytes),
-        None => classifier,
-    };
-    (classifier, worker)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{Label, Model};
-use crate::store::{Labels, Manifest, Store, StoreError};
+use crate::store::{Canary, Labels, Manifest, Store, StoreError};
 
 /// A line a version, in columns.
 pub(super) fn list(store: &Store) -> Result<String, StoreError> {
@@ -27,7 +27,7 @@ pub(super) fn list(store: &Store) -> Result<String, StoreError> {
 
 /// The labels of a version, and which part of the requests a canary has.
 fn words(labels: &Labels, version: &str, built_in: &str) -> String {
-    let share = labels.canary.as_ref().map_or(0.0, |canary| canary.share * 100.0);
+    let share = labels.canary.as_ref().map_or(0.0, Canary::percents);
     let word = |label: Label| match label {
         Label::Canary => format!("canary {share}%"),
         other => other.word().to_string(),

@@ -66,7 +66,7 @@ pub fn models(order: Order, config: &Config) -> Result<String, ModelsError> {
                     "{name} {} answers {}% of the requests that name no version. 'kiln models promote {name} {0}' makes it \
                      stable, 'kiln models canary {name} --off' ends it.\n",
                     canary.version,
-                    canary.share * 100.0
+                    canary.percents()
                 ),
                 None => format!("{name} has no canary any more.\n"),
             })

@@ -131,7 +131,7 @@ impl Updates {
 
     /// Loads what a model's labels name and is not there, one after the other, and exchanges what is served.
     async fn bring(&mut self, index: usize, labels: &Labels) {
-        for what in self.models[index].missing(labels) {
+        while let Some(what) = self.models[index].missing(labels) {
             match self.load(&self.models[index].model.clone(), &what).await {
                 Ok(unit) => self.models[index].add(unit),
                 Err(error) => self.refuse(index, what, &error),
