@@ -185,6 +185,9 @@ async fn a_clean_end_writes_what_waits() {
     (0..900).for_each(|_| recorder.record(answered()));
     store.close().await;
     assert_eq!(kept(folder.path()), 900);
+    // All of it is in the one file.
+    let log = std::fs::metadata(folder.path().join("feedback.db-wal"));
+    assert!(log.map_or(true, |log| log.len() == 0));
     // After the end nothing is taken, and that is told.
     recorder.record(answered());
     assert_eq!(store.give(feedback(Uuid::now_v7(), Truth::Right)).await, Err(FeedbackError::Unavailable));
