@@ -63,7 +63,15 @@ fn costs(report: &Report) -> String {
         let bar = |run: &LoadRun| Bar { name: format!("{} at once", run.concurrency), amounts: run.parts().to_vec() };
         let title = format!("Mean cost of a request on {label}");
         let bars = device.server.iter().map(bar).collect();
-        let plot = Bars { title: &title, x: "mean of a request", unit: "ms", segments: &COSTS, names: 10, bars };
+        let plot = Bars {
+            title: &title,
+            x: "mean of a request",
+            unit: "ms",
+            segments: &COSTS,
+            counts: false,
+            names: 10,
+            bars,
+        };
         plots += &format!("<h3>{}</h3>\n{}", escaped(label), plot.html());
     }
     let note = "Means of all requests. Each device has a scale of its own.";
@@ -77,7 +85,7 @@ fn start_up(report: &Report) -> String {
     };
     let bars = report.labels().into_iter().zip(&report.devices).map(bar).collect();
     let title = "Start-up";
-    let plot = Bars { title, x: "time until ready", unit: "s", segments: &START_UP, names: 10, bars };
+    let plot = Bars { title, x: "time until ready", unit: "s", segments: &START_UP, counts: false, names: 10, bars };
     section(title, "From nothing to a device that is warm.", &plot.html(), &grids::start_up(report))
 }
 

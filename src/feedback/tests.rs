@@ -83,6 +83,14 @@ fn pictures(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Waits for what follows a commit: files go once nobody waits for it any more.
+async fn settle(store: &Store) {
+    for _ in 0..2 {
+        let unknown = store.give(feedback(Uuid::now_v7(), Truth::Right)).await;
+        assert!(matches!(unknown, Err(FeedbackError::UnknownPrediction(_))));
+    }
+}
+
 /// Pictures of one millisecond are of one age.
 fn next_millisecond() {
     let now = millis(SystemTime::now());
@@ -177,6 +185,9 @@ async fn a_clean_end_writes_what_waits() {
     (0..900).for_each(|_| recorder.record(answered()));
     store.close().await;
     assert_eq!(kept(folder.path()), 900);
+    // All of it is in the one file.
+    let log = std::fs::metadata(folder.path().join("feedback.db-wal"));
+    assert!(log.map_or(true, |log| log.len() == 0));
     // After the end nothing is taken, and that is told.
     recorder.record(answered());
     assert_eq!(store.give(feedback(Uuid::now_v7(), Truth::Right)).await, Err(FeedbackError::Unavailable));
@@ -200,6 +211,7 @@ async fn pictures_are_kept_once_and_those_with_feedback_go_last() {
     next_millisecond();
     record(&recorder, with_picture(b"third"));
     store.give(feedback(judged_one, Truth::Right)).await.unwrap();
+    settle(&store).await;
     let kept = judged(folder.path());
     let picture = kept[0].picture.as_ref().unwrap();
     assert_eq!(picture.read(folder.path()).unwrap(), b"first");
@@ -222,7 +234,7 @@ async fn pictures_are_kept_once_and_those_with_feedback_go_last() {
     // A month later nothing is left.
     let store = Store::open(&Config { images_kept_for: Duration::from_millis(1), ..all }).unwrap();
     store.recorder_of(model());
-    let _ = store.give(feedback(Uuid::now_v7(), Truth::Right)).await;
+    settle(&store).await;
     assert_eq!(pictures(folder.path()), Vec::<String>::new());
 }
 

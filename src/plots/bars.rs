@@ -45,6 +45,8 @@ pub struct Bars<'a> {
     pub unit: &'a str,
     /// The parts, in the order in which they are stacked.
     pub segments: &'a [Segment],
+    /// Whether they are whole numbers.
+    pub counts: bool,
     /// How many characters of a row's name stand before its bar.
     pub names: usize,
     /// The rows, from top to bottom.
@@ -81,6 +83,10 @@ impl Bars<'_> {
         MARGIN + CHARACTER * self.names as f64
     }
 
+    fn figure(&self, amount: f64) -> String {
+        if self.counts { format!("{amount:.0}") } else { number(amount) }
+    }
+
     fn row(&self, text: &mut String, bar: &Bar, sum: f64, top: f64, axis: &Axis) {
         let line = top + THICK / 2.0 + 4.0;
         let _ = writeln!(
@@ -93,7 +99,7 @@ impl Bars<'_> {
         for (segment, amount) in self.segments.iter().zip(drawable(bar)) {
             let (left, right) = (axis.at(from), axis.at(from + amount));
             from += amount;
-            let hint = escaped(&format!("{}, {}: {} {}", bar.name, segment.name, number(amount), self.unit));
+            let hint = escaped(&format!("{}, {}: {} {}", bar.name, segment.name, self.figure(amount), self.unit));
             let _ = writeln!(
                 text,
                 "<rect class=\"{}\" x=\"{left:.2}\" y=\"{top}\" width=\"{:.2}\" height=\"{THICK}\">\
@@ -103,7 +109,7 @@ impl Bars<'_> {
             );
         }
         let (behind, unit) = (axis.at(sum) + 6.0, escaped(self.unit));
-        let _ = writeln!(text, "<text x=\"{behind:.1}\" y=\"{line}\">{} {unit}</text>", number(sum));
+        let _ = writeln!(text, "<text x=\"{behind:.1}\" y=\"{line}\">{} {unit}</text>", self.figure(sum));
     }
 }
 
@@ -124,7 +130,7 @@ mod tests {
     fn chart(amounts: &[f64]) -> String {
         let segments = [Segment { name: "one", look: 0 }, Segment { name: "two", look: 1 }];
         let bars = vec![Bar { name: "vulkan:0 <long>".to_string(), amounts: amounts.to_vec() }];
-        Bars { title: "T", x: "time", unit: "ms", segments: &segments, names: 10, bars }.html()
+        Bars { title: "T", x: "time", unit: "ms", segments: &segments, counts: false, names: 10, bars }.html()
     }
 
     /// An attribute of every bar's segments; the legend has rectangles too.
@@ -142,6 +148,16 @@ mod tests {
         assert!((starts[0] + widths[0] - starts[1]).abs() < 0.02, "{starts:?} {widths:?}");
         assert!((widths[0] / widths[1] - 3.0).abs() < 0.01);
         assert!(html.contains(">40.0 ms</text>"), "{html}");
+    }
+
+    #[test]
+    fn counts_are_whole() {
+        let segments = [Segment { name: "one", look: 0 }];
+        let bars = vec![Bar { name: "pair".to_string(), amounts: vec![4.0] }];
+        let html =
+            Bars { title: "T", x: "how often", unit: "times", segments: &segments, counts: true, names: 10, bars }
+                .html();
+        assert!(html.contains(">4 times</text>"), "{html}");
     }
 
     #[test]

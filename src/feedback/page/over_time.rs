@@ -1,6 +1,6 @@
 //! Feedback by when it was given: equal stretches of time between the first and the last.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::super::reader::Judged;
 
@@ -12,9 +12,9 @@ const EACH: usize = 10;
 /// A stretch of time in which feedback was given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stretch {
-    /// When it begins, in days since the first feedback.
-    pub(super) days: f64,
     pub(super) begins: SystemTime,
+    /// From the first feedback on.
+    pub(super) since: Duration,
     pub(super) judged: usize,
     pub(super) right: usize,
 }
@@ -27,8 +27,8 @@ pub(super) fn stretches(judged: &[Judged]) -> Vec<Stretch> {
     let count = (judged.len() / EACH).clamp(1, MOST);
     let length = whole / count as u32;
     let begin = |index: usize| Stretch {
-        days: (length * index as u32).as_secs_f64() / (24.0 * 60.0 * 60.0),
         begins: first + length * index as u32,
+        since: length * index as u32,
         judged: 0,
         right: 0,
     };
@@ -58,9 +58,9 @@ mod tests {
             (0..100).map(|number| judged(number, 0.9, Verdict::Label, Some(truth(number)))).collect();
         let all = stretches(&rows);
         assert_eq!((all.len(), all.iter().map(|stretch| stretch.judged).sum::<usize>()), (10, 100));
-        assert_eq!((all[0].days, all[0].right == all[0].judged), (0.0, true));
+        assert_eq!((all[0].since, all[0].right == all[0].judged), (Duration::ZERO, true));
         assert_eq!(all[9].right, 0);
-        assert!(all.is_sorted_by(|a, b| a.days < b.days));
+        assert!(all.is_sorted_by(|a, b| a.since < b.since));
     }
 
     #[test]

@@ -22,12 +22,14 @@ pub(super) fn sections(model: &ModelFeedback, summary: &Summary) -> String {
 
 fn over_time(stretches: &[Stretch]) -> String {
     let Some(first) = stretches.first() else { return String::new() };
-    let points = stretches.iter().map(|stretch| (hundredths(stretch.days), accuracy(stretch) * 100.0)).collect();
+    let (unit, seconds) = unit(stretches);
+    let at = |stretch: &Stretch| hundredths(stretch.since.as_secs_f64() / seconds);
+    let points = stretches.iter().map(|stretch| (at(stretch), accuracy(stretch) * 100.0)).collect();
     let series = vec![Series { name: "accuracy".to_string(), look: 0, dashed: false, points }];
-    let x = format!("days since {}", day(first.begins));
+    let x = format!("{unit} since {}", moment(first.begins));
     let plot = Lines { title: "Accuracy over time", x: &x, y: "% right", steps: Steps::Even, series };
     let row =
-        |stretch: &Stretch| vec![day(stretch.begins), stretch.judged.to_string(), number(accuracy(stretch) * 100.0)];
+        |stretch: &Stretch| vec![moment(stretch.begins), stretch.judged.to_string(), number(accuracy(stretch) * 100.0)];
     let headings = &["Feedback from", "Judged", "Right, %"];
     let grid = Grid { caption: "By time".to_string(), headings, rows: stretches.iter().map(row).collect() };
     section("Accuracy over time", "By when feedback was given, in equal stretches of time.", &plot.html(), &grid)
@@ -57,7 +59,7 @@ fn confusions(pairs: &[Confusion]) -> String {
     let name = |pair: &Confusion| format!("{}, {}", pair.truth.1, pair.predicted.1);
     let bars = pairs.iter().map(|pair| Bar { name: name(pair), amounts: vec![pair.count as f64] }).collect();
     let title = "What was taken for what";
-    let plot = Bars { title, x: "how often", unit: "times", segments: &PAIRS, names: PAIR, bars };
+    let plot = Bars { title, x: "how often", unit: "times", segments: &PAIRS, counts: true, names: PAIR, bars };
     let class = |(class_id, label): &(u32, String)| format!("{label} ({class_id})");
     let row = |pair: &Confusion| vec![class(&pair.truth), class(&pair.predicted), pair.count.to_string()];
     let headings = &["True class", "Taken for", "Times"];
@@ -79,7 +81,7 @@ fn confidence(model: &ModelFeedback) -> String {
     let all = model.confidence.iter().enumerate();
     let all = all.map(|(index, count)| Bar { name: name(index), amounts: vec![*count as f64] });
     let x = "predictions, by the probability of the most probable class";
-    let chart = |title, segments, bars| Bars { title, x, unit: "", segments, names: 10, bars }.html();
+    let chart = |title, segments, bars| Bars { title, x, unit: "", segments, counts: true, names: 10, bars }.html();
     let judged = chart("Confidence of judged predictions", &JUDGED[..], judged.collect());
     let all = chart("Confidence of all predictions", &ALL[..], all.collect());
     let row = |(index, (right, wrong)): (usize, &(u32, u32))| {
@@ -100,8 +102,17 @@ fn hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// The day of a moment (UTC).
-fn day(time: SystemTime) -> String {
-    let whole = humantime::format_rfc3339_seconds(time).to_string();
-    whole.split('T').next().unwrap_or_default().to_string()
+/// The unit in which stretches of time are told, and its seconds.
+fn unit(stretches: &[Stretch]) -> (&'static str, f64) {
+    let whole = stretches.last().map_or(0, |last| last.since.as_secs());
+    match whole / 3600 {
+        0..=1 => ("minutes", 60.0),
+        2..=71 => ("hours", 3600.0),
+        _ => ("days", 24.0 * 3600.0),
+    }
+}
+
+/// A moment (UTC), as a reader wants it.
+fn moment(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string().replace('T', " ").replace('Z', " UTC")
 }

@@ -99,6 +99,11 @@ impl Writer {
             }
             self.take(batch);
         }
+        // The last to close cannot: it only reads.
+        let checkpoint = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = checkpoint {
+            tracing::warn!(%error, "the database's log stays for the next start");
+        }
     }
 }
 
