@@ -19,8 +19,8 @@ inside=(unshare --mount --pid --fork --kill-child --mount-proc bash -c '
         mount -t tmpfs tmpfs "$tree/tmp"
         cp "$picture" "$tree/tmp/picture.jpg"
         mount -o remount,bind,ro "$tree"
-        exec env -i PATH=/usr/local/bin:/usr/bin:/bin PORT="$PORT" KILN_API_KEY="$KILN_API_KEY" KILN_CACHE_DIR=/cache KILN_LOG_FORMAT=json \
-            chroot --userspec=65532:0 "$tree" "$@"
+        exec chroot --userspec=65532:0 "$tree" env -i PATH=/usr/local/bin:/usr/bin:/bin PORT="$PORT" KILN_API_KEY="$KILN_API_KEY" \
+            KILN_CACHE_DIR=/cache KILN_LOG_FORMAT=json "$@"
     ' bash "$tree" "$cache" "$picture")
 export PORT=$port KILN_API_KEY=0123456789abcdef0123456789abcdef
 
