@@ -2,6 +2,7 @@
 """Holds the files that ship Kiln to Kiln itself and to what reads them: manifests, image, nginx, systemd, workflows.
 
     deploy/check.py                  says what is wrong; exits with 1 if anything is
+    deploy/check.py --binary KILN    also asks that binary whether it would start with the settings in them
     deploy/check.py --prove          makes each of many mistakes in a copy, and checks that it is found
     deploy/check.py --write-rules    writes the PrometheusRule anew from grafana/rules
 
@@ -17,7 +18,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from checks import facts as facts_of  # noqa: E402
-from checks import hosts, manifests, pods, scaling, schemas, wrong  # noqa: E402
+from checks import hosts, manifests, pods, scaling, schemas, started, wrong  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RULE = "deploy/kubernetes/components/monitoring/prometheusrule.yaml"
@@ -94,6 +95,7 @@ def missing():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=pathlib.Path)
     parser.add_argument("--prove", action="store_true")
     parser.add_argument("--write-rules", action="store_true")
     options = parser.parse_args()
@@ -106,6 +108,8 @@ def main():
         return wrong.prove(ROOT, SUBJECTS)
     facts = facts_of.read(ROOT)
     found = sorted({one for subject in SUBJECTS.values() for one in subject(ROOT, facts)})
+    if options.binary:
+        found += started.findings(ROOT, options.binary)
     for one in found:
         print(f"WRONG: {one}")
     print(f"deploy: {len(found)} findings")
