@@ -68,8 +68,11 @@ def variable(key):
 
 
 def seconds(text):
-    """A duration as Kiln writes it: 30s, 500ms, 2m."""
-    number, unit = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)", text.strip()).groups()
+    """A duration as Kiln writes it: 30s, 500ms, 2m. ValueError if it is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)", text.strip())
+    if not found:
+        raise ValueError(f"'{text}' is no duration")
+    number, unit = found.groups()
     return float(number) * {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}[unit]
 
 

@@ -63,7 +63,11 @@ def _probes(where, container, facts):
 
 def way_out(where, values, until, facts, hear_of_it=HEAR_OF_IT):
     """Whether what ends a server waits as long as the server may take."""
-    drain, grace, request = (facts_of.seconds(setting(values, key, facts)) for key in ("drain-delay", "grace", "request-timeout"))
+    try:
+        drain, grace, request = (facts_of.seconds(setting(values, key, facts)) for key in ("drain-delay", "grace", "request-timeout"))
+    except ValueError as error:
+        yield f"{where}: {error}"
+        return
     if until < drain + grace + MARGIN:
         yield f"{where}: killed after {until:g} s, but drain {drain:g} s, grace {grace:g} s and {MARGIN:g} s need {drain + grace + MARGIN:g} s"
     if grace < request:

@@ -28,6 +28,7 @@ MISTAKES = [
     (BASE, "terminationGracePeriodSeconds: 60", "terminationGracePeriodSeconds: 50", "killed after 50 s", True),
     (BASE, "value: 10s", "value: 30s", "killed after 60 s", True),
     (BASE, "value: 40s", "value: 20s", "the grace is 20 s", True),
+    (BASE, "value: 40s", "value: 40 seconds", "no duration", True),
     (BASE, "KILN_DRAIN_DELAY", "KILN_DRAIN", "no setting KILN_DRAIN", True),
     (BASE, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRootFilesystem", True),
     (BASE, "  replicas: 2\n", "  replicas: 2\n  replicas: 3\n", "stands twice", False),
