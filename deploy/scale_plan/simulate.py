@@ -262,29 +262,34 @@ def balancing(rate=100_000, kind=KINDS[1]):
 
 def plot(path):
     import matplotlib
+    import matplotlib.ticker
 
     matplotlib.use("Agg")
     matplotlib.rcParams.update({"svg.hashsalt": "kiln", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    uses = [0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95]
+    uses = [0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95]
     colours = ["#1f77b4", "#2ca02c", "#d62728", "#9467bd"]
     for kind, colour in zip(KINDS, colours):
-        rate = 10 * kind.capacity()[0]
-        waits = []
+        rate = kind.capacity()[0]
+        answers = []
         for use in uses:
-            run = Run(kind, 10, use * rate, 40_000 / (use * rate)).go()
-            waits.append(run.quantile(run.waits, 0.99) * 1000)
-        left.plot(uses, waits, marker="o", markersize=3, color=colour, label=kind.name)
+            run = Run(kind, 1, use * rate, 30_000 / (use * rate)).go()
+            answers.append(run.quantile(run.totals, 0.99) * 1000)
+        left.plot(uses, answers, marker="o", markersize=3, color=colour, label=kind.name)
     left.axvline(0.7, color="#999999", linewidth=0.8, linestyle="--")
-    left.set(xlabel="part of what ten nodes can", ylabel="queue wait, p99, ms", yscale="log", title="Waiting grows late, then fast")
+    left.set(xlabel="part of what one node can (dashed: the plan)", ylabel="answer, p99, ms", yscale="log", title="Waiting grows late, then fast")
+    left.set_yticks([3, 10, 30, 100, 300], labels=["3", "10", "30", "100", "300"])
+    left.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     left.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
     left.legend(frameon=False)
     rates = [10 ** (2 + step / 20) for step in range(61)]
     for kind, colour in zip(KINDS, colours):
         right.plot(rates, [nodes_for(kind, rate, 0.7) for rate in rates], color=colour, label=kind.name)
     right.set(xlabel="requests/s", ylabel="nodes at 70 %", xscale="log", yscale="log", title="How many nodes (640x480 JPEG)")
+    right.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    right.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
     for axes in (left, right):
         axes.grid(True, which="major", color="#eeeeee")
         axes.set_axisbelow(True)
