@@ -30,8 +30,8 @@ if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
 fi
 mkdir -p "$work"
 # Works in a container too: no overlay on overlay, no namespaces of its own, no cgroups.
-export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
-buildah() { command buildah --root "$work/store" --runroot "$work/run" "$@"; }
+export BUILDAH_ISOLATION=chroot
+buildah() { command buildah --storage-driver vfs --root "$work/store" --runroot "$work/run" "$@"; }
 # What registries hold as debian:bookworm-slim, nearly: no manuals, no package lists.
 base() { # name, extra packages
     if buildah inspect --type image "localhost/$1" >/dev/null 2>&1; then
@@ -85,7 +85,6 @@ tree=$(buildah mount "$container")
 "$root/deploy/image/try.sh" "$tree" "$root/tests/data/photos/cat_640x480.jpg"
 
 say 'sizes'
-size() { buildah inspect --type image --format '{{.Docker.Size}}' "localhost/$1" 2>/dev/null || true; }
 megabytes() { du -sm --apparent-size "$1" | cut -f1; }
 whole=$(megabytes "$tree")
 base_container=$(buildah from localhost/kiln-run-base)

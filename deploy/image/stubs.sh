@@ -24,3 +24,5 @@ for source in $(cd "$from" && ls src/lib.rs ./*/src/lib.rs); do
     mkdir -p "$to/$(dirname "$source")"
     : > "$to/$source"
 done
+# One date for all, so that a builder that looks at dates sees nothing new either.
+find "$to" -exec touch -d @0 {} +
