@@ -8,7 +8,7 @@ MARGIN = 5.0
 # How long the endpoints of a cluster take to hear that a pod goes.
 HEAR_OF_IT = 5.0
 # What is set for others than Kiln.
-FOREIGN = {"__GL_SHADER_DISK_CACHE_PATH", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "PORT"}
+FOREIGN = {"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "PORT"}
 
 
 def findings(documents, facts):
