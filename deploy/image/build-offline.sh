@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Builds the image of Dockerfile.gpu where no container registry can be reached, and tries it: Debian's own packages make the base
-# (debootstrap) and the image (buildah). Needs Debian or Ubuntu, root, and a Debian mirror.
+# Builds the image of Dockerfile.gpu where no container registry can be reached, and tries it: Debian's own packages
+# make the base (debootstrap) and the image (buildah). Needs Debian or Ubuntu, root, and a Debian mirror.
 #
 #     deploy/image/build-offline.sh --binary target/dist/kiln     # a binary that is there already: minutes
 #     deploy/image/build-offline.sh                               # compiles in the container: needs crates.io, and an hour or more
 #
-# It classifies a picture inside with the root file system read-only, serves with the health check, and prints the sizes. The image stays in
-# buildah's store as localhost/kiln; --output FILE also writes it for 'docker load' or 'podman load'.
+# It classifies a picture inside with the root file system read-only, serves with the health check, and prints the
+# sizes. The image stays in buildah's store as localhost/kiln; --output FILE also writes it for 'docker load' or 'podman
+# load'.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 suite=bookworm

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Copies a workspace without its code: manifests, the lock file, and an empty file for each that a manifest needs to find.
-# Dockerfile.gpu builds the dependencies from it, in a layer that a change of code does not touch.
+# Copies a workspace without its code: manifests, the lock file, and an empty file for each that a manifest needs to
+# find. Dockerfile.gpu builds the dependencies from it, in a layer that a change of code does not touch.
 #
 #     stubs.sh WORKSPACE DESTINATION
 set -eu

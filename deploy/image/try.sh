@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries an unpacked image as a container would run it: read-only root file system, the image's user and variables, a folder for /cache.
-# 'buildah run' would make the root writable and needs a runtime; this needs unshare and root alone.
+# Tries an unpacked image as a container would run it: read-only root file system, the image's user and variables, a
+# folder for /cache. 'buildah run' would make the root writable and needs a runtime; this needs unshare and root alone.
 #
 #     try.sh TREE PICTURE
 set -euo pipefail

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Prints what CHANGELOG.md says of a version, and refuses a tag that is not Cargo.toml's version or that the changelog does not know.
+# Prints what CHANGELOG.md says of a version, and refuses a tag that is not Cargo.toml's version or that the changelog
+# does not know.
 #
 #     deploy/release/notes.sh v0.1.0
 set -eu
