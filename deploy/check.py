@@ -6,8 +6,8 @@
     deploy/check.py --prove          makes each of many mistakes in a copy, and checks that it is found
     deploy/check.py --write-rules    writes the PrometheusRule anew from grafana/rules
 
-Needs PyPI's kubernetes-validate and check-jsonschema. Uses kustomize or kubectl, promtool and systemd-analyze where they are installed, and says
-so where not.
+Needs PyPI's kubernetes-validate and check-jsonschema. Uses kustomize or kubectl, promtool and systemd-analyze where
+they are installed, and says so where not.
 """
 
 import argparse
@@ -43,7 +43,9 @@ def kubernetes(root, facts):
 
 def kserve(root, facts):
     """The runtime and the service that uses it."""
-    documents = [document for file in sorted((root / "deploy/kserve").glob("*.yaml")) for document in manifests.load(file)]
+    documents = [
+        document for file in sorted((root / "deploy/kserve").glob("*.yaml")) for document in manifests.load(file)
+    ]
     for document in documents:
         yield from schemas.findings(document)
     yield from pods.findings(documents, facts)
@@ -86,7 +88,10 @@ def loose_findings(folder, facts, adapter):
 
 def missing():
     """What could not be asked for want of a program."""
-    for program, what in (("promtool", "PromQL is not parsed"), ("systemd-analyze", "the unit is not verified by systemd")):
+    for program, what in (
+        ("promtool", "PromQL is not parsed"),
+        ("systemd-analyze", "the unit is not verified by systemd"),
+    ):
         if not shutil.which(program):
             yield f"no {program}: {what}"
     if not manifests.kustomize():

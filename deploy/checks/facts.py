@@ -12,7 +12,9 @@ COMMON_LABELS = {"job", "instance", "namespace", "pod", "le"}
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """Metric name -> its labels (None for recording rules, whose labels are not written down); setting -> default; GET paths."""
+    """Metric name -> its labels (None for recording rules, whose labels are not written down); setting -> default;
+    GET paths.
+    """
 
     metrics: dict
     settings: dict

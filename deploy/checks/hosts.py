@@ -47,9 +47,11 @@ def nginx_findings(root, facts):
     def directive(name):
         return re.search(rf"^\s*{name} (\S+);", text, re.M).group(1)
 
-    if (read := facts_of.seconds(directive("proxy_read_timeout"))) <= (wait := facts_of.seconds(facts.settings["request-timeout"])):
+    read, wait = facts_of.seconds(directive("proxy_read_timeout")), facts_of.seconds(facts.settings["request-timeout"])
+    if read <= wait:
         yield f"kiln.conf: proxy_read_timeout is {read:g} s, but Kiln may take {wait:g} s (--request-timeout)"
-    if (kept := facts_of.seconds(directive("keepalive_timeout"))) >= (idle := facts_of.seconds(facts.settings["idle-timeout"])):
+    kept, idle = facts_of.seconds(directive("keepalive_timeout")), facts_of.seconds(facts.settings["idle-timeout"])
+    if kept >= idle:
         yield f"kiln.conf: keepalive_timeout is {kept:g} s; Kiln closes first (--idle-timeout, {idle:g} s)"
     largest = int(facts.settings["max-body-bytes"].removesuffix("MiB")) * MEBIBYTE
     if int(directive("client_max_body_size").removesuffix("m")) * MEBIBYTE > largest:
@@ -77,7 +79,9 @@ def systemd_findings(root, facts):
 
 def _verified(path):
     """By systemd itself. That the program is not installed here says nothing of the unit."""
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False
+    )
     for line in done.stderr.splitlines():
         if path.name in line and "is not executable" not in line:
             yield f"systemd-analyze: {line.strip()}"
@@ -88,7 +92,12 @@ def workflow_findings(root, _facts):
     if not files:
         yield "no workflows"
         return
-    command = [pathlib.Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files]
+    command = [
+        pathlib.Path(sys.executable).parent / "check-jsonschema",
+        "--builtin-schema",
+        "vendor.github-workflows",
+        *files,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         yield f"workflows: {done.stdout.strip()[-800:]}{done.stderr.strip()[-300:]}"

@@ -1,4 +1,6 @@
-"""Reads YAML as Kubernetes does, and what kustomize makes of it. Where there is no kustomize, its files' structure alone is checked."""
+"""Reads YAML as Kubernetes does, and what kustomize makes of it. Where there is no kustomize, its files' structure
+alone is checked.
+"""
 
 import pathlib
 import shutil

@@ -1,4 +1,6 @@
-"""Pods: probes that exist, a way out that fits, settings that exist, nothing that they may and need not, and who selects them."""
+"""Pods: probes that exist, a way out that fits, settings that exist, nothing that they may and need not, and who
+selects them.
+"""
 
 from . import facts as facts_of
 from .manifests import of_kind, pods
@@ -55,7 +57,7 @@ def _probes(where, container, facts):
         if port not in ports and port not in ports.values():
             yield f"{where}: {kind}: the container has no port {port}"
         if (kind == "livenessProbe") == path.endswith("/ready"):
-            yield f"{where}: {kind}: {path}: a server that drains or recovers is not ready, and must not be killed for it"
+            yield f"{where}: {kind}: {path}: who drains or recovers is not ready, and must not be killed for it"
     startup = container.get("startupProbe", {})
     if startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3) < 120:
         yield f"{where}: startupProbe: the first start on a GPU compiles kernels; give it two minutes"
@@ -64,12 +66,15 @@ def _probes(where, container, facts):
 def way_out(where, values, until, facts, hear_of_it=HEAR_OF_IT):
     """Whether what ends a server waits as long as the server may take."""
     try:
-        drain, grace, request = (facts_of.seconds(setting(values, key, facts)) for key in ("drain-delay", "grace", "request-timeout"))
+        drain, grace, request = (
+            facts_of.seconds(setting(values, key, facts)) for key in ("drain-delay", "grace", "request-timeout")
+        )
     except ValueError as error:
         yield f"{where}: {error}"
         return
     if until < drain + grace + MARGIN:
-        yield f"{where}: killed after {until:g} s, but drain {drain:g} s, grace {grace:g} s and {MARGIN:g} s need {drain + grace + MARGIN:g} s"
+        needed = f"drain {drain:g} s, grace {grace:g} s and {MARGIN:g} s need {drain + grace + MARGIN:g} s"
+        yield f"{where}: killed after {until:g} s, but {needed}"
     if grace < request:
         yield f"{where}: a request may wait {request:g} s (--request-timeout), but the grace is {grace:g} s"
     if drain < hear_of_it:
@@ -88,9 +93,10 @@ def _threads(where, container, values):
 def _restricted(where, spec, container):
     """The standard 'restricted', and a root that nobody writes to."""
     pod, own = spec.get("securityContext", {}), container.get("securityContext", {})
+    seccomp = own.get("seccompProfile", pod.get("seccompProfile", {}))
     wanted = {
         "runAsNonRoot": own.get("runAsNonRoot", pod.get("runAsNonRoot")) is True,
-        "seccompProfile RuntimeDefault": own.get("seccompProfile", pod.get("seccompProfile", {})).get("type") == "RuntimeDefault",
+        "seccompProfile RuntimeDefault": seccomp.get("type") == "RuntimeDefault",
         "allowPrivilegeEscalation: false": own.get("allowPrivilegeEscalation") is False,
         "readOnlyRootFilesystem": own.get("readOnlyRootFilesystem") is True,
         "capabilities drop ALL": own.get("capabilities", {}).get("drop") == ["ALL"],
@@ -113,8 +119,12 @@ def _selected(documents):
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         selectors = [("Deployment", deployment["spec"]["selector"]["matchLabels"])]
         selectors += [("Service", one["spec"]["selector"]) for one in of_kind(documents, "Service")]
-        selectors += [(one["kind"], one["spec"]["selector"]["matchLabels"]) for one in of_kind(documents, "PodDisruptionBudget")]
-        selectors += [(one["kind"], one["spec"]["podSelector"]["matchLabels"]) for one in of_kind(documents, "NetworkPolicy")]
+        selectors += [
+            (one["kind"], one["spec"]["selector"]["matchLabels"]) for one in of_kind(documents, "PodDisruptionBudget")
+        ]
+        selectors += [
+            (one["kind"], one["spec"]["podSelector"]["matchLabels"]) for one in of_kind(documents, "NetworkPolicy")
+        ]
         for kind, selector in selectors:
             if not selector.items() <= labels.items():
                 yield f"{kind}: its selector {selector} does not find the pods {labels}"

@@ -1,4 +1,6 @@
-"""Autoscalers and monitoring: metrics that exist, one owner of the number of pods, rules that are grafana's, expressions that parse."""
+"""Autoscalers and monitoring: metrics that exist, one owner of the number of pods, rules that are grafana's,
+expressions that parse.
+"""
 
 import functools
 import shutil
@@ -42,7 +44,11 @@ def adapter_findings(adapter, facts):
     """What the adapter asks Prometheus, with its placeholders filled in as it does."""
     for rule in adapter["rules"]["custom"]:
         where = f"adapter-values.yaml: {rule['name']['as']}"
-        query = rule["metricsQuery"].replace("<<.GroupBy>>", "pod").replace("<<.LabelMatchers>>", 'namespace="any",pod=~"any"')
+        query = (
+            rule["metricsQuery"]
+            .replace("<<.GroupBy>>", "pod")
+            .replace("<<.LabelMatchers>>", 'namespace="any",pod=~"any"')
+        )
         for expression in (rule["seriesQuery"], query):
             yield from facts_of.expression_findings(expression, facts, where)
             yield from _parses(expression, where)
@@ -50,10 +56,17 @@ def adapter_findings(adapter, facts):
 
 def written_rules(root):
     """The PrometheusRule that grafana's rules come to."""
-    groups = [group for name in RULES for [document] in [load(root / "grafana/rules" / name)] for group in document["groups"]]
+    groups = [
+        group for name in RULES for [document] in [load(root / "grafana/rules" / name)] for group in document["groups"]
+    ]
     labels = {"app.kubernetes.io/name": "kiln", "release": "kube-prometheus-stack"}
     metadata = {"name": "kiln", "labels": labels}
-    rule = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": metadata, "spec": {"groups": groups}}
+    rule = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": metadata,
+        "spec": {"groups": groups},
+    }
     return HEADER + yaml.dump(rule, Dumper=_Readable, sort_keys=False, width=160)
 
 
@@ -62,7 +75,8 @@ class _Readable(yaml.SafeDumper):
 
 
 _Readable.add_representer(
-    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
 )
 
 
@@ -75,7 +89,11 @@ def _one_owner(documents):
 
 def _scraped(monitor, documents, facts):
     spec = monitor["spec"]
-    matching = [one for one in of_kind(documents, "Service") if spec["selector"]["matchLabels"].items() <= one["metadata"]["labels"].items()]
+    matching = [
+        one
+        for one in of_kind(documents, "Service")
+        if spec["selector"]["matchLabels"].items() <= one["metadata"]["labels"].items()
+    ]
     if not matching:
         yield "ServiceMonitor: it selects no Service"
     for service in matching:

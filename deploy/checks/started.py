@@ -31,7 +31,9 @@ def findings(root, binary):
 
 def starts(root):
     """(where, flags, variables) of each way in which these files start it."""
-    documents = [document for file in sorted((root / "deploy/kserve").glob("*.yaml")) for document in manifests.load(file)]
+    documents = [
+        document for file in sorted((root / "deploy/kserve").glob("*.yaml")) for document in manifests.load(file)
+    ]
     for overlay in sorted((root / "deploy/kubernetes/overlays").iterdir()):
         documents += manifests.render(overlay)[0] if manifests.kustomize() else []
     for where, spec in manifests.pods(documents):

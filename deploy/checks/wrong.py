@@ -1,4 +1,6 @@
-"""Mistakes that somebody could make, each of which has to be found: what keeps the checks from being green for nothing."""
+"""Mistakes that somebody could make, each of which has to be found: what keeps the checks from being green for
+nothing.
+"""
 
 import os
 import pathlib
@@ -33,11 +35,29 @@ MISTAKES = [
     (BASE, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRootFilesystem", True),
     (BASE, "  replicas: 2\n", "  replicas: 2\n  replicas: 3\n", "stands twice", False),
     ("deploy/kubernetes/base/service.yaml", "targetPort: http", "targetPort: web", "no port web", True),
-    ("deploy/kubernetes/base/networkpolicy.yaml", "podSelector:\n    matchLabels:\n      app.kubernetes.io/name: kiln", "podSelector:\n    matchLabels:\n      app: kiln", "does not find", True),
+    (
+        "deploy/kubernetes/base/networkpolicy.yaml",
+        "podSelector:\n    matchLabels:\n      app.kubernetes.io/name: kiln",
+        "podSelector:\n    matchLabels:\n      app: kiln",
+        "does not find",
+        True,
+    ),
     ("deploy/kubernetes/base/kustomization.yaml", "  - service.yaml\n", "", "no kustomization names it", False),
     # kustomize itself refuses this one: the line is gone already.
-    (CPU, "- ../../components/hpa\n  # - ../../components/keda", "- ../../components/hpa\n  - ../../components/keda", "replicas", True),
-    ("deploy/kubernetes/components/hpa/kustomization.yaml", "path: /spec/replicas", "path: /spec/minReadySeconds", "sets replicas", True),
+    (
+        CPU,
+        "- ../../components/hpa\n  # - ../../components/keda",
+        "- ../../components/hpa\n  - ../../components/keda",
+        "replicas",
+        True,
+    ),
+    (
+        "deploy/kubernetes/components/hpa/kustomization.yaml",
+        "path: /spec/replicas",
+        "path: /spec/minReadySeconds",
+        "sets replicas",
+        True,
+    ),
     ("deploy/kubernetes/overlays/cpu/resources.yaml", 'value: "2"', 'value: "16"', "cores", True),
     (HPA, "name: kiln_queue_wait_seconds", "name: kiln_queue_seconds", "do not make", True),
     (HPA, "averageValue: 50m", "averageValues: 50m", "averageValue", False),
@@ -86,7 +106,8 @@ def prove(root, subjects):
         made = [mistake for mistake in MISTAKES if _can_be_found(mistake)]
         for file, there, instead, word, _ in made:
             missed += not _found(copy, subjects[_subject(file)], facts, (file, there, instead, word))
-    print(f"mistakes: {len(made) - missed} found, {missed} missed, {len(MISTAKES) - len(made)} not tried for want of a program")
+    untried = len(MISTAKES) - len(made)
+    print(f"mistakes: {len(made) - missed} found, {missed} missed, {untried} not tried for want of a program")
     return 1 if missed else 0
 
 
