@@ -86,8 +86,9 @@ def _threads(where, container, values):
     for name in ("KILN_THREADS", "KILN_DECODE_THREADS"):
         if values.get(name) is not None and float(values[name]) > cores:
             yield f"{where}: {name} is {values[name]}, but the container asks for {cores:g} cores"
-    if values.get("KILN_DEVICE", "auto") in ("cpu", "auto") and "KILN_THREADS" not in values:
-        yield f"{where}: without KILN_THREADS it takes a thread for each core of the node"
+    has_quota = "cpu" in container["resources"].get("limits", {})
+    if values.get("KILN_DEVICE", "auto") in ("cpu", "auto") and "KILN_THREADS" not in values and not has_quota:
+        yield f"{where}: without KILN_THREADS or a limit it takes a thread for each core of the node"
 
 
 def _restricted(where, spec, container):

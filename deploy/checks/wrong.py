@@ -59,6 +59,13 @@ MISTAKES = [
         True,
     ),
     ("deploy/kubernetes/overlays/cpu/resources.yaml", 'value: "2"', 'value: "16"', "cores", True),
+    (
+        "deploy/kubernetes/overlays/cpu/resources.yaml",
+        "name: KILN_THREADS",
+        "name: KILN_MAX_BATCH_FILES",
+        "each core of the node",
+        True,
+    ),
     (HPA, "name: kiln_queue_wait_seconds", "name: kiln_queue_seconds", "do not make", True),
     (HPA, "averageValue: 50m", "averageValues: 50m", "averageValue", False),
     (ADAPTER, "(kiln_engines{", "(kiln_engine{", "no metric kiln_engine", False),
