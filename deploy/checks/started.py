@@ -41,7 +41,7 @@ def starts(root):
     image = re.search(r"^ENV (.*?[^\\])$", (root / "Dockerfile.gpu").read_text(), re.M | re.S).group(1)
     yield "Dockerfile.gpu", [], dict(re.findall(r"(\w+)=(\S+)", image))
     unit = (root / "deploy/systemd/kiln.service").read_text()
-    flags = shlex.split(re.search(r"^ExecStart=\S+ serve (.*)$", unit, re.M).group(1))
+    flags = shlex.split(re.search(r"^ExecStart=\S+ serve ?(.*)$", unit, re.M).group(1))
     values = dict(pair.split("=", 1) for pair in re.findall(r"^Environment=(KILN_\w+=\S+)$", unit, re.M))
     # Where systemd puts them is of no consequence here.
     yield "kiln.service", flags, {name: value.replace("%C", "/tmp") for name, value in values.items()}
