@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinError;
 
 use crate::batching::{Batcher, Worker};
-use crate::classifier::Classifier;
+use crate::classifier::{Answers, Classifier};
 use crate::config::Config;
 use crate::image::DecodePool;
 use crate::inference::{
@@ -165,6 +165,7 @@ pub(super) fn default_model(config: &Config) -> String {
 pub(super) fn classifiers(config: &Config, default: String, models: Engines, readiness: &Readiness) -> Loaded {
     let pool = DecodePool::new(config.decode_threads);
     let limits = Arc::new(config.image.clone());
+    let answers = (config.cache_bytes > 0).then(|| Answers::new(config.cache_bytes));
     let mut loaded = Loaded { default, classifiers: Vec::new(), workers: Vec::new() };
     for (model, engines) in models {
         let placements = engines.iter().map(BurnEngine::placement).collect();
@@ -174,11 +175,14 @@ pub(super) fn classifiers(config: &Config, default: String, models: Engines, rea
         let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
         let metrics = ModelMetrics::new(model.spec().name, model.spec().version);
         let (batcher, worker) = Batcher::start(config.batching.clone(), engines, readiness.clone(), metrics);
-        let classifier = Classifier::new(model, placements, Arc::clone(&limits), pool.clone(), batcher);
-        loaded.classifiers.push(match largest.flatten() {
-            Some(bytes) => classifier.resizing(bytes),
-            None => classifier,
-        });
+        let mut classifier = Classifier::new(model, placements, Arc::clone(&limits), pool.clone(), batcher);
+        if let Some(bytes) = largest.flatten() {
+            classifier = classifier.resizing(bytes);
+        }
+        if let Some(answers) = &answers {
+            classifier = classifier.keeping(answers.clone());
+        }
+        loaded.classifiers.push(classifier);
         loaded.workers.push(worker);
     }
     loaded

@@ -5,12 +5,14 @@
 //! | `names.rs` | every metric's name, unit, labels and help |
 //! | `exporter.rs` | the recorder, and the page that shows it |
 //! | `requests.rs` | requests, connections and their bytes |
+//! | `cache.rs` | kept answers |
 //! | `model.rs` | pictures, batches and engines of one model |
 //! | `server.rs` | the start, readiness, devices |
 //! | `table.rs` | the README's table |
 //!
 //! What is recorded before a recorder is installed is recorded nowhere, and costs next to nothing.
 
+mod cache;
 mod exporter;
 mod model;
 mod names;
@@ -19,6 +21,7 @@ mod server;
 #[cfg(test)]
 mod table;
 
+pub use cache::{CacheOutcome, cache_holds};
 pub use exporter::{Exporter, install};
 pub use model::{ModelMetrics, Rejection, Shares};
 pub use names::{ALL, Kind, Metric};

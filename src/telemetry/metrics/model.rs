@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use super::cache::CacheOutcome;
 use super::names::{self as n, Metric};
 
 /// Records what one model does. Cheap to clone. Made before a recorder is installed, it records nothing.
@@ -24,6 +25,7 @@ struct Series {
     batch_seconds: Histogram,
     padding: Counter,
     engines: Gauge,
+    cache: [Counter; 4],
     nv_success: Counter,
     nv_count: Counter,
     nv_exec_count: Counter,
@@ -100,6 +102,8 @@ impl ModelMetrics {
             batch_seconds: spread(n::BATCH_SECONDS),
             padding: count(n::PADDING),
             engines: level(n::ENGINES),
+            cache: CacheOutcome::ALL
+                .map(|outcome| counter!(n::CACHE_REQUESTS.name, "model" => model, "outcome" => outcome.word())),
             nv_success: nv(n::NV_SUCCESS),
             nv_count: nv(n::NV_COUNT),
             nv_exec_count: nv(n::NV_EXEC_COUNT),
@@ -116,9 +120,9 @@ impl ModelMetrics {
 
     /// From zero on.
     fn begin(&self) {
-        let Series { inside, queue_depth, late, padding, nv_success, nv_pending, .. } = &*self.0;
+        let Series { inside, queue_depth, late, padding, cache, nv_success, nv_pending, .. } = &*self.0;
         [inside, queue_depth, nv_pending].into_iter().for_each(|gauge| gauge.set(0.0));
-        [late, padding, nv_success].into_iter().for_each(|counter| counter.increment(0));
+        [late, padding, nv_success].into_iter().chain(cache).for_each(|counter| counter.increment(0));
         Rejection::ALL.into_iter().for_each(|why| self.failures(why).increment(0));
     }
 
@@ -131,6 +135,11 @@ impl ModelMetrics {
     pub fn engines(&self, engines: usize, capacity: usize) {
         self.0.engines.set(engines as f64);
         self.0.capacity.set(capacity as f64);
+    }
+
+    /// A kept answer was looked for.
+    pub fn cache(&self, outcome: CacheOutcome) {
+        self.0.cache[outcome as usize].increment(1);
     }
 
     /// A picture that was answered spent that long in a phase.
