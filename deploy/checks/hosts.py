@@ -1,0 +1,110 @@
+"""What runs Kiln without a cluster, and what builds it: the image, nginx, systemd, the workflows."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+from . import facts as facts_of
+from .pods import FOREIGN, way_out
+
+MEBIBYTE = 1 << 20
+
+
+def dockerfile_findings(root, facts):
+    text = (root / "Dockerfile.gpu").read_text()
+    known = {facts_of.variable(key) for key in facts.settings} | FOREIGN
+    block = re.search(r"^ENV (.*?[^\\])$", text, re.M | re.S).group(1)
+    for name in re.findall(r"(\w+)=", block):
+        if name not in known:
+            yield f"Dockerfile.gpu: Kiln has no setting {name}"
+    if "KILN_LISTEN" in block:
+        yield "Dockerfile.gpu: KILN_LISTEN would hide the PORT that platforms set"
+    for needed in ("USER 65532", "STOPSIGNAL SIGTERM", "HEALTHCHECK", "EXPOSE 8080"):
+        if needed not in text:
+            yield f"Dockerfile.gpu: no {needed}"
+    profile = re.search(r"^ARG PROFILE=(\w+)$", text, re.M).group(1)
+    if f"[profile.{profile}]" not in (root / "Cargo.toml").read_text():
+        yield f"Dockerfile.gpu: Cargo.toml has no profile {profile}"
+    # What the code has built in from beside src has to be in the context.
+    ignored = (root / ".dockerignore").read_text().splitlines()
+    for file in (root / "src").rglob("*.rs"):
+        if file.name == "tests.rs":
+            continue
+        for path in re.findall(r'include_(?:bytes|str)!\("((?:\.\./)+tests/[^"]+)"\)', file.read_text()):
+            needed = pathlib.Path(os.path.normpath(file.parent / path)).relative_to(root)
+            if f"!{needed}" not in ignored:
+                yield f".dockerignore: the build needs {needed}"
+    json.loads((root / "deploy/image/nvidia_icd.json").read_text())
+
+
+def nginx_findings(root, facts):
+    text = (root / "deploy/nginx/kiln.conf").read_text()
+
+    def directive(name):
+        return re.search(rf"^\s*{name} (\S+);", text, re.M).group(1)
+
+    read, wait = facts_of.seconds(directive("proxy_read_timeout")), facts_of.seconds(facts.settings["request-timeout"])
+    if read <= wait:
+        yield f"kiln.conf: proxy_read_timeout is {read:g} s, but Kiln may take {wait:g} s (--request-timeout)"
+    kept, idle = facts_of.seconds(directive("keepalive_timeout")), facts_of.seconds(facts.settings["idle-timeout"])
+    if kept >= idle:
+        yield f"kiln.conf: keepalive_timeout is {kept:g} s; Kiln closes first (--idle-timeout, {idle:g} s)"
+    largest = int(facts.settings["max-body-bytes"].removesuffix("MiB")) * MEBIBYTE
+    if int(directive("client_max_body_size").removesuffix("m")) * MEBIBYTE > largest:
+        yield "kiln.conf: client_max_body_size is larger than --max-body-bytes"
+    if (window := facts_of.seconds(directive("proxy_next_upstream_timeout"))) >= read:
+        yield f"kiln.conf: within {window:g} s an answer that does not come is asked for twice"
+
+
+def systemd_findings(root, facts):
+    path = root / "deploy/systemd/kiln.service"
+    text = path.read_text()
+    flags = dict(re.findall(r"--([a-z-]+)[ =](\S+)", re.search(r"^ExecStart=(.*?[^\\])$", text, re.M | re.S).group(1)))
+    values = dict(pair.split("=", 1) for pair in re.findall(r'^Environment="?(KILN_\w+=[^"\n]*)', text, re.M))
+    for key in sorted(set(flags) - set(facts.settings)):
+        yield f"kiln.service: Kiln has no setting --{key}"
+    values.update({facts_of.variable(key): value for key, value in flags.items()})
+    for name in sorted(set(values) - {facts_of.variable(key) for key in facts.settings}):
+        yield f"kiln.service: Kiln has no setting {name}"
+    until = facts_of.seconds(re.search(r"^TimeoutStopSec=(\S+)", text, re.M).group(1))
+    # Nobody has to hear of it but what asks /health/ready.
+    yield from way_out("kiln.service", values, until, facts, hear_of_it=0.0)
+    if shutil.which("systemd-analyze"):
+        yield from _verified(path)
+
+
+def _verified(path):
+    """By systemd itself. That the program is not installed here says nothing of the unit."""
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False
+    )
+    for line in done.stderr.splitlines():
+        if path.name in line and "is not executable" not in line:
+            yield f"systemd-analyze: {line.strip()}"
+
+
+def workflow_findings(root, _facts):
+    files = sorted((root / ".github/workflows").glob("*.yml"))
+    if not files:
+        yield "no workflows"
+        return
+    command = [
+        pathlib.Path(sys.executable).parent / "check-jsonschema",
+        "--builtin-schema",
+        "vendor.github-workflows",
+        *files,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        yield f"workflows: {done.stdout.strip()[-800:]}{done.stderr.strip()[-300:]}"
+    for file in files:
+        for script in re.findall(r"^\s*(?:- )?run: (?:bash )?(\.?[\w./-]+/[\w.-]+)", file.read_text(), re.M):
+            if not script.startswith("target/") and not (root / script).exists():
+                yield f"{file.name}: there is no {script}"
+        for action in re.findall(r"uses: (\S+)", file.read_text()):
+            if "@" not in action:
+                yield f"{file.name}: {action} has no version"

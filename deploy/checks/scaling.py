@@ -1,0 +1,123 @@
+"""Autoscalers and monitoring: metrics that exist, one owner of the number of pods, rules that are grafana's,
+expressions that parse.
+"""
+
+import functools
+import shutil
+import subprocess
+import tempfile
+
+import yaml
+
+from . import facts as facts_of
+from .manifests import load, of_kind
+
+RULES = ("kiln.recording.yml", "kiln.alerts.yml")
+HEADER = "# Written from grafana/rules by 'deploy/check.py --write-rules'; change those.\n"
+
+
+def findings(documents, facts, adapter):
+    """Of one overlay; 'adapter' is the configuration of the Prometheus adapter."""
+    yield from _one_owner(documents)
+    offered = {rule["name"]["as"] for rule in adapter["rules"]["custom"]}
+    for autoscaler in of_kind(documents, "HorizontalPodAutoscaler"):
+        target = autoscaler["spec"]["scaleTargetRef"]
+        if not any(one["metadata"]["name"] == target["name"] for one in of_kind(documents, target["kind"])):
+            yield f"HorizontalPodAutoscaler: there is no {target['kind']} {target['name']}"
+        for metric in autoscaler["spec"]["metrics"]:
+            name = metric["pods"]["metric"]["name"]
+            if name not in offered:
+                yield f"HorizontalPodAutoscaler: the adapter's rules do not make {name}"
+    for scaled in of_kind(documents, "ScaledObject"):
+        for trigger in scaled["spec"]["triggers"]:
+            where = f"ScaledObject: {trigger.get('name')}"
+            yield from facts_of.expression_findings(trigger["metadata"]["query"], facts, where)
+            yield from _parses(trigger["metadata"]["query"], where)
+    for monitor in of_kind(documents, "ServiceMonitor"):
+        yield from _scraped(monitor, documents, facts)
+    for rule in of_kind(documents, "PrometheusRule"):
+        for one in (one for group in rule["spec"]["groups"] for one in group["rules"]):
+            yield from facts_of.expression_findings(one["expr"], facts, one.get("alert") or one["record"])
+
+
+def adapter_findings(adapter, facts):
+    """What the adapter asks Prometheus, with its placeholders filled in as it does."""
+    for rule in adapter["rules"]["custom"]:
+        where = f"adapter-values.yaml: {rule['name']['as']}"
+        query = (
+            rule["metricsQuery"]
+            .replace("<<.GroupBy>>", "pod")
+            .replace("<<.LabelMatchers>>", 'namespace="any",pod=~"any"')
+        )
+        for expression in (rule["seriesQuery"], query):
+            yield from facts_of.expression_findings(expression, facts, where)
+            yield from _parses(expression, where)
+
+
+def written_rules(root):
+    """The PrometheusRule that grafana's rules come to."""
+    groups = [
+        group for name in RULES for [document] in [load(root / "grafana/rules" / name)] for group in document["groups"]
+    ]
+    labels = {"app.kubernetes.io/name": "kiln", "release": "kube-prometheus-stack"}
+    metadata = {"name": "kiln", "labels": labels}
+    rule = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": metadata,
+        "spec": {"groups": groups},
+    }
+    return HEADER + yaml.dump(rule, Dumper=_Readable, sort_keys=False, width=160)
+
+
+class _Readable(yaml.SafeDumper):
+    """Expressions of several lines stay as they are written."""
+
+
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
+def _one_owner(documents):
+    owners = of_kind(documents, "HorizontalPodAutoscaler") + of_kind(documents, "ScaledObject")
+    for deployment in of_kind(documents, "Deployment"):
+        if owners and "replicas" in deployment["spec"]:
+            yield "an autoscaler owns the number of pods, but the Deployment sets replicas"
+
+
+def _scraped(monitor, documents, facts):
+    spec = monitor["spec"]
+    matching = [
+        one
+        for one in of_kind(documents, "Service")
+        if spec["selector"]["matchLabels"].items() <= one["metadata"]["labels"].items()
+    ]
+    if not matching:
+        yield "ServiceMonitor: it selects no Service"
+    for service in matching:
+        job = service["metadata"]["labels"].get(spec["jobLabel"]) if "jobLabel" in spec else service["metadata"]["name"]
+        if job != "kiln":
+            yield f"ServiceMonitor: the job would be called {job}; the rules ask for kiln"
+        for endpoint in spec["endpoints"]:
+            if endpoint["port"] not in {port["name"] for port in service["spec"]["ports"]}:
+                yield f"ServiceMonitor: the Service has no port {endpoint['port']}"
+            if endpoint["path"] not in facts.paths:
+                yield f"ServiceMonitor: Kiln does not serve {endpoint['path']}"
+
+
+def _parses(expression, where):
+    if shutil.which("promtool") and (refusal := _refusal(expression)):
+        yield f"{where}: {refusal}"
+
+
+@functools.cache
+def _refusal(expression):
+    """What Prometheus' own parser says against it."""
+    rule = {"groups": [{"name": "one", "rules": [{"record": "one:two:three", "expr": expression}]}]}
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        yaml.safe_dump(rule, file)
+        file.flush()
+        done = subprocess.run(["promtool", "check", "rules", file.name], capture_output=True, text=True, check=False)
+    return done.stderr.strip()[-300:] if done.returncode else None

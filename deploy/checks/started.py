@@ -1,0 +1,50 @@
+"""Asks a built Kiln itself ('kiln config check') whether it would start with the settings that these files give it."""
+
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import tempfile
+
+from . import manifests
+from .pods import environment
+
+
+def findings(root, binary):
+    """Of pods, the image, the unit and nginx's comment; with the keys of secret.example.yaml."""
+    [secret] = manifests.load(root / "deploy/kubernetes/secret.example.yaml")
+    with tempfile.TemporaryDirectory() as folder:
+        keys = pathlib.Path(folder) / "keys.toml"
+        keys.write_text(secret["stringData"]["keys.toml"])
+        for where, flags, values in starts(root):
+            # Where the file lies there; without one, as where a platform gives a single key.
+            values = {name: str(keys) if name == "KILN_KEYS" else value for name, value in values.items()}
+            if "KILN_KEYS" not in values:
+                values["KILN_API_KEY"] = "0123456789abcdef0123456789abcdef"
+            variables = {name: value for name, value in os.environ.items() if not name.startswith("KILN_")}
+            command = [str(binary), "config", "check", *flags]
+            done = subprocess.run(command, env={**variables, **values}, capture_output=True, text=True, check=False)
+            if done.returncode:
+                yield f"{where}: {done.stderr.strip()}"
+
+
+def starts(root):
+    """(where, flags, variables) of each way in which these files start it."""
+    documents = [
+        document for file in sorted((root / "deploy/kserve").glob("*.yaml")) for document in manifests.load(file)
+    ]
+    for overlay in sorted((root / "deploy/kubernetes/overlays").iterdir()):
+        documents += manifests.render(overlay)[0] if manifests.kustomize() else []
+    for where, spec in manifests.pods(documents):
+        yield where, [], environment(spec["containers"][0])
+    image = re.search(r"^ENV (.*?[^\\])$", (root / "Dockerfile.gpu").read_text(), re.M | re.S).group(1)
+    yield "Dockerfile.gpu", [], dict(re.findall(r"(\w+)=(\S+)", image))
+    unit = (root / "deploy/systemd/kiln.service").read_text()
+    flags = shlex.split(re.search(r"^ExecStart=\S+ serve ?(.*)$", unit, re.M).group(1))
+    values = dict(pair.split("=", 1) for pair in re.findall(r"^Environment=(KILN_\w+=\S+)$", unit, re.M))
+    # Where systemd puts them is of no consequence here.
+    yield "kiln.service", flags, {name: value.replace("%C", "/tmp") for name, value in values.items()}
+    nginx = (root / "deploy/nginx/kiln.conf").read_text()
+    flags = re.search(r"^#\s+kiln serve (.*)$", nginx, re.M).group(1).replace("ADDRESS_OF_NGINX", "10.0.0.1")
+    yield "kiln.conf", shlex.split(flags), {}

@@ -1,0 +1,147 @@
+"""Mistakes that somebody could make, each of which has to be found: what keeps the checks from being green for
+nothing.
+"""
+
+import os
+import pathlib
+import shutil
+import tempfile
+
+from . import facts as facts_of
+from . import manifests
+
+BASE = "deploy/kubernetes/base/deployment.yaml"
+HPA = "deploy/kubernetes/components/hpa/horizontalpodautoscaler.yaml"
+ADAPTER = "deploy/kubernetes/components/hpa/adapter-values.yaml"
+KEDA = "deploy/kubernetes/components/keda/scaledobject.yaml"
+MONITOR = "deploy/kubernetes/components/monitoring/servicemonitor.yaml"
+CPU = "deploy/kubernetes/overlays/cpu/kustomization.yaml"
+RUNTIME = "deploy/kserve/servingruntime.yaml"
+SERVICE = "deploy/kserve/inferenceservice.yaml"
+NGINX = "deploy/nginx/kiln.conf"
+UNIT = "deploy/systemd/kiln.service"
+
+# (file, what stands there, what is put there instead, a word of the finding, whether it needs kustomize)
+MISTAKES = [
+    (BASE, "minReadySeconds: 5", "minReadySecond: 5", "minReadySecond", False),
+    (BASE, "periodSeconds: 2\n", "periodSeconds: two\n", "two", False),
+    (BASE, "path: /health/live", "path: /healthz", "/healthz", True),
+    (BASE, "path: /health/live", "path: /health/ready", "must not be killed", True),
+    (BASE, "terminationGracePeriodSeconds: 60", "terminationGracePeriodSeconds: 50", "killed after 50 s", True),
+    (BASE, "value: 10s", "value: 30s", "killed after 60 s", True),
+    (BASE, "value: 40s", "value: 20s", "the grace is 20 s", True),
+    (BASE, "value: 40s", "value: 40 seconds", "no duration", True),
+    (BASE, "KILN_DRAIN_DELAY", "KILN_DRAIN", "no setting KILN_DRAIN", True),
+    (BASE, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRootFilesystem", True),
+    (BASE, "  replicas: 2\n", "  replicas: 2\n  replicas: 3\n", "stands twice", False),
+    ("deploy/kubernetes/base/service.yaml", "targetPort: http", "targetPort: web", "no port web", True),
+    (
+        "deploy/kubernetes/base/networkpolicy.yaml",
+        "podSelector:\n    matchLabels:\n      app.kubernetes.io/name: kiln",
+        "podSelector:\n    matchLabels:\n      app: kiln",
+        "does not find",
+        True,
+    ),
+    ("deploy/kubernetes/base/kustomization.yaml", "  - service.yaml\n", "", "no kustomization names it", False),
+    # kustomize itself refuses this one: the line is gone already.
+    (
+        CPU,
+        "- ../../components/hpa\n  # - ../../components/keda",
+        "- ../../components/hpa\n  - ../../components/keda",
+        "replicas",
+        True,
+    ),
+    (
+        "deploy/kubernetes/components/hpa/kustomization.yaml",
+        "path: /spec/replicas",
+        "path: /spec/minReadySeconds",
+        "sets replicas",
+        True,
+    ),
+    ("deploy/kubernetes/overlays/cpu/resources.yaml", 'value: "2"', 'value: "16"', "cores", True),
+    (
+        "deploy/kubernetes/overlays/cpu/resources.yaml",
+        "name: KILN_THREADS",
+        "name: KILN_MAX_BATCH_FILES",
+        "each core of the node",
+        True,
+    ),
+    (HPA, "name: kiln_queue_wait_seconds", "name: kiln_queue_seconds", "do not make", True),
+    (HPA, "averageValue: 50m", "averageValues: 50m", "averageValue", False),
+    (ADAPTER, "(kiln_engines{", "(kiln_engine{", "no metric kiln_engine", False),
+    (ADAPTER, 'seconds_sum{phase="queue",<<', 'seconds_sum{stage="queue",<<', "no label stage", False),
+    (ADAPTER, "0.001)\n", "0.001\n", "parse error", False),
+    (KEDA, "kiln_phase_duration_seconds_sum", "kiln_phase_seconds_sum", "no metric kiln_phase_seconds_sum", False),
+    (KEDA, "minReplicaCount: 2", "minReplicas: 2", "minReplicas", False),
+    (KEDA, 'threshold: "0.05"', "threshold: 0.05", "threshold", False),
+    (KEDA, "stabilizationWindowSeconds: 0", "stabilisationWindowSeconds: 0", "stabilisation", False),
+    (MONITOR, "jobLabel: app.kubernetes.io/name", "jobLabel: app", "called None", True),
+    (MONITOR, "scrapeTimeout: 10s", "timeout: 10s", "timeout", False),
+    ("grafana/rules/kiln.alerts.yml", "for: 2m", "for: 3m", "--write-rules", False),
+    (RUNTIME, "path: /v2/health/ready", "path: /v2/ready", "/v2/ready", False),
+    (RUNTIME, "protocolVersions: [v2]", "protocolVersions: [v3]", "v3", False),
+    (RUNTIME, "containerPort: 8080", "containerPorts: 8080", "containerPort", False),
+    (SERVICE, "terminationGracePeriodSeconds: 60", "terminationGracePeriodSeconds: 30", "killed after 30 s", False),
+    (SERVICE, "modelFormat:", "format:", "format", False),
+    (NGINX, "proxy_read_timeout 35s", "proxy_read_timeout 20s", "proxy_read_timeout", False),
+    (NGINX, "keepalive_timeout 60s", "keepalive_timeout 120s", "closes first", False),
+    (UNIT, "TimeoutStopSec=45s", "TimeoutStopSec=30s", "killed after 30 s", False),
+    (UNIT, "NoNewPrivileges=yes", "NoNewPrivilege=yes", "NoNewPrivilege", False),
+    ("Dockerfile.gpu", "KILN_CACHE_DIR=", "KILN_CACHE=", "no setting KILN_CACHE", False),
+    (".dockerignore", "!tests/data/photos/cat_640x480.jpg", "", "the build needs", False),
+    (".github/workflows/check.yml", "runs-on:", "run-on:", "workflows", False),
+    (".github/workflows/check.yml", "run: .ci/run", "run: .ci/runs", ".ci/runs", False),
+]
+NEEDED_BY = {"parse error": "promtool", "NoNewPrivilege": "systemd-analyze"}
+
+
+def prove(root, subjects):
+    """Makes each mistake in a copy. Returns an exit status."""
+    missed = 0
+    facts = facts_of.read(root)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder)
+        for name in ("deploy", "grafana", ".github"):
+            shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("Dockerfile.gpu", ".dockerignore", "Cargo.toml"):
+            shutil.copy(root / name, copy / name)
+        for name in ("src", "tests", ".ci"):
+            os.symlink(root / name, copy / name)
+        if left := [one for subject in subjects.values() for one in subject(copy, facts)]:
+            print(f"WRONG before any mistake: {left}")
+            return 1
+        made = [mistake for mistake in MISTAKES if _can_be_found(mistake)]
+        for file, there, instead, word, _ in made:
+            missed += not _found(copy, subjects[_subject(file)], facts, (file, there, instead, word))
+    untried = len(MISTAKES) - len(made)
+    print(f"mistakes: {len(made) - missed} found, {missed} missed, {untried} not tried for want of a program")
+    return 1 if missed else 0
+
+
+def _subject(file):
+    """Who has to find a mistake in that file."""
+    for word in ("kserve", "nginx", "systemd", "workflows"):
+        if word in file:
+            return word
+    return "image" if "docker" in file.lower() else "kubernetes"
+
+
+def _can_be_found(mistake):
+    program = NEEDED_BY.get(mistake[3])
+    return (manifests.kustomize() or not mistake[4]) and (program is None or shutil.which(program))
+
+
+def _found(copy, subject, facts, mistake):
+    file, there, instead, word = mistake
+    text = (copy / file).read_text()
+    assert there in text, f"{file} has no {there!r} any more"
+    (copy / file).write_text(text.replace(there, instead, 1))
+    try:
+        said = list(subject(copy, facts))
+    except Exception as error:  # a file that does not even parse is found too
+        said = [f"{type(error).__name__}: {error}"]
+    (copy / file).write_text(text)
+    is_found = any(word in one for one in said)
+    if not is_found:
+        print(f"MISSED: {file}: {there!r} -> {instead!r}; said {said}")
+    return is_found

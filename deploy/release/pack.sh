@@ -1,0 +1,34 @@
+#!/bin/sh
+# Packs a binary with what belongs to it: licences, changelog, the systemd unit, and completions and a manual where it
+# makes them. The same binary and commit give the same archive, byte for byte, with GNU tar.
+#
+#     deploy/release/pack.sh target/dist/kiln x86_64-linux out
+set -eu
+binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+platform=$2
+mkdir -p "$3"
+out=$(cd "$3" && pwd)
+cd "$(dirname "$0")/../.."
+version=$("$binary" --version | sed 's/^kiln //')
+name=kiln-$version-$platform
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+folder=$work/$name
+mkdir -p "$folder/completions" "$folder/systemd"
+install -m 755 "$binary" "$folder/kiln"
+cp README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT "$folder"
+cp deploy/systemd/kiln.service deploy/systemd/gpu.conf "$folder/systemd"
+for pair in bash:kiln.bash zsh:_kiln fish:kiln.fish; do
+    file=$folder/completions/${pair#*:}
+    "$binary" completions "${pair%%:*}" > "$file" 2>/dev/null || rm -f "$file"
+done
+"$binary" man > "$folder/kiln.1" 2>/dev/null || rm -f "$folder/kiln.1"
+rmdir "$folder/completions" 2>/dev/null || true
+# The commit's date for every file, in one order, owned by nobody in particular.
+date=$(git log -1 --format=%ct 2>/dev/null || echo 0)
+if tar --version 2>/dev/null | grep -q GNU; then
+    tar -C "$work" --sort=name --mtime="@$date" --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -n -9 > "$out/$name.tar.gz"
+else
+    tar -C "$work" -czf "$out/$name.tar.gz" "$name"
+fi
+echo "$out/$name.tar.gz"
