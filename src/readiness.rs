@@ -1,5 +1,8 @@
 //! Whether the server wants traffic, and if not, why. One handle that any room may hold; it takes no action itself.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::sync::watch;
 
 use crate::telemetry::metrics;
@@ -10,6 +13,8 @@ pub struct Readiness {
     state: watch::Sender<State>,
     /// Whether the metrics have it.
     is_told: bool,
+    /// How many times engines have failed.
+    failures: Arc<AtomicU64>,
 }
 
 /// What `/health/ready` tells.
@@ -44,12 +49,12 @@ impl Readiness {
     /// The state in which every process begins.
     pub fn starting() -> Self {
         metrics::ready(State::Starting.word());
-        Self { state: watch::Sender::new(State::Starting), is_told: true }
+        Self { state: watch::Sender::new(State::Starting), is_told: true, failures: Arc::default() }
     }
 
     /// That of a part which the process can do without. It is ready, and in no metric.
     pub fn aside() -> Self {
-        Self { state: watch::Sender::new(State::Ready), is_told: false }
+        Self { state: watch::Sender::new(State::Ready), is_told: false, failures: Arc::default() }
     }
 
     /// Models are warm. Does nothing once draining or failed.
@@ -59,6 +64,7 @@ impl Readiness {
 
     /// An engine failed and is about to be replaced. Does nothing once draining or failed.
     pub fn set_recovering(&self, reason: impl Into<String>) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         self.advance(|now| match now {
             State::Starting | State::Ready => Some(State::Recovering(1, reason.into())),
             State::Recovering(engines, first) => Some(State::Recovering(engines + 1, first.clone())),
@@ -83,6 +89,11 @@ impl Readiness {
     /// Latches the first failure; nothing leads out of it.
     pub fn fail(&self, reason: impl Into<String>) {
         self.advance(|now| (!matches!(now, State::Failed(_))).then(|| State::Failed(reason.into())));
+    }
+
+    /// How many times engines have failed so far. What they computed before one of those times may have been wrong.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// The state now.

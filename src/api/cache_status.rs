@@ -4,6 +4,9 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
+use poem::Request;
+use poem::http::header::CACHE_CONTROL;
+
 use crate::classifier::Outcome;
 
 /// The header's name.
@@ -27,10 +30,13 @@ impl LookedUp {
     }
 }
 
-/// Whether a request with this `Cache-Control` wants an answer of its own, which nobody keeps.
-pub(super) fn wants_fresh(cache_control: Option<&str>) -> bool {
-    let words = cache_control.unwrap_or_default().split(',').map(str::trim);
-    words.into_iter().any(|word| word.eq_ignore_ascii_case("no-store") || word.eq_ignore_ascii_case("no-cache"))
+/// Whether a request wants an answer of its own, which nobody keeps. It may say so in several lines of `Cache-Control`.
+pub(super) fn wants_fresh(request: &Request) -> bool {
+    let values = request.headers().get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|word| ["no-store", "no-cache"].iter().any(|wanted| word.eq_ignore_ascii_case(wanted)))
 }
 
 fn value(outcomes: &[Outcome]) -> Option<String> {
@@ -41,7 +47,8 @@ fn value(outcomes: &[Outcome]) -> Option<String> {
         _ if all(Outcome::Miss) => "kiln; fwd=miss; stored",
         _ if all(Outcome::Coalesced) => "kiln; fwd=miss; collapsed",
         _ if all(Outcome::Bypassed) => "kiln; fwd=request",
-        _ => "kiln; fwd=partial",
+        _ if outcomes.contains(&Outcome::Hit) => "kiln; fwd=partial",
+        _ => "kiln; fwd=miss",
     }
     .to_string();
     if outcomes.len() > 1 {
@@ -68,6 +75,7 @@ mod tests {
             (&[Bypassed], Some("kiln; fwd=request")),
             (&[Hit, Hit], Some("kiln; hit; detail=\"hit=2\"")),
             (&[Hit, Miss, Hit], Some("kiln; fwd=partial; detail=\"hit=2 miss=1\"")),
+            (&[Miss, Coalesced], Some("kiln; fwd=miss; detail=\"miss=1 coalesced=1\"")),
         ] {
             assert_eq!(value(outcomes).as_deref(), expected);
         }
@@ -75,11 +83,17 @@ mod tests {
 
     #[test]
     fn who_wants_nothing_kept_says_so_in_any_case_and_company() {
-        for yes in ["no-store", "No-Store", "max-age=0, no-store", "no-cache"] {
-            assert!(wants_fresh(Some(yes)), "{yes}");
+        let asked = |lines: &[&str]| {
+            let request = Request::builder();
+            wants_fresh(&lines.iter().fold(request, |request, line| request.header("Cache-Control", *line)).finish())
+        };
+        for yes in
+            [&["no-store"][..], &["No-Store"], &["max-age=0, no-store"], &["no-cache"], &["max-age=0", "no-store"]]
+        {
+            assert!(asked(yes), "{yes:?}");
         }
-        for no in [None, Some(""), Some("max-age=0"), Some("only-if-cached"), Some("no-stores")] {
-            assert!(!wants_fresh(no), "{no:?}");
+        for no in [&[][..], &[""], &["max-age=0"], &["only-if-cached"], &["no-stores"]] {
+            assert!(!asked(no), "{no:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::cache_status::LookedUp;
+use super::cache_status::{LookedUp, wants_fresh};
 use super::error::Code;
 use super::failure::Failure;
 use super::peer::Peers;
@@ -69,6 +69,8 @@ pub(super) struct Caller<N> {
     arrived: Instant,
     /// Where the time went.
     timed: Timed,
+    /// Whether he wants answers of his own.
+    wants_fresh: bool,
     /// Whether his answers were there already.
     looked_up: LookedUp,
     needs: PhantomData<fn() -> N>,
@@ -94,7 +96,7 @@ impl<N> Caller<N> {
             deadline: Some(self.arrived + patience),
             priority: self.account.priority.into_iter().chain(priority).max().unwrap_or_default(),
             share: self.account.share.clone(),
-            fresh: false,
+            fresh: self.wants_fresh,
             arrived: Some(self.arrived),
         }
     }
@@ -165,7 +167,7 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         let arrived = request.data::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
         let timed = request.data::<Timed>().cloned().unwrap_or_default();
         let looked_up = request.data::<LookedUp>().cloned().unwrap_or_default();
-        Ok(Self { account, arrived, timed, looked_up, needs: PhantomData })
+        Ok(Self { account, arrived, timed, wants_fresh: wants_fresh(request), looked_up, needs: PhantomData })
     }
 }
 

@@ -9,7 +9,6 @@ use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
 
 use super::State;
-use super::cache_status::wants_fresh;
 use super::caller::{Caller, ToPredict};
 use super::failure::Failure;
 use super::refused::{OfPictures, Refused};
@@ -36,6 +35,9 @@ impl Predict {
     /// Classify one picture of a form
     ///
     /// `curl -H "X-API-Key: $KEY" -F file=@cat.jpg http://localhost:8080/predict`
+    ///
+    /// Where the operator has answers kept, `Cache-Status` tells whether this one was, and `Cache-Control: no-store` asks for one
+    /// of its own.
     #[oai(path = "/predict", method = "post", operation_id = "predict")]
     async fn predict(
         &self,
@@ -50,14 +52,10 @@ impl Predict {
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
         patience_ms: Header<Option<u64>>,
-        /// `no-store`, where the answer shall neither be one that was kept nor be kept.
-        #[oai(name = "Cache-Control")]
-        cache_control: Header<Option<String>>,
         form: OneFile,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(&caller, &classifier, form.0, self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref()))
-            .await
+        self.one(&caller, &classifier, form.0, self.options(&caller, top_k.0, patience_ms.0)).await
     }
 
     /// Classify one picture that is the whole body
@@ -77,14 +75,10 @@ impl Predict {
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
         patience_ms: Header<Option<u64>>,
-        /// `no-store`, where the answer shall neither be one that was kept nor be kept.
-        #[oai(name = "Cache-Control")]
-        cache_control: Header<Option<String>>,
         body: RawPicture,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(&caller, &classifier, body.0, self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref()))
-            .await
+        self.one(&caller, &classifier, body.0, self.options(&caller, top_k.0, patience_ms.0)).await
     }
 
     /// Classify several pictures of a form
@@ -105,14 +99,11 @@ impl Predict {
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
         patience_ms: Header<Option<u64>>,
-        /// `no-store`, where the answer shall neither be one that was kept nor be kept.
-        #[oai(name = "Cache-Control")]
-        cache_control: Header<Option<String>>,
         form: SeveralFiles,
     ) -> Answer<BatchBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
         let pictures = self.within_limit(form.0)?;
-        let options = self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref());
+        let options = self.options(&caller, top_k.0, patience_ms.0);
         let one = |picture| classifier.classify(picture, options.clone());
         let answers = join_all(pictures.into_iter().map(one)).await;
         let timings = answers.iter().flatten().map(|prediction| prediction.timings);
@@ -124,16 +115,10 @@ impl Predict {
 }
 
 impl Predict {
-    fn options(
-        &self,
-        caller: &Caller<ToPredict>,
-        top_k: u32,
-        patience_ms: Option<u64>,
-        cache_control: Option<&str>,
-    ) -> Options {
+    fn options(&self, caller: &Caller<ToPredict>, top_k: u32, patience_ms: Option<u64>) -> Options {
         let most = self.0.config.request_timeout;
         let patience = patience_ms.map_or(most, |ms| most.min(Duration::from_millis(ms)));
-        Options { fresh: wants_fresh(cache_control), ..caller.options(top_k as usize, patience, None) }
+        caller.options(top_k as usize, patience, None)
     }
 
     async fn one(

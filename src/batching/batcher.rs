@@ -23,6 +23,7 @@ use crate::telemetry::traces;
 pub struct Batcher {
     admission: Arc<Admission>,
     runs: Arc<Runs>,
+    readiness: Readiness,
     entries: mpsc::UnboundedSender<Entry>,
 }
 
@@ -77,8 +78,11 @@ impl Batcher {
         // Only the threads hold on to it, so that its end tells of theirs.
         drop(events);
         let links = Links { entries: entries_out, stop: stop_out, batches, events: events_out };
-        let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness, metrics, links);
-        (Self { admission, runs, entries }, Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads })
+        let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness.clone(), metrics, links);
+        (
+            Self { admission, runs, readiness, entries },
+            Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads },
+        )
     }
 
     /// Asks for room for one picture. Answers at once; to be asked before the picture is decoded.
@@ -92,6 +96,11 @@ impl Batcher {
     /// [`AdmitError::Closed`] if the batcher is shutting down or its engine is broken.
     pub fn admit(&self, ask: &Ask) -> Result<Permit, AdmitError> {
         self.admission.admit(ask)
+    }
+
+    /// How many times the process's engines have failed so far.
+    pub fn failures(&self) -> u64 {
+        self.readiness.failures()
     }
 
     /// When a picture that is turned away now had better come again: an estimate, at least a second.

@@ -3,13 +3,15 @@
 //!
 //! | file | responsibility |
 //! |---|---|
+//! | `flights.rs` | who runs, and who waits for him |
 //! | `key.rs` | what makes two questions the same |
 //! | `store.rs` | what is kept, and the one run for all who ask the same at once |
 
+mod flights;
 mod key;
 mod store;
 
 pub use key::{Asker, Key};
-pub use store::{Cache, Found, Weighed};
+pub use store::{Cache, Found, Question, Weighed};
 // The word for what came of a look-up, which the metrics have too.
 pub use crate::telemetry::metrics::CacheOutcome as Outcome;

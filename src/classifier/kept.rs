@@ -8,15 +8,15 @@ use super::answer::Answer;
 use super::timings::Clock;
 use super::{Classifier, ClassifyError, Options, PoolError};
 use crate::batching::BatchError;
-use crate::cache::{Asker, Cache, Found, Key, Outcome, Weighed};
+use crate::cache::{Asker, Cache, Found, Key, Outcome, Question, Weighed};
 use crate::image::Recipe;
 use crate::model::Model;
 
-/// A larger picture's digest is worth a thread of its own: it takes more than half a millisecond.
-const LARGE: usize = 1 << 20;
+/// A larger file's digest is made by a thread that may decode: it takes more than a tenth of a millisecond.
+const LARGE: usize = 256 << 10;
 
 /// Where answers are kept. All models of a server share one.
-pub type Answers = Cache<Arc<Answer>>;
+pub type Answers = Cache<Arc<Answer>, ClassifyError>;
 
 /// The answers of one model.
 #[derive(Clone, Debug)]
@@ -40,17 +40,17 @@ impl Kept {
         let asker = Asker::new([digest.as_bytes(), preprocessing.as_bytes()].into_iter().chain(labels));
         Self { answers, asker }
     }
-
-    async fn key(&self, top_k: usize, bytes: &Bytes) -> Result<Key, PoolError> {
-        if bytes.len() < LARGE {
-            return Ok(self.asker.key(top_k, bytes));
-        }
-        let (asker, bytes) = (self.asker.clone(), bytes.clone());
-        tokio::task::spawn_blocking(move || asker.key(top_k, &bytes)).await.map_err(|_| PoolError::Panicked)
-    }
 }
 
 impl Classifier {
+    /// The key of a question. What was answered before a device failed may have been wrong already, so it is not found any more.
+    async fn key(&self, kept: &Kept, top_k: usize, bytes: &Bytes) -> Result<Key, PoolError> {
+        let (asker, bytes, failures) = (kept.asker.clone(), bytes.clone(), self.batcher.failures());
+        let is_large = bytes.len() >= LARGE;
+        let key = move || asker.key(top_k, failures, &bytes);
+        if !is_large { Ok(key()) } else { self.pool.run(key).await }
+    }
+
     /// The answer to a picture, and whether it was there.
     pub(super) async fn kept_or_run(
         &self,
@@ -65,14 +65,17 @@ impl Classifier {
             let (answer, clock) = self.run_picture(bytes, options, clock).await?;
             return Ok((answer, clock, Outcome::Bypassed));
         }
-        let key = kept.key(options.top_k, &bytes).await?;
+        let key = self.key(kept, options.top_k, &bytes).await?;
+        let question = Question { key, urgency: options.priority as u8, deadline: options.deadline };
         let ran = Mutex::new(None);
         let run = async {
-            let (answer, clock) = self.run_picture(bytes.clone(), options, clock).await?;
+            let (answer, clock) = self.run_picture(bytes, options, clock).await?;
             *ran.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock);
             Ok(Arc::new(answer))
         };
-        let found = kept.answers.answer(key, options.deadline, run, count).await;
+        // The picture is the same for all, and so is what is wrong with it. Room and time are each one's own.
+        let is_shared = |error: &ClassifyError| matches!(error, ClassifyError::Image(_));
+        let found = kept.answers.answer(question, run, is_shared, count).await;
         let ran = ran.into_inner().unwrap_or_else(PoisonError::into_inner);
         match found {
             Found::Answer(answer, outcome) => {
@@ -82,12 +85,6 @@ impl Classifier {
                 Ok((Answer::clone(&answer), ran.unwrap_or(clock), outcome))
             }
             Found::Failed(error) => Err(error),
-            // The picture is the same, so is what is wrong with it. Room and time were the other's own.
-            Found::OtherFailed(error @ ClassifyError::Image(_)) => Err(error),
-            Found::OtherFailed(_) => {
-                let (answer, clock) = self.run_picture(bytes, options, clock).await?;
-                Ok((answer, clock, Outcome::Coalesced))
-            }
             Found::Late => {
                 let (queued, retry_after) = (clock.began().elapsed(), self.batcher.retry_after());
                 Err(BatchError::DeadlinePassed { queued, retry_after }.into())

@@ -139,7 +139,7 @@ impl Config {
                 peers: access::peers(read)?,
                 cors_origins: read.list("cors-origin", "SCHEME://HOST[:PORT] or *, several with commas")?,
             },
-            cache_bytes: read.bytes("cache-bytes", 0, 1 << 40)? as u64,
+            cache_bytes: cache_bytes(read)?,
             metrics_listen: access::metrics_listen(read)?,
             keys: access::keys(read)?,
             inference: inference::Config {
@@ -169,6 +169,17 @@ impl Config {
 /// `kiln/` in the user's cache folder, where the system has one.
 fn cache_dir() -> Option<PathBuf> {
     choose_native_strategy().ok().map(|user| user.cache_dir().join("kiln"))
+}
+
+/// Less would keep nothing at all.
+const LEAST_CACHE: u64 = 64 << 10;
+
+fn cache_bytes(read: &Reader<'_>) -> Result<u64, ConfigError> {
+    let bytes = read.bytes("cache-bytes", 0, 1 << 40)? as u64;
+    match bytes {
+        1..LEAST_CACHE => Err(read.refuse("cache-bytes", "must be 0, for none, or at least 64KiB")),
+        _ => Ok(bytes),
+    }
 }
 
 /// The certificate and its key, read here so that a check finds what is wrong with them.

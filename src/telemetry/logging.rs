@@ -1,5 +1,6 @@
 //! Sets up `tracing`: text or JSON to standard error, and to a daily file where one is asked for.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::path::{Path, PathBuf};
 
 use tracing_appender::non_blocking::WorkerGuard;
@@ -88,8 +89,20 @@ pub fn init(config: &Config) -> Result<LogGuard, LoggingError> {
     let filter = config.level.filter().and(throttle.clone());
     // A second initialisation in one process (tests) keeps the first.
     let _ = tracing_subscriber::registry().with(layers.with_filter(filter)).try_init();
+    log_panics();
     let keeper = Keeper::start(throttle, Teller::of(counted)).map_err(LoggingError::Thread)?;
     Ok(LogGuard(keeper, guards))
+}
+
+/// Panics are lines of the log like any other, with the ids of the request that they end.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let words = panic.payload_as_str().unwrap_or("no words");
+        let place = panic.location().map(tracing::field::display);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
+        tracing::error!(place, backtrace, "a panic: {words}");
+    }));
 }
 
 /// Lines of that shape.

@@ -44,7 +44,7 @@ impl Host {
 
     /// The same, with predictions recorded there.
     pub(in crate::app) fn recording(self, recorded: Option<feedback::Store>) -> Self {
-        Self { shared: Shared { recorded, ..self.shared }, ..self }
+        Self { shared: self.shared.recording(recorded), ..self }
     }
 
     /// Loads and warms up a version of a model on each device. Takes a while, and needs no async thread.

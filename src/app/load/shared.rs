@@ -20,7 +20,7 @@ pub(in crate::app) struct Shared {
     limits: Arc<Limits>,
     answers: Option<Answers>,
     /// What takes predictions down, if anything does.
-    pub(super) recorded: Option<feedback::Store>,
+    recorded: Option<feedback::Store>,
 }
 
 impl Shared {
@@ -32,6 +32,11 @@ impl Shared {
             answers: (config.cache_bytes > 0).then(|| Answers::new(config.cache_bytes)),
             recorded: None,
         }
+    }
+
+    /// The same, with predictions recorded there.
+    pub(super) fn recording(self, recorded: Option<feedback::Store>) -> Self {
+        Self { recorded, ..self }
     }
 
     /// Gives a model's engines a queue. Needs a tokio runtime.

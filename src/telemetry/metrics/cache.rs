@@ -9,7 +9,7 @@ use super::names::{CACHE_BYTES, CACHE_ENTRIES};
 pub enum CacheOutcome {
     /// It was there.
     Hit,
-    /// It was made, and is kept.
+    /// It had a run of its own, whose answer is kept if there is one.
     Miss,
     /// Another asked the same a moment before; both have one answer.
     Coalesced,

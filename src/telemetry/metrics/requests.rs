@@ -19,8 +19,26 @@ pub fn request_by(key: &str, outcome: &'static str) {
     counter!(KEY_REQUESTS.name, "key" => key.to_string(), "outcome" => outcome).increment(1);
 }
 
-/// Counts them from zero on.
+/// Operations that classify, and how they fail without a fault of the client.
+const CLASSIFYING: [&str; 5] = ["predict", "predict_raw", "predict_batch", "oip_infer", "oip_infer_version"];
+const FAILURES: [(&str, &str); 7] = [
+    ("500", "device_failed"),
+    ("500", "internal_error"),
+    ("503", "starting"),
+    ("503", "unavailable"),
+    ("429", "overloaded"),
+    ("429", "deadline_unmeetable"),
+    ("429", "deadline_passed"),
+];
+
+/// Counts them from zero on: a series that appears with a thousand failures has no rate, and no alert sees it.
 pub(super) fn begin() {
+    for operation in CLASSIFYING {
+        for (status, outcome) in FAILURES {
+            let labels = [("operation", operation), ("status", status), ("outcome", outcome)];
+            counter!(REQUESTS.name, &labels).increment(0);
+        }
+    }
     for stage in ["decode", "queue", "device"] {
         counter!(CANCELLED.name, "stage" => stage).increment(0);
     }

@@ -115,7 +115,8 @@ impl Exporter {
         }
         let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let may_return = [429, 502, 503, 504].contains(&status.as_u16());
-        let again = may_return.then(|| after.map_or(Duration::ZERO, Duration::from_secs));
+        // A collector may name any number; nothing is tried again after so long.
+        let again = may_return.then(|| after.map_or(Duration::ZERO, Duration::from_secs).min(PATIENCE));
         Err(Refused { reason: format!("it answers {status}"), again })
     }
 
