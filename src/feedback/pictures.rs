@@ -84,15 +84,21 @@ impl Shelf {
         Ok(Some(sha256))
     }
 
-    /// Lets go what is too old, and then, oldest first, as many as are too much: those without feedback before the others.
-    pub(super) fn evict(&mut self, transaction: &Transaction<'_>, now: SystemTime) -> rusqlite::Result<()> {
+    /// Lets go what was last sent too long ago, and gives back whether there may be more.
+    pub(super) fn evict_old(&mut self, transaction: &Transaction<'_>, now: SystemTime) -> rusqlite::Result<bool> {
         let then = now.checked_sub(self.kept_for).map_or(0, millis);
+        let mut more = false;
         // Each by itself, or the index would not help.
         for judged in [0, 1] {
             let old =
                 "SELECT sha256, extension, bytes FROM pictures WHERE judged = ? AND time < ? ORDER BY time LIMIT ?";
-            self.delete(transaction, old, params![judged, then, MOST as i64], false)?;
+            more |= self.delete(transaction, old, params![judged, then, MOST as i64], false)? == MOST;
         }
+        Ok(more)
+    }
+
+    /// Makes room where there is too much, oldest first: those without feedback before the others.
+    pub(super) fn make_room(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         if self.bytes_now > self.kept_bytes {
             let first = "SELECT sha256, extension, bytes FROM pictures ORDER BY judged, time LIMIT ?";
             self.delete(transaction, first, params![MOST as i64], true)?;
@@ -100,19 +106,20 @@ impl Shelf {
         Ok(())
     }
 
-    /// Deletes those that `sql` finds, until there is room again if it is for that.
+    /// Deletes those that `sql` finds, until there is room again if it is for that, and gives back how many it has found.
     fn delete(
         &mut self,
         transaction: &Transaction<'_>,
         sql: &str,
         parameters: impl rusqlite::Params,
         for_room: bool,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<usize> {
         let mut found = transaction.prepare(sql)?;
         let read = |row: &rusqlite::Row<'_>| {
             Ok((Picture { sha256: row.get(0)?, extension: row.get(1)? }, row.get::<_, i64>(2)?))
         };
         let found: Vec<_> = found.query_map(parameters, read)?.collect::<Result<_, _>>()?;
+        let count = found.len();
         for (picture, bytes) in found {
             if for_room && self.bytes_now <= self.kept_bytes {
                 break;
@@ -121,7 +128,7 @@ impl Shelf {
             self.bytes_now = self.bytes_now.saturating_sub(bytes.unsigned_abs());
             self.gone.push(picture.path(&self.data));
         }
-        Ok(())
+        Ok(count)
     }
 
     /// The transaction holds: files whose rows are gone go too.

@@ -113,7 +113,7 @@ impl Store {
         loop {
             ticks.tick().await;
             let Some(messages) = messages.upgrade().filter(|messages| !messages.is_closed()) else { return };
-            // Where there is no room there is traffic, and each transaction looks by itself.
+            // Where there is no room there is traffic, and transactions look by themselves.
             let _ = messages.try_send(Message::Tick);
         }
     }

@@ -167,11 +167,14 @@ async fn predictions_without_feedback_are_let_go_by_number_and_those_with_feedba
 #[tokio::test]
 async fn predictions_without_feedback_are_let_go_by_age() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&config(folder.path())).unwrap();
+    let store = Store::open(&Config { predictions_kept_for: 2 * MONTH, ..config(folder.path()) }).unwrap();
     let recorder = store.recorder_of(model());
     let minute = Duration::from_secs(60);
     let [too_old, young] = [old(MONTH + minute), old(MONTH - minute)].map(|answered| record(&recorder, answered));
-    // The next transaction: whatever is too old by then goes.
+    store.close().await;
+    assert_eq!(kept(folder.path()), 2);
+    // Its first transaction looks, and then one each half minute.
+    let store = Store::open(&config(folder.path())).unwrap();
     store.give(feedback(young, Truth::Right)).await.unwrap();
     assert_eq!(store.give(feedback(too_old, Truth::Right)).await, Err(FeedbackError::UnknownPrediction(too_old)));
     assert_eq!(kept(folder.path()), 1);

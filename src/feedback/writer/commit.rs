@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::TransactionBehavior;
 use uuid::Uuid;
@@ -12,6 +12,9 @@ use super::super::windows::LENGTH;
 use super::watch::Watch;
 use super::{Message, Reply, Writer, judge, predictions, retention};
 use crate::telemetry::metrics::{self, Lost};
+
+/// How often it is looked whether something is too old. The store's ticks come less often.
+const AGED: Duration = Duration::from_secs(30);
 
 /// What a transaction has done, to be told once it is committed.
 #[derive(Debug, Default)]
@@ -24,7 +27,6 @@ pub(super) struct Done {
     pub(super) judged: Vec<Judgement>,
     /// Predictions that were without feedback and have some now.
     pub(super) newly_judged: usize,
-    let_go: usize,
 }
 
 /// Feedback that was stored, as the windows count it.
@@ -135,11 +137,21 @@ impl Writer {
             }
         }
         let unjudged = (self.unjudged + done.recorded.len()).saturating_sub(done.newly_judged);
-        let surplus = unjudged.saturating_sub(self.predictions_kept);
-        done.let_go = retention::let_go(&transaction, surplus, now, self.predictions_kept_for)?;
-        self.shelf.evict(&transaction, now)?;
+        let mut gone = retention::surplus(&transaction, unjudged.saturating_sub(self.predictions_kept))?;
+        // Not each time: nothing is ever much too old.
+        let look = self.looked.is_none_or(|looked| looked.elapsed() >= AGED);
+        let mut more = false;
+        if look {
+            let (old, more_predictions) = retention::too_old(&transaction, now, self.predictions_kept_for)?;
+            more = self.shelf.evict_old(&transaction, now)? || more_predictions;
+            gone += old;
+        }
+        self.shelf.make_room(&transaction)?;
         transaction.commit()?;
-        self.unjudged = unjudged.saturating_sub(done.let_go);
+        self.unjudged = unjudged.saturating_sub(gone);
+        if look {
+            self.looked = (!more).then(Instant::now);
+        }
         Ok(done)
     }
 
@@ -171,6 +183,8 @@ impl Writer {
         }
         changed.sort_unstable();
         changed.dedup();
-        changed.iter().filter_map(|model| self.watches.get(model)).for_each(Watch::show);
+        let now = Instant::now();
+        self.watches.iter_mut().filter(|(model, _)| changed.contains(model)).for_each(|(_, watch)| watch.change());
+        self.watches.values_mut().for_each(|watch| watch.show_due(now));
     }
 }

@@ -16,7 +16,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +63,8 @@ pub(super) struct Writer {
     watches: BTreeMap<i64, Watch>,
     /// Whether a commit waits for the disk.
     durable: bool,
+    /// When it was last looked whether something is too old; not yet, or not to the end, where absent.
+    looked: Option<Instant>,
     _lock: Lock,
 }
 
@@ -81,6 +83,7 @@ impl Writer {
             unjudged,
             watches: BTreeMap::new(),
             durable: true,
+            looked: None,
             _lock: lock,
         })
     }

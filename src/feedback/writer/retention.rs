@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::predictions::millis;
 
-/// The most that one transaction lets go of for either reason, so that feedback never waits long behind it. More than are
+/// The most that one transaction lets go of for either reason, so that feedback never waits long behind it; more than are
 /// recorded in one, so that it keeps up.
 const MOST: usize = 1024;
 
@@ -16,25 +16,23 @@ pub(super) fn unjudged(connection: &Connection) -> rusqlite::Result<usize> {
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
-/// Lets go of so many, and of those that are older than `kept_for`. Gives back how many that were.
-pub(super) fn let_go(
-    connection: &Connection,
-    surplus: usize,
-    now: SystemTime,
-    kept_for: Duration,
-) -> rusqlite::Result<usize> {
+/// Lets go of so many, oldest first. Gives back how many that were.
+pub(super) fn surplus(connection: &Connection, surplus: usize) -> rusqlite::Result<usize> {
+    if surplus == 0 {
+        return Ok(0);
+    }
     let oldest =
         "DELETE FROM predictions WHERE id IN (SELECT id FROM predictions WHERE judged = 0 ORDER BY id LIMIT ?)";
+    connection.execute(oldest, [surplus.min(MOST) as i64])
+}
+
+/// Lets go of those that are older than `kept_for`. Gives back how many that were, and whether there may be more.
+pub(super) fn too_old(connection: &Connection, now: SystemTime, kept_for: Duration) -> rusqlite::Result<(usize, bool)> {
+    let Some(then) = now.checked_sub(kept_for) else { return Ok((0, false)) };
     let too_old = "DELETE FROM predictions WHERE id IN \
                    (SELECT id FROM predictions WHERE judged = 0 AND id < ? ORDER BY id LIMIT ?)";
-    let mut gone = 0;
-    if surplus > 0 {
-        gone += connection.execute(oldest, [surplus.min(MOST) as i64])?;
-    }
-    if let Some(then) = now.checked_sub(kept_for) {
-        gone += connection.execute(too_old, params![first_id(then), MOST as i64])?;
-    }
-    Ok(gone)
+    let gone = connection.execute(too_old, params![first_id(then), MOST as i64])?;
+    Ok((gone, gone == MOST))
 }
 
 /// The smallest UUID of version 7 that can have been made then: the milliseconds are its first six bytes (RFC 9562, 5.7).

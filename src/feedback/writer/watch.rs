@@ -1,5 +1,7 @@
 //! What is known of one model while the server runs: its row, its windows, its metrics.
 
+use std::time::{Duration, Instant};
+
 use rusqlite::{Connection, TransactionBehavior, params};
 use uuid::Uuid;
 
@@ -16,7 +18,13 @@ pub(super) struct Watch {
     windows: Windows,
     judged: Rolling,
     metrics: FeedbackMetrics,
+    /// When drift was last shown, and whether it has changed since.
+    shown: Instant,
+    is_old: bool,
 }
+
+/// How often drift is shown: it takes longer to find than a prediction to record, and nobody asks more often.
+const SHOWN: Duration = Duration::from_secs(1);
 
 impl Watch {
     /// Writes a model and its classes down, and gives back its row. Labels that have changed are changed.
@@ -58,7 +66,7 @@ impl Watch {
             judged.push(prediction, is_right);
         }
         let metrics = FeedbackMetrics::new(&name, &version);
-        let watch = Self { name, version, windows, judged, metrics };
+        let watch = Self { name, version, windows, judged, metrics, shown: Instant::now(), is_old: false };
         watch.show();
         Ok(watch)
     }
@@ -91,8 +99,23 @@ impl Watch {
         self.metrics.judged(verdict.word());
     }
 
-    /// Shows how things are now.
-    pub(super) fn show(&self) {
+    /// Something was recorded or judged.
+    pub(super) fn change(&mut self) {
+        self.is_old = true;
+        if let Some(accuracy) = self.judged.accuracy() {
+            self.metrics.accuracy(accuracy);
+        }
+    }
+
+    /// Shows drift as it is now, if it was not shown since something was recorded, and not just before.
+    pub(super) fn show_due(&mut self, now: Instant) {
+        if self.is_old && now.duration_since(self.shown) >= SHOWN {
+            self.show();
+            (self.shown, self.is_old) = (now, false);
+        }
+    }
+
+    fn show(&self) {
         let (confidence, classes) = self.windows.drift();
         self.metrics.drift(confidence, classes);
         if let Some(accuracy) = self.judged.accuracy() {
