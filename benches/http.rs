@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench http` prints requests a second by connections, and where the time of a lone one goes. The client runs on the
 //! same cores. Pictures are also compared with what decoding and resizing alone do on as many threads. At the end it tells what
-//! metrics and log cost.
+//! metrics, log and kept answers cost.
 #![forbid(unsafe_code)]
 
 #[path = "http/client.rs"]
@@ -15,8 +15,9 @@ mod machine;
 
 use std::time::{Duration, Instant};
 
-use client::{KEY, rate, request};
+use client::{COUNTED, KEY, rate, request};
 use in_process::{InProcess, Settings};
+use instrumentation::Role;
 use kiln::api::MetricsAccess;
 use kiln::image::{Crop, Filter, Limits, Recipe, decode, prepare};
 use kiln::inference::{Engine, EngineError, Logits, Sample};
@@ -33,18 +34,18 @@ fn main() {
     let time = if measured { Duration::from_secs(2) } else { Duration::from_millis(1) };
     let model = Model::named("efficientnet-lite0").expect("the default model");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    if let Some(metrics) = instrumentation::role() {
-        let server = start(&model, threads, false, metrics);
+    if let Some(Role { metrics, cache_bytes }) = instrumentation::role() {
+        let server = start(&model, threads, false, metrics, cache_bytes);
         return instrumentation::serve_until_told(server.address);
     }
     println!("machine: {}; {threads} decode threads", machine::machine());
     println!("{:38}{}", "requests/s, connections:", format!("{:>9}", 1) + &CROWDS.map(|n| format!("{n:>9}")).concat());
-    let served = start(&model, threads, false, MetricsAccess::Open);
+    let served = start(&model, threads, false, MetricsAccess::Open, 0);
     for (name, request, picture) in requests(&model) {
         row(&served, &name, &request, picture.as_deref().map(|picture| (picture, true)), threads, time);
     }
     println!("on an engine of 0.2 ms and 0.02 ms a picture that resizes by itself, as a large GPU would:");
-    let served = start(&model, threads, true, MetricsAccess::Open);
+    let served = start(&model, threads, true, MetricsAccess::Open, 0);
     for (name, request, picture) in requests(&model).into_iter().filter(|(name, ..)| name.starts_with("/predict/raw")) {
         row(&served, &name, &request, picture.as_deref().map(|picture| (picture, false)), threads, time);
     }
@@ -94,7 +95,7 @@ impl Engine for Pretended {
     }
 }
 
-fn start(model: &Model, threads: usize, as_gpu: bool, metrics: MetricsAccess) -> InProcess {
+fn start(model: &Model, threads: usize, as_gpu: bool, metrics: MetricsAccess, cache_bytes: u64) -> InProcess {
     let settings = Settings {
         serve: serve::Config::default(),
         // 256 clients with a tensor in JSON each.
@@ -102,6 +103,7 @@ fn start(model: &Model, threads: usize, as_gpu: bool, metrics: MetricsAccess) ->
         batching: batching::Config { queue_capacity: 1024, max_batch_size: 32, ..batching::Config::default() },
         decode_threads: threads,
         resizes: as_gpu,
+        cache_bytes,
     };
     let engine = Pretended { scores: vec![0.0; model.spec().labels.len()].into(), takes_time: as_gpu };
     let mut server = InProcess::loading(model.clone(), Box::new(engine), KEY, settings);
@@ -116,7 +118,8 @@ fn requests(model: &Model) -> Vec<(String, Vec<u8>, Option<Vec<u8>>)> {
     for file in ["benches/http/cat_224x168.jpg", "tests/data/photos/cat_640x480.jpg", "benches/http/cat_1280x960.jpg"] {
         let size = file.rsplit(['_', '.']).nth(1).expect("a size in the name");
         let picture = read(file);
-        all.push((format!("/predict/raw, JPEG {size}"), request("/predict/raw", "", &picture), Some(picture)));
+        let body = [&picture[..], &[0; COUNTED]].concat();
+        all.push((format!("/predict/raw, JPEG {size}"), request("/predict/raw", "", &body), Some(picture)));
     }
     let picture = read("tests/data/photos/cat_640x480.jpg");
     let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"cat.jpg\"\r\n\r\n";

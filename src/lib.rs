@@ -16,6 +16,7 @@
 //! | [`api`] | operations, schemas, keys, status codes |
 //! | [`registry`] | model name and version -> classifier; exchanged as a whole when versions change |
 //! | [`classifier`] | one picture's way through the rooms below |
+//! | [`cache`] | keeps answers, and joins those who ask the same at once |
 //! | [`batching`] | groups pictures that wait for an engine |
 //! | [`inference`] | runs the network on a device |
 //! | [`image`] | bytes -> pixels of the model's size |
@@ -30,8 +31,8 @@
 //!
 //! 1. `serve` takes the connection; `api` gives the request an id and a span, and bounds its body.
 //! 2. The key or token is checked before anything of the body is read, and with it scope and rate.
-//! 3. [`classifier::Classifier::classify`]: the file's name, then a permit from the batcher. A full queue answers 429
-//!    here, before anything is decoded.
+//! 3. [`classifier::Classifier::classify`]: the file's name; where answers are kept, a look whether this one is; then a permit
+//!    from the batcher. A full queue answers 429 here, before anything is decoded.
 //! 4. A decode thread: magic bytes, the header's size, decode, crop, antialiased resize, orientation.
 //! 5. [`batching::Batcher::submit`]: the scheduler composes a batch only when an engine is free, so batches grow
 //!    while the device works, and a lone picture waits for nothing. Entries whose caller has gone are dropped.
@@ -47,6 +48,7 @@ pub mod api;
 pub mod app;
 pub mod batching;
 pub mod bench;
+pub mod cache;
 pub mod classifier;
 pub mod cli;
 pub mod config;

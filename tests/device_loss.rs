@@ -42,6 +42,7 @@ fn a_device_lost_under_load_is_replaced_and_nobody_hangs() {
         batching: batching::Config { max_batch_size: 2, ..batching::Config::default() },
         decode_threads: 1,
         resizes: false,
+        cache_bytes: 0,
     };
     let mut server = InProcess::loading(model, Box::new(engine), KEY, settings);
     server.open();

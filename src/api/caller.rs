@@ -9,12 +9,13 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use super::cache_status::LookedUp;
 use super::error::Code;
 use super::failure::Failure;
 use super::peer::Peers;
 use super::request::Arrived;
 use super::server_timing::Timed;
-use crate::classifier::{Options, Priority, Timings};
+use crate::classifier::{Options, Outcome, Priority, Timings};
 use crate::keys::{Account, Authority, Credential, Scope};
 
 /// Names of the two security schemes; either suffices.
@@ -62,6 +63,8 @@ pub(super) struct Caller<N> {
     arrived: Instant,
     /// Where the time went.
     timed: Timed,
+    /// Whether his answers were there already.
+    looked_up: LookedUp,
     needs: PhantomData<fn() -> N>,
 }
 
@@ -85,6 +88,7 @@ impl<N> Caller<N> {
             deadline: Some(self.arrived + patience),
             priority: self.account.priority.into_iter().chain(priority).max().unwrap_or_default(),
             share: self.account.share.clone(),
+            fresh: false,
             arrived: Some(self.arrived),
         }
     }
@@ -92,6 +96,11 @@ impl<N> Caller<N> {
     /// His answer is there; where its time went.
     pub(super) fn answered(&self, timings: Timings) {
         self.timed.set(timings);
+    }
+
+    /// What came of looking for kept answers to his pictures.
+    pub(super) fn looked_up(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.looked_up.set(&outcomes.into_iter().collect::<Vec<_>>());
     }
 }
 
@@ -144,7 +153,8 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         admit(&account, N::SCOPE)?;
         let arrived = request.data::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
         let timed = request.data::<Timed>().cloned().unwrap_or_default();
-        Ok(Self { account, arrived, timed, needs: PhantomData })
+        let looked_up = request.data::<LookedUp>().cloned().unwrap_or_default();
+        Ok(Self { account, arrived, timed, looked_up, needs: PhantomData })
     }
 }
 

@@ -17,10 +17,10 @@ use poem::{Endpoint, IntoResponse, Request, Response};
 use super::allow::AllowTable;
 
 /// What a page may send besides what every page may.
-const REQUEST_HEADERS: &str = "X-API-Key, Authorization, Content-Type, Content-Encoding, X-Request-Id, \
+const REQUEST_HEADERS: &str = "X-API-Key, Authorization, Content-Type, Content-Encoding, Cache-Control, X-Request-Id, \
                                X-Request-Timeout-Ms, Inference-Header-Content-Length";
 /// What a page may read besides what every page may.
-const ANSWER_HEADERS: &str = "X-Request-Id, Retry-After, Server-Timing, Inference-Header-Content-Length";
+const ANSWER_HEADERS: &str = "X-Request-Id, Retry-After, Server-Timing, Cache-Status, Inference-Header-Content-Length";
 /// How many seconds a browser may remember all that: the most that Chromium does.
 const REMEMBERED: &str = "7200";
 

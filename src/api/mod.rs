@@ -14,11 +14,12 @@
 //! | `error.rs`, `failure.rs` | the one status table; which error is which of its rows |
 //! | `refused.rs` | that table in the OpenAPI document |
 //! | `request.rs` | what happens to every request |
-//! | `body_limit.rs`, `allow.rs`, `server_timing.rs` | its helpers |
+//! | `body_limit.rs`, `allow.rs`, `server_timing.rs`, `cache_status.rs` | its helpers |
 //! | `security_headers.rs`, `page_policy.rs`, `cors.rs` | what browsers may do with the answers |
 
 mod allow;
 mod body_limit;
+mod cache_status;
 mod caller;
 mod cors;
 mod error;

@@ -9,6 +9,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
 
 use super::State;
+use super::cache_status::wants_fresh;
 use super::caller::{Caller, ToPredict};
 use super::failure::Failure;
 use super::refused::{OfPictures, Refused};
@@ -49,10 +50,14 @@ impl Predict {
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
         patience_ms: Header<Option<u64>>,
+        /// `no-store`, where the answer shall neither be one that was kept nor be kept.
+        #[oai(name = "Cache-Control")]
+        cache_control: Header<Option<String>>,
         form: OneFile,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(&caller, &classifier, form.0, self.options(&caller, top_k.0, patience_ms.0)).await
+        self.one(&caller, &classifier, form.0, self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref()))
+            .await
     }
 
     /// Classify one picture that is the whole body
@@ -72,10 +77,14 @@ impl Predict {
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
         patience_ms: Header<Option<u64>>,
+        /// `no-store`, where the answer shall neither be one that was kept nor be kept.
+        #[oai(name = "Cache-Control")]
+        cache_control: Header<Option<String>>,
         body: RawPicture,
     ) -> Answer<PredictionBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.one(&caller, &classifier, body.0, self.options(&caller, top_k.0, patience_ms.0)).await
+        self.one(&caller, &classifier, body.0, self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref()))
+            .await
     }
 
     /// Classify several pictures of a form
@@ -96,25 +105,35 @@ impl Predict {
         /// How many milliseconds an answer is worth waiting for; the server's own time-out where absent or longer.
         #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
         patience_ms: Header<Option<u64>>,
+        /// `no-store`, where the answer shall neither be one that was kept nor be kept.
+        #[oai(name = "Cache-Control")]
+        cache_control: Header<Option<String>>,
         form: SeveralFiles,
     ) -> Answer<BatchBody> {
         let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
         let pictures = self.within_limit(form.0)?;
-        let options = self.options(&caller, top_k.0, patience_ms.0);
+        let options = self.options(&caller, top_k.0, patience_ms.0, cache_control.as_deref());
         let one = |picture| classifier.classify(picture, options.clone());
         let answers = join_all(pictures.into_iter().map(one)).await;
         let timings = answers.iter().flatten().map(|prediction| prediction.timings);
         timings.max_by_key(|timings| timings.total).into_iter().for_each(|slowest| caller.answered(slowest));
+        caller.looked_up(answers.iter().flatten().filter_map(|prediction| prediction.cache));
         let item = |(index, answer)| batch_item(index, &classifier, answer, &request_id.0.0);
         Ok(Json(BatchBody { results: answers.into_iter().enumerate().map(item).collect() }))
     }
 }
 
 impl Predict {
-    fn options(&self, caller: &Caller<ToPredict>, top_k: u32, patience_ms: Option<u64>) -> Options {
+    fn options(
+        &self,
+        caller: &Caller<ToPredict>,
+        top_k: u32,
+        patience_ms: Option<u64>,
+        cache_control: Option<&str>,
+    ) -> Options {
         let most = self.0.config.request_timeout;
         let patience = patience_ms.map_or(most, |ms| most.min(Duration::from_millis(ms)));
-        caller.options(top_k as usize, patience, None)
+        Options { fresh: wants_fresh(cache_control), ..caller.options(top_k as usize, patience, None) }
     }
 
     async fn one(
@@ -126,6 +145,7 @@ impl Predict {
     ) -> Answer<PredictionBody> {
         let prediction = classifier.classify(picture, options).await?;
         caller.answered(prediction.timings);
+        caller.looked_up(prediction.cache);
         Ok(Json(PredictionBody::new(classifier.model(), prediction)))
     }
 

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::allow::AllowTable;
 use super::body_limit::{self, BodyLimit, Budget, Cut};
+use super::cache_status::{CACHE_STATUS, LookedUp};
 use super::caller::Known;
 use super::error::Code;
 use super::failure::Failure;
@@ -59,11 +60,12 @@ pub(super) async fn handle<E: Endpoint>(
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let body = BodyWatch::over(&mut request, &surroundings);
-    let (known, timed) = (Known::default(), Timed::default());
+    let (known, timed, looked_up) = (Known::default(), Timed::default(), LookedUp::default());
     request.set_data(id.clone());
     request.set_data(Arrived(started));
     request.set_data(known.clone());
     request.set_data(timed.clone());
+    request.set_data(looked_up.clone());
     let trace = trace(&request, &id, started, &surroundings.allow);
     let trace_id = trace.trace_id().map(tracing::field::display);
     let path = short(uri.path());
@@ -89,7 +91,8 @@ pub(super) async fn handle<E: Endpoint>(
         };
         let (took, phases) = (started.elapsed(), timed.phases());
         let timing = server_timing::header(phases.as_deref(), took);
-        for (name, value) in [(REQUEST_ID, id.0.as_str()), (SERVER_TIMING, &timing)] {
+        let kept = looked_up.header().map(|value| (CACHE_STATUS, value));
+        for (name, value) in [(REQUEST_ID, id.0.as_str()), (SERVER_TIMING, &timing)].into_iter().chain(kept) {
             if let Ok(value) = HeaderValue::from_str(value) {
                 response.headers_mut().insert(name, value);
             }

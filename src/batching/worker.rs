@@ -256,6 +256,7 @@ impl Worker {
     }
 }
 
+/// Waits for the scheduler and the engines.
 async fn ended(scheduler: TaskHandle<()>, threads: Vec<JoinHandle<()>>) {
     // Neither can fail the shutdown: a task or thread that panicked has ended too. The task ends
     // after the engines, so that joining is quick and the runtime is never held up by an engine

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Timings;
 use crate::batching::{Priority, Share};
+use crate::cache::Outcome;
 use crate::image::Format;
 
 /// What the caller wants.
@@ -19,6 +20,8 @@ pub struct Options {
     pub priority: Priority,
     /// The part of the queue that the caller may fill, if it is not all.
     pub share: Option<Share>,
+    /// Whether it has to be an answer of its own, neither one that was kept nor one that will be.
+    pub fresh: bool,
     /// When the request began, if its time began before the classifier was asked.
     pub arrived: Option<Instant>,
 }
@@ -32,8 +35,19 @@ pub struct Prediction {
     pub classes: Vec<Class>,
     /// What the picture turned out to be.
     pub image: ImageInfo,
+    /// Whether the answer was there already, where answers are kept.
+    pub cache: Option<Outcome>,
     /// Where the time went.
     pub timings: Timings,
+}
+
+/// What of a prediction is the same whenever the picture is asked again.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The most probable classes, most probable first.
+    pub(super) classes: Vec<Class>,
+    /// What the picture turned out to be.
+    pub(super) image: ImageInfo,
 }
 
 /// One class with its probability.

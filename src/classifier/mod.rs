@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `picture.rs`, `answer.rs` | what goes in and what comes out: plain data |
 //! | `decode.rs` | bytes to what the engine takes |
+//! | `kept.rs` | whether it was answered before |
 //! | `rows.rs` | several rows at once, for their raw scores |
 //! | `shadow.rs` | another version that is compared |
 //! | `timings.rs` | where the time went |
@@ -11,6 +12,7 @@
 
 mod answer;
 mod decode;
+mod kept;
 mod picture;
 mod rows;
 mod shadow;
@@ -29,19 +31,23 @@ use crate::image::{self, DecodePool, Limits, PoolError, Recipe};
 use crate::inference::{Output, Ranked, Sample, rank};
 use crate::model::Model;
 use crate::telemetry::traces;
+use answer::Answer;
 use decode::Decoded;
+use kept::Kept;
 use shadow::Shadow;
 use statistics::Statistics;
 use timings::Clock;
 
 pub use answer::{Class, ImageInfo, Options, Prediction};
 pub use decode::recipe;
+pub use kept::Answers;
 pub use picture::Picture;
 pub use rows::{Row, Scores, slowest};
 pub use statistics::Snapshot;
 pub use timings::Timings;
 // The types of the rooms below that a caller of this one meets.
 pub use crate::batching::{AdmitError, BatchError, Priority, Share, Timed};
+pub use crate::cache::Outcome;
 pub use crate::image::ImageError;
 pub use crate::inference::Placement;
 
@@ -56,6 +62,8 @@ pub struct Classifier {
     limits: Arc<Limits>,
     pool: DecodePool,
     batcher: Batcher,
+    /// What was answered before, if that is kept.
+    kept: Option<Kept>,
     statistics: Arc<Statistics>,
     shadow: Option<Shadow>,
 }
@@ -89,7 +97,24 @@ impl Classifier {
         let recipe = recipe(&model);
         let placements = placements.into();
         let statistics = Arc::new(Statistics::new(batcher.metrics().clone()));
-        Self { model, placements, largest_cutout: None, recipe, limits, pool, batcher, statistics, shadow: None }
+        Self {
+            model,
+            placements,
+            largest_cutout: None,
+            recipe,
+            limits,
+            pool,
+            batcher,
+            kept: None,
+            statistics,
+            shadow: None,
+        }
+    }
+
+    /// The same, keeping its answers there and giving those that are there already.
+    pub fn keeping(self, answers: Answers) -> Self {
+        let kept = Some(Kept::new(answers, &self.model, &self.recipe));
+        Self { kept, ..self }
     }
 
     /// The same for engines that all resize pictures by themselves, as long as what is needed of them has no more than so
@@ -137,11 +162,31 @@ impl Classifier {
     ) -> Result<Prediction, ClassifyError> {
         let clock = Clock::start(options.arrived);
         image::check_file_name(file_name, &self.limits.formats)?;
-        let permit = self.admit(&options)?;
+        let (answer, clock, cache) = match &self.kept {
+            Some(kept) => {
+                let (answer, clock, outcome) = self.kept_or_run(kept, bytes, &options, clock).await?;
+                (answer, clock, Some(outcome))
+            }
+            None => {
+                let (answer, clock) = self.run_picture(bytes, &options, clock).await?;
+                (answer, clock, None)
+            }
+        };
+        let Answer { classes, image } = answer;
+        Ok(Prediction { id: Uuid::now_v7(), classes, image, cache, timings: self.finish(clock) })
+    }
+
+    /// From the bytes to the classes: a permit, then pixels, then a batch.
+    async fn run_picture(
+        &self,
+        bytes: Bytes,
+        options: &Options,
+        clock: Clock,
+    ) -> Result<(Answer, Clock), ClassifyError> {
+        let permit = self.admit(options)?;
         let Decoded { permit, image, sample, mut clock } = self.decode(permit, bytes, clock, options.deadline).await?;
-        let top_k = Some(options.top_k);
         let seen = self.shadow.as_ref().and_then(|shadow| shadow.see(&sample));
-        let output = self.run(permit, sample, &options, top_k, &mut clock).await?;
+        let output = self.run(permit, sample, options, Some(options.top_k), &mut clock).await?;
         let classes: Vec<Class> = match output {
             Output::Logits(logits) => self.classes(&logits, options.top_k),
             // Others of the batch may have asked for more.
@@ -150,7 +195,7 @@ impl Classifier {
         if let Some(seen) = seen {
             seen.compare(&self.batcher, classes.first());
         }
-        Ok(Prediction { id: Uuid::now_v7(), classes, image, timings: self.finish(clock) })
+        Ok((Answer { classes, image }, clock))
     }
 
     /// The `top_k` most probable classes by their raw scores, most probable first.

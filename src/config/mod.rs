@@ -48,6 +48,8 @@ pub struct Config {
     pub decode_threads: usize,
     /// The HTTP interface.
     pub api: api::Config,
+    /// Bytes that kept answers may take; none are kept at 0.
+    pub cache_bytes: u64,
     /// Where the metrics are shown, if not beside everything else.
     pub metrics_listen: Option<SocketAddr>,
     /// Keys and tokens.
@@ -133,6 +135,7 @@ impl Config {
                 peers: access::peers(read)?,
                 cors_origins: read.list("cors-origin", "SCHEME://HOST[:PORT] or *, several with commas")?,
             },
+            cache_bytes: read.bytes("cache-bytes", 0, 1 << 40)? as u64,
             metrics_listen: access::metrics_listen(read)?,
             keys: access::keys(read)?,
             inference: inference::Config {

@@ -80,6 +80,13 @@ pub static SETTINGS: &[Setting] = &[
         "Bytes of all requests' bodies that are held at once; more get 429",
     ),
     row(SERVING, "max-batch-files", "N", "32", "The most files in one /predict/batch, and rows in one inference"),
+    row(
+        SERVING,
+        "cache-bytes",
+        "SIZE",
+        "0",
+        "Keep answers of this size together, for pictures that are asked again; 0: none. About 600 bytes an answer",
+    ),
     row(SERVING, "request-timeout", "TIME", "30s", "A picture that has waited longer is not run any more"),
     row(MODEL, "model", "NAME", "", "The model of requests that name none; the first by name if absent"),
     row(

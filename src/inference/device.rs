@@ -1,6 +1,8 @@
 //! Makes a `--device` choice real, and keeps the reason for the log. There is no fallback: what was asked for
 //! and cannot be had is an error, and only `auto` may pick the CPU.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::tensor::{DType, Device};
 use burn_wgpu::wgpu;
 use kiln_kernels::{Kernels, Tiles};
@@ -44,6 +46,8 @@ pub struct ChosenDevice {
     pub(super) slot: String,
     /// wgpu's own handle, where another device can take its place.
     pub(super) wgpu: Option<wgpu::Device>,
+    /// What was opened in its place after it was lost, for all clones.
+    place: Arc<Mutex<Option<Box<ChosenDevice>>>>,
 }
 
 impl ChosenDevice {
@@ -58,6 +62,21 @@ impl ChosenDevice {
     /// Whether both are the same piece of hardware.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.info == other.info && self.slot == other.slot
+    }
+
+    /// The device that is in its place now: itself, or the last one that was opened when an engine on it failed.
+    pub fn latest(&self) -> Self {
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*place {
+            Some(next) => Self { place: Arc::clone(&self.place), ..(**next).clone() },
+            None => self.clone(),
+        }
+    }
+
+    /// It was lost, and `next` was opened in its place.
+    pub(super) fn replaced_by(&self, next: Self) -> Self {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(next));
+        self.latest()
     }
 
     /// Has it give back memory that nobody uses any more, where it keeps some.
@@ -145,6 +164,7 @@ pub(super) fn cpu(reason: String) -> ChosenDevice {
         max_buffer_bytes: 1 << 30,
         slot: "cpu".to_string(),
         wgpu: None,
+        place: Arc::default(),
     }
 }
 
@@ -165,6 +185,7 @@ fn open(adapter: &Adapter, choice: DeviceChoice, reason: String) -> Result<Chose
         max_buffer_bytes: adapter.max_buffer_bytes,
         slot: adapter.slot.clone(),
         wgpu: opened.wgpu,
+        place: Arc::default(),
     })
 }
 
@@ -192,6 +213,7 @@ fn cuda(index: usize) -> Result<ChosenDevice, DeviceError> {
         max_buffer_bytes: 1 << 30,
         slot: format!("cuda:{index}"),
         wgpu: None,
+        place: Arc::default(),
     })
 }
 

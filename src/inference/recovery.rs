@@ -45,6 +45,8 @@ impl BurnEngine {
         if !device.is_same_as(&self.device) {
             return Err(EngineError::Device(format!("it is gone; there is {} instead", device.info.name)));
         }
+        // Versions that come later are to be started there too.
+        let device = self.device.replaced_by(device);
         // The kernels stay what they are: to measure them would only take time.
         let options = Options { kernels: self.kernels.into(), ..self.options.clone() };
         let progress = |step| tracing::debug!(?step, "the device is being replaced");

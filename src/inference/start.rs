@@ -107,6 +107,19 @@ pub enum StartError {
         /// What the device said.
         reason: String,
     },
+    /// It runs, but the numbers are wrong.
+    #[error(
+        "model '{model}' gives wrong numbers on {device}: {reason}. Try another --device; if it is so on each of them, the weights \
+         are not those that the known logits belong to."
+    )]
+    Canary {
+        /// The model's name.
+        model: &'static str,
+        /// The device's name.
+        device: String,
+        /// How wrong they are.
+        reason: String,
+    },
 }
 
 /// Puts `model` on `device`, runs every batch size that needs it once, so that no request pays for first-use work, and makes
@@ -119,7 +132,8 @@ pub(super) fn start(
 ) -> Result<BurnEngine, StartError> {
     let mut engine = warm(model.clone(), device, options, progress)?;
     let started = Instant::now();
-    engine.caught(BurnEngine::check_canary).map_err(|reason| no_start(&model, device, reason))?;
+    let wrong = |reason| StartError::Canary { model: model.spec().name, device: device.info.name.clone(), reason };
+    engine.caught(BurnEngine::check_canary).map_err(wrong)?;
     progress(Step::Checked(started.elapsed()));
     Ok(engine)
 }

@@ -18,6 +18,13 @@ pub struct Canary {
     pub share: f64,
 }
 
+impl Canary {
+    /// The share for a person, in percents.
+    pub fn percents(&self) -> f64 {
+        (self.share * 1e4).round() / 1e2
+    }
+}
+
 /// A model's labels.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Labels {

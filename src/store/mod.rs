@@ -40,7 +40,7 @@ pub use labels::{Canary, Labels};
 pub use manifest::Manifest;
 pub use name::check_version;
 pub use order::{Order, Share};
-pub use version::{read_weights, write_weights};
+pub use version::{Listed, read_weights, write_weights};
 
 /// A folder of versions. Cheap to clone; holds nothing but the path.
 #[derive(Clone, Debug)]

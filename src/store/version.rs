@@ -11,6 +11,9 @@ pub(super) const MANIFEST: &str = "manifest.toml";
 pub(super) const WEIGHTS: &str = "weights.bpk";
 const GOLDEN: &str = "golden.txt";
 
+/// A version's name, and its manifest or what is wrong with that.
+pub type Listed = (String, Result<Manifest, StoreError>);
+
 impl Store {
     /// Adds a version of `model` under the next number that is free, and gives back its name. It has no label. `golden` are
     /// its logits of the synthetic picture, which every engine is then held to.
@@ -89,7 +92,7 @@ impl Store {
     /// # Errors
     ///
     /// The folder cannot be read.
-    pub fn versions(&self, model: &Model) -> Result<Vec<(String, Result<Manifest, StoreError>)>, StoreError> {
+    pub fn versions(&self, model: &Model) -> Result<Vec<Listed>, StoreError> {
         let folder = self.of(model.spec().name)?;
         let mut names = disk::folders(&folder)?;
         names.retain(|name| name::check_version(name).is_ok() && *name != model.spec().version);

@@ -47,7 +47,18 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
         let flags = ["--device", "vulkan", "--kernels", "fused", "--resize", "gpu"];
         Server::start_unready(&[&flags[..], &often].concat())
     });
-    let alone = ["--device", "cpu", "--keys", keys, "--queue-capacity", "4", "--model-store", versions];
+    let alone = [
+        "--device",
+        "cpu",
+        "--keys",
+        keys,
+        "--queue-capacity",
+        "4",
+        "--cache-bytes",
+        "1MiB",
+        "--model-store",
+        versions,
+    ];
     let cpu = Server::start_unready(&[&alone[..], &often].concat());
     let servers: Vec<&Server> = gpu.iter().chain([&cpu]).collect();
     let prometheus = Prometheus::start(&servers.iter().map(|server| server.url.as_str()).collect::<Vec<_>>());
@@ -93,7 +104,7 @@ impl Drop for Stopper<'_> {
 }
 
 /// What the load does to the server is told, and what is told adds up. Each is empty while it is not so.
-const FACTS: [(&str, &str); 14] = [
+const FACTS: [(&str, &str); 15] = [
     ("a full queue", "kiln_requests_total{operation=\"predict_raw\", status=\"429\", outcome=\"overloaded\"} > 0"),
     ("too little time", "sum(kiln_requests_total{status=\"429\", outcome=~\"deadline_.*\"}) > 0"),
     ("a broken picture", "kiln_requests_total{status=\"422\", outcome=\"undecodable_image\"} > 0"),
@@ -106,6 +117,10 @@ const FACTS: [(&str, &str); 14] = [
     ("a key's work", "kiln_key_requests_total{key=\"mobile-app\", outcome=\"ok\"} > 0"),
     ("a client that went away", "sum(kiln_cancelled_total) > 0"),
     ("places, some of them taken", "kiln_queue_capacity == 4 and max_over_time(kiln_inflight_pictures[1m]) >= 2"),
+    (
+        "answers that were there",
+        "kiln_cache_requests_total{outcome=\"hit\"} > 0 and on (instance) kiln_cache_entries > 0",
+    ),
     (
         "phases that add up to the whole",
         "abs(sum(kiln_phase_duration_seconds_sum{phase!=\"total\"}) / \

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Scope;
 
 use serde_json::json;
@@ -10,6 +10,12 @@ use serde_json::json;
 use crate::common::{Answer, KEY, Server, bytes, form_body, read};
 
 const CAT: &str = "photos/cat_451x300.jpg";
+
+/// The photo as nobody has sent it before, so that its answer is not there already: who decodes does not look behind its end.
+fn photo() -> Vec<u8> {
+    static SENT: AtomicU64 = AtomicU64::new(0);
+    [bytes(CAT), SENT.fetch_add(1, Ordering::Relaxed).to_le_bytes().to_vec()].concat()
+}
 
 /// What a client does once, with an application's key and that of another.
 type Kind = fn(&Server, [&str; 2]);
@@ -49,7 +55,7 @@ pub fn steady<'a>(scope: &'a Scope<'a, '_>, server: &'a Server, stop: &'a Atomic
 
 /// Every kind of client, those of an application with a key of its own among them, and one of another with few requests.
 pub fn mixed<'a>(scope: &'a Scope<'a, '_>, server: &'a Server, keys: [&'a str; 2], stop: &'a AtomicBool) {
-    let kinds: [(Kind, usize); 4] = [(pictures, 2), (mistakes, 1), (strangers, 1), (crowd, 1)];
+    let kinds: [(Kind, usize); 5] = [(pictures, 2), (mistakes, 1), (strangers, 1), (crowd, 1), (again, 1)];
     for (kind, clients) in kinds {
         for _ in 0..clients {
             scope.spawn(move || {
@@ -63,7 +69,7 @@ pub fn mixed<'a>(scope: &'a Scope<'a, '_>, server: &'a Server, keys: [&'a str; 2
 
 /// Each way to send a picture; a server that is full at the moment may say so.
 fn pictures(server: &Server, [app, _]: [&str; 2]) {
-    let photo = bytes(CAT);
+    let photo = photo();
     expect(&send(server, "/predict/raw", &[("X-API-Key", app)], &photo), &[200, 429]);
     let (content_type, body) = form_body(&[("file", "cat.jpg", &photo)]);
     expect(&send(server, "/predict", &[("X-API-Key", app), ("Content-Type", content_type)], &body), &[200, 429]);
@@ -81,7 +87,7 @@ fn pictures(server: &Server, [app, _]: [&str; 2]) {
 
 /// Requests of those who may ask, but not so.
 fn mistakes(server: &Server, [_, slow]: [&str; 2]) {
-    let photo = bytes(CAT);
+    let photo = photo();
     expect(&server.raw("/predict/raw", &photo[..99]), &[422, 429]);
     expect(&server.raw("/predict/raw", b"words"), &[415, 429]);
     expect(&server.raw("/predict/raw?model=nobody", &photo), &[404]);
@@ -95,7 +101,7 @@ fn mistakes(server: &Server, [_, slow]: [&str; 2]) {
 
 /// Requests of those who may not, and of one who does not wait for the answer.
 fn strangers(server: &Server, _: [&str; 2]) {
-    let photo = bytes(CAT);
+    let photo = photo();
     expect(&send(server, "/predict/raw", &[], &photo), &[401]);
     expect(&send(server, "/predict/raw", &[("X-API-Key", "kiln_a-key-that-is-wrong")], &photo), &[401, 429]);
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
@@ -109,7 +115,14 @@ fn strangers(server: &Server, _: [&str; 2]) {
 fn crowd(server: &Server, [app, _]: [&str; 2]) {
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| expect(&send(server, "/predict/raw", &[("X-API-Key", app)], &bytes(CAT)), &[200, 429]));
+            scope.spawn(|| expect(&send(server, "/predict/raw", &[("X-API-Key", app)], &photo()), &[200, 429]));
         }
     });
+}
+
+/// The same picture, once as everybody else and once for an answer of its own.
+fn again(server: &Server, [app, _]: [&str; 2]) {
+    let photo = bytes(CAT);
+    expect(&send(server, "/predict/raw", &[("X-API-Key", app)], &photo), &[200, 429]);
+    expect(&send(server, "/predict/raw", &[("X-API-Key", app), ("Cache-Control", "no-store")], &photo), &[200, 429]);
 }

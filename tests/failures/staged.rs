@@ -96,6 +96,7 @@ impl Staged {
             },
             decode_threads: 2,
             resizes: false,
+            cache_bytes: 0,
         };
         let server = InProcess::loading(model, Box::new(StagedEngine { started, ends }), KEY, settings);
         Self { server, started: starts.into(), ends: end, _alone: alone }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln::app::Local;
 use kiln::batching::{self, Batcher, Worker};
-use kiln::classifier::Classifier;
+use kiln::classifier::{Answers, Classifier};
 use kiln::image::DecodePool;
 use kiln::inference::Engine;
 use kiln::keys::Secret;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub decode_threads: usize,
     /// The engine is one that resizes pictures by itself.
     pub resizes: bool,
+    /// Answers that are kept, in bytes; none at 0.
+    pub cache_bytes: u64,
 }
 
 /// A running server; it ends when it is dropped. Nothing is loaded until [`InProcess::open`].
@@ -44,7 +46,10 @@ impl InProcess {
         let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);
         let pool = DecodePool::new(settings.decode_threads);
         let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);
-        let classifier = if settings.resizes { classifier.resizing(1 << 20) } else { classifier };
+        let mut classifier = if settings.resizes { classifier.resizing(1 << 20) } else { classifier };
+        if settings.cache_bytes > 0 {
+            classifier = classifier.keeping(Answers::new(settings.cache_bytes));
+        }
         drop(inside);
         Self { address: server.address, server, loading: Some(classifier), _worker: worker, _runtime: runtime }
     }

@@ -50,6 +50,7 @@ fn a_failure_is_an_error_of_the_batch_and_of_the_request_and_who_left_is_told_ap
         batching: batching::Config { device_timeout: Duration::ZERO, ..batching::Config::default() },
         decode_threads: 1,
         resizes: false,
+        cache_bytes: 0,
     };
     let model = Model::named("efficientnet-lite0").unwrap();
     let mut server = InProcess::loading(model, Box::new(Failing { begun, fail: fails }), KEY, settings);

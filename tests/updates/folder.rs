@@ -56,8 +56,13 @@ impl Folder {
 
     /// A server that follows it.
     pub fn serve(&self) -> Server {
+        self.serve_on(&["--device", "cpu"])
+    }
+
+    /// The same with other flags.
+    pub fn serve_on(&self, flags: &[&str]) -> Server {
         let store = self.path().to_str().unwrap();
-        Server::start(&["--device", "cpu", "--model-store", store, "--request-timeout", "5m"])
+        Server::start(&[flags, &["--model-store", store, "--request-timeout", "5m"]].concat())
     }
 }
 

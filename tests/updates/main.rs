@@ -2,9 +2,11 @@
 //! then, with that version's weights. What does not do stays out.
 #![forbid(unsafe_code)]
 
+mod broken;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
+mod devices;
 mod folder;
 mod refused;
 mod tried;

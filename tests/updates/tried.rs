@@ -69,3 +69,19 @@ fn a_shadow_is_compared_and_answers_nobody() {
     folder.models(&["shadow", NAME, "--off"]);
     until_served(&server, &[("1", &["stable"])]);
 }
+
+#[test]
+fn an_answer_that_was_kept_is_not_that_of_the_next_version() {
+    let folder = Folder::new();
+    folder.add(7);
+    let server = folder.serve_on(&["--device", "cpu", "--cache-bytes", "1MiB"]);
+    let photo = bytes(PHOTO);
+    let top = || server.raw("/predict/raw", &photo).top1();
+    assert!((0..3).all(|_| (281..=285).contains(&top())));
+    for (version, classes) in [("2", 7..=7), ("1", 281..=285)] {
+        folder.models(&["promote", NAME, version]);
+        until_served(&server, &[(version, &["stable"])]);
+        assert!((0..3).all(|_| classes.contains(&top())), "{version}");
+    }
+    assert!(metric(&server, "kiln_cache_requests_total", &[("outcome", "hit")]) >= 7.0);
+}

@@ -4,6 +4,7 @@ use kiln::model::{Model, Weights};
 
 pub const NAME: &str = "efficientnet-lite0";
 const CLASSES: usize = 1000;
+const FEATURES: usize = 1280;
 
 pub fn model() -> Model {
     Model::named(NAME).unwrap()
@@ -24,15 +25,44 @@ pub fn version(class: usize) -> Weights {
     Weights::new(favouring(class, 100.0))
 }
 
-/// Where the biases of the classes are in a Burnpack file: a header of 10 bytes that ends with the length of the table of
-/// tensors (CBOR), the table, and from the next multiple of 256 on the data.
+/// The built-in weights with a last layer that hands out the first 1000 of what it is given.
+pub fn showing_features() -> Vec<u8> {
+    let mut file = model().weights().bytes().to_vec();
+    let (bias, weight) = (bias(&file), weight(&file));
+    file[bias..bias + 4 * CLASSES].fill(0);
+    file[weight..weight + 4 * CLASSES * FEATURES].fill(0);
+    for class in 0..CLASSES {
+        let at = weight + 4 * (class * FEATURES + class);
+        file[at..at + 4].copy_from_slice(&1.0f32.to_le_bytes());
+    }
+    file
+}
+
+/// The built-in weights with a first class that is so many times a feature.
+pub fn multiplying(feature: usize, by: f32) -> Vec<u8> {
+    let mut file = model().weights().bytes().to_vec();
+    let at = weight(&file) + 4 * feature;
+    file[at..at + 4].copy_from_slice(&by.to_le_bytes());
+    file
+}
+
+/// Where the biases of the classes are in a file.
 fn bias(file: &[u8]) -> usize {
+    data(file, b"eshape\x81\x19\x03\xe8ldata_offsets\x82")
+}
+
+/// Where their weights are, `[1000, 1280, 1, 1]`.
+fn weight(file: &[u8]) -> usize {
+    data(file, b"eshape\x84\x19\x03\xe8\x19\x05\x00\x01\x01ldata_offsets\x82")
+}
+
+/// Where the data of the only tensor of a shape is in a Burnpack file, by what the table of tensors says of it: a header of 10
+/// bytes that ends with the length of the table (CBOR), the table, and from the next multiple of 256 on the data.
+fn data(file: &[u8], mark: &[u8]) -> usize {
     let length = u32::from_le_bytes(file[6..10].try_into().unwrap()) as usize;
     let table = &file[10..10 + length];
-    // "shape": [1000], "data_offsets": [begin, end]
-    let mark = b"eshape\x81\x19\x03\xe8ldata_offsets\x82";
     let found: Vec<usize> = (0..length - mark.len()).filter(|at| table[*at..].starts_with(mark)).collect();
-    assert_eq!(found.len(), 1, "one tensor has {CLASSES} numbers");
+    assert_eq!(found.len(), 1, "one tensor has that shape");
     let begin = number(&table[found[0] + mark.len()..]);
     (10 + length).next_multiple_of(256) + begin
 }

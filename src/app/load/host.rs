@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::LoadError;
-use crate::batching::{self, Batcher, Worker};
+use super::shared::Shared;
+use crate::batching::Worker;
 use crate::classifier::Classifier;
 use crate::config::Config;
-use crate::image::{DecodePool, Limits};
 use crate::inference::{
     self, BurnEngine, ChosenDevice, DeviceChoice, DeviceInfo, Options, Placement, Step, configure_cpu, device,
 };
@@ -18,13 +18,12 @@ use crate::telemetry::metrics::{self, DeviceLabels, ModelMetrics};
 /// Bytes that a full queue of pictures may take that a device is to resize.
 const CUTOUTS_WAITING: usize = 256 << 20;
 
-/// Devices and decode threads. Cheap to clone; clones share them.
+/// Devices and what is shared on the host. Cheap to clone; clones share them.
 #[derive(Clone)]
 pub(in crate::app) struct Host {
     config: Arc<Config>,
     devices: Arc<[ChosenDevice]>,
-    pool: DecodePool,
-    limits: Arc<Limits>,
+    shared: Shared,
 }
 
 impl Host {
@@ -39,13 +38,12 @@ impl Host {
             }
         }
         metrics::startup("device", started.elapsed());
-        let (pool, limits) = (DecodePool::new(config.decode_threads), Arc::new(config.image.clone()));
-        Ok(Self { config: Arc::new(config.clone()), devices: devices.into(), pool, limits })
+        Ok(Self { config: Arc::new(config.clone()), devices: devices.into(), shared: Shared::new(config) })
     }
 
     /// Loads and warms up a version of a model on each device. Takes a while, and needs no async thread.
     pub(in crate::app) fn engines(&self, model: &Model, progress: &dyn Fn(Step)) -> Result<Vec<BurnEngine>, LoadError> {
-        self.devices.iter().map(|device| start(&self.config, model, device, progress)).collect()
+        self.devices.iter().map(|device| start(&self.config, model, &device.latest(), progress)).collect()
     }
 
     /// Gives engines a queue. Needs a tokio runtime.
@@ -56,7 +54,7 @@ impl Host {
         readiness: Readiness,
     ) -> (Classifier, Worker) {
         let metrics = ModelMetrics::new(model.spec().name, model.version());
-        queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics))
+        self.shared.queue(model, engines, readiness, metrics)
     }
 
     /// The same beside the stable version, which counts for the devices.
@@ -67,12 +65,12 @@ impl Host {
         readiness: Readiness,
     ) -> (Classifier, Worker) {
         let metrics = ModelMetrics::beside(model.spec().name, model.version());
-        queue(&self.config.batching, (&self.pool, &self.limits), model, engines, (readiness, metrics))
+        self.shared.queue(model, engines, readiness, metrics)
     }
 
     /// Has the devices give back what memory nobody uses any more.
     pub(in crate::app) fn free_unused(&self) {
-        self.devices.iter().for_each(ChosenDevice::free_unused);
+        self.devices.iter().for_each(|device| device.latest().free_unused());
     }
 }
 
@@ -140,26 +138,4 @@ pub(in crate::app) fn measure(step: Step) {
         Step::Checked(took) => metrics::startup("canary", took),
         Step::WarmingUp(_) => {}
     }
-}
-
-/// Gives a model's engines a queue.
-pub(super) fn queue(
-    config: &batching::Config,
-    (pool, limits): (&DecodePool, &Arc<Limits>),
-    model: Model,
-    engines: Vec<BurnEngine>,
-    (readiness, metrics): (Readiness, ModelMetrics),
-) -> (Classifier, Worker) {
-    let placements = engines.iter().map(BurnEngine::placement).collect();
-    // All of them, or the batcher could not give any picture to any engine.
-    let largest =
-        engines.iter().map(BurnEngine::largest_cutout).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
-    let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
-    let (batcher, worker) = Batcher::start(config.clone(), engines, readiness, metrics);
-    let classifier = Classifier::new(model, placements, Arc::clone(limits), pool.clone(), batcher);
-    let classifier = match largest.flatten() {
-        Some(bytes) => classifier.resizing(bytes),
-        None => classifier,
-    };
-    (classifier, worker)
 }

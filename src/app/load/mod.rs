@@ -2,18 +2,17 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `host.rs` | what all models run on, and how one is brought up there |
+//! | `host.rs` | the devices, and how a model is brought up there |
+//! | `shared.rs` | what all classifiers have together |
 
 mod host;
-
-use std::sync::Arc;
+mod shared;
 
 use tokio::task::JoinError;
 
 use crate::batching::Worker;
 use crate::classifier::Classifier;
 use crate::config::Config;
-use crate::image::DecodePool;
 use crate::inference::{self, BurnEngine, DeviceError, PrecisionError, StartError, panic_message};
 use crate::model::Model;
 use crate::readiness::Readiness;
@@ -21,6 +20,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::ModelMetrics;
 
 pub(super) use host::{Host, measure, open, options};
+use shared::Shared;
 
 /// Models that are up, and the threads behind them.
 pub(super) struct Loaded {
@@ -128,13 +128,11 @@ pub(super) fn default_model(config: &Config) -> String {
 
 /// Gives the engines of each model a queue. Needs a tokio runtime.
 pub(super) fn classifiers(config: &Config, default: String, models: Engines, readiness: &Readiness) -> Loaded {
-    let pool = DecodePool::new(config.decode_threads);
-    let limits = Arc::new(config.image.clone());
+    let shared = Shared::new(config);
     let mut loaded = Loaded { default, classifiers: Vec::new(), workers: Vec::new() };
     for (model, engines) in models {
         let metrics = ModelMetrics::new(model.spec().name, model.version());
-        let (classifier, worker) =
-            host::queue(&config.batching, (&pool, &limits), model, engines, (readiness.clone(), metrics));
+        let (classifier, worker) = shared.queue(model, engines, readiness.clone(), metrics);
         loaded.classifiers.push(classifier);
         loaded.workers.push(worker);
     }

@@ -3,10 +3,12 @@
 //!
 //! | file | responsibility |
 //! |---|---|
+//! | `look.rs` | what the store says now, and when that changes |
 //! | `wanted.rs` | which versions the labels ask for |
 //! | `unit.rs` | one loaded version |
 //! | `served.rs` | one model: its units, and which of them is what |
 
+mod look;
 mod served;
 mod unit;
 mod wanted;
@@ -21,9 +23,8 @@ use crate::config::Config;
 use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
-use crate::store::{Labels, Store, StoreError};
+use crate::store::{Labels, Store};
 use crate::telemetry::metrics::{self, Swap};
-use crate::watched::Watched;
 use served::Served;
 use unit::{Broken, Unit};
 use wanted::Wanted;
@@ -100,10 +101,10 @@ impl Updates {
         tracing::info!(folder = %store.folder().display(), "the labels of this store are followed");
         loop {
             // Before they are read, so that no change is missed.
-            let names: Vec<&'static str> = self.models.iter().map(|served| served.model.spec().name).collect();
-            let mut labelled = Watched::new(names.iter().flat_map(|name| store.files(name, &[])).collect());
-            let labels = read(&store, &names).await;
-            let mut parts = Watched::new(self.parts(&store, &labels));
+            let models: Vec<Model> = self.models.iter().map(|served| served.model.clone()).collect();
+            let mut labelled = look::watch_labels(&store, &models);
+            let labels = look::labels(&store, &models).await;
+            let mut parts = look::watch_versions(&store, &models, &labels);
             for (index, labels) in labels.into_iter().enumerate() {
                 if let Some(labels) = labels {
                     self.bring(index, &labels).await;
@@ -126,21 +127,9 @@ impl Updates {
         while self.retiring.join_next().await.is_some() {}
     }
 
-    /// The files of every version that has a label.
-    fn parts(&self, store: &Store, labels: &[Option<Labels>]) -> Vec<std::path::PathBuf> {
-        let models = self.models.iter().zip(labels).filter_map(|(served, labels)| Some((served, labels.as_ref()?)));
-        let files = models.flat_map(|(served, labels)| {
-            let spec = served.model.spec();
-            let wanted = wanted::wanted(labels, spec.version);
-            let versions: Vec<&str> = wanted.iter().map(|what| what.version.as_str()).collect();
-            store.files(spec.name, &versions)
-        });
-        files.collect()
-    }
-
     /// Loads what a model's labels name and is not there, one after the other, and exchanges what is served.
     async fn bring(&mut self, index: usize, labels: &Labels) {
-        for what in self.models[index].missing(labels) {
+        while let Some(what) = self.models[index].missing(labels) {
             match self.load(&self.models[index].model.clone(), &what).await {
                 Ok(unit) => self.models[index].add(unit),
                 Err(error) => self.refuse(index, what, &error),
@@ -195,15 +184,4 @@ impl Updates {
         self.next_id += 1;
         self.next_id
     }
-}
-
-/// The labels of each model; nothing where they cannot be read, which is told.
-async fn read(store: &Store, names: &[&'static str]) -> Vec<Option<Labels>> {
-    let (store, names) = (store.clone(), names.to_vec());
-    let read = move || names.iter().map(|name| store.labels(name)).collect::<Vec<_>>();
-    let all: Vec<Result<Labels, StoreError>> = spawn_blocking(read).await.unwrap_or_default();
-    let told = |labels: Result<Labels, StoreError>| {
-        labels.inspect_err(|error| tracing::error!(%error, "labels are not followed; what was served goes on")).ok()
-    };
-    all.into_iter().map(told).collect()
 }

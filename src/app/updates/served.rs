@@ -34,11 +34,12 @@ impl Served {
         Self { model, units: vec![stable], roles, refused: Vec::new() }
     }
 
-    /// What is asked for, not loaded, and not refused.
-    pub(super) fn missing(&self, labels: &Labels) -> Vec<Wanted> {
-        let mut all = wanted(labels, self.model.spec().version);
-        all.retain(|what| self.find(what).is_none() && !self.refused.contains(what));
-        all
+    /// The next that is asked for, not loaded, and not refused. What answers as the stable version is not tried as well.
+    pub(super) fn missing(&self, labels: &Labels) -> Option<Wanted> {
+        let stable = &self.unit(self.next(labels).stable).what.version;
+        let mut all = wanted(labels, self.model.spec().version).into_iter();
+        let is_tried = |what: &Wanted| what.aside && what.version == *stable;
+        all.find(|what| self.find(what).is_none() && !self.refused.contains(what) && !is_tried(what))
     }
 
     pub(super) fn add(&mut self, unit: Unit) {

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::harness::{End, MS, on_a_still_clock, picture, row, settle, start};
+use super::harness::{End, Fixture, MS, on_a_still_clock, picture, row, settle, start};
 use crate::batching::{AdmitError, Ask, BatchError, Config};
 use crate::inference::Output;
 
@@ -78,6 +78,30 @@ fn a_caller_who_goes_away_during_the_run_does_not_shift_the_rows() {
         fixture.gate.finish(End::Rows);
         assert_eq!(stays.await.unwrap().output, Output::Logits(row(2)));
         assert_eq!(fixture.batcher.depth(), 0);
+    });
+}
+
+#[test]
+fn a_batcher_that_retires_turns_nobody_away_who_still_has_it() {
+    on_a_still_clock(async {
+        let fixture = start(Config::default());
+        let permit = fixture.batcher.admit(&Ask::default()).unwrap();
+        let running = fixture.submit(0, None);
+        let Fixture { batcher, worker, mut gate, .. } = fixture;
+        assert_eq!(gate.next_run().await, [0]);
+        let retiring = tokio::spawn(worker.retire());
+        settle().await;
+        gate.finish(End::Rows);
+        running.await.unwrap();
+        let still_there = batcher.clone();
+        let late = tokio::spawn(async move { still_there.submit(permit, picture(1), None).await });
+        assert_eq!(gate.next_run().await, [1]);
+        gate.finish(End::Rows);
+        late.await.unwrap().unwrap();
+        settle().await;
+        assert!(!retiring.is_finished(), "somebody has it still");
+        drop(batcher);
+        retiring.await.unwrap();
     });
 }
 

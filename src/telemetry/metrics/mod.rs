@@ -5,22 +5,27 @@
 //! | `names.rs` | every metric's name, unit, labels and help |
 //! | `exporter.rs` | the recorder, and the page that shows it |
 //! | `requests.rs` | requests, connections and their bytes |
-//! | `model.rs` | pictures, batches and engines of one model |
+//! | `cache.rs` | kept answers |
+//! | `model.rs` | pictures, batches and engines of a version of a model |
+//! | `part.rs` | a gauge that several versions add up to |
 //! | `server.rs` | the start, readiness, devices |
 //! | `versions.rs` | which versions are served |
 //! | `table.rs` | the README's table |
 //!
 //! What is recorded before a recorder is installed is recorded nowhere, and costs next to nothing.
 
+mod cache;
 mod exporter;
 mod model;
 mod names;
+mod part;
 mod requests;
 mod server;
 #[cfg(test)]
 mod table;
 mod versions;
 
+pub use cache::{CacheOutcome, cache_holds};
 pub use exporter::{Exporter, install};
 pub use model::{ModelMetrics, Rejection, Shares};
 pub use names::{ALL, Kind, Metric};

@@ -2,12 +2,13 @@
 //! nanoseconds. Those of Triton are a version's own; the others are the model's, and versions that run side by side add up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use super::cache::CacheOutcome;
 use super::names::{self as n, Metric};
+use super::part::Part;
 
 /// Records what one version of a model does. Cheap to clone. Made before a recorder is installed, it records nothing. What
 /// the last clone leaves in the gauges is taken out when it is dropped.
@@ -20,17 +21,16 @@ struct Series {
     version: Arc<str>,
     phases: [(&'static str, Histogram); 9],
     inside: Gauge,
-    capacity: Gauge,
-    queue_depth: Gauge,
-    /// What this version has in those gauges.
-    told: [AtomicI64; 3],
-    /// Whether its engines are.
+    capacity: Part,
+    queue_depth: Part,
+    /// Whether its engines are counted.
     is_counted: bool,
     late: Counter,
     batch_size: Histogram,
     batch_seconds: Histogram,
     padding: Counter,
-    engines: Gauge,
+    engines: Part,
+    cache: [Counter; 4],
     nv_success: Counter,
     nv_count: Counter,
     nv_exec_count: Counter,
@@ -39,7 +39,7 @@ struct Series {
     nv_input: Counter,
     nv_infer: Counter,
     nv_output: Counter,
-    nv_pending: Gauge,
+    nv_pending: Part,
 }
 
 /// The phases of a picture, in their order, and the whole.
@@ -110,15 +110,16 @@ impl ModelMetrics {
             model,
             phases: PHASES.map(phase),
             inside: level(n::INSIDE),
-            capacity: level(n::CAPACITY),
-            queue_depth: level(n::QUEUE_DEPTH),
-            told: Default::default(),
+            capacity: Part::new(level(n::CAPACITY)),
+            queue_depth: Part::new(level(n::QUEUE_DEPTH)),
             is_counted,
             late: counter!(n::DROPPED.name, "model" => model, "reason" => "deadline"),
             batch_size: spread(n::BATCH_SIZE),
             batch_seconds: spread(n::BATCH_SECONDS),
             padding: count(n::PADDING),
-            engines: level(n::ENGINES),
+            engines: Part::new(level(n::ENGINES)),
+            cache: CacheOutcome::ALL
+                .map(|outcome| counter!(n::CACHE_REQUESTS.name, "model" => model, "outcome" => outcome.word())),
             nv_success: nv(n::NV_SUCCESS),
             nv_count: nv(n::NV_COUNT),
             nv_exec_count: nv(n::NV_EXEC_COUNT),
@@ -127,7 +128,7 @@ impl ModelMetrics {
             nv_input: nv(n::NV_INPUT_US),
             nv_infer: nv(n::NV_INFER_US),
             nv_output: nv(n::NV_OUTPUT_US),
-            nv_pending: gauge!(n::NV_PENDING.name, "model" => model, "version" => Arc::clone(&version)),
+            nv_pending: Part::new(gauge!(n::NV_PENDING.name, "model" => model, "version" => Arc::clone(&version))),
             version,
         }));
         all.begin();
@@ -136,10 +137,10 @@ impl ModelMetrics {
 
     /// From zero on.
     fn begin(&self) {
-        let Series { inside, queue_depth, late, padding, nv_success, nv_pending, .. } = &*self.0;
-        // Another version, or this one when it was here before, may have something in them.
-        [inside, queue_depth, nv_pending].into_iter().for_each(|gauge| gauge.increment(0.0));
-        [late, padding, nv_success].into_iter().for_each(|counter| counter.increment(0));
+        let Series { inside, late, padding, cache, nv_success, .. } = &*self.0;
+        // Another version may have something in it.
+        inside.increment(0.0);
+        [late, padding, nv_success].into_iter().chain(cache).for_each(|counter| counter.increment(0));
         Rejection::ALL.into_iter().for_each(|why| self.failures(why).increment(0));
     }
 
@@ -151,9 +152,14 @@ impl ModelMetrics {
     /// So many engines share a queue of that capacity.
     pub fn engines(&self, engines: usize, capacity: usize) {
         if self.0.is_counted {
-            self.0.tell(&self.0.engines, ENGINES, engines);
-            self.0.tell(&self.0.capacity, CAPACITY, capacity);
+            self.0.engines.set(engines);
+            self.0.capacity.set(capacity);
         }
+    }
+
+    /// A kept answer was looked for.
+    pub fn cache(&self, outcome: CacheOutcome) {
+        self.0.cache[outcome as usize].increment(1);
     }
 
     /// A picture that was answered spent that long in a phase.
@@ -173,8 +179,8 @@ impl ModelMetrics {
 
     /// So many pictures wait for an engine.
     pub fn queue_depth(&self, pictures: usize) {
-        self.0.tell(&self.0.queue_depth, QUEUE_DEPTH, pictures);
-        self.0.nv_pending.set(pictures as f64);
+        self.0.queue_depth.set(pictures);
+        self.0.nv_pending.set(pictures);
     }
 
     /// A picture was not run because its deadline had passed.
@@ -222,27 +228,5 @@ impl ModelMetrics {
     fn failures(&self, why: Rejection) -> Counter {
         let (model, version) = (self.0.model, Arc::clone(&self.0.version));
         counter!(n::NV_FAILURE.name, "model" => model, "version" => version, "reason" => why.word())
-    }
-}
-
-/// Where in [`Series::told`] each gauge has its place.
-const ENGINES: usize = 0;
-const CAPACITY: usize = 1;
-const QUEUE_DEPTH: usize = 2;
-
-impl Series {
-    /// Makes this version's part of a gauge what it is now.
-    fn tell(&self, gauge: &Gauge, place: usize, now: usize) {
-        let now = now as i64;
-        gauge.increment((now - self.told[place].swap(now, Ordering::Relaxed)) as f64);
-    }
-}
-
-impl Drop for Series {
-    fn drop(&mut self) {
-        for (gauge, place) in [(&self.engines, ENGINES), (&self.capacity, CAPACITY), (&self.queue_depth, QUEUE_DEPTH)] {
-            self.tell(gauge, place, 0);
-        }
-        self.nv_pending.set(0.0);
     }
 }

@@ -77,6 +77,10 @@ metrics! {
     QUEUE_DEPTH = gauge("kiln_queue_depth", &["model"], "Pictures waiting for an engine.");
     DROPPED = counter("kiln_dropped_total", &["model", "reason"], "Pictures that left the queue without being run, other than by their client: 'deadline'.");
     CANCELLED = counter("kiln_cancelled_total", &["stage"], "Pictures whose client went away while they waited for a decode thread ('decode'), in the queue ('queue') or ran ('device').");
+    // Kept answers.
+    CACHE_REQUESTS = counter("kiln_cache_requests_total", &["model", "outcome"], "Pictures asked of a server that keeps answers: 'hit', 'miss', 'coalesced' with one under way, or 'bypassed' because the client wanted it so.");
+    CACHE_ENTRIES = gauge("kiln_cache_entries", &[], "Answers that are kept.");
+    CACHE_BYTES = gauge("kiln_cache_bytes", &[], "Bytes that they take.");
     // Batches.
     BATCHES = counter("kiln_batches_total", &["model", "reason"], "Batches given to engines, by why they went just then.");
     BATCH_SIZE = histogram("kiln_batch_size", PICTURES, &["model"], "Pictures in each batch.");
@@ -92,7 +96,7 @@ metrics! {
     READY = gauge("kiln_ready", &[], "1 while requests are welcome.");
     READINESS = gauge("kiln_readiness", &["state"], "1 for the state that the server is in: 'starting', 'ready', 'recovering', 'draining' or 'failed'.");
     STARTUP_SECONDS = gauge("kiln_startup_seconds", &["phase"], "Time that each phase of the start took, summed over models and devices.");
-    LOG_LINES_LOST = counter("kiln_log_lines_lost_total", &[], "Log lines lost because nobody read them fast enough.");
+    LOG_LINES_LOST = counter("kiln_log_lines_lost_total", &[], "Log lines lost because nobody read them fast enough or they could not be written.");
     BUILD_INFO = gauge("kiln_build_info", &["version", "model", "model_version"], "Always 1; which program runs, and which models were built in, by the version of their own weights.");
     // Versions.
     VERSION_INFO = gauge("kiln_model_version_info", &["model", "version", "label"], "1 for a version that is loaded and has the label 'stable', 'canary' or 'shadow', 0 for one that had.");

@@ -1,5 +1,6 @@
 //! Requests whatever they ask for, the connections that they come by, and the bytes that they hold.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics::{Gauge, counter, gauge, histogram};
@@ -23,8 +24,7 @@ pub(super) fn begin() {
     for stage in ["decode", "queue", "device"] {
         counter!(CANCELLED.name, "stage" => stage).increment(0);
     }
-    InflightBytes::Body.add(0);
-    InflightBytes::Decoded.add(0);
+    InflightBytes::begin();
 }
 
 /// A picture's client went away while it waited for a decode thread (`decode`), in the queue (`queue`), or for the device that
@@ -51,7 +51,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Bytes that requests under way hold. Looked up each time, for the budgets are made before there is a recorder.
+/// Bytes that requests under way hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InflightBytes {
     /// Of their bodies.
@@ -60,22 +60,29 @@ pub enum InflightBytes {
     Decoded,
 }
 
+/// Both of them, once there is a recorder: the budgets are made before, and each picture changes them four times.
+static INFLIGHT: OnceLock<[Gauge; 2]> = OnceLock::new();
+
 impl InflightBytes {
+    /// From zero on.
+    fn begin() {
+        let gauges = ["body", "decoded"].map(|kind| gauge!(INFLIGHT_BYTES.name, "kind" => kind));
+        gauges.iter().for_each(|gauge| gauge.set(0.0));
+        // There is one recorder a process.
+        let _ = INFLIGHT.set(gauges);
+    }
+
     /// More are held.
     pub fn add(self, bytes: u64) {
-        self.gauge().increment(bytes as f64);
+        if let Some(gauges) = INFLIGHT.get() {
+            gauges[self as usize].increment(bytes as f64);
+        }
     }
 
     /// Fewer are.
     pub fn sub(self, bytes: u64) {
-        self.gauge().decrement(bytes as f64);
-    }
-
-    fn gauge(self) -> Gauge {
-        let kind = match self {
-            Self::Body => "body",
-            Self::Decoded => "decoded",
-        };
-        gauge!(INFLIGHT_BYTES.name, "kind" => kind)
+        if let Some(gauges) = INFLIGHT.get() {
+            gauges[self as usize].decrement(bytes as f64);
+        }
     }
 }

@@ -1,12 +1,13 @@
-//! `kiln models`: versions in the store, with a server or without.
+//! `kiln models`: versions in the store, with a server or without. `list.rs` shows them.
+
+mod list;
 
 use std::path::Path;
-use std::time::Duration;
 
 use crate::config::Config;
 use crate::inference::{self, Precision, StartError, by_cpu};
 use crate::model::Model;
-use crate::store::{Manifest, Order, Store, StoreError, read_weights, write_weights};
+use crate::store::{Order, Store, StoreError, check_version, read_weights, write_weights};
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ pub fn models(order: Order, config: &Config) -> Result<String, ModelsError> {
     }
     let store = Store::open(config.model_store.as_ref().ok_or(ModelsError::NoStore)?);
     match &order {
-        Order::List => list(&store),
+        Order::List => Ok(list::list(&store)?),
         Order::Add { model: name, file, version } => add(config, &store, &model(name)?, file, version.as_deref()),
         Order::Export { .. } => unreachable!("it was done above"),
         Order::Promote { model: name, version } => {
@@ -65,7 +66,7 @@ pub fn models(order: Order, config: &Config) -> Result<String, ModelsError> {
                     "{name} {} answers {}% of the requests that name no version. 'kiln models promote {name} {0}' makes it \
                      stable, 'kiln models canary {name} --off' ends it.\n",
                     canary.version,
-                    canary.share * 100.0
+                    canary.percents()
                 ),
                 None => format!("{name} has no canary any more.\n"),
             })
@@ -103,6 +104,8 @@ fn add(
     file: &Path,
     version: Option<&str>,
 ) -> Result<String, ModelsError> {
+    // Before the work, which takes a while.
+    version.map_or(Ok(()), check_version)?;
     let weights = read_weights(file, model)?;
     // Whatever servers compute in, they are held to what the weights themselves give.
     let exact = inference::Config { precision: Precision::F32, ..config.inference.clone() };
@@ -140,56 +143,4 @@ fn export(config: &Config, model: &Model, version: Option<&str>, out: &Path) -> 
         version.version(),
         weights.bytes().len()
     ))
-}
-
-/// A line a version, in columns.
-fn list(store: &Store) -> Result<String, ModelsError> {
-    let mut rows = vec![["MODEL", "VERSION", "LABELS", "WEIGHTS", "AGE", "ORIGIN"].map(String::from)];
-    for model in Model::all() {
-        let (name, built_in) = (model.spec().name, model.spec().version);
-        let labels = store.labels(name)?;
-        let words = |version: &str| {
-            let mut words: Vec<String> =
-                labels.of(version, built_in).into_iter().map(|label| label.word().to_string()).collect();
-            if let Some(canary) = labels.canary.as_ref().filter(|canary| canary.version == version) {
-                words.iter_mut().filter(|word| *word == "canary").for_each(|word| {
-                    *word = format!("canary {}%", canary.share * 100.0);
-                });
-            }
-            words.extend((labels.previous.as_deref() == Some(version)).then(|| "previous".to_string()));
-            words.join(", ")
-        };
-        let own = [name, built_in, &words(built_in), &short(&model.weights_digest()), "", "built in"];
-        rows.push(own.map(String::from));
-        for (version, manifest) in store.versions(&model)? {
-            let [digest, age, origin] = match manifest {
-                Ok(manifest) => [short(&manifest.weights), age(&manifest), manifest.origin],
-                Err(error) => [String::new(), String::new(), format!("DAMAGED: {error}")],
-            };
-            rows.push([name.to_string(), version.clone(), words(&version), digest, age, origin]);
-        }
-    }
-    Ok(table(&rows))
-}
-
-/// Enough of a digest to tell it from others.
-fn short(digest: &str) -> String {
-    digest.trim_start_matches("sha256:").chars().take(12).collect()
-}
-
-/// In its two largest units.
-fn age(manifest: &Manifest) -> String {
-    let Some(age) = manifest.age() else { return String::new() };
-    let text = humantime::format_duration(Duration::from_secs(age.as_secs())).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-fn table(rows: &[[String; 6]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..5).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let cells = widths.iter().zip(row).map(|(width, cell)| format!("{cell:width$}  "));
-        format!("{}{}\n", cells.collect::<String>(), row[5].chars().filter(|c| !c.is_control()).collect::<String>())
-    };
-    rows.iter().map(line).collect()
 }

@@ -1,0 +1,57 @@
+//! What all classifiers of a process have together, and how engines become one of them.
+
+use std::sync::Arc;
+
+use crate::batching::{self, Batcher, Worker};
+use crate::classifier::{Answers, Classifier};
+use crate::config::Config;
+use crate::image::{DecodePool, Limits};
+use crate::inference::BurnEngine;
+use crate::model::Model;
+use crate::readiness::Readiness;
+use crate::telemetry::metrics::ModelMetrics;
+
+/// Decode threads, limits and kept answers. Cheap to clone; clones share them.
+#[derive(Clone)]
+pub(in crate::app) struct Shared {
+    batching: batching::Config,
+    pool: DecodePool,
+    limits: Arc<Limits>,
+    answers: Option<Answers>,
+}
+
+impl Shared {
+    pub(in crate::app) fn new(config: &Config) -> Self {
+        Self {
+            batching: config.batching.clone(),
+            pool: DecodePool::new(config.decode_threads),
+            limits: Arc::new(config.image.clone()),
+            answers: (config.cache_bytes > 0).then(|| Answers::new(config.cache_bytes)),
+        }
+    }
+
+    /// Gives a model's engines a queue. Needs a tokio runtime.
+    pub(in crate::app) fn queue(
+        &self,
+        model: Model,
+        engines: Vec<BurnEngine>,
+        readiness: Readiness,
+        metrics: ModelMetrics,
+    ) -> (Classifier, Worker) {
+        let placements = engines.iter().map(BurnEngine::placement).collect();
+        // All of them, or the batcher could not give any picture to any engine.
+        let largest =
+            engines.iter().map(BurnEngine::largest_cutout).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
+        let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
+        let (batcher, worker) = Batcher::start(self.batching.clone(), engines, readiness, metrics);
+        let (limits, pool) = (Arc::clone(&self.limits), self.pool.clone());
+        let mut classifier = Classifier::new(model, placements, limits, pool, batcher);
+        if let Some(bytes) = largest.flatten() {
+            classifier = classifier.resizing(bytes);
+        }
+        if let Some(answers) = &self.answers {
+            classifier = classifier.keeping(answers.clone());
+        }
+        (classifier, worker)
+    }
+}

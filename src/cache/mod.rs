@@ -1,0 +1,15 @@
+//! Answers that are kept for pictures that are asked again, bounded in bytes. It knows neither pictures nor models: a question
+//! is a digest, an answer a value that tells its size.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `key.rs` | what makes two questions the same |
+//! | `store.rs` | what is kept, and the one run for all who ask the same at once |
+
+mod key;
+mod store;
+
+pub use key::{Asker, Key};
+pub use store::{Cache, Found, Weighed};
+// The word for what came of a look-up, which the metrics have too.
+pub use crate::telemetry::metrics::CacheOutcome as Outcome;
