@@ -45,6 +45,7 @@ fn run(command: Command) -> ExitCode {
         },
         Command::Check(config) => block_on(app::check(*config)).map_err(Into::into),
         Command::Finetune { plan, config } => block_on(app::finetune(*config, plan)).map_err(Into::into),
+        Command::Healthcheck(checkup) => app::healthcheck(checkup).map_err(Into::into),
         Command::Devices => print(&app::devices()),
         Command::Keygen(None) => print(&format!("{}\n", keys::generate().expose())),
         Command::Keygen(Some(terms)) => {

@@ -1,9 +1,9 @@
-//! The commands that need no server.
+//! The commands beside `serve`.
 #![forbid(unsafe_code)]
 
 mod common;
 
-use common::{data, kiln};
+use common::{Server, data, kiln};
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = kiln().args(arguments).output().unwrap();
@@ -120,4 +120,20 @@ fn bench_tells_what_is_wrong_with_its_pictures_before_it_measures() {
     let (status, _, errors) = run(&["bench", "--device", "cpu", "--images", path, "--out", path]);
     assert_eq!(status, 1);
     assert!(errors.contains("--images takes a folder of pictures"), "{errors}");
+}
+
+#[test]
+fn healthcheck_tells_whether_the_server_is_ready() {
+    let server = Server::start(&["--device", "cpu"]);
+    let listen = server.url.trim_start_matches("http://").to_string();
+    let check = |words: &[&str]| {
+        let output = kiln().arg("healthcheck").args(words).env("KILN_LISTEN", &listen).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check(&[]), (Some(0), String::new()));
+    assert_eq!(check(&["--live"]), (Some(0), String::new()));
+    drop(server);
+    let (status, told) = check(&["--timeout", "1s"]);
+    assert!(status == Some(1) && told.contains("does not answer"), "{told}");
+    assert_eq!(check(&["--listen", "127.0.0.1:0"]).0, Some(1));
 }

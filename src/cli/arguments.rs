@@ -23,6 +23,9 @@ pub(super) fn command() -> Command {
         .subcommand(import::command())
         .subcommand(check_models())
         .subcommand(finetune_head())
+        .subcommand(with_settings(super::healthcheck::command(), |setting| {
+            matches!(setting.key, "listen" | "tls-cert")
+        }))
         .subcommand(Command::new("devices").about("List the devices of this machine, and what 'auto' takes"))
         .subcommand(keygen())
         .subcommand(super::models::command())

@@ -3,6 +3,7 @@
 mod arguments;
 mod feedback;
 mod finetune;
+mod healthcheck;
 mod import;
 mod keygen;
 mod models;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
+use crate::app::Checkup;
 use crate::bench::Plan;
 use crate::config::settings::SETTINGS;
 use crate::config::{self, Config, ConfigError, Sources};
@@ -49,6 +51,8 @@ pub enum Command {
     Import(Box<ImportOrder>),
     /// `kiln check`
     Check(Box<Config>),
+    /// `kiln healthcheck`
+    Healthcheck(Checkup),
     /// `kiln devices`
     Devices,
     /// `kiln keygen`, perhaps for a key file.
@@ -110,6 +114,9 @@ pub fn parse(
     let matches = arguments::command().try_get_matches_from(arguments).map_err(Exit::Clap)?;
     match matches.subcommand() {
         Some(("devices", _)) => Ok(Command::Devices),
+        Some(("healthcheck", inner)) => {
+            healthcheck::checkup(inner, &gather(inner, env)?).map(Command::Healthcheck).map_err(Exit::Config)
+        }
         Some(("import", inner)) => Ok(Command::Import(Box::new(import::order(inner)))),
         Some(("check", inner)) => {
             // What matters stands in the table.
@@ -280,6 +287,16 @@ mod tests {
         for words in [&["keygen", "--scope", "predict"][..], &["keygen", "--id", "a", "--scope", "root"]] {
             assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
         }
+    }
+
+    #[test]
+    fn healthcheck_asks_where_the_server_listens() {
+        let words = ["healthcheck", "--live", "--timeout", "1s", "--listen", "0.0.0.0:81"];
+        let Ok(Command::Healthcheck(checkup)) = typed(&words) else { panic!("not understood") };
+        let (listen, timeout) = ("0.0.0.0:81".parse().unwrap(), Duration::from_secs(1));
+        assert_eq!(checkup, Checkup { listen, encrypted: false, live: true, timeout });
+        let Ok(Command::Healthcheck(checkup)) = typed(&["healthcheck", "--tls-cert", "nowhere"]) else { panic!() };
+        assert!(checkup.encrypted && !checkup.live && checkup.listen.port() == 8080);
     }
 
     #[test]

@@ -100,10 +100,20 @@ impl Config {
         Self::read(&Reader(&sources.without_serving()))
     }
 
+    /// Where a server with these settings listens, and whether it speaks TLS. Nothing else is looked at.
+    ///
+    /// # Errors
+    ///
+    /// The address does not parse.
+    pub fn reached(sources: &Sources) -> Result<(SocketAddr, bool), ConfigError> {
+        let read = Reader(sources);
+        Ok((read.parsed("listen", LISTEN)?, read.text("tls-cert").is_some()))
+    }
+
     fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             serve: serve::Config {
-                listen: read.parsed("listen", "an address and a port, such as 127.0.0.1:8080")?,
+                listen: read.parsed("listen", LISTEN)?,
                 header_read_timeout: read.duration("header-timeout")?,
                 body_timeout: read.duration("body-timeout")?,
                 min_body_rate: read.bytes("min-body-rate", 1, 1 << 30)?,
@@ -171,6 +181,8 @@ fn cache_dir() -> Option<PathBuf> {
     choose_native_strategy().ok().map(|user| user.cache_dir().join("kiln"))
 }
 
+/// What that setting has to be.
+const LISTEN: &str = "an address and a port, such as 127.0.0.1:8080";
 /// Less would keep nothing at all.
 const LEAST_CACHE: u64 = 64 << 10;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
         ("main", &["app", "cli", "keys"][..]),
-        ("cli", &["bench", "config", "finetune", "import", "inference", "keys", "store"]),
+        ("cli", &["app", "bench", "config", "finetune", "import", "inference", "keys", "store"]),
         (
             "config",
             &["api", "batching", "feedback", "image", "inference", "keys", "model", "serve", "shutdown", "telemetry"],
@@ -70,7 +70,7 @@ pub const OWNERS: [(&str, &[&str]); 46] = [
     ("poem_openapi", &["api"]),
     ("hyper", &["serve"]),
     ("hyper_util", &["serve"]),
-    ("tokio_rustls", &["keys", "serve", "telemetry"]),
+    ("tokio_rustls", &["app", "keys", "serve", "telemetry"]),
     ("http_body_util", &["serve"]),
     ("serde", &["bench", "keys", "oip", "store"]),
     ("serde_json", &["api", "app", "bench", "finetune", "keys", "oip"]),
@@ -92,7 +92,7 @@ pub const OWNERS: [(&str, &[&str]); 46] = [
     ("jsonwebtoken", &["keys"]),
     ("ring", &["keys"]),
     ("signature", &["keys"]),
-    ("ureq", &["keys", "telemetry"]),
+    ("ureq", &["app", "keys", "telemetry"]),
     ("rlimit", &["serve"]),
     ("clap", &["cli"]),
     ("toml", &["config", "keys", "store"]),
