@@ -57,16 +57,14 @@ fn a_disk_that_is_full_costs_the_feedback_and_not_the_answers() {
     let data = folder.path().to_str().unwrap();
     // The database and its log are some hundred KiB, of which the labels are the most.
     let server = Server::start_limited(&["--device", "cpu", "--data-dir", data], 600);
-    let mut refused = None;
-    for _ in 0..20_000 {
-        let id = predict(&server, CAT);
-        let note = "x".repeat(1000);
-        let answer = give(&server, &json!({"prediction_id": id, "verdict": "right", "note": note}));
-        if answer.status != 200 {
-            refused = Some(answer);
-            break;
-        }
-    }
+    let first = predict(&server, CAT);
+    let note = "x".repeat(1000);
+    let refused = (0..20_000).find_map(|_| {
+        // Whichever of the two meets the limit.
+        predict(&server, CAT);
+        let answer = give(&server, &json!({"prediction_id": first, "verdict": "right", "note": note}));
+        (answer.status != 200).then_some(answer)
+    });
     let refused = refused.expect("the limit was never met");
     assert_eq!((refused.status, refused.code().as_str()), (503, "feedback_unavailable"));
     assert!(refused.header("retry-after").is_some() && refused.json()["hint"].is_string());
