@@ -32,6 +32,9 @@ pub(super) use predictions::millis;
 /// The most messages in one transaction: as long as it takes, feedback waits.
 const MOST: usize = 512;
 
+/// How long predictions are gathered. Feedback that comes meanwhile waits as long at most.
+const GATHERED: Duration = Duration::from_millis(20);
+
 /// What a thread is told.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -91,6 +94,10 @@ impl Writer {
     /// Writes until it is told to end, or nobody is left who could tell it anything.
     pub(super) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         while let Some(first) = messages.blocking_recv() {
+            if matches!(first, Message::Prediction(_)) {
+                // Nobody waits for it, and those that come meanwhile share its transaction.
+                std::thread::sleep(GATHERED);
+            }
             let mut batch = vec![first];
             while batch.len() < MOST {
                 let Ok(message) = messages.try_recv() else { break };
