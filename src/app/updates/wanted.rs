@@ -44,7 +44,7 @@ mod tests {
         let canary = |version: &str| Some(Canary { version: version.to_string(), share: 0.5 });
         let shadow = |version: &str| Some(version.to_string());
         let [one, two] = ["1", "2"].map(Wanted::stable);
-        assert_eq!(wanted(&Labels::default(), "1"), std::slice::from_ref(&one));
+        assert_eq!(wanted(&Labels::default(), "1"), ["1"].map(Wanted::stable));
         let both = Labels { canary: canary("3"), shadow: shadow("3"), ..Labels::default() };
         assert_eq!(wanted(&both, "1"), [one, Wanted::aside("3")]);
         let stable = Labels { stable: shadow("2"), canary: canary("2"), shadow: shadow("1"), previous: None };
