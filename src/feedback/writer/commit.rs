@@ -155,12 +155,9 @@ impl Writer {
         Ok(done)
     }
 
-    /// After the commit: those who wait, the metrics, the windows, and files that nothing refers to any more.
+    /// After the commit: the metrics, the windows, files that nothing refers to any more, and those who wait, who find the
+    /// metrics as they have made them.
     fn tell(&mut self, done: Done, replies: Vec<Reply>) {
-        for (reply, receipt) in replies.into_iter().zip(done.receipts) {
-            // Who has gone does not wait.
-            let _ = reply.send(receipt);
-        }
         self.shelf.committed();
         let mut changed = Vec::new();
         for (model, class_id, probability) in done.recorded {
@@ -186,5 +183,9 @@ impl Writer {
         let now = Instant::now();
         self.watches.iter_mut().filter(|(model, _)| changed.contains(model)).for_each(|(_, watch)| watch.change());
         self.watches.values_mut().for_each(|watch| watch.show_due(now));
+        for (reply, receipt) in replies.into_iter().zip(done.receipts) {
+            // Who has gone does not wait.
+            let _ = reply.send(receipt);
+        }
     }
 }
