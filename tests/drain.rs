@@ -82,7 +82,7 @@ fn stopped_under_load(name: &str, flags: &[&str]) -> (Vec<Seen>, Duration) {
         let metrics = server.get_without_key("/metrics").text();
         let line = metrics
             .lines()
-            .find(|line| line.starts_with("kiln_requests_total{operation=\"predict_raw\""))
+            .find(|line| line.starts_with("kiln_requests_total{operation=\"predict_raw\",status=\"200\""))
             .map(String::from);
         line.and_then(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).unwrap_or_default()
     };

@@ -109,6 +109,7 @@ fn the_same_picture_can_be_sent_again_and_other_formats_need_no_preview() {
     browser.find("//*[@id='facts'][contains(., 'TIFF')]");
     assert_eq!(browser.run("return String(document.getElementById('preview').hidden)", &[]), "true");
     let metrics = server.get("/metrics").text();
-    let counted = metrics.lines().find(|line| line.starts_with("kiln_requests_total{operation=\"predict_raw\""));
+    let counted =
+        metrics.lines().find(|line| line.starts_with("kiln_requests_total{operation=\"predict_raw\",status=\"200\""));
     assert!(counted.is_some_and(|line| line.ends_with(" 3")), "{counted:?}");
 }

@@ -35,6 +35,9 @@ impl Clients {
             assert_eq!(answer.status, 200, "{}", answer.text());
             let version = answer.json()["model"]["version"].as_str().unwrap().to_string();
             *self.answered.lock().unwrap().entry(version).or_default() += 1;
+            // People look at an answer. Without a pause for it there would be no time for a shadow.
+            drop(asked);
+            std::thread::sleep(std::time::Duration::from_millis(30));
         }
     }
 
