@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench http` prints requests a second by connections, and where the time of a lone one goes. The client runs on the
 //! same cores. Pictures are also compared with what decoding and resizing alone do on as many threads. At the end it tells what
-//! metrics, log and kept answers cost.
+//! metrics, log and kept answers cost, which `-- instrumentation` tells alone.
 #![forbid(unsafe_code)]
 
 #[path = "http/client.rs"]
@@ -39,21 +39,27 @@ fn main() {
         return instrumentation::serve_until_told(server.address);
     }
     println!("machine: {}; {threads} decode threads", machine::machine());
-    println!("{:38}{}", "requests/s, connections:", format!("{:>9}", 1) + &CROWDS.map(|n| format!("{n:>9}")).concat());
-    let served = start(&model, threads, false, MetricsAccess::Open, 0);
-    for (name, request, picture) in requests(&model) {
-        row(&served, &name, &request, picture.as_deref().map(|picture| (picture, true)), threads, time);
+    if !std::env::args().any(|argument| argument == "instrumentation") {
+        sustained(&model, threads, time);
     }
-    println!("on an engine of 0.2 ms and 0.02 ms a picture that resizes by itself, as a large GPU would:");
-    let served = start(&model, threads, true, MetricsAccess::Open, 0);
-    for (name, request, picture) in requests(&model).into_iter().filter(|(name, ..)| name.starts_with("/predict/raw")) {
-        row(&served, &name, &request, picture.as_deref().map(|picture| (picture, false)), threads, time);
-    }
-    drop(served);
     let rounds = if measured { 21 } else { 1 };
     let cheap = requests(&model).into_iter().filter(|(name, ..)| name.contains("224x168") || name.contains("binary"));
     let cheap: Vec<_> = cheap.map(|(name, request, _)| (name, request)).collect();
     instrumentation::compare(&cheap, rounds, time.min(Duration::from_secs(1)));
+}
+
+/// Prints what is sustained on each engine.
+fn sustained(model: &Model, threads: usize, time: Duration) {
+    println!("{:38}{}", "requests/s, connections:", format!("{:>9}", 1) + &CROWDS.map(|n| format!("{n:>9}")).concat());
+    let served = start(model, threads, false, MetricsAccess::Open, 0);
+    for (name, request, picture) in requests(model) {
+        row(&served, &name, &request, picture.as_deref().map(|picture| (picture, true)), threads, time);
+    }
+    println!("on an engine of 0.2 ms and 0.02 ms a picture that resizes by itself, as a large GPU would:");
+    let served = start(model, threads, true, MetricsAccess::Open, 0);
+    for (name, request, picture) in requests(model).into_iter().filter(|(name, ..)| name.starts_with("/predict/raw")) {
+        row(&served, &name, &request, picture.as_deref().map(|picture| (picture, false)), threads, time);
+    }
 }
 
 /// Prints a line, and for a picture another one: how it compares with decoding alone, or decoding and resizing.
