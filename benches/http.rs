@@ -42,10 +42,10 @@ fn main() {
     if !std::env::args().any(|argument| argument == "instrumentation") {
         sustained(&model, threads, time);
     }
-    let rounds = if measured { 21 } else { 1 };
+    let rounds = if measured { 61 } else { 1 };
     let cheap = requests(&model).into_iter().filter(|(name, ..)| name.contains("224x168") || name.contains("binary"));
     let cheap: Vec<_> = cheap.map(|(name, request, _)| (name, request)).collect();
-    instrumentation::compare(&cheap, rounds, time.min(Duration::from_secs(1)));
+    instrumentation::compare(&cheap, rounds, time.min(Duration::from_millis(500)));
 }
 
 /// Prints what is sustained on each engine.

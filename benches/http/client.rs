@@ -17,13 +17,25 @@ pub fn request(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 /// What the body of a request ends in that is another one each time: bytes behind a picture's end, which nobody looks at.
 pub const COUNTED: usize = 8;
 
-/// Requests a second on so many connections, over that time.
-pub fn rate(address: SocketAddr, connections: usize, time: Duration, request: &[u8]) -> f64 {
-    load(address, connections, time, request, None)
+/// What was answered in some time.
+pub struct Answered {
+    pub requests: usize,
+    pub took: Duration,
 }
 
-/// The same of a request that nobody has sent before: a number takes the place of its last [`COUNTED`] bytes.
-pub fn rate_of_new(address: SocketAddr, connections: usize, time: Duration, request: &[u8]) -> f64 {
+impl Answered {
+    pub fn per_second(&self) -> f64 {
+        self.requests as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// Requests a second on so many connections, over that time.
+pub fn rate(address: SocketAddr, connections: usize, time: Duration, request: &[u8]) -> f64 {
+    load(address, connections, time, request, None).per_second()
+}
+
+/// Loads it with requests that nobody has sent before: a number takes the place of the last [`COUNTED`] bytes.
+pub fn load_of_new(address: SocketAddr, connections: usize, time: Duration, request: &[u8]) -> Answered {
     static SENT: AtomicU64 = AtomicU64::new(0);
     load(address, connections, time, request, Some(&SENT))
 }
@@ -34,17 +46,17 @@ fn load(
     time: Duration,
     request: &[u8],
     counter: Option<&'static AtomicU64>,
-) -> f64 {
+) -> Answered {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
     let begun = Instant::now();
-    let answered: usize = runtime.block_on(async {
+    let requests = runtime.block_on(async {
         let mut clients = JoinSet::new();
         for _ in 0..connections {
             clients.spawn(one(address, begun + time, request.to_vec(), counter));
         }
         clients.join_all().await.into_iter().sum()
     });
-    answered as f64 / begun.elapsed().as_secs_f64()
+    Answered { requests, took: begun.elapsed() }
 }
 
 async fn one(address: SocketAddr, end: Instant, mut request: Vec<u8>, counter: Option<&'static AtomicU64>) -> usize {

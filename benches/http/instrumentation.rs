@@ -9,7 +9,7 @@ use std::time::Duration;
 use kiln::api::MetricsAccess;
 use kiln::telemetry::logging::{self, LogFormat};
 
-use crate::client::rate_of_new;
+use crate::client::load_of_new;
 
 /// Tells this program to be one of the servers.
 const ROLE: &str = "KILN_BENCH_SERVER";
@@ -59,6 +59,18 @@ impl Server {
         let address = line.trim().parse().expect("an address");
         Self { child, address }
     }
+
+    /// The time that it has had of processors, to a hundredth of a second. None where the system does not tell.
+    #[cfg(target_os = "linux")]
+    fn processor(&self) -> Option<Duration> {
+        let stat = procfs::process::Process::new(self.child.id().try_into().ok()?).ok()?.stat().ok()?;
+        Some(Duration::from_secs_f64((stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn processor(&self) -> Option<Duration> {
+        None
+    }
 }
 
 impl Drop for Server {
@@ -69,25 +81,34 @@ impl Drop for Server {
     }
 }
 
-/// Prints the throughput of each server as a part of that of another, for each request. No picture comes twice.
+/// Prints what each server does beside another one, for each request: its throughput, and the processor's time that it takes for
+/// a request, which other programs disturb less. No picture comes twice.
 pub fn compare(requests: &[(String, Vec<u8>)], rounds: usize, time: Duration) {
     let servers = ROLES.map(|(role, _)| Server::start(role));
-    println!(
-        "requests/s at {CONNECTIONS} connections beside another server, median of {rounds} rounds (lowest, highest):"
-    );
+    println!("beside another server, at {CONNECTIONS} connections, {rounds} rounds in turns:");
+    println!("{:58}requests/s, median (quartiles){:>27}", "", "processor's time a request");
     for (name, request) in requests {
-        let mut ratios = ROLES.map(|_| Vec::new());
+        let mut all = ROLES.map(|_| Vec::new());
+        let before = servers.each_ref().map(Server::processor);
         for round in 0..rounds {
-            let measure = |role: usize| rate_of_new(servers[role].address, CONNECTIONS, time, request);
-            // In turns, each time in another order: the machine is quicker at one moment and slower at another.
-            let mut rates = ROLES.map(|_| 0.0);
-            (0..ROLES.len()).map(|turn| (turn + round) % ROLES.len()).for_each(|role| rates[role] = measure(role));
-            ratios.iter_mut().zip(ROLES).zip(rates).for_each(|((all, (_, base)), rate)| all.push(rate / rates[base]));
+            // Each time in another order: the machine is quicker at one moment and slower at another.
+            for role in (0..ROLES.len()).map(|turn| (turn + round) % ROLES.len()) {
+                all[role].push(load_of_new(servers[role].address, CONNECTIONS, time, request));
+            }
         }
-        for ((role, base), mut ratios) in ROLES.into_iter().zip(ratios).skip(1) {
-            ratios.sort_by(f64::total_cmp);
-            let (median, lowest, highest) = (ratios[rounds / 2], ratios[0], ratios[rounds - 1]);
-            println!("{name:32}{role:>26} / {:9}{median:.3} ({lowest:.3}, {highest:.3})", ROLES[base].0);
+        let after = servers.each_ref().map(Server::processor);
+        let a_request = |role: usize| {
+            let requests: usize = all[role].iter().map(|answered| answered.requests).sum();
+            Some((after[role]? - before[role]?).as_secs_f64() / requests as f64)
+        };
+        for (role, (does, base)) in ROLES.into_iter().enumerate().skip(1) {
+            let rates = all[role].iter().zip(&all[base]).map(|(one, other)| one.per_second() / other.per_second());
+            let mut rates: Vec<f64> = rates.collect();
+            rates.sort_by(f64::total_cmp);
+            let [low, median, high] = [rounds / 4, rounds / 2, rounds * 3 / 4].map(|at| rates[at]);
+            let cost =
+                a_request(role).zip(a_request(base)).map_or("?".into(), |(one, other)| format!("{:.3}", one / other));
+            println!("{name:32}{does:>26} / {:9}{median:.3} ({low:.3}, {high:.3}){cost:>25}", ROLES[base].0);
         }
     }
 }

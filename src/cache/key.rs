@@ -1,33 +1,32 @@
 //! What makes two questions the same: who answers and how, what is asked, and the picture's bytes.
 
-use sha2::{Digest, Sha256};
+use blake3::Hasher;
 
-/// A digest of all that an answer depends on. Two questions that differ share one as seldom as SHA-256 collides, also where
+/// A digest of all that an answer depends on. Two questions that differ share one as seldom as BLAKE3 collides, also where
 /// somebody tries: what one client is told must not be another picture's answer.
 pub type Key = [u8; 32];
 
 /// Who answers, and how: a model's weights and labels, and what is done to a picture before.
 #[derive(Clone, Debug)]
-pub struct Asker(Sha256);
+pub struct Asker(Hasher);
 
 impl Asker {
     /// The one that these parts describe. Each is told from the next, wherever their borders are.
     pub fn new<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut digest = Sha256::new();
+        let mut digest = Hasher::new();
         for part in parts {
-            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(&(part.len() as u64).to_le_bytes());
             digest.update(part);
         }
         Self(digest)
     }
 
     /// The key of the question for the `top_k` most probable classes of a picture with these bytes, asked in that `epoch`:
-    /// of what was answered in another nothing is found. Takes about half a millisecond a megabyte, and several times as much
-    /// where the processor has no instructions for it.
+    /// of what was answered in another nothing is found.
     pub fn key(&self, top_k: usize, epoch: u64, bytes: &[u8]) -> Key {
         let mut digest = self.0.clone();
-        digest.update((top_k as u64).to_le_bytes());
-        digest.update(epoch.to_le_bytes());
+        digest.update(&(top_k as u64).to_le_bytes());
+        digest.update(&epoch.to_le_bytes());
         digest.update(bytes);
         digest.finalize().into()
     }

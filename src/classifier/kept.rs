@@ -12,7 +12,7 @@ use crate::cache::{Asker, Cache, Found, Key, Outcome, Question, Weighed};
 use crate::image::Recipe;
 use crate::model::Model;
 
-/// A larger file's digest is made by a thread that may decode: it takes more than a tenth of a millisecond.
+/// A larger file's digest is made by a thread that may decode: other connections would notice how long it takes.
 const LARGE: usize = 256 << 10;
 
 /// Where answers are kept. All models of a server share one.
@@ -45,10 +45,12 @@ impl Kept {
 impl Classifier {
     /// The key of a question. What was answered before a device failed may have been wrong already, so it is not found any more.
     async fn key(&self, kept: &Kept, top_k: usize, bytes: &Bytes) -> Result<Key, PoolError> {
-        let (asker, bytes, failures) = (kept.asker.clone(), bytes.clone(), self.batcher.failures());
-        let is_large = bytes.len() >= LARGE;
-        let key = move || asker.key(top_k, failures, &bytes);
-        if !is_large { Ok(key()) } else { self.pool.run(key).await }
+        let failures = self.batcher.failures();
+        if bytes.len() < LARGE {
+            return Ok(kept.asker.key(top_k, failures, bytes));
+        }
+        let (asker, bytes) = (kept.asker.clone(), bytes.clone());
+        self.pool.run(move || asker.key(top_k, failures, &bytes)).await
     }
 
     /// The answer to a picture, and whether it was there.
