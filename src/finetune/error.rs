@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use model_import::HeadError;
 
-use crate::inference::{EngineError, StartError};
+use crate::inference::{Difference, EngineError, StartError};
 
 /// Why nothing was trained.
 #[derive(Debug, thiserror::Error)]
@@ -35,10 +35,10 @@ pub enum FinetuneError {
     Head(#[from] HeadError),
     /// The layer that was found is not the last one.
     #[error(
-        "the model cannot be fine-tuned: the layer that looks like its last one does not give its logits (off by {0:e}), so \
+        "the model cannot be fine-tuned: the layer that looks like its last one does not give its logits ({0}), so \
          something follows it."
     )]
-    NotTheLast(f32),
+    NotTheLast(Difference),
     /// The network does not come up.
     #[error(transparent)]
     Start(#[from] StartError),

@@ -6,7 +6,7 @@
 use model_import::Head;
 
 use super::FinetuneError;
-use crate::inference::{BurnEngine, ChosenDevice, Engine, Options, Sample};
+use crate::inference::{BurnEngine, ChosenDevice, Difference, Engine, Options, Sample};
 use crate::model::Model;
 
 /// Logits computed from features may be so far from the network's own, as a part of the largest: sums in another order.
@@ -61,9 +61,9 @@ pub fn extract(
     let mut engine = BurnEngine::start(model.clone(), device, options, |_| ())?;
     for (picture, some) in compared.iter().enumerate() {
         let expected = engine.run(std::slice::from_ref(some))?.swap_remove(0);
-        let off = difference(&logits(head, features.row(picture)), &expected);
-        if off > TOLERANCE {
-            return Err(FinetuneError::NotTheLast(off));
+        let difference = Difference::between(&logits(head, features.row(picture)), &expected, TOLERANCE);
+        if !difference.is_allowed() {
+            return Err(FinetuneError::NotTheLast(difference));
         }
     }
     Ok(features)
@@ -76,12 +76,6 @@ fn logits(head: &Head, features: &[f32]) -> Vec<f32> {
         logits.iter_mut().zip(weights).for_each(|(logit, weight)| *logit += feature * weight);
     }
     logits
-}
-
-/// The largest difference, as a part of the largest number.
-fn difference(ours: &[f32], theirs: &[f32]) -> f32 {
-    let scale = theirs.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
-    ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale
 }
 
 #[cfg(test)]
@@ -107,8 +101,8 @@ mod tests {
         let mut engine = BurnEngine::start(model, &device, &Options::new(2), |_| ()).unwrap();
         for (picture, sample) in pictures.iter().enumerate() {
             let expected = engine.run(std::slice::from_ref(sample)).unwrap().swap_remove(0);
-            let off = difference(&logits(&head, features.row(picture)), &expected);
-            assert!(off < 1e-5, "{off}");
+            let difference = Difference::between(&logits(&head, features.row(picture)), &expected, 1e-5);
+            assert!(difference.is_allowed(), "{difference}");
             assert!(
                 features.row(picture).iter().filter(|value| **value != 0.0).count() > 100,
                 "the features are zeros"
@@ -119,11 +113,14 @@ mod tests {
     #[test]
     fn a_head_that_is_not_the_last_layer_is_found_out() {
         let model = Model::named("efficientnet-lite0").unwrap();
-        let mut head = model.weights().head(1000).unwrap();
-        head.bias[0] += 1.0;
         let device = device::choose(&DeviceChoice::Cpu).unwrap();
         let picture = Sample::from(PreparedImage::new(224, 224, vec![128; 224 * 224 * 3].into()));
-        let refused = extract(&model, &head, &device, &Options::new(1), &[picture], |_| ()).unwrap_err();
-        assert!(matches!(refused, FinetuneError::NotTheLast(_)), "{refused}");
+        for wrong in [1.0, f32::NAN] {
+            let mut head = model.weights().head(1000).unwrap();
+            head.bias[0] += wrong;
+            let pictures = std::slice::from_ref(&picture);
+            let refused = extract(&model, &head, &device, &Options::new(1), pictures, |_| ()).unwrap_err();
+            assert!(matches!(refused, FinetuneError::NotTheLast(_)), "{refused}");
+        }
     }
 }
