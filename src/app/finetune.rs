@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::load::{self, LoadError};
 use crate::classifier;
 use crate::config::Config;
-use crate::finetune::{self, Epoch, Features, Feedback, FinetuneError, Improved, Plan, Split};
+use crate::finetune::{self, Epoch, Extractor, Features, Feedback, FinetuneError, Improved, Plan, Split};
 use crate::image::Recipe;
 use crate::inference::{ChosenDevice, Precision, by_cpu};
 use crate::model::Model;
@@ -117,6 +117,7 @@ fn extracted(
     let threads = NonZeroUsize::new(config.decode_threads).unwrap_or(NonZeroUsize::MIN);
     let passes = head.features.div_ceil(head.classes);
     let bar = bar(files.len() * passes, "{bar:40} {percent} % of the features, {eta} left");
+    let mut extractor = Extractor::start(model, head, device, load::options(config))?;
     let (mut features, mut good) = (Features { width: head.features, values: Vec::new() }, Vec::new());
     let mut broken = 0;
     for (first, some) in (0..).step_by(AT_ONCE).zip(files.chunks(AT_ONCE)) {
@@ -135,9 +136,7 @@ fn extracted(
                 }
             }
         }
-        let of_some =
-            finetune::extract(model, head, device, &load::options(config), &samples, |done| bar.inc(done as u64))?;
-        features.values.extend(of_some.values);
+        features.values.extend(extractor.run(&samples, |done| bar.inc(done as u64))?.values);
     }
     bar.finish_and_clear();
     if broken > 0 {

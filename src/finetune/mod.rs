@@ -9,7 +9,8 @@
 //! | `feedback.rs` | what `kiln feedback export` wrote: pictures and their right classes |
 //! | `split.rs` | which pictures train, which say when to stop, and which judge |
 //! | `pictures.rs` | files to what an engine takes, on several threads |
-//! | `features.rs` | what the frozen network makes of them |
+//! | `extractor.rs` | the frozen network on a device |
+//! | `features.rs` | what it makes of them |
 //! | `set.rs` | features and classes as tensors |
 //! | `gradient.rs` | loss and gradient |
 //! | `train.rs` | descent |
@@ -19,6 +20,7 @@
 //! | `error.rs` | what can go wrong |
 
 mod error;
+mod extractor;
 mod features;
 mod feedback;
 mod gradient;
@@ -31,7 +33,8 @@ mod split;
 mod train;
 
 pub use error::FinetuneError;
-pub use features::{Features, extract};
+pub use extractor::Extractor;
+pub use features::Features;
 pub use feedback::{Corrected, Feedback, Skipped, read};
 pub use improve::{Improved, improve};
 pub use judge::Verdict;
