@@ -1,14 +1,12 @@
 //! `kiln finetune`: exported feedback in, a new version of a model out, which nobody is served by until an operator says so.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use super::load::{self, LoadError};
+use super::progress;
 use crate::classifier;
 use crate::config::Config;
 use crate::finetune::{self, Epoch, Extractor, Features, Feedback, FinetuneError, Improved, Plan, Split};
@@ -86,7 +84,7 @@ fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailur
     let classes: Vec<usize> = pictures.iter().map(|picture| picture.class).collect();
     let split = finetune::split(&pictures, plan.held_out, plan.seed);
     tell(&shares(&split))?;
-    let bar = bar(plan.epochs, "{bar:40} epoch {pos}/{len}, {msg}");
+    let bar = progress::bar(plan.epochs, "{bar:40} epoch {pos}/{len}, {msg}");
     let improved = finetune::improve(&head, &features, &classes, &split, plan, &device, |epoch| {
         bar.set_position(epoch.number as u64);
         bar.set_message(shown(&epoch));
@@ -116,7 +114,7 @@ fn extracted(
     let recipe: Recipe = classifier::recipe(model);
     let threads = NonZeroUsize::new(config.decode_threads).unwrap_or(NonZeroUsize::MIN);
     let passes = head.features.div_ceil(head.classes);
-    let bar = bar(files.len() * passes, "{bar:40} {percent} % of the features, {eta} left");
+    let bar = progress::bar(files.len() * passes, "{bar:40} {percent} % of the features, {eta} left");
     let mut extractor = Extractor::start(model, head, device, load::options(config))?;
     let (mut features, mut good) = (Features { width: head.features, values: Vec::new() }, Vec::new());
     let mut broken = 0;
@@ -177,14 +175,6 @@ fn shown(epoch: &Epoch) -> String {
     let seen =
         epoch.stopping.map(|(loss, right)| format!(", kept apart: loss {loss:.3}, {:.1} % right", right * 100.0));
     format!("loss {:.3}{}", epoch.loss, seen.unwrap_or_default())
-}
-
-fn bar(length: usize, template: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length as u64).with_style(style)
 }
 
 fn tell(text: &str) -> std::io::Result<()> {

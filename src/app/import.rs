@@ -4,11 +4,10 @@
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use model_import::import::{ImportError, Network, inspect, write};
 
+use super::progress;
 use crate::import::{Asker, NoCheckout, Order, Place, PlanError, name, place, plan};
 use crate::model::Model;
 
@@ -162,12 +161,7 @@ fn cargo(checkout: &Path) -> Command {
 /// Whether it builds, and its last words.
 fn build(checkout: &Path) -> std::io::Result<(bool, String)> {
     let mut child = cargo(checkout).args(["build", "--release"]).stderr(Stdio::piped()).spawn()?;
-    let spinner = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-    spinner.set_style(
-        ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-    );
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    let spinner = progress::spinner("{spinner} {elapsed} {wide_msg}");
     let mut last = Vec::new();
     for line in BufReader::new(child.stderr.take().expect("stderr is piped")).lines().map_while(Result::ok) {
         spinner.set_message(line.trim().to_string());

@@ -13,6 +13,7 @@ mod load;
 mod local;
 mod models;
 mod predict;
+mod progress;
 mod serve;
 mod updates;
 

@@ -1,14 +1,15 @@
 //! `kiln predict FILE...`: classifies files without a server, through the same rooms.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::load::{self, LoadError};
+use super::progress;
 use crate::classifier::{AdmitError, BatchError, Classifier, ClassifyError, Options, Picture, Prediction};
 use crate::config::Config;
 use crate::readiness::Readiness;
@@ -65,7 +66,10 @@ async fn all(
     json: bool,
 ) -> Result<(), PredictError> {
     let total = files.len();
-    let bar = progress_bar(total);
+    let bar = match total < MANY {
+        true => ProgressBar::hidden(),
+        false => progress::bar(total, "{bar:40} {pos}/{len} pictures, {per_sec}, {eta} left"),
+    };
     // Enough in flight to fill a batch while the next one is decoded, never more than the queue holds.
     let in_flight = (config.batching.max_batch_size * 2).min(config.batching.queue_capacity);
     let mut answers = stream::iter(files)
@@ -105,14 +109,6 @@ async fn one(classifier: &Classifier, file: &Path, top_k: usize) -> Result<Predi
             answer => return answer.map_err(|e| e.to_string()),
         }
     }
-}
-
-fn progress_bar(files: usize) -> ProgressBar {
-    if files < MANY || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {per_sec}, {eta} left");
-    ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn as_text(file: &Path, prediction: &Prediction) -> String {
