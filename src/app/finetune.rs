@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::load::{self, LoadError};
+use super::load::{self, LoadError, NoStore};
 use super::progress;
 use crate::classifier;
 use crate::config::Config;
@@ -34,8 +34,8 @@ pub enum FinetuneFailure {
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
     /// There is nowhere to put a version.
-    #[error("which store? Name its folder by --model-store, or KILN_MODEL_STORE; it is made if it is not there.")]
-    NoStore,
+    #[error(transparent)]
+    NoStore(#[from] NoStore),
     /// The store of versions.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,7 +58,7 @@ pub async fn finetune(mut config: Config, plan: Plan) -> Result<(), FinetuneFail
     // Features are passed through the last layer unchanged, and what servers are held to is what the weights themselves give.
     config.inference.precision = Precision::F32;
     let _log_guard = logging::init(&config.logging)?;
-    let store = Store::open(config.model_store.as_ref().ok_or(FinetuneFailure::NoStore)?);
+    let store = load::store(&config)?;
     let work = tokio::task::spawn_blocking(move || Ok(run(&config, &store, &plan))).await;
     load::joined(work)?
 }

@@ -71,6 +71,16 @@ pub enum LoadError {
 /// Each model with its engines, one on each device.
 pub(super) type Engines = Vec<(Model, Vec<BurnEngine>)>;
 
+/// There is no folder to work in.
+#[derive(Debug, thiserror::Error)]
+#[error("which store? Name its folder by --model-store, or KILN_MODEL_STORE; it is made if it is not there.")]
+pub struct NoStore;
+
+/// The store of versions, for who cannot do without.
+pub(super) fn store(config: &Config) -> Result<Store, NoStore> {
+    config.model_store.as_ref().map(Store::open).ok_or(NoStore)
+}
+
 /// Has compiled kernels kept from one start to the next. To be called while the process has one thread.
 pub fn keep_caches(config: &Config) {
     if let Some(folder) = &config.inference.cache {
@@ -96,8 +106,8 @@ pub(super) async fn engines(config: &Config, name: &str) -> Result<Engines, Load
 /// There is no such model.
 pub(super) fn stable(config: &Config, name: &str) -> Result<Model, LoadError> {
     let model = Model::named(name).expect("the name was checked");
-    let Some(store) = config.model_store.as_ref().map(Store::open) else { return Ok(model) };
-    let version = store.labels(name)?.stable_or(model.spec().version).to_string();
+    let Ok(store) = store(config) else { return Ok(model) };
+    let version = store.stable(&model)?;
     store.read(&model, &version).map_err(|error| unusable(&model, &version, &error.into()))
 }
 
