@@ -48,13 +48,11 @@ pub enum PredictError {
 pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bool) -> Result<(), PredictError> {
     let _log_guard = logging::init(&config.logging)?;
     let name = load::default_model(&config);
-    let engines = load::engines(&config, &name).await?;
-    let loaded = load::classifiers(&config, name, engines, &Readiness::starting());
-    let outcome = all(&loaded.classifiers[0], &config, files, top_k, json).await;
-    drop(loaded.classifiers);
-    for worker in loaded.workers {
-        worker.shutdown().await;
-    }
+    let (model, engines) = load::engines(&config, &name).await?;
+    let (classifier, worker) = load::classifier(&config, model, engines, Readiness::starting());
+    let outcome = all(&classifier, &config, files, top_k, json).await;
+    drop(classifier);
+    worker.shutdown().await;
     outcome
 }
 
