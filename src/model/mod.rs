@@ -96,7 +96,7 @@ impl Model {
         format!("sha256:{}", self.other.as_ref().map_or(self.spec().sha256, |other| &other.sha256))
     }
 
-    /// `sha256:<hex>` of the weights alone. Takes tens of milliseconds.
+    /// `sha256:<hex>` of the weights alone. Takes tens of milliseconds for those that were built in.
     pub fn weights_digest(&self) -> String {
         format!("sha256:{}", self.weights().sha256())
     }
