@@ -55,7 +55,7 @@ pub enum FinetuneFailure {
 ///
 /// See [`FinetuneFailure`].
 pub async fn finetune(mut config: Config, plan: Plan) -> Result<(), FinetuneFailure> {
-    // Features are passed through the last layer unchanged, and what servers are held to is what the weights themselves give.
+    // Features are passed through the last layer unchanged.
     config.inference.precision = Precision::F32;
     let _log_guard = logging::init(&config.logging)?;
     let store = load::store(&config)?;

@@ -202,13 +202,16 @@ fn known_logits(model: &Model, device: &ChosenDevice) -> Result<Option<Logits>, 
     on_cpu(model).map(Some).map_err(|e| e.to_string())
 }
 
-/// What the CPU computes of the canary, in a process that has no other engine.
+/// What the CPU computes of the canary in f32, whatever precision `config` asks for: servers are held to what the weights
+/// themselves give. All CPU engines of the process multiply in f32 from then on, so it is for one that has none which should
+/// not.
 ///
 /// # Errors
 ///
-/// The weights do not load, the numbers are not finite, or the CPU has no such precision.
+/// The weights do not load, or the numbers are not finite.
 pub fn by_cpu(model: &Model, config: &super::Config) -> Result<Logits, StartError> {
-    super::configure_cpu(config, &device::cpu("for the canary alone".to_string()))?;
+    let exact = super::Config { precision: Precision::F32, ..config.clone() };
+    super::configure_cpu(&exact, &device::cpu("for the canary alone".to_string()))?;
     on_cpu(model)
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::load::{self, NoStore};
 use crate::config::Config;
-use crate::inference::{self, Precision, StartError, by_cpu};
+use crate::inference::{StartError, by_cpu};
 use crate::model::Model;
 use crate::store::{Order, Store, StoreError, check_version, read_weights, write_weights};
 
@@ -108,11 +108,9 @@ fn add(
     // Before the work, which takes a while.
     version.map_or(Ok(()), check_version)?;
     let weights = read_weights(file, model)?;
-    // Whatever servers compute in, they are held to what the weights themselves give.
-    let exact = inference::Config { precision: Precision::F32, ..config.inference.clone() };
     let unfit = |reason| ModelsError::Unfit { file: file.display().to_string(), reason };
     let candidate = model.with_weights(version.unwrap_or("candidate"), weights.clone());
-    let golden = by_cpu(&candidate, &exact).map_err(unfit)?;
+    let golden = by_cpu(&candidate, &config.inference).map_err(unfit)?;
     let origin = format!("added from {}", file.display());
     let added = match version {
         Some(version) => store.add_as(model, version, &weights, &origin, Some(&golden)).map(|()| version.to_string()),
