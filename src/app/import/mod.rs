@@ -1,18 +1,14 @@
 //! `kiln import MODEL.onnx`: looks at the file, asks what it does not tell, writes the model's folder, and where there are
-//! logits builds the program and checks the model in it.
+//! logits builds the program and checks the model in it (`build.rs`).
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod build;
+
+use std::io::{IsTerminal, Write};
 
 use model_import::import::{ImportError, Network, inspect, write};
 
-use super::progress;
 use crate::import::{Asker, NoCheckout, Order, Place, PlanError, name, place, plan};
 use crate::model::Model;
-
-/// Lines of a failed build that are shown.
-const LAST_LINES: usize = 40;
 
 /// Why `kiln import` ends with an error.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +93,7 @@ pub fn import(order: &Order) -> Result<(), ImportFailure> {
         return Ok(());
     };
     if order.verify.unwrap_or(order.logits.is_some()) {
-        verify(&checkout, &name, &shown)?;
+        build::verify(&checkout, &name, &shown)?;
     }
     tell(&format!("\nNext:\n\n    cargo run --release -- predict --model {name} photo.jpg\n"));
     Ok(())
@@ -134,45 +130,6 @@ fn quietly<T>(work: impl FnOnce() -> T) -> T {
     let outcome = work();
     std::panic::set_hook(hook);
     outcome
-}
-
-/// Builds the program with the model, and has the fresh one check it.
-fn verify(checkout: &Path, name: &str, folder: &str) -> Result<(), ImportFailure> {
-    tell(
-        "building the program with it, to check its answer; the first build of a checkout takes a quarter of an hour\n",
-    );
-    let (built, words) = build(checkout).map_err(ImportFailure::NoCargo)?;
-    if !built {
-        eprint!("{words}");
-        return Err(ImportFailure::Build { folder: folder.to_string() });
-    }
-    // Through cargo, which knows where it has put the program.
-    let check = ["run", "--release", "--quiet", "--", "check", "--model", name, "--device", "cpu"];
-    let status = cargo(checkout).args(check).status().map_err(ImportFailure::NoCargo)?;
-    if status.success() { Ok(()) } else { Err(ImportFailure::Check { folder: folder.to_string() }) }
-}
-
-fn cargo(checkout: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(checkout).stdin(Stdio::null());
-    cargo
-}
-
-/// Whether it builds, and its last words.
-fn build(checkout: &Path) -> std::io::Result<(bool, String)> {
-    let mut child = cargo(checkout).args(["build", "--release"]).stderr(Stdio::piped()).spawn()?;
-    let spinner = progress::spinner("{spinner} {elapsed} {wide_msg}");
-    let mut last = Vec::new();
-    for line in BufReader::new(child.stderr.take().expect("stderr is piped")).lines().map_while(Result::ok) {
-        spinner.set_message(line.trim().to_string());
-        if last.len() == LAST_LINES {
-            last.remove(0);
-        }
-        last.push(line + "\n");
-    }
-    let status = child.wait()?;
-    spinner.finish_and_clear();
-    Ok((status.success(), last.concat()))
 }
 
 /// Prints, without the panic that `print!` has for a closed pipe.

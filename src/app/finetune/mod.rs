@@ -1,25 +1,20 @@
 //! `kiln finetune`: exported feedback in, a new version of a model out, which nobody is served by until an operator says so.
+//! `features.rs` runs the network on the pictures.
+
+mod features;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use super::load::{self, LoadError, NoStore};
 use super::progress;
-use crate::classifier;
 use crate::config::Config;
-use crate::finetune::{self, Epoch, Extractor, Features, Feedback, FinetuneError, Improved, Plan, Split};
-use crate::image::Recipe;
-use crate::inference::{ChosenDevice, Precision, by_cpu};
+use crate::finetune::{self, Epoch, Feedback, FinetuneError, Improved, Plan, Split};
+use crate::inference::{Precision, by_cpu};
 use crate::model::Model;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logging::{self, LoggingError};
-
-/// Pictures that are held in memory at once, 150 KB each for a network of 224x224.
-const AT_ONCE: usize = 1024;
-/// Broken pictures that are named.
-const NAMED: usize = 5;
 
 /// Why `kiln finetune` ends with an error.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +71,7 @@ fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailur
     let choice = &config.inference.device.all()[0];
     let device = load::open(config, choice)?;
     let files: Vec<&Path> = pictures.iter().map(|picture| &*picture.path).collect();
-    let (features, good) = extracted(config, &base, &head, &device, &files)?;
+    let (features, good) = features::extracted(config, &base, &head, &device, &files)?;
     let pictures: Vec<_> = good.into_iter().map(|index| pictures[index].clone()).collect();
     if pictures.is_empty() {
         return Err(FinetuneError::NoPictures("none of the files is a picture".to_string()).into());
@@ -101,46 +96,6 @@ fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailur
         store.folder().display()
     ))?;
     Ok(())
-}
-
-/// Features of the files that are pictures, and which those are. The others are named.
-fn extracted(
-    config: &Config,
-    model: &Model,
-    head: &model_import::Head,
-    device: &ChosenDevice,
-    files: &[&Path],
-) -> Result<(Features, Vec<usize>), FinetuneFailure> {
-    let recipe: Recipe = classifier::recipe(model);
-    let threads = NonZeroUsize::new(config.decode_threads).unwrap_or(NonZeroUsize::MIN);
-    let passes = head.features.div_ceil(head.classes);
-    let bar = progress::bar(files.len() * passes, "{bar:40} {percent} % of the features, {eta} left");
-    let mut extractor = Extractor::start(model, head, device, load::options(config))?;
-    let (mut features, mut good) = (Features { width: head.features, values: Vec::new() }, Vec::new());
-    let mut broken = 0;
-    for (first, some) in (0..).step_by(AT_ONCE).zip(files.chunks(AT_ONCE)) {
-        let mut samples = Vec::with_capacity(some.len());
-        for (index, prepared) in (first..).zip(finetune::prepare(some, &recipe, &config.image, threads)) {
-            match prepared {
-                Ok(sample) => {
-                    samples.push(sample);
-                    good.push(index);
-                }
-                Err(reason) => {
-                    broken += 1;
-                    if broken <= NAMED {
-                        bar.suspend(|| eprintln!("{}: {reason}", files[index].display()));
-                    }
-                }
-            }
-        }
-        features.values.extend(extractor.run(&samples, |done| bar.inc(done as u64))?.values);
-    }
-    bar.finish_and_clear();
-    if broken > 0 {
-        tell(&format!("{broken} files are no pictures that can be read, and are left out\n"))?;
-    }
-    Ok((features, good))
 }
 
 /// Adds the version, with the logits that every engine is then held to.
