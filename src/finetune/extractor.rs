@@ -6,7 +6,7 @@
 use model_import::Head;
 
 use super::{Features, FinetuneError};
-use crate::inference::{BurnEngine, ChosenDevice, Difference, Engine, Options, Sample};
+use crate::inference::{BurnEngine, ChosenDevice, Difference, Engine, EngineError, Options, Sample};
 use crate::model::Model;
 
 /// Logits computed from features may be so far from the network's own, as a part of the largest: sums in another order.
@@ -68,7 +68,7 @@ impl<'a> Extractor<'a> {
     ///
     /// # Errors
     ///
-    /// The device fails, or the head is not what the logits come from, which the first pictures show.
+    /// The device fails, features are not finite, or the head is not what the logits come from, which the first pictures show.
     pub fn run(&mut self, pictures: &[Sample], mut progress: impl FnMut(usize)) -> Result<Features, FinetuneError> {
         let (head, most) = (self.head, self.options.max_batch_size);
         let mut features = Features { width: head.features, values: vec![0.0; pictures.len() * head.features] };
@@ -83,6 +83,9 @@ impl<'a> Extractor<'a> {
             };
             for (start, some) in (0..).step_by(most).zip(pictures.chunks(most)) {
                 for (picture, row) in (start..).zip(engine.run(some)?) {
+                    if !row.iter().all(|feature| feature.is_finite()) {
+                        return Err(EngineError::Device("the features are not finite".to_string()).into());
+                    }
                     features.values[picture * head.features + first..][..count].copy_from_slice(&row[..count]);
                 }
                 progress(some.len());

@@ -220,5 +220,10 @@ fn on_cpu(model: &Model) -> Result<Logits, StartError> {
     let network: Arc<dyn Network> = load(model, &cpu)?.into();
     let mut engine = BurnEngine::new(model.clone(), &cpu, &Options::new(1), network, cpu.best_kernels(), None);
     let rows = engine.caught(|engine| engine.run(&[canary::picture(model)]));
-    rows.map(|mut rows| rows.swap_remove(0)).map_err(|reason| no_start(model, &cpu, reason))
+    let logits = rows.map(|mut rows| rows.swap_remove(0)).map_err(|reason| no_start(model, &cpu, reason))?;
+    // Nobody could be held to them.
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        return Err(no_start(model, &cpu, "the logits are not finite".to_string()));
+    }
+    Ok(logits)
 }
