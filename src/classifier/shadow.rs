@@ -30,9 +30,9 @@ pub(super) struct Seen {
 impl Classifier {
     /// The same with its answers compared with those of `other`, a version of the same model on the same devices, where that
     /// delays nobody.
-    pub fn shadowed_by(self, other: &Self) -> Self {
+    pub fn shadowed_by(&self, other: &Self) -> Self {
         let (model, batcher) = (other.model.clone(), other.batcher.clone());
-        Self { shadow: Some(Shadow { model, batcher, turn: Arc::new(Semaphore::new(1)) }), ..self }
+        Self { shadow: Some(Shadow { model, batcher, turn: Arc::new(Semaphore::new(1)) }), ..self.clone() }
     }
 }
 

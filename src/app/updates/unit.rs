@@ -1,5 +1,7 @@
 //! One loaded version, with all that keeps it at work.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
@@ -23,7 +25,7 @@ pub(super) struct Unit {
     /// No two of a process are the same.
     pub(super) id: u64,
     pub(super) what: Wanted,
-    pub(super) classifier: Classifier,
+    pub(super) classifier: Arc<Classifier>,
     worker: Worker,
     /// Tells when it breaks, if the server can do without it. Ends with the unit.
     _guard: JoinSet<()>,
@@ -54,7 +56,7 @@ impl Unit {
     pub(super) fn stable(host: &Host, id: u64, (model, engines): Loaded, readiness: Readiness) -> Self {
         let what = Wanted::stable(model.version());
         let (classifier, worker) = host.queue(model, engines, readiness);
-        Self { id, what, classifier, worker, _guard: JoinSet::new() }
+        Self { id, what, classifier: Arc::new(classifier), worker, _guard: JoinSet::new() }
     }
 
     /// A unit that the server can do without: if it breaks, `broken` is told.
@@ -68,7 +70,7 @@ impl Unit {
             // Nobody listens any more when the server ends.
             let _ = broken.send((id, reason));
         });
-        Self { id, what, classifier, worker, _guard: guard }
+        Self { id, what, classifier: Arc::new(classifier), worker, _guard: guard }
     }
 
     /// Has requests that are with it end as they would have, and then frees what it took.
