@@ -1,5 +1,6 @@
 //! Another version that sees what the first one answers, and is only compared with it. It works on one picture at a time, with
-//! the lowest priority, and only while an engine of the first version has nothing to do: real requests do not wait for it.
+//! the lowest priority, and begins only while an engine of the first version has nothing to do: real requests do not wait in a
+//! queue for it, but one that comes a moment later shares the device with it.
 
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ pub(super) struct Seen {
 }
 
 impl Classifier {
-    /// The same with its answers compared with those of `other`, a version of the same model on the same devices, where that
-    /// delays nobody.
+    /// The same with its answers compared with those of `other`, a version of the same model on the same devices, while an
+    /// engine is free.
     pub fn shadowed_by(&self, other: &Self) -> Self {
         let (model, batcher) = (other.model.clone(), other.batcher.clone());
         Self { shadow: Some(Shadow { model, batcher, turn: Arc::new(Semaphore::new(1)) }), ..self.clone() }

@@ -60,9 +60,15 @@ impl Unit {
     }
 
     /// A unit that the server can do without: if it breaks, `broken` is told.
-    pub(super) fn aside(host: &Host, id: u64, (model, engines): Loaded, broken: UnboundedSender<Broken>) -> Self {
+    pub(super) fn aside(
+        host: &Host,
+        id: u64,
+        (model, engines): Loaded,
+        of: &Readiness,
+        broken: UnboundedSender<Broken>,
+    ) -> Self {
         let what = Wanted::aside(model.version());
-        let readiness = Readiness::aside();
+        let readiness = of.aside();
         let (classifier, worker) = host.queue_beside(model, engines, readiness.clone());
         let mut guard = JoinSet::new();
         guard.spawn(async move {
