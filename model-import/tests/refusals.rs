@@ -1,22 +1,13 @@
 //! What the build script refuses, and the sentences that it refuses with. Its own files are included here.
 #![forbid(unsafe_code)]
 
+mod build_script;
 mod onnx_file;
-
-#[path = "../build/error.rs"]
-mod error;
-#[path = "../build/graph.rs"]
-mod graph;
-#[path = "../build/manifest.rs"]
-#[allow(dead_code, reason = "the build script reads what the tests do not")]
-mod manifest;
-#[path = "../build/proto.rs"]
-#[allow(dead_code, reason = "`kiln import` shows what the tests do not")]
-mod proto;
 
 use std::path::{Path, PathBuf};
 
-use error::Refusal;
+use build_script::error::Refusal;
+use build_script::{graph, manifest};
 use onnx_file::{INPUT, model_of, model_with};
 
 fn default_model() -> PathBuf {
