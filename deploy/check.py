@@ -43,9 +43,7 @@ def kubernetes(root, facts):
 
 def kserve(root, facts):
     """The runtime and the service that uses it."""
-    documents = [
-        document for file in sorted((root / "deploy/kserve").glob("*.yaml")) for document in manifests.load(file)
-    ]
+    documents = manifests.load_folder(root / "deploy/kserve")
     for document in documents:
         yield from schemas.findings(document)
     yield from pods.findings(documents, facts)

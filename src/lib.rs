@@ -65,6 +65,8 @@ pub mod model;
 pub mod oip;
 pub mod plots;
 pub mod readiness;
+#[cfg(test)]
+mod readme;
 pub mod registry;
 pub mod serve;
 pub mod shutdown;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use kiln::app;
-use kiln::cli::{self, Command, Exit};
+use kiln::cli::{self, Command, Exit, Page};
 use kiln::keys;
 
 fn main() -> ExitCode {
@@ -69,6 +69,7 @@ fn run(command: Command) -> ExitCode {
             Err(error) => Err(error.into()),
         },
         Command::ConfigCheck(report) => print(&report),
+        Command::Print(pages) => pages.iter().try_for_each(show),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,6 +91,13 @@ fn block_on<T>(command: impl Future<Output = T>) -> T {
 /// Prints without the panic that `print!` has for a closed pipe.
 fn print(text: &str) -> Result<(), Box<dyn std::error::Error>> {
     Ok(std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())?)
+}
+
+/// Prints a page, or writes it to its file.
+fn show(page: &Page) -> Result<(), Box<dyn std::error::Error>> {
+    let Page { file: Some(file), text } = page else { return print(&page.text) };
+    file.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    Ok(std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
 /// Tells an error and its causes in one line.

@@ -11,8 +11,8 @@ use crate::telemetry::metrics;
 #[derive(Clone, Debug)]
 pub struct Readiness {
     state: watch::Sender<State>,
-    /// Whether the metrics have it.
-    is_told: bool,
+    /// Whether the process can do without what it is of. The metrics have it if not.
+    is_aside: bool,
     /// How many times engines have failed.
     failures: Arc<AtomicU64>,
 }
@@ -49,12 +49,13 @@ impl Readiness {
     /// The state in which every process begins.
     pub fn starting() -> Self {
         metrics::ready(State::Starting.word());
-        Self { state: watch::Sender::new(State::Starting), is_told: true, failures: Arc::default() }
+        Self { state: watch::Sender::new(State::Starting), is_aside: false, failures: Arc::default() }
     }
 
-    /// That of a part which the process can do without. It is ready, and in no metric.
-    pub fn aside() -> Self {
-        Self { state: watch::Sender::new(State::Ready), is_told: false, failures: Arc::default() }
+    /// That of a part which the process can do without. It is ready, and in no metric. Failures of engines count for all
+    /// parts: they are on the same devices.
+    pub fn aside(&self) -> Self {
+        Self { state: watch::Sender::new(State::Ready), is_aside: true, failures: Arc::clone(&self.failures) }
     }
 
     /// Models are warm. Does nothing once draining or failed.
@@ -91,6 +92,14 @@ impl Readiness {
         self.advance(|now| (!matches!(now, State::Failed(_))).then(|| State::Failed(reason.into())));
     }
 
+    /// Latches a failure of a part that the process can do without, and does nothing to the process itself: what is wrong is
+    /// bad enough to go on without the part, and not to end for.
+    pub fn fail_aside(&self, reason: impl Into<String>) {
+        if self.is_aside {
+            self.fail(reason);
+        }
+    }
+
     /// How many times engines have failed so far. What they computed before one of those times may have been wrong.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
@@ -116,7 +125,7 @@ impl Readiness {
     fn advance(&self, next: impl FnOnce(&State) -> Option<State>) {
         self.state.send_if_modified(|now| {
             let Some(next) = next(now) else { return false };
-            if self.is_told {
+            if !self.is_aside {
                 metrics::ready(next.word());
             }
             *now = next;

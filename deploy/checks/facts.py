@@ -76,16 +76,3 @@ def seconds(text):
         raise ValueError(f"'{text}' is no duration")
     number, unit = found.groups()
     return float(number) * {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}[unit]
-
-
-def expression_findings(expression, facts, where):
-    """Names and labels in a PromQL expression that no server has."""
-    bare = re.sub(r'"[^"]*"', '""', expression)
-    for name in sorted(set(re.findall(r"\b(?:kiln_|nv_|process_)\w+|\b\w+:[\w:]+", bare))):
-        if name not in facts.metrics:
-            yield f"{where}: there is no metric {name}"
-    for name, matchers in re.findall(r"\b((?:kiln_|nv_|process_)\w+)\{([^}]*)\}", bare):
-        labels = facts.metrics.get(name)
-        for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers):
-            if labels is not None and label not in labels:
-                yield f"{where}: {name} has no label {label}"

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,29 @@ from .pods import FOREIGN, way_out
 MEBIBYTE = 1 << 20
 
 
+def image_variables(root):
+    """What the image sets in its environment."""
+    block = re.search(r"^ENV (.*?[^\\])$", (root / "Dockerfile.gpu").read_text(), re.M | re.S).group(1)
+    return dict(re.findall(r"(\w+)=(\S*)", block))
+
+
+def unit_start(root):
+    """(flags, values): what the unit has systemd write behind 'kiln serve', and Kiln's variables that it sets."""
+    text = (root / "deploy/systemd/kiln.service").read_text().replace("\\\n", " ")
+    command = re.search(r"^ExecStart=\S+ serve\b(.*)$", text, re.M).group(1)
+    assignments = [pair for line in re.findall(r"^Environment=(.*)$", text, re.M) for pair in shlex.split(line)]
+    values = dict(pair.split("=", 1) for pair in assignments if pair.startswith("KILN_"))
+    return shlex.split(command), values
+
+
 def dockerfile_findings(root, facts):
     text = (root / "Dockerfile.gpu").read_text()
     known = {facts_of.variable(key) for key in facts.settings} | FOREIGN
-    block = re.search(r"^ENV (.*?[^\\])$", text, re.M | re.S).group(1)
-    for name in re.findall(r"(\w+)=", block):
+    variables = image_variables(root)
+    for name in variables:
         if name not in known:
             yield f"Dockerfile.gpu: Kiln has no setting {name}"
-    if "KILN_LISTEN" in block:
+    if "KILN_LISTEN" in variables:
         yield "Dockerfile.gpu: KILN_LISTEN would hide the PORT that platforms set"
     for needed in ("USER 65532", "STOPSIGNAL SIGTERM", "HEALTHCHECK", "EXPOSE 8080"):
         if needed not in text:
@@ -63,8 +79,8 @@ def nginx_findings(root, facts):
 def systemd_findings(root, facts):
     path = root / "deploy/systemd/kiln.service"
     text = path.read_text()
-    flags = dict(re.findall(r"--([a-z-]+)[ =](\S+)", re.search(r"^ExecStart=(.*?[^\\])$", text, re.M | re.S).group(1)))
-    values = dict(pair.split("=", 1) for pair in re.findall(r'^Environment="?(KILN_\w+=[^"\n]*)', text, re.M))
+    words, values = unit_start(root)
+    flags = dict(re.findall(r"--([a-z-]+)[ =](\S+)", " ".join(words)))
     for key in sorted(set(flags) - set(facts.settings)):
         yield f"kiln.service: Kiln has no setting --{key}"
     values.update({facts_of.variable(key): value for key, value in flags.items()})

@@ -33,6 +33,11 @@ def load(path):
     return [document for document in yaml.load_all(path.read_text(), Strict) if document]
 
 
+def load_folder(path):
+    """All documents of a folder's files, in the order of their names."""
+    return [document for file in sorted(path.glob("*.yaml")) for document in load(file)]
+
+
 def kustomize():
     """The command that renders, if there is one."""
     if shutil.which("kustomize"):

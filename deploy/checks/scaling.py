@@ -3,13 +3,13 @@ expressions that parse.
 """
 
 import functools
+import re
 import shutil
 import subprocess
 import tempfile
 
 import yaml
 
-from . import facts as facts_of
 from .manifests import load, of_kind
 
 RULES = ("kiln.recording.yml", "kiln.alerts.yml")
@@ -31,13 +31,12 @@ def findings(documents, facts, adapter):
     for scaled in of_kind(documents, "ScaledObject"):
         for trigger in scaled["spec"]["triggers"]:
             where = f"ScaledObject: {trigger.get('name')}"
-            yield from facts_of.expression_findings(trigger["metadata"]["query"], facts, where)
-            yield from _parses(trigger["metadata"]["query"], where)
+            yield from _asked(trigger["metadata"]["query"], facts, where)
     for monitor in of_kind(documents, "ServiceMonitor"):
         yield from _scraped(monitor, documents, facts)
     for rule in of_kind(documents, "PrometheusRule"):
         for one in (one for group in rule["spec"]["groups"] for one in group["rules"]):
-            yield from facts_of.expression_findings(one["expr"], facts, one.get("alert") or one["record"])
+            yield from _known(one["expr"], facts, one.get("alert") or one["record"])
 
 
 def adapter_findings(adapter, facts):
@@ -50,8 +49,7 @@ def adapter_findings(adapter, facts):
             .replace("<<.LabelMatchers>>", 'namespace="any",pod=~"any"')
         )
         for expression in (rule["seriesQuery"], query):
-            yield from facts_of.expression_findings(expression, facts, where)
-            yield from _parses(expression, where)
+            yield from _asked(expression, facts, where)
 
 
 def written_rules(root):
@@ -105,6 +103,25 @@ def _scraped(monitor, documents, facts):
                 yield f"ServiceMonitor: the Service has no port {endpoint['port']}"
             if endpoint["path"] not in facts.paths:
                 yield f"ServiceMonitor: Kiln does not serve {endpoint['path']}"
+
+
+def _asked(expression, facts, where):
+    """Of what an autoscaler asks; promtool has read the rules, which are grafana's, already."""
+    yield from _known(expression, facts, where)
+    yield from _parses(expression, where)
+
+
+def _known(expression, facts, where):
+    """Names and labels in a PromQL expression that no server has."""
+    bare = re.sub(r'"[^"]*"', '""', expression)
+    for name in sorted(set(re.findall(r"\b(?:kiln_|nv_|process_)\w+|\b\w+:[\w:]+", bare))):
+        if name not in facts.metrics:
+            yield f"{where}: there is no metric {name}"
+    for name, matchers in re.findall(r"\b((?:kiln_|nv_|process_)\w+)\{([^}]*)\}", bare):
+        labels = facts.metrics.get(name)
+        for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers):
+            if labels is not None and label not in labels:
+                yield f"{where}: {name} has no label {label}"
 
 
 def _parses(expression, where):

@@ -25,10 +25,6 @@ def texts(*keys):
     """Free text by key; with keys, those and no others."""
     return fields(keys, **{key: TEXT for key in keys}) if keys else {"type": "object", "additionalProperties": TEXT}
 
-    def __init__(self, around):
-        self.around = around
-
-
 def _pod(part):
     """A Pod with these parts of its spec; what is missing is filled in."""
     spec = {"containers": [{"name": "any", "image": "any"}], **part}

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import tempfile
 
-from . import manifests
+from . import hosts, manifests
 from .pods import environment
 
 
@@ -31,18 +31,13 @@ def findings(root, binary):
 
 def starts(root):
     """(where, flags, variables) of each way in which these files start it."""
-    documents = [
-        document for file in sorted((root / "deploy/kserve").glob("*.yaml")) for document in manifests.load(file)
-    ]
+    documents = manifests.load_folder(root / "deploy/kserve")
     for overlay in sorted((root / "deploy/kubernetes/overlays").iterdir()):
         documents += manifests.render(overlay)[0] if manifests.kustomize() else []
     for where, spec in manifests.pods(documents):
         yield where, [], environment(spec["containers"][0])
-    image = re.search(r"^ENV (.*?[^\\])$", (root / "Dockerfile.gpu").read_text(), re.M | re.S).group(1)
-    yield "Dockerfile.gpu", [], dict(re.findall(r"(\w+)=(\S+)", image))
-    unit = (root / "deploy/systemd/kiln.service").read_text()
-    flags = shlex.split(re.search(r"^ExecStart=\S+ serve ?(.*)$", unit, re.M).group(1))
-    values = dict(pair.split("=", 1) for pair in re.findall(r"^Environment=(KILN_\w+=\S+)$", unit, re.M))
+    yield "Dockerfile.gpu", [], hosts.image_variables(root)
+    flags, values = hosts.unit_start(root)
     # Where systemd puts them is of no consequence here.
     yield "kiln.service", flags, {name: value.replace("%C", "/tmp") for name, value in values.items()}
     nginx = (root / "deploy/nginx/kiln.conf").read_text()

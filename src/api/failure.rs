@@ -101,6 +101,9 @@ impl From<ClassifyError> for Failure {
             ClassifyError::Batch(BatchError::Failed(_)) => {
                 Self::new(Code::DeviceFailed, "the device failed on this picture's batch")
             }
+            ClassifyError::Batch(BatchError::NotFinite) => {
+                Self::new(Code::Internal, "the model has no finite score for this picture: its weights do not do")
+            }
             ClassifyError::Pool(cause) => {
                 tracing::error!(%cause, "the decoder failed");
                 Self::new(Code::Internal, "the picture could not be decoded because of a fault in the server")

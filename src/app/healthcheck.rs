@@ -2,24 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_rustls::rustls::crypto::ring;
 use ureq::Agent;
 use ureq::tls::TlsConfig;
 
-/// Whom to ask, and what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checkup {
-    /// Where the server listens.
-    pub listen: SocketAddr,
-    /// Whether it speaks TLS.
-    pub encrypted: bool,
-    /// Whether it is enough that it lives, ready or not.
-    pub live: bool,
-    /// How long the answer may take, the connection included.
-    pub timeout: Duration,
-}
+use crate::config::Checkup;
 
 /// Why the server is not healthy.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +80,8 @@ fn url(checkup: &Checkup) -> Result<String, Unhealthy> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -23,7 +23,7 @@ pub use connection::{Answered, Connection, post};
 pub use devices::devices;
 pub use feedback::{ExportError, ReportError, export, report};
 pub use finetune::{FinetuneFailure, finetune};
-pub use healthcheck::{Checkup, Unhealthy, healthcheck};
+pub use healthcheck::{Unhealthy, healthcheck};
 pub use import::{ImportFailure, import};
 pub use keygen::keygen;
 pub use load::keep_caches;

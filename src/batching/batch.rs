@@ -47,14 +47,23 @@ impl Batch {
         self.callers.iter_mut().map(|caller| std::mem::take(&mut caller.link)).filter(Link::is_recorded).collect()
     }
 
+    /// How many rows have scores that are not finite, of those whose pictures Kiln has prepared itself.
+    pub(super) fn not_finite(&self, rows: &[Output]) -> usize {
+        self.samples.iter().zip(rows).filter(|(sample, row)| is_rubbish(sample, row)).count()
+    }
+
     /// Gives each caller the row of its own picture. `rows` has as many rows as the batch pictures. The engine began at
     /// `started` and took `inference` for all of them.
     pub(super) fn answer(self, rows: Vec<Output>, started: Instant, inference: Duration) {
         debug_assert_eq!(rows.len(), self.callers.len());
         let batch_size = self.callers.len();
-        for (caller, output) in self.callers.into_iter().zip(rows) {
+        for ((caller, sample), output) in self.callers.into_iter().zip(&self.samples).zip(rows) {
             if caller.has_gone() {
                 metrics::cancelled("device");
+            }
+            if is_rubbish(sample, &output) {
+                caller.answer(Err(BatchError::NotFinite));
+                continue;
             }
             let noticed = caller.arrived.max(self.free_since);
             let (queue, batch_wait) = (noticed - caller.arrived, started.duration_since(noticed));
@@ -75,4 +84,9 @@ impl Batch {
             caller.answer(Err(BatchError::Recovering));
         }
     }
+}
+
+/// A client's tensor may well be rubbish itself.
+fn is_rubbish(sample: &Sample, row: &Output) -> bool {
+    !matches!(sample, Sample::Tensor(_)) && !row.is_finite()
 }

@@ -51,6 +51,9 @@ pub enum BatchError {
     /// The engine failed on the batch that the picture was in, or broke before the picture's turn.
     #[error(transparent)]
     Failed(#[from] EngineError),
+    /// The device computes rightly, and what it computed for this picture is not finite: the model's weights do not do.
+    #[error("the model's scores of this picture are not finite")]
+    NotFinite,
     /// The engines failed while the picture waited; it was not run.
     #[error("the device failed and is being replaced")]
     Recovering,

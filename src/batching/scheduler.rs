@@ -84,7 +84,12 @@ impl Scheduler {
         // Without more batches the threads end, and with them the events.
         let Links { batches, mut events, .. } = self.links;
         drop(batches);
-        while events.recv().await.is_some() {}
+        while let Some(event) = events.recv().await {
+            // An engine may have doubted itself when there was nothing else to do, and others have the same readiness.
+            if matches!(event, Event::Recovered(_)) {
+                self.readiness.set_recovered();
+            }
+        }
     }
 
     /// Until the batcher is stopped and the queue is empty, or an engine is broken.

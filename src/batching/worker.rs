@@ -126,6 +126,7 @@ impl EngineThread {
         let started = Instant::now();
         let outcome = caught(|| run_counted(&mut *self.engine, &batch));
         let took = started.elapsed();
+        let outcome = outcome.and_then(|rows| self.trust(&batch, rows));
         let error = outcome.as_ref().err().map(ToString::to_string);
         let answered = self.answer(batch, outcome, started, took, padding);
         // Only now: nobody waits for it.
@@ -170,13 +171,32 @@ impl EngineThread {
         }
     }
 
+    /// While there is nothing else to do.
     fn check(&mut self) -> Result<(), EngineError> {
+        self.canary().inspect_err(|error| self.readiness.set_recovering(error.to_string()))
+    }
+
+    fn canary(&mut self) -> Result<(), EngineError> {
         let outcome = caught(|| self.engine.check());
         metrics::canary_checked(outcome.is_ok());
-        outcome.inspect_err(|error| {
-            tracing::error!(%error, "the canary failed");
-            self.readiness.set_recovering(error.to_string());
-        })
+        outcome.inspect_err(|error| tracing::error!(%error, "the canary failed"))
+    }
+
+    /// Rows as they are, if the engine computes rightly as far as it can tell. Where scores are not finite, either the device
+    /// is sick, and no row is worth anything, or the weights are, and the other rows are right.
+    fn trust(&mut self, batch: &Batch, rows: Vec<Output>) -> Result<Vec<Output>, EngineError> {
+        let pictures = batch.not_finite(&rows);
+        if pictures > 0 {
+            self.canary()?;
+            let model = self.metrics.model();
+            tracing::error!(
+                model,
+                pictures,
+                "scores are not finite, though the device computes rightly: the weights do not do"
+            );
+            self.readiness.fail_aside("scores of a picture are not finite");
+        }
+        Ok(rows)
     }
 
     /// Replaces the engine. Meanwhile nobody is kept waiting for it.

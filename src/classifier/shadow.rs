@@ -1,5 +1,6 @@
 //! Another version that sees what the first one answers, and is only compared with it. It works on one picture at a time, with
-//! the lowest priority, and only while an engine of the first version has nothing to do: real requests do not wait for it.
+//! the lowest priority, and begins only while an engine of the first version has nothing to do: real requests do not wait in a
+//! queue for it, but one that comes a moment later shares the device with it.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Class, Classifier};
 use crate::batching::{Ask, Batcher, Priority, Terms};
-use crate::inference::{Output, Sample, rank};
+use crate::inference::{Output, Sample, top};
 use crate::model::Model;
 use crate::telemetry::metrics;
 
@@ -28,11 +29,11 @@ pub(super) struct Seen {
 }
 
 impl Classifier {
-    /// The same with its answers compared with those of `other`, a version of the same model on the same devices, where that
-    /// delays nobody.
-    pub fn shadowed_by(self, other: &Self) -> Self {
+    /// The same with its answers compared with those of `other`, a version of the same model on the same devices, while an
+    /// engine is free.
+    pub fn shadowed_by(&self, other: &Self) -> Self {
         let (model, batcher) = (other.model.clone(), other.batcher.clone());
-        Self { shadow: Some(Shadow { model, batcher, turn: Arc::new(Semaphore::new(1)) }), ..self }
+        Self { shadow: Some(Shadow { model, batcher, turn: Arc::new(Semaphore::new(1)) }), ..self.clone() }
     }
 }
 
@@ -64,7 +65,7 @@ impl Shadow {
         let permit = self.batcher.admit(&Ask { priority, ..Ask::default() }).ok()?;
         let terms = Terms { priority, deadline: None, top_k: Some(1) };
         match self.batcher.submit_as(permit, sample, terms).await.ok()?.output {
-            Output::Logits(logits) => rank(&logits, 1).first().map(|best| best.class_id),
+            Output::Logits(logits) => top(&logits),
             Output::Ranked(ranked) => ranked.first().map(|best| best.class_id),
         }
     }

@@ -110,7 +110,9 @@ impl Drop for Asked<'_> {
 fn rejection(error: &ClassifyError) -> Rejection {
     match error {
         ClassifyError::Image(_) => Rejection::Other,
-        ClassifyError::Batch(BatchError::Failed(_)) | ClassifyError::Pool(_) => Rejection::Backend,
+        ClassifyError::Batch(BatchError::Failed(_) | BatchError::NotFinite) | ClassifyError::Pool(_) => {
+            Rejection::Backend
+        }
         ClassifyError::Admit(_) | ClassifyError::Batch(_) => Rejection::Rejected,
     }
 }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::settings::with_settings;
+use crate::config::settings::Setting;
 use crate::finetune::Plan;
 
-/// The command, without the settings.
+/// The command.
 pub(super) fn command() -> Command {
     let flag = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
@@ -38,14 +40,18 @@ pub(super) fn command() -> Command {
         .long("force")
         .help("Write the version even if it is no better on the held-out pictures")
         .action(ArgAction::SetTrue);
-    Command::new("finetune")
+    let command = Command::new("finetune")
         .about("Train the last layer of a model on pictures that people have corrected, as a new version")
         .after_help(
             "All but the last layer stays as it is. The version goes into the store of --model-store and answers nobody until \
              'kiln models canary' or 'kiln models promote' say so.\n\n\
              Example: kiln finetune --from-feedback export/ --model-store versions/",
         )
-        .args([feedback, epochs, learning_rate, pull, held_out, seed, force])
+        .args([feedback, epochs, learning_rate, pull, held_out, seed, force]);
+    let of_use = |setting: &Setting| {
+        matches!(setting.heading, "Model and device" | "Pictures" | "Logs") || setting.key == "max-batch-size"
+    };
+    with_settings(command, of_use)
 }
 
 /// The plan in what was typed.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::app::Checkup;
-use crate::config::{Config, ConfigError, Sources};
+use super::settings::with_settings;
+use crate::config::{Checkup, ConfigError, Sources};
 
-/// The command, without the settings.
+/// The command.
 pub(super) fn command() -> Command {
     let live = Arg::new("live")
         .long("live")
@@ -19,17 +19,17 @@ pub(super) fn command() -> Command {
         .help("How long the answer may take")
         .default_value("3s")
         .value_parser(|text: &str| humantime::parse_duration(text).map_err(|error| error.to_string()));
-    Command::new("healthcheck")
+    let command = Command::new("healthcheck")
         .about("Ask the server of this machine whether it is ready: status 0 if it is")
         .after_help(
             "It asks where 'kiln serve' with the same settings listens.\n\nExample: kiln healthcheck --timeout 1s",
         )
-        .args([live, timeout])
+        .args([live, timeout]);
+    with_settings(command, |setting| matches!(setting.key, "listen" | "tls-cert"))
 }
 
 /// Whom to ask, by the settings that a server has.
 pub(super) fn checkup(matches: &ArgMatches, sources: &Sources) -> Result<Checkup, ConfigError> {
-    let (listen, encrypted) = Config::reached(sources)?;
     let timeout = matches.get_one("timeout").copied().unwrap_or(Duration::from_secs(3));
-    Ok(Checkup { listen, encrypted, live: matches.get_flag("live"), timeout })
+    Checkup::of(sources, matches.get_flag("live"), timeout)
 }

@@ -1,12 +1,44 @@
-//! What `kiln keygen` was told of the key that it is to make.
+//! `kiln keygen`: its arguments, and what was typed of them.
 
 use std::num::NonZeroU32;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use clap::ArgMatches;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::config::ConfigError;
+use crate::config::{CENTURY, ConfigError};
 use crate::keys::{self, Priority, Scope, Scopes, Terms};
+
+/// The command.
+pub(super) fn command() -> Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help).requires("id")
+    };
+    let id = Arg::new("id")
+        .long("id")
+        .value_name("NAME")
+        .help("Print an entry for the file of --keys, for a key of that name");
+    let scope = option("scope", "SCOPE", "What it opens: predict, feedback, metrics, admin [default: predict]")
+        .action(ArgAction::Append)
+        .value_delimiter(',')
+        .value_parser(value_parser!(Scope));
+    let expires =
+        option("expires", "WHEN", "From when on it opens nothing: 2027-01-31, 2027-01-31T12:00:00Z, or in 90d");
+    let per_second = option("requests-per-second", "N", "How often it may be used").value_parser(value_parser!(f64));
+    let burst = option("burst", "N", "How many requests may come at once [default: a second's worth]")
+        .requires("requests-per-second")
+        .value_parser(value_parser!(NonZeroU32));
+    let share = option("queue-share", "PART", "Which part of the queue its pictures may take, such as 0.5")
+        .value_parser(value_parser!(f64));
+    let priority = option("priority", "PRIORITY", "high, normal or low: whose pictures go first [default: normal]")
+        .value_parser(value_parser!(Priority));
+    Command::new("keygen")
+        .about("Print a new API key, or an entry for a key file")
+        .after_help(
+            "With --id, the entry goes to standard output and the key itself, which is stored nowhere, to standard error: \
+             kiln keygen --id mobile-app --scope predict >> keys.toml",
+        )
+        .args([id, scope, expires, per_second, burst, share, priority])
+}
 
 /// The terms of a key for a file, if it is for one.
 ///
@@ -32,9 +64,6 @@ pub(super) fn terms(matches: &ArgMatches) -> Result<Option<Terms>, ConfigError> 
         priority: matches.get_one::<Priority>("priority").copied().unwrap_or_default(),
     }))
 }
-
-/// Longer than any key is used.
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A moment, or how long until then.
 fn end(text: &str) -> Result<SystemTime, String> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::arguments::with_settings;
+use super::settings::with_settings;
 use crate::store::{Canary, Order, Share};
 
 /// The command with all its words.

@@ -7,15 +7,19 @@
 //! | `sources.rs` | where each value comes from: flag, variable, file or default |
 //! | `values.rs` | texts to typed values |
 //! | `access.rs` | who may call, from several settings each |
+//! | `checkup.rs` | what `kiln healthcheck` asks |
 //! | `feedback.rs` | what is recorded |
 //! | `traces.rs` | where traces go |
 //! | `report.rs` | `kiln config check` |
 
 mod access;
+mod checkup;
 mod feedback;
 mod report;
 pub mod settings;
 mod sources;
+#[cfg(test)]
+mod table;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -29,8 +33,10 @@ use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 
 use crate::{api, batching, image, inference, keys, serve, shutdown, telemetry};
 
+pub use checkup::Checkup;
 pub use report::report;
 pub use sources::{Origin, Sources};
+pub use values::CENTURY;
 use values::Reader;
 
 /// Everything that can be configured.
@@ -98,16 +104,6 @@ impl Config {
     /// The first of them that does not parse or is out of range.
     pub fn without_serving(sources: &Sources) -> Result<Self, ConfigError> {
         Self::read(&Reader(&sources.without_serving()))
-    }
-
-    /// Where a server with these settings listens, and whether it speaks TLS. Nothing else is looked at.
-    ///
-    /// # Errors
-    ///
-    /// The address does not parse.
-    pub fn reached(sources: &Sources) -> Result<(SocketAddr, bool), ConfigError> {
-        let read = Reader(sources);
-        Ok((read.parsed("listen", LISTEN)?, read.text("tls-cert").is_some()))
     }
 
     fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {

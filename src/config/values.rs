@@ -14,7 +14,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Nothing is kept for longer.
-const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+pub const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// Reads typed values out of sources.
 pub(super) struct Reader<'a>(pub(super) &'a Sources);

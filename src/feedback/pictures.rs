@@ -70,15 +70,16 @@ impl Shelf {
             return Ok(None);
         }
         let now = millis(SystemTime::now());
-        if transaction.execute("UPDATE pictures SET time = ? WHERE sha256 = ?", params![now, sha256])? == 0 {
+        let seen = "UPDATE pictures SET time = ? WHERE sha256 = ?";
+        if transaction.prepare_cached(seen)?.execute(params![now, sha256])? == 0 {
             let picture = Picture { sha256, extension: extension.to_string() };
             if let Err(error) = write(&picture.path(&self.data), bytes) {
                 tracing::warn!(%error, "a picture cannot be kept");
-                metrics::not_kept(Lost::Picture, "failed");
+                metrics::not_kept(Lost::Picture, "failed", 1);
                 return Ok(None);
             }
             let insert = "INSERT INTO pictures (sha256, extension, bytes, time) VALUES (?, ?, ?, ?)";
-            transaction.execute(insert, params![sha256, extension, bytes.len() as i64, now])?;
+            transaction.prepare_cached(insert)?.execute(params![sha256, extension, bytes.len() as i64, now])?;
             self.bytes_now += bytes.len() as u64;
         }
         Ok(Some(sha256))
@@ -114,7 +115,7 @@ impl Shelf {
         parameters: impl rusqlite::Params,
         for_room: bool,
     ) -> rusqlite::Result<usize> {
-        let mut found = transaction.prepare(sql)?;
+        let mut found = transaction.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| {
             Ok((Picture { sha256: row.get(0)?, extension: row.get(1)? }, row.get::<_, i64>(2)?))
         };
@@ -124,7 +125,7 @@ impl Shelf {
             if for_room && self.bytes_now <= self.kept_bytes {
                 break;
             }
-            transaction.execute("DELETE FROM pictures WHERE sha256 = ?", [picture.sha256])?;
+            transaction.prepare_cached("DELETE FROM pictures WHERE sha256 = ?")?.execute([picture.sha256])?;
             self.bytes_now = self.bytes_now.saturating_sub(bytes.unsigned_abs());
             self.gone.push(picture.path(&self.data));
         }

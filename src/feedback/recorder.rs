@@ -48,7 +48,7 @@ impl Recorder {
         let picture = picture.zip(self.waiting.as_ref()).and_then(|((bytes, extension), all)| {
             let waiting = Waiting::begin(all, bytes.len());
             if waiting.is_none() {
-                metrics::not_kept(Lost::Picture, "queue_full");
+                metrics::not_kept(Lost::Picture, "queue_full", 1);
             }
             Some(Held { bytes, extension, _waiting: waiting? })
         });
@@ -58,7 +58,7 @@ impl Recorder {
                 mpsc::error::TrySendError::Full(_) => "queue_full",
                 mpsc::error::TrySendError::Closed(_) => "closed",
             };
-            metrics::not_kept(Lost::Prediction, reason);
+            metrics::not_kept(Lost::Prediction, reason, 1);
         }
     }
 }

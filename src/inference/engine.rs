@@ -29,13 +29,24 @@ impl From<Cutout> for Sample {
     }
 }
 
-/// What is known of one picture's scores.
+/// What is known of one picture's scores. A sick device computes scores that are not finite sooner than it tells an error;
+/// weights may do so as well, and of course a client's own tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// All of them.
     Logits(Logits),
     /// The most probable classes alone, most probable first.
     Ranked(Vec<Ranked>),
+}
+
+impl Output {
+    /// Whether each score is a number that is neither infinite nor NaN.
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::Logits(logits) => logits.iter().all(|logit| logit.is_finite()),
+            Self::Ranked(ranked) => ranked.iter().all(|ranked| ranked.probability.is_finite()),
+        }
+    }
 }
 
 /// Raw scores of one picture, f32, one a class in index order.
@@ -47,7 +58,7 @@ pub trait Engine: Send + 'static {
     ///
     /// # Errors
     ///
-    /// The device failed, or computed numbers that are not finite; no row of the batch may be used.
+    /// The device failed; no row of the batch may be used.
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError>;
 
     /// Runs one batch and gives back no more than the `top` most probable classes of each picture, if the engine has a way

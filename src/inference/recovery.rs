@@ -20,6 +20,9 @@ impl BurnEngine {
             return canary.check(&answer[0]).map_err(EngineError::Device);
         }
         let first = self.run(&[canary::picture(&self.model)])?.swap_remove(0);
+        if !first.iter().all(|logit| logit.is_finite()) {
+            return Err(EngineError::Device("the logits are not finite".to_string()));
+        }
         self.canary = Some(Arc::new(Canary::new(&self.model, first, self.options.precision)));
         Ok(())
     }

@@ -60,7 +60,7 @@ pub enum LookupError {
 impl Registry {
     /// Opens for business with one version of each model. `default` is the model of requests that name none.
     pub fn open(&self, default: String, classifiers: Vec<Classifier>) {
-        let alone = |stable| Versions { stable, canary: None, shadow: None };
+        let alone = |stable| Versions { stable: Arc::new(stable), canary: None, shadow: None };
         self.serve(default, classifiers.into_iter().map(alone).collect());
     }
 
@@ -79,12 +79,12 @@ impl Registry {
     /// # Errors
     ///
     /// Nothing is loaded yet, or there is no such model or version.
-    pub fn resolve(&self, name: Option<&str>, version: Option<&str>) -> Result<Classifier, LookupError> {
+    pub fn resolve(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Classifier>, LookupError> {
         let table = self.table()?;
         let entry = table.entry(name)?;
         match version {
             Some(version) => entry.versions.named(version),
-            None => Ok(entry.next().clone()),
+            None => Ok(Arc::clone(entry.next())),
         }
     }
 
@@ -93,7 +93,7 @@ impl Registry {
     /// # Errors
     ///
     /// The same.
-    pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Result<Classifier, LookupError> {
+    pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Classifier>, LookupError> {
         self.table()?.entry(name)?.versions.named(version.unwrap_or(Label::Stable.word()))
     }
 
@@ -138,7 +138,7 @@ impl Table {
 
 impl Entry {
     /// Who answers the next request that names no version: the canary's share of them is spread evenly.
-    fn next(&self) -> &Classifier {
+    fn next(&self) -> &Arc<Classifier> {
         let Some((canary, share)) = &self.versions.canary else { return &self.versions.stable };
         let before = self.unversioned.fetch_add(1, Ordering::Relaxed);
         let turns = |requests: u64| (requests as f64 * share).floor();

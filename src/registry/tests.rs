@@ -6,8 +6,8 @@ use crate::classifier::tests::idle;
 use crate::image::DecodePool;
 use crate::model::{Model, Weights};
 
-fn classifier(model: Model) -> Classifier {
-    idle(model, Config::default(), DecodePool::new(1)).0
+fn classifier(model: Model) -> Arc<Classifier> {
+    Arc::new(idle(model, Config::default(), DecodePool::new(1)).0)
 }
 
 fn found(registry: &Registry, name: Option<&str>, version: Option<&str>) -> Result<(&'static str, String), String> {
@@ -20,7 +20,8 @@ async fn a_request_gets_the_model_that_it_names_and_else_the_default() {
     let registry = Registry::default();
     assert_eq!(registry.resolve(None, None).unwrap_err(), LookupError::Starting);
     let [cat, dog] = [("cat", "1"), ("dog", "7")].map(|(name, version)| classifier(Model::made_up(name, version)));
-    registry.open("dog".to_string(), vec![cat, dog]);
+    let alone = |stable| Versions { stable, canary: None, shadow: None };
+    registry.serve("dog".to_string(), vec![alone(cat), alone(dog)]);
     let found = |name, version| found(&registry, name, version);
     let is = |name, version: &str| Ok((name, version.to_string()));
     assert_eq!(found(None, None), is("dog", "7"));

@@ -6,10 +6,22 @@ use std::collections::BTreeMap;
 pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
         ("main", &["app", "cli", "keys"][..]),
-        ("cli", &["app", "bench", "config", "finetune", "import", "inference", "keys", "store"]),
+        ("cli", &["bench", "config", "finetune", "import", "inference", "keys", "store"]),
         (
             "config",
-            &["api", "batching", "feedback", "image", "inference", "keys", "model", "serve", "shutdown", "telemetry"],
+            &[
+                "api",
+                "batching",
+                "feedback",
+                "image",
+                "inference",
+                "keys",
+                "model",
+                "readme",
+                "serve",
+                "shutdown",
+                "telemetry",
+            ],
         ),
         (
             "app",
@@ -53,15 +65,16 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("oip", &[]),
         ("plots", &[]),
         ("readiness", &["telemetry"]),
+        ("readme", &[]),
         ("standing", &[]),
         ("store", &["model"]),
-        ("telemetry", &[]),
+        ("telemetry", &["readme"]),
         ("watched", &[]),
     ])
 }
 
 /// Outside crates that only some rooms may name.
-pub const OWNERS: [(&str, &[&str]); 46] = [
+pub const OWNERS: [(&str, &[&str]); 49] = [
     ("burn", &["finetune", "inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
@@ -95,6 +108,8 @@ pub const OWNERS: [(&str, &[&str]); 46] = [
     ("ureq", &["app", "keys", "telemetry"]),
     ("rlimit", &["serve"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("toml", &["config", "keys", "store"]),
     ("etcetera", &["config"]),
     ("humantime", &["app", "cli", "config", "feedback", "keys", "store", "telemetry"]),
@@ -107,6 +122,7 @@ pub const OWNERS: [(&str, &[&str]); 46] = [
     ("opentelemetry_sdk", &["telemetry"]),
     ("percent_encoding", &["telemetry"]),
     ("moka", &["cache"]),
+    ("blake3", &["cache"]),
     ("rusqlite", &["feedback"]),
 ];
 

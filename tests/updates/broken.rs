@@ -5,7 +5,7 @@ use kiln::inference::{BurnEngine, DeviceChoice, Engine, Logits, Options, Sample,
 use kiln::model::Weights;
 
 use crate::common::bytes;
-use crate::folder::{Folder, metric, until_served};
+use crate::folder::{Folder, until_served};
 use crate::weights::{NAME, model, multiplying, showing_features};
 
 const PHOTO: &str = "photos/cat_451x300.jpg";
@@ -40,11 +40,11 @@ fn a_canary_that_breaks_while_it_runs_is_taken_out_and_the_server_lives() {
     let server = folder.serve();
     until_served(&server, &[("1", &["stable"]), ("2", &["canary"])]);
     let photo = bytes(PHOTO);
-    assert_eq!(server.raw("/predict/raw?version=canary", &photo).code(), "device_failed");
+    assert_eq!(server.raw("/predict/raw?version=canary", &photo).code(), "internal_error");
     let line = server.logged_until("a version broke").pop().unwrap();
     assert!(line.contains("not finite"), "{line}");
     until_served(&server, &[("1", &["stable"])]);
-    assert_eq!(metric(&server, "kiln_model_swaps_total", &[("outcome", "withdrawn")]), 1.0);
+    assert_eq!(server.metric("kiln_model_swaps_total", &[r#"outcome="withdrawn""#]), 1.0);
     assert_eq!(server.get("/health/ready").status, 200);
     for _ in 0..8 {
         assert_eq!(server.raw("/predict/raw", &photo).json()["model"]["version"], "1");
@@ -52,6 +52,23 @@ fn a_canary_that_breaks_while_it_runs_is_taken_out_and_the_server_lives() {
     // Labelled anew it gets another chance.
     folder.models(&["canary", NAME, "2", "--share", "10%"]);
     until_served(&server, &[("1", &["stable"]), ("2", &["canary"])]);
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_stable_version_that_has_no_score_for_a_photo_answers_the_others_and_the_server_lives() {
+    let folder = Folder::new();
+    let broken = folder.file("broken.bpk", &breaking_at_the_photo());
+    folder.models(&["add", NAME, broken.to_str().unwrap()]);
+    folder.models(&["promote", NAME, "2"]);
+    let server = folder.serve();
+    for _ in 0..2 {
+        assert_eq!(server.raw("/predict/raw", &bytes(PHOTO)).code(), "internal_error");
+        assert_eq!(server.raw("/predict/raw", &bytes("photos/coffee_640x480.jpg")).status, 200);
+    }
+    server.logged_until("the weights do not do");
+    assert_eq!(server.get("/health/ready").status, 200);
     server.terminate();
     assert!(server.wait().success());
 }

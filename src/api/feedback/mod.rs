@@ -69,19 +69,20 @@ impl FeedbackOperations {
         _caller: Caller<ToGiveFeedback>,
         /// The model; the server's default where absent.
         model: Query<Option<String>>,
-        /// The model's version; the server chooses where absent.
+        /// The model's version, or its label; the stable one where absent.
         version: Query<Option<String>>,
         /// How many judged predictions to look at, the last ones.
         #[oai(default = "window_default", validator(minimum(value = "1"), maximum(value = "100000")))]
         window: Query<u32>,
     ) -> Result<Json<SummaryBody>, Refused<OfLookups>> {
-        let model = self.registry.resolve(model.as_deref(), version.as_deref())?.model().spec();
-        let summary = self.store.summary(model.name, model.version, window.0 as usize).await;
+        let found = self.registry.find(model.as_deref(), version.as_deref())?;
+        let (name, version) = (found.model().spec().name, found.model().version());
+        let summary = self.store.summary(name, version, window.0 as usize).await;
         let summary = summary.map_err(|cause| {
             tracing::error!(%cause, "feedback cannot be read");
             Failure::fault()
         })?;
-        Ok(Json(SummaryBody::new(model.name, model.version, summary)))
+        Ok(Json(SummaryBody::new(name, version, summary)))
     }
 }
 

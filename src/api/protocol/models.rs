@@ -1,5 +1,7 @@
 //! What the models are and have done, with a version or without.
 
+use std::sync::Arc;
+
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
@@ -101,7 +103,7 @@ impl ModelOperations {
 }
 
 impl ModelOperations {
-    fn find(&self, name: &str, version: Option<&str>) -> Result<Classifier, Refused<OfLookups>> {
+    fn find(&self, name: &str, version: Option<&str>) -> Result<Arc<Classifier>, Refused<OfLookups>> {
         Ok(self.0.registry.find(Some(name), version)?)
     }
 
@@ -115,7 +117,7 @@ impl ModelOperations {
             Some(_) => vec![self.find(name, version)?],
             None => self.0.registry.versions(name)?.into_iter().map(|version| version.classifier).collect(),
         };
-        Ok(Json(StatisticsBody { model_stats: meant.iter().map(ModelStatistics::new).collect() }))
+        Ok(Json(StatisticsBody { model_stats: meant.iter().map(|each| ModelStatistics::new(each)).collect() }))
     }
 
     fn configuration(&self, name: &str, version: Option<&str>) -> Answer<ModelConfig> {

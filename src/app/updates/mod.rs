@@ -149,7 +149,7 @@ impl Updates {
         let loaded = unit::start(&self.host, self.store.as_ref(), model, &what.version, |_| ()).await?;
         let id = self.id();
         Ok(match what.aside {
-            true => Unit::aside(&self.host, id, loaded, self.broken.0.clone()),
+            true => Unit::aside(&self.host, id, loaded, &self.readiness, self.broken.0.clone()),
             false => Unit::stable(&self.host, id, loaded, self.readiness.clone()),
         })
     }

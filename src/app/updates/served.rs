@@ -1,5 +1,7 @@
 //! One model: its loaded versions, and which of them is what.
 
+use std::sync::Arc;
+
 use super::unit::Unit;
 use super::wanted::{Wanted, wanted};
 use crate::model::{Label, Model};
@@ -100,12 +102,12 @@ impl Served {
 
     /// What requests are to find.
     pub(super) fn versions(&self) -> Versions {
-        let classifier = |id| self.unit(id).classifier.clone();
+        let classifier = |id| Arc::clone(&self.unit(id).classifier);
         let shadow = self.roles.shadow.map(classifier);
         let stable = classifier(self.roles.stable);
         Versions {
             stable: match &shadow {
-                Some(shadow) => stable.shadowed_by(shadow),
+                Some(shadow) => Arc::new(stable.shadowed_by(shadow)),
                 None => stable,
             },
             canary: self.roles.canary.map(|(id, share)| (classifier(id), share)),

@@ -1,5 +1,7 @@
 //! One loaded version, with all that keeps it at work.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
@@ -24,7 +26,7 @@ pub(super) struct Unit {
     /// No two of a process are the same.
     pub(super) id: u64,
     pub(super) what: Wanted,
-    pub(super) classifier: Classifier,
+    pub(super) classifier: Arc<Classifier>,
     worker: Worker,
     /// Tells when it breaks, if the server can do without it. Ends with the unit.
     _guard: JoinSet<()>,
@@ -56,13 +58,19 @@ impl Unit {
         let what = Wanted::stable(model.version());
         let metrics = ModelMetrics::new(model.spec().name, model.version());
         let (classifier, worker) = host.queue(model, engines, readiness, metrics);
-        Self { id, what, classifier, worker, _guard: JoinSet::new() }
+        Self { id, what, classifier: Arc::new(classifier), worker, _guard: JoinSet::new() }
     }
 
     /// A unit that the server can do without: if it breaks, `broken` is told.
-    pub(super) fn aside(host: &Host, id: u64, (model, engines): Loaded, broken: UnboundedSender<Broken>) -> Self {
+    pub(super) fn aside(
+        host: &Host,
+        id: u64,
+        (model, engines): Loaded,
+        of: &Readiness,
+        broken: UnboundedSender<Broken>,
+    ) -> Self {
         let what = Wanted::aside(model.version());
-        let readiness = Readiness::aside();
+        let readiness = of.aside();
         // The stable version counts for the devices.
         let metrics = ModelMetrics::beside(model.spec().name, model.version());
         let (classifier, worker) = host.queue(model, engines, readiness.clone(), metrics);
@@ -72,7 +80,7 @@ impl Unit {
             // Nobody listens any more when the server ends.
             let _ = broken.send((id, reason));
         });
-        Self { id, what, classifier, worker, _guard: guard }
+        Self { id, what, classifier: Arc::new(classifier), worker, _guard: guard }
     }
 
     /// Has requests that are with it end as they would have, and then frees what it took.

@@ -71,6 +71,33 @@ fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
 }
 
 #[test]
+fn scores_that_are_not_finite_are_the_devices_fault_or_one_pictures() {
+    on_a_still_clock(async {
+        let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
+        let pair = [fixture.submit(0, None), fixture.submit(1, None)];
+        assert_eq!(fixture.gate.next_run().await, [0, 1]);
+        fixture.gate.finish(End::Rubbish);
+        // The canary is right: so is the other picture's row.
+        let [rubbish, right] = pair;
+        assert_eq!(rubbish.await, Err(BatchError::NotFinite));
+        assert_eq!(right.await.unwrap().output, Output::Logits(row(1)));
+        assert_eq!(fixture.readiness.state(), State::Ready);
+
+        fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
+        let pair = [fixture.submit(2, None), fixture.submit(3, None)];
+        assert_eq!(fixture.gate.next_run().await, [2, 3]);
+        fixture.gate.finish(End::Rubbish);
+        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        fixture.gate.finish(End::Rows);
+        for picture in pair {
+            assert_eq!(picture.await, Err(device("the canary is dead")));
+        }
+        assert!(matches!(fixture.readiness.state(), State::Recovering(1, _)));
+        fixture.gate.rebuilt(true);
+    });
+}
+
+#[test]
 fn an_engine_that_does_not_come_back_ends_the_batcher() {
     on_a_still_clock(async {
         let limit = std::time::Duration::from_secs(60);

@@ -48,6 +48,8 @@ pub(super) async fn settle() {
 pub(super) enum End {
     Rows,
     OneRowTooFew,
+    /// The first row is not finite.
+    Rubbish,
     Failure,
     Panic,
 }
@@ -101,6 +103,7 @@ impl Engine for GatedEngine {
         match self.ends.recv().unwrap_or(End::Rows) {
             End::Rows => {}
             End::OneRowTooFew => drop(rows.pop()),
+            End::Rubbish => rows[0][1] = f32::NAN,
             End::Failure => return Err(EngineError::Device("out of memory".to_string())),
             End::Panic => panic!("shader on fire"),
         }

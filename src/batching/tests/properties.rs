@@ -101,6 +101,7 @@ async fn survive(config: Config, ops: Vec<Op>) {
             }
             Err(BatchError::Recovering) => assert_eq!(ran, None, "run, and told that it was not"),
             Err(BatchError::Closed) => panic!("picture {id} was submitted before the shutdown"),
+            Err(BatchError::NotFinite) => panic!("every row is finite"),
         }
     }
 }

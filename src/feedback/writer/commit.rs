@@ -57,7 +57,7 @@ impl Writer {
                 }
                 Message::Prediction(recorded) => match self.row(&recorded.model) {
                     Some(model) => work.push(Work::Prediction(recorded, model)),
-                    None => metrics::not_kept(Lost::Prediction, "failed"),
+                    None => metrics::not_kept(Lost::Prediction, "failed", 1),
                 },
                 Message::Feedback(feedback, reply) => {
                     work.push(Work::Feedback(feedback));
@@ -72,11 +72,9 @@ impl Writer {
                 let predictions = work.len() - replies.len();
                 tracing::error!(%error, predictions, feedback = replies.len(), "feedback and predictions cannot be stored");
                 self.shelf.rolled_back();
-                for _ in 0..predictions {
-                    metrics::not_kept(Lost::Prediction, "failed");
-                }
+                metrics::not_kept(Lost::Prediction, "failed", predictions);
+                metrics::not_kept(Lost::Feedback, "failed", replies.len());
                 for reply in replies {
-                    metrics::not_kept(Lost::Feedback, "failed");
                     // Who has gone does not wait.
                     let _ = reply.send(Err(FeedbackError::Unavailable));
                 }

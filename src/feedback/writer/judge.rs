@@ -40,11 +40,11 @@ pub(super) fn judge(
     };
     store(connection, feedback, predicted.model, verdict, truth, now)?;
     if !predicted.has_feedback {
-        connection.execute("UPDATE predictions SET judged = 1 WHERE id = ?", [id.as_bytes()])?;
+        connection.prepare_cached("UPDATE predictions SET judged = 1 WHERE id = ?")?.execute([id.as_bytes()])?;
         done.newly_judged += 1;
     }
     if let Some(picture) = predicted.picture {
-        connection.execute("UPDATE pictures SET judged = 1 WHERE sha256 = ?", [picture])?;
+        connection.prepare_cached("UPDATE pictures SET judged = 1 WHERE sha256 = ?")?.execute([picture])?;
     }
     let is_right = truth == Some(predicted.class_id);
     done.judged.push(Judgement { model: predicted.model, prediction: id, verdict, is_right });
@@ -74,7 +74,7 @@ fn find(connection: &Connection, id: &[u8; 16]) -> rusqlite::Result<Option<Predi
             has_feedback: row.get(5)?,
         })
     };
-    connection.query_row(sql, [id], read).optional()
+    connection.prepare_cached(sql)?.query_row([id], read).optional()
 }
 
 /// The true class, if it is known.
@@ -101,13 +101,13 @@ fn truth(
 
 fn label(connection: &Connection, model: i64, class_id: u32) -> rusqlite::Result<Option<String>> {
     let sql = "SELECT label FROM classes WHERE model = ? AND class_id = ?";
-    connection.query_row(sql, params![model, class_id], |row| row.get(0)).optional()
+    connection.prepare_cached(sql)?.query_row(params![model, class_id], |row| row.get(0)).optional()
 }
 
 /// The classes of that name: two at most, since more do not matter.
 fn classes(connection: &Connection, model: i64, label: &str) -> rusqlite::Result<Vec<u32>> {
     let sql = "SELECT class_id FROM classes WHERE model = ? AND label = ? ORDER BY class_id LIMIT 2";
-    connection.prepare(sql)?.query_map(params![model, label], |row| row.get(0))?.collect()
+    connection.prepare_cached(sql)?.query_map(params![model, label], |row| row.get(0))?.collect()
 }
 
 fn store(
@@ -123,5 +123,6 @@ fn store(
                true_id = excluded.true_id, note = excluded.note, account = excluded.account";
     let Feedback { prediction, note, account, .. } = feedback;
     let id = prediction.as_bytes();
-    connection.execute(sql, params![id, model, millis(now), verdict.word(), truth, note, account]).map(drop)
+    let values = params![id, model, millis(now), verdict.word(), truth, note, account];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
 }

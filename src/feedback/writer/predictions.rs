@@ -16,18 +16,17 @@ pub(super) fn insert(
     let (class_id, probability) = recorded.classes[0];
     let pair = |(class_id, probability): &(u32, f32)| [class_id.to_le_bytes(), probability.to_le_bytes()].concat();
     let top: Vec<u8> = recorded.classes.iter().flat_map(pair).collect();
-    let inserted = connection.execute(
-        "INSERT INTO predictions (id, time, model, class_id, probability, top, picture) VALUES (?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (id) DO NOTHING",
-        params![recorded.id.as_bytes(), millis(recorded.time), model, class_id, probability, top, picture],
-    )?;
+    let insert = "INSERT INTO predictions (id, time, model, class_id, probability, top, picture) \
+                  VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+    let values = params![recorded.id.as_bytes(), millis(recorded.time), model, class_id, probability, top, picture];
+    let inserted = connection.prepare_cached(insert)?.execute(values)?;
     Ok(inserted == 1)
 }
 
 /// One of the first predictions of a model, kept to compare with.
 pub(super) fn refer(connection: &Connection, model: i64, place: usize, of: (u32, f32)) -> rusqlite::Result<()> {
     let insert = "INSERT INTO reference (model, place, class_id, probability) VALUES (?, ?, ?, ?)";
-    connection.execute(insert, params![model, place as i64, of.0, of.1]).map(drop)
+    connection.prepare_cached(insert)?.execute(params![model, place as i64, of.0, of.1]).map(drop)
 }
 
 /// Since 1970.

@@ -39,10 +39,10 @@ pub fn begin_feedback() {
     }
 }
 
-/// Something could not be kept: there was no room for it in the queue (`queue_full`), it could not be written (`failed`), or the
+/// So much could not be kept: there was no room for it in the queue (`queue_full`), it could not be written (`failed`), or the
 /// server ends (`closed`).
-pub fn not_kept(what: Lost, reason: &'static str) {
-    lost(what, reason).increment(1);
+pub fn not_kept(what: Lost, reason: &'static str, count: usize) {
+    lost(what, reason).increment(count as u64);
 }
 
 fn lost(what: Lost, reason: &'static str) -> Counter {
@@ -57,9 +57,8 @@ pub fn kept_pictures(bytes: u64) {
 /// One version of a model. Made before a recorder is installed, it records nothing.
 #[derive(Debug)]
 pub struct FeedbackMetrics {
-    model: String,
-    version: String,
     recorded: Counter,
+    verdicts: [(&'static str, Counter); 3],
     accuracy: Gauge,
     confidence_drift: Gauge,
     class_drift: Gauge,
@@ -69,10 +68,13 @@ impl FeedbackMetrics {
     /// The series of a model's version.
     pub fn new(model: &str, version: &str) -> Self {
         let labels = [("model", model.to_string()), ("version", version.to_string())];
+        let of_verdict = |verdict| {
+            let [(_, model), (_, version)] = labels.clone();
+            counter!(FEEDBACK.name, "model" => model, "version" => version, "verdict" => verdict)
+        };
         let all = Self {
-            model: model.to_string(),
-            version: version.to_string(),
             recorded: counter!(RECORDED.name, &labels),
+            verdicts: ["right", "wrong", "label"].map(|verdict| (verdict, of_verdict(verdict))),
             accuracy: gauge!(ACCURACY.name, &labels),
             confidence_drift: gauge!(CONFIDENCE_DRIFT.name, &labels),
             class_drift: gauge!(CLASS_DRIFT.name, &labels),
@@ -80,7 +82,7 @@ impl FeedbackMetrics {
         // From zero on. Of nothing there is no accuracy yet.
         all.recorded.increment(0);
         all.accuracy.set(f64::NAN);
-        ["right", "wrong", "label"].into_iter().for_each(|verdict| all.verdict(verdict).increment(0));
+        all.verdicts.iter().for_each(|(_, counter)| counter.increment(0));
         all
     }
 
@@ -90,8 +92,13 @@ impl FeedbackMetrics {
     }
 
     /// Feedback was stored: `right`, `wrong` or `label`.
+    ///
+    /// # Panics
+    ///
+    /// It is none of these.
     pub fn judged(&self, verdict: &'static str) {
-        self.verdict(verdict).increment(1);
+        let known = self.verdicts.iter().find(|(word, _)| *word == verdict);
+        known.expect("a verdict of the list").1.increment(1);
     }
 
     /// The part of the last judged predictions that was right.
@@ -103,9 +110,5 @@ impl FeedbackMetrics {
     pub fn drift(&self, confidence: f64, classes: f64) {
         self.confidence_drift.set(confidence);
         self.class_drift.set(classes);
-    }
-
-    fn verdict(&self, verdict: &'static str) -> Counter {
-        counter!(FEEDBACK.name, "model" => self.model.clone(), "version" => self.version.clone(), "verdict" => verdict)
     }
 }

@@ -73,7 +73,7 @@ metrics! {
     // The way of a picture.
     PHASE_SECONDS = histogram("kiln_phase_duration_seconds", SECONDS, &["model", "phase"], "Time of each phase of a picture that was answered; they add up to the phase 'total'.");
     INSIDE = gauge("kiln_inflight_pictures", &["model"], "Pictures admitted and not answered yet: decoding, waiting and running.");
-    CAPACITY = gauge("kiln_queue_capacity", &["model"], "The most pictures that the stable version admits at once.");
+    CAPACITY = gauge("kiln_queue_capacity", &["model"], "The most pictures that the stable version admits at once. One that runs beside it admits as many again.");
     QUEUE_DEPTH = gauge("kiln_queue_depth", &["model"], "Pictures waiting for an engine.");
     DROPPED = counter("kiln_dropped_total", &["model", "reason"], "Pictures that left the queue without being run, other than by their client: 'deadline'.");
     CANCELLED = counter("kiln_cancelled_total", &["stage"], "Pictures whose client went away while they waited for a decode thread ('decode'), in the queue ('queue') or ran ('device').");

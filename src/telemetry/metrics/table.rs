@@ -1,9 +1,6 @@
-//! The README's table of metrics, written from the names. `KILN_WRITE_README=1 cargo test --release metrics` writes it anew.
+//! The README's table of metrics, written from the names.
 
 use super::names::{ALL, Kind, Metric};
-
-const BEGIN: &str = "<!-- metrics: written from src/telemetry/metrics/names.rs -->\n";
-const END: &str = "<!-- end of metrics -->\n";
 
 fn table() -> String {
     let rows = ALL.iter().map(row).collect::<String>();
@@ -22,15 +19,7 @@ fn row(metric: &Metric) -> String {
 
 #[test]
 fn the_readme_has_every_metric() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).expect("the README has a place for the table");
-    let (found, after) = rest.split_once(END).expect("the table ends");
-    if std::env::var_os("KILN_WRITE_README").is_some() {
-        std::fs::write(path, [before, BEGIN, &table(), END, after].concat()).unwrap();
-        return;
-    }
-    assert!(found == table(), "the README's table of metrics is old; KILN_WRITE_README=1 writes it anew");
+    crate::readme::holds("src/telemetry/metrics/names.rs", &table());
 }
 
 #[test]

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Draws what the README's tables of measurements say, as two SVG files beside this one; it measures nothing.
+
+    python benches/compare/plot.py            # needs matplotlib
+
+The figures are read from the README, so that a picture never says anything else.
+"""
+
+import pathlib
+import re
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent
+README = HERE.parents[1] / "README.md"
+OURS, THEIRS = "#d9480f", "#868e96"
+
+
+def table(heading):
+    """The cells of the README's table whose first line begins with `heading`, without its two first lines."""
+    lines = README.read_text(encoding="utf-8").splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith(heading))
+    rows = []
+    for line in lines[begin + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def number(cell):
+    """The first number of a cell."""
+    return float(re.search(r"[\d.]+", cell.replace(",", "")).group())
+
+
+def bars(axes, names, ours, theirs, ratios, words, title, unit):
+    """Two bars for each name, with the ratio above: the median of the rounds', not that of the medians."""
+    places = range(len(names))
+    axes.bar([place - 0.2 for place in places], ours, 0.4, label=words[0], color=OURS)
+    axes.bar([place + 0.2 for place in places], theirs, 0.4, label=words[1], color=THEIRS)
+    top = max(ours + theirs)
+    for place, one, other, ratio in zip(places, ours, theirs, ratios):
+        axes.text(place, max(one, other) + top * 0.02, f"{ratio} ×", ha="center", fontsize=9)
+    axes.set_xticks(list(places), names)
+    axes.set_title(title, fontsize=11)
+    axes.set_ylabel(unit)
+    axes.set_ylim(0, top * 1.4)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
+
+
+def save(figure, name):
+    """Without a date, so that the same figures give the same file."""
+    figure.tight_layout()
+    figure.savefig(HERE / name, metadata={"Date": None})
+    print(HERE / name)
+
+
+def main():
+    """Draws both."""
+    matplotlib.rcParams["svg.hashsalt"] = "kiln"
+    rows = table("| threads | batch |")
+    figure, axes = plt.subplots(figsize=(7.5, 3.2))
+    names = [f"{threads} thread{'s' if threads != '1' else ''}\nbatch {batch}" for threads, batch, *_ in rows]
+    ours, theirs = ([number(row[column]) for row in rows] for column in (2, 3))
+    ratios = [row[4] for row in rows]
+    bars(axes, names, ours, theirs, ratios, ("Kiln", "ONNX Runtime"), "The engine alone, f32", "images/s")
+    save(figure, "engine.svg")
+
+    rows = table("| connections | Kiln | axum")
+    figure, both = plt.subplots(1, 2, figsize=(7.5, 3.2))
+    names = [f"{row[0]}" for row in rows]
+    rates = [[number(row[column]) for row in rows] for column in (1, 2)]
+    waits = [[number(row[column].split(",")[1]) for row in rows] for column in (1, 2)]
+    words = ("Kiln", "axum + ONNX Runtime")
+    bars(both[0], names, *rates, [row[3] for row in rows], words, "The server: JPEG in, classes out", "images/s")
+    bars(both[1], names, *waits, [row[4] for row in rows], words, "Median latency", "ms")
+    for axes in both:
+        axes.set_xlabel("connections")
+    save(figure, "server.svg")
+
+
+if __name__ == "__main__":
+    main()
