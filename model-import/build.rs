@@ -94,7 +94,7 @@ fn generate(model: &Model, network: Option<&Arc<Network>>, out_dir: &Path) -> Re
         Some(network) => write_fused(model, network, &directory)?,
         None => model.onnx_path(),
     };
-    std::panic::catch_unwind(|| {
+    Refusal::catch(&model.manifest.name, || {
         let mut generator = ModelGen::new();
         if let Some(network) = network {
             hooks::register(&mut generator, network);
@@ -104,8 +104,8 @@ fn generate(model: &Model, network: Option<&Arc<Network>>, out_dir: &Path) -> Re
             .out_dir(&directory.display().to_string())
             .load_strategy(LoadStrategy::None)
             .run_from_cli();
+        Ok(())
     })
-    .map_err(|panic| Refusal::panicked(&model.manifest.name, &*panic))
 }
 
 /// Writes the fused network under the name of the model's own file, which burn-onnx's output is named after.

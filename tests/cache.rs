@@ -22,14 +22,6 @@ fn with_cache_control(server: &Server, value: &str) -> Answer {
     read(request.header("Cache-Control", value).send(bytes(CAT)))
 }
 
-/// The sum of a metric's series that hold all these words.
-fn metric(server: &Server, name: &str, words: &[&str]) -> f64 {
-    let text = server.get_without_key("/metrics").text();
-    let series = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-    let wanted = series.filter(|line| words.iter().all(|word| line.contains(word)));
-    wanted.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
-}
-
 #[test]
 fn a_picture_that_is_asked_again_is_answered_without_work() {
     let server = keeping();
@@ -61,9 +53,9 @@ fn a_picture_that_is_asked_again_is_answered_without_work() {
     let files = [("files", "a.jpg", &bytes(CAT)[..]), ("files", "b.jpg", &bytes("photos/flower_640x480.jpg"))];
     let batch = server.form("/predict/batch", &files);
     assert_eq!(status(&batch), Some("kiln; fwd=partial; detail=\"hit=1 miss=1\""));
-    let outcome = |word: &str| metric(&server, "kiln_cache_requests_total", &[&format!("outcome=\"{word}\"")]);
+    let outcome = |word: &str| server.metric("kiln_cache_requests_total", &[&format!("outcome=\"{word}\"")]);
     assert_eq!(["hit", "miss", "coalesced", "bypassed"].map(outcome), [2.0, 6.0, 0.0, 1.0]);
-    assert_eq!(metric(&server, "nv_inference_count", &[]), 5.0, "pictures that were run");
+    assert_eq!(server.metric("nv_inference_count", &[]), 5.0, "pictures that were run");
 }
 
 #[test]
@@ -78,8 +70,8 @@ fn who_ask_the_same_at_once_share_one_run() {
     let ids: HashSet<String> = answers.iter().map(|answer| answer.json()["prediction_id"].to_string()).collect();
     assert_eq!(ids.len(), 16);
     let own = answers.iter().filter(|answer| status(answer) == Some("kiln; fwd=miss; stored"));
-    assert_eq!((own.count(), metric(&server, "nv_inference_count", &[])), (1, 1.0));
-    assert_eq!(metric(&server, "kiln_cache_requests_total", &[]), 16.0);
+    assert_eq!((own.count(), server.metric("nv_inference_count", &[])), (1, 1.0));
+    assert_eq!(server.metric("kiln_cache_requests_total", &[]), 16.0);
 }
 
 #[test]
@@ -89,5 +81,5 @@ fn nothing_is_kept_unless_asked_for() {
         let answer = server.raw("/predict/raw", &bytes(CAT));
         assert_eq!((answer.status, status(&answer)), (200, None));
     }
-    assert_eq!(metric(&server, "nv_inference_count", &[]), 2.0);
+    assert_eq!(server.metric("nv_inference_count", &[]), 2.0);
 }

@@ -3,12 +3,10 @@
 
 mod common;
 
-use common::{Server, data, kiln};
+use common::{Server, data, kiln, said};
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = kiln().args(arguments).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    said(kiln().args(arguments))
 }
 
 #[test]
@@ -44,9 +42,9 @@ fn predict_names_the_files_that_it_cannot_classify_and_goes_on() {
 fn keygen_prints_a_key_that_the_server_takes() {
     let (status, key, _) = run(&["keygen"]);
     assert_eq!(status, 0);
-    let check = kiln().args(["config", "check"]).env("KILN_API_KEY", key.trim()).output().unwrap();
-    assert!(check.status.success());
-    assert!(!String::from_utf8_lossy(&check.stdout).contains(key.trim()));
+    let (status, told, _) = said(kiln().args(["config", "check"]).env("KILN_API_KEY", key.trim()));
+    assert_eq!(status, 0);
+    assert!(!told.contains(key.trim()));
 }
 
 #[test]
@@ -127,13 +125,13 @@ fn healthcheck_tells_whether_the_server_is_ready() {
     let server = Server::start(&["--device", "cpu"]);
     let listen = server.url.trim_start_matches("http://").to_string();
     let check = |words: &[&str]| {
-        let output = kiln().arg("healthcheck").args(words).env("KILN_LISTEN", &listen).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        let (status, _, complaint) = said(kiln().arg("healthcheck").args(words).env("KILN_LISTEN", &listen));
+        (status, complaint)
     };
-    assert_eq!(check(&[]), (Some(0), String::new()));
-    assert_eq!(check(&["--live"]), (Some(0), String::new()));
+    assert_eq!(check(&[]), (0, String::new()));
+    assert_eq!(check(&["--live"]), (0, String::new()));
     drop(server);
     let (status, told) = check(&["--timeout", "1s"]);
-    assert!(status == Some(1) && told.contains("does not answer"), "{told}");
-    assert_eq!(check(&["--listen", "127.0.0.1:0"]).0, Some(1));
+    assert!(status == 1 && told.contains("does not answer"), "{told}");
+    assert_eq!(check(&["--listen", "127.0.0.1:0"]).0, 1);
 }

@@ -9,7 +9,7 @@ mod in_process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Answer, KEY, Server, bytes, read};
+use common::{Answer, KEY, Server, Stop, bytes, read};
 use in_process::InProcess;
 use kiln::inference::{BurnEngine, DeviceChoice, Options, device};
 use kiln::model::Model;
@@ -63,14 +63,8 @@ fn a_device_lost_under_load_is_replaced_and_nobody_hangs() {
                 })
             })
             .collect();
-        let until = |what: &str, happened: &dyn Fn() -> bool| {
-            let started = Instant::now();
-            while !happened() {
-                assert!(started.elapsed() < PATIENCE, "{what} did not happen");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            started.elapsed()
-        };
+        let stop = Stop(&over);
+        let until = |what: &str, is: &dyn Fn() -> bool| common::until(what, PATIENCE, is, String::new);
         until("an answer", &|| answered.load(Ordering::Relaxed) > 3);
         device.lose();
         let noticed = until("readiness off", &|| ready(&server) == 503);
@@ -79,7 +73,7 @@ fn a_device_lost_under_load_is_replaced_and_nobody_hangs() {
         assert!(noticed < Duration::from_secs(5), "within a probe's period");
         let before = answered.load(Ordering::Relaxed);
         until("answers", &|| answered.load(Ordering::Relaxed) > before + 4);
-        over.store(true, Ordering::Relaxed);
+        drop(stop);
         let statuses: Vec<u16> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
         assert!(statuses.iter().all(|status| [200, 500, 503].contains(status)), "{statuses:?}");
         assert!(statuses.contains(&500), "those whose batch was lost are told");

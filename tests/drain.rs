@@ -78,15 +78,8 @@ fn stopped_under_load(name: &str, flags: &[&str]) -> (Vec<Seen>, Duration) {
     for _ in 0..CLIENTS {
         clients.spawn_on(client(address, Arc::clone(&request)), runtime.handle());
     }
-    let answered = || {
-        let metrics = server.get_without_key("/metrics").text();
-        let line = metrics
-            .lines()
-            .find(|line| line.starts_with("kiln_requests_total{operation=\"predict_raw\",status=\"200\""))
-            .map(String::from);
-        line.and_then(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).unwrap_or_default()
-    };
-    while answered() < 3 * CLIENTS {
+    let answered = || server.metric("kiln_requests_total", &["operation=\"predict_raw\",status=\"200\""]);
+    while answered() < 3.0 * CLIENTS as f64 {
         std::thread::yield_now();
     }
     let begun = Instant::now();

@@ -4,12 +4,11 @@
 mod common;
 
 use std::path::Path;
-use std::process::Output;
 
-use common::{bytes, kiln};
+use common::{bytes, kiln, said};
 use kiln::classifier::recipe;
 use kiln::image::{self, Limits};
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, rank};
+use kiln::inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, top};
 use kiln::model::Model;
 use kiln::store::Store;
 
@@ -36,14 +35,11 @@ fn export(corrected: &[(&str, usize)]) -> tempfile::TempDir {
     folder
 }
 
-fn finetune(feedback: &Path, store: &Path, more: &[&str]) -> Output {
+/// Status, what it said and what it complained of.
+fn finetune(feedback: &Path, store: &Path, more: &[&str]) -> (i32, String, String) {
     let mut command = kiln();
     command.args(["finetune", "--device", "cpu", "--from-feedback"]).arg(feedback).arg("--model-store").arg(store);
-    command.args(more).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    said(command.args(more))
 }
 
 /// The most probable class of each photo.
@@ -52,7 +48,7 @@ fn answers(model: &Model, photos: &[&str]) -> Vec<usize> {
     let mut engine = BurnEngine::start(model.clone(), &device, &Options::new(1), |_| ()).unwrap();
     let mut answer = |photo: &&str| {
         let picture = image::prepare(&bytes(&format!("photos/{photo}")), &recipe(model), &Limits::default()).unwrap();
-        rank(&engine.run(&[Sample::from(picture.image)]).unwrap()[0], 1)[0].class_id
+        top(&engine.run(&[Sample::from(picture.image)]).unwrap()[0]).expect("a class")
     };
     photos.iter().map(&mut answer).collect()
 }
@@ -60,9 +56,8 @@ fn answers(model: &Model, photos: &[&str]) -> Vec<usize> {
 #[test]
 fn corrected_photos_are_answered_as_corrected_and_others_as_before() {
     let (feedback, store) = (export(&CORRECTED), tempfile::tempdir().unwrap());
-    let output = finetune(feedback.path(), store.path(), &["--force"]);
-    let told = text(&output.stdout);
-    assert!(output.status.success(), "{told}{}", text(&output.stderr));
+    let (status, told, complaint) = finetune(feedback.path(), store.path(), &["--force"]);
+    assert_eq!(status, 0, "{told}{complaint}");
     for part in
         ["2 pictures with a right class", "1 without a right class", "no picture was held out", "kiln models canary"]
     {
@@ -84,9 +79,8 @@ fn corrected_photos_are_answered_as_corrected_and_others_as_before() {
 #[test]
 fn what_is_no_better_is_not_written_unless_it_is_forced() {
     let (feedback, store) = (export(&CORRECTED), tempfile::tempdir().unwrap());
-    let output = finetune(feedback.path(), store.path(), &["--epochs", "3"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("--force writes it all the same"), "{}", text(&output.stderr));
+    let (status, _, complaint) = finetune(feedback.path(), store.path(), &["--epochs", "3"]);
+    assert!(status == 1 && complaint.contains("--force writes it all the same"), "{complaint}");
     assert!(Store::open(store.path()).versions(&Model::named(MODEL).unwrap()).unwrap().is_empty());
 }
 
@@ -95,17 +89,16 @@ fn what_cannot_be_learnt_from_is_told() {
     let (feedback, store) = (export(&[]), tempfile::tempdir().unwrap());
     let nowhere = store.path().join("nowhere");
     for (folder, part) in [(feedback.path(), "no picture has a right class"), (&nowhere, "kiln feedback export")] {
-        let output = finetune(folder, store.path(), &[]);
-        assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+        let (status, _, complaint) = finetune(folder, store.path(), &[]);
+        assert!(status == 1 && complaint.contains(part), "{complaint}");
     }
-    let unnamed = kiln().args(["finetune", "--from-feedback", "."]).output().unwrap();
-    assert!(text(&unnamed.stderr).contains("--model-store"), "{}", text(&unnamed.stderr));
+    let (_, _, complaint) = said(kiln().args(["finetune", "--from-feedback", "."]));
+    assert!(complaint.contains("--model-store"), "{complaint}");
     // A file that is no picture costs the others nothing.
     let feedback = export(&CORRECTED);
     std::fs::write(feedback.path().join("images/0100_class/coffee_640x480.jpg"), "not a photo").unwrap();
-    let output = finetune(feedback.path(), store.path(), &["--force", "--epochs", "3"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("1 files are no pictures"), "{}", text(&output.stdout));
-    assert!(text(&output.stderr).contains("coffee_640x480.jpg: this is not a picture"), "{}", text(&output.stderr));
+    let (status, told, complaint) = finetune(feedback.path(), store.path(), &["--force", "--epochs", "3"]);
+    assert_eq!(status, 0, "{complaint}");
+    assert!(told.contains("1 files are no pictures"), "{told}");
+    assert!(complaint.contains("coffee_640x480.jpg: this is not a picture"), "{complaint}");
 }

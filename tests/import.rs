@@ -4,19 +4,14 @@
 mod common;
 
 use std::path::Path;
-use std::process::Output;
 
-use common::kiln;
+use common::{kiln, said};
 
 const RESNET: &str = "model-import/tests/models/small-resnet/small-resnet.onnx";
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// `kiln import` in `folder`, where standard input is no terminal.
-fn import(folder: &Path, arguments: &[&str]) -> Output {
-    kiln().arg("import").args(arguments).current_dir(folder).output().unwrap()
+/// `kiln import` in `folder`, where standard input is no terminal: status, what it said and what it complained of.
+fn import(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    said(kiln().arg("import").args(arguments).current_dir(folder))
 }
 
 /// A folder that looks like a checkout with no models yet.
@@ -40,9 +35,8 @@ fn a_network_becomes_a_folder_of_the_checkout_around_with_the_next_command() {
     let models = root.path().join("model-import/models");
     let onnx = std::path::absolute(RESNET).unwrap();
     let flags = [onnx.to_str().unwrap(), "--labels", "numbers", "--preset", "timm", "--licence", "MIT"];
-    let output = import(&models, &flags);
-    let told = text(&output.stdout);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    let (status, told, complaint) = import(&models, &flags);
+    assert_eq!(status, 0, "{complaint}");
     for part in ["45x61, 10 classes", "all of them can be imported", "fused kernels", "--model small-resnet photo.jpg"]
     {
         assert!(told.contains(part), "{part}: {told}");
@@ -56,10 +50,9 @@ fn a_network_becomes_a_folder_of_the_checkout_around_with_the_next_command() {
     assert_eq!(manifest["licence"].as_str(), Some("MIT"));
     assert_eq!(std::fs::read_to_string(folder.join("labels.txt")).unwrap().lines().last(), Some("class_9"));
     // A second time it is there already.
-    let again = import(root.path(), &flags);
-    assert_eq!(again.status.code(), Some(1));
-    assert!(text(&again.stderr).contains("--force"), "{}", text(&again.stderr));
-    assert!(import(root.path(), &[&flags[..], &["--force", "--model-version", "2"]].concat()).status.success());
+    let (status, _, complaint) = import(root.path(), &flags);
+    assert!(status == 1 && complaint.contains("--force"), "{complaint}");
+    assert_eq!(import(root.path(), &[&flags[..], &["--force", "--model-version", "2"]].concat()).0, 0);
     assert!(std::fs::read_to_string(folder.join("model.toml")).unwrap().contains("version = \"2\""));
 }
 
@@ -76,9 +69,8 @@ fn what_is_missing_is_an_error_of_usage_where_nobody_can_be_asked() {
         (&["--labels", "numbers", "--preset", "mine"], "it must be torchvision"),
         (&["--labels", "numbers", "--preset", "timm", "--out", "x", "--verify"], "--verify builds the program"),
     ] {
-        let output = import(root.path(), &[&[onnx], arguments].concat());
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).contains(part), "{arguments:?}: {}", text(&output.stderr));
+        let (status, _, complaint) = import(root.path(), &[&[onnx], arguments].concat());
+        assert!(status == 2 && complaint.contains(part), "{arguments:?}: {status} {complaint}");
     }
     assert!(entries(&root.path().join("model-import/models")).is_empty());
 }
@@ -101,9 +93,7 @@ fn with_logits_the_program_is_built_and_asked() {
         with_program(root.path(), main);
         let mut command = kiln();
         command.arg("import").args(flags).args(["--logits", logits.to_str().unwrap()]).args(more);
-        let output =
-            command.current_dir(root.path()).env("CARGO_TARGET_DIR", root.path().join("target")).output().unwrap();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
+        said(command.current_dir(root.path()).env("CARGO_TARGET_DIR", root.path().join("target")))
     };
     // The fresh program finds the model in its folder and is asked for it by name.
     let right = "fn main() {
@@ -113,15 +103,15 @@ fn with_logits_the_program_is_built_and_asked() {
         println!(\"right\");
     }";
     let (status, told, errors) = verified(right, &[]);
-    assert_eq!(status, Some(0), "{told}{errors}");
+    assert_eq!(status, 0, "{told}{errors}");
     assert!(told.find("right") < told.find("predict --model net"), "{told}");
     let (status, told, errors) = verified("fn main() { std::process::exit(1) }", &[]);
-    assert_eq!(status, Some(1), "{told}");
+    assert_eq!(status, 1, "{told}");
     assert!(errors.contains("answers otherwise than the logits say") && errors.contains("net/model.toml"), "{errors}");
     let (status, _, errors) = verified("fn main() { no_such_thing() }", &[]);
-    assert_eq!(status, Some(1));
+    assert_eq!(status, 1);
     assert!(errors.contains("no_such_thing") && errors.contains("does not build with the model"), "{errors}");
-    assert_eq!(verified("fn main() { no_such_thing() }", &["--no-verify"]).0, Some(0));
+    assert_eq!(verified("fn main() { no_such_thing() }", &["--no-verify"]).0, 0);
 }
 
 #[test]
@@ -129,12 +119,11 @@ fn outside_of_a_checkout_the_way_out_is_told_and_taken() {
     let elsewhere = tempfile::tempdir().unwrap();
     let onnx = std::path::absolute(RESNET).unwrap();
     let flags = [onnx.to_str().unwrap(), "--labels", "numbers", "--preset", "plain"];
-    let refused = import(elsewhere.path(), &flags);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("is in no checkout of Kiln"), "{}", text(&refused.stderr));
+    let (status, _, complaint) = import(elsewhere.path(), &flags);
+    assert!(status == 1 && complaint.contains("is in no checkout of Kiln"), "{complaint}");
     assert!(entries(elsewhere.path()).is_empty());
-    let output = import(elsewhere.path(), &[&flags[..], &["--out", "here"]].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    let (status, _, complaint) = import(elsewhere.path(), &[&flags[..], &["--out", "here"]].concat());
+    assert_eq!(status, 0, "{complaint}");
     assert!(elsewhere.path().join("here/model.toml").is_file());
 }
 
@@ -145,19 +134,17 @@ fn a_broken_file_is_one_calm_sentence() {
     let path = root.path().join("broken.onnx");
     for part in [0, whole.len() / 3, whole.len() - 7] {
         std::fs::write(&path, &whole[..part]).unwrap();
-        let output = import(root.path(), &["broken.onnx", "--labels", "numbers", "--preset", "timm"]);
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.starts_with("kiln: ") && !told.contains("panicked"), "{told}");
+        let (status, _, complaint) = import(root.path(), &["broken.onnx", "--labels", "numbers", "--preset", "timm"]);
+        assert_eq!(status, 1, "{complaint}");
+        assert!(complaint.starts_with("kiln: ") && !complaint.contains("panicked"), "{complaint}");
     }
     assert!(entries(&root.path().join("model-import/models")).is_empty());
 }
 
 #[test]
 fn check_tells_how_far_a_model_is_from_its_reference() {
-    let output = kiln().args(["check", "--device", "cpu"]).output().unwrap();
-    let told = text(&output.stdout);
-    assert!(output.status.success(), "{told}{}", text(&output.stderr));
+    let (status, told, complaint) = said(kiln().args(["check", "--device", "cpu"]));
+    assert_eq!(status, 0, "{told}{complaint}");
     assert!(
         told.starts_with("efficientnet-lite0 1 on ")
             && told.contains("right; logits differ from those of its manifest by"),

@@ -6,7 +6,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use common::{KEY, Server, bytes, kiln};
+use common::{KEY, Server, bytes, kiln, said};
 
 #[test]
 fn sigterm_answers_what_is_in_flight_and_exits_with_zero() {
@@ -64,11 +64,9 @@ fn a_server_without_a_key_makes_one_that_only_its_owner_can_read() {
 #[test]
 fn a_server_that_others_can_reach_needs_a_key() {
     for command in [&["serve"][..], &["config", "check"]] {
-        let mut refused = kiln();
-        let refused =
-            refused.env_remove("KILN_API_KEY").args(command).args(["--listen", "0.0.0.0:0"]).output().unwrap();
-        assert_eq!(refused.status.code(), Some(2));
-        assert!(String::from_utf8_lossy(&refused.stderr).contains("KILN_API_KEY=\"$(kiln keygen)\""));
+        let open = ["--listen", "0.0.0.0:0"];
+        let (status, _, complaint) = said(kiln().env_remove("KILN_API_KEY").args(command).args(open));
+        assert!(status == 2 && complaint.contains("KILN_API_KEY=\"$(kiln keygen)\""), "{complaint}");
     }
 }
 
@@ -76,16 +74,14 @@ fn a_server_that_others_can_reach_needs_a_key() {
 fn a_port_that_is_taken_is_told() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let refused = kiln().args(["--listen", &address]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains(&address));
+    let (status, _, complaint) = said(kiln().args(["--listen", &address]));
+    assert!(status == 1 && complaint.contains(&address), "{complaint}");
 }
 
 #[test]
 fn a_device_that_is_not_there_is_a_process_that_does_not_start() {
-    let refused = kiln().args(["--listen", "127.0.0.1:0", "--device", "cuda:7"]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let (status, _, text) = said(kiln().args(["--listen", "127.0.0.1:0", "--device", "cuda:7"]));
+    assert_eq!(status, 1, "{text}");
     assert!(text.contains("--features cuda") || text.contains("does not start"), "{text}");
 }
 

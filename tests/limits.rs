@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::{KEY, Server, bytes};
+use common::{KEY, Server, bytes, until};
 
 /// Far longer than any limit here, far shorter than the usual ones.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -139,18 +139,14 @@ fn all_bodies_together_have_a_bound() {
     held.write_all(&[0; 1000]).unwrap();
     let cat = bytes("photos/cat_640x480.jpg");
     // Who comes first has the room, so the first has to have it before the second comes.
-    let begun = Instant::now();
-    while !server.get_without_key("/metrics").text().contains("kiln_inflight_bytes{kind=\"body\"} 1000000") {
-        assert!(begun.elapsed() < PATIENCE, "the first body is not read");
-    }
+    let held_bytes = || server.metric("kiln_inflight_bytes", &["kind=\"body\""]);
+    until("a first body under way", PATIENCE, || held_bytes() == 1e6, || held_bytes().to_string());
     let refused = server.raw("/predict/raw", &cat);
     assert_eq!((refused.status, refused.code().as_str()), (429, "overloaded"));
     assert!(refused.header("retry-after").is_some());
     drop(held);
-    let begun = Instant::now();
-    while server.raw("/predict/raw", &cat).status != 200 {
-        assert!(begun.elapsed() < PATIENCE, "the room is not given back");
-    }
+    let is_answered = || server.raw("/predict/raw", &cat).status == 200;
+    until("room for the second", PATIENCE, is_answered, || held_bytes().to_string());
 }
 
 #[test]
@@ -172,15 +168,8 @@ fn ten_thousand_idle_connections_leave_room_for_others() {
     server.raw("/predict/raw", &cat).top1();
     let before = resident(&server);
     let idle: Vec<TcpStream> = (0..IDLE).map(|_| connect(&server)).collect();
-    let begun = Instant::now();
-    let open = || {
-        let metrics = server.get_without_key("/metrics").text();
-        let line = metrics.lines().find(|line| line.starts_with("kiln_open_connections")).unwrap().to_string();
-        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as usize
-    };
-    while open() < IDLE {
-        assert!(begun.elapsed() < PATIENCE, "they are not all accepted: {}", open());
-    }
+    let open = || server.metric("kiln_open_connections", &[]);
+    until("all connections", PATIENCE, || open() >= IDLE as f64, || open().to_string());
     let mut times: Vec<Duration> = (0..20)
         .map(|_| {
             let sent = Instant::now();

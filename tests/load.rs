@@ -23,11 +23,6 @@ const PICTURES: [(&str, std::ops::RangeInclusive<u64>); 7] = [
     ("variants/cat_progressive.jpg", 281..=285),
 ];
 
-fn sum(metrics: &str, name: &str) -> f64 {
-    let of = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
-    metrics.lines().filter(|line| line.starts_with(name)).map(of).sum()
-}
-
 #[test]
 fn everyone_gets_the_answer_of_his_own_picture() {
     let usual = if must_run() { 30 } else { 5 };
@@ -57,8 +52,7 @@ fn everyone_gets_the_answer_of_his_own_picture() {
         }
     });
     let answered = answered.into_inner();
-    let metrics = server.get_without_key("/metrics").text();
-    let (batches, pictures) = (sum(&metrics, "kiln_batch_size_count"), sum(&metrics, "kiln_batch_size_sum"));
+    let (batches, pictures) = (server.metric("kiln_batch_size_count", &[]), server.metric("kiln_batch_size_sum", &[]));
     println!(
         "{answered} answers, {:.1} a second; {:.2} pictures a batch",
         answered as f64 / seconds as f64,
@@ -70,6 +64,6 @@ fn everyone_gets_the_answer_of_his_own_picture() {
     }
     assert_eq!(pictures as usize, answered, "every picture ran exactly once");
     assert!(pictures / batches > 1.5, "pictures that wait together run together");
-    let ok = "kiln_requests_total{operation=\"predict_raw\",status=\"200\"";
-    assert_eq!(sum(&metrics, ok) as usize, answered);
+    let ok = "operation=\"predict_raw\",status=\"200\"";
+    assert_eq!(server.metric("kiln_requests_total", &[ok]) as usize, answered);
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Server, bytes, data, must_run};
+use common::{Server, bytes, data, kiln, must_run, said};
 
 /// A certificate for 127.0.0.1 that signs itself, and its key. `false` if there is no openssl, or no curl.
 fn certificate(folder: &Path, name: &str) -> bool {
@@ -129,8 +129,7 @@ fn what_cannot_be_used_is_refused_with_a_sentence() {
             "cannot be used",
         ),
     ] {
-        let output = common::kiln().arg("serve").args(&arguments).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(2) && said.contains(part), "{arguments:?}: {:?} {said}", output.status);
+        let (status, _, complaint) = said(kiln().arg("serve").args(&arguments));
+        assert!(status == 2 && complaint.contains(part), "{arguments:?}: {status} {complaint}");
     }
 }

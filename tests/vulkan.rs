@@ -3,17 +3,16 @@
 
 mod common;
 
-use common::{Server, bytes};
+use common::{Server, bytes, kiln, said};
 
 #[test]
 fn the_vulkan_device_answers_as_the_cpu_does() {
     if !common::has_vulkan() {
         return;
     }
-    let output = common::kiln().args(["--listen", "127.0.0.1:0", "--device", "vulkan", "--precision", "bf16"]).output();
-    let output = output.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let words = ["--listen", "127.0.0.1:0", "--device", "vulkan", "--precision", "bf16"];
+    let (status, _, errors) = said(kiln().args(words));
+    assert_eq!(status, 1, "{errors}");
     assert!(errors.contains("--precision bf16 is for the CPU, but the device is "), "{errors}");
     let vulkan = Server::start(&["--device", "vulkan", "--resize", "gpu", "--max-batch-size", "2"]);
     let device = vulkan.get("/models").json()["models"][0]["devices"][0].clone();

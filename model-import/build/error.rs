@@ -1,6 +1,6 @@
 //! Why a model is refused at build time, each with the next step.
 
-use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 /// A model that cannot be built in.
@@ -21,10 +21,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The importer's only way to refuse some graphs is a panic.
-    pub fn panicked(model: &str, panic: &(dyn Any + Send)) -> Self {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Self::Import { model: model.to_string(), reason: text.unwrap_or("the importer gave no reason").to_string() }
+    /// Does what looks into a model's graph: the importer's only way to refuse some of them is a panic.
+    pub fn catch<T, E: From<Self>>(model: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        // Nothing that is seen afterwards is left half done: what `work` makes goes with it.
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let reason =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the importer gave no reason");
+            Err(Self::Import { model: model.to_string(), reason: reason.to_string() }.into())
+        })
     }
 }
 

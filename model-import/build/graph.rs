@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use onnx_ir::ir::{ArgType, Argument, DType};
-use onnx_ir::{Node, OnnxGraph, OnnxGraphBuilder};
+use onnx_ir::{ModelProto, Node, OnnxGraph, OnnxGraphBuilder};
 
 use super::error::Refusal;
 use super::manifest::Model;
@@ -11,21 +11,27 @@ use super::proto;
 
 /// Reads a model's graph.
 pub fn read(model: &Model) -> Result<OnnxGraph, Refusal> {
-    read_file(&model.manifest.name, &model.onnx_path())
+    let (name, path) = (&model.manifest.name, model.onnx_path());
+    let bytes = std::fs::read(&path).map_err(|e| Refusal::Unreadable { path: path.clone(), reason: e.to_string() })?;
+    Refusal::catch(name, || {
+        let refuse =
+            |reason| Refusal::Import { model: name.clone(), reason: format!("this is no ONNX file: {reason}") };
+        parse(name, &path, &proto::read(&bytes).map_err(refuse)?)
+    })
 }
 
-/// Reads the graph of a file, whose operators must all be such as can be imported. The refusal calls it by `name`.
-pub fn read_file(name: &str, path: &Path) -> Result<OnnxGraph, Refusal> {
+/// The graph of the file at `path`, which was read as `file`. Its operators must all be such as can be imported. The refusal
+/// calls it by `name`.
+///
+/// # Panics
+///
+/// At what burn-onnx did not expect: [`Refusal::catch`] has to be around it.
+pub fn parse(name: &str, path: &Path, file: &ModelProto) -> Result<OnnxGraph, Refusal> {
     let refuse = |reason: String| Refusal::Import { model: name.to_string(), reason };
-    let bytes = std::fs::read(path).map_err(|e| Refusal::Unreadable { path: path.into(), reason: e.to_string() })?;
-    let file = proto::read(&bytes).map_err(|reason| refuse(format!("this is no ONNX file: {reason}")))?;
-    if let Some(unknown) = proto::unknown_operators(&file) {
+    if let Some(unknown) = proto::unknown_operators(file) {
         return Err(refuse(format!("burn-onnx cannot import the operator(s) {unknown}")));
     }
-    // What it did not expect it meets with a panic.
-    std::panic::catch_unwind(|| OnnxGraphBuilder::new().parse_file(path))
-        .map_err(|panic| Refusal::panicked(name, &*panic))?
-        .map_err(|e| refuse(e.to_string()))
+    OnnxGraphBuilder::new().parse_file(path).map_err(|e| refuse(e.to_string()))
 }
 
 /// Refuses a graph that is not `float32 [batch, 3, height, width] -> float32 [batch, labels]`.

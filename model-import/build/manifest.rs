@@ -134,13 +134,23 @@ pub fn read(folder: &Path) -> Result<Model, Refusal> {
     Ok(Model { directory: folder.to_path_buf(), manifest, labels, canary })
 }
 
-fn check(manifest: &Manifest) -> Result<(), String> {
+/// Refuses what can be no model's name or version, since it stands in addresses.
+///
+/// # Errors
+///
+/// A sentence.
+pub fn check_name(name: &str) -> Result<(), String> {
     let nameable = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if manifest.name.is_empty() || !manifest.name.chars().all(nameable) {
-        return Err("'name' must be letters, digits, '-', '_' and '.', since it stands in addresses".to_string());
+    // A folder that begins with a dot is one that is still being written.
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(nameable) {
+        return Err(format!("'{name}' must be letters, digits, '-', '_' and '.', and not begin with a dot"));
     }
-    if manifest.version.is_empty() || !manifest.version.chars().all(nameable) {
-        return Err("'version' must be letters, digits, '-', '_' and '.'".to_string());
+    Ok(())
+}
+
+fn check(manifest: &Manifest) -> Result<(), String> {
+    for (what, name) in [("name", &manifest.name), ("version", &manifest.version)] {
+        check_name(name).map_err(|reason| format!("'{what}' stands in addresses: {reason}"))?;
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if !manifest.onnx.strip_suffix(".onnx").is_some_and(|stem| !stem.is_empty() && stem.chars().all(plain)) {

@@ -1,21 +1,12 @@
 //! What `kiln import` finds in ONNX files, and the folders that it makes of them, read back by the build script's own code.
 #![forbid(unsafe_code)]
 
+mod build_script;
 mod onnx_file;
-
-#[path = "../build/error.rs"]
-mod error;
-#[path = "../build/graph.rs"]
-mod graph;
-#[path = "../build/manifest.rs"]
-#[allow(dead_code, reason = "the build script reads what the tests do not")]
-mod manifest;
-#[path = "../build/proto.rs"]
-#[allow(dead_code, reason = "`kiln import` shows what the tests do not")]
-mod proto;
 
 use std::path::{Path, PathBuf};
 
+use build_script::{graph, manifest};
 use model_import::import::{Draft, ImportError, PRESETS, inspect, write};
 use onnx_file::{INPUT, model_of, model_with, model_with_outside_weights};
 

@@ -1,22 +1,13 @@
 //! What the build script refuses, and the sentences that it refuses with. Its own files are included here.
 #![forbid(unsafe_code)]
 
+mod build_script;
 mod onnx_file;
-
-#[path = "../build/error.rs"]
-mod error;
-#[path = "../build/graph.rs"]
-mod graph;
-#[path = "../build/manifest.rs"]
-#[allow(dead_code, reason = "the build script reads what the tests do not")]
-mod manifest;
-#[path = "../build/proto.rs"]
-#[allow(dead_code, reason = "`kiln import` shows what the tests do not")]
-mod proto;
 
 use std::path::{Path, PathBuf};
 
-use error::Refusal;
+use build_script::error::Refusal;
+use build_script::{graph, manifest};
 use onnx_file::{INPUT, model_of, model_with};
 
 fn default_model() -> PathBuf {
@@ -126,6 +117,8 @@ fn a_manifest_that_says_too_little_or_too_much_is_refused() {
         ("filter = \"bicubic\"", "filter = \"nearest\"", "unknown variant `nearest`"),
         ("std = [128.0, 128.0, 128.0]", "std = [0.0, 128.0, 128.0]", "'preprocess.std' must be above 0"),
         ("name = \"efficientnet-lite0\"", "name = \"a/b\"", "stands in addresses"),
+        ("name = \"efficientnet-lite0\"", "name = \".hidden\"", "'name' stands in addresses: '.hidden' must"),
+        ("version = \"1\"", "version = \".1\"", "'version' stands in addresses: '.1' must"),
         ("onnx = \"efficientnet-lite0.onnx\"", "onnx = \"lite0.v1.onnx\"", "Rename the file"),
         ("onnx = \"efficientnet-lite0.onnx\"", "onnx = \"../lite0.onnx\"", "a file in the model's folder"),
         ("labels = \"labels.txt\"", "labels = \"/etc/passwd\"", "'labels' must be a file in the model's folder"),

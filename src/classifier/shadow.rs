@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Class, Classifier};
 use crate::batching::{Ask, Batcher, Priority, Terms};
-use crate::inference::{Output, Sample, rank};
+use crate::inference::{Output, Sample, top};
 use crate::model::Model;
 use crate::telemetry::metrics;
 
@@ -64,7 +64,7 @@ impl Shadow {
         let permit = self.batcher.admit(&Ask { priority, ..Ask::default() }).ok()?;
         let terms = Terms { priority, deadline: None, top_k: Some(1) };
         match self.batcher.submit_as(permit, sample, terms).await.ok()?.output {
-            Output::Logits(logits) => rank(&logits, 1).first().map(|best| best.class_id),
+            Output::Logits(logits) => top(&logits),
             Output::Ranked(ranked) => ranked.first().map(|best| best.class_id),
         }
     }

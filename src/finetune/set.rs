@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Features, FinetuneError};
+use crate::inference::top;
 
 /// Some pictures. The last feature is 1, so that the bias is one more row of the weight.
 #[derive(Clone, Debug)]
@@ -48,11 +49,7 @@ impl Set {
     /// The most probable class of each picture by a weight `[features + 1, classes]`.
     pub(super) fn answers(&self, weight: &Tensor<2>) -> Result<Vec<usize>, FinetuneError> {
         let logits = values(self.features.clone().matmul(weight.clone()))?;
-        let best = |row: &[f32]| {
-            // The first of equals, as everywhere.
-            (0..row.len()).reduce(|best, class| if row[class] > row[best] { class } else { best }).unwrap_or(0)
-        };
-        Ok(logits.chunks_exact(logits.len() / self.len()).map(best).collect())
+        Ok(logits.chunks_exact(logits.len() / self.len()).filter_map(top).collect())
     }
 }
 

@@ -58,7 +58,7 @@ pub use engine::{Engine, EngineError, Logits, Output, Sample, panic_message};
 pub use pick::pick_auto;
 pub use placement::Placement;
 pub use precision::{Precision, PrecisionError};
-pub use ranking::{Ranked, rank};
+pub use ranking::{Ranked, rank, top};
 pub use start::{Options, StartError, Step, by_cpu};
 
 /// Has drivers and compilers keep what they compile below `folder`. To be called before there are other threads and devices;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::common::{KEY, Server, kiln};
+use crate::common::{KEY, Server, Stop, kiln, said};
 use crate::{file, get, keygen, logged, read, serve, with_key, write};
 
 #[test]
@@ -50,6 +50,7 @@ fn keys_are_exchanged_under_load_without_a_failed_request() {
                 }
             });
         }
+        let stopper = Stop(&stop);
         write(&keys, &[&stays, &comes]);
         logged(&server, "the key file was read");
         assert_eq!(with_key(&server, &comes.key).status, 200);
@@ -59,7 +60,7 @@ fn keys_are_exchanged_under_load_without_a_failed_request() {
         let lines = logged(&server, "the last keys stay in use");
         assert!(lines.iter().any(|line| line.contains("line 3: invalid type")), "{lines:#?}");
         assert_eq!(with_key(&server, &comes.key).status, 200);
-        stop.store(true, Ordering::Relaxed);
+        drop(stopper);
     });
     assert!(answered.load(Ordering::Relaxed) >= 4);
 }
@@ -88,10 +89,8 @@ fn a_server_with_a_broken_key_file_does_not_start() {
     let keys = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(keys.path(), "[[key]]\nid = \"app\"\n").unwrap();
     for words in [&["serve"][..], &["config", "check"]] {
-        let output = kiln().args(words).arg("--keys").arg(keys.path()).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.contains("missing field `hash`"), "{told}");
+        let (status, _, complaint) = said(kiln().args(words).arg("--keys").arg(keys.path()));
+        assert!(status == 2 && complaint.contains("missing field `hash`"), "{complaint}");
     }
 }
 

@@ -12,7 +12,7 @@ mod tokens;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Answer, Server, bytes, kiln, read};
+use common::{Answer, Server, bytes, kiln, read, said};
 
 const CAT: &str = "photos/cat_640x480.jpg";
 
@@ -24,12 +24,11 @@ struct Made {
 
 /// `kiln keygen --id ID` with more words.
 fn keygen(id: &str, words: &[&str]) -> Made {
-    let output = kiln().args(["keygen", "--id", id]).args(words).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{told}");
+    let (status, entry, told) = said(kiln().args(["keygen", "--id", id]).args(words));
+    assert_eq!(status, 0, "{told}");
     let key = told.split_whitespace().last().unwrap().to_string();
     assert!(key.starts_with("kiln_"), "{told}");
-    Made { key, entry: String::from_utf8(output.stdout).unwrap() }
+    Made { key, entry }
 }
 
 /// A file of keys.

@@ -1,6 +1,6 @@
 //! Metrics on a listener of their own.
 
-use crate::common::{Server, read};
+use crate::common::{Server, kiln, read, said};
 use crate::{file, get, keygen, serve};
 
 #[test]
@@ -21,7 +21,6 @@ fn metrics_on_their_own_listener_are_nowhere_else() {
 #[test]
 fn both_ways_at_once_are_refused() {
     let flags = ["config", "check", "--metrics-auth", "--metrics-listen", "127.0.0.1:9"];
-    let output = crate::kiln().args(flags).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("take out that or metrics-auth"));
+    let (status, _, complaint) = said(kiln().args(flags));
+    assert!(status == 2 && complaint.contains("take out that or metrics-auth"), "{complaint}");
 }

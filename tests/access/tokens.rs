@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::common::{Answer, KEY, Server, kiln};
+use crate::common::{Answer, KEY, Server, kiln, said};
 use crate::provider::{Key, Page};
 use crate::{has, logged, predict, with_key};
 
@@ -116,16 +116,16 @@ fn a_file_of_keys_is_followed() {
 #[test]
 fn half_a_configuration_and_a_page_that_is_not_there_are_refused() {
     let told = |words: &[&str]| {
-        let output = kiln().args(["--listen", "127.0.0.1:0", "--device", "cpu"]).args(words).output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let (status, _, complaint) = said(kiln().args(["--listen", "127.0.0.1:0", "--device", "cpu"]).args(words));
+        (status, complaint)
     };
     let (status, text) = told(&["--jwt-jwks", "keys.json"]);
-    assert!(status == Some(2) && text.contains("needs jwt-issuer and jwt-audience"), "{text}");
+    assert!(status == 2 && text.contains("needs jwt-issuer and jwt-audience"), "{text}");
     let (status, text) = told(&["--jwt-issuer", "i", "--jwt-audience", "a"]);
-    assert!(status == Some(2) && text.contains("needs jwt-jwks or jwt-secret"), "{text}");
+    assert!(status == 2 && text.contains("needs jwt-jwks or jwt-secret"), "{text}");
     let (status, text) = told(&[&["--jwt-jwks", "http://id.example/jwks.json"][..], &FOR_US].concat());
-    assert!(status == Some(2) && text.contains("must be https"), "{text}");
+    assert!(status == 2 && text.contains("must be https"), "{text}");
     // A port that nobody listens at.
     let (status, text) = told(&[&["--jwt-jwks", "http://127.0.0.1:9/jwks.json"][..], &FOR_US].concat());
-    assert!(status == Some(1) && text.contains("http://127.0.0.1:9/jwks.json cannot be used"), "{text}");
+    assert!(status == 1 && text.contains("http://127.0.0.1:9/jwks.json cannot be used"), "{text}");
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use kiln::model::{Model, Weights};
 use kiln::store::Store;
 use serde_json::Value;
 
-use crate::common::{Server, has_vulkan, kiln, must_run};
+use crate::common::{Server, Stop, has_vulkan, kiln, must_run, said};
 use crate::dashboard::{self, Target};
 use crate::documents::{self, README};
 use crate::load;
@@ -22,10 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A key that `kiln keygen` made, and its entry.
 fn keygen(id: &str, words: &[&str]) -> (String, String) {
-    let output = kiln().args(["keygen", "--id", id]).args(words).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{told}");
-    (told.split_whitespace().last().unwrap().to_string(), String::from_utf8(output.stdout).unwrap())
+    let (status, entry, told) = said(kiln().args(["keygen", "--id", id]).args(words));
+    assert_eq!(status, 0, "{told}");
+    (told.split_whitespace().last().unwrap().to_string(), entry)
 }
 
 #[test]
@@ -62,7 +61,7 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
     let pages = std::thread::scope(|scope| {
         gpu.iter().for_each(|server| load::steady(scope, server, &stop));
         load::mixed(scope, &cpu, [&app, &slow], &stop);
-        let stopper = Stopper(&stop);
+        let stopper = Stop(&stop);
         every_query_is_answered(&prometheus, gpu.is_some());
         the_script_draws_it(&prometheus);
         the_rules_work(&prometheus);
@@ -84,15 +83,6 @@ fn with_a_shadow(store: &Store) {
     let weights = Weights::new(model.weights().bytes().to_vec());
     let version = store.add(&model, &weights, "a test", None).unwrap();
     store.set_shadow(&model, Some(&version)).unwrap();
-}
-
-/// Tells the clients to stop, also when a test fails: their threads would be waited for.
-struct Stopper<'a>(&'a AtomicBool);
-
-impl Drop for Stopper<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// What the load does to the server is told, and what is told adds up. Each is empty while it is not so.

@@ -176,11 +176,7 @@ fn a_device_that_cannot_be_replaced_ends_the_server() {
 /// Waits for what is about to happen.
 #[track_caller]
 fn until(happened: impl Fn() -> bool) {
-    let started = std::time::Instant::now();
-    while !happened() {
-        assert!(started.elapsed() < Duration::from_secs(60), "it did not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    common::until("what is about to happen", Duration::from_secs(60), happened, String::new);
 }
 
 #[test]

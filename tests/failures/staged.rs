@@ -9,7 +9,7 @@ use kiln::inference::{Engine, EngineError, Logits, Sample};
 use kiln::model::Model;
 use kiln::{api, batching, serve};
 
-use crate::common::{Answer, KEY, Server, bytes, read};
+use crate::common::{Answer, KEY, Server, bytes, metrics, read};
 use crate::in_process::{self, InProcess};
 
 /// Longer than any step on a busy machine.
@@ -151,9 +151,6 @@ impl Staged {
 
     /// The sum of a metric over its labels.
     pub fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").text();
-        let samples =
-            text.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with([' ', '{']));
-        samples.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        metrics::sum(&self.get("/metrics").text(), name, &[])
     }
 }

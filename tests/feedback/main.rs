@@ -10,7 +10,7 @@ mod retention;
 
 use std::path::Path;
 
-use common::{Answer, Server, bytes, kiln};
+use common::{Answer, Server, bytes, kiln, said};
 use serde_json::{Value, json};
 
 const CAT: &str = "photos/cat_640x480.jpg";
@@ -42,9 +42,7 @@ fn label(server: &Server, id: &str, class_id: u64) -> Answer {
 
 /// `kiln feedback` with these words: status, output, errors.
 fn feedback(words: &[&str]) -> (i32, String, String) {
-    let output = kiln().arg("feedback").args(words).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    said(kiln().arg("feedback").args(words))
 }
 
 /// The lines of an export to a folder that is made for it, and what was told.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{CAT, COFFEE, EGYPTIAN_CAT, ESPRESSO, give, label, predict, serve};
-use crate::common::{Answer, Server, kiln, read};
+use crate::common::{Answer, Server, kiln, read, said};
 
 fn with_key(server: &Server, key: &str, body: &str) -> Answer {
     read(Server::agent().post(format!("{}/feedback", server.url)).header("X-API-Key", key).send(body))
@@ -85,9 +85,8 @@ fn what_cannot_be_meant_is_refused_in_the_words_of_every_error() {
 #[test]
 fn feedback_needs_its_own_scope() {
     let keygen = |scope: &str| {
-        let output = kiln().args(["keygen", "--id", scope, "--scope", scope]).output().unwrap();
-        let key = String::from_utf8(output.stderr).unwrap().split_whitespace().last().unwrap().to_string();
-        (key, String::from_utf8(output.stdout).unwrap())
+        let (_, entry, told) = said(kiln().args(["keygen", "--id", scope, "--scope", scope]));
+        (told.split_whitespace().last().unwrap().to_string(), entry)
     };
     let ((predicting, one), (judging, other)) = (keygen("predict"), keygen("feedback"));
     let keys = tempfile::NamedTempFile::new().unwrap();

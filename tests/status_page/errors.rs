@@ -1,7 +1,7 @@
 //! What a person sees when it does not work: Kiln's own words, and what to do next.
 
 use crate::browser::Browser;
-use crate::common::{KEY, kiln};
+use crate::common::{KEY, kiln, said};
 use crate::{CAT, answered, choose, opened, text, type_key};
 
 /// Waits for an error with that code and gives all that is told.
@@ -77,11 +77,10 @@ fn a_wrong_key_leads_to_its_field_and_the_right_one_sends_the_picture() {
 #[test]
 fn who_asks_too_often_is_told_how_long_to_wait() {
     let keygen = ["keygen", "--id", "slow", "--requests-per-second", "0.01", "--burst", "1"];
-    let made = kiln().args(keygen).output().unwrap();
-    let told = String::from_utf8(made.stderr).unwrap();
+    let (_, entry, told) = said(kiln().args(keygen));
     let key = told.split_whitespace().last().unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), made.stdout).unwrap();
+    std::fs::write(file.path(), entry).unwrap();
     let Some((browser, _server)) = opened(&["--keys", file.path().to_str().unwrap()]) else { return };
     type_key(&browser, key);
     choose(&browser, CAT);

@@ -1,12 +1,15 @@
 //! The tiles tell how the server is, and say plainly why they do not.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::common::{KEY, Server};
+use crate::common::{KEY, Server, until};
 use crate::{assert_quiet, classify, opened, text, type_key};
+
+/// Longer than the page leaves between two questions.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The figure of a tile.
 fn figure(browser: &Browser, tile: &str) -> String {
@@ -15,24 +18,13 @@ fn figure(browser: &Browser, tile: &str) -> String {
 
 /// How many answers of an operation the server has counted, of one status or of any.
 fn counted(server: &Server, operation: &str, status: &str) -> u64 {
-    let metrics = server.get("/metrics").text();
-    let prefix = format!("kiln_requests_total{{operation=\"{operation}\",status=\"{status}");
-    let values = metrics.lines().filter(|line| line.starts_with(&prefix)).filter_map(|line| line.rsplit(' ').next());
-    values.map(|value| value.parse::<u64>().unwrap()).sum()
-}
-
-fn until(done: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not happen");
-        std::thread::yield_now();
-    }
+    server.metric("kiln_requests_total", &[&format!("operation=\"{operation}\",status=\"{status}")]) as u64
 }
 
 /// Waits for more rounds of questions, which the server counts.
 fn rounds(server: &Server, more: u64) {
     let before = counted(server, "ready", "");
-    until(|| counted(server, "ready", "") >= before + more);
+    until("more rounds", PATIENCE, || counted(server, "ready", "") >= before + more, String::new);
 }
 
 #[test]
@@ -127,7 +119,8 @@ fn a_page_that_nobody_sees_asks_nothing() {
     let server = Server::start(&["--device", "cpu"]);
     browser.open(&server.url);
     let wound = |number: u64| {
-        until(|| browser.evaluate("return wound", &json!([])) == number);
+        let is_wound = || browser.evaluate("return wound", &json!([])) == number;
+        until("as many timers", PATIENCE, is_wound, String::new);
         browser.evaluate("return asked", &json!([])).as_u64().unwrap()
     };
     wound(1);
@@ -136,6 +129,6 @@ fn a_page_that_nobody_sees_asks_nothing() {
     assert_eq!(wound(0), before);
     let counted_before = counted(&server, "ready", "");
     browser.evaluate("hide(false)", &json!([]));
-    until(|| counted(&server, "ready", "") > counted_before);
+    until("a question", PATIENCE, || counted(&server, "ready", "") > counted_before, String::new);
     assert!(wound(1) > before);
 }

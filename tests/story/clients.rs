@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::common::{KEY, Server, bytes, read};
+use crate::common::{KEY, Server, Stop, bytes, read};
 
 pub struct Clients {
     server: RwLock<Option<Server>>,
     answered: Mutex<BTreeMap<String, usize>>,
-    over: AtomicBool,
+    /// Whether they are to stop.
+    pub over: AtomicBool,
 }
 
 impl Clients {
@@ -20,7 +21,7 @@ impl Clients {
 
     /// Asks until it is over: now for what is known, now for what nobody has asked.
     pub fn ask(&self, photo: &str) {
-        let _stop = Stop(self);
+        let _stop = Stop(&self.over);
         let (agent, photo) = (Server::agent(), bytes(photo));
         for number in 0_u64.. {
             if self.over.load(Ordering::Relaxed) {
@@ -66,14 +67,5 @@ impl Clients {
 
     fn server(&self) -> RwLockReadGuard<'_, Option<Server>> {
         self.server.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Has the clients stop when it is dropped, also when the test or one of them fails: their threads would be waited for.
-pub struct Stop<'a>(pub &'a Clients);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Relaxed);
     }
 }

@@ -8,10 +8,10 @@ mod common;
 mod pictures;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clients::{Clients, Stop};
-use common::{Server, kiln};
+use clients::Clients;
+use common::{Server, Stop, kiln, said};
 use pictures::{Crop, crops};
 use serde_json::json;
 
@@ -27,36 +27,24 @@ const AGREED: [&str; 1] = ["flower_640x480.jpg"];
 
 /// `kiln` with these words: what it said. It has to do what it is told.
 fn run(words: &[&str]) -> String {
-    let output = kiln().args(words).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
-    text(&output.stdout)
+    let (status, told, complaint) = said(kiln().args(words));
+    assert_eq!(status, 0, "{words:?}: {complaint}");
+    told
 }
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of plain letters")
 }
 
-/// The sum of a metric's series that have all of these words.
-fn metric(server: &Server, name: &str, words: &[&str]) -> f64 {
-    let page = server.get_without_key("/metrics").text();
-    let of = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-    let wanted = of.filter(|line| words.iter().all(|word| line.contains(word)));
-    wanted.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
-}
-
 /// Waits until it is so.
+#[track_caller]
 fn until(server: &Server, what: &str, is: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        if begun.elapsed() > PATIENCE {
-            let page = server.get_without_key("/metrics").text();
-            let of_versions =
-                page.lines().filter(|line| line.starts_with("kiln_model_") || line.contains("version=\""));
-            panic!("{what} does not come true: {:#?}", of_versions.collect::<Vec<_>>());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let of_versions = || {
+        let page = server.get_without_key("/metrics").text();
+        let is_one = |line: &&str| line.starts_with("kiln_model_") || line.contains("version=\"");
+        page.lines().filter(is_one).collect::<Vec<_>>().join("\n")
+    };
+    common::until(what, PATIENCE, is, of_versions);
 }
 
 /// The label of each version that is served.
@@ -111,7 +99,7 @@ fn a_model_gets_better_with_use_and_nobody_is_refused_meanwhile() {
     let contradicted = taught.iter().filter(|crop| crop.truth.is_some()).count();
     let clients = Clients::new(start());
     std::thread::scope(|scope| {
-        let stop = Stop(&clients);
+        let stop = Stop(&clients.over);
         // One of them is contradicted, the other is not.
         for photo in ["photos/cat_451x300.jpg", "photos/flower_640x480.jpg"] {
             let clients = &clients;
@@ -133,7 +121,7 @@ fn a_model_gets_better_with_use_and_nobody_is_refused_meanwhile() {
         }
         assert_eq!(lines.lines().count(), acknowledged.len());
         clients.with(|server| {
-            let accuracy = metric(server, "kiln_feedback_accuracy", &["version=\"1\""]);
+            let accuracy = server.metric("kiln_feedback_accuracy", &["version=\"1\""]);
             let expected = 1.0 - contradicted as f64 / taught.len() as f64;
             assert!((accuracy - expected).abs() < 1e-6, "{accuracy} instead of {expected}");
         });
@@ -145,9 +133,7 @@ fn a_model_gets_better_with_use_and_nobody_is_refused_meanwhile() {
         clients.with(|server| {
             models(&["shadow", NAME, "2"]);
             for agrees in ["agrees=\"yes\"", "agrees=\"no\""] {
-                until(server, agrees, || {
-                    metric(server, "kiln_shadow_compared_total", &["version=\"2\"", agrees]) > 0.0
-                });
+                until(server, agrees, || server.metric("kiln_shadow_compared_total", &["version=\"2\"", agrees]) > 0.0);
             }
             models(&["shadow", NAME, "--off"]);
             models(&["canary", NAME, "2", "--share", "50%"]);
@@ -164,7 +150,7 @@ fn a_model_gets_better_with_use_and_nobody_is_refused_meanwhile() {
             assert_eq!(right(server, "stable", &taught), learnt);
             // Its accuracy by what people say is its own.
             teach(server, &taught);
-            until(server, "a better accuracy", || metric(server, "kiln_feedback_accuracy", &["version=\"2\""]) > 0.9);
+            until(server, "a better accuracy", || server.metric("kiln_feedback_accuracy", &["version=\"2\""]) > 0.9);
             models(&["rollback", NAME]);
             until(server, "the old stable version", || has(server, "1", "stable") && !has(server, "2", "stable"));
             assert_eq!(right(server, "stable", &taught), 0);
@@ -172,9 +158,9 @@ fn a_model_gets_better_with_use_and_nobody_is_refused_meanwhile() {
         drop(stop);
     });
     let server = clients.into_server();
-    let failed = |status: &str| metric(&server, "kiln_requests_total", &["predict", &format!("status=\"{status}\"")]);
+    let failed = |status: &str| server.metric("kiln_requests_total", &["predict", &format!("status=\"{status}\"")]);
     assert_eq!([failed("500"), failed("503"), failed("429")], [0.0; 3]);
-    assert!(metric(&server, "kiln_cache_requests_total", &["outcome=\"hit\""]) > 0.0);
+    assert!(server.metric("kiln_cache_requests_total", &["outcome=\"hit\""]) > 0.0);
     server.terminate();
     assert!(server.wait().success());
 }

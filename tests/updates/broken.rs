@@ -5,7 +5,7 @@ use kiln::inference::{BurnEngine, DeviceChoice, Engine, Logits, Options, Sample,
 use kiln::model::Weights;
 
 use crate::common::bytes;
-use crate::folder::{Folder, metric, until_served};
+use crate::folder::{Folder, until_served};
 use crate::weights::{NAME, model, multiplying, showing_features};
 
 const PHOTO: &str = "photos/cat_451x300.jpg";
@@ -44,7 +44,7 @@ fn a_canary_that_breaks_while_it_runs_is_taken_out_and_the_server_lives() {
     let line = server.logged_until("a version broke").pop().unwrap();
     assert!(line.contains("not finite"), "{line}");
     until_served(&server, &[("1", &["stable"])]);
-    assert_eq!(metric(&server, "kiln_model_swaps_total", &[("outcome", "withdrawn")]), 1.0);
+    assert_eq!(server.metric("kiln_model_swaps_total", &[r#"outcome="withdrawn""#]), 1.0);
     assert_eq!(server.get("/health/ready").status, 200);
     for _ in 0..8 {
         assert_eq!(server.raw("/predict/raw", &photo).json()["model"]["version"], "1");

@@ -15,7 +15,8 @@ pub struct Clients<'a> {
     /// Versions that may answer now.
     legal: RwLock<Vec<&'static str>>,
     answered: Mutex<BTreeMap<String, usize>>,
-    over: AtomicBool,
+    /// Whether they are to stop.
+    pub over: AtomicBool,
 }
 
 impl<'a> Clients<'a> {
@@ -60,18 +61,5 @@ impl<'a> Clients<'a> {
 
     fn answers_of(&self, version: &str) -> usize {
         self.answers().get(version).copied().unwrap_or(0)
-    }
-
-    pub fn stop(&self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Has the clients stop when it is dropped, also when the test or one of them fails: their threads would be waited for.
-pub struct Stop<'a, 'b>(pub &'a Clients<'b>);
-
-impl Drop for Stop<'_, '_> {
-    fn drop(&mut self) {
-        self.0.stop();
     }
 }

@@ -1,11 +1,11 @@
 //! A store for a test, and the commands on it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kiln::store::Store;
 
-use crate::common::{Server, kiln};
+use crate::common::{self, Server, kiln, said};
 use crate::weights::{NAME, model, version};
 
 /// Longer than a version takes to come up on a busy machine.
@@ -40,18 +40,14 @@ impl Folder {
 
     /// `kiln models` with the store: status, what it said and what it complained of.
     pub fn try_models(&self, words: &[&str]) -> (i32, String, String) {
-        let mut command = kiln();
-        command.arg("models").args(words).env("KILN_MODEL_STORE", self.path());
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+        said(kiln().arg("models").args(words).env("KILN_MODEL_STORE", self.path()))
     }
 
     /// The same for what has to be done.
     pub fn models(&self, words: &[&str]) -> String {
-        let (status, said, complaint) = self.try_models(words);
+        let (status, told, complaint) = self.try_models(words);
         assert_eq!(status, 0, "{words:?}: {complaint}");
-        said
+        told
     }
 
     /// A server that follows it.
@@ -67,12 +63,9 @@ impl Folder {
 }
 
 /// Waits until the server tells that this is so.
-pub fn until(server: &Server, what: &str, is: impl Fn(&Server) -> bool) {
-    let begun = Instant::now();
-    while !is(server) {
-        assert!(begun.elapsed() < PATIENCE, "{what} does not come true: {}", described(server));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+#[track_caller]
+pub fn until(server: &Server, what: &str, is: impl Fn() -> bool) {
+    common::until(what, PATIENCE, is, || server.get(&format!("/models/{NAME}")).json()["versions"].to_string());
 }
 
 /// The versions that a server has loaded, with their labels.
@@ -90,17 +83,5 @@ pub fn until_served(server: &Server, wanted: &[(&str, &[&str])]) {
     let is = |found: Vec<(String, Vec<String>)>| {
         found.len() == wanted.len() && found.iter().zip(wanted).all(|(a, b)| a.0 == b.0 && a.1 == b.1)
     };
-    until(server, &format!("{wanted:?}"), |server| is(versions(server)));
-}
-
-fn described(server: &Server) -> String {
-    server.get(&format!("/models/{NAME}")).json()["versions"].to_string()
-}
-
-/// The sum of a metric's series that have all of these labels.
-pub fn metric(server: &Server, name: &str, labels: &[(&str, &str)]) -> f64 {
-    let page = server.get_without_key("/metrics").text();
-    let has = |line: &&str| labels.iter().all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")));
-    let of = page.lines().filter(|line| line.starts_with(&format!("{name}{{"))).filter(has);
-    of.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    until(server, &format!("{wanted:?}"), || is(versions(server)));
 }

@@ -13,12 +13,13 @@ mod tried;
 mod weights;
 mod words;
 
-use clients::{Clients, Stop};
-use common::bytes;
-use folder::{Folder, metric, until, until_served};
+use clients::Clients;
+use common::{Stop, bytes};
+use folder::{Folder, until, until_served};
 use weights::NAME;
 
 const CLIENTS: usize = 4;
+const OF_MODEL: &str = r#"model="efficientnet-lite0""#;
 
 /// The cat's own class, or the one that a version favours.
 fn wins(version: &str) -> std::ops::RangeInclusive<u64> {
@@ -37,10 +38,10 @@ fn under_load_versions_are_exchanged_and_nobody_notices_but_by_the_answers() {
     let server = folder.serve();
     let clients = Clients::new(&server, wins);
     std::thread::scope(|scope| {
-        let stop = Stop(&clients);
+        let stop = Stop(&clients.over);
         for _ in 0..CLIENTS {
             scope.spawn(|| {
-                let _stop = Stop(&clients);
+                let _stop = Stop(&clients.over);
                 clients.ask();
             });
         }
@@ -74,19 +75,19 @@ fn under_load_versions_are_exchanged_and_nobody_notices_but_by_the_answers() {
     });
     println!("answers by version: {:?}", clients.answers());
     // What nobody asks for any more takes nothing.
-    until(&server, "one version's engines", |server| {
-        let engines = metric(server, "kiln_engines", &[("model", NAME)]);
-        engines >= 1.0 && metric(server, "kiln_queue_capacity", &[("model", NAME)]) == 256.0
+    until(&server, "one version's engines", || {
+        let engines = server.metric("kiln_engines", &[OF_MODEL]);
+        engines >= 1.0 && server.metric("kiln_queue_capacity", &[OF_MODEL]) == 256.0
     });
-    assert_eq!(metric(&server, "kiln_inflight_pictures", &[("model", NAME)]), 0.0);
-    assert_eq!(metric(&server, "kiln_model_swaps_total", &[("outcome", "swapped")]), 5.0);
-    assert_eq!(metric(&server, "kiln_model_swaps_total", &[("outcome", "refused")]), 0.0);
-    assert_eq!(metric(&server, "kiln_model_version_info", &[]), 1.0);
-    assert_eq!(metric(&server, "kiln_model_version_info", &[("version", "1"), ("label", "stable")]), 1.0);
+    assert_eq!(server.metric("kiln_inflight_pictures", &[OF_MODEL]), 0.0);
+    assert_eq!(server.metric("kiln_model_swaps_total", &[r#"outcome="swapped""#]), 5.0);
+    assert_eq!(server.metric("kiln_model_swaps_total", &[r#"outcome="refused""#]), 0.0);
+    assert_eq!(server.metric("kiln_model_version_info", &[]), 1.0);
+    assert_eq!(server.metric("kiln_model_version_info", &[r#"version="1""#, r#"label="stable""#]), 1.0);
     // Each version's own counts go on where they were when it comes again.
     let answers: f64 = clients.answers().values().map(|answers| *answers as f64).sum();
-    assert_eq!(metric(&server, "nv_inference_request_success", &[("model", NAME)]), answers);
-    assert_eq!(metric(&server, "nv_inference_request_failure", &[("model", NAME)]), 0.0);
+    assert_eq!(server.metric("nv_inference_request_success", &[OF_MODEL]), answers);
+    assert_eq!(server.metric("nv_inference_request_failure", &[OF_MODEL]), 0.0);
     let gone = server.raw("/predict/raw?version=3", &bytes("photos/cat_451x300.jpg"));
     assert_eq!((gone.status, gone.code().as_str()), (404, "unknown_version"));
     assert!(gone.text().contains("it has '1'"), "{}", gone.text());

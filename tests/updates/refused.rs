@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kiln::model::Weights;
 
-use crate::common::{Server, bytes, kiln};
-use crate::folder::{Folder, metric, until, until_served};
+use crate::common::{Server, bytes, kiln, said};
+use crate::folder::{Folder, until, until_served};
 use crate::weights::{NAME, favouring, model, version};
 
 /// Versions 2 to 6, each with another fault.
@@ -36,7 +36,7 @@ fn faulty(folder: &Folder) -> [(&'static str, &'static str); 5] {
 }
 
 fn refused(server: &Server) -> f64 {
-    metric(server, "kiln_model_swaps_total", &[("outcome", "refused")])
+    server.metric("kiln_model_swaps_total", &[r#"outcome="refused""#])
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_version_that_does_not_do_stays_out_and_what_was_served_goes_on() {
         let lines = server.logged_until("a version stays out");
         let line = lines.last().unwrap();
         assert!(line.contains(reason) && line.contains(&format!("\"version\":\"{version}\"")), "{line}");
-        until(&server, "it is counted", |server| refused(server) == told as f64 + 1.0);
+        until(&server, "a count of it", || refused(&server) == told as f64 + 1.0);
         assert_eq!(server.get("/health/ready").status, 200);
         let answer = server.raw("/predict/raw", &photo);
         assert_eq!(answer.json()["model"]["version"], "1", "{}", answer.text());
@@ -82,11 +82,10 @@ fn a_server_whose_stable_version_does_not_do_does_not_start() {
     for (version, reason) in faulty(&folder) {
         folder.models(&["promote", NAME, version]);
         let store = folder.path().to_str().unwrap();
-        let ended =
-            kiln().args(["--listen", "127.0.0.1:0", "--device", "cpu", "--model-store", store]).output().unwrap();
-        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert_eq!(ended.status.code(), Some(1), "{said}");
-        let sentence = said.lines().last().unwrap();
+        let words = ["--listen", "127.0.0.1:0", "--device", "cpu", "--model-store", store];
+        let (status, _, complaint) = said(kiln().args(words));
+        assert_eq!(status, 1, "{complaint}");
+        let sentence = complaint.lines().last().unwrap();
         for part in [reason, "its stable version is", "kiln models rollback efficientnet-lite0"] {
             assert!(sentence.contains(part), "{sentence}");
         }

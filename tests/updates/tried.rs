@@ -1,7 +1,7 @@
 //! A version that is tried: as a canary, which answers some, and as a shadow, which answers nobody.
 
 use crate::common::bytes;
-use crate::folder::{Folder, metric, until, until_served};
+use crate::folder::{Folder, until, until_served};
 use crate::weights::{NAME, favouring, model};
 
 const PHOTO: &str = "photos/cat_451x300.jpg";
@@ -53,12 +53,13 @@ fn a_shadow_is_compared_and_answers_nobody() {
     let server = folder.serve();
     let photo = bytes(PHOTO);
     let compared = |version: &str, agrees: &str| {
-        metric(&server, "kiln_shadow_compared_total", &[("version", version), ("agrees", agrees)])
+        server
+            .metric("kiln_shadow_compared_total", &[&format!("version=\"{version}\""), &format!("agrees=\"{agrees}\"")])
     };
     for (version, agrees, other) in [("2", "no", "yes"), ("3", "yes", "no")] {
         folder.models(&["shadow", NAME, version]);
         until_served(&server, &[("1", &["stable"]), (version, &["shadow"])]);
-        until(&server, "some comparisons", |_| {
+        until(&server, "some comparisons", || {
             let answer = server.raw("/predict/raw", &photo);
             assert_eq!(answer.json()["model"]["version"], "1", "{}", answer.text());
             assert!((281..=285).contains(&answer.top1()));
@@ -83,5 +84,5 @@ fn an_answer_that_was_kept_is_not_that_of_the_next_version() {
         until_served(&server, &[(version, &["stable"])]);
         assert!((0..3).all(|_| classes.contains(&top())), "{version}");
     }
-    assert!(metric(&server, "kiln_cache_requests_total", &[("outcome", "hit")]) >= 7.0);
+    assert!(server.metric("kiln_cache_requests_total", &[r#"outcome="hit""#]) >= 7.0);
 }

@@ -1,6 +1,6 @@
 //! `kiln models` by itself: each command says what it did, and a file that does not fit is refused with the reason.
 
-use crate::common::{data, kiln};
+use crate::common::{data, kiln, said};
 use crate::folder::Folder;
 use crate::weights::{NAME, favouring};
 
@@ -27,13 +27,13 @@ fn a_version_goes_from_a_file_to_an_answer() {
     let digest = |version: &str| row(version).split_whitespace().find(|word| word.len() == 12).unwrap().to_string();
     assert_eq!(digest("1"), digest("2"), "{list}");
     assert_ne!(digest("1"), digest("7th"), "{list}");
-    let said = folder.models(&["promote", NAME, "7th"]);
-    assert!(said.contains("Before, it was 1") && said.contains("kiln models rollback efficientnet-lite0"), "{said}");
+    let told = folder.models(&["promote", NAME, "7th"]);
+    assert!(told.contains("Before, it was 1") && told.contains("kiln models rollback efficientnet-lite0"), "{told}");
     // Without a server, too, the stable version answers.
     let cat = data("photos/cat_451x300.jpg");
-    let mut predict = kiln();
-    predict.args(["predict", "--json", "--device", "cpu"]).arg(cat).env("KILN_MODEL_STORE", folder.path());
-    let answer: serde_json::Value = serde_json::from_slice(&predict.output().unwrap().stdout).unwrap();
+    let predict = ["predict", "--json", "--device", "cpu"];
+    let (_, line, _) = said(kiln().args(predict).arg(cat).env("KILN_MODEL_STORE", folder.path()));
+    let answer: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&answer["model"]["version"], &answer["predictions"][0]["class_id"]), (&"7th".into(), &7.into()));
     assert!(folder.models(&["rollback", NAME]).contains("efficientnet-lite0 1 is the stable version"));
     let (status, _, complaint) = folder.try_models(&["remove", NAME, "7th"]);
@@ -65,12 +65,11 @@ fn what_cannot_be_is_told_with_the_next_step() {
         (&["remove", NAME, "1"], "the one that the program was built with"),
         (&["export", NAME, "--version", "9", "--out", "/tmp/never-written.bpk"], "there is no version '9'"),
     ] {
-        let (status, said, complaint) = folder.try_models(words);
-        assert_eq!((status, said.as_str()), (1, ""), "{words:?}");
+        let (status, told, complaint) = folder.try_models(words);
+        assert_eq!((status, told.as_str()), (1, ""), "{words:?}");
         assert!(complaint.contains(part), "{words:?}: {complaint}");
     }
     assert_eq!(folder.models(&["list"]).lines().count(), 2, "nothing was taken in");
-    let without = kiln().args(["models", "list"]).output().unwrap();
-    let complaint = String::from_utf8_lossy(&without.stderr).into_owned();
-    assert!(without.status.code() == Some(1) && complaint.contains("--model-store"), "{complaint}");
+    let (status, _, complaint) = said(kiln().args(["models", "list"]));
+    assert!(status == 1 && complaint.contains("--model-store"), "{complaint}");
 }

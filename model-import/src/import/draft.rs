@@ -45,17 +45,3 @@ impl Draft {
         format!("{stem}.onnx")
     }
 }
-
-/// Refuses what can be no model's name or version, since it stands in addresses.
-///
-/// # Errors
-///
-/// A sentence.
-pub fn check_name(name: &str) -> Result<(), String> {
-    let nameable = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    // A folder that begins with a dot is one that is still being written.
-    if name.is_empty() || name.starts_with('.') || !name.chars().all(nameable) {
-        return Err(format!("'{name}' must be letters, digits, '-', '_' and '.', and not begin with a dot"));
-    }
-    Ok(())
-}

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::draft::Draft;
 use super::import_error::ImportError;
 use super::inspect::Network;
 use super::manifest_text::manifest_text;
 use super::{graph, manifest};
+use crate::weights::hex;
 
 /// Makes `folder` of a network and what is known of it. A model that is there already gives way only if `replace` says so.
 ///
@@ -49,13 +48,12 @@ fn fill(network: &Network, draft: &Draft, folder: &Path) -> Result<(), ImportErr
         let path = folder.join(name);
         std::fs::write(&path, content).map_err(|e| unwritable(&path, &e))
     };
-    let sha256: String = Sha256::digest(&network.onnx).iter().map(|byte| format!("{byte:02x}")).collect();
     put(&draft.onnx_name(), &network.onnx)?;
     put("labels.txt", draft.labels.iter().map(|label| format!("{label}\n")).collect::<String>().as_bytes())?;
     if let Some(logits) = &draft.logits {
         put("canary.txt", logits.iter().map(|logit| format!("{logit:?}\n")).collect::<String>().as_bytes())?;
     }
-    put("model.toml", manifest_text(draft, network, &sha256).as_bytes())
+    put("model.toml", manifest_text(draft, network, &hex(&network.onnx)).as_bytes())
 }
 
 /// Refuses a name with which the build would refuse all models.

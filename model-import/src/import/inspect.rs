@@ -1,7 +1,6 @@
 //! Looks at an ONNX file as the build will: is it a classifier, of what, and will it run on the fused kernels.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::error::Refusal;
@@ -42,8 +41,7 @@ pub struct Network {
 /// panic's message still goes to the process's panic hook.
 pub fn inspect(path: &Path, size: Option<[u32; 2]>) -> Result<Network, ImportError> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    catch_unwind(AssertUnwindSafe(|| look(&name, path, size)))
-        .unwrap_or_else(|panic| Err(Refusal::panicked(&name, &*panic).into()))
+    Refusal::catch(&name, || look(&name, path, size))
 }
 
 fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, ImportError> {
@@ -55,7 +53,7 @@ fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, Impo
     if let Some((tensor, file)) = proto::outside_weights(&file) {
         return Err(ImportError::OutsideWeights { tensor, file });
     }
-    let graph = graph::read_file(name, path)?;
+    let graph = graph::parse(name, path, &file)?;
     let axis = |argument: Option<&onnx_ir::ir::Argument>, axis: usize| {
         argument.and_then(|argument| graph::shape(argument).get(axis).copied().flatten())
     };

@@ -34,9 +34,10 @@ mod manifest;
 #[path = "../../build/proto.rs"]
 mod proto;
 
-pub use draft::{Draft, check_name};
+pub use draft::Draft;
 pub use folder::write;
 pub use import_error::ImportError;
 pub use inspect::{Network, inspect};
+pub use manifest::check_name;
 pub use preset::{PRESETS, Preprocess, Preset};
 pub use words::UnknownWord;

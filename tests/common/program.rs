@@ -1,0 +1,25 @@
+//! The real binary as a command, and what it says.
+
+use std::process::{Command, Stdio};
+
+/// The key that every test server is started with.
+pub const KEY: &str = "kiln_test-key-of-the-end-to-end-tests";
+
+pub fn kiln() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+    // The tests know this model's classes, whatever else was built in.
+    command
+        .env_remove("PORT")
+        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+        .env("KILN_API_KEY", KEY)
+        .env("KILN_MODEL", "efficientnet-lite0")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end: its status, what it said and what it complained of.
+pub fn said(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().expect("the command runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().expect("it ends by itself"), text(&output.stdout), text(&output.stderr))
+}
