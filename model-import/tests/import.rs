@@ -96,6 +96,25 @@ fn a_folder_is_replaced_only_on_demand_and_never_if_it_is_no_model() {
     let refused = write(&network, &draft("photos", 10), &photos, true).unwrap_err();
     assert!(matches!(refused, ImportError::NotAModel(_)), "{refused}");
     assert!(photos.join("cat.jpg").exists());
+    // A model.toml alone makes no folder a model's.
+    for other in [".git", "notes.md"] {
+        let path = folder.join(other);
+        if other == ".git" {
+            std::fs::create_dir(&path).unwrap()
+        } else {
+            std::fs::write(&path, "mine").unwrap()
+        }
+        let refused = write(&network, &newer, &folder, true).unwrap_err();
+        assert!(matches!(&refused, ImportError::OtherFiles { others, .. } if *others == [other]), "{refused}");
+        assert!(path.exists() && refused.to_string().contains(other), "{refused}");
+        if other == ".git" { std::fs::remove_dir(&path).unwrap() } else { std::fs::remove_file(&path).unwrap() }
+    }
+    // Files that the manifest names are the model's, whatever they are called.
+    let manifest = std::fs::read_to_string(folder.join("model.toml")).unwrap().replace("labels.txt", "classes.txt");
+    std::fs::write(folder.join("model.toml"), manifest).unwrap();
+    std::fs::write(folder.join("classes.txt"), "a\n").unwrap();
+    write(&network, &newer, &folder, true).unwrap();
+    assert!(!folder.join("classes.txt").exists());
     assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 2);
 }
 

@@ -10,14 +10,22 @@
 //! | `draft.rs` | all that goes into a model's folder |
 //! | `manifest_text.rs` | its model.toml, with comments |
 //! | `folder.rs` | writing it, all or nothing |
+//! | `hidden.rs` | folders that are being written, and those that a killed import left |
+//! | `replaceable.rs` | what may be written over |
+//! | `plain.rs` | names out of files, for a terminal |
+//! | `read_file.rs` | files of a bounded length |
 //! | `import_error.rs` | what is refused |
 
 mod draft;
 mod folder;
+mod hidden;
 mod import_error;
 mod inspect;
 mod manifest_text;
+mod plain;
 mod preset;
+mod read_file;
+mod replaceable;
 mod words;
 
 // The build script's own, so that nothing is checked in two ways.
@@ -39,5 +47,7 @@ pub use folder::write;
 pub use import_error::ImportError;
 pub use inspect::{Network, inspect};
 pub use manifest::check_name;
+pub use plain::plain;
 pub use preset::{PRESETS, Preprocess, Preset};
+pub use read_file::read_file;
 pub use words::UnknownWord;
