@@ -156,6 +156,8 @@ fn what_is_no_classifier_is_refused_with_the_sentences_of_the_build() {
         let sentence = refusal(&onnx).to_string();
         assert!(sentence.contains(part), "{sentence}");
     }
+    let sentence = inspect(Path::new("/dev/zero"), None).unwrap_err().to_string();
+    assert!(sentence.contains("no regular file"), "{sentence}");
     let sentence = inspect(Path::new("/no/such.onnx"), None).unwrap_err().to_string();
     assert!(sentence.contains("cannot read /no/such.onnx"), "{sentence}");
 }

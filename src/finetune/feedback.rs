@@ -68,9 +68,13 @@ impl fmt::Display for Skipped {
 pub fn read(folder: &Path, name: &str, classes: usize) -> Result<Feedback, FinetuneError> {
     let path = folder.join("feedback.jsonl");
     let unreadable = |e: std::io::Error| FinetuneError::Unreadable { path: path.clone(), reason: e.to_string() };
+    // A pipe that nobody writes to would be waited for.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is no regular file")));
+    }
     let mut lines = BufReader::new(File::open(&path).map_err(unreadable)?);
     let mut feedback = Feedback::default();
-    let mut places = HashMap::new();
+    let mut named = HashMap::new();
     for number in 1.. {
         let mut line = Vec::new();
         if lines.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use model_import::import::read_file;
+
 use super::order::Labels;
 
 /// The most bytes of such a file; ImageNet's 21,841 names take 0.5 MB.
@@ -92,11 +94,10 @@ pub fn read_logits(path: &Path) -> Result<Vec<f32>, LinesError> {
 
 fn read(path: &Path) -> Result<String, LinesError> {
     let unreadable = |reason: String| LinesError::Unreadable { path: path.to_path_buf(), reason };
-    let size = path.metadata().map_err(|e| unreadable(e.to_string()))?.len();
-    if size > MOST {
-        return Err(unreadable(format!("its {size} bytes are no list of lines")));
-    }
-    std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))
+    let bytes = read_file(path, MOST).map_err(|e| unreadable(e.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|e| unreadable(format!("it is no text in UTF-8: {e}")))?;
+    // Some editors begin a file with a mark of its byte order.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
 }
 
 #[cfg(test)]

@@ -5,7 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::error::Refusal;
 use super::import_error::ImportError;
+use super::read_file::read_file;
 use super::{fuse, graph, proto};
+
+/// The most bytes of such a file. Protobuf ends at 2 GiB.
+const MOST_BYTES: u64 = 2 << 30;
+/// The most classes: a label is made for each. ImageNet has 21,841 in all.
+const MOST_CLASSES: usize = 1_000_000;
 
 /// An ONNX file that the build will take.
 #[derive(Clone, Debug)]
@@ -46,7 +52,7 @@ pub fn inspect(path: &Path, size: Option<[u32; 2]>) -> Result<Network, ImportErr
 
 fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, ImportError> {
     let refuse = |reason: String| Refusal::Graph { model: name.to_string(), reason };
-    let onnx = std::fs::read(path).map_err(|e| {
+    let onnx = read_file(path, MOST_BYTES).map_err(|e| {
         ImportError::Refused(format!("cannot read {}: {e}. Give the ONNX file of a classifier.", path.display()))
     })?;
     let file = proto::read(&onnx).map_err(|reason| refuse(format!("this is no ONNX file: {reason}.")))?;
