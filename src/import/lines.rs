@@ -28,6 +28,14 @@ pub enum LinesError {
         /// Counted from 1.
         line: usize,
     },
+    /// A name that a terminal or a web page would act on.
+    #[error("line {line} of {} has a control character, but each line names a class", path.display())]
+    Control {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
     /// No number.
     #[error("line {line} of {} is no finite number. Each line is one logit, as export/pictures.py's runtime computes it", path.display())]
     NoNumber {
@@ -75,6 +83,9 @@ fn names(path: &Path) -> Result<Vec<String>, LinesError> {
     if let Some(index) = names.iter().position(|name| name.is_empty()) {
         return Err(LinesError::NoName { path: path.to_path_buf(), line: index + 1 });
     }
+    if let Some(index) = names.iter().position(|name| name.chars().any(char::is_control)) {
+        return Err(LinesError::Control { path: path.to_path_buf(), line: index + 1 });
+    }
     Ok(names.into_iter().map(ToString::to_string).collect())
 }
 
@@ -112,7 +123,7 @@ mod tests {
 
     #[test]
     fn names_come_from_a_file_from_imagenet_or_are_numbers() {
-        let path = file("cat\r\n dog \n\n");
+        let path = file("\u{feff}cat\r\n dog \n\n");
         let of = |labels_of: &Labels, classes| labels(labels_of, classes, &["tench", "goldfish"]);
         assert_eq!(of(&Labels::File(path.to_path_buf()), 2).unwrap(), ["cat", "dog"]);
         assert_eq!(of(&Labels::ImageNet, 2).unwrap(), ["tench", "goldfish"]);
@@ -127,9 +138,10 @@ mod tests {
         };
         assert!(told("cat\n\ndog").contains("line 2 of"), "{}", told("cat\n\ndog"));
         assert!(told("cat").contains("1 labels, but the network has 2 classes"));
+        assert!(told("cat\nd\u{1b}[2Jog").contains("line 2 of") && told("c\tat\ndog").contains("control character"));
         let path = file("0.5\nhalf\n");
         assert!(read_logits(&path).unwrap_err().to_string().contains("line 2 of"));
-        let path = file("0.5\n-1e3\n");
+        let path = file("\u{feff}0.5\n-1e3\n");
         assert_eq!(read_logits(&path).unwrap(), [0.5, -1000.0]);
         let background = LinesError::Count { given: 1000, needed: 1001 }.to_string();
         assert!(background.contains("'background'"), "{background}");
