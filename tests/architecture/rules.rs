@@ -61,7 +61,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
 }
 
 /// Outside crates that only some rooms may name.
-pub const OWNERS: [(&str, &[&str]); 46] = [
+pub const OWNERS: [(&str, &[&str]); 47] = [
     ("burn", &["finetune", "inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
@@ -106,6 +106,7 @@ pub const OWNERS: [(&str, &[&str]); 46] = [
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),
     ("percent_encoding", &["telemetry"]),
+    ("blake3", &["cache", "finetune"]),
     ("moka", &["cache"]),
     ("rusqlite", &["feedback"]),
 ];
