@@ -15,6 +15,7 @@ mod access;
 mod feedback;
 mod report;
 pub mod settings;
+mod shown;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -107,13 +108,13 @@ impl Config {
     /// The address does not parse.
     pub fn reached(sources: &Sources) -> Result<(SocketAddr, bool), ConfigError> {
         let read = Reader(sources);
-        Ok((read.parsed("listen", LISTEN)?, read.text("tls-cert").is_some()))
+        Ok((read.listen()?, read.text("tls-cert").is_some()))
     }
 
     fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             serve: serve::Config {
-                listen: read.parsed("listen", LISTEN)?,
+                listen: read.listen()?,
                 header_read_timeout: read.duration("header-timeout")?,
                 body_timeout: read.duration("body-timeout")?,
                 min_body_rate: read.bytes("min-body-rate", 1, 1 << 30)?,
@@ -181,8 +182,6 @@ fn cache_dir() -> Option<PathBuf> {
     choose_native_strategy().ok().map(|user| user.cache_dir().join("kiln"))
 }
 
-/// What that setting has to be.
-const LISTEN: &str = "an address and a port, such as 127.0.0.1:8080";
 /// Less would keep nothing at all.
 const LEAST_CACHE: u64 = 64 << 10;
 
