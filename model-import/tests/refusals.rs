@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use build_script::error::Refusal;
 use build_script::{graph, manifest};
-use onnx_file::{INPUT, model_of, model_with};
+use onnx_file::{INPUT, integer, model_of, model_of_nodes, model_with, node};
 
 fn default_model() -> PathBuf {
     PathBuf::from("models/efficientnet-lite0")

@@ -41,6 +41,14 @@ pub enum ImportError {
         /// The output's name.
         output: String,
     },
+    /// No classifier has so many classes.
+    #[error("the network's output '{output}' is said to have {classes} classes; Kiln takes no more than a million.")]
+    ManyClasses {
+        /// The output's name.
+        output: String,
+        /// How many there are said to be.
+        classes: usize,
+    },
     /// The weights are not in the file.
     #[error(
         "the values of '{tensor}' lie in another file, '{file}', but Kiln takes one file. Save it as one: \

@@ -78,15 +78,23 @@ fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, Impo
     if given.is_some_and(|given| given != (height, width)) {
         return Err(ImportError::OtherSize { input, width, height });
     }
+    let size = [pixels(width).map_err(refuse)?, pixels(height).map_err(refuse)?];
     let fused = fuse::fuse(&graph, [height, width]);
+    if let (Ok(network), Some(classes)) = (&fused, known_classes) {
+        network.check_classes(classes).map_err(refuse)?;
+    }
     let classes = known_classes.or(fused.as_ref().ok().map(|network| network.outputs));
     let output = output.map(|output| output.name.clone()).unwrap_or_default();
     Ok(Network {
         path: path.to_path_buf(),
         input,
-        width: pixels(width).map_err(refuse)?,
-        height: pixels(height).map_err(refuse)?,
-        classes: classes.filter(|classes| *classes > 0).ok_or(ImportError::NoClasses { output })?,
+        width: size[0],
+        height: size[1],
+        classes: match classes.filter(|classes| *classes > 0) {
+            None => return Err(ImportError::NoClasses { output }),
+            Some(classes) if classes > MOST_CLASSES => return Err(ImportError::ManyClasses { output, classes }),
+            Some(classes) => classes,
+        },
         opset: proto::opset(&file),
         producer: format!("{} {}", file.producer_name, file.producer_version).trim().to_string(),
         operators: proto::operators(&file),

@@ -29,6 +29,8 @@ mod replaceable;
 mod words;
 
 // The build script's own, so that nothing is checked in two ways.
+#[path = "../../build/ending.rs"]
+mod ending;
 #[path = "../../build/error.rs"]
 mod error;
 #[path = "../../build/fuse/mod.rs"]
@@ -41,6 +43,8 @@ mod graph;
 mod manifest;
 #[path = "../../build/proto.rs"]
 mod proto;
+#[path = "../../build/sanity.rs"]
+mod sanity;
 
 pub use draft::Draft;
 pub use folder::write;
