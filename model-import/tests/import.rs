@@ -154,7 +154,7 @@ fn what_is_no_classifier_is_refused_with_the_sentences_of_the_build() {
         (model_with(&[("x", &[Some(3), None, None])], &[], Some(5)), "--size 224x224"),
         (model_with_outside_weights("weights.bin", false), "lie in another file, 'weights.bin'"),
         (model_with_outside_weights("weights.bin", true), "lie in another file, 'weights.bin'"),
-        (model_with(&[INPUT], &["Gelu"], Some(1 << 50)), "said to have 1125899906842624 classes"),
+        (model_with(&[INPUT], &["Tanh"], Some(1 << 50)), "said to have 1125899906842624 classes"),
         (model_with(&[INPUT], &[], Some(5)), "its last layer gives 3 numbers, but there are said to be 5 classes"),
         (model_of(&["Identity"; 10_001]), "it has 10003 operators, but no more than 10000"),
         (b"not a model at all".to_vec(), "this is no ONNX file"),
