@@ -154,8 +154,8 @@ fn what_is_no_classifier_is_refused_with_the_sentences_of_the_build() {
         (model_with(&[("x", &[Some(3), None, None])], &[], Some(5)), "--size 224x224"),
         (model_with_outside_weights("weights.bin", false), "lie in another file, 'weights.bin'"),
         (model_with_outside_weights("weights.bin", true), "lie in another file, 'weights.bin'"),
-        (model_with(&[INPUT], &["Tanh"], Some(1 << 50)), "said to have 1125899906842624 classes"),
-        (model_with(&[INPUT], &[], Some(5)), "its last layer gives 3 numbers, but there are said to be 5 classes"),
+        (model_with(&[INPUT], &["Tanh"], Some(1 << 50)), "1125899906842624 classes, but what leads to it gives 3"),
+        (model_with(&[INPUT], &[], Some(5)), "is said to have 5 classes, but what leads to it gives 3"),
         (model_of(&["Identity"; 10_001]), "it has 10003 operators, but no more than 10000"),
         (b"not a model at all".to_vec(), "this is no ONNX file"),
         (Vec::new(), "this is no ONNX file"),
@@ -189,6 +189,22 @@ fn numbers_that_no_exporter_writes_are_refused_by_name() {
 }
 
 #[test]
+fn more_classes_than_there_can_be_labels_are_refused() {
+    // How many there are is known from what the file says alone.
+    let onnx = |classes| {
+        let nodes = [node("Flatten", &["x"], "flat", &[]), node("Tanh", &["flat"], "logits", &[])];
+        model_of_nodes_with(("x", &[Some(3), None, None]), &nodes, classes)
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("many.onnx");
+    std::fs::write(&path, onnx(1 << 50)).unwrap();
+    let refused = inspect(&path, Some([8, 8])).unwrap_err();
+    assert!(matches!(refused, ImportError::ManyClasses { .. }), "{refused}");
+    std::fs::write(&path, onnx(192)).unwrap();
+    assert_eq!(inspect(&path, Some([8, 8])).unwrap().classes, 192);
+}
+
+#[test]
 fn channels_last_are_found_where_the_axes_are_open() {
     let turned = |perm: &[i64]| {
         let nodes = [
@@ -196,7 +212,7 @@ fn channels_last_are_found_where_the_axes_are_open() {
             node("GlobalAveragePool", &["turned"], "average", &[]),
             node("Flatten", &["average"], "logits", &[]),
         ];
-        model_of_nodes_with(("x", &[None, None, None]), &nodes)
+        model_of_nodes_with(("x", &[None, None, None]), &nodes, 3)
     };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("open.onnx");

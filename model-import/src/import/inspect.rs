@@ -67,7 +67,8 @@ fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, Impo
     let own = axis(input, 2).zip(axis(input, 3));
     let given = size.map(|[width, height]| (height as usize, width as usize));
     let known = own.or(given);
-    let known_classes = axis(output, 1).or_else(|| proto::output_axis(&file, 1));
+    let (computed, declared) = (axis(output, 1), proto::output_axis(&file, 1));
+    let known_classes = computed.or(declared);
     // Whatever is open goes unchecked, so that what is wrong elsewhere is told first.
     let (height, width) = known.unwrap_or((1, 1));
     graph::check_classifier(&graph, [height, width], known_classes.unwrap_or(1)).map_err(refuse)?;
@@ -77,6 +78,13 @@ fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, Impo
     }
     if given.is_some_and(|given| given != (height, width)) {
         return Err(ImportError::OtherSize { input, width, height });
+    }
+    if let Some((computed, declared)) = computed.zip(declared).filter(|(computed, declared)| computed != declared) {
+        return Err(refuse(format!(
+            "its output is said to have {declared} classes, but what leads to it gives {computed}. Correct its axis, or export it \
+             again."
+        ))
+        .into());
     }
     let size = [pixels(width).map_err(refuse)?, pixels(height).map_err(refuse)?];
     let fused = fuse::fuse(&graph, [height, width]);

@@ -34,9 +34,9 @@ pub fn model_of_nodes(nodes: &[Vec<u8>]) -> Vec<u8> {
     model(&[INPUT], nodes.concat(), Some(3), &[])
 }
 
-/// The same on another input.
-pub fn model_of_nodes_with(input: Input<'_>, nodes: &[Vec<u8>]) -> Vec<u8> {
-    model(&[input], nodes.concat(), Some(3), &[])
+/// The same on another input, with so many classes.
+pub fn model_of_nodes_with(input: Input<'_>, nodes: &[Vec<u8>], classes: u64) -> Vec<u8> {
+    model(&[input], nodes.concat(), Some(classes), &[])
 }
 
 /// A node with attributes.
