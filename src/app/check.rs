@@ -73,7 +73,8 @@ fn line(model: &Model, checked: &Checked) -> String {
         place.kernels
     );
     let whose = match checked.reference {
-        Reference::Known => "those of its manifest",
+        Reference::Known if model.version() == spec.version => "those of its manifest",
+        Reference::Known => "those that came with the version",
         Reference::Cpu => "the CPU's",
         Reference::None => "",
     };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
+use model_import::import::{plain, read_file};
 use serde_json::json;
 
 use super::load::{self, LoadError};
@@ -72,7 +73,7 @@ async fn all(
     let in_flight = (config.batching.max_batch_size * 2).min(config.batching.queue_capacity);
     let mut answers = stream::iter(files)
         .map(|file| async move {
-            let answer = one(classifier, &file, top_k).await;
+            let answer = one(classifier, &file, config.image.decoded.most(), top_k).await;
             (file, answer)
         })
         .buffered(in_flight);
@@ -86,7 +87,7 @@ async fn all(
             }
             Err(reason) => {
                 failed += 1;
-                bar.suspend(|| eprintln!("{}: {reason}", file.display()));
+                bar.suspend(|| eprintln!("{}", plain(&format!("{}: {reason}", file.display()))));
             }
         }
     }
@@ -94,8 +95,11 @@ async fn all(
     if failed > 0 { Err(PredictError::Files { failed, total }) } else { Ok(()) }
 }
 
-async fn one(classifier: &Classifier, file: &Path, top_k: usize) -> Result<Prediction, String> {
-    let bytes = tokio::fs::read(file).await.map_err(|e| e.to_string())?;
+/// The answer to a file of at most `most` bytes.
+async fn one(classifier: &Classifier, file: &Path, most: u64, top_k: usize) -> Result<Prediction, String> {
+    let path = file.to_path_buf();
+    let read = tokio::task::spawn_blocking(move || read_file(&path, most)).await.map_err(|e| e.to_string())?;
+    let bytes = read.map_err(|e| e.to_string())?;
     let picture = Picture { bytes: bytes.into(), file_name: None };
     loop {
         let options = Options { top_k, ..Options::default() };
@@ -111,7 +115,8 @@ async fn one(classifier: &Classifier, file: &Path, top_k: usize) -> Result<Predi
 
 fn as_text(file: &Path, prediction: &Prediction) -> String {
     let image = &prediction.image;
-    let mut text = format!("{} ({}, {}x{})\n", file.display(), image.format, image.width, image.height);
+    let file = plain(&file.display().to_string());
+    let mut text = format!("{file} ({}, {}x{})\n", image.format, image.width, image.height);
     for class in &prediction.classes {
         text.push_str(&format!("  {:>6.2} %  {} ({})\n", class.probability * 100.0, class.label, class.class_id));
     }

@@ -30,6 +30,17 @@ pub enum FinetuneError {
     /// There is nothing to learn from.
     #[error("no picture has a right class: {0}. Answers with POST /feedback first, with pictures kept.")]
     NoPictures(String),
+    /// There are too few pictures to keep any apart.
+    #[error(
+        "none of the {pictures} pictures, of {classes} classes, can be held out to judge by: --held-out takes that part of them, \
+         and leaves each class one to train on. Collect more feedback, or say --force to train on all of them and judge by none."
+    )]
+    NothingHeldOut {
+        /// Pictures that differ.
+        pictures: usize,
+        /// Their classes.
+        classes: usize,
+    },
     /// The model has no head that is known.
     #[error("the model cannot be fine-tuned: {0}")]
     Head(#[from] HeadError),

@@ -7,6 +7,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `feedback.rs` | what `kiln feedback export` wrote: pictures and their right classes |
+//! | `distinct.rs` | each picture once |
 //! | `split.rs` | which pictures train, which say when to stop, and which judge |
 //! | `pictures.rs` | files to what an engine takes, on several threads |
 //! | `extractor.rs` | the frozen network on a device |
@@ -19,6 +20,7 @@
 //! | `plan.rs` | what was typed |
 //! | `error.rs` | what can go wrong |
 
+mod distinct;
 mod error;
 mod extractor;
 mod features;
@@ -32,6 +34,7 @@ mod set;
 mod split;
 mod train;
 
+pub use distinct::{Distinct, Picture};
 pub use error::FinetuneError;
 pub use extractor::Extractor;
 pub use features::Features;

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use super::super::{load, progress};
 use super::{FinetuneFailure, tell};
+use model_import::import::plain;
+
 use crate::classifier;
 use crate::config::Config;
-use crate::finetune::{self, Extractor, Features};
+use crate::finetune::{self, Corrected, Distinct, Extractor, Features, FinetuneError};
 use crate::image::Recipe;
 use crate::inference::ChosenDevice;
 use crate::model::Model;
@@ -17,42 +19,46 @@ const AT_ONCE: usize = 1024;
 /// Broken pictures that are named.
 const NAMED: usize = 5;
 
-/// Features of the files that are pictures, and which those are. The others are named.
+/// Features of the pictures that the files show, each picture once, and those pictures. Files that show none are named.
 pub(super) fn extracted(
     config: &Config,
     model: &Model,
     head: &model_import::Head,
     device: &ChosenDevice,
-    files: &[&Path],
-) -> Result<(Features, Vec<usize>), FinetuneFailure> {
+    files: &[Corrected],
+) -> Result<(Features, Distinct), FinetuneFailure> {
     let recipe: Recipe = classifier::recipe(model);
     let threads = NonZeroUsize::new(config.decode_threads).unwrap_or(NonZeroUsize::MIN);
     let passes = head.features.div_ceil(head.classes);
     let bar = progress::bar(files.len() * passes, "{bar:40} {percent} % of the features, {eta} left");
     let mut extractor = Extractor::start(model, head, device, load::options(config))?;
-    let (mut features, mut good) = (Features { width: head.features, values: Vec::new() }, Vec::new());
+    let (mut features, mut distinct) = (Features { width: head.features, values: Vec::new() }, Distinct::default());
     let mut broken = 0;
-    for (first, some) in (0..).step_by(AT_ONCE).zip(files.chunks(AT_ONCE)) {
+    for some in files.chunks(AT_ONCE) {
         let mut samples = Vec::with_capacity(some.len());
-        for (index, prepared) in (first..).zip(finetune::prepare(some, &recipe, &config.image, threads)) {
+        let paths: Vec<&Path> = some.iter().map(|file| &*file.path).collect();
+        let prepared = finetune::prepare(&paths, &recipe, &config.image, threads);
+        for (file, prepared) in some.iter().zip(prepared) {
             match prepared {
-                Ok(sample) => {
-                    samples.push(sample);
-                    good.push(index);
-                }
+                Ok(image) if distinct.is_new(&image, file.class) => samples.push(image.into()),
+                Ok(_) => {}
                 Err(reason) => {
                     broken += 1;
                     if broken <= NAMED {
-                        bar.suspend(|| eprintln!("{}: {reason}", files[index].display()));
+                        bar.suspend(|| eprintln!("{}", plain(&format!("{}: {reason}", file.path.display()))));
                     }
                 }
             }
         }
+        bar.inc(((some.len() - samples.len()) * passes) as u64);
         features.values.extend(extractor.run(&samples, |done| bar.inc(done as u64))?.values);
     }
     bar.finish_and_clear();
     if broken > 0 {
         tell(&format!("{broken} files are no pictures that can be read, and are left out\n"))?;
     }
-    Ok((features, good))
+    if distinct.pictures().is_empty() {
+        return Err(FinetuneError::NoPictures("none of the files is a picture".to_string()).into());
+    }
+    Ok((features, distinct))
 }

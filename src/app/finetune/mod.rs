@@ -3,9 +3,9 @@
 
 mod features;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
 
 use super::load::{self, LoadError, NoStore};
 use super::progress;
@@ -64,21 +64,22 @@ fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailur
     let head = base.weights().head(base.spec().labels.len()).map_err(FinetuneError::from)?;
     let Feedback { pictures, skipped } = finetune::read(&plan.feedback, name, head.classes)?;
     tell(&format!(
-        "{name} {}: {} pictures with a right class; lines skipped: {skipped}\n",
+        "{name} {}: {} files with a right class; lines skipped: {skipped}\n",
         base.version(),
         pictures.len()
     ))?;
     let choice = &config.inference.device.all()[0];
     let device = load::open(config, choice)?;
-    let files: Vec<&Path> = pictures.iter().map(|picture| &*picture.path).collect();
-    let (features, good) = features::extracted(config, &base, &head, &device, &files)?;
-    let pictures: Vec<_> = good.into_iter().map(|index| pictures[index].clone()).collect();
-    if pictures.is_empty() {
-        return Err(FinetuneError::NoPictures("none of the files is a picture".to_string()).into());
-    }
+    let (features, distinct) = features::extracted(config, &base, &head, &device, &pictures)?;
+    tell(&distinct.to_string())?;
+    let pictures = distinct.pictures();
     let classes: Vec<usize> = pictures.iter().map(|picture| picture.class).collect();
-    let split = finetune::split(&pictures, plan.held_out, plan.seed);
+    let split = finetune::split(pictures, plan.held_out, plan.seed);
     tell(&shares(&split))?;
+    if split.held_out.is_empty() && !plan.force {
+        let classes = classes.iter().collect::<BTreeSet<_>>().len();
+        return Err(FinetuneError::NothingHeldOut { pictures: pictures.len(), classes }.into());
+    }
     let bar = progress::bar(plan.epochs, "{bar:40} epoch {pos}/{len}, {msg}");
     let improved = finetune::improve(&head, &features, &classes, &split, plan, &device, |epoch| {
         bar.set_position(epoch.number as u64);

@@ -5,7 +5,7 @@ mod build;
 
 use std::io::{IsTerminal, Write};
 
-use model_import::import::{ImportError, Network, inspect, write};
+use model_import::import::{ImportError, Network, inspect, plain, write};
 
 use crate::import::{Asker, NoCheckout, Order, Place, PlanError, name, place, plan};
 use crate::model::Model;
@@ -132,7 +132,7 @@ fn quietly<T>(work: impl FnOnce() -> T) -> T {
     outcome
 }
 
-/// Prints, without the panic that `print!` has for a closed pipe.
+/// Prints, without the panic that `print!` has for a closed pipe, and without what names in a file would have a terminal do.
 fn tell(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let _ = std::io::stdout().lock().write_all(plain(text).as_bytes());
 }
