@@ -13,6 +13,7 @@
 //! | `windows.rs`, `drift.rs` | how the last predictions differ from the first |
 //! | `database/` | the file, its schema and its lock |
 //! | `picture.rs`, `pictures.rs` | a file by its digest; all of them, and which of them stay |
+//! | `files.rs`, `private.rs` | their files, and agreement with the rows; files for their owner alone |
 //! | `reader.rs` | reads without being in the way |
 //! | `summary.rs`, `calibration.rs` | how often answers were right, and how sure they were |
 //! | `page/` | the report for people |
@@ -21,9 +22,11 @@ mod calibration;
 mod config;
 mod database;
 mod drift;
+mod files;
 mod page;
 mod picture;
 mod pictures;
+mod private;
 mod reader;
 mod record;
 mod recorder;

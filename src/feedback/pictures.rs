@@ -1,11 +1,10 @@
 //! Pictures that are kept: files named by their SHA-256, so that one that is sent again takes no more room, and rows that tell
-//! when they were last sent. A file without a row is nobody's and is deleted at the next start.
+//! when they were last sent. A file of that kind without a row is nobody's and is deleted at the next start.
 //!
 //! Whether a picture is one of those that are kept is decided by its digest, so that the same picture always is, or never.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, Transaction, params};
@@ -13,12 +12,11 @@ use sha2::{Digest, Sha256};
 
 use super::Config;
 use super::database::OpenError;
+use super::files::{self, Row};
 use super::picture::{FOLDER, Picture};
 use super::writer::millis;
 use crate::telemetry::metrics::{self, Lost};
 
-/// What the names of files end with that are not complete.
-const PARTIAL: &str = ".part";
 /// The most pictures that one transaction lets go, so that feedback never waits long behind it.
 const MOST: usize = 256;
 
@@ -44,10 +42,8 @@ impl Shelf {
         let database = |error| OpenError::Database { file: data.clone(), error };
         let mut rows = rows(connection).map_err(database)?;
         let folder = data.join(FOLDER);
-        tidy(&folder, &mut rows).map_err(|error| OpenError::Folder { folder: folder.clone(), error })?;
-        for lost in rows.values() {
-            connection.execute("DELETE FROM pictures WHERE sha256 = ?", [lost]).map_err(database)?;
-        }
+        files::tidy(&folder, &mut rows).map_err(|error| OpenError::Folder { folder: folder.clone(), error })?;
+        forget(connection, rows.values()).map_err(database)?;
         let sum = "SELECT coalesce(sum(bytes), 0) FROM pictures";
         let bytes: i64 = connection.query_row(sum, [], |row| row.get(0)).map_err(database)?;
         let bytes = bytes.unsigned_abs();
@@ -73,7 +69,7 @@ impl Shelf {
         let seen = "UPDATE pictures SET time = ? WHERE sha256 = ?";
         if transaction.prepare_cached(seen)?.execute(params![now, sha256])? == 0 {
             let picture = Picture { sha256, extension: extension.to_string() };
-            if let Err(error) = write(&picture.path(&self.data), bytes) {
+            if let Err(error) = files::write(&picture.path(&self.data), bytes) {
                 tracing::warn!(%error, "a picture cannot be kept");
                 metrics::not_kept(Lost::Picture, "failed", 1);
                 return Ok(None);
@@ -158,44 +154,24 @@ fn is_kept(sha256: &[u8; 32], part: f64) -> bool {
     f64::from(u32::from_be_bytes([a, b, c, d])) < part * 2_f64.powi(32)
 }
 
-/// A file that is there whole or not at all, if the machine does not lose its power.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().expect("a picture lies in a folder");
-    std::fs::create_dir_all(folder)?;
-    let partial = PathBuf::from(format!("{}{PARTIAL}", path.display()));
-    let mut file = std::fs::File::create(&partial)?;
-    let written = file.write_all(bytes).and_then(|()| std::fs::rename(&partial, path));
-    if written.is_err() {
-        // The disk is full perhaps.
-        let _ = std::fs::remove_file(&partial);
-    }
-    written
-}
-
-/// The pictures that have rows, by the names of their files.
-fn rows(connection: &Connection) -> rusqlite::Result<HashMap<String, [u8; 32]>> {
-    let mut statement = connection.prepare("SELECT sha256, extension FROM pictures")?;
-    let read = |row: &rusqlite::Row<'_>| Ok(Picture { sha256: row.get(0)?, extension: row.get(1)? });
-    let pictures = statement.query_map([], read)?;
-    pictures.map(|picture| picture.map(|picture| (picture.file_name(), picture.sha256))).collect()
-}
-
-/// Deletes files that have no row, and takes the rows that have a file out of `rows`.
-fn tidy(folder: &Path, rows: &mut HashMap<String, [u8; 32]>) -> io::Result<()> {
-    let folders = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        folders => folders?,
+/// The pictures that have rows, by where their files lie.
+fn rows(connection: &Connection) -> rusqlite::Result<HashMap<String, Row>> {
+    let mut statement = connection.prepare("SELECT sha256, extension, bytes FROM pictures")?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let picture = Picture { sha256: row.get(0)?, extension: row.get(1)? };
+        let bytes = row.get::<_, i64>(2)?.unsigned_abs();
+        Ok((picture.place(), Row { sha256: picture.sha256, bytes }))
     };
-    for folder in folders {
-        for file in std::fs::read_dir(folder?.path())? {
-            let path = file?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if rows.remove(name).is_none() {
-                std::fs::remove_file(path)?;
-            }
-        }
+    statement.query_map([], read)?.collect()
+}
+
+/// Deletes the rows of files that are lost.
+fn forget<'a>(connection: &mut Connection, lost: impl Iterator<Item = &'a Row>) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for row in lost {
+        transaction.execute("DELETE FROM pictures WHERE sha256 = ?", [row.sha256])?;
     }
-    Ok(())
+    transaction.commit()
 }
 
 #[cfg(test)]
