@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::private;
 pub(super) use lock::Lock;
 
 /// Its name in the folder.
@@ -70,9 +71,12 @@ pub enum OpenError {
 
 /// Opens the folder's database for writing and brings its schema up to date. The lock keeps other servers out.
 pub(super) fn open(folder: &Path) -> Result<(Connection, Lock), OpenError> {
-    make(folder).map_err(|error| OpenError::Folder { folder: folder.to_path_buf(), error })?;
+    let refused = |error| OpenError::Folder { folder: folder.to_path_buf(), error };
+    private::make_folder(folder).map_err(refused)?;
     let lock = Lock::take(folder)?;
     let file = folder.join(FILE);
+    // SQLite gives its log the mode of this file.
+    private::make_file(&file).map_err(refused)?;
     let told = |error| told(&file, error);
     let mut connection = Connection::open(&file).map_err(told)?;
     connection.busy_timeout(BUSY).map_err(told)?;
@@ -97,15 +101,6 @@ pub(super) fn open_to_read(folder: &Path) -> Result<Connection, OpenError> {
         schema::VERSION => Ok(connection),
         _ => Err(OpenError::Older(file)),
     }
-}
-
-/// The folder, for its owner alone: notes and pictures may be nobody else's business.
-fn make(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
