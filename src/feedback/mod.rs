@@ -12,6 +12,7 @@
 //! | `writer/` | the thread, its transactions and what it lets go |
 //! | `windows.rs`, `drift.rs` | how the last predictions differ from the first |
 //! | `database/` | the file, its schema and its lock |
+//! | `choice.rs` | which pictures are kept |
 //! | `picture.rs`, `pictures.rs` | a file by its digest; all of them, and which of them stay |
 //! | `files.rs`, `private.rs` | their files, and agreement with the rows; files for their owner alone |
 //! | `reader.rs` | reads without being in the way |
@@ -19,6 +20,7 @@
 //! | `page/` | the report for people |
 
 mod calibration;
+mod choice;
 mod config;
 mod database;
 mod drift;

@@ -33,6 +33,8 @@ const MIGRATIONS: [&str; 1] = ["
     ) STRICT, WITHOUT ROWID;
     -- Those that are let go, oldest first.
     CREATE INDEX predictions_unjudged ON predictions (id) WHERE judged = 0;
+    -- Whether a picture that comes again has feedback.
+    CREATE INDEX predictions_judged_pictures ON predictions (picture) WHERE judged = 1 AND picture IS NOT NULL;
 
     CREATE TABLE feedback (
         prediction BLOB PRIMARY KEY REFERENCES predictions,
