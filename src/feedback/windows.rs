@@ -1,6 +1,6 @@
 //! The last predictions of a model beside its first, and the last that were judged. Bounded: a thousand of each.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use uuid::Uuid;
 
@@ -45,25 +45,24 @@ impl Windows {
     }
 }
 
-/// The last predictions that were judged, and whether they were right. One that is judged again keeps its place.
+/// The last predictions that were judged, and whether they were right, in the order of summaries: by when feedback was given (in
+/// milliseconds), then by id. One that is judged again counts with its last feedback alone.
 #[derive(Debug, Default)]
-pub(super) struct Rolling(VecDeque<(Uuid, bool)>);
+pub(super) struct Rolling(BTreeMap<(i64, Uuid), bool>);
 
 impl Rolling {
-    pub(super) fn push(&mut self, prediction: Uuid, is_right: bool) {
-        if let Some(known) = self.0.iter_mut().find(|(id, _)| *id == prediction) {
-            known.1 = is_right;
-            return;
+    pub(super) fn push(&mut self, time: i64, prediction: Uuid, is_right: bool) {
+        let known = self.0.keys().find(|(_, id)| *id == prediction).copied();
+        known.into_iter().for_each(|known| drop(self.0.remove(&known)));
+        self.0.insert((time, prediction), is_right);
+        if self.0.len() > LENGTH {
+            self.0.pop_first();
         }
-        if self.0.len() == LENGTH {
-            self.0.pop_front();
-        }
-        self.0.push_back((prediction, is_right));
     }
 
     /// The part that was right.
     pub(super) fn accuracy(&self) -> Option<f64> {
-        let right = self.0.iter().filter(|(_, is_right)| *is_right).count();
+        let right = self.0.values().filter(|is_right| **is_right).count();
         (!self.0.is_empty()).then(|| right as f64 / self.0.len() as f64)
     }
 }
@@ -97,16 +96,19 @@ mod tests {
     }
 
     #[test]
-    fn who_is_judged_again_is_counted_once() {
+    fn who_is_judged_again_is_counted_once_and_last() {
         let mut rolling = Rolling::default();
         assert_eq!(rolling.accuracy(), None);
         let [one, two] = [Uuid::from_u128(1), Uuid::from_u128(2)];
-        rolling.push(one, true);
-        rolling.push(two, false);
+        rolling.push(1, one, true);
+        rolling.push(2, two, false);
         assert_eq!(rolling.accuracy(), Some(0.5));
-        rolling.push(two, true);
-        assert_eq!(rolling.accuracy(), Some(1.0));
-        (10..10 + LENGTH as u128).for_each(|id| rolling.push(Uuid::from_u128(id), false));
+        rolling.push(3, one, false);
         assert_eq!(rolling.accuracy(), Some(0.0));
+        rolling.push(4, one, true);
+        (5..LENGTH as i64 + 4).for_each(|time| rolling.push(time, Uuid::from_u128(time as u128), false));
+        // Of all that were judged the first goes, which the second prediction is now.
+        assert_eq!(rolling.accuracy(), Some(1.0 / LENGTH as f64));
+        assert!(!rolling.0.contains_key(&(2, two)));
     }
 }

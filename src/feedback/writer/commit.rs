@@ -34,6 +34,8 @@ pub(super) struct Done {
 pub(super) struct Judgement {
     pub(super) model: i64,
     pub(super) prediction: Uuid,
+    /// When it was given, in milliseconds since 1970.
+    pub(super) time: i64,
     pub(super) verdict: Verdict,
     pub(super) is_right: bool,
 }

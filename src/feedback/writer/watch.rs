@@ -62,8 +62,8 @@ impl Watch {
             windows.push(class_id, probability);
         }
         let mut judged = Rolling::default();
-        for (prediction, is_right) in judgements(connection, row)?.into_iter().rev() {
-            judged.push(prediction, is_right);
+        for (time, prediction, is_right) in judgements(connection, row)? {
+            judged.push(time, prediction, is_right);
         }
         let metrics = FeedbackMetrics::new(&name, &version);
         let watch = Self { name, version, windows, judged, metrics, shown: Instant::now(), is_old: false };
@@ -91,7 +91,7 @@ impl Watch {
 
     /// Feedback was.
     pub(super) fn judged(&mut self, judgement: &Judgement) {
-        self.judged.push(judgement.prediction, judgement.is_right);
+        self.judged.push(judgement.time, judgement.prediction, judgement.is_right);
     }
 
     /// Counts it.
@@ -129,11 +129,12 @@ fn predictions(connection: &Connection, sql: &str, row: i64) -> rusqlite::Result
     statement.query_map(params![row, LENGTH as i64], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// The last ones, latest first.
-fn judgements(connection: &Connection, row: i64) -> rusqlite::Result<Vec<(Uuid, bool)>> {
-    let sql = "SELECT f.prediction, coalesce(f.true_id = p.class_id, 0) FROM feedback f \
-               JOIN predictions p ON p.id = f.prediction WHERE f.model = ? ORDER BY f.time DESC LIMIT ?";
+/// The last ones, with when feedback was given: those of a summary.
+fn judgements(connection: &Connection, row: i64) -> rusqlite::Result<Vec<(i64, Uuid, bool)>> {
+    let sql = "SELECT f.time, f.prediction, coalesce(f.true_id = p.class_id, 0) \
+               FROM feedback f JOIN predictions p ON p.id = f.prediction \
+               WHERE f.model = ? ORDER BY f.time DESC, f.prediction DESC LIMIT ?";
     let mut statement = connection.prepare(sql)?;
-    let read = |row: &rusqlite::Row<'_>| Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?));
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, Uuid::from_bytes(row.get(1)?), row.get(2)?));
     statement.query_map(params![row, LENGTH as i64], read)?.collect()
 }
