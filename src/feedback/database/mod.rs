@@ -3,6 +3,7 @@
 //! SQLite in WAL mode: readers do not hold up the writer, nor it them, and `kiln feedback` may read while a server runs.
 
 mod lock;
+mod place;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::private;
 pub(super) use lock::Lock;
+pub(super) use place::Place;
 
 /// Its name in the folder.
 const FILE: &str = "feedback.db";

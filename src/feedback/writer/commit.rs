@@ -16,6 +16,10 @@ use crate::telemetry::metrics::{self, Lost};
 /// How often it is looked whether something is too old. The store's ticks come less often.
 const AGED: Duration = Duration::from_secs(30);
 
+/// What the log says where the folder was taken away. What is written then would be lost, though SQLite takes it.
+const GONE: &str =
+    "the database's file was removed or replaced while it was open; start the server again to begin anew";
+
 /// What a transaction has done, to be told once it is committed.
 #[derive(Debug, Default)]
 pub(super) struct Done {
@@ -68,7 +72,13 @@ impl Writer {
                 Message::Tick | Message::End => {}
             }
         }
-        match self.apply(&work, !replies.is_empty()) {
+        // A tick looks too, so that it is told before somebody's feedback is refused.
+        let applied = if self.place.holds() {
+            self.apply(&work, !replies.is_empty()).map_err(|error| error.to_string())
+        } else {
+            Err(GONE.to_string())
+        };
+        match applied {
             Ok(done) => self.tell(done, replies),
             Err(error) => {
                 let predictions = work.len() - replies.len();

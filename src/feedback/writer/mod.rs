@@ -24,7 +24,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Config;
-use super::database::{self, Lock, OpenError};
+use super::database::{self, Lock, OpenError, Place};
 use super::pictures::Shelf;
 use super::record::{Feedback, FeedbackError, ModelFacts, Receipt, Recorded};
 use watch::Watch;
@@ -70,6 +70,7 @@ pub(super) struct Writer {
     durable: bool,
     /// When it was last looked whether something is too old; not yet, or not to the end, where absent.
     looked: Option<Instant>,
+    place: Place,
     _lock: Lock,
 }
 
@@ -77,6 +78,8 @@ impl Writer {
     /// Opens the folder, and clears away what a process that was killed has left.
     pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
         let (mut connection, lock) = database::open(&config.folder)?;
+        let place = Place::of(&config.folder);
+        let place = place.map_err(|error| OpenError::Folder { folder: config.folder.clone(), error })?;
         let shelf = Shelf::open(config, &mut connection)?;
         let unjudged = retention::unjudged(&connection);
         let unjudged = unjudged.map_err(|error| OpenError::Database { file: config.folder.clone(), error })?;
@@ -89,6 +92,7 @@ impl Writer {
             watches: BTreeMap::new(),
             durable: true,
             looked: None,
+            place,
             _lock: lock,
         })
     }

@@ -90,6 +90,33 @@ fn what_there_is_to_compare_with_outlives_retention_and_a_start() {
     assert_eq!((watch.references(), writer.unjudged), (LENGTH, 5));
 }
 
+#[cfg(unix)]
+#[test]
+fn nothing_is_acknowledged_in_a_file_that_nobody_finds_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let mut writer = Writer::open(&config(&folder)).unwrap();
+    let one = prediction(&Arc::new(model()));
+    let id = one.id;
+    let give = |writer: &mut Writer| {
+        let (reply, mut receipt) = oneshot::channel();
+        writer.take(vec![Message::Feedback(feedback(id, Truth::Right), reply)]);
+        receipt.try_recv().unwrap()
+    };
+    writer.take(vec![Message::Prediction(one)]);
+    give(&mut writer).unwrap();
+    let aside = parent.path().join("aside");
+    std::fs::rename(&folder, &aside).unwrap();
+    assert_eq!(give(&mut writer), Err(FeedbackError::Unavailable));
+    // Another one, as a copy that was put back.
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(aside.join("feedback.db"), folder.join("feedback.db")).unwrap();
+    assert_eq!(give(&mut writer), Err(FeedbackError::Unavailable));
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    assert!(give(&mut writer).unwrap().replaced);
+}
+
 #[test]
 fn files_of_a_transaction_that_fails_do_not_stay() {
     let folder = tempfile::tempdir().unwrap();
