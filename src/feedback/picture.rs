@@ -47,7 +47,8 @@ impl Picture {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower case.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -76,6 +76,14 @@ pub struct Counted {
     pub judged: usize,
 }
 
+#[cfg(test)]
+impl Counted {
+    /// One that no database knows.
+    pub(crate) fn made_up(name: &str) -> Self {
+        Self { row: 0, name: name.to_string(), version: "1".to_string(), predictions: 0, judged: 0 }
+    }
+}
+
 impl Reader {
     /// Opens the folder of `--data-dir`.
     ///
@@ -94,7 +102,7 @@ impl Reader {
     pub fn models(&self, name: Option<&str>) -> Result<Vec<Counted>, ReadError> {
         let sql = "SELECT id, name, version, (SELECT count(*) FROM predictions WHERE model = models.id), \
                    (SELECT count(*) FROM feedback WHERE model = models.id) \
-                   FROM models WHERE ?1 IS NULL OR name = ?1 ORDER BY name, version";
+                   FROM models WHERE ?1 IS NULL OR name = ?1 ORDER BY name, version, id";
         let read = |row: &Row<'_>| {
             let count = |at| row.get::<_, i64>(at).map(|count| usize::try_from(count).unwrap_or_default());
             let (predictions, judged) = (count(3)?, count(4)?);
@@ -104,7 +112,9 @@ impl Reader {
         Ok(statement.query_map([name], read)?.collect::<Result<_, _>>()?)
     }
 
-    /// Hands the judged predictions of a model to `use_one`, oldest feedback first, as they were at one moment.
+    /// Hands the judged predictions of a model to `use_one`, oldest feedback first: each of those that had feedback when this
+    /// began, once, with what is said of it when its turn comes. Nothing is open while `use_one` runs: however long it takes,
+    /// a server's log does not grow on its account.
     ///
     /// # Errors
     ///
@@ -112,9 +122,16 @@ impl Reader {
     pub fn each(
         &self,
         model: &Counted,
-        use_one: impl FnMut(Judged) -> Result<(), std::io::Error>,
+        mut use_one: impl FnMut(Judged) -> Result<(), std::io::Error>,
     ) -> Result<(), ReadError> {
-        self.rows(model.row, "ASC", None, use_one)
+        let all = "SELECT prediction FROM feedback WHERE model = ? ORDER BY time, prediction";
+        let ids =
+            self.0.prepare(all)?.query_map([model.row], |row| row.get(0))?.collect::<Result<Vec<[u8; 16]>, _>>()?;
+        let mut statement = self.0.prepare(&rows("f.note", "f.prediction = ?"))?;
+        for id in ids {
+            statement.query_row([id], judged).optional()?.map_or(Ok(()), &mut use_one)?;
+        }
+        Ok(())
     }
 
     /// How many of a model's predictions have a probability in each tenth.
@@ -142,46 +159,37 @@ impl Reader {
     ///
     /// The database cannot be read.
     pub fn summary(&self, name: &str, version: &str, window: usize) -> Result<Summary, ReadError> {
-        let find = "SELECT id FROM models WHERE name = ? AND version = ?";
-        let mut judged = Vec::new();
-        let mut total = 0;
-        if let Some(row) = self.0.query_row(find, [name, version], |row| row.get(0)).optional()? {
+        let (mut judged, mut total) = (Vec::new(), 0);
+        if let Some(row) = served_last(&self.0, name, version)? {
             let sql = "SELECT count(*) FROM feedback WHERE model = ?";
             let all: i64 = self.0.query_row(sql, [row], |row| row.get(0))?;
             total = usize::try_from(all).unwrap_or_default();
-            self.rows(row, "DESC", Some(window), |one| {
-                judged.push(one);
-                Ok(())
-            })?;
+            // The notes would be most of it, and a sum has no use for them.
+            let sql = rows("NULL", "f.model = ? ORDER BY f.time DESC, f.prediction DESC LIMIT ?");
+            let most = i64::try_from(window).unwrap_or(i64::MAX);
+            judged = self.0.prepare(&sql)?.query_map(params![row, most], self::judged)?.collect::<Result<_, _>>()?;
         }
         Ok(Summary::of(&judged, total))
     }
+}
 
-    fn rows(
-        &self,
-        model: i64,
-        order: &str,
-        most: Option<usize>,
-        mut use_one: impl FnMut(Judged) -> Result<(), std::io::Error>,
-    ) -> Result<(), ReadError> {
-        // Of many rows at once the notes would be most, and a sum has no use for them.
-        let note = if most.is_some() { "NULL" } else { "f.note" };
-        let sql = format!(
-            "SELECT f.prediction, f.time, p.class_id, c.label, p.probability, p.top, f.verdict, f.true_id, t.label, {note}, \
-             p.picture, k.extension \
-             FROM feedback f JOIN predictions p ON p.id = f.prediction \
-             LEFT JOIN classes c ON c.model = f.model AND c.class_id = p.class_id \
-             LEFT JOIN classes t ON t.model = f.model AND t.class_id = f.true_id \
-             LEFT JOIN pictures k ON k.sha256 = p.picture \
-             WHERE f.model = ? ORDER BY f.time {order}, f.prediction {order} LIMIT ?"
-        );
-        let most = most.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX));
-        let mut statement = self.0.prepare(&sql)?;
-        for judged in statement.query_map(params![model, most], judged)? {
-            use_one(judged?)?;
-        }
-        Ok(())
-    }
+/// The judged predictions of which that holds, as [`judged`] reads them.
+fn rows(note: &str, condition: &str) -> String {
+    format!(
+        "SELECT f.prediction, f.time, p.class_id, c.label, p.probability, p.top, f.verdict, f.true_id, t.label, {note}, \
+         p.picture, k.extension \
+         FROM feedback f JOIN predictions p ON p.id = f.prediction \
+         LEFT JOIN classes c ON c.model = f.model AND c.class_id = p.class_id \
+         LEFT JOIN classes t ON t.model = f.model AND t.class_id = f.true_id \
+         LEFT JOIN pictures k ON k.sha256 = p.picture \
+         WHERE {condition}"
+    )
+}
+
+/// The row of a model by its name and version. With other weights or labels there were others perhaps.
+pub(super) fn served_last(connection: &Connection, name: &str, version: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT id FROM models WHERE name = ? AND version = ? ORDER BY turn DESC LIMIT 1";
+    connection.query_row(sql, [name, version], |row| row.get(0)).optional()
 }
 
 fn judged(row: &Row<'_>) -> rusqlite::Result<Judged> {

@@ -63,11 +63,8 @@ impl Store {
     /// What takes down the predictions of `model`.
     pub fn recorder(&self, model: &Model) -> Recorder {
         let spec = model.spec();
-        self.recorder_of(ModelFacts {
-            name: spec.name.to_string(),
-            version: model.version().to_string(),
-            labels: spec.labels.iter().map(ToString::to_string).collect(),
-        })
+        let labels = spec.labels.iter().map(ToString::to_string).collect();
+        self.recorder_of(ModelFacts::new(spec.name, model.version(), &model.digest(), labels))
     }
 
     pub(super) fn recorder_of(&self, model: ModelFacts) -> Recorder {
@@ -89,7 +86,7 @@ impl Store {
         receipt.await.unwrap_or(Err(FeedbackError::Unavailable))
     }
 
-    /// How good the last `window` judged predictions of a model were.
+    /// How good the last `window` judged predictions of a model were: of the one that was served last by that name and version.
     ///
     /// # Errors
     ///

@@ -24,8 +24,7 @@ pub(super) fn config(folder: &Path) -> Config {
 }
 
 pub(super) fn model() -> ModelFacts {
-    let labels = ["cat", "dog", "crane", "crane"].map(String::from).into();
-    ModelFacts { name: "animals".to_string(), version: "1".to_string(), labels }
+    ModelFacts::new("animals", "1", "sha256:7", ["cat", "dog", "crane", "crane"].map(String::from).into())
 }
 
 /// A prediction of class 0, so old.
@@ -129,6 +128,31 @@ async fn feedback_on_a_prediction_just_answered_finds_it_and_is_there_after_a_st
 }
 
 #[tokio::test]
+async fn who_reads_slowly_does_not_hold_up_the_servers_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(folder.path())).unwrap();
+    let recorder = store.recorder_of(model());
+    let ids = [(); 2].map(|()| record(&recorder, answered()));
+    for id in ids {
+        store.give(feedback(id, Truth::Right)).await.unwrap();
+    }
+    let reader = Reader::open(folder.path()).unwrap();
+    let all = reader.models(None).unwrap();
+    let writer = rusqlite::Connection::open(folder.path().join("feedback.db")).unwrap();
+    let mut seen = Vec::new();
+    let each = reader.each(&all[0], |one| {
+        // What is said while others are read counts, and is told once.
+        writer.execute("UPDATE feedback SET note = 'later', time = time + 1", []).unwrap();
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let is_busy: bool = writer.query_row(checkpoint, [], |row| row.get(0)).unwrap();
+        seen.push((one.prediction, one.note, is_busy));
+        Ok(())
+    });
+    each.unwrap();
+    assert_eq!(seen, [(ids[0], None, false), (ids[1], Some("later".to_string()), false)]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_meant_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&config(folder.path())).unwrap();
@@ -145,6 +169,32 @@ async fn what_cannot_be_meant_is_refused() {
     assert_eq!(label("cow").await, Err(FeedbackError::UnknownLabel { model: model() }));
     assert_eq!(label("crane").await, Err(FeedbackError::AmbiguousLabel { model: model(), first: 2, second: 3 }));
     assert!(judged(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_model_with_other_labels_is_another_and_old_feedback_stays_as_it_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(folder.path())).unwrap();
+    let recorder = store.recorder_of(model());
+    let [one, other] = [(); 2].map(|()| record(&recorder, answered()));
+    store.give(feedback(one, Truth::Right)).await.unwrap();
+    store.close().await;
+    let store = Store::open(&config(folder.path())).unwrap();
+    let renamed = || ModelFacts::new("animals", "1", "sha256:7", ["lion", "wolf"].map(String::from).into());
+    let id = record(&store.recorder_of(renamed()), answered());
+    assert_eq!(store.give(feedback(id, Truth::Right)).await.unwrap().predicted, (0, "lion".to_string()));
+    // What was answered before is judged as it was answered.
+    let receipt = store.give(feedback(other, Truth::Label("crane".to_string()))).await;
+    assert!(matches!(receipt, Err(FeedbackError::AmbiguousLabel { .. })), "{receipt:?}");
+    store.give(feedback(other, Truth::Label("dog".to_string()))).await.unwrap();
+    let names: Vec<String> = judged(folder.path()).into_iter().map(|one| one.predicted.1).collect();
+    assert_eq!(names, ["cat", "cat", "lion"]);
+    // A summary is of the one that was served last, also where that is the older one.
+    let summary = store.summary("animals", "1", 10).await.unwrap();
+    assert_eq!((summary.total, summary.right), (1, 1));
+    store.recorder_of(model());
+    settle(&store).await;
+    assert_eq!(store.summary("animals", "1", 10).await.unwrap().total, 2);
 }
 
 #[tokio::test]

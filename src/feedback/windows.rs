@@ -15,6 +15,8 @@ pub(super) const LENGTH: usize = 1000;
 pub(super) struct Windows {
     reference: Vec<(u32, f32)>,
     recent: VecDeque<(u32, f32)>,
+    /// The number of the prediction that comes next; each has its own.
+    next: u64,
 }
 
 impl Windows {
@@ -28,8 +30,14 @@ impl Windows {
         self.reference.len()
     }
 
-    /// One more of the last.
-    pub(super) fn push(&mut self, class_id: u32, probability: f32) {
+    /// The number of the prediction that comes next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// One more of the last, with that number.
+    pub(super) fn push(&mut self, number: u64, class_id: u32, probability: f32) {
+        self.next = number + 1;
         if self.recent.len() == LENGTH {
             self.recent.pop_front();
         }
@@ -53,7 +61,9 @@ pub(super) struct Rolling(BTreeMap<(i64, Uuid), bool>);
 impl Rolling {
     pub(super) fn push(&mut self, time: i64, prediction: Uuid, is_right: bool) {
         let known = self.0.keys().find(|(_, id)| *id == prediction).copied();
-        known.into_iter().for_each(|known| drop(self.0.remove(&known)));
+        if let Some(known) = known {
+            self.0.remove(&known);
+        }
         self.0.insert((time, prediction), is_right);
         if self.0.len() > LENGTH {
             self.0.pop_first();
@@ -77,17 +87,17 @@ mod tests {
         assert_eq!(windows.drift(), (0.0, 0.0));
         for index in 0..LENGTH as u32 {
             windows.refer(index % 7, 0.9);
-            windows.push(index % 7, 0.9);
+            windows.push(u64::from(index), index % 7, 0.9);
         }
         assert_eq!(windows.drift(), (0.0, 0.0));
         for _ in 0..LENGTH / 2 {
-            windows.push(8, 0.5);
+            windows.push(windows.next(), 8, 0.5);
         }
         let (confidence, classes) = windows.drift();
         assert!((confidence + 0.2).abs() < 1e-6, "{confidence}");
         assert!((0.2..0.6).contains(&classes), "{classes}");
         for _ in 0..LENGTH / 2 {
-            windows.push(8, 0.5);
+            windows.push(windows.next(), 8, 0.5);
         }
         // Nothing in common any more: one bit.
         let (confidence, classes) = windows.drift();

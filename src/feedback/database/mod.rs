@@ -185,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (writer, lock) = open(folder.path()).unwrap();
         let reader = open_to_read(folder.path()).unwrap();
-        writer.execute("INSERT INTO models (name, version) VALUES ('cat', '1')", []).unwrap();
+        writer.execute("INSERT INTO models (name, version, digest, turn) VALUES ('cat', '1', '', 1)", []).unwrap();
         let count = |connection: &Connection| -> i64 {
             connection.query_row("SELECT count(*) FROM models", [], |row| row.get(0)).unwrap()
         };

@@ -10,7 +10,11 @@ const MIGRATIONS: [&str; 1] = ["
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL,
         version TEXT NOT NULL,
-        UNIQUE (name, version)
+        -- Of weights and labels: with others it is another model, whatever its version says.
+        digest TEXT NOT NULL,
+        -- The higher, the later it was last served.
+        turn INTEGER NOT NULL,
+        UNIQUE (name, version, digest)
     ) STRICT;
     CREATE TABLE classes (
         model INTEGER NOT NULL REFERENCES models,
@@ -52,6 +56,16 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE reference (
         model INTEGER NOT NULL REFERENCES models,
         place INTEGER NOT NULL,
+        class_id INTEGER NOT NULL,
+        probability REAL NOT NULL,
+        PRIMARY KEY (model, place)
+    ) STRICT, WITHOUT ROWID;
+
+    -- The last predictions of each model, some of which are let go elsewhere: a ring of places, in the order of their numbers.
+    CREATE TABLE recent (
+        model INTEGER NOT NULL REFERENCES models,
+        place INTEGER NOT NULL,
+        number INTEGER NOT NULL,
         class_id INTEGER NOT NULL,
         probability REAL NOT NULL,
         PRIMARY KEY (model, place)

@@ -59,9 +59,9 @@ impl Writer {
         for message in batch {
             match message {
                 Message::Model(model) => {
-                    self.row(&model);
+                    self.row(&model, true);
                 }
-                Message::Prediction(recorded) => match self.row(&recorded.model) {
+                Message::Prediction(recorded) => match self.row(&recorded.model, false) {
                     Some(model) => work.push(Work::Prediction(recorded, model)),
                     None => metrics::not_kept(Lost::Prediction, "failed", 1),
                 },
@@ -94,13 +94,19 @@ impl Writer {
         }
     }
 
-    /// The row of a model, which is watched from then on; nothing where the database does not take it.
-    fn row(&mut self, model: &Arc<ModelFacts>) -> Option<i64> {
-        if let Some((row, _)) = self.watches.iter().find(|(_, watch)| watch.is_of(model)) {
+    /// The row of a model, which is watched from then on, and is the one that is served now if it `begins`; nothing where the
+    /// database does not take it.
+    fn row(&mut self, model: &Arc<ModelFacts>, begins: bool) -> Option<i64> {
+        let known = self.watches.iter().find(|(_, watch)| watch.is_of(model));
+        if let Some((row, _)) = known.filter(|(_, watch)| !begins || watch.is_served()) {
             return Some(*row);
         }
         let registered = Watch::register(&mut self.connection, model).and_then(|row| self.watch(row).map(|()| row));
-        registered.inspect_err(|error| tracing::error!(%error, "a model cannot be noted")).ok()
+        let row = registered.inspect_err(|error| tracing::error!(%error, "a model cannot be noted")).ok()?;
+        // The one that was served before by its name and version is not any more.
+        let named = self.watches.iter_mut().filter(|(_, watch)| watch.is_named_as(model));
+        named.for_each(|(other, watch)| watch.serve(*other == row));
+        Some(row)
     }
 
     /// Has a model watched that has a row.
@@ -108,6 +114,8 @@ impl Writer {
         if !self.watches.contains_key(&row) {
             let watch = Watch::load(&self.connection, row)?;
             self.watches.insert(row, watch);
+            // A new one has the series of its name to itself at first, where another may be the one that is served.
+            self.watches.values().for_each(Watch::show);
         }
         Ok(())
     }
@@ -124,7 +132,8 @@ impl Writer {
         }
         let (now, mut done) = (SystemTime::now(), Done::default());
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut referred: BTreeMap<i64, usize> = BTreeMap::new();
+        // Of each model, what there is to compare with and the next one's number, which are told once it is committed.
+        let mut counted: BTreeMap<i64, (usize, u64)> = BTreeMap::new();
         for work in work {
             match work {
                 Work::Prediction(recorded, model) => {
@@ -133,11 +142,14 @@ impl Writer {
                     if predictions::insert(&transaction, recorded, *model, picture)? {
                         let (class_id, probability) = recorded.classes[0];
                         done.recorded.push((*model, class_id, probability));
-                        let places = referred.entry(*model).or_insert_with(|| self.watches[model].references());
+                        let watch = &self.watches[model];
+                        let (places, next) = counted.entry(*model).or_insert((watch.references(), watch.next()));
                         if *places < LENGTH {
                             predictions::refer(&transaction, *model, *places, (class_id, probability))?;
                             *places += 1;
                         }
+                        predictions::follow(&transaction, *model, *next, (class_id, probability))?;
+                        *next += 1;
                     }
                 }
                 Work::Feedback(feedback) => {

@@ -90,6 +90,35 @@ fn what_there_is_to_compare_with_outlives_retention_and_a_start() {
     assert_eq!((watch.references(), writer.unjudged), (LENGTH, 5));
 }
 
+#[test]
+fn drift_is_after_a_start_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { predictions_kept: 5, ..config(folder.path()) };
+    let model = Arc::new(model());
+    let mut writer = Writer::open(&config).unwrap();
+    let drift = |writer: &Writer| writer.watches.values().next().unwrap().drift();
+    // The first are judged and stay for good; those that come later are let go, and told apart by class and confidence.
+    for (class_id, is_judged) in [(1, true), (2, false), (3, false)] {
+        for _ in 0..3 {
+            let batch: Vec<Recorded> = (0..500)
+                .map(|_| Recorded { classes: vec![(class_id, 0.25 * class_id as f32)], ..prediction(&model) })
+                .collect();
+            let ids: Vec<Uuid> = batch.iter().map(|one| one.id).collect();
+            writer.take(batch.into_iter().map(Message::Prediction).collect());
+            for id in ids.into_iter().filter(|_| is_judged).take(5) {
+                let (reply, _receipt) = oneshot::channel();
+                writer.take(vec![Message::Feedback(feedback(id, Truth::Wrong), reply)]);
+            }
+        }
+    }
+    let before = drift(&writer);
+    assert!(before.0 > 0.4 && before.1 > 0.9, "{before:?}");
+    drop(writer);
+    let mut writer = Writer::open(&config).unwrap();
+    writer.take(vec![Message::Model(Arc::clone(&model))]);
+    assert_eq!(drift(&writer), before);
+}
+
 #[cfg(unix)]
 #[test]
 fn nothing_is_acknowledged_in_a_file_that_nobody_finds_again() {
