@@ -2,6 +2,7 @@
 
 mod dataset;
 mod export;
+mod outside;
 mod report;
 
 pub use export::{ExportError, export};
