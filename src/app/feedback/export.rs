@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::dataset::{Dataset, IMAGES};
 use super::outside::is_inside;
+use super::placement::Placement;
 use crate::feedback::{Counted, OpenError, ReadError, Reader};
 
 /// The file with a line for each judged prediction. It is there once everything else is.
@@ -58,9 +59,16 @@ pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Resu
     let models = models(&reader, model)?;
     let output = |path: &Path, error| ExportError::Output { path: path.to_path_buf(), error };
     prepare(data, out, force)?;
+    let mut placement = Placement::default();
+    for model in &models {
+        reader.each(model, |judged| {
+            placement.see(model, &judged);
+            Ok(())
+        })?;
+    }
     let partial = out.join(PARTIAL);
     let file = File::create(&partial).map_err(|error| output(&partial, error))?;
-    let mut dataset = Dataset::new(data, out, file);
+    let mut dataset = Dataset::new(data, out, file, placement);
     let bar = progress_bar(models.iter().map(|model| model.judged).sum());
     for model in &models {
         let each = reader.each(model, |judged| {

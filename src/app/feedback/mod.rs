@@ -3,6 +3,7 @@
 mod dataset;
 mod export;
 mod outside;
+mod placement;
 mod report;
 
 pub use export::{ExportError, export};
