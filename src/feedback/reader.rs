@@ -1,15 +1,12 @@
 //! Reads feedback, beside the writer or without one: a connection that can change nothing.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use uuid::Uuid;
 
 use super::OpenError;
 use super::database;
-use super::picture::Picture;
-use super::record::Verdict;
+use super::judged::{self, Judged};
 use super::summary::Summary;
 
 /// A connection that reads.
@@ -28,38 +25,6 @@ pub enum ReadError {
     /// The server ends.
     #[error("reading was ended")]
     Ended,
-}
-
-/// A prediction that has feedback.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
-    /// The prediction's id.
-    pub prediction: Uuid,
-    /// When the feedback was given.
-    pub time: SystemTime,
-    /// The most probable class and its name.
-    pub predicted: (u32, String),
-    /// Its probability.
-    pub probability: f32,
-    /// All classes that were told, most probable first.
-    pub told: Vec<u32>,
-    /// How feedback was given.
-    pub verdict: Verdict,
-    /// The true class and its name, where it is known.
-    pub truth: Option<(u32, String)>,
-    /// What somebody wrote.
-    pub note: Option<String>,
-    /// Whether its picture was kept once.
-    pub had_picture: bool,
-    /// The picture, if it still is.
-    pub picture: Option<Picture>,
-}
-
-impl Judged {
-    /// Whether the most probable class was the true one.
-    pub fn is_right(&self) -> bool {
-        self.truth.as_ref().is_some_and(|(class_id, _)| *class_id == self.predicted.0)
-    }
 }
 
 /// A model that has predictions.
@@ -127,9 +92,9 @@ impl Reader {
         let all = "SELECT prediction FROM feedback WHERE model = ? ORDER BY time, prediction";
         let ids =
             self.0.prepare(all)?.query_map([model.row], |row| row.get(0))?.collect::<Result<Vec<[u8; 16]>, _>>()?;
-        let mut statement = self.0.prepare(&rows("f.note", "f.prediction = ?"))?;
+        let mut statement = self.0.prepare(&judged::rows("f.note", "f.prediction = ?"))?;
         for id in ids {
-            statement.query_row([id], judged).optional()?.map_or(Ok(()), &mut use_one)?;
+            statement.query_row([id], judged::read).optional()?.map_or(Ok(()), &mut use_one)?;
         }
         Ok(())
     }
@@ -159,63 +124,22 @@ impl Reader {
     ///
     /// The database cannot be read.
     pub fn summary(&self, name: &str, version: &str, window: usize) -> Result<Summary, ReadError> {
-        let (mut judged, mut total) = (Vec::new(), 0);
+        let (mut last, mut total) = (Vec::new(), 0);
         if let Some(row) = served_last(&self.0, name, version)? {
             let sql = "SELECT count(*) FROM feedback WHERE model = ?";
             let all: i64 = self.0.query_row(sql, [row], |row| row.get(0))?;
             total = usize::try_from(all).unwrap_or_default();
             // The notes would be most of it, and a sum has no use for them.
-            let sql = rows("NULL", "f.model = ? ORDER BY f.time DESC, f.prediction DESC LIMIT ?");
+            let sql = judged::rows("NULL", "f.model = ? ORDER BY f.time DESC, f.prediction DESC LIMIT ?");
             let most = i64::try_from(window).unwrap_or(i64::MAX);
-            judged = self.0.prepare(&sql)?.query_map(params![row, most], self::judged)?.collect::<Result<_, _>>()?;
+            last = self.0.prepare(&sql)?.query_map(params![row, most], judged::read)?.collect::<Result<_, _>>()?;
         }
-        Ok(Summary::of(&judged, total))
+        Ok(Summary::of(&last, total))
     }
-}
-
-/// The judged predictions of which that holds, as [`judged`] reads them.
-fn rows(note: &str, condition: &str) -> String {
-    format!(
-        "SELECT f.prediction, f.time, p.class_id, c.label, p.probability, p.top, f.verdict, f.true_id, t.label, {note}, \
-         p.picture, k.extension \
-         FROM feedback f JOIN predictions p ON p.id = f.prediction \
-         LEFT JOIN classes c ON c.model = f.model AND c.class_id = p.class_id \
-         LEFT JOIN classes t ON t.model = f.model AND t.class_id = f.true_id \
-         LEFT JOIN pictures k ON k.sha256 = p.picture \
-         WHERE {condition}"
-    )
 }
 
 /// The row of a model by its name and version. With other weights or labels there were others perhaps.
 pub(super) fn served_last(connection: &Connection, name: &str, version: &str) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT id FROM models WHERE name = ? AND version = ? ORDER BY turn DESC LIMIT 1";
     connection.query_row(sql, [name, version], |row| row.get(0)).optional()
-}
-
-fn judged(row: &Row<'_>) -> rusqlite::Result<Judged> {
-    let label = |at| row.get::<_, Option<String>>(at).map(Option::unwrap_or_default);
-    let word: String = row.get(6)?;
-    let verdict = Verdict::ALL.into_iter().find(|verdict| verdict.word() == word);
-    let truth: Option<u32> = row.get(7)?;
-    let sha256: Option<[u8; 32]> = row.get(10)?;
-    let extension: Option<String> = row.get(11)?;
-    let time: i64 = row.get(1)?;
-    Ok(Judged {
-        prediction: Uuid::from_bytes(row.get(0)?),
-        time: SystemTime::UNIX_EPOCH + Duration::from_millis(time.unsigned_abs()),
-        predicted: (row.get(2)?, label(3)?),
-        probability: row.get(4)?,
-        told: told(&row.get::<_, Vec<u8>>(5)?),
-        // The database takes no other word.
-        verdict: verdict.unwrap_or(Verdict::Wrong),
-        truth: truth.map(|class_id| Ok::<_, rusqlite::Error>((class_id, label(8)?))).transpose()?,
-        note: row.get(9)?,
-        had_picture: sha256.is_some(),
-        picture: sha256.zip(extension).map(|(sha256, extension)| Picture { sha256, extension }),
-    })
-}
-
-/// The classes in what `top` holds: an index and a probability each.
-fn told(top: &[u8]) -> Vec<u32> {
-    top.as_chunks::<8>().0.iter().map(|[a, b, c, d, ..]| u32::from_le_bytes([*a, *b, *c, *d])).collect()
 }

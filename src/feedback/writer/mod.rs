@@ -6,12 +6,14 @@
 //! | `predictions.rs` | the rows of predictions |
 //! | `judge.rs` | feedback on one prediction |
 //! | `retention.rs` | what is let go |
+//! | `served.rs` | which models there are, and which of them is served |
 //! | `watch.rs` | what is known of each model: its row, its windows, its metrics |
 
 mod commit;
 mod judge;
 mod predictions;
 mod retention;
+mod served;
 #[cfg(test)]
 mod tests;
 mod watch;

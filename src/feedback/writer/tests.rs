@@ -175,7 +175,7 @@ fn no_more_pictures_are_kept_than_may_be_however_many_come_at_once() {
 #[test]
 fn a_picture_that_comes_again_is_known_to_have_feedback() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::open(&Config { images_kept_bytes: 9, ..config(folder.path()) }).unwrap();
+    let mut writer = Writer::open(&config(folder.path())).unwrap();
     let model = Arc::new(model());
     let first = with_picture(&model, "first".to_string());
     let (reply, _receipt) = oneshot::channel();
