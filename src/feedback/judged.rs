@@ -33,6 +33,31 @@ pub struct Judged {
     pub picture: Option<Picture>,
 }
 
+#[cfg(test)]
+impl Judged {
+    /// One that no database knows.
+    pub(crate) fn made_up(
+        time: SystemTime,
+        predicted: (u32, &str),
+        truth: Option<(u32, &str)>,
+        sha256: [u8; 32],
+    ) -> Self {
+        let named = |(class_id, label): (u32, &str)| (class_id, label.to_string());
+        Self {
+            prediction: Uuid::now_v7(),
+            time,
+            predicted: named(predicted),
+            probability: 0.5,
+            told: vec![predicted.0],
+            verdict: if truth.is_some() { Verdict::Label } else { Verdict::Wrong },
+            truth: truth.map(named),
+            note: None,
+            had_picture: true,
+            picture: Some(Picture { sha256, extension: "png".to_string() }),
+        }
+    }
+}
+
 impl Judged {
     /// Whether the most probable class was the true one.
     pub fn is_right(&self) -> bool {

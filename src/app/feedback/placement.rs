@@ -4,8 +4,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
-use uuid::Uuid;
-
 use super::dataset::IMAGES;
 use crate::feedback::{Counted, Judged};
 
@@ -25,7 +23,8 @@ pub(super) struct Placement {
 /// One piece of feedback on a picture.
 #[derive(Debug)]
 struct Said {
-    at: (SystemTime, Uuid),
+    /// When it was given, and the prediction's id, as everything is ordered.
+    at: (SystemTime, [u8; 16]),
     predicted: Class,
     truth: Option<Class>,
 }
@@ -36,7 +35,7 @@ impl Placement {
         self.models.insert(model.name.clone());
         let Some(picture) = &judged.picture else { return };
         let (predicted, truth) = (judged.predicted.clone(), judged.truth.clone());
-        let said = Said { at: (judged.time, judged.prediction), predicted, truth };
+        let said = Said { at: (judged.time, judged.prediction.into_bytes()), predicted, truth };
         self.said.entry((model.name.clone(), picture.sha256)).or_default().push(said);
     }
 
@@ -92,7 +91,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::feedback::{Picture, Verdict};
 
     fn model(name: &str) -> Counted {
         Counted::made_up(name)
@@ -100,18 +98,8 @@ mod tests {
 
     /// Feedback at a second on the one picture that there is, which was taken for a cat.
     fn judged(second: u64, truth: Option<(u32, &str)>) -> Judged {
-        Judged {
-            prediction: Uuid::now_v7(),
-            time: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
-            predicted: (285, "Egyptian cat".to_string()),
-            probability: 0.5,
-            told: vec![285],
-            verdict: Verdict::Label,
-            truth: truth.map(|(class_id, label)| (class_id, label.to_string())),
-            note: None,
-            had_picture: true,
-            picture: Some(Picture { sha256: [7; 32], extension: "png".to_string() }),
-        }
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        Judged::made_up(time, (285, "Egyptian cat"), truth, [7; 32])
     }
 
     fn folder(placement: &mut Placement, judged: &Judged) -> Option<String> {
