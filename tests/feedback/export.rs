@@ -10,7 +10,8 @@ fn an_export_has_every_line_and_the_pictures_by_their_true_class() {
     let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let set = out.path().join("set");
     let server = serve(data.path(), &["--keep-images", "100"]);
-    let [cat, cat_again, coffee, wrong] = [CAT, CAT, COFFEE, COFFEE].map(|photo| predict(&server, photo));
+    let other = "photos/astronaut_640x480.jpg";
+    let [cat, cat_again, coffee, wrong] = [CAT, CAT, COFFEE, other].map(|photo| predict(&server, photo));
     assert_eq!(label(&server, &cat, 281).status, 200);
     assert_eq!(give(&server, &json!({"prediction_id": cat_again, "label": "tabby", "note": "two\nlines"})).status, 200);
     assert_eq!(give(&server, &json!({"prediction_id": coffee, "verdict": "right"})).status, 200);
