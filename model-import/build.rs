@@ -8,6 +8,8 @@
 mod domain;
 #[path = "build/emit.rs"]
 mod emit;
+#[path = "build/ending.rs"]
+mod ending;
 #[path = "build/error.rs"]
 mod error;
 #[path = "build/fuse/mod.rs"]
@@ -19,6 +21,8 @@ mod manifest;
 #[path = "build/proto.rs"]
 #[allow(dead_code, reason = "`kiln import` shows what the build does not")]
 mod proto;
+#[path = "build/sanity.rs"]
+mod sanity;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -78,7 +82,12 @@ fn build_all(folder: &Path, out_dir: &Path) -> Result<Vec<(Generated, Option<Obs
         graph::check(&model, &graph)?;
         let size = &model.manifest.input;
         let (network, obstacle) = match fuse::fuse(&graph, [size.height as usize, size.width as usize]) {
-            Ok(network) => (Some(Arc::new(network)), None),
+            Ok(network) => {
+                network
+                    .check_classes(model.labels.len())
+                    .map_err(|reason| Refusal::Graph { model: model.manifest.name.clone(), reason })?;
+                (Some(Arc::new(network)), None)
+            }
             Err(obstacle) => (None, Some(obstacle)),
         };
         generate(&model, network.as_ref(), out_dir)?;

@@ -111,6 +111,7 @@ fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
         }
         cause = inner.source();
     }
-    eprintln!("kiln: {sentence}");
+    // Names out of files may be part of it.
+    eprintln!("kiln: {}", app::plain(&sentence));
     ExitCode::from(status)
 }

@@ -30,12 +30,13 @@ fn predict_classifies_files_as_text_and_as_json_lines() {
 fn predict_names_the_files_that_it_cannot_classify_and_goes_on() {
     let cat = data("photos/cat_451x300.jpg");
     let readme = data("README.md");
-    let (status, text, errors) =
-        run(&["predict", "/no/such/file", readme.to_str().unwrap(), cat.to_str().unwrap(), "--device", "cpu"]);
+    let files = ["/no/such/file", "/dev/zero", readme.to_str().unwrap(), cat.to_str().unwrap()];
+    let (status, text, errors) = run(&[&["predict", "--device", "cpu"], &files[..]].concat());
     assert_eq!(status, 1);
     assert!(text.contains("cat_451x300.jpg"), "{text}");
     assert!(errors.contains("/no/such/file: ") && errors.contains("README.md: this is not a picture"), "{errors}");
-    assert!(errors.contains("2 of 3 files could not be classified"), "{errors}");
+    assert!(errors.contains("/dev/zero: it is no regular file"), "{errors}");
+    assert!(errors.contains("3 of 4 files could not be classified"), "{errors}");
 }
 
 #[test]

@@ -56,11 +56,22 @@ fn answers(model: &Model, photos: &[&str]) -> Vec<usize> {
 #[test]
 fn corrected_photos_are_answered_as_corrected_and_others_as_before() {
     let (feedback, store) = (export(&CORRECTED), tempfile::tempdir().unwrap());
+    // The first one in other bytes, which somebody had said to show something else.
+    let (photo, lines) = (CORRECTED[0].0, feedback.path().join("feedback.jsonl"));
+    let same = [&bytes(&format!("photos/{photo}"))[..], b"more"].concat();
+    std::fs::write(feedback.path().join("images/same.jpg"), same).unwrap();
+    let line = serde_json::json!({"image": "images/same.jpg", "true_id": 7, "predicted_id": 1, "model": MODEL});
+    std::fs::write(&lines, format!("\u{feff}{line}\n{}", std::fs::read_to_string(&lines).unwrap())).unwrap();
     let (status, told, complaint) = finetune(feedback.path(), store.path(), &["--force"]);
     assert_eq!(status, 0, "{told}{complaint}");
-    for part in
-        ["2 pictures with a right class", "1 without a right class", "no picture was held out", "kiln models canary"]
-    {
+    for part in [
+        "3 files with a right class",
+        "1 without a right class",
+        "1 files show the same picture as another",
+        "in 1 of them it has another class",
+        "no picture was held out",
+        "kiln models canary",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     let built_in = Model::named(MODEL).unwrap();
@@ -78,9 +89,16 @@ fn corrected_photos_are_answered_as_corrected_and_others_as_before() {
 
 #[test]
 fn what_is_no_better_is_not_written_unless_it_is_forced() {
-    let (feedback, store) = (export(&CORRECTED), tempfile::tempdir().unwrap());
-    let (status, _, complaint) = finetune(feedback.path(), store.path(), &["--epochs", "3"]);
+    let (feedback, store) = (export(&OTHERS.map(|photo| (photo, 100))), tempfile::tempdir().unwrap());
+    let hardly = ["--epochs", "1", "--learning-rate", "0.000001"];
+    let (status, told, complaint) = finetune(feedback.path(), store.path(), &hardly);
+    assert!(told.contains("1 are held out"), "{told}");
     assert!(status == 1 && complaint.contains("--force writes it all the same"), "{complaint}");
+    // Too few to hold any out is not the same, and is told before anything is trained.
+    let feedback = export(&CORRECTED);
+    let (status, told, complaint) = finetune(feedback.path(), store.path(), &[]);
+    assert!(status == 1 && complaint.contains("none of the 2 pictures, of 2 classes, can be held out"), "{complaint}");
+    assert!(!told.contains("trained for"), "{told}");
     assert!(Store::open(store.path()).versions(&Model::named(MODEL).unwrap()).unwrap().is_empty());
 }
 

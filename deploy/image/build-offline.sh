@@ -72,7 +72,8 @@ else
         buildah copy -q "$container" /etc/ssl/certs /etc/ssl/certs >/dev/null
         buildah commit -q --rm "$container" localhost/kiln-rust >/dev/null
     fi
-    arguments+=(--build-arg BUILD_BASE=localhost/kiln-rust)
+    # By name, though it is the default: buildah 1.28 looks for the stage before it knows of defaults.
+    arguments+=(--build-arg BUILD_BASE=localhost/kiln-rust --build-arg BINARY=built)
 fi
 
 say 'image'

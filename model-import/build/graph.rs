@@ -7,7 +7,7 @@ use onnx_ir::{ModelProto, Node, OnnxGraph, OnnxGraphBuilder};
 
 use super::error::Refusal;
 use super::manifest::Model;
-use super::proto;
+use super::{ending, proto, sanity};
 
 /// Reads a model's graph.
 pub fn read(model: &Model) -> Result<OnnxGraph, Refusal> {
@@ -30,6 +30,9 @@ pub fn parse(name: &str, path: &Path, file: &ModelProto) -> Result<OnnxGraph, Re
     let refuse = |reason: String| Refusal::Import { model: name.to_string(), reason };
     if let Some(unknown) = proto::unknown_operators(file) {
         return Err(refuse(format!("burn-onnx cannot import the operator(s) {unknown}")));
+    }
+    if let Some(reason) = sanity::oddity(file) {
+        return Err(Refusal::Graph { model: name.to_string(), reason });
     }
     OnnxGraphBuilder::new().parse_file(path).map_err(|e| refuse(e.to_string()))
 }
@@ -55,14 +58,11 @@ pub fn check_classifier(graph: &OnnxGraph, [height, width]: [usize; 2], classes:
             graph.outputs.len()
         ));
     };
-    if ends_in_softmax(graph, &output.name) {
-        return Err(
-            "it ends in a softmax, which Kiln applies itself. Export it with the logits as its output.".to_string()
-        );
+    if let Some(why) = ending::no_logits(graph, &output.name) {
+        return Err(format!("{why}. Export it with the logits as its output."));
     }
-    if let [_, first, _, Some(3)] = shape(input)[..]
-        && first != Some(3)
-    {
+    let says_so = matches!(shape(input)[..], [_, first, _, Some(3)] if first != Some(3));
+    if says_so || is_turned(graph, &input.name) {
         return Err(format!(
             "its input '{}' has the channels last, but Kiln takes them first: [batch, 3, height, width]. Export it so \
              (tf2onnx: --inputs-as-nchw {}).",
@@ -82,22 +82,12 @@ pub fn shape(argument: &Argument) -> Vec<Option<usize>> {
     }
 }
 
-/// Whether `output` is a softmax, seen through nodes that only rename or reshape.
-fn ends_in_softmax(graph: &OnnxGraph, output: &str) -> bool {
-    let mut value = output;
-    // Each step goes one node back, so there are no more than there are nodes.
-    for _ in &graph.nodes {
-        let maker = graph.nodes.iter().find(|node| node.outputs().iter().any(|made| made.name == value));
-        match maker {
-            Some(Node::Softmax(_) | Node::LogSoftmax(_)) => return true,
-            Some(node @ (Node::Identity(_) | Node::Flatten(_) | Node::Reshape(_) | Node::Squeeze(_))) => {
-                let Some(input) = node.inputs().first() else { return false };
-                value = &input.name;
-            }
-            _ => return false,
-        }
-    }
-    false
+/// Whether the picture's channels, which come last, are brought to the front before anything else is done.
+fn is_turned(graph: &OnnxGraph, input: &str) -> bool {
+    graph.nodes.iter().any(|node| match node {
+        Node::Transpose(turn) => turn.inputs.iter().any(|from| from.name == input) && turn.config.perm == [0, 3, 1, 2],
+        _ => false,
+    })
 }
 
 /// Compares a tensor with `expected`; `None` stands for the batch, which must not be fixed.

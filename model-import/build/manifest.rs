@@ -189,7 +189,16 @@ fn verify_digest(path: &Path, expected: &str) -> Result<(), Refusal> {
 
 fn read_labels(path: &Path) -> Result<Vec<String>, Refusal> {
     let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
-    Ok(text.lines().map(|line| line.trim().to_string()).collect())
+    // Some editors begin a file with a mark of its byte order.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let labels: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
+    match labels.iter().position(|label| label.chars().any(char::is_control)) {
+        None => Ok(labels),
+        Some(index) => Err(Refusal::Manifest {
+            path: path.to_path_buf(),
+            reason: format!("line {} has a control character, but each line names a class", index + 1),
+        }),
+    }
 }
 
 /// One number a line.

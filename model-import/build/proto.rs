@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use onnx_ir::ir::NodeType;
-use onnx_ir::{GraphProto, Message, ModelProto};
+use onnx_ir::{GraphProto, Message, ModelProto, NodeProto, TensorProto};
 
 /// Operators that onnx-ir 0.22.0 parses and burn-onnx 0.22.0 generates no code for: those of `NodeType` that are not in the
 /// dispatch of its `node_codegen.rs`. (`SplitToSequence` and `SequenceAt` it rewrites where one follows the other, which a list
@@ -103,9 +103,25 @@ pub fn output_axis(model: &ModelProto, axis: usize) -> Option<usize> {
     usize::try_from(size.dim_value()).ok()
 }
 
-/// The first tensor whose values lie in another file, and that file.
+/// The first tensor whose values lie in another file, and that file; those of constants and of graphs inside of others too.
 pub fn outside_weights(model: &ModelProto) -> Option<(String, String)> {
-    let tensor = model.graph.initializer.iter().find(|tensor| !tensor.external_data.is_empty())?;
-    let file = tensor.external_data.iter().find(|entry| entry.key == "location");
-    Some((tensor.name.clone(), file.map(|entry| entry.value.clone()).unwrap_or_default()))
+    outside(&model.graph)
+}
+
+fn outside(graph: &GraphProto) -> Option<(String, String)> {
+    let told = |name: &str, tensor: &TensorProto| {
+        let file = tensor.external_data.iter().find(|entry| entry.key == "location");
+        let is_outside = !tensor.external_data.is_empty();
+        is_outside.then(|| (name.to_string(), file.map(|entry| entry.value.clone()).unwrap_or_default()))
+    };
+    let in_node = |node: &NodeProto| {
+        let name = node.output.first().map_or("", String::as_str);
+        node.attribute.iter().find_map(|attribute| {
+            let mut inner = attribute.g.iter().chain(&attribute.graphs);
+            let mut tensors = attribute.t.iter().chain(&attribute.tensors);
+            tensors.find_map(|tensor| told(name, tensor)).or_else(|| inner.find_map(outside))
+        })
+    };
+    let first = graph.initializer.iter().find_map(|tensor| told(&tensor.name, tensor));
+    first.or_else(|| graph.node.iter().find_map(in_node))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Bytes;
 use burn_store::burn_pack::Tensor;
@@ -16,14 +17,14 @@ pub struct Weights(Source);
 enum Source {
     /// Part of the program.
     Embedded(&'static [u8]),
-    /// From elsewhere. Clones share the memory.
-    Given(Bytes),
+    /// From elsewhere. Clones share the memory, and the digest once it is made.
+    Given { file: Bytes, sha256: Arc<OnceLock<String>> },
 }
 
 impl Weights {
     /// A file's bytes.
     pub fn new(file: Vec<u8>) -> Self {
-        Self(Source::Given(Bytes::from_bytes_vec(file).shared()))
+        Self(Source::Given { file: Bytes::from_bytes_vec(file).shared(), sha256: Arc::default() })
     }
 
     pub(crate) fn embedded(file: &'static [u8]) -> Self {
@@ -39,13 +40,16 @@ impl Weights {
     pub fn bytes(&self) -> &[u8] {
         match &self.0 {
             Source::Embedded(file) => file,
-            Source::Given(file) => file,
+            Source::Given { file, .. } => file,
         }
     }
 
-    /// SHA-256 of the file, in lower-case hex. Takes tens of milliseconds.
+    /// SHA-256 of the file, in lower-case hex. Takes tens of milliseconds, for weights from elsewhere the first time only.
     pub fn sha256(&self) -> String {
-        hex(self.bytes())
+        match &self.0 {
+            Source::Embedded(file) => hex(file),
+            Source::Given { file, sha256 } => sha256.get_or_init(|| hex(file)).clone(),
+        }
     }
 
     /// The tensors by name; their data is shared with the file, not copied. The reader checks that the file is as long as it
@@ -53,7 +57,7 @@ impl Weights {
     pub(crate) fn tensors(&self) -> Result<BTreeMap<String, Tensor>, String> {
         let mut store = match &self.0 {
             Source::Embedded(file) => BurnpackStore::from_static(file),
-            Source::Given(file) => BurnpackStore::from_bytes(Some(file.clone())),
+            Source::Given { file, .. } => BurnpackStore::from_bytes(Some(file.clone())),
         };
         store.get_all_tensors().cloned().map_err(|error| error.to_string())
     }

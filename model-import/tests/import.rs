@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use build_script::{graph, manifest};
 use model_import::import::{Draft, ImportError, PRESETS, inspect, write};
-use onnx_file::{INPUT, model_of, model_with, model_with_outside_weights};
+use onnx_file::{
+    INPUT, integer, integers, model_of, model_of_nodes, model_of_nodes_with, model_with, model_with_outside_weights,
+    node,
+};
 
 fn small(name: &str) -> PathBuf {
     PathBuf::from(format!("tests/models/{name}/{name}.onnx"))
@@ -96,6 +99,25 @@ fn a_folder_is_replaced_only_on_demand_and_never_if_it_is_no_model() {
     let refused = write(&network, &draft("photos", 10), &photos, true).unwrap_err();
     assert!(matches!(refused, ImportError::NotAModel(_)), "{refused}");
     assert!(photos.join("cat.jpg").exists());
+    // A model.toml alone makes no folder a model's.
+    for other in [".git", "notes.md"] {
+        let path = folder.join(other);
+        if other == ".git" {
+            std::fs::create_dir(&path).unwrap()
+        } else {
+            std::fs::write(&path, "mine").unwrap()
+        }
+        let refused = write(&network, &newer, &folder, true).unwrap_err();
+        assert!(matches!(&refused, ImportError::OtherFiles { others, .. } if *others == [other]), "{refused}");
+        assert!(path.exists() && refused.to_string().contains(other), "{refused}");
+        if other == ".git" { std::fs::remove_dir(&path).unwrap() } else { std::fs::remove_file(&path).unwrap() }
+    }
+    // Files that the manifest names are the model's, whatever they are called.
+    let manifest = std::fs::read_to_string(folder.join("model.toml")).unwrap().replace("labels.txt", "classes.txt");
+    std::fs::write(folder.join("model.toml"), manifest).unwrap();
+    std::fs::write(folder.join("classes.txt"), "a\n").unwrap();
+    write(&network, &newer, &folder, true).unwrap();
+    assert!(!folder.join("classes.txt").exists());
     assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 2);
 }
 
@@ -130,15 +152,76 @@ fn what_is_no_classifier_is_refused_with_the_sentences_of_the_build() {
         (model_of(&["Frob", "Shuffle", "Frob"]), "cannot import the operator(s) Frob (2 times), Shuffle."),
         (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "axis 1 of its input 'x' is 1"),
         (model_with(&[("x", &[Some(3), None, None])], &[], Some(5)), "--size 224x224"),
-        (model_with_outside_weights("weights.bin"), "lie in another file, 'weights.bin'"),
+        (model_with_outside_weights("weights.bin", false), "lie in another file, 'weights.bin'"),
+        (model_with_outside_weights("weights.bin", true), "lie in another file, 'weights.bin'"),
+        (model_with(&[INPUT], &["Tanh"], Some(1 << 50)), "1125899906842624 classes, but what leads to it gives 3"),
+        (model_with(&[INPUT], &[], Some(5)), "is said to have 5 classes, but what leads to it gives 3"),
+        (model_of(&["Identity"; 10_001]), "it has 10003 operators, but no more than 10000"),
         (b"not a model at all".to_vec(), "this is no ONNX file"),
         (Vec::new(), "this is no ONNX file"),
     ] {
         let sentence = refusal(&onnx).to_string();
         assert!(sentence.contains(part), "{sentence}");
     }
+    let sentence = inspect(Path::new("/dev/zero"), None).unwrap_err().to_string();
+    assert!(sentence.contains("no regular file"), "{sentence}");
     let sentence = inspect(Path::new("/no/such.onnx"), None).unwrap_err().to_string();
     assert!(sentence.contains("cannot read /no/such.onnx"), "{sentence}");
+}
+
+#[test]
+fn numbers_that_no_exporter_writes_are_refused_by_name() {
+    let pooled = |attribute: Vec<u8>| {
+        let pool = node("MaxPool", &["input"], "pooled", &[integers("kernel_shape", &[2, 2]), attribute]);
+        let average = node("GlobalAveragePool", &["pooled"], "average", &[]);
+        model_of_nodes(&[pool, average, node("Flatten", &["average"], "logits", &[])])
+    };
+    for (attribute, part) in [
+        (integers("strides", &[-1, -1]), "has -1 in 'strides'"),
+        (integers("strides", &[0, 1]), "has 0 in 'strides'"),
+        (integers("pads", &[0, 0, i64::MAX, 0]), "has 9223372036854775807 in 'pads'"),
+        (integers("dilations", &[1, 0]), "has 0 in 'dilations'"),
+        (integer("group", 0), "has 0 in 'group'"),
+    ] {
+        let sentence = refusal(&pooled(attribute)).to_string();
+        assert!(sentence.contains(part) && sentence.contains("MaxPool"), "{sentence}");
+    }
+}
+
+#[test]
+fn more_classes_than_there_can_be_labels_are_refused() {
+    // How many there are is known from what the file says alone.
+    let onnx = |classes| {
+        let nodes = [node("Flatten", &["x"], "flat", &[]), node("Tanh", &["flat"], "logits", &[])];
+        model_of_nodes_with(("x", &[Some(3), None, None]), &nodes, classes)
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("many.onnx");
+    std::fs::write(&path, onnx(1 << 50)).unwrap();
+    let refused = inspect(&path, Some([8, 8])).unwrap_err();
+    assert!(matches!(refused, ImportError::ManyClasses { .. }), "{refused}");
+    std::fs::write(&path, onnx(192)).unwrap();
+    assert_eq!(inspect(&path, Some([8, 8])).unwrap().classes, 192);
+}
+
+#[test]
+fn channels_last_are_found_where_the_axes_are_open() {
+    let turned = |perm: &[i64]| {
+        let nodes = [
+            node("Transpose", &["x"], "turned", &[integers("perm", perm)]),
+            node("GlobalAveragePool", &["turned"], "average", &[]),
+            node("Flatten", &["average"], "logits", &[]),
+        ];
+        model_of_nodes_with(("x", &[None, None, None]), &nodes, 3)
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("open.onnx");
+    std::fs::write(&path, turned(&[0, 3, 1, 2])).unwrap();
+    let sentence = inspect(&path, Some([32, 32])).unwrap_err().to_string();
+    assert!(sentence.contains("has the channels last"), "{sentence}");
+    std::fs::write(&path, turned(&[0, 1, 3, 2])).unwrap();
+    let another = inspect(&path, Some([32, 32])).map_err(|e| e.to_string());
+    assert!(!another.is_err_and(|sentence| sentence.contains("channels last")));
 }
 
 #[test]

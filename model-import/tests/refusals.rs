@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use build_script::error::Refusal;
 use build_script::{graph, manifest};
-use onnx_file::{INPUT, model_of, model_with};
+use onnx_file::{INPUT, integer, model_of, model_of_nodes, model_with, node};
 
 fn default_model() -> PathBuf {
     PathBuf::from("models/efficientnet-lite0")
@@ -96,6 +96,34 @@ fn a_softmax_at_the_end_is_refused_even_behind_other_nodes() {
         let sentence = refusal(&folder);
         assert!(sentence.contains("it ends in a softmax"), "{operators:?}: {sentence}");
     }
+}
+
+#[test]
+fn what_is_no_logits_any_more_is_refused_in_other_forms_too() {
+    let (_guard, folder) = with_onnx(&model_of(&["Sigmoid"]));
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("it ends in a sigmoid") && sentence.contains("Export it with the logits"), "{sentence}");
+    let nodes = [
+        node("GlobalAveragePool", &["input"], "average", &[]),
+        node("Flatten", &["average"], "values", &[]),
+        node("Exp", &["values"], "powers", &[]),
+        node("ReduceSum", &["powers"], "sum", &[integer("keepdims", 1)]),
+        node("Div", &["powers", "sum"], "logits", &[]),
+    ];
+    let (_guard, folder) = with_onnx(&model_of_nodes(&nodes));
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("it ends in a softmax, written as Exp and Div"), "{sentence}");
+}
+
+#[test]
+fn labels_may_begin_with_a_byte_order_mark_and_hold_no_control_characters() {
+    let (_guard, folder) = edited(|text| text);
+    let labels = std::fs::read_to_string(folder.join("labels.txt")).unwrap();
+    std::fs::write(folder.join("labels.txt"), format!("\u{feff}{labels}")).unwrap();
+    assert_eq!(manifest::read(&folder).unwrap().labels[0], labels.lines().next().unwrap());
+    std::fs::write(folder.join("labels.txt"), format!("a\u{1b}[2J\n{labels}")).unwrap();
+    let sentence = refusal(&folder);
+    assert!(sentence.contains("labels.txt") && sentence.contains("line 1 has a control character"), "{sentence}");
 }
 
 #[test]

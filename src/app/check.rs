@@ -50,8 +50,7 @@ pub async fn check(config: Config) -> Result<(), CheckError> {
 }
 
 fn all(config: &Config) -> Result<Vec<(Model, Checked)>, LoadError> {
-    let devices = config.inference.device.all().iter().map(|choice| load::open(config, choice));
-    let devices = devices.collect::<Result<Vec<_>, _>>()?;
+    let devices = load::devices(config)?;
     let is_wanted = |model: &Model| config.model.as_deref().is_none_or(|name| name == model.spec().name);
     let mut answers = Vec::new();
     for model in Model::all().filter(is_wanted) {
@@ -74,7 +73,8 @@ fn line(model: &Model, checked: &Checked) -> String {
         place.kernels
     );
     let whose = match checked.reference {
-        Reference::Known => "those of its manifest",
+        Reference::Known if model.version() == spec.version => "those of its manifest",
+        Reference::Known => "those that came with the version",
         Reference::Cpu => "the CPU's",
         Reference::None => "",
     };

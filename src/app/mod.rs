@@ -13,6 +13,7 @@ mod load;
 mod local;
 mod models;
 mod predict;
+mod progress;
 mod serve;
 mod updates;
 
@@ -27,6 +28,7 @@ pub use import::{ImportFailure, import};
 pub use keygen::keygen;
 pub use load::keep_caches;
 pub use local::Local;
+pub use model_import::import::plain;
 pub use models::{ModelsError, models};
 pub use predict::{PredictError, predict};
 pub use serve::{ServeError, serve};

@@ -1,14 +1,16 @@
 //! `kiln predict FILE...`: classifies files without a server, through the same rooms.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
+use model_import::import::{plain, read_file};
 use serde_json::json;
 
 use super::load::{self, LoadError};
+use super::progress;
 use crate::classifier::{AdmitError, BatchError, Classifier, ClassifyError, Options, Picture, Prediction};
 use crate::config::Config;
 use crate::readiness::Readiness;
@@ -47,13 +49,11 @@ pub enum PredictError {
 pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bool) -> Result<(), PredictError> {
     let _log_guard = logging::init(&config.logging)?;
     let name = load::default_model(&config);
-    let engines = load::engines(&config, &name).await?;
-    let loaded = load::classifiers(&config, name, engines, &Readiness::starting());
-    let outcome = all(&loaded.classifiers[0], &config, files, top_k, json).await;
-    drop(loaded.classifiers);
-    for worker in loaded.workers {
-        worker.shutdown().await;
-    }
+    let (model, engines) = load::engines(&config, &name).await?;
+    let (classifier, worker) = load::classifier(&config, model, engines, Readiness::starting());
+    let outcome = all(&classifier, &config, files, top_k, json).await;
+    drop(classifier);
+    worker.shutdown().await;
     outcome
 }
 
@@ -65,12 +65,15 @@ async fn all(
     json: bool,
 ) -> Result<(), PredictError> {
     let total = files.len();
-    let bar = progress_bar(total);
+    let bar = match total < MANY {
+        true => ProgressBar::hidden(),
+        false => progress::bar(total, "{bar:40} {pos}/{len} pictures, {per_sec}, {eta} left"),
+    };
     // Enough in flight to fill a batch while the next one is decoded, never more than the queue holds.
     let in_flight = (config.batching.max_batch_size * 2).min(config.batching.queue_capacity);
     let mut answers = stream::iter(files)
         .map(|file| async move {
-            let answer = one(classifier, &file, top_k).await;
+            let answer = one(classifier, &file, config.image.decoded.most(), top_k).await;
             (file, answer)
         })
         .buffered(in_flight);
@@ -84,7 +87,7 @@ async fn all(
             }
             Err(reason) => {
                 failed += 1;
-                bar.suspend(|| eprintln!("{}: {reason}", file.display()));
+                bar.suspend(|| eprintln!("{}", plain(&format!("{}: {reason}", file.display()))));
             }
         }
     }
@@ -92,8 +95,11 @@ async fn all(
     if failed > 0 { Err(PredictError::Files { failed, total }) } else { Ok(()) }
 }
 
-async fn one(classifier: &Classifier, file: &Path, top_k: usize) -> Result<Prediction, String> {
-    let bytes = tokio::fs::read(file).await.map_err(|e| e.to_string())?;
+/// The answer to a file of at most `most` bytes.
+async fn one(classifier: &Classifier, file: &Path, most: u64, top_k: usize) -> Result<Prediction, String> {
+    let path = file.to_path_buf();
+    let read = tokio::task::spawn_blocking(move || read_file(&path, most)).await.map_err(|e| e.to_string())?;
+    let bytes = read.map_err(|e| e.to_string())?;
     let picture = Picture { bytes: bytes.into(), file_name: None };
     loop {
         let options = Options { top_k, ..Options::default() };
@@ -107,17 +113,10 @@ async fn one(classifier: &Classifier, file: &Path, top_k: usize) -> Result<Predi
     }
 }
 
-fn progress_bar(files: usize) -> ProgressBar {
-    if files < MANY || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {per_sec}, {eta} left");
-    ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
 fn as_text(file: &Path, prediction: &Prediction) -> String {
     let image = &prediction.image;
-    let mut text = format!("{} ({}, {}x{})\n", file.display(), image.format, image.width, image.height);
+    let file = plain(&file.display().to_string());
+    let mut text = format!("{file} ({}, {}x{})\n", image.format, image.width, image.height);
     for class in &prediction.classes {
         text.push_str(&format!("  {:>6.2} %  {} ({})\n", class.probability * 100.0, class.label, class.class_id));
     }

@@ -32,13 +32,13 @@ pub(super) fn command() -> Command {
     )
     .default_value("0.001")
     .value_parser(not_negative);
-    let held_out = flag("held-out", "PART", "The part of each class's pictures that is not trained on, but judged by")
+    let held_out = flag("held-out", "PART", "The part of the pictures that is not trained on, but judged by")
         .default_value("0.2")
         .value_parser(part);
     let seed = flag("seed", "N", "Holds out others").default_value("0").value_parser(value_parser!(u64));
     let force = Arg::new("force")
         .long("force")
-        .help("Write the version even if it is no better on the held-out pictures")
+        .help("Write the version even if it is no better on the held-out pictures, or none can be held out")
         .action(ArgAction::SetTrue);
     let command = Command::new("finetune")
         .about("Train the last layer of a model on pictures that people have corrected, as a new version")

@@ -40,7 +40,7 @@ pub(super) fn command() -> Command {
         flag(
             "crop",
             "CROP",
-            "Instead of the preset's: none, a part of the shorter side (0.875), or a padding in pixels (32)",
+            "Instead of the preset's: none, a part of the shorter side (0.875; 1 is all of it), or a padding in pixels (32)",
         ),
         flag("mean", "R,G,B", "Instead of the preset's, in units of 0..255")
             .value_parser(channels)

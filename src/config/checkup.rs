@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{ConfigError, LISTEN, Reader, Sources};
+use super::{ConfigError, Reader, Sources};
 
 /// Whom to ask, and what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Checkup {
     /// The address does not parse.
     pub fn of(sources: &Sources, live: bool, timeout: Duration) -> Result<Self, ConfigError> {
         let read = Reader(sources);
-        let (listen, encrypted) = (read.parsed("listen", LISTEN)?, read.text("tls-cert").is_some());
+        let (listen, encrypted) = (read.listen()?, read.text("tls-cert").is_some());
         Ok(Self { listen, encrypted, live, timeout })
     }
 }

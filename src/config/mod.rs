@@ -17,6 +17,7 @@ mod checkup;
 mod feedback;
 mod report;
 pub mod settings;
+mod shown;
 mod sources;
 #[cfg(test)]
 mod table;
@@ -109,7 +110,7 @@ impl Config {
     fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             serve: serve::Config {
-                listen: read.parsed("listen", LISTEN)?,
+                listen: read.listen()?,
                 header_read_timeout: read.duration("header-timeout")?,
                 body_timeout: read.duration("body-timeout")?,
                 min_body_rate: read.bytes("min-body-rate", 1, 1 << 30)?,
@@ -177,8 +178,6 @@ fn cache_dir() -> Option<PathBuf> {
     choose_native_strategy().ok().map(|user| user.cache_dir().join("kiln"))
 }
 
-/// What that setting has to be.
-const LISTEN: &str = "an address and a port, such as 127.0.0.1:8080";
 /// Less would keep nothing at all.
 const LEAST_CACHE: u64 = 64 << 10;
 

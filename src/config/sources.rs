@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 use super::ConfigError;
 use super::settings::{self, SETTINGS};
 
+/// The variable in which hosting platforms name a port.
+pub(super) const PORT: &str = "PORT";
+/// What stands before the port then.
+pub(super) const ANY_ADDRESS: &str = "0.0.0.0:";
+
 /// Who said so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -104,13 +109,13 @@ fn customary(
     key: &str,
 ) -> Result<Option<(String, &'static str)>, ConfigError> {
     let variable = match key {
-        "listen" => "PORT",
+        "listen" => PORT,
         "otlp-endpoint" => "OTEL_EXPORTER_OTLP_ENDPOINT",
         "otlp-headers" => "OTEL_EXPORTER_OTLP_HEADERS",
         _ => return Ok(None),
     };
     let text = variable_text(env, variable)?;
-    let meant = |text| if variable == "PORT" { format!("0.0.0.0:{text}") } else { text };
+    let meant = |text| if variable == PORT { format!("{ANY_ADDRESS}{text}") } else { text };
     Ok(text.map(|text| (meant(text), variable)))
 }
 

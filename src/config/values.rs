@@ -1,10 +1,12 @@
 //! Texts to typed values. Each refusal names the place, the value and what is allowed.
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::ConfigError;
-use super::sources::{Origin, Sources};
+use super::shown::shown;
+use super::sources::{ANY_ADDRESS, Origin, PORT, Sources};
 use crate::model::Model;
 use crate::telemetry::logging::{LogFormat, LogLevel, UnknownLevel};
 
@@ -32,6 +34,13 @@ impl Reader<'_> {
 
     pub(super) fn parsed<T: FromStr>(&self, key: &str, allowed: &str) -> Result<T, ConfigError> {
         self.required(key).parse().map_err(|_| self.refuse(key, &format!("must be {allowed}")))
+    }
+
+    /// The address to listen on.
+    pub(super) fn listen(&self) -> Result<SocketAddr, ConfigError> {
+        let is_port = matches!(self.0.get("listen"), Some((_, Origin::Variable(name))) if name == PORT);
+        let allowed = if is_port { "a port, such as 8080" } else { "an address and a port, such as 127.0.0.1:8080" };
+        self.parsed("listen", allowed)
     }
 
     /// What stands between commas, spaces around it left out; nothing where the setting is absent.
@@ -122,7 +131,7 @@ impl Reader<'_> {
 
     pub(super) fn refuse(&self, key: &str, why: &str) -> ConfigError {
         let (text, place) = self.place(key);
-        ConfigError(format!("{place} '{text}' {why}"))
+        ConfigError(format!("{place} '{}' {why}", shown(text)))
     }
 
     /// As [`Self::refuse`], without the value.
@@ -134,6 +143,10 @@ impl Reader<'_> {
         match self.0.get(key) {
             Some((text, Origin::File(path))) => (text, format!("{}: {key}", path.display())),
             Some((text, Origin::Default)) => (text, format!("--{key}")),
+            // As it was given.
+            Some((text, Origin::Variable(name))) if name == PORT => {
+                (text.strip_prefix(ANY_ADDRESS).unwrap_or(text), name.clone())
+            }
             Some((text, origin)) => (text, origin.to_string()),
             None => ("", format!("--{key}")),
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use model_import::HeadError;
 
-use crate::inference::{EngineError, StartError};
+use crate::inference::{Difference, EngineError, StartError};
 
 /// Why nothing was trained.
 #[derive(Debug, thiserror::Error)]
@@ -30,15 +30,26 @@ pub enum FinetuneError {
     /// There is nothing to learn from.
     #[error("no picture has a right class: {0}. Answers with POST /feedback first, with pictures kept.")]
     NoPictures(String),
+    /// There are too few pictures to keep any apart.
+    #[error(
+        "none of the {pictures} pictures, of {classes} classes, can be held out to judge by: --held-out takes that part of them, \
+         and leaves each class one to train on. Collect more feedback, or say --force to train on all of them and judge by none."
+    )]
+    NothingHeldOut {
+        /// Pictures that differ.
+        pictures: usize,
+        /// Their classes.
+        classes: usize,
+    },
     /// The model has no head that is known.
     #[error("the model cannot be fine-tuned: {0}")]
     Head(#[from] HeadError),
     /// The layer that was found is not the last one.
     #[error(
-        "the model cannot be fine-tuned: the layer that looks like its last one does not give its logits (off by {0:e}), so \
+        "the model cannot be fine-tuned: the layer that looks like its last one does not give its logits ({0}), so \
          something follows it."
     )]
-    NotTheLast(f32),
+    NotTheLast(Difference),
     /// The network does not come up.
     #[error(transparent)]
     Start(#[from] StartError),

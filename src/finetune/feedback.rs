@@ -1,7 +1,6 @@
 //! What `kiln feedback export` wrote: `feedback.jsonl`, an object a line, and the pictures that it names.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -26,7 +25,7 @@ pub struct Corrected {
 /// All that can be learnt from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Feedback {
-    /// In the order of the lines that first named them.
+    /// Each file once, in the order of the lines that last named them. Several may show the same picture.
     pub pictures: Vec<Corrected>,
     /// What else there was.
     pub skipped: Skipped,
@@ -41,7 +40,7 @@ pub struct Skipped {
     pub without_picture: usize,
     /// Another model answered, whose classes are others.
     pub other_model: usize,
-    /// The same picture had been named with another class; the last one counts.
+    /// The same file had been named with another class; the last one counts.
     pub contradicted: usize,
 }
 
@@ -51,7 +50,7 @@ impl fmt::Display for Skipped {
             (self.unlabelled, "without a right class"),
             (self.without_picture, "without a picture"),
             (self.other_model, "of other models"),
-            (self.contradicted, "contradicted by a later line for the same picture, which counts"),
+            (self.contradicted, "contradicted by a later line for the same file, which counts"),
         ];
         let told: Vec<String> =
             parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
@@ -68,36 +67,38 @@ impl fmt::Display for Skipped {
 pub fn read(folder: &Path, name: &str, classes: usize) -> Result<Feedback, FinetuneError> {
     let path = folder.join("feedback.jsonl");
     let unreadable = |e: std::io::Error| FinetuneError::Unreadable { path: path.clone(), reason: e.to_string() };
+    // A pipe that nobody writes to would be waited for.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is no regular file")));
+    }
     let mut lines = BufReader::new(File::open(&path).map_err(unreadable)?);
     let mut feedback = Feedback::default();
-    let mut places = HashMap::new();
+    let mut named = HashMap::new();
     for number in 1.. {
         let mut line = Vec::new();
         if lines.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
             break;
         }
+        // Some editors begin a file with a mark of its byte order.
+        let line = match line.strip_prefix(b"\xef\xbb\xbf") {
+            Some(rest) if number == 1 => rest,
+            _ => &line[..],
+        };
         if line.trim_ascii().is_empty() {
             continue;
         }
         let wrong = |reason: String| FinetuneError::Line { path: path.clone(), line: number, reason };
-        let row: Value = serde_json::from_slice(&line).map_err(|e| wrong(e.to_string()))?;
+        let row: Value = serde_json::from_slice(line).map_err(|e| wrong(e.to_string()))?;
         let Some((image, class)) = labelled(&row, name, classes, &mut feedback.skipped).map_err(wrong)? else {
             continue;
         };
-        // A picture has the same name in every class's folder: the SHA-256 of what is in it.
-        let (key, corrected) = (image.file_name().map(OsStr::to_owned), Corrected { path: folder.join(image), class });
-        match places.get(&key) {
-            None => {
-                places.insert(key, feedback.pictures.len());
-                feedback.pictures.push(corrected);
-            }
-            Some(place) => {
-                let earlier: &mut Corrected = &mut feedback.pictures[*place];
-                feedback.skipped.contradicted += usize::from(earlier.class != class);
-                *earlier = corrected;
-            }
-        }
+        let earlier = named.insert(image, (number, class));
+        feedback.skipped.contradicted += usize::from(earlier.is_some_and(|(_, earlier)| earlier != class));
     }
+    let mut named: Vec<_> = named.into_iter().collect();
+    named.sort_unstable_by_key(|(_, (line, _))| *line);
+    let pictures = named.into_iter().map(|(image, (_, class))| Corrected { path: folder.join(image), class });
+    feedback.pictures = pictures.collect();
     if feedback.pictures.is_empty() {
         return Err(FinetuneError::NoPictures(format!("lines skipped: {}", feedback.skipped)));
     }
@@ -157,11 +158,14 @@ mod tests {
              {\"image\": \"images/c.jpg\", \"true_id\": 99, \"predicted_id\": 5, \"model\": \"other\"}\n\
              {\"image\": \"images/d.jpg\", \"true_id\": 4, \"predicted_id\": 5, \"model\": \"net\"}\n\
              {\"image\": \"images/0007_dog/a.jpg\", \"true_id\": 7, \"predicted_id\": 5, \"model\": \"net\"}\n\
-             {\"image\": \"images/d.jpg\", \"true_id\": 4, \"predicted_id\": 5, \"model\": \"net\"}\n",
+             {\"image\": \"images/d.jpg\", \"true_id\": 6, \"predicted_id\": 5, \"model\": \"net\"}\n",
         );
         let feedback = feedback.unwrap();
         let picture = |name: &str, class| Corrected { path: folder.path().join(name), class };
-        assert_eq!(feedback.pictures, [picture("images/0007_dog/a.jpg", 7), picture("images/d.jpg", 4)]);
+        // One name in two folders is two files, and one file has the class of its last line.
+        let expected =
+            [picture("images/0003_cat/a.jpg", 3), picture("images/0007_dog/a.jpg", 7), picture("images/d.jpg", 6)];
+        assert_eq!(feedback.pictures, expected);
         assert_eq!(feedback.skipped, Skipped { unlabelled: 1, without_picture: 1, other_model: 1, contradicted: 1 });
         assert!(feedback.skipped.to_string().starts_with("1 without a right class, 1 without a picture"));
     }

@@ -91,10 +91,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pictures, before, after, fixed, broken } = *self;
         if pictures == 0 {
-            return writeln!(
-                f,
-                "no picture was held out (a class needs 1 / --held-out of them), so it cannot be told whether this is better"
-            );
+            return writeln!(f, "no picture was held out, so it cannot be told whether this is better");
         }
         for (when, right) in [("before", before), ("after", after)] {
             let [low, high] = wilson(right, pictures).map(|end| end * 100.0);

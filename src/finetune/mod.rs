@@ -7,9 +7,11 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `feedback.rs` | what `kiln feedback export` wrote: pictures and their right classes |
+//! | `distinct.rs` | each picture once |
 //! | `split.rs` | which pictures train, which say when to stop, and which judge |
 //! | `pictures.rs` | files to what an engine takes, on several threads |
-//! | `features.rs` | what the frozen network makes of them |
+//! | `extractor.rs` | the frozen network on a device |
+//! | `features.rs` | what it makes of them |
 //! | `set.rs` | features and classes as tensors |
 //! | `gradient.rs` | loss and gradient |
 //! | `train.rs` | descent |
@@ -18,7 +20,9 @@
 //! | `plan.rs` | what was typed |
 //! | `error.rs` | what can go wrong |
 
+mod distinct;
 mod error;
+mod extractor;
 mod features;
 mod feedback;
 mod gradient;
@@ -30,8 +34,10 @@ mod set;
 mod split;
 mod train;
 
+pub use distinct::{Distinct, Picture};
 pub use error::FinetuneError;
-pub use features::{Features, extract};
+pub use extractor::Extractor;
+pub use features::Features;
 pub use feedback::{Corrected, Feedback, Skipped, read};
 pub use improve::{Improved, improve};
 pub use judge::Verdict;

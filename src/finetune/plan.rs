@@ -13,11 +13,11 @@ pub struct Plan {
     pub learning_rate: f32,
     /// How strongly weights are pulled back to where they were, in units of the features' mean square norm.
     pub pull: f32,
-    /// The part of each class's pictures that is only judged by.
+    /// The part of the pictures that is only judged by.
     pub held_out: f64,
     /// Chooses another such part.
     pub seed: u64,
-    /// Write a version even if it is no better.
+    /// Write a version even if it is no better, or if that cannot be told.
     pub force: bool,
 }
 

@@ -28,6 +28,11 @@ impl DecodeBudget {
         Self(Arc::new(Shared { most: bytes, left: Mutex::new(bytes), freed: Condvar::new() }))
     }
 
+    /// How many there are in all, which is far above what any picture's file takes that fits in them.
+    pub fn most(&self) -> u64 {
+        self.0.most
+    }
+
     /// Waits for room. Whoever holds bytes must not ask for more in the same thread.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use model_import::import::read_file;
+
 use super::order::Labels;
 
 /// The most bytes of such a file; ImageNet's 21,841 names take 0.5 MB.
@@ -21,6 +23,14 @@ pub enum LinesError {
     /// A class without a name.
     #[error("line {line} of {} is empty, but each line names a class", path.display())]
     NoName {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A name that a terminal or a web page would act on.
+    #[error("line {line} of {} has a control character, but each line names a class", path.display())]
+    Control {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
@@ -73,6 +83,9 @@ fn names(path: &Path) -> Result<Vec<String>, LinesError> {
     if let Some(index) = names.iter().position(|name| name.is_empty()) {
         return Err(LinesError::NoName { path: path.to_path_buf(), line: index + 1 });
     }
+    if let Some(index) = names.iter().position(|name| name.chars().any(char::is_control)) {
+        return Err(LinesError::Control { path: path.to_path_buf(), line: index + 1 });
+    }
     Ok(names.into_iter().map(ToString::to_string).collect())
 }
 
@@ -92,11 +105,10 @@ pub fn read_logits(path: &Path) -> Result<Vec<f32>, LinesError> {
 
 fn read(path: &Path) -> Result<String, LinesError> {
     let unreadable = |reason: String| LinesError::Unreadable { path: path.to_path_buf(), reason };
-    let size = path.metadata().map_err(|e| unreadable(e.to_string()))?.len();
-    if size > MOST {
-        return Err(unreadable(format!("its {size} bytes are no list of lines")));
-    }
-    std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))
+    let bytes = read_file(path, MOST).map_err(|e| unreadable(e.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|e| unreadable(format!("it is no text in UTF-8: {e}")))?;
+    // Some editors begin a file with a mark of its byte order.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
 }
 
 #[cfg(test)]
@@ -111,7 +123,7 @@ mod tests {
 
     #[test]
     fn names_come_from_a_file_from_imagenet_or_are_numbers() {
-        let path = file("cat\r\n dog \n\n");
+        let path = file("\u{feff}cat\r\n dog \n\n");
         let of = |labels_of: &Labels, classes| labels(labels_of, classes, &["tench", "goldfish"]);
         assert_eq!(of(&Labels::File(path.to_path_buf()), 2).unwrap(), ["cat", "dog"]);
         assert_eq!(of(&Labels::ImageNet, 2).unwrap(), ["tench", "goldfish"]);
@@ -126,9 +138,10 @@ mod tests {
         };
         assert!(told("cat\n\ndog").contains("line 2 of"), "{}", told("cat\n\ndog"));
         assert!(told("cat").contains("1 labels, but the network has 2 classes"));
+        assert!(told("cat\nd\u{1b}[2Jog").contains("line 2 of") && told("c\tat\ndog").contains("control character"));
         let path = file("0.5\nhalf\n");
         assert!(read_logits(&path).unwrap_err().to_string().contains("line 2 of"));
-        let path = file("0.5\n-1e3\n");
+        let path = file("\u{feff}0.5\n-1e3\n");
         assert_eq!(read_logits(&path).unwrap(), [0.5, -1000.0]);
         let background = LinesError::Count { given: 1000, needed: 1001 }.to_string();
         assert!(background.contains("'background'"), "{background}");

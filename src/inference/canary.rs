@@ -1,5 +1,7 @@
 //! The canary: a picture whose logits are known. A device that answers it wrongly is sick, whatever it says of itself.
 
+use std::fmt;
+
 use super::engine::{Logits, Sample};
 use super::precision::Precision;
 use crate::image::{Cutout, Filter, PreparedImage};
@@ -26,12 +28,7 @@ impl Canary {
 
     /// How far an answer is from the logits that are known, and how far it may be.
     pub(super) fn difference(&self, answer: &Logits) -> Difference {
-        let scale = self.expected.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
-        let differences = answer.iter().zip(&self.expected).map(|(ours, known)| (ours - known).abs());
-        // NaN is no difference that `max` would tell.
-        let largest = differences.fold(0.0_f32, |most, now| if now.is_nan() { f32::INFINITY } else { most.max(now) });
-        let largest = if answer.len() == self.expected.len() { largest } else { f32::INFINITY };
-        Difference { largest, allowed: self.precision.tolerance() * scale }
+        Difference::between(answer, &self.expected, self.precision.tolerance())
     }
 
     /// Compares an answer with the logits that are known.
@@ -41,27 +38,41 @@ impl Canary {
     /// A sentence that says how far they are apart.
     pub(super) fn check(&self, answer: &Logits) -> Result<(), String> {
         let difference = self.difference(answer);
-        if difference.is_allowed() {
-            return Ok(());
-        }
-        let Difference { largest, allowed } = difference;
-        Err(format!("the canary's logits are off by {largest:e}; {allowed:e} is allowed"))
+        if difference.is_allowed() { Ok(()) } else { Err(format!("the canary's logits are {difference}")) }
     }
 }
 
-/// How far the logits of the canary are from the right ones.
+/// How far logits are from the right ones. It is shown as the end of a sentence: `off by ...`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
     /// The largest difference of two logits; infinite if one is no number, or some are missing.
     pub largest: f32,
-    /// The largest that another order of sums explains, at the precision that was asked for.
+    /// The largest that another order of sums explains, at the precision that they were computed in.
     pub allowed: f32,
 }
 
 impl Difference {
+    /// How far `ours` are from the `right` ones, where `tolerance` is allowed: a part of the largest right one, or of 1 if
+    /// that is less.
+    pub fn between(ours: &[f32], right: &[f32], tolerance: f32) -> Self {
+        let scale = right.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+        let differences = ours.iter().zip(right).map(|(ours, right)| (ours - right).abs());
+        // NaN is no difference that `max` would tell.
+        let largest = differences.fold(0.0_f32, |most, now| if now.is_nan() { f32::INFINITY } else { most.max(now) });
+        let largest = if ours.len() == right.len() { largest } else { f32::INFINITY };
+        Self { largest, allowed: tolerance * scale }
+    }
+
     /// Whether the device computes rightly.
     pub fn is_allowed(&self) -> bool {
         self.largest <= self.allowed
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { largest, allowed } = self;
+        write!(f, "off by {largest:e}; {allowed:e} is allowed")
     }
 }
 

@@ -19,7 +19,7 @@
 //! | `adapters.rs` | the GPUs and software adapters of this machine |
 //! | `pick.rs` | which of them is meant |
 //! | `open.rs` | one of them made a device |
-//! | `device.rs` | a choice made real, with the reason |
+//! | `device/` | a choice made real, with the reason; what takes its place when it is lost |
 //! | `input.rs` | samples to the network's input |
 //! | `lanes.rs` | how the CPU's idle threads share a batch |
 //! | `batch_sizes.rs` | which batch sizes a device is given |

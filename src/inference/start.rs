@@ -202,13 +202,16 @@ fn known_logits(model: &Model, device: &ChosenDevice) -> Result<Option<Logits>, 
     on_cpu(model).map(Some).map_err(|e| e.to_string())
 }
 
-/// What the CPU computes of the canary, in a process that has no other engine.
+/// What the CPU computes of the canary in f32, whatever precision `config` asks for: servers are held to what the weights
+/// themselves give. All CPU engines of the process multiply in f32 from then on, so it is for one that has none which should
+/// not.
 ///
 /// # Errors
 ///
-/// The weights do not load, the numbers are not finite, or the CPU has no such precision.
+/// The weights do not load, or the numbers are not finite.
 pub fn by_cpu(model: &Model, config: &super::Config) -> Result<Logits, StartError> {
-    super::configure_cpu(config, &device::cpu("for the canary alone".to_string()))?;
+    let exact = super::Config { precision: Precision::F32, ..config.clone() };
+    super::configure_cpu(&exact, &device::cpu("for the canary alone".to_string()))?;
     on_cpu(model)
 }
 
@@ -217,5 +220,10 @@ fn on_cpu(model: &Model) -> Result<Logits, StartError> {
     let network: Arc<dyn Network> = load(model, &cpu)?.into();
     let mut engine = BurnEngine::new(model.clone(), &cpu, &Options::new(1), network, cpu.best_kernels(), None);
     let rows = engine.caught(|engine| engine.run(&[canary::picture(model)]));
-    rows.map(|mut rows| rows.swap_remove(0)).map_err(|reason| no_start(model, &cpu, reason))
+    let logits = rows.map(|mut rows| rows.swap_remove(0)).map_err(|reason| no_start(model, &cpu, reason))?;
+    // Nobody could be held to them.
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        return Err(no_start(model, &cpu, "the logits are not finite".to_string()));
+    }
+    Ok(logits)
 }

@@ -17,7 +17,7 @@ pub struct Model {
     other: Option<Arc<Other>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Other {
     version: String,
     weights: Weights,
@@ -48,18 +48,15 @@ impl Model {
     /// The same graph with other weights, by another version's name. Whether they fit shows when they are loaded. Takes tens
     /// of milliseconds, for the digest.
     pub fn with_weights(&self, version: &str, weights: Weights) -> Self {
-        let sha256 = self.built_in.sha256_with(&weights);
-        let other = Other { version: version.to_string(), weights, sha256, golden: None };
-        Self { built_in: self.built_in, other: Some(Arc::new(other)) }
+        self.with_weights_and_golden(version, weights, None)
     }
 
-    /// The same with the right logits of the synthetic picture, which an engine is held to. Does nothing to a model that has
-    /// its own weights: theirs are in its manifest.
-    pub fn with_golden(mut self, logits: Box<[f32]>) -> Self {
-        if let Some(other) = &mut self.other {
-            Arc::make_mut(other).golden = Some(logits);
-        }
-        self
+    /// [`Model::with_weights`], and their right logits of the synthetic picture where those are known, which an engine is held
+    /// to: one a class in index order.
+    pub fn with_weights_and_golden(&self, version: &str, weights: Weights, golden: Option<Box<[f32]>>) -> Self {
+        let sha256 = self.built_in.sha256_with(&weights);
+        let other = Other { version: version.to_string(), weights, sha256, golden };
+        Self { built_in: self.built_in, other: Some(Arc::new(other)) }
     }
 
     /// What the manifest says. Its version is that of the model's own weights.
@@ -96,7 +93,7 @@ impl Model {
         format!("sha256:{}", self.other.as_ref().map_or(self.spec().sha256, |other| &other.sha256))
     }
 
-    /// `sha256:<hex>` of the weights alone. Takes tens of milliseconds.
+    /// `sha256:<hex>` of the weights alone. Takes tens of milliseconds for those that were built in.
     pub fn weights_digest(&self) -> String {
         format!("sha256:{}", self.weights().sha256())
     }
@@ -125,6 +122,7 @@ mod tests {
         assert_ne!(model.weights_digest(), model.digest());
         // The logits of the model's own weights are wrong for others.
         assert!(other.golden().is_none());
-        assert_eq!(other.with_golden(Box::new([1.0])).golden(), Some(&[1.0][..]));
+        let known = model.with_weights_and_golden("2", Weights::new(vec![1, 2, 3]), Some(Box::new([1.0])));
+        assert_eq!((known.golden(), known.digest()), (Some(&[1.0][..]), other.digest()));
     }
 }

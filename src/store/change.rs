@@ -15,6 +15,16 @@ impl Store {
         Labels::read(&self.of(model)?)
     }
 
+    /// The version of a model that answers where none is named: the one that was built in where nothing says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store::labels`].
+    pub fn stable(&self, model: &Model) -> Result<String, StoreError> {
+        let spec = model.spec();
+        Ok(self.labels(spec.name)?.stable_or(spec.version).to_string())
+    }
+
     /// Makes `version` the stable one. It is no canary and no shadow any more if it was, and the one before is remembered.
     ///
     /// # Errors

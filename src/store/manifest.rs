@@ -23,8 +23,8 @@ pub struct Manifest {
     pub created: String,
     /// Where it comes from, for a person.
     pub origin: String,
-    /// The file with its logits of the synthetic picture, if they are known.
-    pub golden: Option<String>,
+    /// Whether its logits of the synthetic picture are known: they are in `golden.txt` then.
+    pub golden: bool,
 }
 
 impl Manifest {

@@ -17,6 +17,7 @@
 //! | `labels.rs` | `labels.toml` |
 //! | `change.rs` | promote, roll back, and what else moves labels |
 //! | `manifest.rs` | `manifest.toml` |
+//! | `golden.rs` | `golden.txt` |
 //! | `version.rs` | a version's folder |
 //! | `disk.rs` | writing that is whole or not at all |
 //! | `order.rs` | what an operator may ask for |
@@ -25,6 +26,7 @@
 mod change;
 mod disk;
 mod error;
+mod golden;
 mod labels;
 mod manifest;
 mod name;

@@ -4,12 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use super::manifest::Manifest;
-use super::{Store, StoreError, disk, name};
+use super::{Store, StoreError, disk, golden, name};
 use crate::model::{Model, Weights};
 
 pub(super) const MANIFEST: &str = "manifest.toml";
 pub(super) const WEIGHTS: &str = "weights.bpk";
-const GOLDEN: &str = "golden.txt";
 
 /// A version's name, and its manifest or what is wrong with that.
 pub type Listed = (String, Result<Manifest, StoreError>);
@@ -67,14 +66,13 @@ impl Store {
             graph: graph(model),
             created: Manifest::now(),
             origin: origin.to_string(),
-            golden: golden.map(|_| GOLDEN.to_string()),
+            golden: golden.is_some(),
         };
         disk::make(&folder)?;
         disk::new_folder(&place, |inside| {
             inside.write(WEIGHTS, weights.bytes())?;
-            if let Some(golden) = golden {
-                let lines: String = golden.iter().map(|logit| format!("{logit}\n")).collect();
-                inside.write(GOLDEN, lines.as_bytes())?;
+            if let Some(logits) = golden {
+                inside.write(golden::FILE, golden::text(logits).as_bytes())?;
             }
             inside.write(MANIFEST, manifest.to_toml().as_bytes())
         })
@@ -124,11 +122,8 @@ impl Store {
         if found != manifest.weights {
             return Err(StoreError::Digest { path, found, expected: manifest.weights });
         }
-        let version = model.with_weights(version, weights);
-        match &manifest.golden {
-            Some(_) => Ok(version.with_golden(golden(&folder.join(GOLDEN), model)?)),
-            None => Ok(version),
-        }
+        let golden = manifest.golden.then(|| golden::read(&folder, model)).transpose()?;
+        Ok(model.with_weights_and_golden(version, weights, golden))
     }
 
     fn manifest(&self, model: &Model, version: &str) -> Result<Manifest, StoreError> {
@@ -158,20 +153,6 @@ fn graph(model: &Model) -> String {
 pub fn read_weights(path: &Path, model: &Model) -> Result<Weights, StoreError> {
     let most = model.built_in().most_weight_bytes();
     disk::read(path, most).map(Weights::new)
-}
-
-/// One number a line, as many as there are classes.
-fn golden(path: &Path, model: &Model) -> Result<Box<[f32]>, StoreError> {
-    let refuse = |reason: String| StoreError::Golden { path: path.to_path_buf(), reason };
-    let classes = model.spec().labels.len();
-    let text = disk::read_small(path)?.ok_or_else(|| refuse("it is not there".to_string()))?;
-    let logits: Option<Box<[f32]>> =
-        text.lines().map(|line| line.trim().parse().ok().filter(|logit: &f32| logit.is_finite())).collect();
-    let logits = logits.ok_or_else(|| refuse("a line of it is no number".to_string()))?;
-    if logits.len() != classes {
-        return Err(refuse(format!("it has {} lines, and the model {classes} classes", logits.len())));
-    }
-    Ok(logits)
 }
 
 /// Writes weights to a file of the caller's choice, which must not be there yet.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often it is looked whether the file is still where it was: somebody may delete it, or move it away.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is kept.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,8 @@ pub(super) struct DailyFile {
     part: Part,
     file: File,
     bytes: u64,
+    /// When it was last seen that the file is in its place; never, once it is not.
+    seen: Option<SystemTime>,
 }
 
 /// One file. Later ones are greater.
@@ -52,27 +56,55 @@ impl DailyFile {
         let part = latest(directory, name, day(now));
         let (file, bytes) = append(&directory.join(part.file_name(name)))?;
         prune(directory, name, kept.files, part);
-        Ok(Self { directory: directory.to_path_buf(), name: name.to_string(), kept, part, file, bytes })
+        Ok(Self {
+            directory: directory.to_path_buf(),
+            name: name.to_string(),
+            kept,
+            part,
+            file,
+            bytes,
+            seen: Some(now),
+        })
     }
 
     fn write_at(&mut self, line: &[u8], now: SystemTime) -> io::Result<()> {
         let today = day(now);
         // A clock that was set back does not bring back yesterday's file.
         if today > self.part.day {
-            self.turn_to(latest(&self.directory, &self.name, today));
+            self.turn_to(latest(&self.directory, &self.name, today), now);
         }
         if self.bytes > 0 && self.bytes + line.len() as u64 > self.kept.bytes_each {
-            self.turn_to(Part { number: self.part.number + 1, ..self.part });
+            self.turn_to(Part { number: self.part.number + 1, ..self.part }, now);
         }
+        self.stay_in_place(now)?;
         self.file.write_all(line)?;
         self.bytes += line.len() as u64;
         Ok(())
     }
 
+    /// Begins the file anew where it is gone or another has its place: nobody would find what is written to the open one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened. Then the line has nowhere to go, and the next one tries again.
+    fn stay_in_place(&mut self, now: SystemTime) -> io::Result<()> {
+        let since = self.seen.and_then(|seen| now.duration_since(seen).ok());
+        if since.is_some_and(|since| since < LOOK_EVERY) {
+            return Ok(());
+        }
+        let path = self.directory.join(self.part.file_name(&self.name));
+        if !is_at(&self.file, &path) {
+            self.seen = None;
+            (self.file, self.bytes) = append(&path)?;
+        }
+        self.seen = Some(now);
+        Ok(())
+    }
+
     /// Goes on in another file, or in this one where the other cannot be opened: better there than nowhere.
-    fn turn_to(&mut self, part: Part) {
+    fn turn_to(&mut self, part: Part, now: SystemTime) {
         if let Ok((file, bytes)) = append(&self.directory.join(part.file_name(&self.name))) {
-            (self.part, self.file, self.bytes) = (part, file, bytes);
+            (self.part, self.file, self.bytes, self.seen) = (part, file, bytes, Some(now));
             prune(&self.directory, &self.name, self.kept.files, part);
         }
     }
@@ -118,6 +150,22 @@ fn append(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().create(true).append(true).open(path)?;
     let bytes = file.metadata()?.len();
     Ok((file, bytes))
+}
+
+/// Whether the open file is the one of that path.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let of = |about: std::fs::Metadata| (about.dev(), about.ino());
+    // Whoever cannot be asked is believed to be where it was.
+    let Ok(open) = file.metadata() else { return true };
+    path.metadata().is_ok_and(|there| of(there) == of(open))
+}
+
+/// Elsewhere a file that is open cannot be taken away.
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// The last part of a day that is there, or else its first one.
@@ -215,6 +263,38 @@ mod tests {
             file.write_at(format!("{number:3}\n").as_bytes(), time("2026-02-28T12:00:00Z")).unwrap();
         }
         log.has(&[("app.log.2026-02-28.10", " 10\n"), ("app.log.2026-02-28.9", "  9\n")]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_taken_away_is_begun_anew_within_a_second() {
+        let log = Log::keeping(5, 1000);
+        let mut file = log.open("2026-02-28T12:00:00Z");
+        let (path, moved) = (log.folder.path().join("app.log.2026-02-28"), log.folder.path().join("old"));
+        file.write_at(b"one\n", time("2026-02-28T12:00:00Z")).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        file.write_at(b"two\n", time("2026-02-28T12:00:01Z")).unwrap();
+        log.has(&[("app.log.2026-02-28", "two\n"), ("old", "one\n")]);
+        // Another one is in its place: it is the log now.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "theirs\n").unwrap();
+        file.write_at(b"three\n", time("2026-02-28T12:00:02Z")).unwrap();
+        log.has(&[("app.log.2026-02-28", "theirs\nthree\n"), ("old", "one\n")]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn lines_that_have_nowhere_to_go_are_errors_until_there_is_a_place() {
+        let log = Log::keeping(5, 1000);
+        let mut file = log.open("2026-02-28T12:00:00Z");
+        let elsewhere = tempfile::tempdir().unwrap();
+        let away = elsewhere.path().join("away");
+        std::fs::rename(log.folder.path(), &away).unwrap();
+        file.write_at(b"one\n", time("2026-02-28T12:00:01Z")).unwrap_err();
+        file.write_at(b"two\n", time("2026-02-28T12:00:01Z")).unwrap_err();
+        std::fs::create_dir(log.folder.path()).unwrap();
+        file.write_at(b"three\n", time("2026-02-28T12:00:01Z")).unwrap();
+        log.has(&[("app.log.2026-02-28", "three\n")]);
     }
 
     #[test]

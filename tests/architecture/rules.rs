@@ -121,8 +121,8 @@ pub const OWNERS: [(&str, &[&str]); 49] = [
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),
     ("percent_encoding", &["telemetry"]),
+    ("blake3", &["cache", "feedback", "finetune"]),
     ("moka", &["cache"]),
-    ("blake3", &["cache", "feedback"]),
     ("rusqlite", &["feedback"]),
 ];
 

@@ -51,6 +51,10 @@ kiln_batch_size_count{model="other"} B
 kiln_queue_depth{model="one"} 2
 kiln_queue_depth{model="other"} 3
 kiln_build_info{version="0.1.0",model="one, \"two\" {x}",model_version="1\\n\n"} 1
+kiln_build_info{version="0.1.0",model="other",model_version="1"} 1
+kiln_model_version_info{model="other",version="1",label="stable"} 0
+kiln_model_version_info{model="other",version="2",label="stable"} 1
+kiln_model_version_info{model="other",version="3",label="canary"} 1
 "#;
 
 /// The page of metrics with its two numbers.
@@ -71,7 +75,9 @@ fn figures_are_differences_over_all_labels_and_operations_that_take_pictures() {
     assert_near(&found["p99"], 0.1);
     assert_eq!((&found["queue"], &found["refused"], &found["restarted"]), (&json!(5), &json!(25), &json!(false)));
     assert_eq!(found["models"][0]["model"], "one, \"two\" {x}");
-    assert_eq!(found["models"][0]["model_version"], "1\\n\n");
+    assert_eq!(found["models"][0]["version"], "1\\n\n");
+    // The version that answers, not the one that was built in.
+    assert_eq!(found["models"][1], json!({"model": "other", "version": "2"}));
 
     let quiet = browser.evaluate(between, &json!([page(10, 5), page(10, 5)]));
     assert_eq!((&quiet["perSecond"], &quiet["p99"], &quiet["batch"]), (&json!(0), &Value::Null, &Value::Null));

@@ -132,7 +132,9 @@ impl Lowering {
                     return None;
                 };
                 let [(0, 0), (0, 0), (top, bottom), (left, right)] = pads[..] else { return None };
-                let size = [shape.size[0] + top + bottom, shape.size[1] + left + right];
+                // What overflows is no picture.
+                let along = |size: usize, before: usize, after: usize| size.checked_add(before)?.checked_add(after);
+                let size = [along(shape.size[0], top, bottom)?, along(shape.size[1], left, right)?];
                 self.add(node, one, Shape { size, ..shape }, Kind::Pad([top, left, bottom, right]));
             }
             Node::Add(_) | Node::Mul(_) => return self.two(node, value, shape),

@@ -39,3 +39,17 @@ pub fn fuse(graph: &OnnxGraph, input: [usize; 2]) -> Result<Network, Obstacle> {
         None => Ok(network),
     }
 }
+
+impl Network {
+    /// Refuses a network that computes another number of classes than the file says, or the labels do.
+    pub fn check_classes(&self, classes: usize) -> Result<(), String> {
+        if self.outputs == classes {
+            return Ok(());
+        }
+        Err(format!(
+            "its last layer gives {} numbers, but there are said to be {classes} classes. Correct the axis of its output, or the \
+             labels, whichever is wrong.",
+            self.outputs
+        ))
+    }
+}

@@ -49,7 +49,8 @@ pub(super) fn convolution(
 ) -> Option<Conv> {
     let weight = floats(node, 1)?;
     let [height, width] = geometry.kernel;
-    let outputs = weight.len() * groups / (inputs * height * width);
+    let window = inputs.checked_mul(height)?.checked_mul(width)?;
+    let outputs = weight.len().checked_mul(groups)?.checked_div(window)?;
     let depthwise = groups > 1;
     let known = groups == inputs && inputs == outputs && geometry.has_depthwise_kernel();
     let supported = dilation == [1, 1] && (!depthwise || known);
@@ -60,7 +61,7 @@ pub(super) fn convolution(
 /// A matrix product as a pointwise convolution; `transposed` says that the weights are `[outputs, inputs]` already.
 pub(super) fn matrix(node: &Node, inputs: usize, transposed: bool) -> Option<Conv> {
     let stored = floats(node, 1)?;
-    let outputs = stored.len() / inputs;
+    let outputs = stored.len().checked_div(inputs)?;
     let weight = if transposed {
         stored
     } else {
@@ -79,9 +80,12 @@ pub(super) fn pads(
     kernel: [usize; 2],
     stride: [usize; 2],
 ) -> Option<[[usize; 2]; 2]> {
+    if stride.contains(&0) {
+        return None;
+    }
     let same = [0, 1].map(|axis| {
         let steps = size[axis].div_ceil(stride[axis]);
-        ((steps - 1) * stride[axis] + kernel[axis]).saturating_sub(size[axis])
+        (steps.saturating_sub(1) * stride[axis] + kernel[axis]).saturating_sub(size[axis])
     });
     let (less, more) = (same.map(|total| total / 2), same.map(|total| total - total / 2));
     Some(match (auto, explicit) {

@@ -1,15 +1,17 @@
 //! Writes a model's folder, all or nothing: a hidden one beside it is filled, checked as the build will, and renamed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::draft::Draft;
+use super::hidden::{Hidden, IMPORTING, REPLACED};
 use super::import_error::ImportError;
 use super::inspect::Network;
 use super::manifest_text::manifest_text;
-use super::{graph, manifest};
+use super::{graph, hidden, manifest, replaceable};
 use crate::weights::hex;
 
-/// Makes `folder` of a network and what is known of it. A model that is there already gives way only if `replace` says so.
+/// Makes `folder` of a network and what is known of it. A model that is there already gives way only if `replace` says so, and
+/// only if there is nothing but a model.
 ///
 /// # Errors
 ///
@@ -20,25 +22,28 @@ pub fn write(network: &Network, draft: &Draft, folder: &Path, replace: bool) -> 
     if is_there && !replace {
         return Err(ImportError::Exists(folder.to_path_buf()));
     }
-    if is_there && !folder.join("model.toml").is_file() {
-        return Err(ImportError::NotAModel(folder.to_path_buf()));
+    if is_there {
+        replaceable::check(folder, &draft.onnx_name())?;
     }
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|e| unwritable(parent, &e))?;
     refuse_twins(&draft.name, parent, folder)?;
-    let fresh = Hidden::create(parent, &draft.name, "importing")?;
-    fill(network, draft, &fresh.0)?;
-    let model = manifest::read(&fresh.0)?;
+    hidden::sweep(parent);
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let beside = |what| Hidden::create(parent, &name, what).map_err(|e| unwritable(parent, &e));
+    let fresh = beside(IMPORTING)?;
+    fill(network, draft, &fresh.path)?;
+    let model = manifest::read(&fresh.path)?;
     graph::check(&model, &graph::read(&model)?)?;
     if !is_there {
-        return std::fs::rename(&fresh.0, folder).map_err(|e| unwritable(folder, &e));
+        return std::fs::rename(&fresh.path, folder).map_err(|e| unwritable(folder, &e));
     }
-    let old = Hidden::create(parent, &draft.name, "replaced")?;
+    let old = beside(REPLACED)?;
     // A folder takes the place of an empty one.
-    std::fs::rename(folder, &old.0).map_err(|e| unwritable(folder, &e))?;
-    std::fs::rename(&fresh.0, folder).map_err(|e| {
+    std::fs::rename(folder, &old.path).map_err(|e| unwritable(folder, &e))?;
+    std::fs::rename(&fresh.path, folder).map_err(|e| {
         // As it was; the first error is the one to tell.
-        let _ = std::fs::rename(&old.0, folder);
+        let _ = std::fs::rename(&old.path, folder);
         unwritable(folder, &e)
     })
 }
@@ -75,24 +80,6 @@ fn refuse_twins(name: &str, parent: &Path, folder: &Path) -> Result<(), ImportEr
         }
     }
     Ok(())
-}
-
-/// A folder that the build does not look into. What is still in it in the end goes with it.
-struct Hidden(PathBuf);
-
-impl Hidden {
-    fn create(parent: &Path, name: &str, what: &str) -> Result<Self, ImportError> {
-        let path = parent.join(format!(".{name}.{what}-{}", std::process::id()));
-        std::fs::create_dir(&path).map_err(|e| unwritable(&path, &e))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        // It is gone if it was renamed.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> ImportError {

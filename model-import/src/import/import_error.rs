@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::Refusal;
+use super::plain::plain;
 
 /// A model that is not imported. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,14 @@ pub enum ImportError {
     NoClasses {
         /// The output's name.
         output: String,
+    },
+    /// No classifier has so many classes.
+    #[error("the network's output '{output}' is said to have {classes} classes; Kiln takes no more than a million.")]
+    ManyClasses {
+        /// The output's name.
+        output: String,
+        /// How many there are said to be.
+        classes: usize,
     },
     /// The weights are not in the file.
     #[error(
@@ -77,6 +86,17 @@ pub enum ImportError {
     /// There is something that is no model.
     #[error("{} is there already and holds no model.toml, so --force does not replace it. Take another --out.", .0.display())]
     NotAModel(PathBuf),
+    /// There is a model, and more than that.
+    #[error(
+        "{} holds more than a model: {}. --force deletes the folder, so move that elsewhere, or take another --out.",
+        folder.display(), listed(others)
+    )]
+    OtherFiles {
+        /// The folder.
+        folder: PathBuf,
+        /// What else is in it, by name.
+        others: Vec<String>,
+    },
     /// Another model has nearly that name.
     #[error("the name '{name}' is too close to that of {}, with which it would share a module. Take another --name.", folder.display())]
     Taken {
@@ -93,6 +113,13 @@ pub enum ImportError {
         /// What the system said.
         reason: String,
     },
+}
+
+/// The first of the names; a folder may hold any number.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 10;
+    let shown = names[..names.len().min(MOST)].iter().map(|name| plain(name)).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST { format!("{shown} and {} more", names.len() - MOST) } else { shown }
 }
 
 impl From<Refusal> for ImportError {

@@ -5,7 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::error::Refusal;
 use super::import_error::ImportError;
+use super::read_file::read_file;
 use super::{fuse, graph, proto};
+
+/// The most bytes of such a file. Protobuf ends at 2 GiB.
+const MOST_BYTES: u64 = 2 << 30;
+/// The most classes: a label is made for each. ImageNet has 21,841 in all.
+const MOST_CLASSES: usize = 1_000_000;
 
 /// An ONNX file that the build will take.
 #[derive(Clone, Debug)]
@@ -46,7 +52,7 @@ pub fn inspect(path: &Path, size: Option<[u32; 2]>) -> Result<Network, ImportErr
 
 fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, ImportError> {
     let refuse = |reason: String| Refusal::Graph { model: name.to_string(), reason };
-    let onnx = std::fs::read(path).map_err(|e| {
+    let onnx = read_file(path, MOST_BYTES).map_err(|e| {
         ImportError::Refused(format!("cannot read {}: {e}. Give the ONNX file of a classifier.", path.display()))
     })?;
     let file = proto::read(&onnx).map_err(|reason| refuse(format!("this is no ONNX file: {reason}.")))?;
@@ -61,7 +67,8 @@ fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, Impo
     let own = axis(input, 2).zip(axis(input, 3));
     let given = size.map(|[width, height]| (height as usize, width as usize));
     let known = own.or(given);
-    let known_classes = axis(output, 1).or_else(|| proto::output_axis(&file, 1));
+    let (computed, declared) = (axis(output, 1), proto::output_axis(&file, 1));
+    let known_classes = computed.or(declared);
     // Whatever is open goes unchecked, so that what is wrong elsewhere is told first.
     let (height, width) = known.unwrap_or((1, 1));
     graph::check_classifier(&graph, [height, width], known_classes.unwrap_or(1)).map_err(refuse)?;
@@ -72,15 +79,30 @@ fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, Impo
     if given.is_some_and(|given| given != (height, width)) {
         return Err(ImportError::OtherSize { input, width, height });
     }
+    if let Some((computed, declared)) = computed.zip(declared).filter(|(computed, declared)| computed != declared) {
+        return Err(refuse(format!(
+            "its output is said to have {declared} classes, but what leads to it gives {computed}. Correct its axis, or export it \
+             again."
+        ))
+        .into());
+    }
+    let size = [pixels(width).map_err(refuse)?, pixels(height).map_err(refuse)?];
     let fused = fuse::fuse(&graph, [height, width]);
+    if let (Ok(network), Some(classes)) = (&fused, known_classes) {
+        network.check_classes(classes).map_err(refuse)?;
+    }
     let classes = known_classes.or(fused.as_ref().ok().map(|network| network.outputs));
     let output = output.map(|output| output.name.clone()).unwrap_or_default();
     Ok(Network {
         path: path.to_path_buf(),
         input,
-        width: pixels(width).map_err(refuse)?,
-        height: pixels(height).map_err(refuse)?,
-        classes: classes.filter(|classes| *classes > 0).ok_or(ImportError::NoClasses { output })?,
+        width: size[0],
+        height: size[1],
+        classes: match classes.filter(|classes| *classes > 0) {
+            None => return Err(ImportError::NoClasses { output }),
+            Some(classes) if classes > MOST_CLASSES => return Err(ImportError::ManyClasses { output, classes }),
+            Some(classes) => classes,
+        },
         opset: proto::opset(&file),
         producer: format!("{} {}", file.producer_name, file.producer_version).trim().to_string(),
         operators: proto::operators(&file),

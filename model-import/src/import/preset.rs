@@ -48,7 +48,8 @@ const SIGNED: ([f32; 3], [f32; 3]) = ([127.5; 3], [127.5; 3]);
 
 /// All presets, the most common first. The values are those of torchvision's `transforms/_presets.py`, timm's `data/constants.py`
 /// and `default_cfg`s (which may name another `crop_pct`), and TensorFlow's `inception_preprocessing.py` and
-/// `efficientnet/preprocessing.py`.
+/// `efficientnet/preprocessing.py`. The former cuts 0.875 of both sides out and stretches that to a square; `tflite` cuts a square,
+/// which is the same for square pictures alone.
 pub const PRESETS: &[Preset] = &[
     Preset {
         name: "torchvision",
@@ -92,7 +93,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "tflite",
-        about: "TensorFlow's MobileNets, TFLite: bilinear, central 0.875, -1..1",
+        about: "near TensorFlow's MobileNets: bilinear, 0.875 of the shorter side, -1..1",
         filter: Filter::Bilinear,
         kept: Kept::Part(0.875),
         mean: SIGNED.0,
@@ -151,8 +152,9 @@ mod tests {
         assert_eq!(padding("torchvision", 224), Crop::CentralPadded { padding: 32 });
         assert_eq!(padding("torchvision-v2", 224), Crop::CentralPadded { padding: 8 });
         assert_eq!(padding("efficientnet-lite", 240), Crop::CentralPadded { padding: 32 });
-        // Inception resizes to 342 before it takes the central 299.
-        assert_eq!(padding("inception", 299), Crop::CentralPadded { padding: 43 });
+        // timm resizes to floor(299 / 0.875) = 341 before it takes the central 299, and to floor(224 / 0.9) = 248.
+        assert_eq!(padding("inception", 299), Crop::CentralPadded { padding: 42 });
+        assert_eq!(padding("vit", 224), Crop::CentralPadded { padding: 24 });
         assert_eq!(padding("plain", 224), Crop::None);
         let unknown = "pytorch".parse::<&Preset>().unwrap_err().to_string();
         assert!(unknown.contains("torchvision") && unknown.contains("timm"), "{unknown}");

@@ -23,8 +23,8 @@ impl FromStr for Filter {
 }
 
 impl Crop {
-    /// `none`, or the central square as a part of the shorter side (`0.875`) or by its padding in pixels (`32`), for a network
-    /// that takes pictures of that size.
+    /// `none`, or the central square as a part of the shorter side (`0.875`; `1` is all of it) or by its padding in pixels
+    /// (`32`), for a network that takes pictures of that size.
     ///
     /// # Errors
     ///
@@ -37,7 +37,8 @@ impl Crop {
         if text == "none" {
             return Ok(Self::None);
         }
-        if let Ok(padding) = text.parse::<u16>() {
+        // 1 is meant as the whole more often than as one pixel.
+        if let Some(padding) = text.parse::<u16>().ok().filter(|padding| *padding != 1) {
             return Ok(Self::CentralPadded { padding: padding.into() });
         }
         let part: f64 = text.parse().map_err(|_| unknown())?;
@@ -48,10 +49,14 @@ impl Crop {
     }
 }
 
-/// The central square of `part` of the shorter side: `size / (size + padding) = part`.
+/// The central square of `part` of the shorter side: `size / (size + padding) = part`, where the picture that the square is cut
+/// from has whole pixels, rounded down as in timm's `transforms_factory.py`.
 pub(super) fn central(part: f64, width: u32, height: u32) -> Crop {
-    let size = f64::from(width.min(height));
-    Crop::CentralPadded { padding: (size / part - size).round() as u32 }
+    /// So that 224 / (224 / 232) is 232.
+    const ROUNDING: f64 = 1e-9;
+    let size = width.min(height);
+    let scaled = (f64::from(size) / part + ROUNDING).floor() as u32;
+    Crop::CentralPadded { padding: scaled.saturating_sub(size) }
 }
 
 #[cfg(test)]
@@ -64,7 +69,11 @@ mod tests {
         assert_eq!(crop("none"), Some(Crop::None));
         assert_eq!(crop("0.875"), Some(Crop::CentralPadded { padding: 32 }));
         assert_eq!(crop("32"), Some(Crop::CentralPadded { padding: 32 }));
-        assert_eq!(crop("1.0"), Some(Crop::CentralPadded { padding: 0 }));
+        // 224 / 0.9 is 248.9.
+        assert_eq!(crop("0.9"), Some(Crop::CentralPadded { padding: 24 }));
+        for whole in ["1.0", "1", "0"] {
+            assert_eq!(crop(whole), Some(Crop::CentralPadded { padding: 0 }), "{whole}");
+        }
         for wrong in ["", "all", "-1", "1.5", "NaN", "0.0", "70000"] {
             assert_eq!(crop(wrong), None, "{wrong}");
         }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 /// An input's name and its axes behind the batch; `None` is left open.
-pub type Input<'a> = (&'a str, &'a [Option<u16>]);
+pub type Input<'a> = (&'a str, &'a [Option<u64>]);
 
 /// What a classifier takes.
 pub const INPUT: Input<'static> = ("input", &[Some(3), Some(224), Some(224)]);
@@ -14,28 +14,70 @@ pub fn model_of(operators: &[&str]) -> Vec<u8> {
 }
 
 /// The same on the first of these inputs, with so many classes.
-pub fn model_with(inputs: &[Input<'_>], operators: &[&str], classes: Option<u16>) -> Vec<u8> {
-    model(inputs, operators, classes, &[])
+pub fn model_with(inputs: &[Input<'_>], operators: &[&str], classes: Option<u64>) -> Vec<u8> {
+    model(inputs, pooled(inputs[0].0, operators), classes, &[])
 }
 
-/// The same with a tensor whose values lie in another file.
-pub fn model_with_outside_weights(file: &str) -> Vec<u8> {
+/// The same with a tensor whose values lie in another file: an initializer, or the value of a constant.
+pub fn model_with_outside_weights(file: &str, is_constant: bool) -> Vec<u8> {
     let entry = |key: &str, value: &str| bytes(13, &[bytes(1, key.as_bytes()), bytes(2, value.as_bytes())].concat());
     let tensor = [varint(1, 4), varint(2, 1), bytes(8, b"weight"), entry("location", file), varint(14, 1)].concat();
-    model(&[INPUT], &[], Some(1000), &bytes(5, &tensor))
+    if !is_constant {
+        return model(&[INPUT], pooled("input", &[]), Some(1000), &bytes(5, &tensor));
+    }
+    let value = [bytes(1, b"value"), bytes(5, &tensor), TENSOR.to_vec()].concat();
+    model(&[INPUT], [pooled("input", &[]), node("Constant", &[], "weight", &[value])].concat(), Some(1000), &[])
 }
 
-fn model(inputs: &[Input<'_>], operators: &[&str], classes: Option<u16>, initializers: &[u8]) -> Vec<u8> {
+/// A classifier of [`INPUT`] and 3 classes whose nodes are these, the last of which makes `logits`; see [`node`].
+pub fn model_of_nodes(nodes: &[Vec<u8>]) -> Vec<u8> {
+    model(&[INPUT], nodes.concat(), Some(3), &[])
+}
+
+/// The same on another input, with so many classes.
+pub fn model_of_nodes_with(input: Input<'_>, nodes: &[Vec<u8>], classes: u64) -> Vec<u8> {
+    model(&[input], nodes.concat(), Some(classes), &[])
+}
+
+/// A node with attributes.
+pub fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
+    let inputs = inputs.iter().flat_map(|input| bytes(1, input.as_bytes()));
+    let parts = [bytes(2, output.as_bytes()), bytes(4, operator.as_bytes())].concat();
+    let attributes = attributes.iter().flat_map(|attribute| bytes(5, attribute));
+    bytes(1, &inputs.chain(parts).chain(attributes).collect::<Vec<u8>>())
+}
+
+/// An attribute that is a list of numbers.
+pub fn integers(name: &str, values: &[i64]) -> Vec<u8> {
+    let values = values.iter().flat_map(|value| varint(8, *value as u64));
+    bytes(1, name.as_bytes()).into_iter().chain(values).chain(INTS).collect()
+}
+
+/// An attribute that is a number.
+pub fn integer(name: &str, value: i64) -> Vec<u8> {
+    [bytes(1, name.as_bytes()), varint(3, value as u64), INT.to_vec()].concat()
+}
+
+/// Field 20 of an attribute, its type.
+const TENSOR: [u8; 3] = [0xa0, 1, 4];
+const INT: [u8; 3] = [0xa0, 1, 2];
+const INTS: [u8; 3] = [0xa0, 1, 7];
+
+/// Pooling, flattening and the operators, from `input` to `logits`.
+fn pooled(input: &str, operators: &[&str]) -> Vec<u8> {
     let mut nodes = Vec::new();
-    let mut value = inputs[0].0.to_string();
+    let mut value = input.to_string();
     let all = ["GlobalAveragePool", "Flatten"].iter().chain(operators);
     let last = operators.len() + 1;
     for (index, operator) in all.enumerate() {
         let output = if index == last { "logits".to_string() } else { format!("value{index}") };
-        let node = [bytes(1, value.as_bytes()), bytes(2, output.as_bytes()), bytes(4, operator.as_bytes())].concat();
-        nodes.extend(bytes(1, &node));
+        nodes.extend(node(operator, &[&value], &output, &[]));
         value = output;
     }
+    nodes
+}
+
+fn model(inputs: &[Input<'_>], nodes: Vec<u8>, classes: Option<u64>, initializers: &[u8]) -> Vec<u8> {
     let inputs: Vec<u8> = inputs.iter().flat_map(|(name, axes)| bytes(11, &value_info(name, axes))).collect();
     let output = bytes(12, &value_info("logits", &[classes]));
     let graph = [nodes, bytes(2, b"graph"), initializers.to_vec(), inputs, output].concat();
@@ -43,18 +85,26 @@ fn model(inputs: &[Input<'_>], operators: &[&str], classes: Option<u16>, initial
 }
 
 fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
-    assert!(content.len() < 16_384);
-    let length = content.len();
-    let varint = if length < 128 { vec![length as u8] } else { vec![length as u8 | 0x80, (length >> 7) as u8] };
-    [&[field << 3 | 2], varint.as_slice(), content].concat()
+    [&[field << 3 | 2], number(content.len() as u64).as_slice(), content].concat()
 }
 
-fn varint(field: u8, value: u16) -> Vec<u8> {
-    if value < 128 { vec![field << 3, value as u8] } else { vec![field << 3, value as u8 | 0x80, (value >> 7) as u8] }
+fn varint(field: u8, value: u64) -> Vec<u8> {
+    [vec![field << 3], number(value)].concat()
 }
 
-fn value_info(name: &str, axes: &[Option<u16>]) -> Vec<u8> {
-    let axis = |axis: &Option<u16>| match axis {
+/// Seven bits a byte, the lowest first; the highest bit says that more follow.
+fn number(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 128 {
+        bytes.push(value as u8 | 128);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+fn value_info(name: &str, axes: &[Option<u64>]) -> Vec<u8> {
+    let axis = |axis: &Option<u64>| match axis {
         Some(size) => bytes(1, &varint(1, *size)),
         None => bytes(1, &bytes(2, b"open")),
     };

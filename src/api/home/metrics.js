@@ -24,6 +24,13 @@ const kiln = (() => {
     return all;
   }
 
+  // The models and the versions that answer for them: what was built in says it only where nothing else does.
+  function models(built, labelled) {
+    const stable = labelled.filter(({ labels, value }) => labels.label === "stable" && value === 1);
+    const version = (model) => stable.filter(({ labels }) => labels.model === model).at(-1)?.labels.version;
+    return built.map(({ labels: { model, model_version } }) => ({ model, version: version(model) ?? model_version }));
+  }
+
   // What the figures need of a page that was read at `at`, in seconds. Series that have not begun are 0.
   function snapshot(text, at) {
     const all = parse(text);
@@ -44,7 +51,7 @@ const kiln = (() => {
       pictures: sum(list("kiln_batch_size_sum")),
       batches: sum(list("kiln_batch_size_count")),
       queue: sum(list("kiln_queue_depth")),
-      models: list("kiln_build_info").map(({ labels }) => labels),
+      models: models(list("kiln_build_info"), list("kiln_model_version_info")),
       devices: list("kiln_device_info").map(({ labels }) => labels),
     };
   }

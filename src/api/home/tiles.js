@@ -64,7 +64,7 @@
     tile("device", list(snapshot.devices, ({ device }) => device) || undefined,
       list(snapshot.devices, (d) => [d.api, d.driver, d.precision, `${d.kernels} kernels`].filter(Boolean).join(" · ")));
     tile("model", list(snapshot.models, ({ model }) => model) || undefined,
-      list(snapshot.models, ({ model_version }) => `version ${model_version}`));
+      list(snapshot.models, ({ version }) => `version ${version}`));
     rates = [...rates, perSecond].slice(-POINTS);
     tails = [...tails, p99].slice(-POINTS);
     spark("rate", rates);

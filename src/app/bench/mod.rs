@@ -14,13 +14,13 @@ mod machine;
 mod pictures;
 mod server;
 
-use std::io::IsTerminal;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::load::{self, LoadError};
+use super::progress;
 use crate::bench::{DeviceReport, Model as ModelReport, Plan, Report};
 use crate::config::Config;
 use crate::inference::{BurnEngine, DeviceChoice, Placement, Step};
@@ -75,7 +75,8 @@ pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError>
     let pictures = Pictures::load(plan.images.as_deref(), &model, &config.image).map_err(BenchError::Pictures)?;
     let largest = pictures.files.iter().map(bytes::Bytes::len).max().unwrap_or(0);
     config.api.max_body_bytes = config.api.max_body_bytes.max(largest);
-    let bar = progress_bar(&config, &plan);
+    let steps = (plan.batch_sizes.len() + plan.concurrencies.len()) * config.inference.device.all().len();
+    let bar = progress::turning(progress::bar(steps, "{spinner} {bar:30} {pos}/{len} {elapsed} {msg}"));
     let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let mut report = Report {
         created,
@@ -173,17 +174,6 @@ async fn start(
         Ok((engine, loaded.as_secs_f64(), (begun.elapsed() - loaded).as_secs_f64()))
     };
     load::joined(tokio::task::spawn_blocking(work).await)
-}
-
-fn progress_bar(config: &Config, plan: &Plan) -> ProgressBar {
-    let each = plan.batch_sizes.len() + plan.concurrencies.len();
-    let bar = ProgressBar::new((each * config.inference.device.all().len()) as u64);
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} {elapsed} {msg}");
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn output(path: &Path, error: std::io::Error) -> BenchError {

@@ -20,7 +20,7 @@ use crate::model::Model;
 pub(super) struct Served {
     server: Local,
     key: String,
-    workers: Vec<Worker>,
+    worker: Worker,
 }
 
 /// Starts one on this engine.
@@ -28,10 +28,10 @@ pub(super) async fn start(config: &Config, model: Model, engine: BurnEngine) -> 
     let key = keys::generate();
     let server = Local::start(config.serve, config.api.clone(), &key).await?;
     let name = model.spec().name.to_string();
-    let loaded = load::classifiers(config, name, vec![(model, vec![engine])], &server.readiness);
-    server.registry.open(loaded.default, loaded.classifiers);
+    let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone());
+    server.registry.open(name, vec![classifier]);
     server.readiness.set_ready();
-    Ok(Served { server, key: key.expose().to_string(), workers: loaded.workers })
+    Ok(Served { server, key: key.expose().to_string(), worker })
 }
 
 impl Served {
@@ -86,8 +86,6 @@ impl Served {
     /// Answers what is under way and ends.
     pub(super) async fn stop(self) {
         self.server.stop().await;
-        for worker in self.workers {
-            worker.shutdown().await;
-        }
+        self.worker.shutdown().await;
     }
 }

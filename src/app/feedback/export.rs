@@ -1,11 +1,10 @@
 //! `kiln feedback export`: where it goes, and what it may take the place of.
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::super::progress;
 use super::dataset::{Dataset, IMAGES};
 use super::outside::is_inside;
 use super::placement::Placement;
@@ -69,7 +68,8 @@ pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Resu
     let partial = out.join(PARTIAL);
     let file = File::create(&partial).map_err(|error| output(&partial, error))?;
     let mut dataset = Dataset::new(data, out, file, placement);
-    let bar = progress_bar(models.iter().map(|model| model.judged).sum());
+    let judged = models.iter().map(|model| model.judged).sum();
+    let bar = progress::bar(judged, "{bar:40} {pos}/{len} judged predictions, {per_sec}, {eta} left");
     for model in &models {
         let each = reader.each(model, |judged| {
             bar.inc(1);
@@ -125,14 +125,6 @@ fn prepare(data: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
     }
     // Last, so that what is broken off here is known for an export the next time.
     marks.iter().try_for_each(|mark| std::fs::remove_file(mark).map_err(|error| output(mark, error)))
-}
-
-fn progress_bar(lines: usize) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} judged predictions, {per_sec}, {eta} left");
-    ProgressBar::new(lines as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 #[cfg(test)]

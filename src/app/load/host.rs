@@ -22,7 +22,7 @@ const CUTOUTS_WAITING: usize = 256 << 20;
 /// Devices and what is shared on the host. Cheap to clone; clones share them.
 #[derive(Clone)]
 pub(in crate::app) struct Host {
-    config: Arc<Config>,
+    options: Options,
     devices: Arc<[ChosenDevice]>,
     shared: Shared,
 }
@@ -31,15 +31,9 @@ impl Host {
     /// Opens the devices. Takes a while, and needs no async thread.
     pub(in crate::app) fn open(config: &Config) -> Result<Self, LoadError> {
         let started = Instant::now();
-        let devices = config.inference.device.all().iter().map(|choice| open(config, choice));
-        let devices = devices.collect::<Result<Vec<_>, _>>()?;
-        for (index, device) in devices.iter().enumerate() {
-            if devices[..index].iter().any(|other| other.is_same_as(device)) {
-                return Err(LoadError::Twice(device.info.name.clone()));
-            }
-        }
+        let devices = devices(config)?;
         metrics::startup("device", started.elapsed());
-        Ok(Self { config: Arc::new(config.clone()), devices: devices.into(), shared: Shared::new(config) })
+        Ok(Self { options: options(config), devices: devices.into(), shared: Shared::new(config) })
     }
 
     /// The same, with predictions recorded there.
@@ -49,7 +43,7 @@ impl Host {
 
     /// Loads and warms up a version of a model on each device. Takes a while, and needs no async thread.
     pub(in crate::app) fn engines(&self, model: &Model, progress: &dyn Fn(Step)) -> Result<Vec<BurnEngine>, LoadError> {
-        self.devices.iter().map(|device| start(&self.config, model, &device.latest(), progress)).collect()
+        self.devices.iter().map(|device| start(&self.options, model, &device.latest(), progress)).collect()
     }
 
     /// Gives engines a queue. Needs a tokio runtime.
@@ -58,19 +52,8 @@ impl Host {
         model: Model,
         engines: Vec<BurnEngine>,
         readiness: Readiness,
+        metrics: ModelMetrics,
     ) -> (Classifier, Worker) {
-        let metrics = ModelMetrics::new(model.spec().name, model.version());
-        self.shared.queue(model, engines, readiness, metrics)
-    }
-
-    /// The same beside the stable version, which counts for the devices.
-    pub(in crate::app) fn queue_beside(
-        &self,
-        model: Model,
-        engines: Vec<BurnEngine>,
-        readiness: Readiness,
-    ) -> (Classifier, Worker) {
-        let metrics = ModelMetrics::beside(model.spec().name, model.version());
         self.shared.queue(model, engines, readiness, metrics)
     }
 
@@ -78,6 +61,18 @@ impl Host {
     pub(in crate::app) fn free_unused(&self) {
         self.devices.iter().for_each(|device| device.latest().free_unused());
     }
+}
+
+/// All devices that were asked for, each once. Takes a while, and needs no async thread.
+pub(in crate::app) fn devices(config: &Config) -> Result<Vec<ChosenDevice>, LoadError> {
+    let devices = config.inference.device.all().iter().map(|choice| open(config, choice));
+    let devices = devices.collect::<Result<Vec<_>, _>>()?;
+    for (index, device) in devices.iter().enumerate() {
+        if devices[..index].iter().any(|other| other.is_same_as(device)) {
+            return Err(LoadError::Twice(device.info.name.clone()));
+        }
+    }
+    Ok(devices)
 }
 
 /// One device.
@@ -89,15 +84,15 @@ pub(in crate::app) fn open(config: &Config, choice: &DeviceChoice) -> Result<Cho
     Ok(device)
 }
 
-fn start(
-    config: &Config,
+/// Loads and warms up a version of a model on a device.
+pub(super) fn start(
+    options: &Options,
     model: &Model,
     device: &ChosenDevice,
     progress: &dyn Fn(Step),
 ) -> Result<BurnEngine, LoadError> {
-    let options = options(config);
     let name = model.spec().name;
-    let engine = BurnEngine::start(model.clone(), device, &options, |step| {
+    let engine = BurnEngine::start(model.clone(), device, options, |step| {
         log(name, step);
         progress(step);
     })?;

@@ -19,16 +19,8 @@ use crate::readiness::Readiness;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::ModelMetrics;
 
-pub(super) use host::{Host, measure, open, options};
+pub(super) use host::{Host, devices, measure, open, options};
 use shared::Shared;
-
-/// Models that are up, and the threads behind them.
-pub(super) struct Loaded {
-    /// Name of the model of requests that name none.
-    pub(super) default: String,
-    pub(super) classifiers: Vec<Classifier>,
-    pub(super) workers: Vec<Worker>,
-}
 
 /// Why the process cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +60,15 @@ pub enum LoadError {
     Panicked(String),
 }
 
-/// Each model with its engines, one on each device.
-pub(super) type Engines = Vec<(Model, Vec<BurnEngine>)>;
+/// There is no folder to work in.
+#[derive(Debug, thiserror::Error)]
+#[error("which store? Name its folder by --model-store, or KILN_MODEL_STORE; it is made if it is not there.")]
+pub struct NoStore;
+
+/// The store of versions, for who cannot do without.
+pub(super) fn store(config: &Config) -> Result<Store, NoStore> {
+    config.model_store.as_ref().map(Store::open).ok_or(NoStore)
+}
 
 /// Has compiled kernels kept from one start to the next. To be called while the process has one thread.
 pub fn keep_caches(config: &Config) {
@@ -78,13 +77,15 @@ pub fn keep_caches(config: &Config) {
     }
 }
 
-/// Loads and warms up the stable version of the model of that name, off the async threads.
-pub(super) async fn engines(config: &Config, name: &str) -> Result<Engines, LoadError> {
+/// Loads and warms up the stable version of the model of that name on each device, off the async threads.
+pub(super) async fn engines(config: &Config, name: &str) -> Result<(Model, Vec<BurnEngine>), LoadError> {
     let (config, name) = (config.clone(), name.to_string());
     let load = move || {
-        let model = stable(&config, &name)?;
-        let engines = Host::open(&config)?.engines(&model, &|_| ())?;
-        Ok(vec![(model, engines)])
+        let (model, options) = (stable(&config, &name)?, options(&config));
+        let devices = devices(&config)?;
+        let engines = devices.iter().map(|device| host::start(&options, &model, device, &|_| ()));
+        let engines = engines.collect::<Result<_, _>>()?;
+        Ok((model, engines))
     };
     joined(tokio::task::spawn_blocking(load).await)
 }
@@ -96,8 +97,8 @@ pub(super) async fn engines(config: &Config, name: &str) -> Result<Engines, Load
 /// There is no such model.
 pub(super) fn stable(config: &Config, name: &str) -> Result<Model, LoadError> {
     let model = Model::named(name).expect("the name was checked");
-    let Some(store) = config.model_store.as_ref().map(Store::open) else { return Ok(model) };
-    let version = store.labels(name)?.stable_or(model.spec().version).to_string();
+    let Ok(store) = store(config) else { return Ok(model) };
+    let version = store.stable(&model)?;
     store.read(&model, &version).map_err(|error| unusable(&model, &version, &error.into()))
 }
 
@@ -126,17 +127,15 @@ pub(super) fn default_model(config: &Config) -> String {
     name
 }
 
-/// Gives the engines of each model a queue. Needs a tokio runtime.
-pub(super) fn classifiers(config: &Config, default: String, models: Engines, readiness: &Readiness) -> Loaded {
-    let shared = Shared::new(config);
-    let mut loaded = Loaded { default, classifiers: Vec::new(), workers: Vec::new() };
-    for (model, engines) in models {
-        let metrics = ModelMetrics::new(model.spec().name, model.version());
-        let (classifier, worker) = shared.queue(model, engines, readiness.clone(), metrics);
-        loaded.classifiers.push(classifier);
-        loaded.workers.push(worker);
-    }
-    loaded
+/// Gives the engines of the one model of this process a queue. Needs a tokio runtime.
+pub(super) fn classifier(
+    config: &Config,
+    model: Model,
+    engines: Vec<BurnEngine>,
+    readiness: Readiness,
+) -> (Classifier, Worker) {
+    let metrics = ModelMetrics::new(model.spec().name, model.version());
+    Shared::new(config).queue(model, engines, readiness, metrics)
 }
 
 #[cfg(test)]

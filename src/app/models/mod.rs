@@ -4,8 +4,9 @@ mod list;
 
 use std::path::Path;
 
+use super::load::{self, NoStore};
 use crate::config::Config;
-use crate::inference::{self, Precision, StartError, by_cpu};
+use crate::inference::{StartError, by_cpu};
 use crate::model::Model;
 use crate::store::{Order, Store, StoreError, check_version, read_weights, write_weights};
 
@@ -13,8 +14,8 @@ use crate::store::{Order, Store, StoreError, check_version, read_weights, write_
 #[derive(Debug, thiserror::Error)]
 pub enum ModelsError {
     /// There is no folder to work in.
-    #[error("which store? Name its folder by --model-store, or KILN_MODEL_STORE; it is made if it is not there.")]
-    NoStore,
+    #[error(transparent)]
+    NoStore(#[from] NoStore),
     /// The program has no such graph.
     #[error("there is no model '{name}' in this program; there is {}.", Model::all().map(|model| model.spec().name).collect::<Vec<_>>().join(", "))]
     NoModel {
@@ -45,7 +46,7 @@ pub fn models(order: Order, config: &Config) -> Result<String, ModelsError> {
     if let Order::Export { model: name, version, out } = &order {
         return export(config, &model(name)?, version.as_deref(), out);
     }
-    let store = Store::open(config.model_store.as_ref().ok_or(ModelsError::NoStore)?);
+    let store = load::store(config)?;
     match &order {
         Order::List => Ok(list::list(&store)?),
         Order::Add { model: name, file, version } => add(config, &store, &model(name)?, file, version.as_deref()),
@@ -107,11 +108,9 @@ fn add(
     // Before the work, which takes a while.
     version.map_or(Ok(()), check_version)?;
     let weights = read_weights(file, model)?;
-    // Whatever servers compute in, they are held to what the weights themselves give.
-    let exact = inference::Config { precision: Precision::F32, ..config.inference.clone() };
     let unfit = |reason| ModelsError::Unfit { file: file.display().to_string(), reason };
     let candidate = model.with_weights(version.unwrap_or("candidate"), weights.clone());
-    let golden = by_cpu(&candidate, &exact).map_err(unfit)?;
+    let golden = by_cpu(&candidate, &config.inference).map_err(unfit)?;
     let origin = format!("added from {}", file.display());
     let added = match version {
         Some(version) => store.add_as(model, version, &weights, &origin, Some(&golden)).map(|()| version.to_string()),
@@ -126,14 +125,12 @@ fn add(
 
 fn export(config: &Config, model: &Model, version: Option<&str>, out: &Path) -> Result<String, ModelsError> {
     let name = model.spec().name;
-    let version = match (version, config.model_store.as_ref().map(Store::open)) {
-        (None, None) => model.clone(),
-        (Some(version), None) if version == model.spec().version => model.clone(),
-        (Some(_), None) => return Err(ModelsError::NoStore),
-        (version, Some(store)) => {
-            let labels = store.labels(name)?;
-            store.read(model, version.unwrap_or(labels.stable_or(model.spec().version)))?
-        }
+    let version = match (version, load::store(config)) {
+        (None, Err(_)) => model.clone(),
+        (Some(version), Err(_)) if version == model.spec().version => model.clone(),
+        (Some(_), Err(missing)) => return Err(missing.into()),
+        (Some(version), Ok(store)) => store.read(model, version)?,
+        (None, Ok(store)) => store.read(model, &store.stable(model)?)?,
     };
     let weights = version.weights();
     write_weights(out, &weights)?;

@@ -59,7 +59,7 @@ impl Updates {
         recorded: Option<feedback::Store>,
     ) -> Result<Self, LoadError> {
         let started = Instant::now();
-        let store = config.model_store.as_ref().map(Store::open);
+        let store = load::store(&config).ok();
         let host = joined(spawn_blocking(move || Host::open(&config)).await)?.recording(recorded);
         let mut updates = Self {
             host,
@@ -85,7 +85,7 @@ impl Updates {
     async fn load_stable(&mut self, model: &Model) -> Result<Unit, LoadError> {
         let built_in = model.spec().version;
         let version = match &self.store {
-            Some(store) => store.labels(model.spec().name)?.stable_or(built_in).to_string(),
+            Some(store) => store.stable(model)?,
             None => built_in.to_string(),
         };
         let loaded = unit::start(&self.host, self.store.as_ref(), model, &version, load::measure).await;

@@ -13,6 +13,7 @@ use crate::inference::{BurnEngine, Step};
 use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::store::Store;
+use crate::telemetry::metrics::ModelMetrics;
 
 /// Which unit, and why it is of no use any more.
 pub(super) type Broken = (u64, String);
@@ -55,7 +56,8 @@ impl Unit {
     /// A unit that the server stands or falls with.
     pub(super) fn stable(host: &Host, id: u64, (model, engines): Loaded, readiness: Readiness) -> Self {
         let what = Wanted::stable(model.version());
-        let (classifier, worker) = host.queue(model, engines, readiness);
+        let metrics = ModelMetrics::new(model.spec().name, model.version());
+        let (classifier, worker) = host.queue(model, engines, readiness, metrics);
         Self { id, what, classifier: Arc::new(classifier), worker, _guard: JoinSet::new() }
     }
 
@@ -69,7 +71,9 @@ impl Unit {
     ) -> Self {
         let what = Wanted::aside(model.version());
         let readiness = of.aside();
-        let (classifier, worker) = host.queue_beside(model, engines, readiness.clone());
+        // The stable version counts for the devices.
+        let metrics = ModelMetrics::beside(model.spec().name, model.version());
+        let (classifier, worker) = host.queue(model, engines, readiness.clone(), metrics);
         let mut guard = JoinSet::new();
         guard.spawn(async move {
             let reason = readiness.failed().await;

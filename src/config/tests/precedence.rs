@@ -92,8 +92,12 @@ fn an_empty_variable_is_an_absent_one() {
 #[test]
 fn the_report_has_every_setting_with_its_origin_and_no_secret() {
     let given = Given::nothing().env("KILN_API_KEY", KEY).flag("listen", "127.0.0.1:1");
+    let given = given.env("KILN_OTLP_ENDPOINT", "https://api.example/?key=hunter2");
+    let given = given.flag("jwt-jwks", "https://id.example/keys?key=hunter2");
     let report = report(&given.sources().unwrap());
-    assert!(!report.contains(KEY));
+    assert!(!report.contains(KEY) && !report.contains("hunter2"), "{report}");
+    assert!(report.contains("https://api.example/v1/traces KILN_OTLP_ENDPOINT"), "{report}");
+    assert!(report.contains("https://id.example/keys"), "{report}");
     for setting in SETTINGS {
         assert!(report.lines().any(|line| line.starts_with(setting.key)), "{}", setting.key);
     }

@@ -77,6 +77,23 @@ fn a_collector_that_is_none_is_refused_without_what_may_be_secret() {
 }
 
 #[test]
+fn a_password_in_the_address_of_keys_is_not_shown() {
+    for address in ["https://u:hunter2@id.example/keys", "ftp://id.example/keys?key=hunter2"] {
+        let sentence = Given::nothing().flag("jwt-jwks", address).refusal();
+        assert!(sentence.starts_with("--jwt-jwks '") && sentence.contains("id.example/keys' must"), "{sentence}");
+        assert!(!sentence.contains("hunter2"), "{sentence}");
+    }
+}
+
+#[test]
+fn a_port_is_refused_as_it_was_given() {
+    let sentence = Given::nothing().env("PORT", "abc").refusal();
+    assert_eq!(sentence, "PORT 'abc' must be a port, such as 8080");
+    let sentence = Given::nothing().env("KILN_LISTEN", "0.0.0.0:abc").refusal();
+    assert_eq!(sentence, "KILN_LISTEN '0.0.0.0:abc' must be an address and a port, such as 127.0.0.1:8080");
+}
+
+#[test]
 fn two_keys_are_refused_wherever_they_come_from() {
     let given =
         Given::nothing().env("KILN_API_KEY", "kiln_a-key-that-is-long-enough").flag("api-key-file", "/dev/null");

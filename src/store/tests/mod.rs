@@ -35,7 +35,7 @@ impl Kept {
     }
 
     fn stable(&self) -> String {
-        self.store.labels(self.name()).unwrap().stable_or(self.model.spec().version).to_string()
+        self.store.stable(&self.model).unwrap()
     }
 }
 

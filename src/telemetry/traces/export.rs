@@ -12,6 +12,7 @@ use ureq::Agent;
 use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use ureq::tls::{RootCerts, TlsConfig};
 
+use super::count::Count;
 use super::{Config, message};
 
 /// How long one batch of spans is tried for; then it is lost.
@@ -54,6 +55,7 @@ pub(super) struct Exporter {
     resource: Resource,
     ending: Arc<Ending>,
     losses: Mutex<Losses>,
+    count: Count,
 }
 
 /// Spans that were lost and not told of yet.
@@ -71,7 +73,7 @@ struct Refused {
 }
 
 impl Exporter {
-    pub(super) fn new(config: &Config, ending: Arc<Ending>) -> Self {
+    pub(super) fn new(config: &Config, ending: Arc<Ending>, count: Count) -> Self {
         // The certificates that the machine trusts, an organisation's own among them.
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::PlatformVerifier)
@@ -83,6 +85,7 @@ impl Exporter {
             resource: Resource::builder_empty().build(),
             ending,
             losses: Mutex::default(),
+            count,
         }
     }
 
@@ -129,6 +132,7 @@ impl Exporter {
         }
         let (endpoint, lost) = (&self.config.endpoint, std::mem::take(&mut losses.spans));
         losses.told = Some(Instant::now());
+        self.count.settle(lost);
         let hint = if endpoint.looks_like_grpc() { "; 4317 is for gRPC, collectors take HTTP at 4318" } else { "" };
         tracing::warn!(%endpoint, lost, "spans are lost, the collector does not take them: {reason}{hint}");
     }
@@ -137,8 +141,9 @@ impl Exporter {
 impl SpanExporter for Exporter {
     /// Waits: it is called on a thread that is there for it.
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        if let Err(reason) = self.send(&message::request(&self.resource, &batch)) {
-            self.lost(batch.len(), &reason);
+        match self.send(&message::request(&self.resource, &batch)) {
+            Ok(()) => self.count.settle(batch.len()),
+            Err(reason) => self.lost(batch.len(), &reason),
         }
         // What is lost was told; the SDK would log each time.
         Ok(())

@@ -8,6 +8,7 @@
 //! | `clock.rs` | instants to times of day |
 //! | `sampler.rs` | which traces are recorded |
 //! | `config.rs` | where spans go, and how many |
+//! | `count.rs` | how many ended and how many arrived |
 //! | `export.rs` | sends spans, from a thread of its own |
 //! | `message.rs`, `protobuf.rs` | spans to the bytes of an OTLP request |
 //!
@@ -17,6 +18,7 @@
 mod batch;
 mod clock;
 mod config;
+mod count;
 mod export;
 mod message;
 mod protobuf;
@@ -35,6 +37,7 @@ use uuid::Uuid;
 
 pub use batch::{Link, Run, batch, link};
 pub use config::{Config, Endpoint, Headers, NoEndpoint, NoHeaders, NoRatio, Ratio};
+use count::{Count, Counting};
 use export::{Ending, Exporter};
 pub use request::{Facts, Request, phases};
 use sampler::Roots;
@@ -56,6 +59,7 @@ fn tracer() -> Option<&'static SdkTracer> {
 pub struct Guard {
     provider: SdkTracerProvider,
     ending: Arc<Ending>,
+    count: Count,
 }
 
 /// Begins to record and to send. Keep the guard until the end.
@@ -64,17 +68,19 @@ pub struct Guard {
 /// queue (`OTEL_BSP_MAX_QUEUE_SIZE` and others) hold.
 pub fn install(config: &Config) -> Guard {
     let ending = Arc::new(Ending::default());
-    let exporter = Exporter::new(config, Arc::clone(&ending));
+    let count = Count::default();
+    let exporter = Exporter::new(config, Arc::clone(&ending), count.clone());
+    let processor = BatchSpanProcessor::builder(exporter).build();
     let provider = SdkTracerProvider::builder()
         .with_sampler(Sampler::ParentBased(Box::new(Roots::new(config.sampling))))
         .with_resource(resource())
-        .with_span_processor(BatchSpanProcessor::builder(exporter).build())
+        .with_span_processor(Counting { next: processor, count: count.clone() })
         .build();
     let scope = InstrumentationScope::builder("kiln").with_version(env!("CARGO_PKG_VERSION")).build();
     // A second installation in one process (tests) keeps the first.
     let _ = TRACER.set(provider.tracer_with_scope(scope));
     tracing::info!(endpoint = %config.endpoint, sampling = %config.sampling, "traces are sent here");
-    Guard { provider, ending }
+    Guard { provider, ending, count }
 }
 
 /// What all spans of this process have in common.
@@ -95,8 +101,13 @@ fn resource() -> Resource {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.ending.begin();
-        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH) {
-            tracing::warn!(%error, "the last spans may be lost");
+        let ended = self.provider.shutdown_with_timeout(FLUSH);
+        let lost = self.count.unsettled();
+        match ended {
+            Err(error) if lost > 0 => tracing::warn!(%error, lost, "spans are lost at the end"),
+            // Those that found no room in the SDK's queue.
+            Ok(()) if lost > 0 => tracing::warn!(lost, "spans are lost, there were more than could be sent"),
+            _ => {}
         }
     }
 }

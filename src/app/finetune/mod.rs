@@ -1,27 +1,20 @@
 //! `kiln finetune`: exported feedback in, a new version of a model out, which nobody is served by until an operator says so.
+//! `features.rs` runs the network on the pictures.
 
+mod features;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::io::Write as _;
-use std::num::NonZeroUsize;
-use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::load::{self, LoadError};
-use crate::classifier;
+use super::load::{self, LoadError, NoStore};
+use super::progress;
 use crate::config::Config;
-use crate::finetune::{self, Epoch, Features, Feedback, FinetuneError, Improved, Plan, Split};
-use crate::image::Recipe;
-use crate::inference::{ChosenDevice, Precision, by_cpu};
+use crate::finetune::{self, Epoch, Feedback, FinetuneError, Improved, Plan, Split};
+use crate::inference::{Precision, by_cpu};
 use crate::model::Model;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logging::{self, LoggingError};
-
-/// Pictures that are held in memory at once, 150 KB each for a network of 224x224.
-const AT_ONCE: usize = 1024;
-/// Broken pictures that are named.
-const NAMED: usize = 5;
 
 /// Why `kiln finetune` ends with an error.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +29,8 @@ pub enum FinetuneFailure {
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
     /// There is nowhere to put a version.
-    #[error("which store? Name its folder by --model-store, or KILN_MODEL_STORE; it is made if it is not there.")]
-    NoStore,
+    #[error(transparent)]
+    NoStore(#[from] NoStore),
     /// The store of versions.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -57,10 +50,10 @@ pub enum FinetuneFailure {
 ///
 /// See [`FinetuneFailure`].
 pub async fn finetune(mut config: Config, plan: Plan) -> Result<(), FinetuneFailure> {
-    // Features are passed through the last layer unchanged, and what servers are held to is what the weights themselves give.
+    // Features are passed through the last layer unchanged.
     config.inference.precision = Precision::F32;
     let _log_guard = logging::init(&config.logging)?;
-    let store = Store::open(config.model_store.as_ref().ok_or(FinetuneFailure::NoStore)?);
+    let store = load::store(&config)?;
     let work = tokio::task::spawn_blocking(move || Ok(run(&config, &store, &plan))).await;
     load::joined(work)?
 }
@@ -71,22 +64,23 @@ fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailur
     let head = base.weights().head(base.spec().labels.len()).map_err(FinetuneError::from)?;
     let Feedback { pictures, skipped } = finetune::read(&plan.feedback, name, head.classes)?;
     tell(&format!(
-        "{name} {}: {} pictures with a right class; lines skipped: {skipped}\n",
+        "{name} {}: {} files with a right class; lines skipped: {skipped}\n",
         base.version(),
         pictures.len()
     ))?;
     let choice = &config.inference.device.all()[0];
     let device = load::open(config, choice)?;
-    let files: Vec<&Path> = pictures.iter().map(|picture| &*picture.path).collect();
-    let (features, good) = extracted(config, &base, &head, &device, &files)?;
-    let pictures: Vec<_> = good.into_iter().map(|index| pictures[index].clone()).collect();
-    if pictures.is_empty() {
-        return Err(FinetuneError::NoPictures("none of the files is a picture".to_string()).into());
-    }
+    let (features, distinct) = features::extracted(config, &base, &head, &device, &pictures)?;
+    tell(&distinct.to_string())?;
+    let pictures = distinct.pictures();
     let classes: Vec<usize> = pictures.iter().map(|picture| picture.class).collect();
-    let split = finetune::split(&pictures, plan.held_out, plan.seed);
+    let split = finetune::split(pictures, plan.held_out, plan.seed);
     tell(&shares(&split))?;
-    let bar = bar(plan.epochs, "{bar:40} epoch {pos}/{len}, {msg}");
+    if split.held_out.is_empty() && !plan.force {
+        let classes = classes.iter().collect::<BTreeSet<_>>().len();
+        return Err(FinetuneError::NothingHeldOut { pictures: pictures.len(), classes }.into());
+    }
+    let bar = progress::bar(plan.epochs, "{bar:40} epoch {pos}/{len}, {msg}");
     let improved = finetune::improve(&head, &features, &classes, &split, plan, &device, |epoch| {
         bar.set_position(epoch.number as u64);
         bar.set_message(shown(&epoch));
@@ -103,47 +97,6 @@ fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailur
         store.folder().display()
     ))?;
     Ok(())
-}
-
-/// Features of the files that are pictures, and which those are. The others are named.
-fn extracted(
-    config: &Config,
-    model: &Model,
-    head: &model_import::Head,
-    device: &ChosenDevice,
-    files: &[&Path],
-) -> Result<(Features, Vec<usize>), FinetuneFailure> {
-    let recipe: Recipe = classifier::recipe(model);
-    let threads = NonZeroUsize::new(config.decode_threads).unwrap_or(NonZeroUsize::MIN);
-    let passes = head.features.div_ceil(head.classes);
-    let bar = bar(files.len() * passes, "{bar:40} {percent} % of the features, {eta} left");
-    let (mut features, mut good) = (Features { width: head.features, values: Vec::new() }, Vec::new());
-    let mut broken = 0;
-    for (first, some) in (0..).step_by(AT_ONCE).zip(files.chunks(AT_ONCE)) {
-        let mut samples = Vec::with_capacity(some.len());
-        for (index, prepared) in (first..).zip(finetune::prepare(some, &recipe, &config.image, threads)) {
-            match prepared {
-                Ok(sample) => {
-                    samples.push(sample);
-                    good.push(index);
-                }
-                Err(reason) => {
-                    broken += 1;
-                    if broken <= NAMED {
-                        bar.suspend(|| eprintln!("{}: {reason}", files[index].display()));
-                    }
-                }
-            }
-        }
-        let of_some =
-            finetune::extract(model, head, device, &load::options(config), &samples, |done| bar.inc(done as u64))?;
-        features.values.extend(of_some.values);
-    }
-    bar.finish_and_clear();
-    if broken > 0 {
-        tell(&format!("{broken} files are no pictures that can be read, and are left out\n"))?;
-    }
-    Ok((features, good))
 }
 
 /// Adds the version, with the logits that every engine is then held to.
@@ -178,14 +131,6 @@ fn shown(epoch: &Epoch) -> String {
     let seen =
         epoch.stopping.map(|(loss, right)| format!(", kept apart: loss {loss:.3}, {:.1} % right", right * 100.0));
     format!("loss {:.3}{}", epoch.loss, seen.unwrap_or_default())
-}
-
-fn bar(length: usize, template: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length as u64).with_style(style)
 }
 
 fn tell(text: &str) -> std::io::Result<()> {

@@ -1,7 +1,7 @@
 //! Makes a `--device` choice real, and keeps the reason for the log. There is no fallback: what was asked for
-//! and cannot be had is an error, and only `auto` may pick the CPU.
+//! and cannot be had is an error, and only `auto` may pick the CPU. `latest.rs` has what takes a lost device's place.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod latest;
 
 use burn::tensor::{DType, Device};
 use burn_wgpu::wgpu;
@@ -11,6 +11,7 @@ use super::adapters::{self, Adapter, Api, Kind};
 use super::choice::DeviceChoice;
 use super::open;
 use super::pick::{pick, pick_auto, wanted};
+use latest::Place;
 
 /// What a person may want to know of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub struct ChosenDevice {
     /// wgpu's own handle, where another device can take its place.
     pub(super) wgpu: Option<wgpu::Device>,
     /// What was opened in its place after it was lost, for all clones.
-    place: Arc<Mutex<Option<Box<ChosenDevice>>>>,
+    place: Place,
 }
 
 impl ChosenDevice {
@@ -62,21 +63,6 @@ impl ChosenDevice {
     /// Whether both are the same piece of hardware.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.info == other.info && self.slot == other.slot
-    }
-
-    /// The device that is in its place now: itself, or the last one that was opened when an engine on it failed.
-    pub fn latest(&self) -> Self {
-        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*place {
-            Some(next) => Self { place: Arc::clone(&self.place), ..(**next).clone() },
-            None => self.clone(),
-        }
-    }
-
-    /// It was lost, and `next` was opened in its place.
-    pub(super) fn replaced_by(&self, next: Self) -> Self {
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(next));
-        self.latest()
     }
 
     /// Has it give back memory that nobody uses any more, where it keeps some.
@@ -164,7 +150,7 @@ pub(super) fn cpu(reason: String) -> ChosenDevice {
         max_buffer_bytes: 1 << 30,
         slot: "cpu".to_string(),
         wgpu: None,
-        place: Arc::default(),
+        place: Place::default(),
     }
 }
 
@@ -185,7 +171,7 @@ fn open(adapter: &Adapter, choice: DeviceChoice, reason: String) -> Result<Chose
         max_buffer_bytes: adapter.max_buffer_bytes,
         slot: adapter.slot.clone(),
         wgpu: opened.wgpu,
-        place: Arc::default(),
+        place: Place::default(),
     })
 }
 
@@ -213,7 +199,7 @@ fn cuda(index: usize) -> Result<ChosenDevice, DeviceError> {
         max_buffer_bytes: 1 << 30,
         slot: format!("cuda:{index}"),
         wgpu: None,
-        place: Arc::default(),
+        place: Place::default(),
     })
 }
 

@@ -1,19 +1,14 @@
 //! `kiln import MODEL.onnx`: looks at the file, asks what it does not tell, writes the model's folder, and where there are
-//! logits builds the program and checks the model in it.
+//! logits builds the program and checks the model in it (`build.rs`).
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+mod build;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use model_import::import::{ImportError, Network, inspect, write};
+use std::io::{IsTerminal, Write};
+
+use model_import::import::{ImportError, Network, inspect, plain, write};
 
 use crate::import::{Asker, NoCheckout, Order, Place, PlanError, name, place, plan};
 use crate::model::Model;
-
-/// Lines of a failed build that are shown.
-const LAST_LINES: usize = 40;
 
 /// Why `kiln import` ends with an error.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +93,7 @@ pub fn import(order: &Order) -> Result<(), ImportFailure> {
         return Ok(());
     };
     if order.verify.unwrap_or(order.logits.is_some()) {
-        verify(&checkout, &name, &shown)?;
+        build::verify(&checkout, &name, &shown)?;
     }
     tell(&format!("\nNext:\n\n    cargo run --release -- predict --model {name} photo.jpg\n"));
     Ok(())
@@ -137,51 +132,7 @@ fn quietly<T>(work: impl FnOnce() -> T) -> T {
     outcome
 }
 
-/// Builds the program with the model, and has the fresh one check it.
-fn verify(checkout: &Path, name: &str, folder: &str) -> Result<(), ImportFailure> {
-    tell(
-        "building the program with it, to check its answer; the first build of a checkout takes a quarter of an hour\n",
-    );
-    let (built, words) = build(checkout).map_err(ImportFailure::NoCargo)?;
-    if !built {
-        eprint!("{words}");
-        return Err(ImportFailure::Build { folder: folder.to_string() });
-    }
-    // Through cargo, which knows where it has put the program.
-    let check = ["run", "--release", "--quiet", "--", "check", "--model", name, "--device", "cpu"];
-    let status = cargo(checkout).args(check).status().map_err(ImportFailure::NoCargo)?;
-    if status.success() { Ok(()) } else { Err(ImportFailure::Check { folder: folder.to_string() }) }
-}
-
-fn cargo(checkout: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(checkout).stdin(Stdio::null());
-    cargo
-}
-
-/// Whether it builds, and its last words.
-fn build(checkout: &Path) -> std::io::Result<(bool, String)> {
-    let mut child = cargo(checkout).args(["build", "--release"]).stderr(Stdio::piped()).spawn()?;
-    let spinner = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-    spinner.set_style(
-        ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-    );
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    let mut last = Vec::new();
-    for line in BufReader::new(child.stderr.take().expect("stderr is piped")).lines().map_while(Result::ok) {
-        spinner.set_message(line.trim().to_string());
-        if last.len() == LAST_LINES {
-            last.remove(0);
-        }
-        last.push(line + "\n");
-    }
-    let status = child.wait()?;
-    spinner.finish_and_clear();
-    Ok((status.success(), last.concat()))
-}
-
-/// Prints, without the panic that `print!` has for a closed pipe.
+/// Prints, without the panic that `print!` has for a closed pipe, and without what names in a file would have a terminal do.
 fn tell(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let _ = std::io::stdout().lock().write_all(plain(text).as_bytes());
 }
