@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use poem::Request;
 use poem::http::header::CACHE_CONTROL;
 
-use crate::classifier::Outcome;
+use crate::classifier::{LookUp, Outcome};
 
 /// The header's name.
 pub(super) const CACHE_STATUS: &str = "Cache-Status";
@@ -17,9 +17,9 @@ pub(super) const CACHE_STATUS: &str = "Cache-Status";
 pub(super) struct LookedUp(Arc<OnceLock<String>>);
 
 impl LookedUp {
-    /// One outcome a picture; none where answers are not kept. To be called once.
-    pub(super) fn set(&self, outcomes: &[Outcome]) {
-        if let Some(value) = value(outcomes) {
+    /// One a picture; none where answers are not kept. To be called once.
+    pub(super) fn set(&self, look_ups: &[LookUp]) {
+        if let Some(value) = value(look_ups) {
             let _ = self.0.set(value);
         }
     }
@@ -32,19 +32,35 @@ impl LookedUp {
 
 /// Whether a request wants an answer of its own, which nobody keeps. It may say so in several lines of `Cache-Control`.
 pub(super) fn wants_fresh(request: &Request) -> bool {
-    let values = request.headers().get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|word| ["no-store", "no-cache"].iter().any(|wanted| word.eq_ignore_ascii_case(wanted)))
+    let lines = request.headers().get_all(CACHE_CONTROL).iter();
+    lines.flat_map(|line| directives(line.as_bytes())).any(|directive| {
+        // What follows upon the name bounds what an answer may be; here there is nothing to bound.
+        let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        ["no-store", "no-cache"].iter().any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()))
+    })
 }
 
-fn value(outcomes: &[Outcome]) -> Option<String> {
+/// The parts between commas; those in quotes part nothing. Of any bytes: others than ASCII may stand in quotes.
+fn directives(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    line.split(move |byte| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match byte {
+            b'"' if !was_escaped => is_quoted = !is_quoted,
+            b'\\' if is_quoted && !was_escaped => is_escaped = true,
+            _ => {}
+        }
+        *byte == b',' && !is_quoted
+    })
+}
+
+fn value(look_ups: &[LookUp]) -> Option<String> {
+    let outcomes: Vec<Outcome> = look_ups.iter().map(|look_up| look_up.outcome).collect();
     let all = |wanted| outcomes.iter().all(|outcome| *outcome == wanted);
-    let mut value = match outcomes {
+    let mut value = match look_ups {
         [] => return None,
         _ if all(Outcome::Hit) => "kiln; hit",
-        _ if all(Outcome::Miss) => "kiln; fwd=miss; stored",
+        _ if all(Outcome::Miss) && look_ups.iter().all(|look_up| look_up.is_kept) => "kiln; fwd=miss; stored",
         _ if all(Outcome::Coalesced) => "kiln; fwd=miss; collapsed",
         _ if all(Outcome::Bypassed) => "kiln; fwd=request",
         _ if outcomes.contains(&Outcome::Hit) => "kiln; fwd=partial",
@@ -62,22 +78,30 @@ fn value(outcomes: &[Outcome]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use poem::http::HeaderValue;
+
     use super::*;
 
     #[test]
     fn the_header_tells_what_was_there() {
-        use Outcome::{Bypassed, Coalesced, Hit, Miss};
-        for (outcomes, expected) in [
+        let [hit, miss, coalesced, bypassed] =
+            [Outcome::Hit, Outcome::Miss, Outcome::Coalesced, Outcome::Bypassed].map(LookUp::from);
+        let stored = LookUp { is_kept: true, ..miss };
+        for (look_ups, expected) in [
             (&[][..], None),
-            (&[Hit], Some("kiln; hit")),
-            (&[Miss], Some("kiln; fwd=miss; stored")),
-            (&[Coalesced], Some("kiln; fwd=miss; collapsed")),
-            (&[Bypassed], Some("kiln; fwd=request")),
-            (&[Hit, Hit], Some("kiln; hit; detail=\"hit=2\"")),
-            (&[Hit, Miss, Hit], Some("kiln; fwd=partial; detail=\"hit=2 miss=1\"")),
-            (&[Miss, Coalesced], Some("kiln; fwd=miss; detail=\"miss=1 coalesced=1\"")),
+            (&[hit], Some("kiln; hit")),
+            (&[stored], Some("kiln; fwd=miss; stored")),
+            // Made, but not kept.
+            (&[miss], Some("kiln; fwd=miss")),
+            (&[stored, miss], Some("kiln; fwd=miss; detail=\"miss=2\"")),
+            (&[stored, stored], Some("kiln; fwd=miss; stored; detail=\"miss=2\"")),
+            (&[coalesced], Some("kiln; fwd=miss; collapsed")),
+            (&[bypassed], Some("kiln; fwd=request")),
+            (&[hit, hit], Some("kiln; hit; detail=\"hit=2\"")),
+            (&[hit, miss, hit], Some("kiln; fwd=partial; detail=\"hit=2 miss=1\"")),
+            (&[stored, coalesced], Some("kiln; fwd=miss; detail=\"miss=1 coalesced=1\"")),
         ] {
-            assert_eq!(value(outcomes).as_deref(), expected);
+            assert_eq!(value(look_ups).as_deref(), expected);
         }
     }
 
@@ -85,14 +109,31 @@ mod tests {
     fn who_wants_nothing_kept_says_so_in_any_case_and_company() {
         let asked = |lines: &[&str]| {
             let request = Request::builder();
-            wants_fresh(&lines.iter().fold(request, |request, line| request.header("Cache-Control", *line)).finish())
+            let header = |line: &str| HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            let request = lines.iter().fold(request, |request, line| request.header("Cache-Control", header(line)));
+            wants_fresh(&request.finish())
         };
-        for yes in
-            [&["no-store"][..], &["No-Store"], &["max-age=0, no-store"], &["no-cache"], &["max-age=0", "no-store"]]
-        {
+        for yes in [
+            &["no-store"][..],
+            &["No-Store"],
+            &["max-age=0, no-store"],
+            &["no-cache"],
+            &["max-age=0", "no-store"],
+            &["no-cache=\"x, y\""],
+            &["community=\"\u{fc}\", no-store"],
+            &["a=\"b\\\",\" , no-store"],
+        ] {
             assert!(asked(yes), "{yes:?}");
         }
-        for no in [&[][..], &[""], &["max-age=0"], &["only-if-cached"], &["no-stores"]] {
+        for no in [
+            &[][..],
+            &[""],
+            &["max-age=0"],
+            &["only-if-cached"],
+            &["no-stores"],
+            &["a=\"x, no-store, y\""],
+            &["a=\"\\\", no-store, \""],
+        ] {
             assert!(!asked(no), "{no:?}");
         }
     }

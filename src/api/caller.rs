@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::peer::Peers;
 use super::request::Arrived;
 use super::server_timing::Timed;
-use crate::classifier::{Options, Outcome, Priority, Timings};
+use crate::classifier::{LookUp, Options, Priority, Timings};
 use crate::keys::{Account, Authority, Credential, Scope};
 
 /// Names of the two security schemes; either suffices.
@@ -112,8 +112,8 @@ impl<N> Caller<N> {
     }
 
     /// What came of looking for kept answers to his pictures.
-    pub(super) fn looked_up(&self, outcomes: impl IntoIterator<Item = Outcome>) {
-        self.looked_up.set(&outcomes.into_iter().collect::<Vec<_>>());
+    pub(super) fn looked_up(&self, look_ups: impl IntoIterator<Item = LookUp>) {
+        self.looked_up.set(&look_ups.into_iter().collect::<Vec<_>>());
     }
 }
 

@@ -108,7 +108,11 @@ impl Predict {
         let answers = join_all(pictures.into_iter().map(one)).await;
         let timings = answers.iter().flatten().map(|prediction| prediction.timings);
         timings.max_by_key(|timings| timings.total).into_iter().for_each(|slowest| caller.answered(slowest));
-        caller.looked_up(answers.iter().flatten().filter_map(|prediction| prediction.cache));
+        let look_up = |answer: &Result<Prediction, ClassifyError>| match answer {
+            Ok(prediction) => prediction.cache,
+            Err(_) => classifier.without_answer(&options),
+        };
+        caller.looked_up(answers.iter().filter_map(look_up));
         let item = |(index, answer)| batch_item(index, &classifier, answer, &request_id.0.0);
         Ok(Json(BatchBody { results: answers.into_iter().enumerate().map(item).collect() }))
     }

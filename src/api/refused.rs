@@ -23,6 +23,8 @@ pub(super) struct OfPictures;
 pub(super) struct OfTensors;
 /// Errors of operations that look something up.
 pub(super) struct OfLookups;
+/// Errors of summing up what people have said.
+pub(super) struct OfSummaries;
 /// Errors of operations that only ask who is calling.
 pub(super) struct OfCallers;
 /// Errors of telling what a picture shows.
@@ -59,6 +61,12 @@ impl Errors for OfLookups {
                 code,
                 Code::Malformed | Code::UnknownModel | Code::UnknownVersion | Code::Starting | Code::Unavailable
             )
+    }
+}
+
+impl Errors for OfSummaries {
+    fn includes(code: Code) -> bool {
+        OfLookups::includes(code) || code == Code::FeedbackUnavailable
     }
 }
 
@@ -179,7 +187,7 @@ fn describe(status: u16) -> &'static str {
         422 => "The right format, but it does not decode, or scores that JSON cannot hold",
         429 => "Too often, overloaded, or the deadline passed or would pass; with `Retry-After` in seconds",
         500 => "A fault of the server or its device",
-        503 => "Starting, shutting down, or unable to write; with `Retry-After` in seconds",
+        503 => "Starting, shutting down, or unable to write or read; with `Retry-After` in seconds",
         _ => "Error",
     }
 }

@@ -12,6 +12,6 @@ mod key;
 mod store;
 
 pub use key::{Asker, Key};
-pub use store::{Cache, Found, Question, Weighed};
+pub use store::{Cache, Found, LookUp, Question, Weighed};
 // The word for what came of a look-up, which the metrics have too.
 pub use crate::telemetry::metrics::CacheOutcome as Outcome;

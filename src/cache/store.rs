@@ -32,11 +32,20 @@ pub struct Question {
     pub deadline: Option<Instant>,
 }
 
+/// What came of looking for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookUp {
+    /// Whether it was there.
+    pub outcome: Outcome,
+    /// Whether an answer that was made is there for who asks next. What was not asked often enough to drive others out is not.
+    pub is_kept: bool,
+}
+
 /// What came of a question.
 #[derive(Debug)]
 pub enum Found<V, E> {
     /// An answer.
-    Answer(V, Outcome),
+    Answer(V, LookUp),
     /// A run failed: its own, or that of another if that would have come to the same.
     Failed(E),
     /// The deadline passed while another's run went on.
@@ -65,19 +74,21 @@ impl<V: Weighed, E: Clone> Cache<V, E> {
         let mut asked = Asked { outcome: Outcome::Hit, count };
         loop {
             if let Some(answer) = self.kept.get(&question.key).await {
-                return Found::Answer(answer, asked.outcome);
+                return Found::Answer(answer, asked.outcome.into());
             }
             match self.flights.join(question.key, question.urgency) {
                 Turn::Run(flight) => {
                     asked.outcome = Outcome::Miss;
                     let outcome = run.await;
-                    if let Ok(answer) = &outcome {
-                        self.keep(question.key, answer.clone()).await;
-                    }
+                    let is_kept = match &outcome {
+                        Ok(answer) => self.keep(question.key, answer.clone()).await,
+                        Err(_) => false,
+                    };
                     if outcome.as_ref().err().is_none_or(is_shared) {
                         flight.land(outcome.clone());
                     }
-                    return outcome.map_or_else(Found::Failed, |answer| Found::Answer(answer, Outcome::Miss));
+                    let look_up = LookUp { outcome: Outcome::Miss, is_kept };
+                    return outcome.map_or_else(Found::Failed, |answer| Found::Answer(answer, look_up));
                 }
                 Turn::Wait(flight) => {
                     asked.outcome = Outcome::Coalesced;
@@ -86,7 +97,7 @@ impl<V: Weighed, E: Clone> Cache<V, E> {
                         None => Ok(flight.landed().await),
                     };
                     match landed {
-                        Ok(Some(Ok(answer))) => return Found::Answer(answer, Outcome::Coalesced),
+                        Ok(Some(Ok(answer))) => return Found::Answer(answer, Outcome::Coalesced.into()),
                         Ok(Some(Err(error))) => return Found::Failed(error),
                         // It was given up: the next one's turn.
                         Ok(None) => {}
@@ -97,11 +108,20 @@ impl<V: Weighed, E: Clone> Cache<V, E> {
         }
     }
 
-    async fn keep(&self, key: Key, answer: V) {
+    /// Whether it is there then.
+    async fn keep(&self, key: Key, answer: V) -> bool {
         self.kept.insert(key, answer).await;
         // Done now and not with the next one, so that what is told is so.
         self.kept.run_pending_tasks().await;
         metrics::cache_holds(self.kept.entry_count(), self.kept.weighted_size());
+        self.kept.contains_key(&key)
+    }
+}
+
+/// Where nothing was made that could be kept.
+impl From<Outcome> for LookUp {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, is_kept: false }
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Timings;
 use crate::batching::{Priority, Share};
-use crate::cache::Outcome;
+use crate::cache::LookUp;
 use crate::feedback::Answered;
 use crate::image::Format;
 
@@ -37,8 +37,8 @@ pub struct Prediction {
     pub classes: Vec<Class>,
     /// What the picture turned out to be.
     pub image: ImageInfo,
-    /// Whether the answer was there already, where answers are kept.
-    pub cache: Option<Outcome>,
+    /// What came of looking for the answer, where answers are kept.
+    pub cache: Option<LookUp>,
     /// Where the time went.
     pub timings: Timings,
 }

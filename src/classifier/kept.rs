@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::timings::Clock;
 use super::{Classifier, ClassifyError, Options, PoolError};
 use crate::batching::BatchError;
-use crate::cache::{Asker, Cache, Found, Key, Outcome, Question, Weighed};
+use crate::cache::{Asker, Cache, Found, Key, LookUp, Outcome, Question, Weighed};
 use crate::image::Recipe;
 use crate::model::Model;
 
@@ -60,14 +60,21 @@ impl Classifier {
         bytes: Bytes,
         options: &Options,
         mut clock: Clock,
-    ) -> Result<(Answer, Clock, Outcome), ClassifyError> {
+    ) -> Result<(Answer, Clock, LookUp), ClassifyError> {
         let count = |outcome| self.batcher.metrics().cache(outcome);
         if options.fresh {
             count(Outcome::Bypassed);
             let (answer, clock) = self.run_picture(bytes, options, clock).await?;
-            return Ok((answer, clock, Outcome::Bypassed));
+            return Ok((answer, clock, Outcome::Bypassed.into()));
         }
-        let key = self.key(kept, options.top_k, &bytes).await?;
+        let mut leaver = Leaver(Some(&count));
+        let key = self.key(kept, options.top_k, &bytes);
+        let key = match options.deadline {
+            // The threads that decode may have much to do.
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), key).await.map_err(|_| self.late(&clock))??,
+            None => key.await?,
+        };
+        leaver.0 = None;
         let question = Question { key, urgency: options.priority as u8, deadline: options.deadline };
         let ran = Mutex::new(None);
         let run = async {
@@ -77,20 +84,37 @@ impl Classifier {
         };
         // The picture is the same for all, and so is what is wrong with it. Room and time are each one's own.
         let is_shared = |error: &ClassifyError| matches!(error, ClassifyError::Image(_));
-        let found = kept.answers.answer(question, run, is_shared, count).await;
+        let found = kept.answers.answer(question, run, is_shared, &count).await;
         let ran = ran.into_inner().unwrap_or_else(PoisonError::into_inner);
         match found {
-            Found::Answer(answer, outcome) => {
-                if outcome == Outcome::Coalesced {
+            Found::Answer(answer, look_up) => {
+                if look_up.outcome == Outcome::Coalesced {
                     clock.submitted();
                 }
-                Ok((Answer::clone(&answer), ran.unwrap_or(clock), outcome))
+                Ok((Answer::clone(&answer), ran.unwrap_or(clock), look_up))
             }
             Found::Failed(error) => Err(error),
-            Found::Late => {
-                let (queued, retry_after) = (clock.began().elapsed(), self.batcher.retry_after());
-                Err(BatchError::DeadlinePassed { queued, retry_after }.into())
-            }
+            Found::Late => Err(self.late(&clock)),
         }
+    }
+
+    /// What came of looking for a picture's answer where it has none in the end; nothing where answers are not kept.
+    pub fn without_answer(&self, options: &Options) -> Option<LookUp> {
+        let outcome = if options.fresh { Outcome::Bypassed } else { Outcome::Miss };
+        self.kept.as_ref().map(|_| outcome.into())
+    }
+
+    fn late(&self, clock: &Clock) -> ClassifyError {
+        let (queued, retry_after) = (clock.began().elapsed(), self.batcher.retry_after());
+        BatchError::DeadlinePassed { queued, retry_after }.into()
+    }
+}
+
+/// Who leaves before his question has a key has missed an answer, or the outcomes would not add up to all pictures.
+struct Leaver<'a, F: Fn(Outcome)>(Option<&'a F>);
+
+impl<F: Fn(Outcome)> Drop for Leaver<'_, F> {
+    fn drop(&mut self) {
+        self.0.into_iter().for_each(|count| count(Outcome::Miss));
     }
 }

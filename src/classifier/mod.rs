@@ -48,7 +48,7 @@ pub use statistics::Snapshot;
 pub use timings::Timings;
 // The types of the rooms below that a caller of this one meets.
 pub use crate::batching::{AdmitError, BatchError, Priority, Share, Timed};
-pub use crate::cache::Outcome;
+pub use crate::cache::{LookUp, Outcome};
 pub use crate::image::ImageError;
 pub use crate::inference::Placement;
 

@@ -41,6 +41,34 @@ async fn a_picture_that_is_late_already_is_not_decoded() {
     assert!(matches!(refused, ClassifyError::Batch(BatchError::DeadlinePassed { .. })), "{refused}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_is_late_or_leaves_while_his_question_gets_its_key_is_counted() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let counted = recorder.handle();
+    let pool = DecodePool::new(1);
+    let start = || idle(Model::all().next().unwrap(), batching::Config::default(), pool.clone());
+    let (classifier, _worker) = ::metrics::with_local_recorder(&recorder, start);
+    let classifier = classifier.keeping(Answers::new(1 << 20));
+    // The only decode thread is busy, and a large picture's key is made there.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let busy = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run(move || held.recv().is_ok()).await }
+    });
+    tokio::task::yield_now().await;
+    let large = || Picture { bytes: vec![0; 1 << 20].into(), file_name: None };
+    let deadline = (tokio::time::Instant::now() + std::time::Duration::from_secs(1)).into_std();
+    let options = Options { top_k: 1, deadline: Some(deadline), ..Options::default() };
+    assert!(classifier.classify(large(), options.clone()).now_or_never().is_none());
+    let refused = classifier.classify(large(), options).await.unwrap_err();
+    assert!(matches!(refused, ClassifyError::Batch(BatchError::DeadlinePassed { .. })), "{refused}");
+    let text = counted.render();
+    let missed = text.lines().find(|line| line.starts_with("kiln_cache_requests_total") && line.contains("\"miss\""));
+    assert!(missed.is_some_and(|line| line.ends_with(" 2")), "{text}");
+    release.send(()).unwrap();
+    assert_eq!(busy.await.unwrap(), Ok(true));
+}
+
 #[tokio::test]
 async fn a_decode_that_its_caller_has_left_still_takes_room() {
     let config = batching::Config { queue_capacity: 1, ..batching::Config::default() };

@@ -12,18 +12,24 @@
 //! | `writer/` | the thread, its transactions and what it lets go |
 //! | `windows.rs`, `drift.rs` | how the last predictions differ from the first |
 //! | `database/` | the file, its schema and its lock |
+//! | `choice.rs` | which pictures are kept |
 //! | `picture.rs`, `pictures.rs` | a file by its digest; all of them, and which of them stay |
-//! | `reader.rs` | reads without being in the way |
+//! | `files.rs`, `private.rs` | their files, and agreement with the rows; files for their owner alone |
+//! | `reader.rs`, `judged.rs` | reads without being in the way |
 //! | `summary.rs`, `calibration.rs` | how often answers were right, and how sure they were |
 //! | `page/` | the report for people |
 
 mod calibration;
+mod choice;
 mod config;
 mod database;
 mod drift;
+mod files;
+mod judged;
 mod page;
 mod picture;
 mod pictures;
+mod private;
 mod reader;
 mod record;
 mod recorder;
@@ -37,9 +43,10 @@ mod writer;
 pub use calibration::{Bin, Calibration};
 pub use config::{Config, NotAPercentage, Percentage};
 pub use database::OpenError;
+pub use judged::Judged;
 pub use page::{ModelFeedback, page};
 pub use picture::Picture;
-pub use reader::{Counted, Judged, ReadError, Reader};
+pub use reader::{Counted, ReadError, Reader};
 pub use record::{Answered, Feedback, FeedbackError, MAX_NOTE, Receipt, Truth, Verdict};
 pub use recorder::Recorder;
 pub use store::Store;

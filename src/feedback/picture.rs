@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// The folder's name in that of the data.
-pub(super) const FOLDER: &str = "images";
+/// The folder's name in that of the data: one that nobody has for pictures of their own.
+pub(super) const FOLDER: &str = "kept-pictures";
 
 /// A picture that was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,12 @@ impl Picture {
 
     /// Where it lies in the folder of `--data-dir`.
     pub fn path(&self, data: &Path) -> PathBuf {
-        data.join(FOLDER).join(hex(&self.sha256[..1])).join(self.file_name())
+        data.join(FOLDER).join(self.place())
+    }
+
+    /// Where it lies in the folder of pictures: `<two digits>/<name>`, so that no folder has too many.
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}", hex(&self.sha256[..1]), self.file_name())
     }
 
     /// Its bytes, if they are what they were when it was kept.
@@ -42,7 +47,8 @@ impl Picture {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower case.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -55,7 +61,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let picture = Picture { sha256: Sha256::digest(b"a picture").into(), extension: "png".to_string() };
         let path = picture.path(data.path());
-        assert!(path.ends_with(format!("images/{}/{}", &picture.file_name()[..2], picture.file_name())));
+        assert!(path.ends_with(format!("kept-pictures/{}/{}", &picture.file_name()[..2], picture.file_name())));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, b"a picture").unwrap();
         assert_eq!(picture.read(data.path()).unwrap(), b"a picture");

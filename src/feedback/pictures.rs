@@ -1,10 +1,8 @@
 //! Pictures that are kept: files named by their SHA-256, so that one that is sent again takes no more room, and rows that tell
-//! when they were last sent. A file without a row is nobody's and is deleted at the next start.
-//!
-//! Whether a picture is one of those that are kept is decided by its digest, so that the same picture always is, or never.
+//! when they were last sent. A file of that kind without a row is nobody's and is deleted at the next start.
+//! Which pictures come here is for `choice.rs` to say.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,20 +11,19 @@ use sha2::{Digest, Sha256};
 
 use super::Config;
 use super::database::OpenError;
+use super::files::{self, Row};
 use super::picture::{FOLDER, Picture};
 use super::writer::millis;
 use crate::telemetry::metrics::{self, Lost};
 
-/// What the names of files end with that are not complete.
-const PARTIAL: &str = ".part";
-/// The most pictures that one transaction lets go, so that feedback never waits long behind it.
+/// The most pictures that are looked up at once, and that one transaction lets go for their age, so that feedback never waits
+/// long behind it. For want of room it lets go of as many as it takes, or the limit would be none.
 const MOST: usize = 256;
 
 /// The writer's side of them.
 #[derive(Debug)]
 pub(super) struct Shelf {
     data: PathBuf,
-    part: f64,
     kept_for: Duration,
     kept_bytes: u64,
     /// Of all pictures, by the last commit.
@@ -35,6 +32,8 @@ pub(super) struct Shelf {
     bytes_now: u64,
     /// Files that go when it is committed.
     gone: Vec<PathBuf>,
+    /// Files that go when it is not.
+    written: Vec<PathBuf>,
 }
 
 impl Shelf {
@@ -44,21 +43,30 @@ impl Shelf {
         let database = |error| OpenError::Database { file: data.clone(), error };
         let mut rows = rows(connection).map_err(database)?;
         let folder = data.join(FOLDER);
-        tidy(&folder, &mut rows).map_err(|error| OpenError::Folder { folder: folder.clone(), error })?;
-        for lost in rows.values() {
-            connection.execute("DELETE FROM pictures WHERE sha256 = ?", [lost]).map_err(database)?;
-        }
+        files::tidy(&folder, &mut rows).map_err(|error| OpenError::Folder { folder: folder.clone(), error })?;
+        forget(connection, rows.values()).map_err(database)?;
         let sum = "SELECT coalesce(sum(bytes), 0) FROM pictures";
         let bytes: i64 = connection.query_row(sum, [], |row| row.get(0)).map_err(database)?;
         let bytes = bytes.unsigned_abs();
         metrics::kept_pictures(bytes);
-        let Config { keep_images, images_kept_for, images_kept_bytes, .. } = config;
-        let (part, kept_for, kept_bytes) = (keep_images.part(), *images_kept_for, *images_kept_bytes);
-        Ok(Self { data, part, kept_for, kept_bytes, bytes, bytes_now: bytes, gone: Vec::new() })
+        let (kept_for, kept_bytes) = (config.images_kept_for, config.images_kept_bytes);
+        let (gone, written) = (Vec::new(), Vec::new());
+        let mut shelf = Self { data, kept_for, kept_bytes, bytes, bytes_now: bytes, gone, written };
+        // Where fewer may be kept than before, nobody waits for it now.
+        shelf.shrink(connection).map_err(|error| OpenError::Database { file: config.folder.clone(), error })?;
+        Ok(shelf)
     }
 
-    /// Keeps a picture, if it is one of those, and gives back its digest then. A file that cannot be written costs nothing but
-    /// the picture. The database's errors are the transaction's: SQLite may have ended it.
+    fn shrink(&mut self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        self.make_room(&transaction)?;
+        transaction.commit()?;
+        self.committed();
+        Ok(())
+    }
+
+    /// Keeps a picture, and gives back its digest. A file that cannot be written costs nothing but the picture. The database's
+    /// errors are the transaction's: SQLite may have ended it.
     pub(super) fn put(
         &mut self,
         transaction: &Transaction<'_>,
@@ -66,19 +74,20 @@ impl Shelf {
         extension: &str,
     ) -> rusqlite::Result<Option<[u8; 32]>> {
         let sha256: [u8; 32] = Sha256::digest(bytes).into();
-        if !is_kept(&sha256, self.part) {
-            return Ok(None);
-        }
         let now = millis(SystemTime::now());
         let seen = "UPDATE pictures SET time = ? WHERE sha256 = ?";
         if transaction.prepare_cached(seen)?.execute(params![now, sha256])? == 0 {
             let picture = Picture { sha256, extension: extension.to_string() };
-            if let Err(error) = write(&picture.path(&self.data), bytes) {
+            let path = picture.path(&self.data);
+            if let Err(error) = files::write(&path, bytes) {
                 tracing::warn!(%error, "a picture cannot be kept");
                 metrics::not_kept(Lost::Picture, "failed", 1);
                 return Ok(None);
             }
-            let insert = "INSERT INTO pictures (sha256, extension, bytes, time) VALUES (?, ?, ?, ?)";
+            self.written.push(path);
+            // It may have been let go, and come again.
+            let insert = "INSERT INTO pictures (sha256, extension, bytes, time, judged) VALUES (?1, ?2, ?3, ?4, \
+                          EXISTS (SELECT 1 FROM predictions WHERE picture = ?1 AND judged = 1))";
             transaction.prepare_cached(insert)?.execute(params![sha256, extension, bytes.len() as i64, now])?;
             self.bytes_now += bytes.len() as u64;
         }
@@ -100,10 +109,8 @@ impl Shelf {
 
     /// Makes room where there is too much, oldest first: those without feedback before the others.
     pub(super) fn make_room(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        if self.bytes_now > self.kept_bytes {
-            let first = "SELECT sha256, extension, bytes FROM pictures ORDER BY judged, time LIMIT ?";
-            self.delete(transaction, first, params![MOST as i64], true)?;
-        }
+        let first = "SELECT sha256, extension, bytes FROM pictures ORDER BY judged, time LIMIT ?";
+        while self.bytes_now > self.kept_bytes && self.delete(transaction, first, params![MOST as i64], true)? > 0 {}
         Ok(())
     }
 
@@ -134,84 +141,44 @@ impl Shelf {
 
     /// The transaction holds: files whose rows are gone go too.
     pub(super) fn committed(&mut self) {
-        for path in self.gone.drain(..) {
-            if let Err(error) = std::fs::remove_file(&path) {
-                tracing::warn!(%error, path = %path.display(), "a picture cannot be deleted");
-            }
-        }
+        self.written.clear();
+        self.gone.drain(..).for_each(|path| remove(&path));
         if self.bytes != self.bytes_now {
             self.bytes = self.bytes_now;
             metrics::kept_pictures(self.bytes);
         }
     }
 
-    /// The transaction does not hold. Files that it has written are nobody's.
+    /// The transaction does not hold: files that it has written are nobody's, and no limit counts them.
     pub(super) fn rolled_back(&mut self) {
         self.gone.clear();
+        self.written.drain(..).for_each(|path| remove(&path));
         self.bytes_now = self.bytes;
     }
 }
 
-/// Its digest is as good as a random number, which is below the part that is kept or not.
-fn is_kept(sha256: &[u8; 32], part: f64) -> bool {
-    let [a, b, c, d, ..] = *sha256;
-    f64::from(u32::from_be_bytes([a, b, c, d])) < part * 2_f64.powi(32)
-}
-
-/// A file that is there whole or not at all, if the machine does not lose its power.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().expect("a picture lies in a folder");
-    std::fs::create_dir_all(folder)?;
-    let partial = PathBuf::from(format!("{}{PARTIAL}", path.display()));
-    let mut file = std::fs::File::create(&partial)?;
-    let written = file.write_all(bytes).and_then(|()| std::fs::rename(&partial, path));
-    if written.is_err() {
-        // The disk is full perhaps.
-        let _ = std::fs::remove_file(&partial);
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(%error, path = %path.display(), "a picture cannot be deleted");
     }
-    written
 }
 
-/// The pictures that have rows, by the names of their files.
-fn rows(connection: &Connection) -> rusqlite::Result<HashMap<String, [u8; 32]>> {
-    let mut statement = connection.prepare("SELECT sha256, extension FROM pictures")?;
-    let read = |row: &rusqlite::Row<'_>| Ok(Picture { sha256: row.get(0)?, extension: row.get(1)? });
-    let pictures = statement.query_map([], read)?;
-    pictures.map(|picture| picture.map(|picture| (picture.file_name(), picture.sha256))).collect()
-}
-
-/// Deletes files that have no row, and takes the rows that have a file out of `rows`.
-fn tidy(folder: &Path, rows: &mut HashMap<String, [u8; 32]>) -> io::Result<()> {
-    let folders = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        folders => folders?,
+/// The pictures that have rows, by where their files lie.
+fn rows(connection: &Connection) -> rusqlite::Result<HashMap<String, Row>> {
+    let mut statement = connection.prepare("SELECT sha256, extension, bytes FROM pictures")?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let picture = Picture { sha256: row.get(0)?, extension: row.get(1)? };
+        let bytes = row.get::<_, i64>(2)?.unsigned_abs();
+        Ok((picture.place(), Row { sha256: picture.sha256, bytes }))
     };
-    for folder in folders {
-        for file in std::fs::read_dir(folder?.path())? {
-            let path = file?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if rows.remove(name).is_none() {
-                std::fs::remove_file(path)?;
-            }
-        }
-    }
-    Ok(())
+    statement.query_map([], read)?.collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn as_many_digests_are_kept_as_were_asked_for_and_the_same_ones_each_time() {
-        let kept = |part: f64| {
-            let digests = (0..2000_u32).map(|number| Sha256::digest(number.to_le_bytes()).into());
-            digests.filter(|digest: &[u8; 32]| is_kept(digest, part)).collect::<Vec<_>>()
-        };
-        assert_eq!((kept(0.0).len(), kept(1.0).len()), (0, 2000));
-        let quarter = kept(0.25);
-        assert!((400..600).contains(&quarter.len()), "{}", quarter.len());
-        // More are kept by a higher part, and none fewer.
-        assert!(quarter.iter().all(|digest| kept(0.5).contains(digest)));
+/// Deletes the rows of files that are lost.
+fn forget<'a>(connection: &mut Connection, lost: impl Iterator<Item = &'a Row>) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for row in lost {
+        transaction.execute("DELETE FROM pictures WHERE sha256 = ?", [row.sha256])?;
     }
+    transaction.commit()
 }

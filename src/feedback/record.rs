@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::picture::hex;
 use super::recorder::Waiting;
 
 /// The most characters of a note.
@@ -27,8 +29,24 @@ pub struct Answered {
 pub(super) struct ModelFacts {
     pub(super) name: String,
     pub(super) version: String,
+    /// Of its graph, weights and labels: feedback on another of that name and version is not about this one.
+    pub(super) digest: String,
     /// In index order.
     pub(super) labels: Vec<String>,
+}
+
+impl ModelFacts {
+    /// Those of a model whose graph and weights have the digest `network`.
+    pub(super) fn new(name: &str, version: &str, network: &str, labels: Vec<String>) -> Self {
+        let mut digest = Sha256::new();
+        for part in std::iter::once(network).chain(labels.iter().map(String::as_str)) {
+            // Each is told from the next, wherever their borders are.
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        let digest = format!("sha256:{}", hex(&digest.finalize()));
+        Self { name: name.to_string(), version: version.to_string(), digest, labels }
+    }
 }
 
 /// A prediction on its way to the database.

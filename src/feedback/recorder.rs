@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
+use super::choice::Choice;
 use super::record::{Answered, Held, ModelFacts, Recorded};
 use super::writer::Message;
 use crate::telemetry::metrics::{self, Lost};
@@ -29,13 +30,20 @@ pub struct Recorder {
     pub(super) model: Arc<ModelFacts>,
     pub(super) messages: mpsc::Sender<Message>,
     /// Absent where no picture is kept.
-    pub(super) waiting: Option<WaitingBytes>,
+    pub(super) pictures: Option<Pictures>,
+}
+
+/// Which pictures wait for the writer, and how much they take. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Pictures {
+    pub(super) choice: Choice,
+    pub(super) waiting: WaitingBytes,
 }
 
 impl Recorder {
     /// Whether it has a use for pictures.
     pub fn keeps_pictures(&self) -> bool {
-        self.waiting.is_some()
+        self.pictures.is_some()
     }
 
     /// Takes down a prediction. Nobody waits: what there is no room for is dropped and counted.
@@ -45,8 +53,11 @@ impl Recorder {
             // Nothing was said that could be right or wrong.
             return;
         }
-        let picture = picture.zip(self.waiting.as_ref()).and_then(|((bytes, extension), all)| {
-            let waiting = Waiting::begin(all, bytes.len());
+        let picture = picture.zip(self.pictures.as_ref()).and_then(|((bytes, extension), pictures)| {
+            if !pictures.choice.takes(&bytes) {
+                return None;
+            }
+            let waiting = Waiting::begin(&pictures.waiting, bytes.len());
             if waiting.is_none() {
                 metrics::not_kept(Lost::Picture, "queue_full", 1);
             }
@@ -65,7 +76,7 @@ impl Recorder {
 
 impl Waiting {
     /// Room for so many bytes, if there is any.
-    fn begin(all: &WaitingBytes, bytes: usize) -> Option<Self> {
+    pub(super) fn begin(all: &WaitingBytes, bytes: usize) -> Option<Self> {
         let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= WAITING);
         all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
         Some(Self { all: Arc::clone(all), bytes })
@@ -80,6 +91,12 @@ impl Drop for Waiting {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use uuid::Uuid;
+
+    use super::super::{Config, tests};
     use super::*;
 
     #[test]
@@ -90,5 +107,23 @@ mod tests {
         let second = Waiting::begin(&all, 1).unwrap();
         drop((first, second));
         assert_eq!(all.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn pictures_that_are_not_to_be_kept_take_no_room() {
+        let (messages, mut received) = mpsc::channel(8);
+        let (model, waiting) = (Arc::new(tests::model()), WaitingBytes::default());
+        let config = |part: &str| Config { keep_images: part.parse().unwrap(), ..tests::config(Path::new("")) };
+        let mut record = |part: &str| {
+            let choice = Choice::of(&config(part)).unwrap();
+            let pictures = Some(Pictures { choice, waiting: Arc::clone(&waiting) });
+            let recorder = Recorder { model: Arc::clone(&model), messages: messages.clone(), pictures };
+            let picture = Some((Bytes::from_static(b"picture"), "png"));
+            recorder.record(Answered { id: Uuid::now_v7(), classes: vec![(0, 1.0)], picture });
+            let Ok(Message::Prediction(recorded)) = received.try_recv() else { panic!("nothing was recorded") };
+            (recorded.picture.is_some(), waiting.load(Ordering::Relaxed))
+        };
+        assert_eq!(record("100"), (true, 7));
+        assert_eq!(record("0.000001"), (false, 0));
     }
 }

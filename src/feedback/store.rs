@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use super::choice::Choice;
 use super::reader::{ReadError, Reader};
 use super::record::{Feedback, FeedbackError, ModelFacts, Receipt};
-use super::recorder::{Recorder, WaitingBytes};
+use super::recorder::{Pictures, Recorder, WaitingBytes};
 use super::summary::Summary;
 use super::writer::{Message, Writer};
 use super::{Config, OpenError};
@@ -26,7 +27,7 @@ const TICK: Duration = Duration::from_secs(60);
 pub struct Store {
     messages: mpsc::Sender<Message>,
     /// Absent where no picture is kept.
-    waiting: Option<WaitingBytes>,
+    pictures: Option<Pictures>,
     reader: Arc<Mutex<Reader>>,
     /// One summary at a time: it takes a thread.
     turns: Arc<Semaphore>,
@@ -52,7 +53,7 @@ impl Store {
         let thread = thread.spawn(move || writer.run(received)).expect("the system has threads to give at start");
         Ok(Self {
             messages,
-            waiting: (config.keep_images.part() > 0.0).then(WaitingBytes::default),
+            pictures: Choice::of(config).map(|choice| Pictures { choice, waiting: WaitingBytes::default() }),
             reader: Arc::new(Mutex::new(reader)),
             turns: Arc::new(Semaphore::new(1)),
             writer: Arc::new(Mutex::new(Some(thread))),
@@ -62,18 +63,15 @@ impl Store {
     /// What takes down the predictions of `model`.
     pub fn recorder(&self, model: &Model) -> Recorder {
         let spec = model.spec();
-        self.recorder_of(ModelFacts {
-            name: spec.name.to_string(),
-            version: model.version().to_string(),
-            labels: spec.labels.iter().map(ToString::to_string).collect(),
-        })
+        let labels = spec.labels.iter().map(ToString::to_string).collect();
+        self.recorder_of(ModelFacts::new(spec.name, model.version(), &model.digest(), labels))
     }
 
     pub(super) fn recorder_of(&self, model: ModelFacts) -> Recorder {
         let model = Arc::new(model);
         // So that its metrics are there before its first prediction. That prediction brings the model along again.
         let _ = self.messages.try_send(Message::Model(Arc::clone(&model)));
-        Recorder { model, messages: self.messages.clone(), waiting: self.waiting.clone() }
+        Recorder { model, messages: self.messages.clone(), pictures: self.pictures.clone() }
     }
 
     /// Stores feedback. When this returns, it will be there after a crash and a loss of power too.
@@ -88,7 +86,7 @@ impl Store {
         receipt.await.unwrap_or(Err(FeedbackError::Unavailable))
     }
 
-    /// How good the last `window` judged predictions of a model were.
+    /// How good the last `window` judged predictions of a model were: of the one that was served last by that name and version.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::calibration::Calibration;
-use super::reader::Judged;
+use super::judged::Judged;
 use super::record::Verdict;
 
 /// The most pairs that are told.

@@ -24,8 +24,7 @@ pub(super) fn config(folder: &Path) -> Config {
 }
 
 pub(super) fn model() -> ModelFacts {
-    let labels = ["cat", "dog", "crane", "crane"].map(String::from).into();
-    ModelFacts { name: "animals".to_string(), version: "1".to_string(), labels }
+    ModelFacts::new("animals", "1", "sha256:7", ["cat", "dog", "crane", "crane"].map(String::from).into())
 }
 
 /// A prediction of class 0, so old.
@@ -76,7 +75,7 @@ fn kept(folder: &Path) -> usize {
 /// Names of the pictures' files.
 fn pictures(folder: &Path) -> Vec<String> {
     let files = |folder: std::fs::DirEntry| std::fs::read_dir(folder.path()).unwrap();
-    let folders = std::fs::read_dir(folder.join("images")).into_iter().flatten().map(Result::unwrap);
+    let folders = std::fs::read_dir(folder.join("kept-pictures")).into_iter().flatten().map(Result::unwrap);
     let mut names: Vec<_> =
         folders.flat_map(files).map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -129,6 +128,31 @@ async fn feedback_on_a_prediction_just_answered_finds_it_and_is_there_after_a_st
 }
 
 #[tokio::test]
+async fn who_reads_slowly_does_not_hold_up_the_servers_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(folder.path())).unwrap();
+    let recorder = store.recorder_of(model());
+    let ids = [(); 2].map(|()| record(&recorder, answered()));
+    for id in ids {
+        store.give(feedback(id, Truth::Right)).await.unwrap();
+    }
+    let reader = Reader::open(folder.path()).unwrap();
+    let all = reader.models(None).unwrap();
+    let writer = rusqlite::Connection::open(folder.path().join("feedback.db")).unwrap();
+    let mut seen = Vec::new();
+    let each = reader.each(&all[0], |one| {
+        // What is said while others are read counts, and is told once.
+        writer.execute("UPDATE feedback SET note = 'later', time = time + 1", []).unwrap();
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let is_busy: bool = writer.query_row(checkpoint, [], |row| row.get(0)).unwrap();
+        seen.push((one.prediction, one.note, is_busy));
+        Ok(())
+    });
+    each.unwrap();
+    assert_eq!(seen, [(ids[0], None, false), (ids[1], Some("later".to_string()), false)]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_meant_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&config(folder.path())).unwrap();
@@ -145,6 +169,32 @@ async fn what_cannot_be_meant_is_refused() {
     assert_eq!(label("cow").await, Err(FeedbackError::UnknownLabel { model: model() }));
     assert_eq!(label("crane").await, Err(FeedbackError::AmbiguousLabel { model: model(), first: 2, second: 3 }));
     assert!(judged(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_model_with_other_labels_is_another_and_old_feedback_stays_as_it_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(folder.path())).unwrap();
+    let recorder = store.recorder_of(model());
+    let [one, other] = [(); 2].map(|()| record(&recorder, answered()));
+    store.give(feedback(one, Truth::Right)).await.unwrap();
+    store.close().await;
+    let store = Store::open(&config(folder.path())).unwrap();
+    let renamed = || ModelFacts::new("animals", "1", "sha256:7", ["lion", "wolf"].map(String::from).into());
+    let id = record(&store.recorder_of(renamed()), answered());
+    assert_eq!(store.give(feedback(id, Truth::Right)).await.unwrap().predicted, (0, "lion".to_string()));
+    // What was answered before is judged as it was answered.
+    let receipt = store.give(feedback(other, Truth::Label("crane".to_string()))).await;
+    assert!(matches!(receipt, Err(FeedbackError::AmbiguousLabel { .. })), "{receipt:?}");
+    store.give(feedback(other, Truth::Label("dog".to_string()))).await.unwrap();
+    let names: Vec<String> = judged(folder.path()).into_iter().map(|one| one.predicted.1).collect();
+    assert_eq!(names, ["cat", "cat", "lion"]);
+    // A summary is of the one that was served last, also where that is the older one.
+    let summary = store.summary("animals", "1", 10).await.unwrap();
+    assert_eq!((summary.total, summary.right), (1, 1));
+    store.recorder_of(model());
+    settle(&store).await;
+    assert_eq!(store.summary("animals", "1", 10).await.unwrap().total, 2);
 }
 
 #[tokio::test]
@@ -225,12 +275,16 @@ async fn pictures_are_kept_once_and_those_with_feedback_go_last() {
     assert!(second.had_picture && second.picture.is_none());
     store.close().await;
     // What nobody knows of is cleared away, and what is lost is forgotten.
-    let stray = folder.path().join("images/ab/abcdef.jpg.part");
+    let stray = folder.path().join(format!("kept-pictures/ab/{}.jpg.part", "ab".repeat(32)));
     std::fs::create_dir_all(stray.parent().unwrap()).unwrap();
     std::fs::write(&stray, "half").unwrap();
+    // What Kiln cannot have written is somebody's.
+    let own = folder.path().join("kept-pictures/.DS_Store");
+    std::fs::write(&own, "a desktop's").unwrap();
     std::fs::remove_file(picture.path(folder.path())).unwrap();
     let store = Store::open(&all).unwrap();
-    assert!(!stray.exists());
+    assert!(!stray.exists() && own.exists());
+    std::fs::remove_file(own).unwrap();
     assert_eq!(pictures(folder.path()).len(), 1);
     assert!(judged(folder.path()).iter().all(|one| one.picture.is_none()));
     store.close().await;
@@ -239,6 +293,40 @@ async fn pictures_are_kept_once_and_those_with_feedback_go_last() {
     store.recorder_of(model());
     settle(&store).await;
     assert_eq!(pictures(folder.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_picture_whose_file_is_damaged_is_kept_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = Config { keep_images: "100".parse().unwrap(), ..config(folder.path()) };
+    let store = Store::open(&all).unwrap();
+    let id = record(&store.recorder_of(model()), with_picture(b"a picture"));
+    store.give(feedback(id, Truth::Right)).await.unwrap();
+    store.close().await;
+    let picture = judged(folder.path())[0].picture.clone().unwrap();
+    std::fs::write(picture.path(folder.path()), b"a pict").unwrap();
+    let store = Store::open(&all).unwrap();
+    record(&store.recorder_of(model()), with_picture(b"a picture"));
+    settle(&store).await;
+    assert_eq!(picture.read(folder.path()).unwrap(), b"a picture");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_written_is_its_owners_alone_in_a_folder_that_is_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let store = Store::open(&Config { keep_images: "100".parse().unwrap(), ..config(folder.path()) }).unwrap();
+    let id = record(&store.recorder_of(model()), with_picture(b"private"));
+    store.give(feedback(id, Truth::Right)).await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for file in ["feedback.db", "feedback.db-wal", "feedback.db-shm", "feedback.lock"] {
+        assert_eq!(mode(&folder.path().join(file)), 0o600, "{file}");
+    }
+    let picture = judged(folder.path())[0].picture.as_ref().unwrap().path(folder.path());
+    assert_eq!(mode(&picture), 0o600);
+    picture.ancestors().skip(1).take(2).for_each(|folder| assert_eq!(mode(folder), 0o700, "{}", folder.display()));
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ pub const OWNERS: [(&str, &[&str]); 49] = [
     ("turbojpeg", &["image"]),
     ("fast_image_resize", &["image"]),
     ("rayon", &["image"]),
-    ("sha2", &["api", "cache", "feedback", "keys"]),
+    ("sha2", &["api", "feedback", "keys"]),
     ("subtle", &["keys"]),
     ("base64", &["api", "keys"]),
     ("getrandom", &["keys"]),

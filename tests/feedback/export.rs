@@ -10,7 +10,8 @@ fn an_export_has_every_line_and_the_pictures_by_their_true_class() {
     let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let set = out.path().join("set");
     let server = serve(data.path(), &["--keep-images", "100"]);
-    let [cat, cat_again, coffee, wrong] = [CAT, CAT, COFFEE, COFFEE].map(|photo| predict(&server, photo));
+    let other = "photos/astronaut_640x480.jpg";
+    let [cat, cat_again, coffee, wrong] = [CAT, CAT, COFFEE, other].map(|photo| predict(&server, photo));
     assert_eq!(label(&server, &cat, 281).status, 200);
     assert_eq!(give(&server, &json!({"prediction_id": cat_again, "label": "tabby", "note": "two\nlines"})).status, 200);
     assert_eq!(give(&server, &json!({"prediction_id": coffee, "verdict": "right"})).status, 200);
@@ -51,6 +52,30 @@ fn an_export_has_every_line_and_the_pictures_by_their_true_class() {
     let (status, _, errors) = feedback(&[&words[..], &["--force", "--model", "nobody"]].concat());
     assert!(status == 1 && errors.contains("there is 'efficientnet-lite0'"), "{errors}");
     assert!(set.join("feedback.jsonl").exists(), "a refusal took the export away");
+}
+
+#[test]
+fn nothing_takes_the_place_of_what_a_server_keeps() {
+    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &["--keep-images", "100"]);
+    let [first, last] = [CAT, CAT].map(|photo| predict(&server, photo));
+    assert_eq!(label(&server, &first, 281).status, 200);
+    assert_eq!(give(&server, &json!({"prediction_id": last, "verdict": "right"})).status, 200);
+    let folder = data.path().to_str().unwrap();
+    for _ in 0..2 {
+        let (status, _, errors) = feedback(&["export", "--data-dir", folder, "--out", folder, "--force"]);
+        assert!(status == 1 && errors.contains("lies in the folder of --data-dir"), "{errors}");
+    }
+    let database = data.path().join("feedback.db");
+    let (status, _, errors) = feedback(&["report", "--data-dir", folder, "--out", database.to_str().unwrap()]);
+    assert!(status == 1 && errors.contains("lies in the folder of --data-dir"), "{errors}");
+    // One picture that was judged twice lies where the last feedback says, and only there.
+    let (lines, told) = exported(data.path(), &out.path().join("set"));
+    let image = |id: &str| lines.iter().find(|line| line["prediction_id"] == id).unwrap()["image"].clone();
+    assert_eq!(image(&first), json!(null));
+    assert!(image(&last).as_str().unwrap().starts_with("images/0285_egyptian_cat/"), "{}", image(&last));
+    assert_eq!(std::fs::read_dir(out.path().join("set/images")).unwrap().count(), 1);
+    assert!(told.contains("1 without a picture: later feedback on the same picture says otherwise"), "{told}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use poem_openapi::{OpenApi, Tags};
 use super::caller::{Caller, ToGiveFeedback};
 use super::error::Code;
 use super::failure::Failure;
-use super::refused::{OfFeedback, OfLookups, Refused};
+use super::refused::{OfFeedback, OfSummaries, Refused};
 use crate::feedback::Store;
 use crate::registry::Registry;
 use request::Given;
@@ -28,7 +28,7 @@ use schema::{ReceiptBody, SummaryBody};
 pub(super) struct FeedbackOperations {
     pub(super) store: Store,
     pub(super) registry: Registry,
-    /// How long a disk may take.
+    /// How long a disk may take, and those who come before.
     pub(super) patience: Duration,
 }
 
@@ -55,9 +55,8 @@ impl FeedbackOperations {
     ) -> Result<Json<ReceiptBody>, Refused<OfFeedback>> {
         let feedback = given.read(caller.id())?;
         let id = feedback.prediction;
-        let stored = tokio::time::timeout(self.patience, self.store.give(feedback)).await;
-        let late = || Failure::new(Code::FeedbackUnavailable, "feedback could not be stored in time");
-        Ok(Json(ReceiptBody::new(id, stored.map_err(|_| late())??)))
+        let stored = in_time(self.patience, "stored", self.store.give(feedback)).await??;
+        Ok(Json(ReceiptBody::new(id, stored)))
     }
 
     /// How often answers were right
@@ -74,11 +73,11 @@ impl FeedbackOperations {
         /// How many judged predictions to look at, the last ones.
         #[oai(default = "window_default", validator(minimum(value = "1"), maximum(value = "100000")))]
         window: Query<u32>,
-    ) -> Result<Json<SummaryBody>, Refused<OfLookups>> {
+    ) -> Result<Json<SummaryBody>, Refused<OfSummaries>> {
         let found = self.registry.find(model.as_deref(), version.as_deref())?;
         let (name, version) = (found.model().spec().name, found.model().version());
-        let summary = self.store.summary(name, version, window.0 as usize).await;
-        let summary = summary.map_err(|cause| {
+        let summary = self.store.summary(name, version, window.0 as usize);
+        let summary = in_time(self.patience, "read", summary).await?.map_err(|cause| {
             tracing::error!(%cause, "feedback cannot be read");
             Failure::fault()
         })?;
@@ -86,6 +85,28 @@ impl FeedbackOperations {
     }
 }
 
+/// What comes of `work`, if it does not take longer than that.
+async fn in_time<T>(patience: Duration, done: &str, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let late = |_| Failure::new(Code::FeedbackUnavailable, format!("feedback could not be {done} in time"));
+    tokio::time::timeout(patience, work).await.map_err(late)
+}
+
 fn window_default() -> u32 {
     1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_disk_for_ever() {
+        let patience = Duration::from_secs(5);
+        let late = in_time(patience, "read", std::future::pending::<()>()).await.unwrap_err();
+        assert_eq!(
+            (late.code, late.message.as_str()),
+            (Code::FeedbackUnavailable, "feedback could not be read in time")
+        );
+        assert_eq!(in_time(patience, "read", async { 7 }).await.ok(), Some(7));
+    }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::api::error::Code;
 use crate::api::failure::Failure;
-use crate::feedback::{Feedback, MAX_NOTE, Truth};
+use crate::feedback::{Feedback, Truth};
 
 /// The largest body. A note with every character escaped fits.
 const MAX_BODY: usize = 16 << 10;
@@ -99,17 +99,22 @@ impl Given {
     }
 }
 
-/// A note that says something, in characters that a terminal or a page can bear.
+/// A note that says something, in characters that a terminal or a page can bear. Its length is checked before.
 fn check_note(note: Option<String>) -> Result<Option<String>, Failure> {
     let note = note.map(|note| note.trim().to_string()).filter(|note| !note.is_empty());
-    let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r');
     match note {
-        Some(note) if note.chars().count() > MAX_NOTE => {
-            Err(malformed(&format!("the note has more than {MAX_NOTE} characters")))
-        }
         Some(note) if note.contains(is_bad) => Err(malformed("the note has control characters")),
         note => Ok(note),
     }
+}
+
+/// What moves the cursor, ends a line where nobody looks for an end, or turns the direction of what follows, so that a note reads
+/// as another one.
+fn is_bad(c: char) -> bool {
+    let is_line_end = matches!(c, '\u{2028}' | '\u{2029}');
+    // Bidi_Control of Unicode's PropList.txt.
+    let is_bidi = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() && !matches!(c, '\n' | '\t' | '\r') || is_line_end || is_bidi
 }
 
 fn malformed(reason: &str) -> Failure {
@@ -124,6 +129,7 @@ fn short(sentence: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feedback::MAX_NOTE;
 
     const ID: &str = "01a210d2-a1b8-7393-9915-4b18e08932cf";
 
@@ -159,6 +165,12 @@ mod tests {
         assert_eq!(note("  "), Ok(None));
         assert_eq!(note(&"é".repeat(MAX_NOTE)).unwrap().map(|note| note.chars().count()), Some(MAX_NOTE));
         assert!(note(&"é".repeat(MAX_NOTE + 1)).is_err());
-        assert!(note("ding\u{7}").unwrap_err().contains("control characters"));
+        for bad in ['\u{7}', '\u{7f}', '\u{85}', '\u{202e}', '\u{2066}', '\u{61c}', '\u{2028}', '\u{2029}'] {
+            assert!(note(&format!("a {bad} b")).unwrap_err().contains("control characters"), "{bad:?}");
+        }
+        // Words of any script, and what joins their letters.
+        for good in ["قطة", "नमस्ते", "👩‍🔬", "می‌خواهم"] {
+            assert_eq!(note(good), Ok(Some(good.to_string())));
+        }
     }
 }

@@ -8,32 +8,33 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::placement::Placement;
 use crate::feedback::{Counted, Judged};
 
-/// The folder with a folder for each class.
+/// The folder with a folder for each class, or with one for each model that has those.
 pub(super) const IMAGES: &str = "images";
-/// The most characters of a label in a folder's name.
-const SLUG: usize = 40;
 
 /// An export that is being written.
 pub(super) struct Dataset<'a> {
     data: &'a Path,
     out: &'a Path,
     lines: BufWriter<File>,
+    placement: Placement,
     /// Pictures that are there, for one may be judged several times.
     written: BTreeSet<String>,
     counts: Counts,
 }
 
 impl<'a> Dataset<'a> {
-    /// Lines go to `file`, pictures from the folder `data` to the folder `out`.
-    pub(super) fn new(data: &'a Path, out: &'a Path, file: File) -> Self {
-        Self { data, out, lines: BufWriter::new(file), written: BTreeSet::new(), counts: Counts::default() }
+    /// Lines go to `file`, pictures from the folder `data` to those folders in `out` that `placement` says.
+    pub(super) fn new(data: &'a Path, out: &'a Path, file: File, placement: Placement) -> Self {
+        let (lines, written, counts) = (BufWriter::new(file), BTreeSet::new(), Counts::default());
+        Self { data, out, lines, placement, written, counts }
     }
 
     /// One more line, and its picture if there is one.
     pub(super) fn add(&mut self, model: &Counted, judged: &Judged) -> io::Result<()> {
-        let image = self.picture(judged)?;
+        let image = self.picture(model, judged)?;
         self.counts.lines += 1;
         let (predicted_id, predicted) = &judged.predicted;
         let (true_id, true_label) = judged.truth.clone().unzip();
@@ -61,16 +62,19 @@ impl<'a> Dataset<'a> {
     }
 
     /// Copies the picture to its class's folder, if there is one of both, and gives back where it lies in `out`.
-    fn picture(&mut self, judged: &Judged) -> io::Result<Option<String>> {
+    fn picture(&mut self, model: &Counted, judged: &Judged) -> io::Result<Option<String>> {
         let Some(picture) = &judged.picture else {
             *if judged.had_picture { &mut self.counts.let_go } else { &mut self.counts.never_kept } += 1;
             return Ok(None);
         };
-        let Some((class_id, label)) = &judged.truth else {
+        let Some(class) = &judged.truth else {
             self.counts.no_class += 1;
             return Ok(None);
         };
-        let folder = format!("{IMAGES}/{class_id:04}_{}", slug(label));
+        let Some(folder) = self.placement.folder(model, judged, class) else {
+            self.counts.overruled += 1;
+            return Ok(None);
+        };
         let path = format!("{folder}/{}", picture.file_name());
         if !self.written.contains(&path) {
             // It may be let go while this runs.
@@ -89,7 +93,7 @@ impl<'a> Dataset<'a> {
 
 impl Counts {
     fn told(&self, out: &Path) -> String {
-        let Self { lines, with, never_kept, let_go, unreadable, no_class } = self;
+        let Self { lines, with, never_kept, let_go, unreadable, no_class, overruled } = self;
         let mut text = format!("{lines} judged predictions, {with} of them with a picture, are in {}\n", out.display());
         let mut reason = |count: usize, why: &str| {
             if count > 0 {
@@ -100,22 +104,9 @@ impl Counts {
         reason(*let_go, "it was let go since; see --images-kept-for and --images-kept-bytes");
         reason(*unreadable, "its file is missing or damaged");
         reason(*no_class, "its true class is not known");
+        reason(*overruled, "later feedback on the same picture says otherwise");
         text
     }
-}
-
-/// A label as a part of a folder's name: lower case, letters and digits of ASCII, all else one underscore.
-fn slug(label: &str) -> String {
-    let mut slug = String::new();
-    for c in label.chars().map(|c| c.to_ascii_lowercase()) {
-        if c.is_ascii_alphanumeric() {
-            slug.push(c);
-        } else if !slug.is_empty() && !slug.ends_with('_') {
-            slug.push('_');
-        }
-    }
-    slug.truncate(SLUG);
-    slug.trim_end_matches('_').to_string()
 }
 
 /// What became of the pictures.
@@ -127,19 +118,5 @@ struct Counts {
     let_go: usize,
     unreadable: usize,
     no_class: usize,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slugs_are_safe_names_of_folders() {
-        assert_eq!(slug("Egyptian cat"), "egyptian_cat");
-        assert_eq!(slug("../../etc/passwd"), "etc_passwd");
-        assert_eq!(slug("jack-o'-lantern, Halloween (toy)"), "jack_o_lantern_halloween_toy");
-        assert_eq!(slug("Käse"), "k_se");
-        assert_eq!(slug("日本"), "");
-        assert!(slug(&"long ".repeat(99)).len() <= SLUG);
-    }
+    overruled: usize,
 }

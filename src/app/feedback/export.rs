@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::progress;
 use super::dataset::{Dataset, IMAGES};
+use super::outside::is_inside;
+use super::placement::Placement;
 use crate::feedback::{Counted, OpenError, ReadError, Reader};
 
 /// The file with a line for each judged prediction. It is there once everything else is.
@@ -33,6 +35,9 @@ pub enum ExportError {
     /// Something else may be there.
     #[error("{folder} is not empty. Name another folder, or say --force.", folder = .0.display())]
     NotEmpty(PathBuf),
+    /// The export would take the place of what it is made of.
+    #[error("{folder} lies in the folder of --data-dir, or that one in its pictures. Name a folder beside it.", folder = .0.display())]
+    Overlaps(PathBuf),
     /// The folder of the export.
     #[error("cannot write to {path}: {error}", path = path.display())]
     Output {
@@ -52,10 +57,17 @@ pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Resu
     let reader = Reader::open(data)?;
     let models = models(&reader, model)?;
     let output = |path: &Path, error| ExportError::Output { path: path.to_path_buf(), error };
-    prepare(out, force)?;
+    prepare(data, out, force)?;
+    let mut placement = Placement::default();
+    for model in &models {
+        reader.each(model, |judged| {
+            placement.see(model, &judged);
+            Ok(())
+        })?;
+    }
     let partial = out.join(PARTIAL);
     let file = File::create(&partial).map_err(|error| output(&partial, error))?;
-    let mut dataset = Dataset::new(data, out, file);
+    let mut dataset = Dataset::new(data, out, file, placement);
     let judged = models.iter().map(|model| model.judged).sum();
     let bar = progress::bar(judged, "{bar:40} {pos}/{len} judged predictions, {per_sec}, {eta} left");
     for model in &models {
@@ -89,23 +101,30 @@ fn models(reader: &Reader, name: Option<&str>) -> Result<Vec<Counted>, ExportErr
     }
 }
 
-/// A folder that is empty but for what the user wants to be there. Of an earlier export nothing stays: a trainer would take its
-/// pictures for those of this one.
-fn prepare(out: &Path, force: bool) -> Result<(), ExportError> {
+/// A folder that is empty but for what the user wants to be there, and none of the server's own. Of an earlier export, be it one
+/// that was broken off, nothing stays: a trainer would take its pictures for those of this one.
+fn prepare(data: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
     let output = |path: &Path, error| ExportError::Output { path: path.to_path_buf(), error };
+    let images = out.join(IMAGES);
+    let refuse_overlap = || {
+        let overlaps = is_inside(data, out) || images.exists() && is_inside(&images, data);
+        if overlaps { Err(ExportError::Overlaps(out.to_path_buf())) } else { Ok(()) }
+    };
+    refuse_overlap()?;
     std::fs::create_dir_all(out).map_err(|error| output(out, error))?;
+    // Where folders were missing on its way, it may lead elsewhere now.
+    refuse_overlap()?;
     let mut entries = std::fs::read_dir(out).map_err(|error| output(out, error))?;
     if entries.next().is_some() && !force {
         return Err(ExportError::NotEmpty(out.to_path_buf()));
     }
-    let (lines, images) = (out.join(LINES), out.join(IMAGES));
-    if lines.exists() {
-        std::fs::remove_file(&lines).map_err(|error| output(&lines, error))?;
-        if images.exists() {
-            std::fs::remove_dir_all(&images).map_err(|error| output(&images, error))?;
-        }
+    let marks = [LINES, PARTIAL].map(|name| out.join(name)).into_iter().filter(|mark| mark.exists());
+    let marks: Vec<PathBuf> = marks.collect();
+    if !marks.is_empty() && images.exists() {
+        std::fs::remove_dir_all(&images).map_err(|error| output(&images, error))?;
     }
-    Ok(())
+    // Last, so that what is broken off here is known for an export the next time.
+    marks.iter().try_for_each(|mark| std::fs::remove_file(mark).map_err(|error| output(mark, error)))
 }
 
 #[cfg(test)]
@@ -114,15 +133,40 @@ mod tests {
 
     #[test]
     fn what_was_there_is_not_touched_unless_it_was_an_export() {
-        let out = tempfile::tempdir().unwrap();
+        let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let prepare = |force| prepare(data.path(), out.path(), force);
         let (kept, images) = (out.path().join("thesis.txt"), out.path().join(IMAGES));
         std::fs::write(&kept, "years of work").unwrap();
         std::fs::create_dir(&images).unwrap();
-        assert!(matches!(prepare(out.path(), false), Err(ExportError::NotEmpty(_))));
-        prepare(out.path(), true).unwrap();
+        assert!(matches!(prepare(false), Err(ExportError::NotEmpty(_))));
+        prepare(true).unwrap();
         assert!(kept.exists() && images.exists());
-        std::fs::write(out.path().join(LINES), "{}").unwrap();
-        prepare(out.path(), true).unwrap();
-        assert!(kept.exists() && !images.exists() && !out.path().join(LINES).exists());
+        // One that was broken off is one too.
+        for mark in [LINES, PARTIAL] {
+            std::fs::create_dir_all(&images).unwrap();
+            std::fs::write(out.path().join(mark), "{}").unwrap();
+            prepare(true).unwrap();
+            assert!(kept.exists() && !images.exists() && !out.path().join(mark).exists(), "{mark}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_keeps_is_never_taken_for_an_export() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = parent.path().join("set/images/data");
+        std::fs::create_dir_all(data.join(IMAGES)).unwrap();
+        std::fs::write(data.join(LINES), "{}").unwrap();
+        for out in ["set/images/data", "set/images/data/export", "set/images/data/../data/images", "set"] {
+            let out = parent.path().join(out);
+            for _ in 0..2 {
+                let refused = prepare(&data, &out, true);
+                assert!(matches!(refused, Err(ExportError::Overlaps(_))), "{}: {refused:?}", out.display());
+            }
+        }
+        assert!(data.join(IMAGES).exists() && data.join(LINES).exists());
+        // By way of a folder that is not there yet.
+        let refused = prepare(&data, &parent.path().join("new/../set/images/data"), true);
+        assert!(matches!(refused, Err(ExportError::Overlaps(_))), "{refused:?}");
+        prepare(&data, &parent.path().join("beside"), true).unwrap();
     }
 }

@@ -2,6 +2,8 @@
 
 mod dataset;
 mod export;
+mod outside;
+mod placement;
 mod report;
 
 pub use export::{ExportError, export};

@@ -48,10 +48,10 @@ async fn an_answer_is_made_once_and_a_failure_is_not_kept() {
     assert!(matches!(failed, Found::Failed("broken")), "{failed:?}");
     for (answer, expected) in [("first", Outcome::Miss), ("second", Outcome::Hit)] {
         let found = cache.answer(question(1), async { Ok(answer) }, is_shared, counts.count()).await;
-        assert!(matches!(found, Found::Answer("first", outcome) if outcome == expected), "{found:?}");
+        assert!(matches!(found, Found::Answer("first", look_up) if look_up.outcome == expected), "{found:?}");
     }
     let other = cache.answer(question(2), async { Ok("other") }, is_shared, counts.count()).await;
-    assert!(matches!(other, Found::Answer("other", Outcome::Miss)), "{other:?}");
+    assert!(matches!(other, Found::Answer("other", LookUp { outcome: Outcome::Miss, .. })), "{other:?}");
     assert_eq!(counts.seen(), [Outcome::Hit, Outcome::Miss, Outcome::Miss, Outcome::Miss]);
 }
 
@@ -70,7 +70,13 @@ async fn who_asks_the_same_meanwhile_waits_for_the_same_run() {
             asked.await
         };
         match (join(first, second).await, outcome) {
-            ((Found::Answer("answer", Outcome::Miss), Found::Answer("answer", Outcome::Coalesced)), Ok(_)) => (),
+            (
+                (
+                    Found::Answer("answer", LookUp { outcome: Outcome::Miss, .. }),
+                    Found::Answer("answer", LookUp { outcome: Outcome::Coalesced, .. }),
+                ),
+                Ok(_),
+            ) => (),
             ((Found::Failed("broken"), Found::Failed("broken")), Err(_)) => (),
             (found, _) => panic!("{found:?}"),
         }
@@ -102,7 +108,7 @@ async fn if_the_first_fails_for_want_of_room_one_of_the_others_runs_for_all_of_t
     let (first, (second, third)) = join(first, failing).await;
     assert!(matches!(first, Found::Failed("no room")), "{first:?}");
     let found = [second, third].map(|found| match found {
-        Found::Answer("answer", outcome) => outcome,
+        Found::Answer("answer", look_up) => look_up.outcome,
         found => panic!("{found:?}"),
     });
     assert!(found.contains(&Outcome::Miss) && found.contains(&Outcome::Coalesced), "{found:?}");
@@ -119,7 +125,7 @@ async fn if_the_first_goes_away_the_next_runs() {
     assert!(futures_util::poll!(&mut second).is_pending());
     drop(first);
     let found = second.await;
-    assert!(matches!(found, Found::Answer("own", Outcome::Miss)), "{found:?}");
+    assert!(matches!(found, Found::Answer("own", LookUp { outcome: Outcome::Miss, .. })), "{found:?}");
     assert_eq!(counts.seen(), [Outcome::Miss, Outcome::Miss]);
 }
 
@@ -130,7 +136,7 @@ async fn nobody_waits_for_the_run_of_one_who_is_served_later() {
     let mut patient = Box::pin(cache.answer(question(1), pending(), is_shared, counts.count()));
     assert!(futures_util::poll!(&mut patient).is_pending());
     let found = cache.answer(urgent, async { Ok("now") }, is_shared, counts.count()).await;
-    assert!(matches!(found, Found::Answer("now", Outcome::Miss)), "{found:?}");
+    assert!(matches!(found, Found::Answer("now", LookUp { outcome: Outcome::Miss, .. })), "{found:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,17 +153,23 @@ async fn nobody_waits_for_anothers_run_beyond_his_deadline() {
     let second = cache.answer(question, pending(), is_shared, counts.count());
     let third = cache.answer(Question { deadline: None, ..question }, pending(), is_shared, counts.count());
     let (first, second, third) = join3(first, second, third).await;
-    assert!(matches!(first, Found::Answer("slow", Outcome::Miss)), "{first:?}");
+    assert!(matches!(first, Found::Answer("slow", LookUp { outcome: Outcome::Miss, .. })), "{first:?}");
     assert!(matches!(second, Found::Late), "{second:?}");
-    assert!(matches!(third, Found::Answer("slow", Outcome::Coalesced)), "{third:?}");
+    assert!(matches!(third, Found::Answer("slow", LookUp { outcome: Outcome::Coalesced, .. })), "{third:?}");
 }
 
 #[tokio::test]
 async fn no_more_is_kept_than_fits() {
     let (cache, counts) = (Answers::new(20 * ENTRY), Counts::default());
+    let mut refused = 0;
     for number in 0..200 {
-        cache.answer(question(number), async { Ok("x") }, is_shared, counts.count()).await;
+        let found = cache.answer(question(number), async { Ok("x") }, is_shared, counts.count()).await;
+        let Found::Answer("x", LookUp { outcome: Outcome::Miss, is_kept }) = found else { panic!("{found:?}") };
+        // What is told is so.
+        assert_eq!(is_kept, cache.kept.contains_key(&[number; 32]), "{number}");
+        refused += usize::from(!is_kept);
     }
+    assert!((1..199).contains(&refused), "{refused} of 200 were not kept");
     let (entries, bytes) = (cache.kept.entry_count(), cache.kept.weighted_size());
     assert!((1..20).contains(&entries) && bytes <= 20 * ENTRY, "{entries} entries of {bytes} bytes");
 }

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use super::OpenError;
+use crate::feedback::private;
 
 /// Its name in the folder.
 const FILE: &str = "feedback.lock";
@@ -15,7 +16,7 @@ pub(in crate::feedback) struct Lock(#[expect(dead_code, reason = "it is held, no
 impl Lock {
     pub(super) fn take(folder: &Path) -> Result<Self, OpenError> {
         let refuse = |error| OpenError::Folder { folder: folder.to_path_buf(), error };
-        let options = File::options().create(true).truncate(false).write(true).open(folder.join(FILE));
+        let options = private::options().create(true).truncate(false).open(folder.join(FILE));
         let file = options.map_err(refuse)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),

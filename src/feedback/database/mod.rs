@@ -3,6 +3,7 @@
 //! SQLite in WAL mode: readers do not hold up the writer, nor it them, and `kiln feedback` may read while a server runs.
 
 mod lock;
+mod place;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::private;
 pub(super) use lock::Lock;
+pub(super) use place::Place;
 
 /// Its name in the folder.
 const FILE: &str = "feedback.db";
@@ -70,9 +73,12 @@ pub enum OpenError {
 
 /// Opens the folder's database for writing and brings its schema up to date. The lock keeps other servers out.
 pub(super) fn open(folder: &Path) -> Result<(Connection, Lock), OpenError> {
-    make(folder).map_err(|error| OpenError::Folder { folder: folder.to_path_buf(), error })?;
+    let refused = |error| OpenError::Folder { folder: folder.to_path_buf(), error };
+    private::make_folder(folder).map_err(refused)?;
     let lock = Lock::take(folder)?;
     let file = folder.join(FILE);
+    // SQLite gives its log the mode of this file.
+    private::make_file(&file).map_err(refused)?;
     let told = |error| told(&file, error);
     let mut connection = Connection::open(&file).map_err(told)?;
     connection.busy_timeout(BUSY).map_err(told)?;
@@ -97,15 +103,6 @@ pub(super) fn open_to_read(folder: &Path) -> Result<Connection, OpenError> {
         schema::VERSION => Ok(connection),
         _ => Err(OpenError::Older(file)),
     }
-}
-
-/// The folder, for its owner alone: notes and pictures may be nobody else's business.
-fn make(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
@@ -188,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (writer, lock) = open(folder.path()).unwrap();
         let reader = open_to_read(folder.path()).unwrap();
-        writer.execute("INSERT INTO models (name, version) VALUES ('cat', '1')", []).unwrap();
+        writer.execute("INSERT INTO models (name, version, digest, turn) VALUES ('cat', '1', '', 1)", []).unwrap();
         let count = |connection: &Connection| -> i64 {
             connection.query_row("SELECT count(*) FROM models", [], |row| row.get(0)).unwrap()
         };

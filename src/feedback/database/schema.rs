@@ -10,7 +10,11 @@ const MIGRATIONS: [&str; 1] = ["
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL,
         version TEXT NOT NULL,
-        UNIQUE (name, version)
+        -- Of weights and labels: with others it is another model, whatever its version says.
+        digest TEXT NOT NULL,
+        -- The higher, the later it was last served.
+        turn INTEGER NOT NULL,
+        UNIQUE (name, version, digest)
     ) STRICT;
     CREATE TABLE classes (
         model INTEGER NOT NULL REFERENCES models,
@@ -33,6 +37,8 @@ const MIGRATIONS: [&str; 1] = ["
     ) STRICT, WITHOUT ROWID;
     -- Those that are let go, oldest first.
     CREATE INDEX predictions_unjudged ON predictions (id) WHERE judged = 0;
+    -- Whether a picture that comes again has feedback.
+    CREATE INDEX predictions_judged_pictures ON predictions (picture) WHERE judged = 1 AND picture IS NOT NULL;
 
     CREATE TABLE feedback (
         prediction BLOB PRIMARY KEY REFERENCES predictions,
@@ -50,6 +56,16 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE reference (
         model INTEGER NOT NULL REFERENCES models,
         place INTEGER NOT NULL,
+        class_id INTEGER NOT NULL,
+        probability REAL NOT NULL,
+        PRIMARY KEY (model, place)
+    ) STRICT, WITHOUT ROWID;
+
+    -- The last predictions of each model, some of which are let go elsewhere: a ring of places, in the order of their numbers.
+    CREATE TABLE recent (
+        model INTEGER NOT NULL REFERENCES models,
+        place INTEGER NOT NULL,
+        number INTEGER NOT NULL,
         class_id INTEGER NOT NULL,
         probability REAL NOT NULL,
         PRIMARY KEY (model, place)

@@ -8,7 +8,8 @@
 mod over_time;
 mod sections;
 
-use super::reader::{Counted, Judged};
+use super::judged::Judged;
+use super::reader::Counted;
 use super::summary::Summary;
 use crate::plots::{self, escaped, facts, number};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::reader::Judged;
+use super::super::judged::Judged;
 
 /// Stretches at most; there are fewer where there is little feedback.
 const MOST: usize = 24;

@@ -1,20 +1,22 @@
 //! One transaction: what is in it, and what is told after it. Nothing is told before.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::TransactionBehavior;
 use uuid::Uuid;
 
-use super::super::record::{Feedback, FeedbackError, Held, ModelFacts, Receipt, Recorded, Verdict};
+use super::super::record::{Feedback, FeedbackError, Held, Receipt, Recorded, Verdict};
 use super::super::windows::LENGTH;
-use super::watch::Watch;
 use super::{Message, Reply, Writer, judge, predictions, retention};
 use crate::telemetry::metrics::{self, Lost};
 
 /// How often it is looked whether something is too old. The store's ticks come less often.
 const AGED: Duration = Duration::from_secs(30);
+
+/// What the log says where the folder was taken away. What is written then would be lost, though SQLite takes it.
+const GONE: &str =
+    "the database's file was removed or replaced while it was open; start the server again to begin anew";
 
 /// What a transaction has done, to be told once it is committed.
 #[derive(Debug, Default)]
@@ -34,6 +36,8 @@ pub(super) struct Done {
 pub(super) struct Judgement {
     pub(super) model: i64,
     pub(super) prediction: Uuid,
+    /// When it was given, in milliseconds since 1970.
+    pub(super) time: i64,
     pub(super) verdict: Verdict,
     pub(super) is_right: bool,
 }
@@ -53,9 +57,9 @@ impl Writer {
         for message in batch {
             match message {
                 Message::Model(model) => {
-                    self.row(&model);
+                    self.row(&model, true);
                 }
-                Message::Prediction(recorded) => match self.row(&recorded.model) {
+                Message::Prediction(recorded) => match self.row(&recorded.model, false) {
                     Some(model) => work.push(Work::Prediction(recorded, model)),
                     None => metrics::not_kept(Lost::Prediction, "failed", 1),
                 },
@@ -66,7 +70,13 @@ impl Writer {
                 Message::Tick | Message::End => {}
             }
         }
-        match self.apply(&work, !replies.is_empty()) {
+        // A tick looks too, so that it is told before somebody's feedback is refused.
+        let applied = if self.place.holds() {
+            self.apply(&work, !replies.is_empty()).map_err(|error| error.to_string())
+        } else {
+            Err(GONE.to_string())
+        };
+        match applied {
             Ok(done) => self.tell(done, replies),
             Err(error) => {
                 let predictions = work.len() - replies.len();
@@ -82,24 +92,6 @@ impl Writer {
         }
     }
 
-    /// The row of a model, which is watched from then on; nothing where the database does not take it.
-    fn row(&mut self, model: &Arc<ModelFacts>) -> Option<i64> {
-        if let Some((row, _)) = self.watches.iter().find(|(_, watch)| watch.is_of(model)) {
-            return Some(*row);
-        }
-        let registered = Watch::register(&mut self.connection, model).and_then(|row| self.watch(row).map(|()| row));
-        registered.inspect_err(|error| tracing::error!(%error, "a model cannot be noted")).ok()
-    }
-
-    /// Has a model watched that has a row.
-    fn watch(&mut self, row: i64) -> rusqlite::Result<()> {
-        if !self.watches.contains_key(&row) {
-            let watch = Watch::load(&self.connection, row)?;
-            self.watches.insert(row, watch);
-        }
-        Ok(())
-    }
-
     fn apply(&mut self, work: &[Work], has_feedback: bool) -> rusqlite::Result<Done> {
         // Predictions are not acknowledged, so no disk is waited for on their account.
         if self.durable != has_feedback {
@@ -112,7 +104,8 @@ impl Writer {
         }
         let (now, mut done) = (SystemTime::now(), Done::default());
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut referred: BTreeMap<i64, usize> = BTreeMap::new();
+        // Of each model, what there is to compare with and the next one's number, which are told once it is committed.
+        let mut counted: BTreeMap<i64, (usize, u64)> = BTreeMap::new();
         for work in work {
             match work {
                 Work::Prediction(recorded, model) => {
@@ -121,11 +114,14 @@ impl Writer {
                     if predictions::insert(&transaction, recorded, *model, picture)? {
                         let (class_id, probability) = recorded.classes[0];
                         done.recorded.push((*model, class_id, probability));
-                        let places = referred.entry(*model).or_insert_with(|| self.watches[model].references());
+                        let watch = &self.watches[model];
+                        let (places, next) = counted.entry(*model).or_insert((watch.references(), watch.next()));
                         if *places < LENGTH {
                             predictions::refer(&transaction, *model, *places, (class_id, probability))?;
                             *places += 1;
                         }
+                        predictions::follow(&transaction, *model, *next, (class_id, probability))?;
+                        *next += 1;
                     }
                 }
                 Work::Feedback(feedback) => {

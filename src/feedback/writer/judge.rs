@@ -47,7 +47,8 @@ pub(super) fn judge(
         connection.prepare_cached("UPDATE pictures SET judged = 1 WHERE sha256 = ?")?.execute([picture])?;
     }
     let is_right = truth == Some(predicted.class_id);
-    done.judged.push(Judgement { model: predicted.model, prediction: id, verdict, is_right });
+    let time = millis(now);
+    done.judged.push(Judgement { model: predicted.model, prediction: id, time, verdict, is_right });
     let named =
         |class_id| label(connection, predicted.model, class_id).map(|label| (class_id, label.unwrap_or_default()));
     Ok(Ok(Receipt {

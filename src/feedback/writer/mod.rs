@@ -6,12 +6,16 @@
 //! | `predictions.rs` | the rows of predictions |
 //! | `judge.rs` | feedback on one prediction |
 //! | `retention.rs` | what is let go |
+//! | `served.rs` | which models there are, and which of them is served |
 //! | `watch.rs` | what is known of each model: its row, its windows, its metrics |
 
 mod commit;
 mod judge;
 mod predictions;
 mod retention;
+mod served;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -22,7 +26,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Config;
-use super::database::{self, Lock, OpenError};
+use super::database::{self, Lock, OpenError, Place};
 use super::pictures::Shelf;
 use super::record::{Feedback, FeedbackError, ModelFacts, Receipt, Recorded};
 use watch::Watch;
@@ -68,6 +72,7 @@ pub(super) struct Writer {
     durable: bool,
     /// When it was last looked whether something is too old; not yet, or not to the end, where absent.
     looked: Option<Instant>,
+    place: Place,
     _lock: Lock,
 }
 
@@ -75,6 +80,8 @@ impl Writer {
     /// Opens the folder, and clears away what a process that was killed has left.
     pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
         let (mut connection, lock) = database::open(&config.folder)?;
+        let place = Place::of(&config.folder);
+        let place = place.map_err(|error| OpenError::Folder { folder: config.folder.clone(), error })?;
         let shelf = Shelf::open(config, &mut connection)?;
         let unjudged = retention::unjudged(&connection);
         let unjudged = unjudged.map_err(|error| OpenError::Database { file: config.folder.clone(), error })?;
@@ -87,6 +94,7 @@ impl Writer {
             watches: BTreeMap::new(),
             durable: true,
             looked: None,
+            place,
             _lock: lock,
         })
     }
@@ -114,73 +122,5 @@ impl Writer {
         if let Err(error) = checkpoint {
             tracing::warn!(%error, "the database's log stays for the next start");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use uuid::Uuid;
-
-    use super::super::record::Truth;
-    use super::super::tests::{config, feedback, model};
-    use super::super::windows::LENGTH;
-    use super::*;
-
-    fn prediction(model: &Arc<ModelFacts>) -> Recorded {
-        let (id, time) = (Uuid::now_v7(), SystemTime::now());
-        Recorded { id, time, model: Arc::clone(model), classes: vec![(1, 0.5)], picture: None }
-    }
-
-    #[test]
-    fn a_full_disk_refuses_feedback_and_what_was_acknowledged_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(&config(folder.path())).unwrap();
-        let model = Arc::new(model());
-        let give = |writer: &mut Writer, id| {
-            let (reply, mut receipt) = oneshot::channel();
-            writer.take(vec![Message::Feedback(feedback(id, Truth::Right), reply)]);
-            receipt.try_recv().unwrap()
-        };
-        let first = prediction(&model);
-        let first_id = first.id;
-        writer.take(vec![Message::Prediction(first)]);
-        give(&mut writer, first_id).unwrap();
-        // As many pages as there are; SQLite answers as it does when the disk is full.
-        let pages: i64 = writer.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-        writer.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
-        let many: Vec<Recorded> = (0..400).map(|_| prediction(&model)).collect();
-        let ids: Vec<Uuid> = many.iter().map(|one| one.id).collect();
-        let (reply, mut receipt) = oneshot::channel();
-        let mut batch: Vec<Message> = many.into_iter().map(Message::Prediction).collect();
-        batch.push(Message::Feedback(feedback(ids[0], Truth::Right), reply));
-        writer.take(batch);
-        assert_eq!(receipt.try_recv().unwrap(), Err(FeedbackError::Unavailable));
-        assert_eq!(give(&mut writer, ids[0]), Err(FeedbackError::UnknownPrediction(ids[0])));
-        // There is room again, and it goes on.
-        writer.connection.query_row("PRAGMA max_page_count = 1000000", [], |_| Ok(())).unwrap();
-        let next = prediction(&model);
-        let next_id = next.id;
-        writer.take(vec![Message::Prediction(next)]);
-        give(&mut writer, next_id).unwrap();
-        assert!(give(&mut writer, first_id).unwrap().replaced);
-        assert_eq!(writer.unjudged, 0);
-    }
-
-    #[test]
-    fn what_there_is_to_compare_with_outlives_retention_and_a_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = Config { predictions_kept: 5, ..config(folder.path()) };
-        let model = Arc::new(model());
-        let mut writer = Writer::open(&config).unwrap();
-        for _ in 0..4 {
-            writer.take((0..400).map(|_| Message::Prediction(prediction(&model))).collect());
-        }
-        drop(writer);
-        let mut writer = Writer::open(&config).unwrap();
-        writer.take(vec![Message::Model(Arc::clone(&model))]);
-        let watch = writer.watches.values().next().unwrap();
-        assert_eq!((watch.references(), writer.unjudged), (LENGTH, 5));
     }
 }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use rusqlite::{Connection, params};
 
 use super::super::record::Recorded;
+use super::super::windows::LENGTH;
 
 /// Whether it was not there before.
 pub(super) fn insert(
@@ -27,6 +28,13 @@ pub(super) fn insert(
 pub(super) fn refer(connection: &Connection, model: i64, place: usize, of: (u32, f32)) -> rusqlite::Result<()> {
     let insert = "INSERT INTO reference (model, place, class_id, probability) VALUES (?, ?, ?, ?)";
     connection.prepare_cached(insert)?.execute(params![model, place as i64, of.0, of.1]).map(drop)
+}
+
+/// One of the last predictions of a model, so that after a start the last are the same. It takes the place of an older one.
+pub(super) fn follow(connection: &Connection, model: i64, number: u64, of: (u32, f32)) -> rusqlite::Result<()> {
+    let insert = "INSERT OR REPLACE INTO recent (model, place, number, class_id, probability) VALUES (?, ?, ?, ?, ?)";
+    let place = number % LENGTH as u64;
+    connection.prepare_cached(insert)?.execute(params![model, place as i64, number as i64, of.0, of.1]).map(drop)
 }
 
 /// Since 1970.

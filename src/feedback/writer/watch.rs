@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::super::reader::served_last;
 use super::super::record::{ModelFacts, Verdict};
 use super::super::windows::{LENGTH, Rolling, Windows};
 use super::commit::Judgement;
@@ -15,6 +16,9 @@ use crate::telemetry::metrics::FeedbackMetrics;
 pub(super) struct Watch {
     name: String,
     version: String,
+    digest: String,
+    /// Whether of those with its name and version it was served last.
+    is_served: bool,
     windows: Windows,
     judged: Rolling,
     metrics: FeedbackMetrics,
@@ -27,18 +31,18 @@ pub(super) struct Watch {
 const SHOWN: Duration = Duration::from_secs(1);
 
 impl Watch {
-    /// Writes a model and its classes down, and gives back its row. Labels that have changed are changed.
+    /// Writes a model and its classes down, and gives back its row. With other weights or labels it has another one: what was
+    /// said of it before stays as it was said. It is the one that is served now by its name and version.
     pub(super) fn register(connection: &mut Connection, model: &ModelFacts) -> rusqlite::Result<i64> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let named = params![model.name, model.version];
-        transaction.execute("INSERT INTO models (name, version) VALUES (?, ?) ON CONFLICT DO NOTHING", named)?;
-        let find = "SELECT id FROM models WHERE name = ? AND version = ?";
-        let row: i64 = transaction.query_row(find, named, |row| row.get(0))?;
+        let upsert = "INSERT INTO models (name, version, digest, turn) \
+                      VALUES (?, ?, ?, (SELECT coalesce(max(turn), 0) + 1 FROM models)) \
+                      ON CONFLICT DO UPDATE SET turn = excluded.turn RETURNING id";
+        let named = params![model.name, model.version, model.digest];
+        let row: i64 = transaction.query_row(upsert, named, |row| row.get(0))?;
         {
-            let mut insert = transaction.prepare(
-                "INSERT INTO classes (model, class_id, label) VALUES (?, ?, ?) \
-                 ON CONFLICT (model, class_id) DO UPDATE SET label = excluded.label WHERE label <> excluded.label",
-            )?;
+            let insert = "INSERT INTO classes (model, class_id, label) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+            let mut insert = transaction.prepare(insert)?;
             for (class_id, label) in model.labels.iter().enumerate() {
                 insert.execute(params![row, class_id as i64, label])?;
             }
@@ -49,35 +53,56 @@ impl Watch {
 
     /// What the database has of a model that has a row.
     pub(super) fn load(connection: &Connection, row: i64) -> rusqlite::Result<Self> {
-        let find = "SELECT name, version FROM models WHERE id = ?";
-        let (name, version): (String, String) =
-            connection.query_row(find, [row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let find = "SELECT name, version, digest FROM models WHERE id = ?";
+        let (name, version, digest): (String, String, String) =
+            connection.query_row(find, [row], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let is_served = served_last(connection, &name, &version)? == Some(row);
         let mut windows = Windows::default();
-        let reference = "SELECT class_id, probability FROM reference WHERE model = ? ORDER BY place LIMIT ?";
-        for (class_id, probability) in predictions(connection, reference, row)? {
+        let reference = "SELECT place, class_id, probability FROM reference WHERE model = ? ORDER BY place LIMIT ?";
+        for (_, class_id, probability) in predictions(connection, reference, row)? {
             windows.refer(class_id, probability);
         }
-        let last = "SELECT class_id, probability FROM predictions WHERE model = ? ORDER BY id DESC LIMIT ?";
-        for (class_id, probability) in predictions(connection, last, row)?.into_iter().rev() {
-            windows.push(class_id, probability);
+        let recent = "SELECT number, class_id, probability FROM recent WHERE model = ? ORDER BY number LIMIT ?";
+        for (number, class_id, probability) in predictions(connection, recent, row)? {
+            windows.push(number, class_id, probability);
         }
         let mut judged = Rolling::default();
-        for (prediction, is_right) in judgements(connection, row)?.into_iter().rev() {
-            judged.push(prediction, is_right);
+        for (time, prediction, is_right) in judgements(connection, row)? {
+            judged.push(time, prediction, is_right);
         }
         let metrics = FeedbackMetrics::new(&name, &version);
-        let watch = Self { name, version, windows, judged, metrics, shown: Instant::now(), is_old: false };
-        watch.show();
-        Ok(watch)
+        let shown = Instant::now();
+        Ok(Self { name, version, digest, is_served, windows, judged, metrics, shown, is_old: false })
     }
 
     pub(super) fn is_of(&self, model: &ModelFacts) -> bool {
+        self.is_named_as(model) && self.digest == model.digest
+    }
+
+    /// Whether metrics and summaries have it by the same words.
+    pub(super) fn is_named_as(&self, model: &ModelFacts) -> bool {
         self.name == model.name && self.version == model.version
+    }
+
+    /// Whether it is the one of its name and version that is served now.
+    pub(super) fn is_served(&self) -> bool {
+        self.is_served
+    }
+
+    /// Tells it. Metrics are of that one.
+    pub(super) fn serve(&mut self, is_served: bool) {
+        self.is_served = is_served;
+        self.show();
     }
 
     /// How many predictions there are to compare with.
     pub(super) fn references(&self) -> usize {
         self.windows.references()
+    }
+
+    /// The number of the prediction that comes next.
+    pub(super) fn next(&self) -> u64 {
+        self.windows.next()
     }
 
     /// A prediction was written down.
@@ -86,12 +111,12 @@ impl Watch {
         if self.windows.references() < LENGTH {
             self.windows.refer(class_id, probability);
         }
-        self.windows.push(class_id, probability);
+        self.windows.push(self.windows.next(), class_id, probability);
     }
 
     /// Feedback was.
     pub(super) fn judged(&mut self, judgement: &Judgement) {
-        self.judged.push(judgement.prediction, judgement.is_right);
+        self.judged.push(judgement.time, judgement.prediction, judgement.is_right);
     }
 
     /// Counts it.
@@ -102,9 +127,7 @@ impl Watch {
     /// Something was recorded or judged.
     pub(super) fn change(&mut self) {
         self.is_old = true;
-        if let Some(accuracy) = self.judged.accuracy() {
-            self.metrics.accuracy(accuracy);
-        }
+        self.show_accuracy();
     }
 
     /// Shows drift as it is now, if it was not shown since something was recorded, and not just before.
@@ -115,25 +138,41 @@ impl Watch {
         }
     }
 
-    fn show(&self) {
-        let (confidence, classes) = self.windows.drift();
-        self.metrics.drift(confidence, classes);
-        if let Some(accuracy) = self.judged.accuracy() {
-            self.metrics.accuracy(accuracy);
+    /// Of the confidence and of the mix of classes.
+    pub(super) fn drift(&self) -> (f64, f64) {
+        self.windows.drift()
+    }
+
+    /// Shows all that there is to show, if it is of the one that is served.
+    pub(super) fn show(&self) {
+        if self.is_served {
+            let (confidence, classes) = self.drift();
+            self.metrics.drift(confidence, classes);
+            self.show_accuracy();
+        }
+    }
+
+    fn show_accuracy(&self) {
+        if self.is_served {
+            // Of nothing there is none.
+            self.metrics.accuracy(self.judged.accuracy().unwrap_or(f64::NAN));
         }
     }
 }
 
-fn predictions(connection: &Connection, sql: &str, row: i64) -> rusqlite::Result<Vec<(u32, f32)>> {
+/// Each with its number.
+fn predictions(connection: &Connection, sql: &str, row: i64) -> rusqlite::Result<Vec<(u64, u32, f32)>> {
     let mut statement = connection.prepare(sql)?;
-    statement.query_map(params![row, LENGTH as i64], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?, row.get(2)?));
+    statement.query_map(params![row, LENGTH as i64], read)?.collect()
 }
 
-/// The last ones, latest first.
-fn judgements(connection: &Connection, row: i64) -> rusqlite::Result<Vec<(Uuid, bool)>> {
-    let sql = "SELECT f.prediction, coalesce(f.true_id = p.class_id, 0) FROM feedback f \
-               JOIN predictions p ON p.id = f.prediction WHERE f.model = ? ORDER BY f.time DESC LIMIT ?";
+/// The last ones, with when feedback was given: those of a summary.
+fn judgements(connection: &Connection, row: i64) -> rusqlite::Result<Vec<(i64, Uuid, bool)>> {
+    let sql = "SELECT f.time, f.prediction, coalesce(f.true_id = p.class_id, 0) \
+               FROM feedback f JOIN predictions p ON p.id = f.prediction \
+               WHERE f.model = ? ORDER BY f.time DESC, f.prediction DESC LIMIT ?";
     let mut statement = connection.prepare(sql)?;
-    let read = |row: &rusqlite::Row<'_>| Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?));
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, Uuid::from_bytes(row.get(1)?), row.get(2)?));
     statement.query_map(params![row, LENGTH as i64], read)?.collect()
 }
