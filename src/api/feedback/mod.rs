@@ -20,7 +20,7 @@ use super::error::Code;
 use super::failure::Failure;
 use super::refused::{OfFeedback, OfSummaries, Refused};
 use crate::feedback::Store;
-use crate::registry::Registry;
+use crate::registry::{LookupError, Registry};
 use request::Given;
 use schema::{ReceiptBody, SummaryBody};
 
@@ -68,20 +68,28 @@ impl FeedbackOperations {
         _caller: Caller<ToGiveFeedback>,
         /// The model; the server's default where absent.
         model: Query<Option<String>>,
-        /// The model's version, or its label; the stable one where absent.
+        /// The model's version, loaded or not, or its label; the stable one where absent.
         version: Query<Option<String>>,
         /// How many judged predictions to look at, the last ones.
         #[oai(default = "window_default", validator(minimum(value = "1"), maximum(value = "100000")))]
         window: Query<u32>,
     ) -> Result<Json<SummaryBody>, Refused<OfSummaries>> {
-        let found = self.registry.find(model.as_deref(), version.as_deref())?;
-        let (name, version) = (found.model().spec().name, found.model().version());
+        let found = self.registry.find(model.as_deref(), version.as_deref());
+        let (name, version) = match &found {
+            Ok(found) => (found.model().spec().name, found.model().version()),
+            // Feedback outlives the version that it is on.
+            Err(LookupError::UnknownVersion { name, version, .. }) => (name.as_str(), version.as_str()),
+            Err(error) => return Err(error.clone().into()),
+        };
         let summary = self.store.summary(name, version, window.0 as usize);
         let summary = in_time(self.patience, "read", summary).await?.map_err(|cause| {
             tracing::error!(%cause, "feedback cannot be read");
             Failure::fault()
         })?;
-        Ok(Json(SummaryBody::new(name, version, summary)))
+        match &found {
+            Err(unknown) if summary.total == 0 => Err(unknown.clone().into()),
+            _ => Ok(Json(SummaryBody::new(name, version, summary))),
+        }
     }
 }
 
