@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Canary, Labels, Store, StoreError, disk, name};
+use super::{Canary, Labels, Store, StoreError, disk, hidden, name};
 use crate::model::Model;
 
 impl Store {
@@ -98,6 +98,7 @@ impl Store {
             return Err(StoreError::BuiltIn { version: version.to_string() });
         }
         let _lock = disk::lock(&folder)?;
+        hidden::sweep(&folder);
         let labels = Labels::read(&folder)?;
         let named = labels.of(version, model.spec().version).first().map(|label| label.word());
         let previous = || (labels.previous.as_deref() == Some(version)).then_some("previous");

@@ -100,8 +100,14 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
-    /// Larger than anything that fits, or no file.
-    #[error("{path} is no file of at most {most} bytes, as any that fits is.")]
+    /// A folder, a pipe, a device.
+    #[error("{path} is no file. What comes through a pipe has to be put into one first.")]
+    NoFile {
+        /// What was to be read.
+        path: PathBuf,
+    },
+    /// Larger than anything that fits.
+    #[error("{path} is larger than {most} bytes, which no file that fits is.")]
     TooLarge {
         /// The file.
         path: PathBuf,

@@ -20,6 +20,7 @@
 //! | `golden.rs` | `golden.txt` |
 //! | `version.rs` | a version's folder |
 //! | `disk.rs` | writing that is whole or not at all |
+//! | `hidden.rs` | what is being written, and what was left of that |
 //! | `order.rs` | what an operator may ask for |
 //! | `error.rs` | what can be wrong |
 
@@ -27,6 +28,7 @@ mod change;
 mod disk;
 mod error;
 mod golden;
+mod hidden;
 mod labels;
 mod manifest;
 mod name;

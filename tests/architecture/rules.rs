@@ -76,7 +76,7 @@ pub const OWNERS: [(&str, &[&str]); 46] = [
     ("serde_json", &["api", "app", "bench", "finetune", "keys", "oip"]),
     ("half", &["oip"]),
     ("flate2", &["api"]),
-    ("uuid", &["api", "classifier", "feedback", "telemetry"]),
+    ("uuid", &["api", "classifier", "feedback", "store", "telemetry"]),
     ("image", &["image"]),
     ("zune_jpeg", &["image"]),
     ("zune_core", &["image"]),
