@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, disk, name};
+use super::{StoreError, disk, name, shown};
 use crate::model::Label;
 
 pub(super) const FILE: &str = "labels.toml";
@@ -70,7 +70,7 @@ impl Labels {
         let path = folder.join(FILE);
         let Some(text) = disk::read_small(&path)? else { return Ok(Self::default()) };
         let refuse = |reason: String| StoreError::Labels { path: path.clone(), reason };
-        let written: Written = toml::from_str(&text).map_err(|error| refuse(error.message().to_string()))?;
+        let written: Written = toml::from_str(&text).map_err(|error| refuse(shown(error.message())))?;
         written.meant().map_err(refuse)
     }
 

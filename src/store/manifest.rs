@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, disk};
+use super::{StoreError, disk, shown};
 
 /// What is known of a version without its weights.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -47,10 +47,20 @@ impl Manifest {
     pub(super) fn read(path: &Path, model: &str, version: &str) -> Result<Option<Self>, StoreError> {
         let Some(text) = disk::read_small(path)? else { return Ok(None) };
         let refuse = |reason: String| StoreError::Manifest { path: path.to_path_buf(), reason };
-        let manifest: Self = toml::from_str(&text).map_err(|error| refuse(error.message().to_string()))?;
+        let manifest: Self = toml::from_str(&text).map_err(|error| refuse(shown(error.message())))?;
         if (manifest.name.as_str(), manifest.version.as_str()) != (model, version) {
             return Err(refuse("it is that of another model or version; was the folder moved?".to_string()));
         }
-        Ok(Some(manifest))
+        let digests = [("weights", &manifest.weights), ("graph", &manifest.graph)];
+        let wrong = digests.into_iter().find(|(_, digest)| !is_digest(digest)).map(|(key, _)| key);
+        match wrong {
+            Some(key) => Err(refuse(format!("{key} is no digest, which is 'sha256:' and 64 hexadecimal digits"))),
+            None => Ok(Some(manifest)),
+        }
     }
+}
+
+fn is_digest(text: &str) -> bool {
+    let is_hex = |hex: &str| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    text.strip_prefix("sha256:").is_some_and(is_hex)
 }

@@ -78,3 +78,8 @@ impl Store {
         std::iter::once(folder.join(labels::FILE)).chain(versions.flat_map(parts)).collect()
     }
 }
+
+/// A text from a file, as a terminal may have it.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
