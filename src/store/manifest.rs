@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, disk, shown};
+use super::{StoreError, disk, golden, shown};
 
 /// What is known of a version without its weights.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -23,8 +23,9 @@ pub struct Manifest {
     pub created: String,
     /// Where it comes from, for a person.
     pub origin: String,
-    /// Whether its logits of the synthetic picture are known: they are in `golden.txt` then.
-    pub golden: bool,
+    /// `sha256:<hex>` of the file with its logits of the synthetic picture, or `none`. It has to be said: a line that is lost
+    /// would end the check that they are for.
+    pub golden: String,
 }
 
 impl Manifest {
@@ -32,6 +33,10 @@ impl Manifest {
     pub fn age(&self) -> Option<std::time::Duration> {
         let created = humantime::parse_rfc3339(&self.created).ok()?;
         SystemTime::now().duration_since(created).ok()
+    }
+
+    pub(super) fn has_golden(&self) -> bool {
+        self.golden != golden::NONE
     }
 
     pub(super) fn now() -> String {
@@ -52,7 +57,8 @@ impl Manifest {
             return Err(refuse("it is that of another model or version; was the folder moved?".to_string()));
         }
         let digests = [("weights", &manifest.weights), ("graph", &manifest.graph)];
-        let wrong = digests.into_iter().find(|(_, digest)| !is_digest(digest)).map(|(key, _)| key);
+        let golden = manifest.has_golden().then_some(("golden", &manifest.golden));
+        let wrong = digests.into_iter().chain(golden).find(|(_, digest)| !is_digest(digest)).map(|(key, _)| key);
         match wrong {
             Some(key) => Err(refuse(format!("{key} is no digest, which is 'sha256:' and 64 hexadecimal digits"))),
             None => Ok(Some(manifest)),

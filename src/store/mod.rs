@@ -73,7 +73,9 @@ impl Store {
     /// versions.
     pub fn files(&self, model: &str, versions: &[&str]) -> Vec<PathBuf> {
         let Ok(folder) = self.of(model) else { return Vec::new() };
-        let parts = |version: &&str| [version::MANIFEST, version::WEIGHTS].map(|file| folder.join(version).join(file));
+        let parts = |version: &&str| {
+            [version::MANIFEST, version::WEIGHTS, golden::FILE].map(|file| folder.join(version).join(file))
+        };
         let versions = versions.iter().filter(|version| name::check("version", version).is_ok());
         std::iter::once(folder.join(labels::FILE)).chain(versions.flat_map(parts)).collect()
     }

@@ -79,7 +79,7 @@ impl Store {
             graph: graph(model),
             created: Manifest::now(),
             origin: origin.to_string(),
-            golden: golden.is_some(),
+            golden: golden.as_deref().map_or(golden::NONE.to_string(), golden::digest),
         };
         disk::new_folder(&folder.join(&version), |inside| {
             inside.write(WEIGHTS, weights.bytes())?;
@@ -128,7 +128,7 @@ impl Store {
         if found != manifest.weights {
             return Err(StoreError::Digest { path, found, expected: manifest.weights });
         }
-        let golden = manifest.golden.then(|| golden::read(&folder, model)).transpose()?;
+        let golden = manifest.has_golden().then(|| golden::read(&folder, model, &manifest.golden)).transpose()?;
         Ok(model.with_weights_and_golden(version, weights, golden))
     }
 

@@ -83,7 +83,7 @@ pub const OWNERS: [(&str, &[&str]); 46] = [
     ("turbojpeg", &["image"]),
     ("fast_image_resize", &["image"]),
     ("rayon", &["image"]),
-    ("sha2", &["api", "cache", "feedback", "keys"]),
+    ("sha2", &["api", "cache", "feedback", "keys", "store"]),
     ("subtle", &["keys"]),
     ("base64", &["api", "keys"]),
     ("getrandom", &["keys"]),
