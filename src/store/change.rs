@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Canary, Labels, Store, StoreError, disk, hidden, name};
+use super::{Canary, Labels, Store, StoreError, disk, hidden, name, numbers};
 use crate::model::Model;
 
 impl Store {
@@ -104,7 +104,10 @@ impl Store {
         let previous = || (labels.previous.as_deref() == Some(version)).then_some("previous");
         match named.or_else(previous) {
             Some(label) => Err(StoreError::Labelled { version: version.to_string(), label }),
-            None => disk::delete(&folder.join(version)),
+            None => {
+                numbers::remember(&folder, version)?;
+                disk::delete(&folder.join(version))
+            }
         }
     }
 

@@ -84,6 +84,14 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// The highest number is not to be understood.
+    #[error("{path} is damaged: {reason}. Write 'last = N' into it, with the highest number that a version ever had.")]
+    Numbers {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A version's description is not to be understood.
     #[error("{path} is damaged: {reason}. Add the version anew.")]
     Manifest {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! DIR/NAME/labels.toml              which version is stable, canary, shadow
+//! DIR/NAME/numbers.toml             the highest number that a version ever had
 //! DIR/NAME/VERSION/manifest.toml    what the version is
 //! DIR/NAME/VERSION/weights.bpk      its weights
 //! DIR/NAME/VERSION/golden.txt       its logits of the synthetic picture, one a line
@@ -19,6 +20,7 @@
 //! | `manifest.rs` | `manifest.toml` |
 //! | `golden.rs` | `golden.txt` |
 //! | `version.rs` | a version's folder |
+//! | `numbers.rs` | `numbers.toml` |
 //! | `disk.rs` | writing that is whole or not at all |
 //! | `hidden.rs` | what is being written, and what was left of that |
 //! | `order.rs` | what an operator may ask for |
@@ -32,6 +34,7 @@ mod hidden;
 mod labels;
 mod manifest;
 mod name;
+mod numbers;
 mod order;
 #[cfg(test)]
 mod tests;

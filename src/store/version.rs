@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::manifest::Manifest;
-use super::{Store, StoreError, disk, golden, hidden, name};
+use super::{Store, StoreError, disk, golden, hidden, name, numbers};
 use crate::model::{Model, Weights};
 
 pub(super) const MANIFEST: &str = "manifest.toml";
@@ -67,7 +67,7 @@ impl Store {
             Some(version) => version.to_string(),
             // It may be the name of a file.
             None => {
-                let mut names = (next_number(&folder, built_in)?..).map(|number| number.to_string());
+                let mut names = (numbers::next(&folder, built_in)?..).map(|number| number.to_string());
                 names.find(|name| !is_taken(name)).expect("there are more numbers than files")
             }
         };
@@ -81,6 +81,7 @@ impl Store {
             origin: origin.to_string(),
             golden: golden.as_deref().map_or(golden::NONE.to_string(), golden::digest),
         };
+        numbers::remember(&folder, &version)?;
         disk::new_folder(&folder.join(&version), |inside| {
             inside.write(WEIGHTS, weights.bytes())?;
             if let Some(text) = &golden {
@@ -143,13 +144,6 @@ impl Store {
         let found = Manifest::read(&path, model.spec().name, version)?;
         found.ok_or_else(|| StoreError::NoSuchVersion { version: version.to_string(), known: Vec::new() })
     }
-}
-
-fn next_number(folder: &Path, built_in: &str) -> Result<u64, StoreError> {
-    let taken = disk::folders(folder)?;
-    let numbers = taken.iter().map(String::as_str).chain([built_in]);
-    let largest = numbers.filter_map(|name| name.parse::<u32>().ok()).max().unwrap_or(0);
-    Ok(u64::from(largest) + 1)
 }
 
 fn graph(model: &Model) -> String {
