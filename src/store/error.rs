@@ -37,8 +37,8 @@ pub enum StoreError {
         /// The version.
         version: String,
     },
-    /// Nothing was promoted yet.
-    #[error("there is no version to go back to: none was promoted yet.")]
+    /// Nothing was promoted yet, or what was stable before cannot be read.
+    #[error("there is no version to go back to: none was promoted yet, or the one before is of no use any more.")]
     NothingBefore,
     /// It is no part of something.
     #[error("a share is {0}; it has to be from 0 to 1, or from 0% to 100%.")]

@@ -1,14 +1,68 @@
-//! Files that are not what they should be, in ways that would go unnoticed.
+//! Versions that no server could serve: they are given no label, and what was given one is not taken for another.
 
 use std::fs;
 
 use super::*;
+
+/// Each label that there is, for version 2.
+fn give(kept: &Kept) -> [Result<Labels, StoreError>; 3] {
+    let (store, model) = (&kept.store, &kept.model);
+    let canary = Some(Canary { version: "2".to_string(), share: 0.1 });
+    [store.set_shadow(model, Some("2")), store.set_canary(model, canary), store.promote(model, "2")]
+}
 
 fn in_manifest(kept: &Kept, version: &str, from: &str, to: &str) {
     let path = kept.place().join(version).join("manifest.toml");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{text}");
     fs::write(path, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn what_cannot_be_served_gets_no_label() {
+    for (file, part) in [
+        ("weights.bpk", "has changed since it was added"),
+        ("golden.txt", "has changed since it was added"),
+        ("graph", "made for another graph"),
+        ("missing", "weights.bpk"),
+        ("", ""),
+    ] {
+        let kept = Kept::new();
+        kept.add(b"weights");
+        match file {
+            "graph" => in_manifest(&kept, "2", kept.model.spec().sha256, &"0".repeat(64)),
+            "missing" => fs::remove_file(kept.place().join("2/weights.bpk")).unwrap(),
+            "" => {}
+            file => fs::write(kept.place().join("2").join(file), "0.25\n".repeat(1000)).unwrap(),
+        }
+        for outcome in give(&kept) {
+            let is_refused = outcome.is_err_and(|error| error.to_string().contains(part));
+            assert_eq!(is_refused, !file.is_empty(), "{file}");
+        }
+        assert_eq!(kept.stable() == "1", !file.is_empty(), "{file}");
+    }
+}
+
+#[test]
+fn nobody_goes_back_to_a_version_that_cannot_be_served() {
+    let kept = Kept::new();
+    for weights in [b"2", b"3", b"4"] {
+        kept.add(weights);
+    }
+    let previous = |labels: Labels| labels.previous;
+    kept.store.promote(&kept.model, "2").unwrap();
+    kept.store.promote(&kept.model, "3").unwrap();
+    fs::write(kept.place().join("2/weights.bpk"), b"!").unwrap();
+    assert!(kept.store.roll_back(&kept.model).is_err());
+    assert_eq!(kept.stable(), "3");
+    // What breaks while it is stable is left without a way back to it, but the one before is not forgotten.
+    kept.store.promote(&kept.model, "1").unwrap();
+    kept.store.promote(&kept.model, "3").unwrap();
+    fs::write(kept.place().join("3/weights.bpk"), b"!").unwrap();
+    assert_eq!(previous(kept.store.promote(&kept.model, "4").unwrap()).as_deref(), Some("1"));
+    fs::write(kept.place().join("4/weights.bpk"), b"!").unwrap();
+    assert_eq!(previous(kept.store.roll_back(&kept.model).unwrap()), None);
+    assert!(matches!(kept.store.roll_back(&kept.model), Err(StoreError::NothingBefore)));
 }
 
 #[test]
