@@ -19,9 +19,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// See [`Store::labels`].
+    /// See [`Store::labels`] and [`Store::namesake`].
     pub fn stable(&self, model: &Model) -> Result<String, StoreError> {
         let spec = model.spec();
+        self.namesake(model)?;
         Ok(self.labels(spec.name)?.stable_or(spec.version).to_string())
     }
 
@@ -131,7 +132,10 @@ impl Store {
     /// There is such a version, and its files are what they were when it was added. Reads them all.
     fn is_of_use(&self, model: &Model, version: &str) -> Result<(), StoreError> {
         self.has(model, version)?;
-        self.read(model, version).map(drop)
+        match self.found_namesake(model)?.filter(|_| version == model.spec().version) {
+            Some((namesake, false)) => Err(namesake),
+            _ => self.read(model, version).map(drop),
+        }
     }
 
     /// There is such a version.

@@ -92,6 +92,17 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// The program was built with a version of that name.
+    #[error(
+        "{path} is never served: the program was built with a version of that name, {difference}. Add the folder's weights \
+         under another name and label that one, or delete the folder."
+    )]
+    Namesake {
+        /// The folder.
+        path: PathBuf,
+        /// How the two differ.
+        difference: String,
+    },
     /// A version's description is not to be understood.
     #[error("{path} is damaged: {reason}. Add the version anew.")]
     Manifest {

@@ -65,6 +65,12 @@ impl Labels {
         Label::ALL.into_iter().filter(has).collect()
     }
 
+    /// Whether a label that answers or is tried is given to the version by its name, rather than left to it.
+    pub(super) fn name(&self, version: &str) -> bool {
+        let canary = self.canary.as_ref().map(|canary| canary.version.as_str());
+        [self.stable.as_deref(), canary, self.shadow.as_deref()].contains(&Some(version))
+    }
+
     /// No labels where there is no file.
     pub(super) fn read(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(FILE);

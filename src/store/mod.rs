@@ -21,6 +21,7 @@
 //! | `golden.rs` | `golden.txt` |
 //! | `version.rs` | a version's folder |
 //! | `numbers.rs` | `numbers.toml` |
+//! | `namesake.rs` | a folder with the built-in version's name |
 //! | `disk.rs` | writing that is whole or not at all |
 //! | `hidden.rs` | what is being written, and what was left of that |
 //! | `order.rs` | what an operator may ask for |
@@ -34,6 +35,7 @@ mod hidden;
 mod labels;
 mod manifest;
 mod name;
+mod namesake;
 mod numbers;
 mod order;
 #[cfg(test)]

@@ -93,20 +93,25 @@ impl Store {
     }
 
     /// Every version that was added, in the order of their names (numbers by their value), with its manifest or what is wrong
-    /// with it.
+    /// with it. What has the name of the one that was built in is wrong by that alone.
     ///
     /// # Errors
     ///
     /// The folder cannot be read.
     pub fn versions(&self, model: &Model) -> Result<Vec<Listed>, StoreError> {
         let mut names = disk::folders(&self.of(model.spec().name)?)?;
-        names.retain(|name| name::check_version(name).is_ok() && *name != model.spec().version);
+        let mut namesake = self.found_namesake(model)?;
+        let is_own = |name: &String| *name == model.spec().version && namesake.is_none();
+        names.retain(|name| name::check_version(name).is_ok() && !is_own(name));
         names.sort_by_key(|name| (name.parse::<u64>().unwrap_or(u64::MAX), name.clone()));
-        Ok(names
-            .into_iter()
-            .map(|name| (self.manifest(model, &name), name))
-            .map(|(found, name)| (name, found))
-            .collect())
+        let listed = |name: String| {
+            let found = self.manifest(model, &name);
+            match namesake.take_if(|_| name == model.spec().version) {
+                Some((namesake, _)) => (name, Err(namesake)),
+                None => (name, found),
+            }
+        };
+        Ok(names.into_iter().map(listed).collect())
     }
 
     /// A version of `model`, ready to be loaded; the one that was built in under its own name.
@@ -146,11 +151,12 @@ impl Store {
     }
 }
 
-fn graph(model: &Model) -> String {
+/// `sha256:<hex>` of the file that a model's graph was made from.
+pub(super) fn graph(model: &Model) -> String {
     format!("sha256:{}", model.spec().sha256)
 }
 
-fn digest_of(weights: &Weights) -> String {
+pub(super) fn digest_of(weights: &Weights) -> String {
     format!("sha256:{}", weights.sha256())
 }
 

@@ -82,6 +82,35 @@ fn the_check_of_the_logits_does_not_end_in_silence() {
 }
 
 #[test]
+fn a_folder_with_the_built_in_versions_name_is_told_and_never_taken_for_it() {
+    let kept = Kept::new();
+    kept.add(b"weights");
+    // As by a program that was built with another version of its own.
+    fs::rename(kept.place().join("2"), kept.place().join("1")).unwrap();
+    in_manifest(&kept, "1", "version = \"2\"", "version = \"1\"");
+    let listed = kept.store.versions(&kept.model).unwrap().remove(0);
+    let reason = listed.1.unwrap_err().to_string();
+    assert!(reason.contains("is never served") && reason.contains("with other weights"), "{reason}");
+    // Nobody has asked for it by name.
+    assert_eq!(kept.store.stable(&kept.model).unwrap(), "1");
+    assert!(kept.store.namesake(&kept.model).unwrap().is_some());
+    assert_eq!(kept.add(b"weights"), "3");
+    kept.store.promote(&kept.model, "3").unwrap();
+    assert!(matches!(kept.store.promote(&kept.model, "1"), Err(StoreError::Namesake { .. })));
+    for labels in ["stable = \"1\"", "canary = \"1\"\ncanary-share = 0.5", "shadow = \"1\""] {
+        fs::write(kept.place().join("labels.toml"), labels).unwrap();
+        assert!(matches!(kept.store.stable(&kept.model), Err(StoreError::Namesake { .. })), "{labels}");
+    }
+    // With the same weights it makes no difference.
+    let own = kept.model.weights_digest();
+    let text = fs::read_to_string(kept.place().join("1/manifest.toml")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("weights")).unwrap();
+    in_manifest(&kept, "1", line, &format!("weights = \"{own}\""));
+    assert_eq!(kept.store.stable(&kept.model).unwrap(), "1");
+    assert!(kept.store.namesake(&kept.model).unwrap().unwrap().to_string().contains("the same weights"));
+}
+
+#[test]
 fn a_manifest_brings_nothing_to_the_terminal() {
     let kept = Kept::new();
     kept.add(b"weights");
