@@ -50,7 +50,9 @@ fn asked_of(store: &Store, model: &Model, labels: &Labels) -> Asked {
         true => (None, State::default()),
         // Why it cannot be read is told by who loads it.
         false => {
-            let files = State::of(&store.files(spec.name, &[version])[1..]);
+            // Not the labels, which come first: those of other versions are none of its own.
+            let files: Vec<_> = store.files(spec.name, &[version]).into_iter().skip(1).collect();
+            let files = State::of(&files);
             (store.manifest(model, version).ok().map(|manifest| manifest.weights), files)
         }
     })
