@@ -16,6 +16,17 @@ pub struct Watched {
     seen: Vec<Stamp>,
 }
 
+/// How files were when they were looked at, to be compared with another time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State(Vec<Stamp>);
+
+impl State {
+    /// To be called before the files are read, as [`Watched::new`] is.
+    pub fn of(files: &[PathBuf]) -> Self {
+        Self(files.iter().map(stamp).collect())
+    }
+}
+
 /// What tells one state of a file from another; nothing for a file that is not there.
 type Stamp = Option<(u64, SystemTime, Identity)>;
 
@@ -24,6 +35,13 @@ impl Watched {
     pub fn new(files: Vec<PathBuf>) -> Self {
         let seen = files.iter().map(stamp).collect();
         Self { files, seen }
+    }
+
+    /// These as well, from now on.
+    pub fn and(mut self, more: Vec<PathBuf>) -> Self {
+        self.seen.extend(more.iter().map(stamp));
+        self.files.extend(more);
+        self
     }
 
     /// Looks once a second, and returns when a file is another one than it was and has not changed since the last look, for

@@ -54,8 +54,8 @@ pub(super) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands(words.map(with_store))
         .after_help(
-            "All of it is done in the folder of --model-store, whether a server runs or not; one that does follows within \
-             two seconds.",
+            "All of it is done in the folder of --model-store, whether a server runs or not; one that does sees it and begins to \
+             load within two seconds.",
         )
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Canary, Labels, Store, StoreError, disk, name};
+use super::{Canary, Labels, Store, StoreError, disk, hidden, name, numbers};
 use crate::model::Model;
 
 impl Store {
@@ -19,47 +19,57 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// See [`Store::labels`].
+    /// See [`Store::labels`] and [`Store::namesake`].
     pub fn stable(&self, model: &Model) -> Result<String, StoreError> {
         let spec = model.spec();
+        self.namesake(model)?;
         Ok(self.labels(spec.name)?.stable_or(spec.version).to_string())
     }
 
-    /// Makes `version` the stable one. It is no canary and no shadow any more if it was, and the one before is remembered.
+    /// Makes `version` the stable one. It is no canary and no shadow any more if it was, and the one before is remembered if it
+    /// is still of use.
     ///
     /// # Errors
     ///
-    /// There is no such version, it is stable already, or the labels cannot be read or written.
+    /// There is no such version, its files are damaged or for another graph, it is stable already, or the labels cannot be read
+    /// or written.
     pub fn promote(&self, model: &Model, version: &str) -> Result<Labels, StoreError> {
-        self.change(model, |labels, built_in| {
-            self.has(model, version)?;
-            let before = labels.stable_or(built_in).to_string();
-            if before == version {
-                return Err(StoreError::Already { version: before });
-            }
-            labels.stable = Some(version.to_string());
-            labels.previous = Some(before);
-            labels.canary = labels.canary.take().filter(|canary| canary.version != version);
-            labels.shadow = labels.shadow.take().filter(|shadow| shadow != version);
-            Ok(())
-        })
+        self.change(model, |labels, built_in| self.make_stable(model, version, labels, built_in))
     }
 
     /// Makes the version stable that was so before the last promotion. A second time it takes that back.
     ///
     /// # Errors
     ///
-    /// There is none, or the labels cannot be read or written.
+    /// There is none, its files are damaged or for another graph, or the labels cannot be read or written.
     pub fn roll_back(&self, model: &Model) -> Result<Labels, StoreError> {
-        let previous = self.labels(model.spec().name)?.previous.ok_or(StoreError::NothingBefore)?;
-        self.promote(model, &previous)
+        self.change(model, |labels, built_in| {
+            let previous = labels.previous.clone().ok_or(StoreError::NothingBefore)?;
+            self.make_stable(model, &previous, labels, built_in)
+        })
+    }
+
+    fn make_stable(&self, model: &Model, version: &str, labels: &mut Labels, built_in: &str) -> Result<(), StoreError> {
+        let before = labels.stable_or(built_in).to_string();
+        if before == version {
+            return Err(StoreError::Already { version: before });
+        }
+        self.is_of_use(model, version)?;
+        // One that does not do is nothing to go back to, and the one before it may be.
+        let previous = [Some(before), labels.previous.take()].into_iter().flatten().filter(|known| known != version);
+        labels.previous = previous.into_iter().find(|known| self.is_of_use(model, known).is_ok());
+        labels.stable = Some(version.to_string());
+        labels.canary = labels.canary.take().filter(|canary| canary.version != version);
+        labels.shadow = labels.shadow.take().filter(|shadow| shadow != version);
+        Ok(())
     }
 
     /// Has a version answer a part of the requests that name none, or nobody if there is no canary.
     ///
     /// # Errors
     ///
-    /// There is no such version, it is the stable one, the share is none, or the labels cannot be read or written.
+    /// There is no such version, its files are damaged or for another graph, it is the stable one, the share is none, or the
+    /// labels cannot be read or written.
     pub fn set_canary(&self, model: &Model, canary: Option<Canary>) -> Result<Labels, StoreError> {
         self.change(model, |labels, built_in| {
             if let Some(canary) = &canary {
@@ -77,7 +87,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// There is no such version, it is the stable one, or the labels cannot be read or written.
+    /// There is no such version, its files are damaged or for another graph, it is the stable one, or the labels cannot be read
+    /// or written.
     pub fn set_shadow(&self, model: &Model, version: Option<&str>) -> Result<Labels, StoreError> {
         self.change(model, |labels, built_in| {
             version.map_or(Ok(()), |version| self.may_be_tried(model, version, labels, built_in))?;
@@ -98,21 +109,33 @@ impl Store {
             return Err(StoreError::BuiltIn { version: version.to_string() });
         }
         let _lock = disk::lock(&folder)?;
+        hidden::sweep(&folder);
         let labels = Labels::read(&folder)?;
         let named = labels.of(version, model.spec().version).first().map(|label| label.word());
         let previous = || (labels.previous.as_deref() == Some(version)).then_some("previous");
         match named.or_else(previous) {
             Some(label) => Err(StoreError::Labelled { version: version.to_string(), label }),
-            None => disk::delete(&folder.join(version)),
+            None => {
+                numbers::remember(&folder, version)?;
+                disk::delete(&folder.join(version))
+            }
         }
     }
 
     fn may_be_tried(&self, model: &Model, version: &str, labels: &Labels, built_in: &str) -> Result<(), StoreError> {
-        self.has(model, version)?;
         if labels.stable_or(built_in) == version {
             return Err(StoreError::Already { version: version.to_string() });
         }
-        Ok(())
+        self.is_of_use(model, version)
+    }
+
+    /// There is such a version, and its files are what they were when it was added. Reads them all.
+    fn is_of_use(&self, model: &Model, version: &str) -> Result<(), StoreError> {
+        self.has(model, version)?;
+        match self.found_namesake(model)?.filter(|_| version == model.spec().version) {
+            Some((namesake, false)) => Err(namesake),
+            _ => self.read(model, version).map(drop),
+        }
     }
 
     /// There is such a version.

@@ -2,21 +2,24 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use super::StoreError;
+use super::hidden::beside;
 
 /// The largest file that is read as text. The golden logits of 100,000 classes are smaller.
 const MOST_TEXT: usize = 2 << 20;
 
 /// Replaces a file. Who reads it sees the old one or the new one.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let failed = |error| StoreError::io(path, error);
     let written = beside(path);
-    let all = write(&written, bytes).and_then(|()| fs::rename(&written, path)).and_then(|()| sync(parent(path)));
+    let file = File::create_new(&written).map_err(failed)?;
+    // It is this call's own from here on.
+    let all = write_all(file, bytes).and_then(|()| fs::rename(&written, path)).and_then(|()| sync(parent(path)));
     all.map_err(|error| {
         let _ = fs::remove_file(&written);
-        StoreError::io(path, error)
+        failed(error)
     })
 }
 
@@ -26,21 +29,20 @@ pub(super) struct Inside<'a>(&'a Path);
 impl Inside<'_> {
     pub(super) fn write(&self, file: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.0.join(file);
-        write(&path, bytes).map_err(|error| StoreError::io(&path, error))
+        write_new(&path, bytes).map_err(|error| StoreError::io(&path, error))
     }
 }
 
-/// Makes the folder `place` with all that `fill` writes. If it cannot, or somebody else has made it meanwhile
-/// ([`is_taken`]), nothing stays.
+/// Makes the folder `place` with all that `fill` writes. If it cannot, nothing of it stays.
 pub(super) fn new_folder(
     place: &Path,
     fill: impl FnOnce(&Inside<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let written = beside(place);
     let failed = |error| StoreError::io(place, error);
-    let all = fs::create_dir(&written)
-        .map_err(failed)
-        .and_then(|()| fill(&Inside(&written)))
+    let written = beside(place);
+    fs::create_dir(&written).map_err(failed)?;
+    // It is this call's own from here on.
+    let all = fill(&Inside(&written))
         .and_then(|()| sync(&written).map_err(failed))
         .and_then(|()| fs::rename(&written, place).map_err(failed))
         .and_then(|()| sync(parent(place)).map_err(failed));
@@ -49,14 +51,12 @@ pub(super) fn new_folder(
     })
 }
 
-/// A folder of that name, with something in it, is there already.
-pub(super) fn is_taken(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty)
-}
-
 /// Makes a folder and those above it, where they are not there.
 pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
-    fs::create_dir_all(folder).map_err(|error| StoreError::io(folder, error))
+    let is_made = |above: &&Path| !above.as_os_str().is_empty() && !above.exists();
+    let made: Vec<&Path> = folder.ancestors().take_while(is_made).collect();
+    let all = fs::create_dir_all(folder).and_then(|()| made.iter().try_for_each(|above| sync(parent(above))));
+    all.map_err(|error| StoreError::io(folder, error))
 }
 
 /// Takes a folder out of sight and deletes it.
@@ -99,9 +99,12 @@ pub(super) fn read_small(path: &Path) -> Result<Option<String>, StoreError> {
 /// A file of no more than `most` bytes.
 pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, StoreError> {
     let failed = |error| StoreError::io(path, error);
+    // A pipe would never end, and a device might be anything. To open a pipe is to wait for who writes into it.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(StoreError::NoFile { path: path.to_path_buf() });
+    }
     let file = File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
-    // A pipe would never end, and a device might be anything.
     if !about.is_file() || about.len() > most as u64 {
         return Err(StoreError::TooLarge { path: path.to_path_buf(), most });
     }
@@ -111,8 +114,15 @@ pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
+/// Writes a file of that name, which must not be there yet. If it cannot be written as a whole, nothing stays.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = File::create_new(path)?;
+    write_all(file, bytes).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
+}
+
+fn write_all(mut file: File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -128,14 +138,7 @@ fn sync(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Where a file or folder is; of one without a folder in front that is the current one.
 fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("."))
-}
-
-/// A place of this process's own in the same folder, which no name of a version can be.
-fn beside(path: &Path) -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let own = format!(".{name}.{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    path.with_file_name(own)
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -37,8 +37,8 @@ pub enum StoreError {
         /// The version.
         version: String,
     },
-    /// Nothing was promoted yet.
-    #[error("there is no version to go back to: none was promoted yet.")]
+    /// Nothing was promoted yet, or what was stable before cannot be read.
+    #[error("there is no version to go back to: none was promoted yet, or the one before is of no use any more.")]
     NothingBefore,
     /// It is no part of something.
     #[error("a share is {0}; it has to be from 0 to 1, or from 0% to 100%.")]
@@ -84,6 +84,25 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// The highest number is not to be understood.
+    #[error("{path} is damaged: {reason}. Write 'last = N' into it, with the highest number that a version ever had.")]
+    Numbers {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The program was built with a version of that name.
+    #[error(
+        "{path} is never served: the program was built with a version of that name, {difference}. Add the folder's weights \
+         under another name and label that one, or delete the folder."
+    )]
+    Namesake {
+        /// The folder.
+        path: PathBuf,
+        /// How the two differ.
+        difference: String,
+    },
     /// A version's description is not to be understood.
     #[error("{path} is damaged: {reason}. Add the version anew.")]
     Manifest {
@@ -100,8 +119,14 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
-    /// Larger than anything that fits, or no file.
-    #[error("{path} is no file of at most {most} bytes, as any that fits is.")]
+    /// A folder, a pipe, a device.
+    #[error("{path} is no file. What comes through a pipe has to be put into one first.")]
+    NoFile {
+        /// What was to be read.
+        path: PathBuf,
+    },
+    /// Larger than anything that fits.
+    #[error("{path} is larger than {most} bytes, which no file that fits is.")]
     TooLarge {
         /// The file.
         path: PathBuf,

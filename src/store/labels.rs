@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, disk, name};
+use super::{StoreError, disk, name, shown};
 use crate::model::Label;
 
 pub(super) const FILE: &str = "labels.toml";
@@ -65,12 +65,18 @@ impl Labels {
         Label::ALL.into_iter().filter(has).collect()
     }
 
+    /// Whether a label that answers or is tried is given to the version by its name, rather than left to it.
+    pub(super) fn name(&self, version: &str) -> bool {
+        let canary = self.canary.as_ref().map(|canary| canary.version.as_str());
+        [self.stable.as_deref(), canary, self.shadow.as_deref()].contains(&Some(version))
+    }
+
     /// No labels where there is no file.
     pub(super) fn read(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(FILE);
         let Some(text) = disk::read_small(&path)? else { return Ok(Self::default()) };
         let refuse = |reason: String| StoreError::Labels { path: path.clone(), reason };
-        let written: Written = toml::from_str(&text).map_err(|error| refuse(error.message().to_string()))?;
+        let written: Written = toml::from_str(&text).map_err(|error| refuse(shown(error.message())))?;
         written.meant().map_err(refuse)
     }
 

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! DIR/NAME/labels.toml              which version is stable, canary, shadow
+//! DIR/NAME/numbers.toml             the highest number that a version ever had
 //! DIR/NAME/VERSION/manifest.toml    what the version is
 //! DIR/NAME/VERSION/weights.bpk      its weights
 //! DIR/NAME/VERSION/golden.txt       its logits of the synthetic picture, one a line
@@ -19,7 +20,10 @@
 //! | `manifest.rs` | `manifest.toml` |
 //! | `golden.rs` | `golden.txt` |
 //! | `version.rs` | a version's folder |
+//! | `numbers.rs` | `numbers.toml` |
+//! | `namesake.rs` | a folder with the built-in version's name |
 //! | `disk.rs` | writing that is whole or not at all |
+//! | `hidden.rs` | what is being written, and what was left of that |
 //! | `order.rs` | what an operator may ask for |
 //! | `error.rs` | what can be wrong |
 
@@ -27,9 +31,12 @@ mod change;
 mod disk;
 mod error;
 mod golden;
+mod hidden;
 mod labels;
 mod manifest;
 mod name;
+mod namesake;
+mod numbers;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -71,8 +78,15 @@ impl Store {
     /// versions.
     pub fn files(&self, model: &str, versions: &[&str]) -> Vec<PathBuf> {
         let Ok(folder) = self.of(model) else { return Vec::new() };
-        let parts = |version: &&str| [version::MANIFEST, version::WEIGHTS].map(|file| folder.join(version).join(file));
+        let parts = |version: &&str| {
+            [version::MANIFEST, version::WEIGHTS, golden::FILE].map(|file| folder.join(version).join(file))
+        };
         let versions = versions.iter().filter(|version| name::check("version", version).is_ok());
         std::iter::once(folder.join(labels::FILE)).chain(versions.flat_map(parts)).collect()
     }
+}
+
+/// A text from a file, as a terminal may have it.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }

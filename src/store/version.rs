@@ -1,10 +1,9 @@
 //! A version's folder: how one is added, listed and read.
 
-use std::fs;
 use std::path::Path;
 
 use super::manifest::Manifest;
-use super::{Store, StoreError, disk, golden, name};
+use super::{Store, StoreError, disk, golden, hidden, name, numbers};
 use crate::model::{Model, Weights};
 
 pub(super) const MANIFEST: &str = "manifest.toml";
@@ -29,15 +28,7 @@ impl Store {
         origin: &str,
         golden: Option<&[f32]>,
     ) -> Result<String, StoreError> {
-        let mut number = self.next_number(model)?;
-        loop {
-            let version = number.to_string();
-            match self.add_as(model, &version, weights, origin, golden) {
-                // Somebody else has taken it meanwhile, or it is the name of a file.
-                Err(StoreError::Taken { .. }) => number += 1,
-                outcome => return outcome.map(|()| version),
-            }
-        }
+        self.take_in(model, None, weights, origin, golden)
     }
 
     /// [`Store::add`] under a name that the caller chose.
@@ -53,53 +44,74 @@ impl Store {
         origin: &str,
         golden: Option<&[f32]>,
     ) -> Result<(), StoreError> {
-        name::check_version(version)?;
-        let folder = self.of(model.spec().name)?;
-        let place = folder.join(version);
-        if version == model.spec().version || place.exists() {
-            return Err(StoreError::Taken { version: version.to_string() });
-        }
+        self.take_in(model, Some(version), weights, origin, golden).map(drop)
+    }
+
+    /// Writes a version while nobody else changes anything, and gives back its name.
+    fn take_in(
+        &self,
+        model: &Model,
+        named: Option<&str>,
+        weights: &Weights,
+        origin: &str,
+        golden: Option<&[f32]>,
+    ) -> Result<String, StoreError> {
+        named.map_or(Ok(()), name::check_version)?;
+        let (folder, built_in) = (self.of(model.spec().name)?, model.spec().version);
+        disk::make(&folder)?;
+        let _lock = disk::lock(&folder)?;
+        hidden::sweep(&folder);
+        let is_taken = |version: &str| version == built_in || folder.join(version).exists();
+        let version = match named {
+            Some(version) if is_taken(version) => return Err(StoreError::Taken { version: version.to_string() }),
+            Some(version) => version.to_string(),
+            // It may be the name of a file.
+            None => {
+                let mut names = (numbers::next(&folder, built_in)?..).map(|number| number.to_string());
+                names.find(|name| !is_taken(name)).expect("there are more numbers than files")
+            }
+        };
+        let golden = golden.map(golden::text);
         let manifest = Manifest {
             name: model.spec().name.to_string(),
-            version: version.to_string(),
-            weights: format!("sha256:{}", weights.sha256()),
+            version: version.clone(),
+            weights: digest_of(weights),
             graph: graph(model),
             created: Manifest::now(),
             origin: origin.to_string(),
-            golden: golden.is_some(),
+            golden: golden.as_deref().map_or(golden::NONE.to_string(), golden::digest),
         };
-        disk::make(&folder)?;
-        disk::new_folder(&place, |inside| {
+        numbers::remember(&folder, &version)?;
+        disk::new_folder(&folder.join(&version), |inside| {
             inside.write(WEIGHTS, weights.bytes())?;
-            if let Some(logits) = golden {
-                inside.write(golden::FILE, golden::text(logits).as_bytes())?;
+            if let Some(text) = &golden {
+                inside.write(golden::FILE, text.as_bytes())?;
             }
             inside.write(MANIFEST, manifest.to_toml().as_bytes())
-        })
-        .map_err(|error| match error {
-            StoreError::Io { error, .. } if disk::is_taken(&error) => {
-                StoreError::Taken { version: version.to_string() }
-            }
-            other => other,
-        })
+        })?;
+        Ok(version)
     }
 
     /// Every version that was added, in the order of their names (numbers by their value), with its manifest or what is wrong
-    /// with it.
+    /// with it. What has the name of the one that was built in is wrong by that alone.
     ///
     /// # Errors
     ///
     /// The folder cannot be read.
     pub fn versions(&self, model: &Model) -> Result<Vec<Listed>, StoreError> {
-        let folder = self.of(model.spec().name)?;
-        let mut names = disk::folders(&folder)?;
-        names.retain(|name| name::check_version(name).is_ok() && *name != model.spec().version);
+        let mut names = disk::folders(&self.of(model.spec().name)?)?;
+        let mut namesake = self.found_namesake(model)?;
+        let is_own = |name: &String| *name == model.spec().version && namesake.is_none();
+        names.retain(|name| name::check_version(name).is_ok() && !is_own(name));
         names.sort_by_key(|name| (name.parse::<u64>().unwrap_or(u64::MAX), name.clone()));
-        Ok(names
-            .into_iter()
-            .map(|name| (self.manifest(model, &name), name))
-            .map(|(found, name)| (name, found))
-            .collect())
+        let listed = |name: String| {
+            let found = self.manifest(model, &name);
+            match namesake.take_if(|_| name == model.spec().version) {
+                Some((namesake, _)) => (name, Err(namesake)),
+                None => (name, found),
+            }
+        };
+        Ok(names.into_iter().map(listed).collect())
     }
 
     /// A version of `model`, ready to be loaded; the one that was built in under its own name.
@@ -118,31 +130,34 @@ impl Store {
         }
         let path = folder.join(WEIGHTS);
         let weights = read_weights(&path, model)?;
-        let found = format!("sha256:{}", weights.sha256());
+        let found = digest_of(&weights);
         if found != manifest.weights {
             return Err(StoreError::Digest { path, found, expected: manifest.weights });
         }
-        let golden = manifest.golden.then(|| golden::read(&folder, model)).transpose()?;
+        let golden = manifest.has_golden().then(|| golden::read(&folder, model, &manifest.golden)).transpose()?;
         Ok(model.with_weights_and_golden(version, weights, golden))
     }
 
-    fn manifest(&self, model: &Model, version: &str) -> Result<Manifest, StoreError> {
+    /// What is known of a version that was added.
+    ///
+    /// # Errors
+    ///
+    /// There is none of that name, or its manifest is damaged.
+    pub fn manifest(&self, model: &Model, version: &str) -> Result<Manifest, StoreError> {
         name::check_version(version)?;
         let path = self.of(model.spec().name)?.join(version).join(MANIFEST);
         let found = Manifest::read(&path, model.spec().name, version)?;
         found.ok_or_else(|| StoreError::NoSuchVersion { version: version.to_string(), known: Vec::new() })
     }
-
-    fn next_number(&self, model: &Model) -> Result<u64, StoreError> {
-        let taken = disk::folders(&self.of(model.spec().name)?)?;
-        let numbers = taken.iter().map(String::as_str).chain([model.spec().version]);
-        let largest = numbers.filter_map(|name| name.parse::<u32>().ok()).max().unwrap_or(0);
-        Ok(u64::from(largest) + 1)
-    }
 }
 
-fn graph(model: &Model) -> String {
+/// `sha256:<hex>` of the file that a model's graph was made from.
+pub(super) fn graph(model: &Model) -> String {
     format!("sha256:{}", model.spec().sha256)
+}
+
+pub(super) fn digest_of(weights: &Weights) -> String {
+    format!("sha256:{}", weights.sha256())
 }
 
 /// A file of weights for `model`, no larger than any that fits.
@@ -159,9 +174,7 @@ pub fn read_weights(path: &Path, model: &Model) -> Result<Weights, StoreError> {
 ///
 /// # Errors
 ///
-/// It is there, or cannot be written.
+/// It is there, or cannot be written; nothing of it stays then.
 pub fn write_weights(path: &Path, weights: &Weights) -> Result<(), StoreError> {
-    let failed = |error| StoreError::io(path, error);
-    let mut file = fs::File::create_new(path).map_err(failed)?;
-    std::io::Write::write_all(&mut file, weights.bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    disk::write_new(path, weights.bytes()).map_err(|error| StoreError::io(path, error))
 }

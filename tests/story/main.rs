@@ -151,7 +151,8 @@ fn a_model_gets_better_with_use_and_nobody_is_refused_meanwhile() {
             // Its accuracy by what people say is its own.
             teach(server, &taught);
             until(server, "a better accuracy", || server.metric("kiln_feedback_accuracy", &["version=\"2\""]) > 0.9);
-            for (asked, version, is_better) in [("", "2", true), ("?version=2", "2", true), ("?version=1", "1", false)] {
+            for (asked, version, is_better) in [("", "2", true), ("?version=2", "2", true), ("?version=1", "1", false)]
+            {
                 let summary = server.get(&format!("/feedback/summary{asked}")).json();
                 assert_eq!(summary["model"]["version"], version, "{asked}: {summary}");
                 assert_eq!(summary["accuracy"].as_f64().unwrap() > 0.9, is_better, "{asked}: {summary}");

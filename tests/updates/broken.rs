@@ -8,7 +8,7 @@ use crate::common::bytes;
 use crate::folder::{Folder, until_served};
 use crate::weights::{NAME, model, multiplying, showing_features};
 
-const PHOTO: &str = "photos/cat_451x300.jpg";
+pub const PHOTO: &str = "photos/cat_451x300.jpg";
 
 /// What the last layer is given, of the synthetic picture and of the photo.
 fn features() -> [Logits; 2] {
@@ -23,7 +23,7 @@ fn features() -> [Logits; 2] {
 }
 
 /// Weights for which a score of the photo is beyond all numbers, and none of the synthetic picture.
-fn breaking_at_the_photo() -> Vec<u8> {
+pub fn breaking_at_the_photo() -> Vec<u8> {
     let [synthetic, photo] = features();
     let ratio = |feature: &usize| photo[*feature] / synthetic[*feature].max(0.01);
     let feature = (0..synthetic.len()).max_by(|a, b| ratio(a).total_cmp(&ratio(b))).unwrap();

@@ -8,6 +8,7 @@ mod clients;
 mod common;
 mod devices;
 mod folder;
+mod meanwhile;
 mod refused;
 mod tried;
 mod weights;

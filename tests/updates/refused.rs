@@ -47,7 +47,7 @@ fn a_version_that_does_not_do_stays_out_and_what_was_served_goes_on() {
     let server = folder.serve();
     let photo = bytes("photos/cat_451x300.jpg");
     for (told, (version, reason)) in faults.into_iter().enumerate() {
-        folder.models(&["promote", NAME, version]);
+        folder.make_stable(version);
         let lines = server.logged_until("a version stays out");
         let line = lines.last().unwrap();
         assert!(line.contains(reason) && line.contains(&format!("\"version\":\"{version}\"")), "{line}");
@@ -77,10 +77,21 @@ fn a_version_that_does_not_do_stays_out_and_what_was_served_goes_on() {
 }
 
 #[test]
+fn what_is_damaged_gets_no_label_by_a_command() {
+    let folder = Folder::new();
+    let damaged = faulty(&folder)[2].0;
+    for words in [&["promote", NAME, damaged][..], &["canary", NAME, damaged], &["shadow", NAME, damaged]] {
+        let (status, said, complaint) = folder.try_models(words);
+        assert_eq!((status, said.as_str()), (1, ""), "{words:?}");
+        assert!(complaint.contains("has changed since it was added"), "{words:?}: {complaint}");
+    }
+}
+
+#[test]
 fn a_server_whose_stable_version_does_not_do_does_not_start() {
     let folder = Folder::new();
     for (version, reason) in faulty(&folder) {
-        folder.models(&["promote", NAME, version]);
+        folder.make_stable(version);
         let store = folder.path().to_str().unwrap();
         let words = ["--listen", "127.0.0.1:0", "--device", "cpu", "--model-store", store];
         let (status, _, complaint) = said(kiln().args(words));

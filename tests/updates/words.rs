@@ -73,3 +73,28 @@ fn what_cannot_be_is_told_with_the_next_step() {
     let (status, _, complaint) = said(kiln().args(["models", "list"]));
     assert!(status == 1 && complaint.contains("--model-store"), "{complaint}");
 }
+
+/// A write beyond the limit of a process fails, as one to a disk that is full does.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_written_whole_does_not_stay() {
+    let folder = Folder::new();
+    let out = folder.path().join("half.bpk");
+    let script = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(kiln().get_program()).args(["models", "export", NAME, "--out"]);
+    let output = command.arg(&out).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && complaint.contains("half.bpk"), "{complaint}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_store_may_be_a_folder_beside_where_one_is() {
+    let folder = Folder::new();
+    let mut command = kiln();
+    command.args(["models", "shadow", NAME, "--off", "--model-store", "versions"]).current_dir(folder.path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(folder.path().join("versions").join(NAME).join("labels.toml").is_file());
+}

@@ -17,9 +17,11 @@ pub(super) fn list(store: &Store) -> Result<String, StoreError> {
         for (version, manifest) in store.versions(&model)? {
             let [digest, age, origin] = match manifest {
                 Ok(manifest) => [short(&manifest.weights), age(&manifest), manifest.origin],
-                Err(error) => [String::new(), String::new(), format!("DAMAGED: {error}")],
+                Err(error) => [String::new(), String::new(), format!("NOT SERVED: {error}")],
             };
-            rows.push([name.to_string(), version.clone(), words(&version), digest, age, origin]);
+            // The labels are the built-in version's where both have a name.
+            let words = if version == built_in { String::new() } else { words(&version) };
+            rows.push([name.to_string(), version, words, digest, age, origin]);
         }
     }
     Ok(table(&rows))
@@ -50,11 +52,28 @@ fn age(manifest: &Manifest) -> String {
 }
 
 fn table(rows: &[[String; 6]]) -> String {
+    // What came from files does nothing to the terminal.
+    let shown = |cell: &String| cell.chars().filter(|c| !c.is_control()).collect::<String>();
+    let rows: Vec<[String; 6]> = rows.iter().map(|row| row.each_ref().map(shown)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..5).map(width).collect();
     let line = |row: &[String; 6]| {
         let cells = widths.iter().zip(row).map(|(width, cell)| format!("{cell:width$}  "));
-        format!("{}{}\n", cells.collect::<String>(), row[5].chars().filter(|c| !c.is_control()).collect::<String>())
+        format!("{}{}\n", cells.collect::<String>(), row[5])
     };
     rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_moves_the_cursor() {
+        let row = |cell: &str| [cell; 6].map(String::from);
+        let shown = table(&[row("A"), row("\x1b[2Jb\u{9b}1m\r\n")]);
+        assert_eq!(shown.lines().count(), 2, "{shown:?}");
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+        assert!(shown.lines().last().unwrap().starts_with("[2Jb1m"), "{shown:?}");
+    }
 }

@@ -92,8 +92,8 @@ pub fn models(order: Order, config: &Config) -> Result<String, ModelsError> {
 fn promoted(name: &str, version: &str, previous: Option<&str>) -> String {
     let before = previous.map_or_else(String::new, |previous| format!(" Before, it was {previous}."));
     format!(
-        "{name} {version} is the stable version.{before} Servers on this store take it within seconds; 'kiln models rollback \
-         {name}' takes it back.\n"
+        "{name} {version} is the stable version.{before} Servers on this store begin to load it within two seconds, and go \
+         on with what they had until it is up; 'kiln models rollback {name}' takes it back.\n"
     )
 }
 

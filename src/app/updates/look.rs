@@ -2,35 +2,62 @@
 
 use tokio::task::spawn_blocking;
 
-use super::wanted::wanted;
+use super::wanted::Asked;
 use crate::model::Model;
 use crate::store::{Labels, Store, StoreError};
-use crate::watched::Watched;
+use crate::watched::{State, Watched};
 
-/// The labels of these models. To be called before they are read.
-pub(super) fn watch_labels(store: &Store, models: &[Model]) -> Watched {
-    Watched::new(models.iter().flat_map(|model| store.files(model.spec().name, &[])).collect())
+/// What the store said when it was looked at.
+pub(super) struct Look {
+    /// Of each model; nothing where the labels cannot be read.
+    pub(super) asked: Vec<Option<Asked>>,
+    /// The labels, and the parts of every version that has one.
+    files: Watched,
 }
 
-/// The parts of every version that has a label. To be called before they are read.
-pub(super) fn watch_versions(store: &Store, models: &[Model], labels: &[Option<Labels>]) -> Watched {
-    let known = models.iter().zip(labels).filter_map(|(model, labels)| Some((model.spec(), labels.as_ref()?)));
-    let files = known.flat_map(|(spec, labels)| {
-        let wanted = wanted(labels, spec.version);
-        let versions: Vec<&str> = wanted.iter().map(|what| what.version.as_str()).collect();
-        store.files(spec.name, &versions)
-    });
-    Watched::new(files.collect())
+impl Look {
+    /// Reads labels and manifests, off the async threads. Labels that cannot be read are told.
+    pub(super) async fn take(store: &Store, models: Vec<Model>) -> Self {
+        let store = store.clone();
+        spawn_blocking(move || Self::of(&store, &models)).await.expect("nothing there panics")
+    }
+
+    fn of(store: &Store, models: &[Model]) -> Self {
+        // Before they are read, so that no change is missed. Versions that had no label then are watched from now on.
+        let labels_alone = models.iter().flat_map(|model| store.files(model.spec().name, &[])).collect();
+        let labelled = Watched::new(labels_alone);
+        let labels: Vec<_> = models.iter().map(|model| told(store.labels(model.spec().name))).collect();
+        let known = || models.iter().zip(&labels).filter_map(|(model, labels)| Some((model, labels.as_ref()?)));
+        let parts = known().flat_map(|(model, labels)| {
+            let asked = Asked::new(labels, model.spec().version, |_| (None, State::default()));
+            let versions: Vec<&str> = asked.all().map(|case| case.what.version.as_str()).collect();
+            store.files(model.spec().name, &versions)
+        });
+        let files = labelled.and(parts.collect());
+        let asked = models.iter().zip(&labels).map(|(model, labels)| Some(asked_of(store, model, labels.as_ref()?)));
+        Self { asked: asked.collect(), files }
+    }
+
+    /// Returns when the store says something else than before.
+    pub(super) async fn changed(&mut self) {
+        self.files.changed().await;
+    }
 }
 
-/// The labels of each model; nothing where they cannot be read, which is told.
-pub(super) async fn labels(store: &Store, models: &[Model]) -> Vec<Option<Labels>> {
-    let store = store.clone();
-    let names: Vec<&'static str> = models.iter().map(|model| model.spec().name).collect();
-    let read = move || names.iter().map(|name| store.labels(name)).collect::<Vec<_>>();
-    let all: Vec<Result<Labels, StoreError>> = spawn_blocking(read).await.unwrap_or_default();
-    let told = |labels: Result<Labels, StoreError>| {
-        labels.inspect_err(|error| tracing::error!(%error, "labels are not followed; what was served goes on")).ok()
-    };
-    all.into_iter().map(told).collect()
+fn asked_of(store: &Store, model: &Model, labels: &Labels) -> Asked {
+    let spec = model.spec();
+    Asked::new(labels, spec.version, |version| match version == spec.version {
+        true => (None, State::default()),
+        // Why it cannot be read is told by who loads it.
+        false => {
+            // Not the labels, which come first: those of other versions are none of its own.
+            let files: Vec<_> = store.files(spec.name, &[version]).into_iter().skip(1).collect();
+            let files = State::of(&files);
+            (store.manifest(model, version).ok().map(|manifest| manifest.weights), files)
+        }
+    })
+}
+
+fn told(labels: Result<Labels, StoreError>) -> Option<Labels> {
+    labels.inspect_err(|error| tracing::error!(%error, "labels are not followed; what was served goes on")).ok()
 }

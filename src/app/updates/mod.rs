@@ -3,13 +3,17 @@
 //!
 //! | file | responsibility |
 //! |---|---|
+//! | `follow.rs` | what is done when that says something else, and when a version breaks |
 //! | `look.rs` | what the store says now, and when that changes |
 //! | `wanted.rs` | which versions the labels ask for |
 //! | `unit.rs` | one loaded version |
 //! | `served.rs` | one model: its units, and which of them is what |
 
+mod follow;
 mod look;
 mod served;
+#[cfg(test)]
+mod tests;
 mod unit;
 mod wanted;
 
@@ -24,11 +28,11 @@ use crate::feedback;
 use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
-use crate::store::{Labels, Store};
-use crate::telemetry::metrics::{self, Swap};
+use crate::store::Store;
+use crate::telemetry::metrics;
 use served::Served;
-use unit::{Broken, Unit};
-use wanted::Wanted;
+use unit::{Broken, Loaded, Unit};
+use wanted::Case;
 
 /// Everything that is loaded. To be followed while the server runs, and shut down when it ends.
 pub(super) struct Updates {
@@ -41,6 +45,8 @@ pub(super) struct Updates {
     models: Vec<Served>,
     next_id: u64,
     broken: (UnboundedSender<Broken>, UnboundedReceiver<Broken>),
+    /// At most one version of a model, by its place, as it was asked for.
+    loading: JoinSet<(usize, Case, Result<Loaded, LoadError>)>,
     /// Versions that nobody asks for any more, but that still answer somebody.
     retiring: JoinSet<()>,
 }
@@ -70,6 +76,7 @@ impl Updates {
             models: Vec::new(),
             next_id: 0,
             broken: unbounded_channel(),
+            loading: JoinSet::new(),
             retiring: JoinSet::new(),
         };
         for model in Model::all() {
@@ -84,6 +91,9 @@ impl Updates {
 
     async fn load_stable(&mut self, model: &Model) -> Result<Unit, LoadError> {
         let built_in = model.spec().version;
+        if let Some(found) = self.store.as_ref().map_or(Ok(None), |store| store.namesake(model))? {
+            tracing::warn!(model = model.spec().name, reason = %found, "a version of the store is not served");
+        }
         let version = match &self.store {
             Some(store) => store.stable(model)?,
             None => built_in.to_string(),
@@ -97,30 +107,6 @@ impl Updates {
         Ok(Unit::stable(&self.host, id, loaded, self.readiness.clone()))
     }
 
-    /// Does what the store's labels say, from now on. Ends when it is dropped; without a store there is nothing to do.
-    pub(super) async fn follow(&mut self) -> std::convert::Infallible {
-        let Some(store) = self.store.clone() else { return std::future::pending().await };
-        tracing::info!(folder = %store.folder().display(), "the labels of this store are followed");
-        loop {
-            // Before they are read, so that no change is missed.
-            let models: Vec<Model> = self.models.iter().map(|served| served.model.clone()).collect();
-            let mut labelled = look::watch_labels(&store, &models);
-            let labels = look::labels(&store, &models).await;
-            let mut parts = look::watch_versions(&store, &models, &labels);
-            for (index, labels) in labels.into_iter().enumerate() {
-                if let Some(labels) = labels {
-                    self.bring(index, &labels).await;
-                }
-            }
-            tokio::select! {
-                () = labelled.changed() => self.models.iter_mut().for_each(Served::forgive),
-                () = parts.changed() => self.models.iter_mut().for_each(Served::forgive),
-                Some((id, reason)) = self.broken.1.recv() => self.withdraw(id, &reason),
-            }
-            while self.retiring.try_join_next().is_some() {}
-        }
-    }
-
     /// Answers what was taken in, and ends all engines.
     pub(super) async fn shut_down(mut self) {
         for unit in self.models.into_iter().flat_map(Served::into_units) {
@@ -129,57 +115,9 @@ impl Updates {
         while self.retiring.join_next().await.is_some() {}
     }
 
-    /// Loads what a model's labels name and is not there, one after the other, and exchanges what is served.
-    async fn bring(&mut self, index: usize, labels: &Labels) {
-        while let Some(what) = self.models[index].missing(labels) {
-            match self.load(&self.models[index].model.clone(), &what).await {
-                Ok(unit) => self.models[index].add(unit),
-                Err(error) => self.refuse(index, what, &error),
-            }
-        }
-        if let Some(unused) = self.models[index].settle(labels) {
-            self.serve();
-            for unit in unused {
-                self.retire(unit);
-            }
-        }
-    }
-
-    async fn load(&mut self, model: &Model, what: &Wanted) -> Result<Unit, LoadError> {
-        let loaded = unit::start(&self.host, self.store.as_ref(), model, &what.version, |_| ()).await?;
-        let id = self.id();
-        Ok(match what.aside {
-            true => Unit::aside(&self.host, id, loaded, &self.readiness, self.broken.0.clone()),
-            false => Unit::stable(&self.host, id, loaded, self.readiness.clone()),
-        })
-    }
-
-    fn refuse(&mut self, index: usize, what: Wanted, error: &LoadError) {
-        let served = &mut self.models[index];
-        let model = served.model.spec().name;
-        tracing::error!(model, version = %what.version, reason = %error, "a version stays out; what was served goes on");
-        metrics::swap(model, Swap::Refused);
-        served.refuse(what);
-    }
-
-    fn withdraw(&mut self, id: u64, reason: &str) {
-        let taken = self.models.iter_mut().find_map(|served| Some((served.model.spec().name, served.withdraw(id)?)));
-        // It may have been unloaded meanwhile.
-        let Some((model, unit)) = taken else { return };
-        let version = unit.what.version.clone();
-        tracing::error!(model, %version, reason, "a version broke and is not asked any more; the stable one goes on");
-        metrics::swap(model, Swap::Withdrawn);
-        self.serve();
-        self.retire(unit);
-    }
-
     /// Requests find what is loaded now.
     fn serve(&self) {
         self.registry.serve(self.default.clone(), self.models.iter().map(Served::versions).collect());
-    }
-
-    fn retire(&mut self, unit: Unit) {
-        self.retiring.spawn(unit.retire(self.host.clone()));
     }
 
     fn id(&mut self) -> u64 {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::unit::Unit;
-use super::wanted::{Wanted, wanted};
+use super::wanted::{Asked, Case, Wanted};
 use crate::model::{Label, Model};
 use crate::registry::Versions;
-use crate::store::Labels;
 use crate::telemetry::metrics::{self, Swap};
+use crate::watched::State;
 
 /// A model that is served.
 pub(super) struct Served {
@@ -15,8 +15,9 @@ pub(super) struct Served {
     pub(super) model: Model,
     units: Vec<Unit>,
     roles: Roles,
-    /// Versions that were asked for and do not do.
-    refused: Vec<Wanted>,
+    asked: Asked,
+    /// What was asked for and does not do.
+    refused: Vec<Case>,
 }
 
 /// Units by what they are there for.
@@ -33,59 +34,61 @@ impl Served {
         let roles = Roles { stable: stable.id, canary: None, shadow: None };
         metrics::swaps_begin(model.spec().name);
         metrics::version_label(model.spec().name, &stable.what.version, Label::Stable.word(), true);
-        Self { model, units: vec![stable], roles, refused: Vec::new() }
+        let alone =
+            Case { what: stable.what.clone(), labels: vec![Label::Stable], share: 0.0, files: State::default() };
+        let asked = Asked { stable: alone, aside: Vec::new() };
+        Self { model, units: vec![stable], roles, asked, refused: Vec::new() }
+    }
+
+    /// From now on this is asked for. What was refused may do now if its own label or files have changed.
+    pub(super) fn ask(&mut self, asked: Asked) {
+        self.refused.retain(|refused| asked.all().any(|case| case == refused));
+        self.asked = asked;
     }
 
     /// The next that is asked for, not loaded, and not refused. What answers as the stable version is not tried as well.
-    pub(super) fn missing(&self, labels: &Labels) -> Option<Wanted> {
-        let stable = &self.unit(self.next(labels).stable).what.version;
-        let mut all = wanted(labels, self.model.spec().version).into_iter();
-        let is_tried = |what: &Wanted| what.aside && what.version == *stable;
-        all.find(|what| self.find(what).is_none() && !self.refused.contains(what) && !is_tried(what))
+    pub(super) fn missing(&self) -> Option<Case> {
+        let stable = &self.unit(self.next().stable).what.version;
+        let is_missing = |case: &&Case| {
+            let is_tried = case.what.aside && case.what.version == *stable;
+            self.find(&case.what).is_none() && !self.refused.contains(case) && !is_tried
+        };
+        self.asked.all().find(is_missing).cloned()
     }
 
     pub(super) fn add(&mut self, unit: Unit) {
         self.units.push(unit);
     }
 
-    /// A version does not do, and is not tried again before [`Served::forgive`].
-    pub(super) fn refuse(&mut self, what: Wanted) {
-        self.refused.push(what);
+    /// A version does not do, and is not tried again while nothing about it changes.
+    pub(super) fn refuse(&mut self, case: Case) {
+        self.refused.extend(self.asked.all().any(|now| *now == case).then_some(case));
     }
 
-    /// Something has changed: what was refused may do now.
-    pub(super) fn forgive(&mut self) {
-        self.refused.clear();
-    }
-
-    /// Makes the units what the labels ask for, as far as they are loaded: a stable version stays until the next one is there.
-    /// Gives back those that nobody asks for any more, if anything has changed.
-    pub(super) fn settle(&mut self, labels: &Labels) -> Option<Vec<Unit>> {
-        let next = self.next(labels);
-        if next == self.roles {
-            return None;
+    /// Makes the units what is asked for, as far as they are loaded: a stable version stays until the next one is there. Gives
+    /// back those that nobody asks for any more, if anything has changed.
+    pub(super) fn settle(&mut self) -> Option<Vec<Unit>> {
+        let (before, next) = (self.labelled(), self.next());
+        let is_other = next != self.roles;
+        if is_other {
+            let swapped = next.stable != self.roles.stable;
+            self.roles = next;
+            self.tell(&before, swapped);
         }
-        let before = self.labelled();
-        let swapped = next.stable != self.roles.stable;
-        self.roles = next;
-        self.tell(&before, swapped);
         let Roles { stable, canary, shadow } = &self.roles;
         let used = [Some(*stable), canary.map(|(id, _)| id), *shadow];
-        Some(self.units.extract_if(.., |unit| !used.contains(&Some(unit.id))).collect())
+        let unused: Vec<Unit> = self.units.extract_if(.., |unit| !used.contains(&Some(unit.id))).collect();
+        (is_other || !unused.is_empty()).then_some(unused)
     }
 
-    fn next(&self, labels: &Labels) -> Roles {
-        let stable = self.find(&Wanted::stable(labels.stable_or(self.model.spec().version)));
-        let stable = stable.unwrap_or_else(|| self.unit(self.roles.stable));
-        let aside = |version: &str| {
-            let found = self.find(&Wanted::aside(version)).filter(|unit| unit.what.version != stable.what.version);
-            found.map(|unit| unit.id)
+    fn next(&self) -> Roles {
+        let stable = self.find(&self.asked.stable.what).unwrap_or_else(|| self.unit(self.roles.stable));
+        let tried = |label: Label| {
+            let case = self.asked.tried_as(label)?;
+            let unit = self.find(&case.what).filter(|unit| unit.what.version != stable.what.version)?;
+            Some((unit.id, case.share))
         };
-        Roles {
-            stable: stable.id,
-            canary: labels.canary.as_ref().and_then(|canary| Some((aside(&canary.version)?, canary.share))),
-            shadow: labels.shadow.as_deref().and_then(aside),
-        }
+        Roles { stable: stable.id, canary: tried(Label::Canary), shadow: tried(Label::Shadow).map(|(id, _)| id) }
     }
 
     /// Takes out a unit that the server can do without, if it is one of this model's.
@@ -95,7 +98,8 @@ impl Served {
         let unit = self.units.remove(place);
         self.roles.canary.take_if(|(canary, _)| *canary == id);
         self.roles.shadow.take_if(|shadow| *shadow == id);
-        self.refused.push(unit.what.clone());
+        let case = self.asked.aside.iter().find(|case| case.what.is_met_by(&unit.what));
+        self.refused.extend(case.cloned());
         self.tell(&before, false);
         Some(unit)
     }
@@ -121,7 +125,7 @@ impl Served {
     }
 
     fn find(&self, what: &Wanted) -> Option<&Unit> {
-        self.units.iter().find(|unit| unit.what == *what)
+        self.units.iter().find(|unit| what.is_met_by(&unit.what))
     }
 
     fn unit(&self, id: u64) -> &Unit {

@@ -19,7 +19,7 @@ use crate::telemetry::metrics::ModelMetrics;
 pub(super) type Broken = (u64, String);
 
 /// A version with its engines, which have no queue yet.
-type Loaded = (Model, Vec<BurnEngine>);
+pub(super) type Loaded = (Model, Vec<BurnEngine>);
 
 /// A version that is loaded.
 pub(super) struct Unit {
@@ -55,7 +55,7 @@ pub(super) async fn start(
 impl Unit {
     /// A unit that the server stands or falls with.
     pub(super) fn stable(host: &Host, id: u64, (model, engines): Loaded, readiness: Readiness) -> Self {
-        let what = Wanted::stable(model.version());
+        let what = Wanted::stable(model.version(), weights(&model));
         let metrics = ModelMetrics::new(model.spec().name, model.version());
         let (classifier, worker) = host.queue(model, engines, readiness, metrics);
         Self { id, what, classifier: Arc::new(classifier), worker, _guard: JoinSet::new() }
@@ -69,7 +69,7 @@ impl Unit {
         of: &Readiness,
         broken: UnboundedSender<Broken>,
     ) -> Self {
-        let what = Wanted::aside(model.version());
+        let what = Wanted::aside(model.version(), weights(&model));
         let readiness = of.aside();
         // The stable version counts for the devices.
         let metrics = ModelMetrics::beside(model.spec().name, model.version());
@@ -81,6 +81,15 @@ impl Unit {
             let _ = broken.send((id, reason));
         });
         Self { id, what, classifier: Arc::new(classifier), worker, _guard: guard }
+    }
+
+    /// A unit whose engine does nothing.
+    #[cfg(test)]
+    pub(super) fn idle(id: u64, what: Wanted, model: &Model) -> Self {
+        let other = model.with_weights(&what.version, crate::model::Weights::new(Vec::new()));
+        let (config, pool) = (crate::batching::Config::default(), crate::image::DecodePool::new(1));
+        let (classifier, worker) = crate::classifier::tests::idle(other, config, pool);
+        Self { id, what, classifier: Arc::new(classifier), worker, _guard: JoinSet::new() }
     }
 
     /// Has requests that are with it end as they would have, and then frees what it took.
@@ -98,4 +107,9 @@ impl Unit {
         drop(self.classifier);
         self.worker.shutdown().await;
     }
+}
+
+/// Which weights they are, where they came from the store.
+fn weights(model: &Model) -> Option<String> {
+    (!model.weights().is_embedded()).then(|| model.weights_digest())
 }

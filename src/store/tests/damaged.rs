@@ -63,8 +63,13 @@ fn golden_logits_that_are_none_are_told() {
     let kept = Kept::new();
     kept.add(b"weights");
     let file = kept.place().join("2/golden.txt");
+    let manifest = kept.place().join("2/manifest.toml");
+    let good = fs::read_to_string(&manifest).unwrap();
+    let digest = good.lines().find(|line| line.starts_with("golden")).unwrap();
     for (text, part) in [("0.5\n", "it has 1 lines"), ("0.5\nx\n", "is no number"), ("0.5\nNaN\n", "is no number")] {
         fs::write(&file, text).unwrap();
+        let sha256 = Weights::new(text.as_bytes().to_vec()).sha256();
+        fs::write(&manifest, good.replace(digest, &format!("golden = \"sha256:{sha256}\""))).unwrap();
         let refused = kept.store.read(&kept.model, "2").unwrap_err().to_string();
         assert!(refused.contains(part), "{refused}");
     }

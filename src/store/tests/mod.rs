@@ -1,7 +1,9 @@
 //! The folder as several processes use it: what is found after a crash, a damage, an attack, and while others write.
 
 mod damaged;
+mod hidden;
 mod moved;
+mod unfit;
 
 use super::*;
 use crate::model::{Model, Weights};

@@ -64,6 +64,26 @@ fn only_a_version_without_a_label_is_removed() {
 }
 
 #[test]
+fn a_number_is_given_to_one_version_only() {
+    let kept = Kept::new();
+    assert_eq!((kept.add(b"2"), kept.add(b"3")), ("2".to_string(), "3".to_string()));
+    kept.store.remove(&kept.model, "3").unwrap();
+    assert_eq!(kept.add(b"4"), "4");
+    // Also where it was there before numbers were kept.
+    std::fs::remove_file(kept.place().join("numbers.toml")).unwrap();
+    kept.store.remove(&kept.model, "4").unwrap();
+    assert_eq!(kept.add(b"5"), "5");
+    // Who wants a name again may have it.
+    kept.store.add_as(&kept.model, "4", &Weights::new(b"4".to_vec()), "a test", None).unwrap();
+    kept.store.add_as(&kept.model, "10", &Weights::new(b"10".to_vec()), "a test", None).unwrap();
+    kept.store.remove(&kept.model, "10").unwrap();
+    assert_eq!(kept.add(b"11"), "11");
+    std::fs::write(kept.place().join("numbers.toml"), "lost = 3").unwrap();
+    let refused = kept.store.add(&kept.model, &Weights::new(b"12".to_vec()), "a test", None).unwrap_err().to_string();
+    assert!(refused.contains("numbers.toml is damaged") && refused.contains("Write 'last = N'"), "{refused}");
+}
+
+#[test]
 fn changes_at_once_are_made_one_after_the_other() {
     let kept = Kept::new();
     (0..8).for_each(|_| drop(kept.add(b"weights")));
