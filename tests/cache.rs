@@ -53,8 +53,12 @@ fn a_picture_that_is_asked_again_is_answered_without_work() {
     let files = [("files", "a.jpg", &bytes(CAT)[..]), ("files", "b.jpg", &bytes("photos/flower_640x480.jpg"))];
     let batch = server.form("/predict/batch", &files);
     assert_eq!(status(&batch), Some("kiln; fwd=partial; detail=\"hit=1 miss=1\""));
+    // What has no answer was looked for too, unless its name was refused before.
+    let files = [("files", "a.jpg", &bytes(CAT)[..]), ("files", "a.exe", b"none"), ("files", "b.jpg", b"none")];
+    let batch = server.form("/predict/batch", &files);
+    assert_eq!(status(&batch), Some("kiln; fwd=partial; detail=\"hit=1 miss=1\""));
     let outcome = |word: &str| server.metric("kiln_cache_requests_total", &[&format!("outcome=\"{word}\"")]);
-    assert_eq!(["hit", "miss", "coalesced", "bypassed"].map(outcome), [2.0, 6.0, 0.0, 1.0]);
+    assert_eq!(["hit", "miss", "coalesced", "bypassed"].map(outcome), [3.0, 7.0, 0.0, 1.0]);
     assert_eq!(server.metric("nv_inference_count", &[]), 5.0, "pictures that were run");
 }
 

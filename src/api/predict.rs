@@ -15,7 +15,7 @@ use super::refused::{OfPictures, Refused};
 use super::request::RequestId;
 use super::schema::{BatchBody, BatchItem, PredictionBody};
 use super::upload::{OneFile, RawPicture, SeveralFiles};
-use crate::classifier::{Classifier, ClassifyError, Options, Picture, Prediction};
+use crate::classifier::{Classifier, ClassifyError, ImageError, Options, Picture, Prediction};
 
 /// `POST /predict` and its siblings.
 pub(super) struct Predict(pub(super) State);
@@ -110,6 +110,8 @@ impl Predict {
         timings.max_by_key(|timings| timings.total).into_iter().for_each(|slowest| caller.answered(slowest));
         let look_up = |answer: &Result<Prediction, ClassifyError>| match answer {
             Ok(prediction) => prediction.cache,
+            // Refused by its name, before anything was looked for.
+            Err(ClassifyError::Image(ImageError::ExtensionNotAccepted { .. })) => None,
             Err(_) => classifier.without_answer(&options),
         };
         caller.looked_up(answers.iter().filter_map(look_up));

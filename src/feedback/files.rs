@@ -9,6 +9,8 @@ use super::private;
 
 /// What the names of files end with that are not complete.
 const PARTIAL: &str = ".part";
+/// Those of all formats. What has a row goes by that.
+const EXTENSIONS: [&str; 6] = ["png", "jpg", "gif", "webp", "bmp", "tiff"];
 
 /// What a row says of its file.
 #[derive(Debug)]
@@ -39,10 +41,10 @@ pub(super) fn tidy(folder: &Path, rows: &mut HashMap<String, Row>) -> io::Result
             continue;
         }
         for (name, path) in entries(&folder, |kind| kind.is_file())? {
-            if !is_ours(&digits, &name) {
+            let place = format!("{digits}/{name}");
+            if !rows.contains_key(&place) && !is_ours(&digits, &name) {
                 continue;
             }
-            let place = format!("{digits}/{name}");
             let length = std::fs::metadata(&path)?.len();
             if rows.get(&place).is_some_and(|row| row.bytes == length) {
                 rows.remove(&place);
@@ -75,10 +77,7 @@ fn entries(folder: &Path, wanted: impl Fn(std::fs::FileType) -> bool) -> io::Res
 fn is_ours(digits: &str, name: &str) -> bool {
     let Some((sha256, extension)) = name.split_once('.') else { return false };
     let extension = extension.strip_suffix(PARTIAL).unwrap_or(extension);
-    is_hex(sha256, 64)
-        && sha256.starts_with(digits)
-        && !extension.is_empty()
-        && extension.bytes().all(|byte| byte.is_ascii_lowercase())
+    is_hex(sha256, 64) && sha256.starts_with(digits) && EXTENSIONS.contains(&extension)
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
@@ -107,6 +106,8 @@ mod tests {
             "ab/notes".to_string(),
             format!("ab/{digest}"),
             format!("ab/{digest}.PNG"),
+            format!("ab/{digest}.txt"),
+            format!("ab/{digest}.json"),
             format!("ab/{digest}.png.old"),
             format!("ab/{digest}x.png"),
             format!("ac/{digest}.png"),

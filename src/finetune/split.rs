@@ -58,7 +58,8 @@ impl Share {
         const ROUNDING: f64 = 1e-9;
         self.left += of as f64 * self.part;
         let taken = ((self.left + ROUNDING).floor() as usize).min(of.saturating_sub(1));
-        self.left -= taken as f64;
+        // What a class is too small to give is not taken from those that come after it.
+        self.left = (self.left - taken as f64).min(1.0);
         taken
     }
 }
@@ -112,6 +113,11 @@ mod tests {
                 split.training.iter().map(|index| pictures[*index].class).collect();
             assert_eq!(trained.len(), classes, "a class is not trained");
         }
+        // Many that can give nothing do not take it from those that can.
+        let counts: Vec<usize> = std::iter::repeat_n(1, 100).chain([40]).collect();
+        let uneven = split(&pictures(&counts), 0.2, 0);
+        assert!(uneven.training.len() >= 100 + 20, "{} train", uneven.training.len());
+        assert!((8..=10).contains(&uneven.held_out.len()), "{} are held out", uneven.held_out.len());
         // There is nothing to ask about a class that nothing is trained on.
         assert_eq!(split(&pictures(&[1; 50]), 0.2, 0).training.len(), 50);
     }

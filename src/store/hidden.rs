@@ -26,14 +26,11 @@ pub(super) fn sweep(folder: &Path) {
     }
 }
 
-/// It has a name from here: a dot, the name of what it was to be, and what tells it from others. That was once the process's
-/// number and a count.
+/// It has a name from here: a dot, the name of what it was to be, and what tells it from others.
 fn is_ours(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let Some((_, own)) = name.to_str().and_then(|name| name.strip_prefix('.')?.rsplit_once('.')) else { return false };
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_random = own.len() == 32 && own.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_random || own.split_once('-').is_some_and(|(process, count)| is_number(process) && is_number(count))
+    own.len() == 32 && Uuid::try_parse(own).is_ok_and(|own| own.get_version_num() == 7)
 }
 
 fn is_old(entry: &DirEntry) -> bool {

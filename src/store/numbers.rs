@@ -16,9 +16,9 @@ struct Written {
     last: u32,
 }
 
-/// The number in a version's name. Longer ones, such as times, are names like others.
+/// The number in a version's name. From a million on, such as dates and times, they are names like others.
 fn number(version: &str) -> Option<u32> {
-    version.parse().ok()
+    version.parse().ok().filter(|number| *number < 1_000_000)
 }
 
 /// The number after all that versions in `folder` have or had, and after the built-in version's.

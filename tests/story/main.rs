@@ -160,6 +160,10 @@ fn a_model_gets_better_with_use_and_nobody_is_refused_meanwhile() {
             models(&["rollback", NAME]);
             until(server, "the old stable version", || has(server, "1", "stable") && !has(server, "2", "stable"));
             assert_eq!(right(server, "stable", &taught), 0);
+            // What was said of the other one is still known.
+            let summary = server.get("/feedback/summary?version=2").json();
+            assert!(summary["accuracy"].as_f64().unwrap() > 0.9, "{summary}");
+            assert_eq!(server.get("/feedback/summary?version=9").code(), "unknown_version");
         });
         drop(stop);
     });

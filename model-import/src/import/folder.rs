@@ -39,6 +39,8 @@ pub fn write(network: &Network, draft: &Draft, folder: &Path, replace: bool) -> 
         return std::fs::rename(&fresh.path, folder).map_err(|e| unwritable(folder, &e));
     }
     let old = beside(REPLACED)?;
+    // It goes with the folder, so that nobody takes the old one for what a killed import has left.
+    let _busy = hidden::locked(folder);
     // A folder takes the place of an empty one.
     std::fs::rename(folder, &old.path).map_err(|e| unwritable(folder, &e))?;
     std::fs::rename(&fresh.path, folder).map_err(|e| {

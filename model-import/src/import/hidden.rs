@@ -54,7 +54,7 @@ pub(super) fn sweep(parent: &Path) {
 }
 
 /// The lock of a folder that nobody works in.
-fn locked(folder: &Path) -> Option<File> {
+pub(super) fn locked(folder: &Path) -> Option<File> {
     let file = File::open(folder).ok()?;
     file.try_lock().ok()?;
     Some(file)

@@ -35,6 +35,9 @@ pub enum ExportError {
     /// Something else may be there.
     #[error("{folder} is not empty. Name another folder, or say --force.", folder = .0.display())]
     NotEmpty(PathBuf),
+    /// Pictures of somebody else.
+    #[error("{folder} is there, and no export has made it. Name another folder, or move it away.", folder = .0.display())]
+    NotAnExports(PathBuf),
     /// The export would take the place of what it is made of.
     #[error("{folder} lies in the folder of --data-dir, or that one in its pictures. Name a folder beside it.", folder = .0.display())]
     Overlaps(PathBuf),
@@ -55,7 +58,8 @@ pub enum ExportError {
 /// See [`ExportError`].
 pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Result<String, ExportError> {
     let reader = Reader::open(data)?;
-    let models = models(&reader, model)?;
+    // What others are judged for the first time meanwhile is for the next export.
+    let models: Vec<Counted> = models(&reader, model)?.into_iter().filter(|model| model.judged > 0).collect();
     let output = |path: &Path, error| ExportError::Output { path: path.to_path_buf(), error };
     prepare(data, out, force)?;
     let mut placement = Placement::default();
@@ -120,7 +124,11 @@ fn prepare(data: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
     }
     let marks = [LINES, PARTIAL].map(|name| out.join(name)).into_iter().filter(|mark| mark.exists());
     let marks: Vec<PathBuf> = marks.collect();
-    if !marks.is_empty() && images.exists() {
+    if images.exists() {
+        // Another export would take it for one of its own.
+        if marks.is_empty() {
+            return Err(ExportError::NotAnExports(images));
+        }
         std::fs::remove_dir_all(&images).map_err(|error| output(&images, error))?;
     }
     // Last, so that what is broken off here is known for an export the next time.
@@ -139,8 +147,10 @@ mod tests {
         std::fs::write(&kept, "years of work").unwrap();
         std::fs::create_dir(&images).unwrap();
         assert!(matches!(prepare(false), Err(ExportError::NotEmpty(_))));
+        assert!(matches!(prepare(true), Err(ExportError::NotAnExports(_))));
+        std::fs::remove_dir(&images).unwrap();
         prepare(true).unwrap();
-        assert!(kept.exists() && images.exists());
+        assert!(kept.exists());
         // One that was broken off is one too.
         for mark in [LINES, PARTIAL] {
             std::fs::create_dir_all(&images).unwrap();

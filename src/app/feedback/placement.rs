@@ -42,10 +42,10 @@ impl Placement {
     /// The folder of a judged picture of that class; nothing where later feedback has put it elsewhere.
     pub(super) fn folder(&mut self, model: &Counted, judged: &Judged, class: &Class) -> Option<String> {
         let key = (model.name.clone(), judged.picture.as_ref()?.sha256);
-        if !self.said.contains_key(&key) {
-            // It was judged for the first time since.
-            self.see(model, judged);
-        }
+        // It may have been judged, or judged anew, since all was shown.
+        let id = judged.prediction.into_bytes();
+        self.said.entry(key.clone()).or_default().retain(|said| said.at.1 != id);
+        self.see(model, judged);
         (decided(self.said.get_mut(&key)?) == Some(class)).then(|| self.named(&model.name, class))
     }
 

@@ -61,9 +61,11 @@ fn write(out: &Path, page: &[u8]) -> io::Result<()> {
     if out.metadata().is_ok_and(|there| !there.is_file()) {
         return std::fs::write(out, page);
     }
+    // A link leads there still.
+    let out = out.canonicalize().unwrap_or_else(|_| out.to_path_buf());
     let mut partial = out.as_os_str().to_owned();
     partial.push(format!(".{}.part", std::process::id()));
-    let written = std::fs::write(&partial, page).and_then(|()| std::fs::rename(&partial, out));
+    let written = std::fs::write(&partial, page).and_then(|()| std::fs::rename(&partial, &out));
     if written.is_err() {
         // The disk is full perhaps.
         let _ = std::fs::remove_file(&partial);

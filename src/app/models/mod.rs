@@ -90,10 +90,13 @@ pub fn models(order: Order, config: &Config) -> Result<String, ModelsError> {
 }
 
 fn promoted(name: &str, version: &str, previous: Option<&str>) -> String {
-    let before = previous.map_or_else(String::new, |previous| format!(" Before, it was {previous}."));
+    let back = previous.map_or_else(
+        || "There is no version to go back to.".to_string(),
+        |previous| format!("'kiln models rollback {name}' goes back to {previous}."),
+    );
     format!(
-        "{name} {version} is the stable version.{before} Servers on this store begin to load it within two seconds, and go \
-         on with what they had until it is up; 'kiln models rollback {name}' takes it back.\n"
+        "{name} {version} is the stable version. Servers on this store begin to load it within two seconds, and go on with \
+         what they had until it is up. {back}\n"
     )
 }
 

@@ -88,7 +88,18 @@ impl Served {
             let unit = self.find(&case.what).filter(|unit| unit.what.version != stable.what.version)?;
             Some((unit.id, case.share))
         };
-        Roles { stable: stable.id, canary: tried(Label::Canary), shadow: tried(Label::Shadow).map(|(id, _)| id) }
+        // A canary that was promoted goes on being one until it is loaded as the stable version.
+        let canary = tried(Label::Canary).or_else(|| self.roles.canary.filter(|(id, _)| self.rises(*id)));
+        Roles { stable: stable.id, canary, shadow: tried(Label::Shadow).map(|(id, _)| id) }
+    }
+
+    /// What a unit answers with is asked for as the stable version, which is not loaded yet and may come.
+    fn rises(&self, id: u64) -> bool {
+        let awaited = &self.asked.stable;
+        let Some(unit) = self.units.iter().find(|unit| unit.id == id) else { return false };
+        let as_stable = Wanted { aside: false, ..unit.what.clone() };
+        let may_come = self.find(&awaited.what).is_none() && !self.refused.contains(awaited);
+        may_come && awaited.what.is_met_by(&as_stable)
     }
 
     /// Takes out a unit that the server can do without, if it is one of this model's.

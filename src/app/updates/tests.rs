@@ -103,3 +103,25 @@ async fn what_broke_is_not_tried_again_before_something_about_it_changes() {
     served.refuse(before);
     assert!(served.missing().is_some());
 }
+
+#[tokio::test]
+async fn a_canary_that_is_promoted_answers_until_it_is_the_stable_version() {
+    let mut served = served();
+    served.ask(asked("1", Some(("2", 0.5)), "a"));
+    load(&mut served, 2);
+    settled(&mut served);
+    served.ask(asked("2", None, "a"));
+    assert_eq!(settled(&mut served), None);
+    assert_eq!(answering(&served), ("1".to_string(), Some("2".to_string())));
+    assert_eq!(load(&mut served, 3).as_deref(), Some("2"));
+    assert_eq!(settled(&mut served), Some(vec![1, 2]));
+    assert_eq!(answering(&served), ("2".to_string(), None));
+    // One that does not do as a stable version is no canary either: nobody asks for that.
+    served.ask(asked("2", Some(("4", 0.5)), "a"));
+    load(&mut served, 4);
+    settled(&mut served);
+    served.ask(asked("4", None, "a"));
+    let case = served.missing().unwrap();
+    served.refuse(case);
+    assert_eq!(settled(&mut served), Some(vec![4]));
+}

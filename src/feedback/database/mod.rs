@@ -19,6 +19,8 @@ pub(super) use place::Place;
 const FILE: &str = "feedback.db";
 /// How long another connection may be in the way: a checkpoint at another's end.
 const BUSY: Duration = Duration::from_secs(5);
+/// More than there are different ones, so that each is prepared once.
+const STATEMENTS: usize = 32;
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,7 @@ pub(super) fn open(folder: &Path) -> Result<(Connection, Lock), OpenError> {
     let told = |error| told(&file, error);
     let mut connection = Connection::open(&file).map_err(told)?;
     connection.busy_timeout(BUSY).map_err(told)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // Before anything is written, so that a file of somebody else stays as it is.
     let version = version(&connection, &file)?;
     prepare(&connection).map_err(told)?;

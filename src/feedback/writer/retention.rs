@@ -23,7 +23,7 @@ pub(super) fn surplus(connection: &Connection, surplus: usize) -> rusqlite::Resu
     }
     let oldest =
         "DELETE FROM predictions WHERE id IN (SELECT id FROM predictions WHERE judged = 0 ORDER BY id LIMIT ?)";
-    connection.execute(oldest, [surplus.min(MOST) as i64])
+    connection.prepare_cached(oldest)?.execute([surplus.min(MOST) as i64])
 }
 
 /// Lets go of those that are older than `kept_for`. Gives back how many that were, and whether there may be more.
@@ -31,7 +31,7 @@ pub(super) fn too_old(connection: &Connection, now: SystemTime, kept_for: Durati
     let Some(then) = now.checked_sub(kept_for) else { return Ok((0, false)) };
     let too_old = "DELETE FROM predictions WHERE id IN \
                    (SELECT id FROM predictions WHERE judged = 0 AND id < ? ORDER BY id LIMIT ?)";
-    let gone = connection.execute(too_old, params![first_id(then), MOST as i64])?;
+    let gone = connection.prepare_cached(too_old)?.execute(params![first_id(then), MOST as i64])?;
     Ok((gone, gone == MOST))
 }
 

@@ -45,16 +45,17 @@ fn what_another_process_writes_is_neither_in_the_way_nor_taken_away() {
 fn what_was_left_behind_is_deleted_by_the_next_who_adds_or_removes() {
     let kept = Kept::new();
     kept.add(b"weights");
-    let random = "0123456789abcdef0123456789abcdef";
-    let old = [".3.1-0", ".labels.toml.1-0", &format!(".4.{random}"), &format!(".numbers.toml.{random}")];
-    let stays = [format!(".5.{random}"), "..data".to_string(), ".nfs.toml-kept".to_string(), ".snapshot".to_string()];
+    let random = uuid::Uuid::now_v7().simple();
+    let old = [format!(".4.{random}"), format!(".numbers.toml.{random}")];
+    let others = ["..data", ".backup.2026-11", ".nfs.toml-kept", ".old.0123456789abcdef0123456789abcdef", ".snapshot"];
+    let stays: Vec<String> = [format!(".5.{random}")].into_iter().chain(others.map(String::from)).collect();
     let leave = || {
         old.iter().for_each(|name| left(&kept.place().join(name), 61));
         left(&kept.place().join(&stays[0]), 59);
         stays[1..].iter().for_each(|name| left(&kept.place().join(name), 1000));
         assert_eq!(hidden(&kept).len(), old.len() + stays.len());
     };
-    let mut expected = stays.to_vec();
+    let mut expected = stays.clone();
     expected.sort();
     leave();
     kept.add(b"next");

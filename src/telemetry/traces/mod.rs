@@ -105,8 +105,8 @@ impl Drop for Guard {
         let lost = self.count.unsettled();
         match ended {
             Err(error) if lost > 0 => tracing::warn!(%error, lost, "spans are lost at the end"),
-            // Those that found no room in the SDK's queue.
-            Ok(()) if lost > 0 => tracing::warn!(lost, "spans are lost, there were more than could be sent"),
+            // Those that found no room in the SDK's queue, and those that were refused and not told yet.
+            Ok(()) if lost > 0 => tracing::warn!(lost, "spans are lost: there were more than the collector took"),
             _ => {}
         }
     }
