@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use client::{COUNTED, KEY, rate, request};
 use in_process::{InProcess, Settings};
-use instrumentation::Role;
+use instrumentation::{Extent, Role};
 use kiln::api::MetricsAccess;
 use kiln::image::{Crop, Filter, Limits, Recipe, decode, prepare};
 use kiln::inference::{Engine, EngineError, Logits, Sample};
@@ -42,10 +42,10 @@ fn main() {
     if !std::env::args().any(|argument| argument == "instrumentation") {
         sustained(&model, threads, time);
     }
-    let rounds = if measured { 61 } else { 1 };
     let cheap = requests(&model).into_iter().filter(|(name, ..)| name.contains("224x168") || name.contains("binary"));
     let cheap: Vec<_> = cheap.map(|(name, request, _)| (name, request)).collect();
-    instrumentation::compare(&cheap, rounds, time.min(Duration::from_millis(500)));
+    let (starts, rounds) = if measured { (24, 5) } else { (1, 1) };
+    instrumentation::compare(&cheap, Extent { starts, rounds, time: time.min(Duration::from_millis(400)) });
 }
 
 /// Prints what is sustained on each engine.

@@ -81,34 +81,81 @@ impl Drop for Server {
     }
 }
 
+/// How long, and how often.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    /// How many times all servers are started anew: of two processes of the same program one may take a twentieth more than the
+    /// other, as long as they live.
+    pub starts: usize,
+    /// How often each is loaded after each start, in turns with the others.
+    pub rounds: usize,
+    /// For how long each time.
+    pub time: Duration,
+}
+
+/// What a server did after one start.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    requests: usize,
+    took: Duration,
+    processor: Option<Duration>,
+}
+
+impl Done {
+    fn per_second(&self) -> f64 {
+        self.requests as f64 / self.took.as_secs_f64()
+    }
+
+    /// The processor's time of a request, in seconds.
+    fn cost(&self) -> Option<f64> {
+        Some(self.processor?.as_secs_f64() / self.requests as f64)
+    }
+}
+
 /// Prints what each server does beside another one, for each request: its throughput, and the processor's time that it takes for
 /// a request, which other programs disturb less. No picture comes twice.
-pub fn compare(requests: &[(String, Vec<u8>)], rounds: usize, time: Duration) {
-    let servers = ROLES.map(|(role, _)| Server::start(role));
-    println!("beside another server, at {CONNECTIONS} connections, {rounds} rounds in turns:");
-    println!("{:58}requests/s, median (quartiles){:>27}", "", "processor's time a request");
+pub fn compare(requests: &[(String, Vec<u8>)], extent: Extent) {
+    let Extent { starts, rounds, time } = extent;
+    println!(
+        "beside another server, at {CONNECTIONS} connections, {starts} starts of {rounds} rounds in turns, median (quartiles):"
+    );
+    println!("{:58}{:>24}{:>30}", "", "requests/s", "processor's time a request");
     for (name, request) in requests {
-        let mut all = ROLES.map(|_| Vec::new());
-        let before = servers.each_ref().map(Server::processor);
-        for round in 0..rounds {
-            // Each time in another order: the machine is quicker at one moment and slower at another.
-            for role in (0..ROLES.len()).map(|turn| (turn + round) % ROLES.len()) {
-                all[role].push(load_of_new(servers[role].address, CONNECTIONS, time, request));
-            }
-        }
-        let after = servers.each_ref().map(Server::processor);
-        let a_request = |role: usize| {
-            let requests: usize = all[role].iter().map(|answered| answered.requests).sum();
-            Some((after[role]? - before[role]?).as_secs_f64() / requests as f64)
-        };
+        let done: Vec<[Done; ROLES.len()]> =
+            (0..starts).map(|start| after_a_start(request, start, rounds, time)).collect();
         for (role, (does, base)) in ROLES.into_iter().enumerate().skip(1) {
-            let rates = all[role].iter().zip(&all[base]).map(|(one, other)| one.per_second() / other.per_second());
-            let mut rates: Vec<f64> = rates.collect();
-            rates.sort_by(f64::total_cmp);
-            let [low, median, high] = [rounds / 4, rounds / 2, rounds * 3 / 4].map(|at| rates[at]);
-            let cost =
-                a_request(role).zip(a_request(base)).map_or("?".into(), |(one, other)| format!("{:.3}", one / other));
-            println!("{name:32}{does:>26} / {:9}{median:.3} ({low:.3}, {high:.3}){cost:>25}", ROLES[base].0);
+            let rates = done.iter().map(|done| Some(done[role].per_second() / done[base].per_second()));
+            let costs = done.iter().map(|done| Some(done[role].cost()? / done[base].cost()?));
+            let (rates, costs) = (quartiles(rates), quartiles(costs));
+            println!("{name:32}{does:>26} / {:9}{rates:>24}{costs:>30}", ROLES[base].0);
         }
     }
+}
+
+/// Each time in another order: the machine is quicker at one moment and slower at another.
+fn after_a_start(request: &[u8], start: usize, rounds: usize, time: Duration) -> [Done; ROLES.len()] {
+    let servers = ROLES.map(|(role, _)| Server::start(role));
+    // What is done once is not counted.
+    servers.iter().for_each(|server| drop(load_of_new(server.address, CONNECTIONS, time / 4, request)));
+    let before = servers.each_ref().map(Server::processor);
+    let mut all = [Done::default(); ROLES.len()];
+    for round in 0..rounds {
+        for role in (0..ROLES.len()).map(|turn| (turn + round + start) % ROLES.len()) {
+            let answered = load_of_new(servers[role].address, CONNECTIONS, time, request);
+            all[role].requests += answered.requests;
+            all[role].took += answered.took;
+        }
+    }
+    for ((done, server), before) in all.iter_mut().zip(&servers).zip(before) {
+        done.processor = server.processor().zip(before).map(|(after, before)| after - before);
+    }
+    all
+}
+
+/// The median, and in brackets the quartiles; a question mark where the system does not tell.
+fn quartiles(values: impl Iterator<Item = Option<f64>>) -> String {
+    let Some(mut values) = values.collect::<Option<Vec<f64>>>() else { return "?".to_string() };
+    values.sort_by(f64::total_cmp);
+    let at = |part: usize| values[(values.len() - 1) * part / 4];
+    format!("{:.3} ({:.3}, {:.3})", at(2), at(1), at(3))
 }
