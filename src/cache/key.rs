@@ -7,8 +7,8 @@ use blake3::Hasher;
 pub type Key = [u8; 32];
 
 /// Who answers, and how: a model's weights and labels, and what is done to a picture before.
-#[derive(Clone, Debug)]
-pub struct Asker(Hasher);
+#[derive(Clone, Copy, Debug)]
+pub struct Asker([u8; 32]);
 
 impl Asker {
     /// The one that these parts describe. Each is told from the next, wherever their borders are.
@@ -18,16 +18,17 @@ impl Asker {
             digest.update(&(part.len() as u64).to_le_bytes());
             digest.update(part);
         }
-        Self(digest)
+        Self(digest.finalize().into())
     }
 
     /// The key of the question for the `top_k` most probable classes of a picture with these bytes, asked in that `epoch`:
     /// of what was answered in another nothing is found.
     pub fn key(&self, top_k: usize, epoch: u64, bytes: &[u8]) -> Key {
-        let mut digest = self.0.clone();
+        // The picture comes first: BLAKE3 goes through chunks side by side, the more of them the nearer they are to the begin.
+        let mut digest = Hasher::new_keyed(&self.0);
+        digest.update(bytes);
         digest.update(&(top_k as u64).to_le_bytes());
         digest.update(&epoch.to_le_bytes());
-        digest.update(bytes);
         digest.finalize().into()
     }
 }

@@ -49,7 +49,7 @@ impl Classifier {
         if bytes.len() < LARGE {
             return Ok(kept.asker.key(top_k, failures, bytes));
         }
-        let (asker, bytes) = (kept.asker.clone(), bytes.clone());
+        let (asker, bytes) = (kept.asker, bytes.clone());
         self.pool.run(move || asker.key(top_k, failures, &bytes)).await
     }
 
