@@ -136,7 +136,9 @@ pub fn compare(requests: &[(String, Vec<u8>)], extent: Extent) {
 fn after_a_start(request: &[u8], start: usize, rounds: usize, time: Duration) -> [Done; ROLES.len()] {
     let servers = ROLES.map(|(role, _)| Server::start(role));
     // What is done once is not counted.
-    servers.iter().for_each(|server| drop(load_of_new(server.address, CONNECTIONS, time / 4, request)));
+    for server in &servers {
+        load_of_new(server.address, CONNECTIONS, time / 4, request);
+    }
     let before = servers.each_ref().map(Server::processor);
     let mut all = [Done::default(); ROLES.len()];
     for round in 0..rounds {
