@@ -1,6 +1,7 @@
 //! The rules that hold for all sources, read from them: imports go downwards only, and no code but the kernels is unsafe.
 #![forbid(unsafe_code)]
 
+mod page;
 mod roots;
 mod rules;
 mod sources;
