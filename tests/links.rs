@@ -1,0 +1,65 @@
+//! Links of one document to another, and to the sections in it, lead somewhere.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Folders whose documents people read; those below are looked into too.
+const FOLDERS: [&str; 6] = [".", "benches", "deploy", "docs", "grafana", "model-import"];
+
+fn documents(folder: &Path, deep: bool, found: &mut BTreeMap<PathBuf, String>) {
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() && deep {
+            documents(&path, deep, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.insert(path.canonicalize().unwrap(), std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// The text without its fenced blocks, in which nothing is a link or a heading.
+fn prose(text: &str) -> Vec<&str> {
+    let mut inside = false;
+    text.lines()
+        .filter(|line| {
+            let fence = line.trim_start().starts_with("```");
+            inside ^= fence;
+            !inside && !fence
+        })
+        .collect()
+}
+
+/// As GitHub makes them: small letters, hyphens for spaces, nothing else but letters, digits, `-` and `_`.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = prose(text).into_iter().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut found = BTreeMap::new();
+    for folder in FOLDERS {
+        documents(Path::new(folder), folder != ".", &mut found);
+    }
+    let mut links = 0;
+    for (path, text) in &found {
+        let text = prose(text).join("\n");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")) {
+            links += 1;
+            let (file, section) = target.split_once('#').unwrap_or((target, ""));
+            let other = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let other = other.canonicalize().unwrap_or_else(|_| panic!("{}: {target}: no such file", path.display()));
+            if !section.is_empty() {
+                let known = found.get(&other).map(|text| anchors(text)).unwrap_or_default();
+                assert!(known.iter().any(|anchor| anchor == section), "{}: {target}: no such section", path.display());
+            }
+        }
+    }
+    assert!(links > 60, "the links were not found");
+}
