@@ -238,7 +238,7 @@ impl Classifier {
         let deadline = options.deadline.map(tokio::time::Instant::from_std);
         let terms = Terms { priority: options.priority, deadline, top_k };
         clock.submitted();
-        let answer = self.batcher.submit_as(permit, sample, terms).await?;
+        let answer = self.batcher.submit(permit, sample, terms).await?;
         clock.ran(answer.queue, answer.batch_wait, answer.inference);
         tracing::debug!(batch_size = answer.batch_size, "classified");
         Ok(answer.output)

@@ -54,7 +54,7 @@ pub use check::{Checked, Reference, check};
 pub use choice::{DeviceChoice, DeviceChoices, KernelChoice, ResizeChoice};
 pub use cpu::{configure_cpu, default_threads, has_bf16};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
-pub use engine::{Engine, EngineError, Logits, Output, Sample, panic_message};
+pub use engine::{Engine, EngineError, Logits, Output, Sample, caught, panic_message};
 pub use pick::pick_auto;
 pub use placement::Placement;
 pub use precision::{Precision, PrecisionError};

@@ -7,7 +7,7 @@ use kiln_kernels::Kernels;
 use super::batch_sizes::BatchSizes;
 use super::burn_engine::BurnEngine;
 use super::canary;
-use super::engine::{Engine, EngineError, panic_message};
+use super::engine::{Engine, EngineError, caught};
 use super::remembered::Remembered;
 use super::start::Step;
 
@@ -101,13 +101,9 @@ impl BurnEngine {
         })
     }
 
-    /// A panic of the device runtime is a reason like any other.
+    /// What goes wrong as a reason, and a panic of the device runtime like anything else.
     pub(super) fn caught<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, EngineError>) -> Result<T, String> {
-        let work = std::panic::AssertUnwindSafe(|| work(self));
-        match std::panic::catch_unwind(work) {
-            Ok(answer) => answer.map_err(|e| e.to_string()),
-            Err(panic) => Err(format!("the device runtime panicked: {}", panic_message(&*panic))),
-        }
+        caught(|| work(self)).map_err(|error| error.to_string())
     }
 }
 
