@@ -26,6 +26,7 @@
 //! | `service_time.rs` | how long batches take, fitted to those that were run |
 //! | `entry.rs` | one picture in the queue, and the answer it gets |
 //! | `state.rs` | the policy: what to run now, as a pure function of queue and time |
+//! | `decision.rs` | what it says, and why |
 //! | `scheduler.rs` | the task that owns the state and feeds it with events |
 //! | `engines.rs` | what each engine is at: who is free, who is to check itself, who hangs |
 //! | `batch.rs` | one batch, and who gets which row |
@@ -40,6 +41,7 @@ mod batch;
 mod batcher;
 mod config;
 mod correction;
+mod decision;
 mod engine_thread;
 mod engines;
 mod entry;

@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep};
 
 use super::admission::Admission;
 use super::batch::Batch;
+use super::decision::{Decision, Dropped, Reason, Step};
 use super::engine_thread::{Event, Work};
 use super::engines::Engines;
 use super::entry::Entry;
-use super::state::{Decision, Dropped, Reason, State, Step};
+use super::state::State;
 use super::{BatchError, Config};
 use crate::inference::EngineError;
 use crate::readiness::Readiness;
