@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn what_is_set_to_zero_never_happens() {
         let now = Instant::now();
-        let mut engines =
-            Engines::new(&Config { canary_interval: 0 * S, device_timeout: 0 * S, ..Config::default() }, 1, now);
+        let never = Config { canary_interval: Duration::ZERO, device_timeout: Duration::ZERO, ..Config::default() };
+        let mut engines = Engines::new(&never, 1, now);
         assert_eq!(engines.wake_at(), None);
         engines.begin(1, now);
         assert_eq!(engines.wake_at(), None);
