@@ -8,7 +8,7 @@ mod machine;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kiln::batching::{Ask, Batcher, Config, Worker};
+use kiln::batching::{Ask, Batcher, Config, Terms, Worker};
 use kiln::image::PreparedImage;
 use kiln::inference::{Engine, EngineError, Logits, Sample};
 use kiln::readiness::Readiness;
@@ -49,7 +49,7 @@ fn start() -> (Runtime, Batcher, Worker) {
 async fn classify(batcher: &Batcher) {
     let image = PreparedImage::new(1, 1, Box::new([0; 3]));
     let permit = batcher.admit(&Ask::default()).expect("the queue holds every caller");
-    batcher.submit(permit, image, None).await.expect("the engine cannot fail");
+    batcher.submit(permit, image, Terms::default()).await.expect("the engine cannot fail");
 }
 
 #[divan::bench]

@@ -1,13 +1,14 @@
 //! Who is let in: the bound on how many pictures are inside, and whether one more can be served in time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
 use super::correction::{Correction, Expectation};
+use super::inside::{Counted, Inside};
 use super::service_time::ServiceTime;
 use super::state::OLDEST_EVERY;
 use super::{AdmitError, Config};
@@ -57,8 +58,7 @@ pub struct Ask {
 #[derive(Debug)]
 pub(super) struct Admission {
     permits: Arc<Semaphore>,
-    /// Pictures inside, by priority.
-    inside: Arc<[AtomicUsize; 3]>,
+    inside: Inside,
     capacity: usize,
     max_batch_size: usize,
     engines: usize,
@@ -75,7 +75,7 @@ impl Admission {
     pub(super) fn new(config: &Config, engines: usize, metrics: ModelMetrics) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(config.queue_capacity)),
-            inside: Arc::default(),
+            inside: Inside::default(),
             capacity: config.queue_capacity,
             max_batch_size: config.max_batch_size,
             engines,
@@ -101,7 +101,7 @@ impl Admission {
         };
         let held = ask.share.as_ref().map(|share| share.hold(self.capacity)).transpose();
         let held = held.map_err(|most| AdmitError::ShareFull { most, retry_after: self.retry_after() })?;
-        let counted = Counted::begin(&self.inside, ask.priority, &self.metrics);
+        let counted = self.inside.count(ask.priority, &self.metrics);
         let fitted = self.times.is_settled().then(|| self.fitted(self.before(ask.priority))).flatten();
         let alone = self.depth() <= 1;
         if let (Some(fitted), Some(deadline), false) = (fitted, ask.deadline, alone) {
@@ -127,10 +127,7 @@ impl Admission {
     /// How many pictures are done when the last of a priority is: those of its own and of higher ones, what the engines have
     /// already, and the turns that the others get in between.
     fn before(&self, priority: Priority) -> usize {
-        let count = |level: &AtomicUsize| level.load(Ordering::Relaxed);
-        let (before, behind) = self.inside.split_at(priority as usize + 1);
-        let before: usize = before.iter().map(count).sum();
-        let behind: usize = behind.iter().map(count).sum();
+        let (before, behind) = self.inside.around(priority);
         before + behind.min(self.engines * self.max_batch_size + before / (OLDEST_EVERY - 1))
     }
 
@@ -176,25 +173,6 @@ impl Admission {
 
     fn fitted(&self, pictures: usize) -> Option<Duration> {
         self.times.until_done(pictures, self.max_batch_size, self.engines)
-    }
-}
-
-/// Counts one picture as long as it lives.
-#[derive(Debug)]
-struct Counted(Arc<[AtomicUsize; 3]>, Priority, ModelMetrics);
-
-impl Counted {
-    fn begin(inside: &Arc<[AtomicUsize; 3]>, priority: Priority, metrics: &ModelMetrics) -> Self {
-        inside[priority as usize].fetch_add(1, Ordering::Relaxed);
-        metrics.inside(1);
-        Self(Arc::clone(inside), priority, metrics.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0[self.1 as usize].fetch_sub(1, Ordering::Relaxed);
-        self.2.inside(-1);
     }
 }
 

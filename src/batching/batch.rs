@@ -77,13 +77,6 @@ impl Batch {
             caller.answer(Err(BatchError::Failed(error.clone())));
         }
     }
-
-    /// Tells every caller that the engine is being replaced, and that nothing was run.
-    pub(super) fn turn_away(self) {
-        for caller in self.callers {
-            caller.answer(Err(BatchError::Recovering));
-        }
-    }
 }
 
 /// A client's tensor may well be rubbish itself.

@@ -8,10 +8,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::admission::Admission;
+use super::engine_thread::EngineThread;
 use super::entry::{Caller, Entry};
+use super::guarded::Guarded;
 use super::runs::Runs;
 use super::scheduler::{Links, Scheduler};
-use super::worker::EngineThread;
 use super::{AdmitError, Answer, Ask, BatchError, Config, Permit, Terms, Timed, Worker};
 use crate::inference::{Engine, Sample};
 use crate::readiness::Readiness;
@@ -28,14 +29,13 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Starts the scheduler as a task of the current tokio runtime, and for each engine a thread
-    /// that owns it. What they do is told to `metrics`. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher
-    /// is dropped; what is in the queue then is still answered.
+    /// Starts the scheduler as a task of the current tokio runtime, and for each engine a thread that owns it. What they do is
+    /// told to `metrics`. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher is dropped; what
+    /// is in the queue then is still answered.
     ///
-    /// An engine that fails, panics, or when idle does not answer its canary turns `readiness` off and is
-    /// replaced ([`Engine::rebuild`]). While no engine is left, what waits is answered at once and nobody is
-    /// admitted. If one cannot be replaced, or does not answer at all, readiness fails for good, no engine is used again and the batcher
-    /// closes.
+    /// An engine that fails, panics, or when idle answers its canary wrongly turns `readiness` off and is replaced
+    /// ([`Engine::rebuild`]). While no engine is left, what waits is answered at once and nobody is admitted. If one cannot be
+    /// replaced, or does not answer at all, readiness fails for good, no engine is used again and the batcher closes.
     ///
     /// # Panics
     ///
@@ -56,28 +56,24 @@ impl Batcher {
         let (events, events_out) = mpsc::unbounded_channel();
         let (stop, stop_out) = oneshot::channel();
         let start = |(index, engine)| {
-            let (batches, batches_out) = thread_mpsc::channel();
-            let (admission, runs) = (Arc::clone(&admission), Arc::clone(&runs));
-            let (readiness, metrics, events) = (readiness.clone(), metrics.clone(), events.clone());
-            let canary_interval = config.canary_interval;
+            let (work, work_out) = thread_mpsc::channel();
             let thread = EngineThread {
                 index,
-                engine,
-                batches: batches_out,
-                admission,
-                runs,
-                readiness,
-                metrics,
-                events,
-                canary_interval,
+                engine: Guarded::new(engine),
+                work: work_out,
+                admission: Arc::clone(&admission),
+                runs: Arc::clone(&runs),
+                readiness: readiness.clone(),
+                metrics: metrics.clone(),
+                events: events.clone(),
                 memory_told: None,
             };
-            (batches, thread.spawn())
+            (work, thread.spawn())
         };
-        let (batches, threads) = engines.into_iter().enumerate().map(start).unzip();
+        let (work, threads) = engines.into_iter().enumerate().map(start).unzip();
         // Only the threads hold on to it, so that its end tells of theirs.
         drop(events);
-        let links = Links { entries: entries_out, stop: stop_out, batches, events: events_out };
+        let links = Links { entries: entries_out, stop: stop_out, work, events: events_out };
         let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness.clone(), metrics, links);
         (
             Self { admission, runs, readiness, entries },
@@ -108,33 +104,20 @@ impl Batcher {
         self.admission.retry_after()
     }
 
-    /// [`Batcher::submit_as`], of ordinary priority and with all scores.
+    /// Runs one picture as part of a batch and waits for what the engine finds in it.
     ///
-    /// # Errors
-    ///
-    /// The same.
-    pub async fn submit(
-        &self,
-        permit: Permit,
-        sample: impl Into<Sample>,
-        deadline: Option<Instant>,
-    ) -> Result<Answer, BatchError> {
-        self.submit_as(permit, sample, Terms { deadline, ..Terms::default() }).await
-    }
-
-    /// Runs one picture as part of a batch and waits for its row of logits.
-    ///
-    /// `permit` is one that this batcher gave out; it is released just before the answer is. A
-    /// picture is not run from its deadline on; one that runs by then is answered even if the
-    /// answer comes later. Dropping the future takes the picture out of the queue, and the permit is released then. A picture that runs already runs on.
+    /// `permit` is one that this batcher gave out; it is released just before the answer is. A picture is not run from its
+    /// deadline on; one that runs by then is answered even if the answer comes later. Dropping the future takes the picture out
+    /// of the queue, and the permit is released then. A picture that runs already runs on.
     ///
     /// # Errors
     ///
     /// [`BatchError::DeadlinePassed`] if the deadline passed while the picture waited,
-    /// [`BatchError::Failed`] if the engine failed or broke, [`BatchError::Recovering`] if the picture still waited
-    /// when it did and is not run, [`BatchError::Closed`] if the batcher
-    /// was shut down before it took the picture.
-    pub async fn submit_as(
+    /// [`BatchError::Failed`] if the engine failed or broke,
+    /// [`BatchError::NotFinite`] if the scores are no numbers though the engine is sound,
+    /// [`BatchError::Recovering`] if the picture still waited when the engines failed and is not run,
+    /// [`BatchError::Closed`] if the batcher was shut down before it took the picture.
+    pub async fn submit(
         &self,
         mut permit: Permit,
         sample: impl Into<Sample>,

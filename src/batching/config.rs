@@ -21,7 +21,8 @@ pub struct Config {
     pub queue_capacity: usize,
     /// After how long without a batch an engine checks itself; never if zero. 30 s by default.
     pub canary_interval: Duration,
-    /// An engine that takes longer for a batch, or to be replaced, hangs for good; never if zero. A minute by default.
+    /// An engine that takes longer for a batch, to check itself or to be replaced hangs for good; never if zero. A minute by
+    /// default.
     pub device_timeout: Duration,
 }
 

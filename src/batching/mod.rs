@@ -21,14 +21,19 @@
 //! | `config.rs` | the three settings and their ranges |
 //! | `batcher.rs` | the handle that the rest of the server holds |
 //! | `admission.rs` | who is let in, and the advice when to try again |
-//! | `correction.rs` | what that leaves out |
+//! | `inside.rs` | how many are inside, by priority |
+//! | `correction.rs` | what the advice leaves out |
 //! | `service_time.rs` | how long batches take, fitted to those that were run |
 //! | `entry.rs` | one picture in the queue, and the answer it gets |
 //! | `state.rs` | the policy: what to run now, as a pure function of queue and time |
+//! | `decision.rs` | what it says, and why |
 //! | `scheduler.rs` | the task that owns the state and feeds it with events |
+//! | `engines.rs` | what each engine is at: who is free, who is to check itself, who hangs |
 //! | `batch.rs` | one batch, and who gets which row |
+//! | `engine_thread.rs` | the thread that owns an engine, and replaces one that fails |
+//! | `guarded.rs` | an engine whose panics are errors |
 //! | `runs.rs` | how often each batch size was run |
-//! | `worker.rs` | the thread that owns an engine, and how to stop all of them |
+//! | `worker.rs` | how to stop all of it |
 //! | `error.rs` | why a picture was not admitted or not answered |
 
 mod admission;
@@ -36,8 +41,13 @@ mod batch;
 mod batcher;
 mod config;
 mod correction;
+mod decision;
+mod engine_thread;
+mod engines;
 mod entry;
 mod error;
+mod guarded;
+mod inside;
 mod runs;
 mod scheduler;
 mod service_time;

@@ -1,16 +1,19 @@
 //! The task that owns the state: it carries events in and decisions out, and decides nothing itself.
 
+use std::pin::pin;
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::admission::Admission;
 use super::batch::Batch;
+use super::decision::{Decision, Dropped, Reason, Step};
+use super::engine_thread::{Event, Work};
+use super::engines::Engines;
 use super::entry::Entry;
-use super::state::{Decision, Dropped, Reason, State, Step};
-use super::worker::Event;
+use super::state::State;
 use super::{BatchError, Config};
 use crate::inference::EngineError;
 use crate::readiness::Readiness;
@@ -24,7 +27,7 @@ pub(super) struct Links {
     /// Ends when the batcher has to stop.
     pub(super) stop: oneshot::Receiver<()>,
     /// To each engine's thread.
-    pub(super) batches: Vec<thread_mpsc::Sender<Batch>>,
+    pub(super) work: Vec<thread_mpsc::Sender<Work>>,
     pub(super) events: mpsc::UnboundedReceiver<Event>,
 }
 
@@ -32,19 +35,11 @@ pub(super) struct Links {
 #[derive(Debug)]
 pub(super) struct Scheduler {
     state: State<Entry>,
+    engines: Engines,
     admission: Arc<Admission>,
     links: Links,
     metrics: ModelMetrics,
     readiness: Readiness,
-    /// Pictures that each engine has at work; none if it is free.
-    running: Vec<usize>,
-    /// Engines that are being replaced. They count as busy.
-    failed: Vec<bool>,
-    /// Since when each engine has been at what it is at.
-    since: Vec<Instant>,
-    /// Since when some engine has been free; none is where this is nothing.
-    free_since: Option<Instant>,
-    device_timeout: Duration,
     /// Stopping has not begun.
     taking: bool,
     /// Entries may still come out of their channel.
@@ -59,18 +54,13 @@ impl Scheduler {
         metrics: ModelMetrics,
         links: Links,
     ) -> Self {
-        let engines = links.batches.len();
         Self {
             state: State::new(config),
+            engines: Engines::new(config, links.work.len(), Instant::now()),
             admission,
             links,
             metrics,
             readiness,
-            running: vec![0; engines],
-            failed: vec![false; engines],
-            since: vec![Instant::now(); engines],
-            free_since: Some(Instant::now()),
-            device_timeout: config.device_timeout,
             taking: true,
             open: true,
         }
@@ -79,13 +69,15 @@ impl Scheduler {
     /// Ends when everything is answered and the engines are gone.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.serve().await {
+            // Whoever knows more has said so already.
+            self.readiness.fail(error.to_string());
             self.abandon(&error).await;
         }
-        // Without more batches the threads end, and with them the events.
-        let Links { batches, mut events, .. } = self.links;
-        drop(batches);
+        // Without more work the threads end, and with them the events.
+        let Links { work, mut events, .. } = self.links;
+        drop(work);
         while let Some(event) = events.recv().await {
-            // An engine may have doubted itself when there was nothing else to do, and others have the same readiness.
+            // Another engine was being replaced when one broke, and there is one readiness for all.
             if matches!(event, Event::Recovered(_)) {
                 self.readiness.set_recovered();
             }
@@ -95,6 +87,8 @@ impl Scheduler {
     /// Until the batcher is stopped and the queue is empty, or an engine is broken.
     async fn serve(&mut self) -> Result<(), EngineError> {
         let admission = Arc::clone(&self.admission);
+        // It may ring too early, for what it was set for may have passed, but never too late.
+        let mut alarm = pin!(sleep(Duration::MAX));
         loop {
             self.collect();
             let wake_at = match self.decide() {
@@ -103,27 +97,23 @@ impl Scheduler {
                     continue;
                 }
                 Decision::WaitUntil(instant) => Some(instant),
-                Decision::Idle if !self.open && self.running.iter().all(|pictures| *pictures == 0) => return Ok(()),
+                Decision::Idle if !self.open && self.engines.are_idle() => return Ok(()),
                 Decision::Idle => None,
             };
-            let hangs_at = self.hangs_at();
+            let wake_at = wake_at.into_iter().chain(self.engines.wake_at()).min();
+            if let Some(at) = wake_at.filter(|at| *at < alarm.deadline() || alarm.is_elapsed()) {
+                alarm.as_mut().reset(at);
+            }
             tokio::select! {
                 biased;
-                event = self.links.events.recv() => match event {
-                    Some(Event::Free(engine)) => self.is_free(engine),
-                    Some(Event::Failed(engine)) => self.fail(engine),
-                    Some(Event::Recovered(engine)) => self.recover(engine),
-                    Some(Event::Broken(error)) => return Err(error),
-                    None => unreachable!("a thread that ends says so"),
-                },
+                event = self.links.events.recv() => self.take(event.expect("a thread that ends says so"))?,
                 _ = &mut self.links.stop, if self.taking => self.stop_taking(),
                 entry = self.links.entries.recv(), if self.open => match entry {
                     Some(entry) => self.state.append(entry),
                     None => self.open = false,
                 },
                 () = admission.left.notified() => {}
-                () = wake(wake_at) => {}
-                () = wake(hangs_at) => return Err(self.give_up()),
+                () = &mut alarm, if wake_at.is_some() => self.look_after_engines()?,
             }
         }
     }
@@ -134,56 +124,41 @@ impl Scheduler {
             self.state.append(entry);
         }
         // Nobody waits for engines that may never come back: another server may be quicker.
-        if self.is_down() {
+        if self.engines.are_down() {
             self.answer_all(&BatchError::Recovering);
         }
     }
 
-    fn is_free(&mut self, engine: usize) {
-        self.running[engine] = 0;
-        self.free_since.get_or_insert_with(Instant::now);
-    }
-
-    /// The engine is at work from now on, on so many pictures or on itself.
-    fn is_busy(&mut self, engine: usize, pictures: usize) {
-        self.running[engine] = pictures;
-        self.since[engine] = Instant::now();
-        if !self.running.contains(&0) {
-            self.free_since = None;
+    /// An engine's thread has something to say. The error is the end of the batcher.
+    fn take(&mut self, event: Event) -> Result<(), EngineError> {
+        let now = Instant::now();
+        match event {
+            Event::Free(engine) => self.engines.is_free(engine, now),
+            Event::Failed(engine) => {
+                self.engines.has_failed(engine, now);
+                self.admission.pause(self.engines.are_down());
+            }
+            Event::Recovered(engine) => {
+                self.engines.is_back(engine, now);
+                self.admission.pause(false);
+                self.readiness.set_recovered();
+            }
+            Event::Broken(error) => return Err(error),
         }
+        Ok(())
     }
 
-    /// Every engine is being replaced.
-    fn is_down(&self) -> bool {
-        !self.failed.contains(&false)
-    }
-
-    /// The engine takes nothing until it is replaced.
-    fn fail(&mut self, engine: usize) {
-        self.failed[engine] = true;
-        self.is_busy(engine, self.running[engine].max(1));
-        self.admission.pause(self.is_down());
-    }
-
-    fn recover(&mut self, engine: usize) {
-        self.failed[engine] = false;
-        self.is_free(engine);
-        self.admission.pause(false);
-        self.readiness.set_recovered();
-    }
-
-    /// When an engine that is busy now has been so for too long.
-    fn hangs_at(&self) -> Option<Instant> {
-        let busy = self.running.iter().zip(&self.since).filter(|(pictures, _)| **pictures > 0);
-        let first = busy.map(|(_, since)| *since).min().filter(|_| !self.device_timeout.is_zero());
-        first.map(|since| since + self.device_timeout)
-    }
-
-    /// Nobody can take back what a driver has swallowed; the process has to end.
-    fn give_up(&self) -> EngineError {
-        let error = EngineError::Device(format!("it has not answered for {:?}", self.device_timeout));
-        self.readiness.fail(error.to_string());
-        error
+    /// Has those check themselves that have had nothing to do for long. The error is that one hangs: nobody can take back what
+    /// a driver has swallowed, and the process has to end.
+    fn look_after_engines(&mut self) -> Result<(), EngineError> {
+        let now = Instant::now();
+        if let Some(timeout) = self.engines.hang(now) {
+            return Err(EngineError::Device(format!("it has not answered for {timeout:?}")));
+        }
+        while let Some(engine) = self.engines.begin_check(now) {
+            self.send(engine, Work::Check);
+        }
+        Ok(())
     }
 
     fn answer_all(&mut self, error: &BatchError) {
@@ -194,7 +169,7 @@ impl Scheduler {
 
     fn decide(&mut self) -> Decision<Entry> {
         let now = Instant::now();
-        let Step { decision, dropped } = self.state.next_batch(now, &self.running);
+        let Step { decision, dropped } = self.state.next_batch(now, self.engines.running());
         for (entry, why) in dropped {
             self.discard(entry, why, now);
         }
@@ -216,12 +191,13 @@ impl Scheduler {
 
     fn dispatch(&mut self, entries: Vec<Entry>, reason: Reason) {
         self.metrics.dispatched(entries.len(), reason.word());
-        let engine = self.running.iter().position(|pictures| *pictures == 0).expect("one is free");
-        let free_since = self.free_since.unwrap_or_else(Instant::now);
-        self.is_busy(engine, entries.len());
-        // If the thread has ended, the batch is dropped, which tells its callers, and its last event
-        // tells the scheduler.
-        let _ = self.links.batches[engine].send(Batch::new(entries, free_since));
+        let (engine, free_since) = self.engines.begin(entries.len(), Instant::now());
+        self.send(engine, Work::Run(Batch::new(entries, free_since)));
+    }
+
+    fn send(&self, engine: usize, work: Work) {
+        // If the thread has ended, a batch is dropped, which tells its callers, and the thread's last event tells the scheduler.
+        let _ = self.links.work[engine].send(work);
     }
 
     fn stop_taking(&mut self) {
@@ -239,12 +215,5 @@ impl Scheduler {
         }
         self.answer_all(&BatchError::Failed(error.clone()));
         self.metrics.queue_depth(0);
-    }
-}
-
-async fn wake(at: Option<Instant>) {
-    match at {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::timings::Clock;
-use super::{Classifier, ClassifyError, ImageInfo};
+use super::{Classifier, ClassifyError, ImageError, ImageInfo};
 use crate::batching::{BatchError, Permit};
 use crate::image::{self, Recipe};
 use crate::inference::Sample;
@@ -30,13 +30,11 @@ impl Classifier {
         deadline: Option<Instant>,
     ) -> Result<Decoded, ClassifyError> {
         let (recipe, limits, largest) = (self.recipe.clone(), Arc::clone(&self.limits), self.largest_cutout);
-        let batcher = self.batcher.clone();
         let timed = move || {
             // Others were decoded first; an answer that nobody waits for any more is not worth the work.
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 permit.was_late();
-                let (queued, retry_after) = (clock.began().elapsed(), batcher.retry_after());
-                return Err(BatchError::DeadlinePassed { queued, retry_after }.into());
+                return Ok(None);
             }
             clock.decoding();
             let raster = image::decode(&bytes, &limits)?;
@@ -50,9 +48,15 @@ impl Classifier {
                 image::resize(&raster, &recipe)?.into()
             };
             clock.prepared();
-            Ok::<_, ClassifyError>(Decoded { permit, image, sample, clock })
+            Ok::<_, ImageError>(Some(Decoded { permit, image, sample, clock }))
         };
-        self.pool.run(timed).await?
+        self.pool.run(timed).await??.ok_or_else(|| self.late(&clock))
+    }
+
+    /// The deadline of a picture passed before it was submitted.
+    pub(super) fn late(&self, clock: &Clock) -> ClassifyError {
+        let (queued, retry_after) = (clock.began().elapsed(), self.batcher.retry_after());
+        BatchError::DeadlinePassed { queued, retry_after }.into()
     }
 }
 

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::answer::Answer;
 use super::timings::Clock;
 use super::{Classifier, ClassifyError, Options, PoolError};
-use crate::batching::BatchError;
 use crate::cache::{Asker, Cache, Found, Key, LookUp, Outcome, Question, Weighed};
 use crate::image::Recipe;
 use crate::model::Model;
@@ -102,11 +101,6 @@ impl Classifier {
     pub fn without_answer(&self, options: &Options) -> Option<LookUp> {
         let outcome = if options.fresh { Outcome::Bypassed } else { Outcome::Miss };
         self.kept.as_ref().map(|_| outcome.into())
-    }
-
-    fn late(&self, clock: &Clock) -> ClassifyError {
-        let (queued, retry_after) = (clock.began().elapsed(), self.batcher.retry_after());
-        BatchError::DeadlinePassed { queued, retry_after }.into()
     }
 }
 

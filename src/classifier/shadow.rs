@@ -64,7 +64,7 @@ impl Shadow {
         let priority = Priority::Low;
         let permit = self.batcher.admit(&Ask { priority, ..Ask::default() }).ok()?;
         let terms = Terms { priority, deadline: None, top_k: Some(1) };
-        match self.batcher.submit_as(permit, sample, terms).await.ok()?.output {
+        match self.batcher.submit(permit, sample, terms).await.ok()?.output {
             Output::Logits(logits) => top(&logits),
             Output::Ranked(ranked) => ranked.first().map(|best| best.class_id),
         }

@@ -1,15 +1,17 @@
 //! What the classifier adds to its rooms: who holds a permit, and for how long.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::batching::{self, Worker};
 use crate::inference::{Engine, EngineError, Logits, Sample};
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::ModelMetrics;
-use std::time::Instant;
 
 struct Nothing;
 
@@ -28,6 +30,15 @@ pub(crate) fn idle(model: Model, config: batching::Config, pool: DecodePool) -> 
 
 fn picture() -> Picture {
     Picture { bytes: Bytes::from_static(include_bytes!("../../tests/data/kinds/rgb.jpg")), file_name: None }
+}
+
+/// Has one thread of the pool wait until it is released; tells what came of that.
+async fn keep_busy(pool: &DecodePool) -> (mpsc::Sender<()>, JoinHandle<Result<bool, PoolError>>) {
+    let (release, held) = mpsc::channel::<()>();
+    let pool = pool.clone();
+    let busy = tokio::spawn(async move { pool.run(move || held.recv().is_ok()).await });
+    tokio::task::yield_now().await;
+    (release, busy)
 }
 
 #[tokio::test]
@@ -50,12 +61,7 @@ async fn who_is_late_or_leaves_while_his_question_gets_its_key_is_counted() {
     let (classifier, _worker) = ::metrics::with_local_recorder(&recorder, start);
     let classifier = classifier.keeping(Answers::new(1 << 20));
     // The only decode thread is busy, and a large picture's key is made there.
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let busy = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(move || held.recv().is_ok()).await }
-    });
-    tokio::task::yield_now().await;
+    let (release, busy) = keep_busy(&pool).await;
     let large = || Picture { bytes: vec![0; 1 << 20].into(), file_name: None };
     let deadline = (tokio::time::Instant::now() + std::time::Duration::from_secs(1)).into_std();
     let options = Options { top_k: 1, deadline: Some(deadline), ..Options::default() };
@@ -76,12 +82,7 @@ async fn a_decode_that_its_caller_has_left_still_takes_room() {
     let (classifier, _worker) = idle(Model::all().next().unwrap(), config, pool.clone());
     let options = Options { top_k: 1, ..Options::default() };
     // The only decode thread is busy, so the picture that is given up stays where it is.
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let busy = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(move || held.recv().is_ok()).await }
-    });
-    tokio::task::yield_now().await;
+    let (release, busy) = keep_busy(&pool).await;
     assert!(classifier.classify(picture(), options.clone()).now_or_never().is_none());
     let refused = classifier.classify(picture(), options.clone()).await.unwrap_err();
     assert!(matches!(refused, ClassifyError::Admit(AdmitError::Overloaded { .. })), "{refused}");

@@ -1,9 +1,8 @@
-//! The engine on Burn: one upload of u8 pixels, normalisation and network on the device, one download of logits.
+//! The engine on Burn: what it is made of, and what batching may ask of it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
-use burn::tensor::{DType, Tensor};
 use kiln_kernels::Kernels;
 use kiln_kernels::cpu::threads;
 use model_import::Network;
@@ -14,10 +13,10 @@ use super::choice::ResizeChoice;
 use super::device::ChosenDevice;
 use super::engine::{Engine, EngineError, Logits, Output, Sample};
 use super::input::Input;
+use super::options::Options;
 use super::placement::Placement;
-use super::ranking::Ranked;
-use super::start::{self, Options, StartError, Step};
-use super::{lanes, warm_up};
+use super::start::{self, StartError, Step};
+use super::warm_up;
 use crate::model::Model;
 
 /// A model on a device, warmed up. Clones share it, and may run at the same time.
@@ -29,8 +28,8 @@ pub struct BurnEngine {
     pub(super) sizes: BatchSizes,
     pub(super) on_cpu: bool,
     pub(super) device: ChosenDevice,
-    network: Arc<dyn Network>,
-    input: Input,
+    pub(super) network: Arc<dyn Network>,
+    pub(super) input: Input,
     pub(super) canary: Option<Arc<Canary>>,
     /// When its device was last replaced.
     pub(super) replaced: Option<Instant>,
@@ -108,56 +107,6 @@ impl BurnEngine {
     pub fn workers(self) -> Vec<Box<dyn Engine>> {
         let count = if self.on_cpu { threads::count() } else { 1 };
         std::iter::repeat_n(self, count).map(|engine| Box::new(engine) as Box<dyn Engine>).collect()
-    }
-
-    /// Runs samples of one kind, on as many threads as there are for it.
-    pub(super) fn shared(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
-        if !self.on_cpu {
-            return self.forward(samples);
-        }
-        let _run = threads::Run::begin();
-        let (apart, together) = lanes::plan(samples.len(), threads::available());
-        let parts: Vec<OnceLock<Result<Vec<Logits>, EngineError>>> = apart.iter().map(|_| OnceLock::new()).collect();
-        threads::run(apart.len(), |part| {
-            parts[part].get_or_init(|| self.forward(&samples[apart[part].clone()]));
-        });
-        let mut rows = Vec::with_capacity(samples.len());
-        for part in parts {
-            rows.extend(part.into_inner().expect("every part was run")?);
-        }
-        if !together.is_empty() {
-            rows.extend(self.forward(&samples[together])?);
-        }
-        Ok(rows)
-    }
-
-    /// Runs some samples of one kind, on this thread and, where it may share, on others.
-    fn forward(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
-        let logits = self.logits(samples)?;
-        let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::device(&e))?;
-        let values = logits.as_slice::<f32>().map_err(|e| EngineError::device(&e))?;
-        Ok(values.chunks_exact(self.model.spec().labels.len()).take(samples.len()).map(Logits::from).collect())
-    }
-
-    /// The same on the device alone: no more than the ranks come back.
-    fn forward_ranked(&self, samples: &[&Sample], top: usize) -> Result<Vec<Output>, EngineError> {
-        let top = top.min(self.model.spec().labels.len());
-        let rows = kiln_kernels::top_k(self.logits(samples)?, top).map_err(|e| EngineError::device(&e))?;
-        let ranked = |(probability, class_id)| Ranked { class_id, probability };
-        let output = |row: Vec<(f32, usize)>| Output::Ranked(row.into_iter().map(ranked).collect());
-        Ok(rows.into_iter().take(samples.len()).map(output).collect())
-    }
-
-    /// Logits on the device, `[batch, classes]`; rows beyond the samples are padding.
-    fn logits(&self, samples: &[&Sample]) -> Result<Tensor<2>, EngineError> {
-        let size = self.sizes.padded(samples.len());
-        let logits = self.kernels.scope(|| self.network.forward(self.input.tensor(samples, size)));
-        let classes = self.model.spec().labels.len();
-        if logits.dims() == [size, classes] {
-            return Ok(logits);
-        }
-        let reason = format!("{:?} logits for {size} pictures of {classes} classes", logits.dims());
-        Err(EngineError::Device(reason))
     }
 }
 

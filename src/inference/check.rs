@@ -3,8 +3,9 @@
 use super::burn_engine::BurnEngine;
 use super::canary::Difference;
 use super::device::ChosenDevice;
+use super::options::Options;
 use super::placement::Placement;
-use super::start::{self, Options, StartError, Step};
+use super::start::{self, StartError, Step};
 use crate::model::Model;
 
 /// A model that ran on a device.

@@ -1,6 +1,7 @@
 //! The engine that batching drives: samples in, logits out. No Burn in sight, so tests can bring their own.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::ranking::Ranked;
 use crate::image::{Cutout, PreparedImage};
@@ -127,6 +128,16 @@ impl EngineError {
         let first = lines.next().unwrap_or("the runtime does not say why");
         Self::Device(lines.next_back().map_or_else(|| first.to_string(), |last| format!("{first}: {last}")))
     }
+}
+
+/// Makes a panic an error like any other. Whatever panicked has to be replaced before it is used again.
+///
+/// # Errors
+///
+/// That of the work, or [`EngineError::Panicked`].
+pub fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    outcome.unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic))))
 }
 
 /// What a panic said, as far as it was text.

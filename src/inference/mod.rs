@@ -5,12 +5,15 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `engine.rs` | the trait that batching drives, and its errors |
-//! | `burn_engine.rs` | upload, normalise, run, download |
+//! | `burn_engine.rs` | the engine on Burn |
+//! | `forward.rs` | upload, normalise, run, download |
 //! | `recovery.rs` | the canary while it runs, and another device when it fails |
-//! | `start.rs` | how an engine comes up |
+//! | `options.rs` | how an engine is to run |
+//! | `start.rs` | how it comes up |
 //! | `warm_up.rs` | its first runs, and which kernels are quicker |
 //! | `remembered.rs` | that answer, from one start to the next |
 //! | `canary.rs` | the picture whose logits are known |
+//! | `known.rs` | who knows them |
 //! | `check.rs` | how far a model's answer to it is from the right one |
 //! | `placement.rs` | where and how a model runs, for who wants to know |
 //! | `choice.rs` | what `--device`, `--kernels` and `--resize` may say |
@@ -36,9 +39,12 @@ mod choice;
 mod cpu;
 pub mod device;
 mod engine;
+mod forward;
 mod input;
+mod known;
 mod lanes;
 mod open;
+mod options;
 mod pick;
 mod placement;
 mod precision;
@@ -54,12 +60,14 @@ pub use check::{Checked, Reference, check};
 pub use choice::{DeviceChoice, DeviceChoices, KernelChoice, ResizeChoice};
 pub use cpu::{configure_cpu, default_threads, has_bf16};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
-pub use engine::{Engine, EngineError, Logits, Output, Sample, panic_message};
+pub use engine::{Engine, EngineError, Logits, Output, Sample, caught, panic_message};
+pub use known::by_cpu;
+pub use options::Options;
 pub use pick::pick_auto;
 pub use placement::Placement;
 pub use precision::{Precision, PrecisionError};
 pub use ranking::{Ranked, rank, top};
-pub use start::{Options, StartError, Step, by_cpu};
+pub use start::{StartError, Step};
 
 /// Has drivers and compilers keep what they compile below `folder`. To be called before there are other threads and devices;
 /// later it does nothing.

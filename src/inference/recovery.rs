@@ -7,7 +7,7 @@ use super::burn_engine::BurnEngine;
 use super::canary::{self, Canary, Difference};
 use super::device;
 use super::engine::{Engine, EngineError};
-use super::start::Options;
+use super::options::Options;
 
 /// A device that fails again before it has served for so long is not worth another attempt.
 const GOOD_SERVICE: Duration = Duration::from_secs(600);

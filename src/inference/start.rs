@@ -1,6 +1,5 @@
 //! Brings an engine up: weights, choice of kernels, warm-up, canary. An engine that gets through this is ready.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,43 +7,13 @@ use kiln_kernels::{Kernels, Layout};
 use model_import::{LoadError, Network};
 
 use super::burn_engine::BurnEngine;
-use super::canary::{self, Canary};
+use super::canary::Canary;
 use super::choice::{KernelChoice, ResizeChoice};
-use super::device::{self, ChosenDevice};
-use super::engine::{Engine, Logits};
+use super::device::ChosenDevice;
+use super::known::known_logits;
+use super::options::Options;
 use super::precision::{Precision, PrecisionError};
 use crate::model::Model;
-
-/// How an engine is to run.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The most pictures in a batch.
-    pub max_batch_size: usize,
-    /// What tensors hold.
-    pub precision: Precision,
-    /// Who computes.
-    pub kernels: KernelChoice,
-    /// Who resizes pictures.
-    pub resize: ResizeChoice,
-    /// The largest part of a picture that is kept for the device to resize.
-    pub max_cutout_bytes: usize,
-    /// Where a choice of kernels is kept.
-    pub cache: Option<PathBuf>,
-}
-
-impl Options {
-    /// As the model has it, by the quickest kernels, with nothing kept.
-    pub fn new(max_batch_size: usize) -> Self {
-        Self {
-            max_batch_size,
-            precision: Precision::F32,
-            kernels: KernelChoice::Auto,
-            resize: ResizeChoice::Auto,
-            max_cutout_bytes: 1 << 20,
-            cache: None,
-        }
-    }
-}
 
 /// A step on the way, as it begins or when it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,44 +155,6 @@ pub(super) fn warm(
 }
 
 /// The network with the weights that the model has.
-fn load(model: &Model, device: &ChosenDevice) -> Result<Box<dyn Network>, LoadError> {
+pub(super) fn load(model: &Model, device: &ChosenDevice) -> Result<Box<dyn Network>, LoadError> {
     model.built_in().load_with(&device.device, &model.weights())
-}
-
-/// The right logits of the canary: those that came with the weights, or else what the CPU computes. A CPU that has nobody to
-/// compare itself with is compared with its own first answer.
-fn known_logits(model: &Model, device: &ChosenDevice) -> Result<Option<Logits>, String> {
-    if let Some(known) = model.golden() {
-        return Ok(Some(known.into()));
-    }
-    if !device.is_gpu_runtime {
-        return Ok(None);
-    }
-    on_cpu(model).map(Some).map_err(|e| e.to_string())
-}
-
-/// What the CPU computes of the canary in f32, whatever precision `config` asks for: servers are held to what the weights
-/// themselves give. All CPU engines of the process multiply in f32 from then on, so it is for one that has none which should
-/// not.
-///
-/// # Errors
-///
-/// The weights do not load, or the numbers are not finite.
-pub fn by_cpu(model: &Model, config: &super::Config) -> Result<Logits, StartError> {
-    let exact = super::Config { precision: Precision::F32, ..config.clone() };
-    super::configure_cpu(&exact, &device::cpu("for the canary alone".to_string()))?;
-    on_cpu(model)
-}
-
-fn on_cpu(model: &Model) -> Result<Logits, StartError> {
-    let cpu = device::cpu("for the canary alone".to_string());
-    let network: Arc<dyn Network> = load(model, &cpu)?.into();
-    let mut engine = BurnEngine::new(model.clone(), &cpu, &Options::new(1), network, cpu.best_kernels(), None);
-    let rows = engine.caught(|engine| engine.run(&[canary::picture(model)]));
-    let logits = rows.map(|mut rows| rows.swap_remove(0)).map_err(|reason| no_start(model, &cpu, reason))?;
-    // Nobody could be held to them.
-    if !logits.iter().all(|logit| logit.is_finite()) {
-        return Err(no_start(model, &cpu, "the logits are not finite".to_string()));
-    }
-    Ok(logits)
 }

@@ -1,7 +1,7 @@
 //! An engine that fails, miscounts or panics: every waiter hears of it, and nobody hangs.
 
 use super::harness::{End, MS, on_a_still_clock, picture, row, settle, start};
-use crate::batching::{AdmitError, Ask, BatchError, Config};
+use crate::batching::{AdmitError, Ask, BatchError, Config, Terms};
 use crate::inference::{EngineError, Output};
 use crate::readiness::State;
 
@@ -29,7 +29,7 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
                 assert_eq!(waiting.await, Err(BatchError::Recovering));
             }
             assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Recovering);
-            let late = fixture.batcher.submit(decoding, picture(3), None).await;
+            let late = fixture.batcher.submit(decoding, picture(3), Terms::default()).await;
             assert_eq!(late, Err(BatchError::Recovering));
 
             fixture.gate.rebuilt(true);
@@ -47,10 +47,12 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
 #[test]
 fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
     on_a_still_clock(async {
-        let mut fixture = start(Config { canary_interval: std::time::Duration::from_millis(1), ..Config::default() });
+        let mut fixture = start(Config { canary_interval: 1000 * MS, ..Config::default() });
         fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
+        settle().await;
+        tokio::time::advance(1001 * MS).await;
         assert!(fixture.gate.next_run().await.is_empty(), "a canary");
-        // The engine looks free, so it is given a picture, which it must not run any more.
+        // What comes meanwhile waits for the outcome.
         let unlucky = fixture.submit(4, None);
         settle().await;
         fixture.gate.finish(End::Rows);
@@ -64,7 +66,7 @@ fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
         // It is sound now, and stays ready.
         let mut gate = fixture.gate.open();
         let permit = fixture.batcher.admit(&Ask::default()).unwrap();
-        let answer = fixture.batcher.submit(permit, picture(5), None).await;
+        let answer = fixture.batcher.submit(permit, picture(5), Terms::default()).await;
         assert_eq!(answer.unwrap().output, Output::Logits(row(5)));
         assert_eq!(gate.recv().await, Some(vec![5]));
     });
@@ -115,6 +117,40 @@ fn an_engine_that_does_not_come_back_ends_the_batcher() {
         // A driver that wakes up all the same is heard.
         fixture.gate.finish(End::Rows);
         assert_eq!(running.await.unwrap().output, Output::Logits(row(0)));
+    });
+}
+
+#[test]
+fn an_idle_engine_that_hangs_at_its_canary_is_found_out_without_a_picture() {
+    on_a_still_clock(async {
+        let (often, limit) = (1000 * MS, 60_000 * MS);
+        let mut fixture = start(Config { canary_interval: often, device_timeout: limit, ..Config::default() });
+        fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
+        settle().await;
+        tokio::time::advance(often + MS).await;
+        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        settle().await;
+        assert_eq!(fixture.readiness.state(), State::Ready, "it may only be slow");
+        tokio::time::advance(limit + MS).await;
+        assert!(fixture.readiness.failed().await.contains("has not answered for 60s"));
+        settle().await;
+        assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
+    });
+}
+
+#[test]
+fn while_one_engine_checks_itself_another_takes_what_comes() {
+    on_a_still_clock(async {
+        let config = Config { canary_interval: 1000 * MS, ..Config::default() };
+        let (mut fixture, mut other) = super::harness::start_two(config);
+        fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
+        settle().await;
+        tokio::time::advance(1001 * MS).await;
+        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        let next = fixture.submit(1, None);
+        assert_eq!(other.next_run().await, [1]);
+        other.finish(End::Rows);
+        assert_eq!(next.await.unwrap().output, Output::Logits(row(1)));
     });
 }
 
@@ -182,7 +218,7 @@ fn an_engine_that_cannot_be_replaced_closes_the_batcher() {
         while fixture.batcher.admit(&Ask::default()).unwrap_err() != AdmitError::Closed {
             tokio::task::yield_now().await;
         }
-        let late = fixture.batcher.submit(decoding, picture(6), None).await;
+        let late = fixture.batcher.submit(decoding, picture(6), Terms::default()).await;
         assert!(matches!(late, Err(BatchError::Closed | BatchError::Recovering)), "{late:?}");
         assert_eq!(fixture.batcher.depth(), 0);
         let mut runs = fixture.gate.open();
@@ -202,7 +238,7 @@ fn a_picture_that_arrives_just_after_a_panic_is_answered() {
         running.await.unwrap_err();
         // The scheduler may or may not know yet.
         if let Ok(permit) = fixture.batcher.admit(&Ask::default()) {
-            let late = fixture.batcher.submit(permit, picture(1), None).await;
+            let late = fixture.batcher.submit(permit, picture(1), Terms::default()).await;
             let expected = [panicked(), BatchError::Recovering, BatchError::Closed];
             assert!(expected.contains(late.as_ref().unwrap_err()), "{late:?}");
         }

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::harness::{End, Fixture, MS, on_a_still_clock, picture, row, settle, start};
-use crate::batching::{AdmitError, Ask, BatchError, Config};
+use crate::batching::{AdmitError, Ask, BatchError, Config, Terms};
 use crate::inference::Output;
 
 #[test]
@@ -94,7 +94,7 @@ fn a_batcher_that_retires_turns_nobody_away_who_still_has_it() {
         gate.finish(End::Rows);
         running.await.unwrap();
         let still_there = batcher.clone();
-        let late = tokio::spawn(async move { still_there.submit(permit, picture(1), None).await });
+        let late = tokio::spawn(async move { still_there.submit(permit, picture(1), Terms::default()).await });
         assert_eq!(gate.next_run().await, [1]);
         gate.finish(End::Rows);
         late.await.unwrap().unwrap();
@@ -117,7 +117,7 @@ fn shutdown_answers_all_that_is_queued_and_takes_no_more() {
         let shutdown = tokio::spawn(fixture.worker.shutdown());
         settle().await;
         assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
-        let late = fixture.batcher.submit(permit, picture(6), None).await;
+        let late = fixture.batcher.submit(permit, picture(6), Terms::default()).await;
         assert_eq!(late, Err(BatchError::Closed));
         assert!(!shutdown.is_finished(), "the engine still works");
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::Instant;
 
-use crate::batching::{Answer, Ask, BatchError, Batcher, Config, Permit, Worker};
+use crate::batching::{Answer, Ask, BatchError, Batcher, Config, Permit, Terms, Worker};
 use crate::image::PreparedImage;
 use crate::inference::{Engine, EngineError, Logits, Sample};
 use crate::readiness::Readiness;
@@ -195,7 +195,8 @@ impl Fixture {
 
     pub(super) fn submit_with(&self, permit: Permit, id: u32, deadline: Option<Instant>) -> Waiting {
         let batcher = self.batcher.clone();
-        let mut waiting: Waiting = Box::pin(async move { batcher.submit(permit, picture(id), deadline).await });
+        let mut waiting: Waiting =
+            Box::pin(async move { batcher.submit(permit, picture(id), Terms { deadline, ..Terms::default() }).await });
         let first = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(first.is_pending(), "answered before it ran");
         waiting

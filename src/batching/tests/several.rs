@@ -1,7 +1,7 @@
 //! Two engines behind one queue.
 
 use super::harness::{End, on_a_still_clock, picture, row, start_two};
-use crate::batching::{AdmitError, Ask, BatchError, Config};
+use crate::batching::{AdmitError, Ask, BatchError, Config, Terms};
 use crate::inference::{EngineError, Output};
 
 #[test]
@@ -58,7 +58,7 @@ fn one_that_cannot_be_replaced_closes_the_batcher_and_the_other_ends_its_batch()
             assert!(matches!(waiting.await, Err(BatchError::Failed(EngineError::Panicked(_)))));
         }
         assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
-        assert_eq!(fixture.batcher.submit(decoding, picture(3), None).await, Err(BatchError::Closed));
+        assert_eq!(fixture.batcher.submit(decoding, picture(3), Terms::default()).await, Err(BatchError::Closed));
         fixture.gate.finish(End::Rows);
         assert_eq!(healthy.await.unwrap().output, Output::Logits(row(0)));
         assert_eq!(fixture.gate.open().recv().await, None, "then no engine is used again");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::harness::{id, picture, row};
-use crate::batching::{Ask, Batcher, Config};
+use crate::batching::{Ask, Batcher, Config, Terms};
 use crate::inference::{Engine, EngineError, Logits, Output, Sample};
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::ModelMetrics;
@@ -27,7 +27,7 @@ impl Engine for Echo {
 async fn call(batcher: Batcher, caller: u32) {
     for id in (0..PICTURES).map(|n| caller * PICTURES + n) {
         let permit = batcher.admit(&Ask::default()).expect("an answer makes room");
-        let answer = batcher.submit(permit, picture(id), None).await.unwrap();
+        let answer = batcher.submit(permit, picture(id), Terms::default()).await.unwrap();
         assert_eq!(answer.output, Output::Logits(row(id)));
     }
 }

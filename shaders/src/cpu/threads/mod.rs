@@ -21,7 +21,8 @@ thread_local! {
 ///
 /// The first call decides, and [`run`] uses [`default_count`] if there was none.
 pub fn configure(threads: usize) {
-    let _ = TEAM.set(Team::start(threads.max(1)));
+    // Asked first: helpers that were started in vain would stay as long as the process.
+    TEAM.get_or_init(|| Team::start(threads.max(1)));
 }
 
 /// The number of threads in use.

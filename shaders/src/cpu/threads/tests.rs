@@ -19,6 +19,17 @@ fn every_item_is_done_once_whatever_the_number_of_threads() {
     }
 }
 
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn only_the_first_call_starts_threads() {
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    configure(3);
+    let (team, before) = (count(), threads());
+    configure(200);
+    assert!(threads() < before + 100, "other tests start a few");
+    assert_eq!(count(), team);
+}
+
 #[test]
 fn steps_within_an_item_stay_on_its_thread() {
     configure(3);
