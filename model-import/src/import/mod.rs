@@ -53,5 +53,5 @@ pub use inspect::{Network, inspect};
 pub use manifest::check_name;
 pub use plain::plain;
 pub use preset::{PRESETS, Preprocess, Preset};
-pub use read_file::read_file;
+pub use read_file::{ReadFileError, read_file};
 pub use words::UnknownWord;
