@@ -1,6 +1,6 @@
 //! Which names models and versions may have: those of manifests, and none that means something else in a path or a request.
 
-use super::StoreError;
+use super::{StoreError, shown};
 use crate::model::Label;
 
 /// The longest name; file systems take 255 bytes.
@@ -13,8 +13,7 @@ pub(super) fn check(what: &'static str, name: &str) -> Result<(), StoreError> {
     if !name.is_empty() && name.len() <= LONGEST && !name.starts_with('.') && name.chars().all(nameable) {
         return Ok(());
     }
-    let shown = name.chars().filter(|c| !c.is_control()).take(40).collect();
-    Err(StoreError::Name { what, name: shown })
+    Err(StoreError::Name { what, name: shown(name).chars().take(40).collect() })
 }
 
 /// The same for a version: requests ask for labels where they ask for versions.
