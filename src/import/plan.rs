@@ -11,7 +11,7 @@ use super::question::{Asker, NoAnswer};
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// It has no default, and nobody can be asked.
-    #[error("{flag} is missing, and standard input is no terminal to ask on: {hint}")]
+    #[error("{flag} is missing, and there is nobody at a terminal to ask: {hint}")]
     Missing {
         /// The flag.
         flag: &'static str,
@@ -102,7 +102,7 @@ fn labels(order: &Order, classes: usize, imagenet: &[&str], asker: &mut Asker<'_
     let read = |from: &Labels| lines::labels(from, classes, imagenet);
     let question = format!("Names of the {classes} classes: a file with one a line, 'imagenet' or 'numbers'");
     let answered = |text: &str| {
-        let from: Labels = text.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
+        let Ok(from) = text.parse::<Labels>();
         read(&from).map_err(|e| e.to_string())
     };
     match &order.labels {
