@@ -1,7 +1,7 @@
 //! An order, what the network is, and answers become a draft.
 
 use model_import::Crop;
-use model_import::import::{Draft, Network, PRESETS, Preprocess, Preset, check_name};
+use model_import::import::{Draft, Network, PRESETS, Preprocess, Preset, check_name, check_version};
 
 use super::lines::{self, LinesError, read_logits};
 use super::order::{Labels, Order};
@@ -76,7 +76,7 @@ pub fn plan(
     let mut nobody = Asker::nobody();
     let asker = if order.is_complete() { &mut nobody } else { asker };
     let version = order.version.clone().unwrap_or_else(|| "1".to_string());
-    check_name(&version).map_err(|reason| PlanError::Value { flag: "--model-version", reason })?;
+    check_version(&version).map_err(|reason| PlanError::Value { flag: "--model-version", reason })?;
     let file = network.path.file_name().unwrap_or_default().to_string_lossy();
     let mut text = |told: &Option<String>, question: &str, default: String| match told {
         Some(text) => text.clone(),
