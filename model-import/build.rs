@@ -16,7 +16,7 @@ mod error;
 mod fuse;
 #[path = "build/graph.rs"]
 mod graph;
-#[path = "build/manifest.rs"]
+#[path = "build/manifest/mod.rs"]
 mod manifest;
 #[path = "build/proto.rs"]
 #[allow(dead_code, reason = "`kiln import` shows what the build does not")]

@@ -136,20 +136,23 @@ impl Head {
         Self { weight, bias, ..self.clone() }
     }
 
-    /// Heads that let the features through unchanged, as many at a time as there are classes: the logits of the network with
-    /// the n-th of them are the features from `n * classes` on, and zeros behind the last one.
+    /// How many passes let all features through, as many at a time as there are classes.
+    pub fn passes(&self) -> usize {
+        self.features.div_ceil(self.classes)
+    }
+
+    /// The head that lets the features of a pass through unchanged: the logits of the network with it are the features from
+    /// `pass * classes` on, and zeros behind the last one.
     ///
-    /// They are exact: each logit is a sum of one feature times 1 and of the others times 0, and products with 0 and 1 and sums
+    /// It is exact: each logit is a sum of one feature times 1 and of the others times 0, and products with 0 and 1 and sums
     /// with 0 are not rounded, in whatever order they are done, as long as the features are finite.
-    pub fn selectors(&self) -> impl Iterator<Item = Self> + '_ {
+    pub fn selector(&self, pass: usize) -> Self {
         let Self { features, classes, .. } = *self;
-        (0..features.div_ceil(classes)).map(move |pass| {
-            let mut weight = vec![0.0; features * classes];
-            for (class, feature) in (pass * classes..features.min((pass + 1) * classes)).enumerate() {
-                weight[feature * classes + class] = 1.0;
-            }
-            Self { weight, bias: vec![0.0; classes], ..self.clone() }
-        })
+        let mut weight = vec![0.0; features * classes];
+        for (class, feature) in (pass * classes..features.min((pass + 1) * classes)).enumerate() {
+            weight[feature * classes + class] = 1.0;
+        }
+        self.with(weight, vec![0.0; classes])
     }
 }
 

@@ -10,7 +10,7 @@ use build_script::{graph, manifest};
 use model_import::import::{Draft, ImportError, PRESETS, inspect, write};
 use onnx_file::{
     INPUT, integer, integers, model_of, model_of_nodes, model_of_nodes_with, model_with, model_with_outside_weights,
-    node,
+    node, ones,
 };
 
 fn small(name: &str) -> PathBuf {
@@ -79,6 +79,27 @@ fn small_networks_become_folders_that_the_build_takes() {
 fn what_keeps_a_network_from_being_fused_is_named() {
     let unfused = inspect(&small("small-unknown"), None).unwrap().unfused.unwrap();
     assert!(unfused.starts_with("its ") && unfused.len() > 8, "{unfused}");
+}
+
+#[test]
+fn a_batch_norm_with_fewer_constants_than_channels_is_not_fused() {
+    let normed = |constants: u64| {
+        let inputs = ["conv", "scale", "bias", "mean", "variance"];
+        let nodes = [
+            ones(&[3, 3, 1, 1], "weight"),
+            node("Conv", &["input", "weight"], "conv", &[integers("kernel_shape", &[1, 1])]),
+            inputs[1..].iter().flat_map(|name| ones(&[constants], name)).collect(),
+            node("BatchNormalization", &inputs, "normed", &[]),
+            node("GlobalAveragePool", &["normed"], "average", &[]),
+            node("Flatten", &["average"], "logits", &[]),
+        ];
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("normed.onnx");
+        std::fs::write(&path, model_of_nodes(&nodes)).unwrap();
+        inspect(&path, None).unwrap().unfused
+    };
+    assert_eq!(normed(3), None);
+    assert!(normed(2).is_some_and(|obstacle| obstacle.contains("BatchNormalization")));
 }
 
 #[test]

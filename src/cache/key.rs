@@ -8,9 +8,9 @@ pub type Key = [u8; 32];
 
 /// Who answers, and how: a model's weights and labels, and what is done to a picture before.
 #[derive(Clone, Copy, Debug)]
-pub struct Asker([u8; 32]);
+pub struct Answerer([u8; 32]);
 
-impl Asker {
+impl Answerer {
     /// The one that these parts describe. Each is told from the next, wherever their borders are.
     pub fn new<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut digest = Hasher::new();
@@ -24,7 +24,7 @@ impl Asker {
     /// The key of the question for the `top_k` most probable classes of a picture with these bytes, asked in that `epoch`:
     /// of what was answered in another nothing is found.
     pub fn key(&self, top_k: usize, epoch: u64, bytes: &[u8]) -> Key {
-        // The picture comes first: BLAKE3 goes through chunks side by side, the more of them the nearer they are to the begin.
+        // The picture comes first: BLAKE3 goes through chunks side by side, the more of them the nearer they are to the start.
         let mut digest = Hasher::new_keyed(&self.0);
         digest.update(bytes);
         digest.update(&(top_k as u64).to_le_bytes());
@@ -39,13 +39,13 @@ mod tests {
 
     #[test]
     fn questions_that_differ_in_anything_differ() {
-        let asker = |parts: &[&str]| Asker::new(parts.iter().map(|part| part.as_bytes()));
-        let one = asker(&["model", "1"]);
-        assert_eq!(one.key(5, 0, b"picture"), asker(&["model", "1"]).key(5, 0, b"picture"));
+        let answerer = |parts: &[&str]| Answerer::new(parts.iter().map(|part| part.as_bytes()));
+        let one = answerer(&["model", "1"]);
+        assert_eq!(one.key(5, 0, b"picture"), answerer(&["model", "1"]).key(5, 0, b"picture"));
         assert_ne!(one.key(5, 0, b"picture"), one.key(4, 0, b"picture"));
         assert_ne!(one.key(5, 0, b"picture"), one.key(5, 0, b"picturf"));
         assert_ne!(one.key(5, 0, b"picture"), one.key(5, 1, b"picture"));
-        assert_ne!(one.key(5, 0, b"picture"), asker(&["model", "2"]).key(5, 0, b"picture"));
-        assert_ne!(one.key(5, 0, b"picture"), asker(&["model1", ""]).key(5, 0, b"picture"));
+        assert_ne!(one.key(5, 0, b"picture"), answerer(&["model", "2"]).key(5, 0, b"picture"));
+        assert_ne!(one.key(5, 0, b"picture"), answerer(&["model1", ""]).key(5, 0, b"picture"));
     }
 }

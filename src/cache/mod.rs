@@ -11,7 +11,7 @@ mod flights;
 mod key;
 mod store;
 
-pub use key::{Asker, Key};
+pub use key::{Answerer, Key};
 pub use store::{Cache, Found, LookUp, Question, Weighed};
 // The word for what came of a look-up, which the metrics have too.
 pub use crate::telemetry::metrics::CacheOutcome as Outcome;

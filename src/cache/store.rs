@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::flights::{Flights, Turn};
 use super::{Key, Outcome};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::CacheMetrics;
 
 /// What an entry takes besides its answer, in bytes, rounded up: measured with a million of them.
 const ENTRY: u64 = 400;
@@ -19,6 +19,7 @@ pub trait Weighed: Clone + Send + Sync + 'static {
 pub struct Cache<V, E> {
     kept: moka::future::Cache<Key, V>,
     flights: Flights<V, E>,
+    metrics: CacheMetrics,
 }
 
 /// A question, and how it is asked.
@@ -57,8 +58,7 @@ impl<V: Weighed, E: Clone> Cache<V, E> {
     pub fn new(max_bytes: u64) -> Self {
         let weigh = |_: &Key, answer: &V| u32::try_from(answer.bytes() as u64 + ENTRY).unwrap_or(u32::MAX);
         let kept = moka::future::Cache::builder().max_capacity(max_bytes).weigher(weigh).build();
-        metrics::cache_holds(0, 0);
-        Self { kept, flights: Flights::default() }
+        Self { kept, flights: Flights::default(), metrics: CacheMetrics::begin() }
     }
 
     /// The answer to a question. Where it is not there, the first who asks runs `run`; who asks the same meanwhile waits for
@@ -113,7 +113,7 @@ impl<V: Weighed, E: Clone> Cache<V, E> {
         self.kept.insert(key, answer).await;
         // Done now and not with the next one, so that what is told is so.
         self.kept.run_pending_tasks().await;
-        metrics::cache_holds(self.kept.entry_count(), self.kept.weighted_size());
+        self.metrics.holds(self.kept.entry_count(), self.kept.weighted_size());
         self.kept.contains_key(&key)
     }
 }
@@ -145,7 +145,7 @@ impl<V, E> std::fmt::Debug for Cache<V, E> {
 
 impl<V, E> Clone for Cache<V, E> {
     fn clone(&self) -> Self {
-        Self { kept: self.kept.clone(), flights: self.flights.clone() }
+        Self { kept: self.kept.clone(), flights: self.flights.clone(), metrics: self.metrics.clone() }
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::answer::Answer;
 use super::timings::Clock;
 use super::{Classifier, ClassifyError, Options, PoolError};
-use crate::cache::{Asker, Cache, Found, Key, LookUp, Outcome, Question, Weighed};
+use crate::cache::{Answerer, Cache, Found, Key, LookUp, Outcome, Question, Weighed};
 use crate::image::Recipe;
 use crate::model::Model;
 
@@ -21,7 +21,7 @@ pub type Answers = Cache<Arc<Answer>, ClassifyError>;
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     answers: Answers,
-    asker: Asker,
+    answerer: Answerer,
 }
 
 impl Weighed for Arc<Answer> {
@@ -36,8 +36,8 @@ impl Kept {
         let digest = model.digest();
         let preprocessing = format!("{recipe:?} {:?} {:?}", spec.mean, spec.std);
         let labels = spec.labels.iter().map(|label| label.as_bytes());
-        let asker = Asker::new([digest.as_bytes(), preprocessing.as_bytes()].into_iter().chain(labels));
-        Self { answers, asker }
+        let answerer = Answerer::new([digest.as_bytes(), preprocessing.as_bytes()].into_iter().chain(labels));
+        Self { answers, answerer }
     }
 }
 
@@ -46,10 +46,10 @@ impl Classifier {
     async fn key(&self, kept: &Kept, top_k: usize, bytes: &Bytes) -> Result<Key, PoolError> {
         let failures = self.batcher.failures();
         if bytes.len() < LARGE {
-            return Ok(kept.asker.key(top_k, failures, bytes));
+            return Ok(kept.answerer.key(top_k, failures, bytes));
         }
-        let (asker, bytes) = (kept.asker, bytes.clone());
-        self.pool.run(move || asker.key(top_k, failures, &bytes)).await
+        let (answerer, bytes) = (kept.answerer, bytes.clone());
+        self.pool.run(move || answerer.key(top_k, failures, &bytes)).await
     }
 
     /// The answer to a picture, and whether it was there.

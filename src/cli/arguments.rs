@@ -4,6 +4,7 @@ use clap::Command;
 
 use super::settings::with_settings;
 use super::{bench, feedback, finetune, healthcheck, import, keygen, models, predict, shell};
+use crate::config::settings::{LOGS, MODEL};
 
 /// `kiln` and its commands.
 pub(super) fn command() -> Command {
@@ -41,5 +42,5 @@ fn check_models() -> Command {
             "Check that each model answers a picture whose logits are known as it should, or the one of --model alone",
         )
         .after_help("Example: kiln check --model resnet50 --device cpu,vulkan");
-    with_settings(command, |setting| matches!(setting.heading, "Model and device" | "Logs"))
+    with_settings(command, |setting| matches!(setting.heading, MODEL | LOGS))
 }

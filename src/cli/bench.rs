@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::settings::with_settings;
 use crate::bench::Plan;
-use crate::config::settings::Setting;
+use crate::config::settings::{LOGS, MODEL, Setting};
 
 /// The command.
 pub(super) fn command() -> Command {
@@ -43,8 +43,7 @@ pub(super) fn command() -> Command {
         .after_help("Example: kiln bench --device cpu,vulkan --batch 1,8,32")
         .args([batch, concurrency, engine_only, seconds, images, out]);
     let of_use = |setting: &Setting| {
-        matches!(setting.heading, "Model and device" | "Logs")
-            || matches!(setting.key, "decode-threads" | "max-queue-delay")
+        matches!(setting.heading, MODEL | LOGS) || matches!(setting.key, "decode-threads" | "max-queue-delay")
     };
     with_settings(command, of_use)
 }

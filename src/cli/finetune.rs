@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::settings::with_settings;
-use crate::config::settings::Setting;
+use crate::config::settings::{LOGS, MODEL, PICTURES, Setting};
 use crate::finetune::Plan;
 
 /// The command.
@@ -48,9 +48,8 @@ pub(super) fn command() -> Command {
              Example: kiln finetune --from-feedback export/ --model-store versions/",
         )
         .args([feedback, epochs, learning_rate, pull, held_out, seed, force]);
-    let of_use = |setting: &Setting| {
-        matches!(setting.heading, "Model and device" | "Pictures" | "Logs") || setting.key == "max-batch-size"
-    };
+    let of_use =
+        |setting: &Setting| matches!(setting.heading, MODEL | PICTURES | LOGS) || setting.key == "max-batch-size";
     with_settings(command, of_use)
 }
 

@@ -73,8 +73,8 @@ pub(super) fn order(word: &str, matches: &ArgMatches) -> Order {
         "promote" => Order::Promote { model, version: named() },
         "rollback" => Order::Rollback { model },
         "canary" => {
-            let share = matches.get_one::<Share>("share").map_or(0.1, |share| share.0);
-            Order::Canary { model, canary: version.map(|version| Canary { version, share }) }
+            let share = matches.get_one::<Share>("share").copied();
+            Order::Canary { model, canary: version.zip(share).map(|(version, share)| Canary { version, share }) }
         }
         "shadow" => Order::Shadow { model, version },
         "remove" => Order::Remove { model, version: named() },

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::settings::with_settings;
 use crate::config::Config;
-use crate::config::settings::Setting;
+use crate::config::settings::{BATCHING, LOGS, MODEL, PICTURES, Setting};
 
 /// The command.
 pub(super) fn command() -> Command {
@@ -24,7 +24,7 @@ pub(super) fn command() -> Command {
         .value_parser(value_parser!(u8).range(1..=100));
     let json = Arg::new("json").long("json").help("Print one JSON object a line").action(ArgAction::SetTrue);
     let command = Command::new("predict").about("Classify files without a server").args([files, top_k, json]);
-    let of_use = |setting: &Setting| matches!(setting.heading, "Model and device" | "Batching" | "Pictures" | "Logs");
+    let of_use = |setting: &Setting| matches!(setting.heading, MODEL | BATCHING | PICTURES | LOGS);
     with_settings(command, of_use)
 }
 

@@ -25,8 +25,8 @@ pub(super) fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool)
         .collect();
     let flags = wanted.iter().filter(|setting| !setting.secret).map(|setting| flag(setting));
     let command = command.arg(config).args(flags.collect::<Vec<_>>());
-    let precedence = "Every setting is a variable (KILN_...) and a key of the --config file, and every setting but the \
-                      API key is a flag. A flag beats a variable, which beats the file.";
+    let precedence = "Every setting is a variable (KILN_...) and a key of the --config file, and all but secrets are flags. \
+                      A flag beats a variable, which beats the file.";
     let after = secrets.into_iter().chain([precedence.to_string()]).collect::<Vec<_>>().join("\n\n");
     let example = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
     command.after_help(format!("{example}{after}"))

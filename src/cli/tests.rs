@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::settings::SETTINGS;
-use crate::store::Canary;
+use crate::store::{Canary, Share};
 
 fn typed(words: &[&str]) -> Result<Command, Exit> {
     let words = std::iter::once("kiln").chain(words.iter().copied()).map(OsString::from);
@@ -126,7 +126,7 @@ fn models_takes_a_word_and_what_belongs_to_it() {
     assert_eq!(order(&["export", "m", "--version", "2", "--out", "w.bpk"]), export);
     assert_eq!(order(&["promote", "m", "2"]), Order::Promote { model: model.clone(), version: version.clone() });
     let canary = |canary| Order::Canary { model: model.clone(), canary };
-    let some = |share| canary(Some(Canary { version: version.clone(), share }));
+    let some = |part| canary(Some(Canary { version: version.clone(), share: Share::new(part).unwrap() }));
     assert_eq!(order(&["canary", "m", "2"]), some(0.1));
     assert_eq!(order(&["canary", "m", "2", "--share", "25%"]), some(0.25));
     assert_eq!(order(&["canary", "m", "--off"]), canary(None));

@@ -98,7 +98,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads the settings that `kiln predict` has a use for; the others stay at their defaults.
+    /// Reads the settings that commands without a server have a use for; the others stay at their defaults.
     ///
     /// # Errors
     ///

@@ -40,12 +40,16 @@ const fn row(
 }
 
 const SERVING: &str = "Serving";
-const MODEL: &str = "Model and device";
-const BATCHING: &str = "Batching";
-const PICTURES: &str = "Pictures";
+/// The heading of what the models run on.
+pub const MODEL: &str = "Model and device";
+/// The heading of batches and the queue.
+pub const BATCHING: &str = "Batching";
+/// The heading of what pictures are accepted, and how they are decoded.
+pub const PICTURES: &str = "Pictures";
 const ACCESS: &str = "Access";
 const FEEDBACK: &str = "Feedback";
-const LOGS: &str = "Logs";
+/// The heading of logs.
+pub const LOGS: &str = "Logs";
 const TRACES: &str = "Traces";
 const SHUTDOWN: &str = "Shutdown";
 

@@ -159,7 +159,11 @@ fn syntax(error: &toml::de::Error, text: &str) -> String {
 }
 
 fn unknown(key: &str, text: &str) -> String {
-    let line = text.lines().position(|line| line.trim_start().trim_start_matches('[').starts_with(key));
+    let names_it = |line: &str| {
+        let rest = line.trim_start().trim_start_matches('[').strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start().starts_with(['=', '.', ']']))
+    };
+    let line = text.lines().position(names_it);
     let place = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
     let nearest = SETTINGS.iter().map(|setting| (distance(key, setting.key), setting.key)).min();
     match nearest {

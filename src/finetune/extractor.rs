@@ -1,7 +1,7 @@
 //! Runs the frozen network for its features, the numbers that its last layer takes.
 //!
 //! The generated network gives only logits, so the ordinary engine is run with heads that let the features through
-//! ([`Head::selectors`]), as many at a time as there are classes. Nothing is rounded by that.
+//! ([`Head::selector`]), as many at a time as there are classes. Nothing is rounded by that.
 
 use model_import::Head;
 
@@ -57,8 +57,8 @@ impl<'a> Extractor<'a> {
         options: Options,
     ) -> Result<Self, FinetuneError> {
         let mut extractor = Self { model, head, device, options, kept: Vec::new(), compared: false };
-        for (pass, selector) in head.selectors().enumerate().take(most) {
-            let engine = extractor.selecting(pass, &selector)?;
+        for pass in 0..head.passes().min(most) {
+            let engine = extractor.selecting(pass)?;
             extractor.kept.push(engine);
         }
         Ok(extractor)
@@ -75,11 +75,11 @@ impl<'a> Extractor<'a> {
         if pictures.is_empty() {
             return Ok(features);
         }
-        for (pass, selector) in head.selectors().enumerate() {
+        for pass in 0..head.passes() {
             let (first, count) = (pass * head.classes, head.classes.min(head.features - pass * head.classes));
             let mut engine = match self.kept.get(pass) {
                 Some(kept) => kept.clone(),
-                None => self.selecting(pass, &selector)?,
+                None => self.selecting(pass)?,
             };
             for (start, some) in (0..).step_by(most).zip(pictures.chunks(most)) {
                 for (picture, row) in (start..).zip(engine.run(some)?) {
@@ -99,8 +99,8 @@ impl<'a> Extractor<'a> {
     }
 
     /// An engine whose logits are the features of a pass.
-    fn selecting(&self, pass: usize, selector: &Head) -> Result<BurnEngine, FinetuneError> {
-        let weights = self.model.weights().with_head(selector)?;
+    fn selecting(&self, pass: usize) -> Result<BurnEngine, FinetuneError> {
+        let weights = self.model.weights().with_head(&self.head.selector(pass))?;
         let model = self.model.with_weights(&format!("features-{pass}"), weights);
         Ok(BurnEngine::start(model, self.device, &self.options, |_| ())?)
     }

@@ -37,7 +37,7 @@ pub enum LinesError {
         line: usize,
     },
     /// No number.
-    #[error("line {line} of {} is no finite number. Each line is one logit, as export/pictures.py's runtime computes it", path.display())]
+    #[error("line {line} of {} is no finite number, but each line is one logit of the synthetic picture", path.display())]
     NoNumber {
         /// The file.
         path: PathBuf,

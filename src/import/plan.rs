@@ -1,7 +1,7 @@
 //! An order, what the network is, and answers become a draft.
 
 use model_import::Crop;
-use model_import::import::{Draft, Network, PRESETS, Preprocess, Preset, check_name};
+use model_import::import::{Draft, Network, PRESETS, Preprocess, Preset, check_name, check_version};
 
 use super::lines::{self, LinesError, read_logits};
 use super::order::{Labels, Order};
@@ -11,7 +11,7 @@ use super::question::{Asker, NoAnswer};
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// It has no default, and nobody can be asked.
-    #[error("{flag} is missing, and standard input is no terminal to ask on: {hint}")]
+    #[error("{flag} is missing, and there is nobody at a terminal to ask: {hint}")]
     Missing {
         /// The flag.
         flag: &'static str,
@@ -76,7 +76,7 @@ pub fn plan(
     let mut nobody = Asker::nobody();
     let asker = if order.is_complete() { &mut nobody } else { asker };
     let version = order.version.clone().unwrap_or_else(|| "1".to_string());
-    check_name(&version).map_err(|reason| PlanError::Value { flag: "--model-version", reason })?;
+    check_version(&version).map_err(|reason| PlanError::Value { flag: "--model-version", reason })?;
     let file = network.path.file_name().unwrap_or_default().to_string_lossy();
     let mut text = |told: &Option<String>, question: &str, default: String| match told {
         Some(text) => text.clone(),
@@ -102,7 +102,7 @@ fn labels(order: &Order, classes: usize, imagenet: &[&str], asker: &mut Asker<'_
     let read = |from: &Labels| lines::labels(from, classes, imagenet);
     let question = format!("Names of the {classes} classes: a file with one a line, 'imagenet' or 'numbers'");
     let answered = |text: &str| {
-        let from: Labels = text.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
+        let Ok(from) = text.parse::<Labels>();
         read(&from).map_err(|e| e.to_string())
     };
     match &order.labels {

@@ -68,15 +68,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// There is no such version, its files are damaged or for another graph, it is the stable one, the share is none, or the
-    /// labels cannot be read or written.
+    /// There is no such version, its files are damaged or for another graph, it is the stable one, or the labels cannot be
+    /// read or written.
     pub fn set_canary(&self, model: &Model, canary: Option<Canary>) -> Result<Labels, StoreError> {
         self.change(model, |labels, built_in| {
             if let Some(canary) = &canary {
                 self.may_be_tried(model, &canary.version, labels, built_in)?;
-                if !(0.0..=1.0).contains(&canary.share) {
-                    return Err(StoreError::Share(canary.share));
-                }
             }
             labels.canary = canary;
             Ok(())

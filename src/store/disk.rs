@@ -1,8 +1,10 @@
 //! Writing that is whole or not at all, also when the machine stops in between; and reading that is bounded.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+
+use model_import::import::{ReadFileError, read_file};
 
 use super::StoreError;
 use super::hidden::beside;
@@ -98,20 +100,11 @@ pub(super) fn read_small(path: &Path) -> Result<Option<String>, StoreError> {
 
 /// A file of no more than `most` bytes.
 pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, StoreError> {
-    let failed = |error| StoreError::io(path, error);
-    // A pipe would never end, and a device might be anything. To open a pipe is to wait for who writes into it.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(StoreError::NoFile { path: path.to_path_buf() });
-    }
-    let file = File::open(path).map_err(failed)?;
-    let about = file.metadata().map_err(failed)?;
-    if !about.is_file() || about.len() > most as u64 {
-        return Err(StoreError::TooLarge { path: path.to_path_buf(), most });
-    }
-    let mut bytes = Vec::with_capacity(about.len() as usize);
-    // It may grow while it is read.
-    file.take(most as u64).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    read_file(path, most as u64).map_err(|error| match error {
+        ReadFileError::NoFile => StoreError::NoFile { path: path.to_path_buf() },
+        ReadFileError::TooLong(_) => StoreError::TooLarge { path: path.to_path_buf(), most },
+        ReadFileError::Io(error) => StoreError::io(path, error),
+    })
 }
 
 /// Writes a file of that name, which must not be there yet. If it cannot be written as a whole, nothing stays.

@@ -147,6 +147,11 @@ impl StoreError {
     pub(super) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), error }
     }
+
+    /// Its sentence as a part of another one.
+    pub(super) fn clause(&self) -> String {
+        self.to_string().trim_end_matches('.').to_string()
+    }
 }
 
 fn list(known: &[String]) -> String {

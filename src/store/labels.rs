@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, disk, name, shown};
+use super::{Share, StoreError, disk, name, shown};
 use crate::model::Label;
 
 pub(super) const FILE: &str = "labels.toml";
@@ -14,15 +14,8 @@ pub(super) const FILE: &str = "labels.toml";
 pub struct Canary {
     /// Which one.
     pub version: String,
-    /// Which part of the requests that name no version, in 0..=1.
-    pub share: f64,
-}
-
-impl Canary {
-    /// The share for a person, in percents.
-    pub fn percents(&self) -> f64 {
-        (self.share * 1e4).round() / 1e2
-    }
+    /// Which part of the requests that name no version.
+    pub share: Share,
 }
 
 /// A model's labels.
@@ -66,7 +59,7 @@ impl Labels {
     }
 
     /// Whether a label that answers or is tried is given to the version by its name, rather than left to it.
-    pub(super) fn name(&self, version: &str) -> bool {
+    pub(super) fn names(&self, version: &str) -> bool {
         let canary = self.canary.as_ref().map(|canary| canary.version.as_str());
         [self.stable.as_deref(), canary, self.shadow.as_deref()].contains(&Some(version))
     }
@@ -85,7 +78,7 @@ impl Labels {
         let written = Written {
             stable: self.stable.clone(),
             canary: canary.map(|canary| canary.version.clone()),
-            canary_share: canary.map(|canary| canary.share),
+            canary_share: canary.map(|canary| canary.share.part()),
             shadow: self.shadow.clone(),
             previous: self.previous.clone(),
         };
@@ -97,11 +90,14 @@ impl Labels {
 impl Written {
     fn meant(self) -> Result<Labels, String> {
         for version in [&self.stable, &self.canary, &self.shadow, &self.previous].into_iter().flatten() {
-            name::check_version(version).map_err(|error| error.to_string())?;
+            name::check_version(version).map_err(|error| error.clause())?;
         }
         let canary = match (self.canary, self.canary_share) {
-            (Some(version), Some(share)) if (0.0..=1.0).contains(&share) => Some(Canary { version, share }),
-            (Some(_), Some(share)) => return Err(format!("canary-share is {share}; it has to be from 0 to 1")),
+            (Some(version), Some(part)) => {
+                let share =
+                    Share::new(part).map_err(|_| format!("canary-share is {part}; it has to be from 0 to 1"))?;
+                Some(Canary { version, share })
+            }
             (Some(_), None) => return Err("a canary needs a canary-share, from 0 to 1".to_string()),
             (None, Some(_)) => return Err("there is a canary-share, but no canary".to_string()),
             (None, None) => None,

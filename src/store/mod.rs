@@ -25,6 +25,7 @@
 //! | `disk.rs` | writing that is whole or not at all |
 //! | `hidden.rs` | what is being written, and what was left of that |
 //! | `order.rs` | what an operator may ask for |
+//! | `share.rs` | which part of the requests a canary answers |
 //! | `error.rs` | what can be wrong |
 
 mod change;
@@ -38,6 +39,7 @@ mod name;
 mod namesake;
 mod numbers;
 mod order;
+mod share;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -48,7 +50,8 @@ pub use error::StoreError;
 pub use labels::{Canary, Labels};
 pub use manifest::Manifest;
 pub use name::check_version;
-pub use order::{Order, Share};
+pub use order::Order;
+pub use share::Share;
 pub use version::{Listed, read_weights, write_weights};
 
 /// A folder of versions. Cheap to clone; holds nothing but the path.

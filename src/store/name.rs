@@ -1,20 +1,12 @@
 //! Which names models and versions may have: those of manifests, and none that means something else in a path or a request.
 
-use super::StoreError;
-use crate::model::Label;
+use model_import::import;
 
-/// The longest name; file systems take 255 bytes.
-const LONGEST: usize = 100;
+use super::{StoreError, shown};
 
 /// A name that stands for a folder of this store and for nothing else.
 pub(super) fn check(what: &'static str, name: &str) -> Result<(), StoreError> {
-    let nameable = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    // A dot in front is for what is being written, and for the folders '.' and '..'.
-    if !name.is_empty() && name.len() <= LONGEST && !name.starts_with('.') && name.chars().all(nameable) {
-        return Ok(());
-    }
-    let shown = name.chars().filter(|c| !c.is_control()).take(40).collect();
-    Err(StoreError::Name { what, name: shown })
+    import::check_name(name).map_err(|_| refused(what, name))
 }
 
 /// The same for a version: requests ask for labels where they ask for versions.
@@ -23,9 +15,22 @@ pub(super) fn check(what: &'static str, name: &str) -> Result<(), StoreError> {
 ///
 /// It has other characters, or it is a label.
 pub fn check_version(name: &str) -> Result<(), StoreError> {
-    check("version", name)?;
-    if Label::ALL.iter().any(|label| label.word() == name) || name == "previous" || name.ends_with(".toml") {
-        return Err(StoreError::Name { what: "version", name: name.to_string() });
+    import::check_version(name).map_err(|_| refused("version", name))
+}
+
+fn refused(what: &'static str, name: &str) -> StoreError {
+    StoreError::Name { what, name: shown(name).chars().take(40).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Label;
+
+    #[test]
+    fn no_version_is_called_as_a_label_is() {
+        for word in Label::ALL.map(Label::word).into_iter().chain(["previous", "numbers.toml"]) {
+            assert!(check("version", word).is_ok() && check_version(word).is_err(), "{word}");
+        }
     }
-    Ok(())
 }

@@ -156,7 +156,7 @@ pub(super) fn graph(model: &Model) -> String {
     format!("sha256:{}", model.spec().sha256)
 }
 
-pub(super) fn digest_of(weights: &Weights) -> String {
+fn digest_of(weights: &Weights) -> String {
     format!("sha256:{}", weights.sha256())
 }
 

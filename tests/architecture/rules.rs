@@ -78,7 +78,7 @@ pub const OWNERS: [(&str, &[&str]); 49] = [
     ("burn", &["finetune", "inference"]),
     ("burn_wgpu", &["inference"]),
     ("kiln_kernels", &["inference"]),
-    ("model_import", &["app", "classifier", "cli", "finetune", "import", "inference", "model"]),
+    ("model_import", &["app", "classifier", "cli", "finetune", "import", "inference", "model", "store"]),
     ("poem", &["api", "serve"]),
     ("poem_openapi", &["api"]),
     ("hyper", &["serve"]),

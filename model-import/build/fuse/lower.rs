@@ -9,9 +9,9 @@ use onnx_ir::node::pad::{ConstantValueInput, PadInput, PadMode};
 use onnx_ir::node::reduce::ReduceAxes;
 use onnx_ir::{Node, OnnxGraph};
 
-use super::layer::{Activation, Geometry, Kind, Layer, Network, Pooling, Value};
+use super::layer::{Activation, Kind, Layer, Network, Pooling, Value};
 use super::obstacle::Obstacle;
-use super::parameters::{activation, convolution, floats, matrix, pads};
+use super::parameters::{activation, batch_norm, convolution, matrix, window};
 
 /// The graph's layers, not fused yet, or the first node that there is no layer for.
 pub fn lower(graph: &OnnxGraph, size: [usize; 2]) -> Result<Network, Obstacle> {
@@ -75,8 +75,7 @@ impl Lowering {
         match node {
             Node::Conv2d(conv) => {
                 let c = &conv.config;
-                let [before, after] = pads(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.stride)?;
-                let geometry = Geometry { kernel: c.kernel_size, stride: c.stride, before, after };
+                let geometry = window(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.stride)?;
                 let conv = convolution(node, shape.channels, c.groups, c.dilation, geometry)?;
                 let shape = Shape { channels: conv.outputs, size: geometry.checked_output_size(shape.size)? };
                 self.add(node, one, shape, Kind::Conv(conv));
@@ -96,16 +95,14 @@ impl Lowering {
             Node::MaxPool2d(pool) => {
                 let c = &pool.config;
                 let plain = c.dilation == [1, 1] && !c.ceil_mode && node.outputs().len() == 1;
-                let [before, after] = pads(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
-                let geometry = Geometry { kernel: c.kernel_size, stride: c.strides, before, after };
+                let geometry = window(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
                 let size = plain.then(|| geometry.checked_output_size(shape.size))??;
                 self.add(node, one, Shape { size, ..shape }, Kind::Pool(Pooling::Max, geometry));
             }
             Node::AveragePool2d(pool) => {
                 let c = &pool.config;
                 let plain = c.dilation == [1, 1] && !c.ceil_mode;
-                let [before, after] = pads(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
-                let geometry = Geometry { kernel: c.kernel_size, stride: c.strides, before, after };
+                let geometry = window(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
                 let size = plain.then(|| geometry.checked_output_size(shape.size))??;
                 let kind = if c.count_include_pad { Pooling::AverageWithPadding } else { Pooling::Average };
                 self.add(node, one, Shape { size, ..shape }, Kind::Pool(kind, geometry));
@@ -118,11 +115,7 @@ impl Lowering {
             }
             Node::BatchNormalization(norm) => {
                 let BatchNormConfig::Static(config) = &norm.config else { return None };
-                let [scale, bias, mean, variance] = [1, 2, 3, 4].map(|index| floats(node, index));
-                let (scale, bias, mean, variance) = (scale?, bias?, mean?, variance?);
-                let epsilon = config.epsilon as f32;
-                let factor: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
-                let summand = bias.iter().zip(&mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
+                let [factor, summand] = batch_norm(node, shape.channels, config.epsilon as f32)?;
                 self.add(node, one, shape, Kind::Affine { factor, summand });
             }
             Node::Pad(pad) => {

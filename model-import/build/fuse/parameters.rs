@@ -28,7 +28,7 @@ pub(super) fn activation(node: &Node) -> Option<Activation> {
 }
 
 /// The values of a constant input.
-pub(super) fn floats(node: &Node, index: usize) -> Option<Vec<f32>> {
+fn floats(node: &Node, index: usize) -> Option<Vec<f32>> {
     node.inputs().get(index)?.value()?.to_f32_vec().ok()
 }
 
@@ -58,6 +58,15 @@ pub(super) fn convolution(
     Some(Conv { inputs, outputs, geometry, depthwise, activation: Activation::Identity, weight, bias })
 }
 
+/// The factors and the summands that a batch norm of so many channels comes to.
+pub(super) fn batch_norm(node: &Node, channels: usize, epsilon: f32) -> Option<[Vec<f32>; 2]> {
+    let one_a_channel = |index| floats(node, index).filter(|values| values.len() == channels);
+    let (scale, bias, mean, variance) = (one_a_channel(1)?, one_a_channel(2)?, one_a_channel(3)?, one_a_channel(4)?);
+    let factor: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
+    let summand = bias.iter().zip(&mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
+    Some([factor, summand])
+}
+
 /// A matrix product as a pointwise convolution; `transposed` says that the weights are `[outputs, inputs]` already.
 pub(super) fn matrix(node: &Node, inputs: usize, transposed: bool) -> Option<Conv> {
     let stored = floats(node, 1)?;
@@ -72,14 +81,14 @@ pub(super) fn matrix(node: &Node, inputs: usize, transposed: bool) -> Option<Con
     Some(Conv { inputs, outputs, geometry, depthwise: false, activation: Activation::Identity, weight, bias })
 }
 
-/// Padding before and after, by ONNX's rules for `auto_pad`.
-pub(super) fn pads(
+/// A window with its padding, by ONNX's rules for `auto_pad`.
+pub(super) fn window(
     auto: &AutoPad,
     explicit: &PaddingConfig2d,
     size: [usize; 2],
     kernel: [usize; 2],
     stride: [usize; 2],
-) -> Option<[[usize; 2]; 2]> {
+) -> Option<Geometry> {
     if stride.contains(&0) {
         return None;
     }
@@ -88,10 +97,11 @@ pub(super) fn pads(
         (steps.saturating_sub(1) * stride[axis] + kernel[axis]).saturating_sub(size[axis])
     });
     let (less, more) = (same.map(|total| total / 2), same.map(|total| total - total / 2));
-    Some(match (auto, explicit) {
+    let [before, after] = match (auto, explicit) {
         (AutoPad::SameUpper, _) => [less, more],
         (AutoPad::SameLower, _) => [more, less],
         (AutoPad::NotSet, PaddingConfig2d::Explicit(top, left, bottom, right)) => [[*top, *left], [*bottom, *right]],
         (AutoPad::NotSet | AutoPad::Valid, _) => [[0, 0], [0, 0]],
-    })
+    };
+    Some(Geometry { kernel, stride, before, after })
 }

@@ -80,7 +80,7 @@ fn selectors_let_each_feature_through_once() {
     let head = file(&[("b.weight", &[3, 7, 1, 1]), ("b.bias", &[3])]).head(3).unwrap();
     let features: Vec<f32> = (0..7).map(|feature| 0.1 + feature as f32).collect();
     let mut seen = Vec::new();
-    for selector in head.selectors() {
+    for selector in (0..head.passes()).map(|pass| head.selector(pass)) {
         for class in 0..3 {
             let products = features.iter().enumerate().map(|(f, value)| value * selector.weight[f * 3 + class]);
             seen.push(products.sum::<f32>() + selector.bias[class]);

@@ -38,7 +38,7 @@ mod error;
 mod fuse;
 #[path = "../../build/graph.rs"]
 mod graph;
-#[path = "../../build/manifest.rs"]
+#[path = "../../build/manifest/mod.rs"]
 #[allow(dead_code, reason = "the build script reads what is only checked here")]
 mod manifest;
 #[path = "../../build/proto.rs"]
@@ -50,8 +50,8 @@ pub use draft::Draft;
 pub use folder::write;
 pub use import_error::ImportError;
 pub use inspect::{Network, inspect};
-pub use manifest::check_name;
+pub use manifest::{check_name, check_version};
 pub use plain::plain;
 pub use preset::{PRESETS, Preprocess, Preset};
-pub use read_file::read_file;
+pub use read_file::{ReadFileError, read_file};
 pub use words::UnknownWord;

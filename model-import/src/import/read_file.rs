@@ -4,22 +4,44 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+/// Why a file is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFileError {
+    /// A folder, a pipe, a device.
+    #[error("it is no regular file")]
+    NoFile,
+    /// It is longer than it may be.
+    #[error("it has more than {0} bytes, the most that are read")]
+    TooLong(u64),
+    /// The system.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
 /// Reads a regular file of at most `most` bytes.
 ///
 /// # Errors
 ///
-/// It is something else, or longer, or the system's.
-pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// See [`ReadFileError`].
+pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, ReadFileError> {
     // Before it is opened: a pipe that nobody writes to would be waited for.
     if !path.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(ReadFileError::NoFile);
+    }
+    let file = File::open(path)?;
+    // It may be another one by now.
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(ReadFileError::NoFile);
+    }
+    if about.len() > most {
+        return Err(ReadFileError::TooLong(most));
     }
     let mut bytes = Vec::new();
-    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("it has more than {most} bytes, the most that are read")));
-    }
-    Ok(bytes)
+    bytes.try_reserve_exact(about.len() as usize).map_err(io::Error::from)?;
+    // And it may grow while it is read.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(ReadFileError::TooLong(most)) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
@@ -32,9 +54,13 @@ mod tests {
         std::fs::write(file.path(), "12345").unwrap();
         assert_eq!(read_file(file.path(), 5).unwrap(), b"12345");
         assert!(read_file(file.path(), 4).unwrap_err().to_string().contains("more than 4 bytes"));
+        // It has no blocks on disk, but a reader would have as many bytes in memory.
+        file.as_file().set_len(1 << 40).unwrap();
+        assert!(matches!(read_file(file.path(), 5), Err(ReadFileError::TooLong(5))));
         for other in [file.path().parent().unwrap(), Path::new("/dev/zero")] {
-            assert!(read_file(other, u64::MAX).unwrap_err().to_string().contains("no regular file"));
+            assert!(matches!(read_file(other, u64::MAX), Err(ReadFileError::NoFile)));
         }
-        assert_eq!(read_file(Path::new("/no/such"), 4).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let nowhere = read_file(Path::new("/no/such"), 4).unwrap_err();
+        assert!(matches!(nowhere, ReadFileError::Io(error) if error.kind() == io::ErrorKind::NotFound));
     }
 }

@@ -6,7 +6,7 @@ pub mod ending;
 pub mod error;
 #[path = "../../build/graph.rs"]
 pub mod graph;
-#[path = "../../build/manifest.rs"]
+#[path = "../../build/manifest/mod.rs"]
 #[allow(dead_code, reason = "the build script reads what the tests do not")]
 pub mod manifest;
 #[path = "../../build/proto.rs"]

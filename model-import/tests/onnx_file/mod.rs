@@ -47,6 +47,15 @@ pub fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[Vec<u8>
     bytes(1, &inputs.chain(parts).chain(attributes).collect::<Vec<u8>>())
 }
 
+/// A node that is a tensor of float32, all of whose values are 1.
+pub fn ones(shape: &[u64], output: &str) -> Vec<u8> {
+    let values = vec![1.0_f32; shape.iter().product::<u64>() as usize];
+    let values: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let shape: Vec<u8> = shape.iter().flat_map(|side| varint(1, *side)).collect();
+    let tensor = [shape, varint(2, 1), bytes(9, &values)].concat();
+    node("Constant", &[], output, &[[bytes(1, b"value"), bytes(5, &tensor), TENSOR.to_vec()].concat()])
+}
+
 /// An attribute that is a list of numbers.
 pub fn integers(name: &str, values: &[i64]) -> Vec<u8> {
     let values = values.iter().flat_map(|value| varint(8, *value as u64));

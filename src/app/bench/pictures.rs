@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model_import::import::{plain, read_file};
 
 use crate::classifier;
 use crate::image::{self, Limits};
@@ -29,15 +30,19 @@ impl Pictures {
         let recipe = classifier::recipe(model);
         let (mut files, mut prepared) = (Vec::new(), Vec::new());
         let mut refused = None;
-        for (name, file) in read(folder)? {
-            match image::prepare(&file, &recipe, limits) {
-                Ok(decoded) => {
-                    prepared.push(Sample::from(decoded.image));
+        for (name, file) in read(folder, limits.decoded.most())? {
+            let decoded = file.and_then(|file| match image::prepare(&file, &recipe, limits) {
+                Ok(decoded) => Ok((file, decoded.image)),
+                Err(error) => Err(error.to_string()),
+            });
+            match decoded {
+                Ok((file, image)) => {
+                    prepared.push(Sample::from(image));
                     files.push(file);
                 }
-                Err(error) => {
-                    eprintln!("kiln: {name} is left out: {error}");
-                    refused = Some(error.to_string());
+                Err(reason) => {
+                    eprintln!("{}", plain(&format!("kiln: {name} is left out: {reason}")));
+                    refused = Some(reason);
                 }
             }
         }
@@ -52,18 +57,22 @@ impl Pictures {
     }
 }
 
-/// Files with their names.
-fn read(folder: Option<&Path>) -> Result<Vec<(String, Bytes)>, String> {
+/// A file's name, and its bytes or why there are none.
+type Named = (String, Result<Bytes, String>);
+
+/// The files of a folder, of at most `most` bytes each.
+fn read(folder: Option<&Path>, most: u64) -> Result<Vec<Named>, String> {
     let Some(folder) = folder else {
-        return Ok(vec![("the photo that is built in".to_string(), Bytes::from_static(PHOTO))]);
+        return Ok(vec![("the photo that is built in".to_string(), Ok(Bytes::from_static(PHOTO)))]);
     };
     let entries = std::fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     // Folders have no order of their own.
     paths.sort();
     let read = |path: &PathBuf| {
-        // What is no file, such as a pipe, may never end.
-        path.is_file().then(|| std::fs::read(path).ok()).flatten().map(|file| (path.display().to_string(), file.into()))
+        let file = read_file(path, most).map(Bytes::from).map_err(|error| error.to_string());
+        (path.display().to_string(), file)
     };
-    Ok(paths.iter().filter_map(read).collect())
+    // A folder in it is nobody's picture.
+    Ok(paths.iter().filter(|path| !path.is_dir()).map(read).collect())
 }

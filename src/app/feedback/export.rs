@@ -60,7 +60,6 @@ pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Resu
     let reader = Reader::open(data)?;
     // What others are judged for the first time meanwhile is for the next export.
     let models: Vec<Counted> = models(&reader, model)?.into_iter().filter(|model| model.judged > 0).collect();
-    let output = |path: &Path, error| ExportError::Output { path: path.to_path_buf(), error };
     prepare(data, out, force)?;
     let mut placement = Placement::default();
     for model in &models {
@@ -108,7 +107,6 @@ fn models(reader: &Reader, name: Option<&str>) -> Result<Vec<Counted>, ExportErr
 /// A folder that is empty but for what the user wants to be there, and none of the server's own. Of an earlier export, be it one
 /// that was broken off, nothing stays: a trainer would take its pictures for those of this one.
 fn prepare(data: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
-    let output = |path: &Path, error| ExportError::Output { path: path.to_path_buf(), error };
     let images = out.join(IMAGES);
     let refuse_overlap = || {
         let overlaps = is_inside(data, out) || images.exists() && is_inside(&images, data);
@@ -133,6 +131,10 @@ fn prepare(data: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
     }
     // Last, so that what is broken off here is known for an export the next time.
     marks.iter().try_for_each(|mark| std::fs::remove_file(mark).map_err(|error| output(mark, error)))
+}
+
+fn output(path: &Path, error: io::Error) -> ExportError {
+    ExportError::Output { path: path.to_path_buf(), error }
 }
 
 #[cfg(test)]

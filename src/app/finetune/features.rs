@@ -3,14 +3,13 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::super::{load, progress};
-use super::{FinetuneFailure, tell};
 use model_import::import::plain;
 
+use super::super::{load, progress};
+use super::{FinetuneFailure, tell};
 use crate::classifier;
 use crate::config::Config;
 use crate::finetune::{self, Corrected, Distinct, Extractor, Features, FinetuneError};
-use crate::image::Recipe;
 use crate::inference::ChosenDevice;
 use crate::model::Model;
 
@@ -27,9 +26,9 @@ pub(super) fn extracted(
     device: &ChosenDevice,
     files: &[Corrected],
 ) -> Result<(Features, Distinct), FinetuneFailure> {
-    let recipe: Recipe = classifier::recipe(model);
+    let recipe = classifier::recipe(model);
     let threads = NonZeroUsize::new(config.decode_threads).unwrap_or(NonZeroUsize::MIN);
-    let passes = head.features.div_ceil(head.classes);
+    let passes = head.passes();
     let bar = progress::bar(files.len() * passes, "{bar:40} {percent} % of the features, {eta} left");
     let mut extractor = Extractor::start(model, head, device, load::options(config))?;
     let (mut features, mut distinct) = (Features { width: head.features, values: Vec::new() }, Distinct::default());

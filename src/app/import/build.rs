@@ -37,7 +37,9 @@ fn build(checkout: &Path) -> std::io::Result<(bool, String)> {
     let mut child = cargo(checkout).args(["build", "--release"]).stderr(Stdio::piped()).spawn()?;
     let spinner = progress::spinner("{spinner} {elapsed} {wide_msg}");
     let mut last = Vec::new();
-    for line in BufReader::new(child.stderr.take().expect("stderr is piped")).lines().map_while(Result::ok) {
+    // To its end, whatever is in it: cargo stops where nobody listens.
+    for line in BufReader::new(child.stderr.take().expect("stderr is piped")).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
         spinner.set_message(line.trim().to_string());
         if last.len() == LAST_LINES {
             last.remove(0);

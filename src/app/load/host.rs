@@ -5,16 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::LoadError;
 use super::shared::Shared;
-use crate::batching::Worker;
-use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::feedback;
 use crate::inference::{
     self, BurnEngine, ChosenDevice, DeviceChoice, DeviceInfo, Options, Placement, Step, configure_cpu, device,
 };
 use crate::model::Model;
-use crate::readiness::Readiness;
-use crate::telemetry::metrics::{self, DeviceLabels, ModelMetrics};
+use crate::telemetry::metrics::{self, DeviceLabels};
 
 /// Bytes that a full queue of pictures may take that a device is to resize.
 const CUTOUTS_WAITING: usize = 256 << 20;
@@ -24,37 +21,21 @@ const CUTOUTS_WAITING: usize = 256 << 20;
 pub(in crate::app) struct Host {
     options: Options,
     devices: Arc<[ChosenDevice]>,
-    shared: Shared,
+    pub(in crate::app) shared: Shared,
 }
 
 impl Host {
-    /// Opens the devices. Takes a while, and needs no async thread.
-    pub(in crate::app) fn open(config: &Config) -> Result<Self, LoadError> {
+    /// Opens the devices. Predictions go to `recorded`, if there is such a place. Takes a while, and needs no async thread.
+    pub(in crate::app) fn open(config: &Config, recorded: Option<feedback::Store>) -> Result<Self, LoadError> {
         let started = Instant::now();
         let devices = devices(config)?;
         metrics::startup("device", started.elapsed());
-        Ok(Self { options: options(config), devices: devices.into(), shared: Shared::new(config) })
-    }
-
-    /// The same, with predictions recorded there.
-    pub(in crate::app) fn recording(self, recorded: Option<feedback::Store>) -> Self {
-        Self { shared: self.shared.recording(recorded), ..self }
+        Ok(Self { options: options(config), devices: devices.into(), shared: Shared::new(config, recorded) })
     }
 
     /// Loads and warms up a version of a model on each device. Takes a while, and needs no async thread.
     pub(in crate::app) fn engines(&self, model: &Model, progress: &dyn Fn(Step)) -> Result<Vec<BurnEngine>, LoadError> {
         self.devices.iter().map(|device| start(&self.options, model, &device.latest(), progress)).collect()
-    }
-
-    /// Gives engines a queue. Needs a tokio runtime.
-    pub(in crate::app) fn queue(
-        &self,
-        model: Model,
-        engines: Vec<BurnEngine>,
-        readiness: Readiness,
-        metrics: ModelMetrics,
-    ) -> (Classifier, Worker) {
-        self.shared.queue(model, engines, readiness, metrics)
     }
 
     /// Has the devices give back what memory nobody uses any more.

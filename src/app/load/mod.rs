@@ -42,7 +42,7 @@ pub enum LoadError {
     Store(#[from] StoreError),
     /// The version that is to answer cannot. No other answers in its place.
     #[error(
-        "model '{model}' is not served: its stable version is '{version}', and that does not do: {reason} Choose another with \
+        "model '{model}' is not served: its stable version is '{version}', and that does not do: {reason}. Choose another with \
          'kiln models rollback {model}' or 'kiln models promote {model} VERSION'."
     )]
     Stable {
@@ -104,7 +104,11 @@ pub(super) fn stable(config: &Config, name: &str) -> Result<Model, LoadError> {
 
 /// What to say where a stable version is not to be had. Of the one that was built in, the reason says it all.
 pub(super) fn unusable(model: &Model, version: &str, reason: &LoadError) -> LoadError {
-    LoadError::Stable { model: model.spec().name, version: version.to_string(), reason: reason.to_string() }
+    LoadError::Stable {
+        model: model.spec().name,
+        version: version.to_string(),
+        reason: reason.to_string().trim_end_matches('.').to_string(),
+    }
 }
 
 /// What a loading thread came to. Drivers and device runtimes panic where they should return.
@@ -135,7 +139,7 @@ pub(super) fn classifier(
     readiness: Readiness,
 ) -> (Classifier, Worker) {
     let metrics = ModelMetrics::new(model.spec().name, model.version());
-    Shared::new(config).queue(model, engines, readiness, metrics)
+    Shared::new(config, None).queue(model, engines, readiness, metrics)
 }
 
 #[cfg(test)]

@@ -24,19 +24,15 @@ pub(in crate::app) struct Shared {
 }
 
 impl Shared {
-    pub(in crate::app) fn new(config: &Config) -> Self {
+    /// Predictions go to `recorded`, if there is such a place.
+    pub(super) fn new(config: &Config, recorded: Option<feedback::Store>) -> Self {
         Self {
             batching: config.batching.clone(),
             pool: DecodePool::new(config.decode_threads),
             limits: Arc::new(config.image.clone()),
             answers: (config.cache_bytes > 0).then(|| Answers::new(config.cache_bytes)),
-            recorded: None,
+            recorded,
         }
-    }
-
-    /// The same, with predictions recorded there.
-    pub(super) fn recording(self, recorded: Option<feedback::Store>) -> Self {
-        Self { recorded, ..self }
     }
 
     /// Gives a model's engines a queue. Needs a tokio runtime.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use model_import::import::plain;
+
 use crate::model::{Label, Model};
-use crate::store::{Canary, Labels, Manifest, Store, StoreError};
+use crate::store::{Labels, Manifest, Store, StoreError};
 
 /// A line a version, in columns.
 pub(super) fn list(store: &Store) -> Result<String, StoreError> {
@@ -29,7 +31,7 @@ pub(super) fn list(store: &Store) -> Result<String, StoreError> {
 
 /// The labels of a version, and which part of the requests a canary has.
 fn words(labels: &Labels, version: &str, built_in: &str) -> String {
-    let share = labels.canary.as_ref().map_or(0.0, Canary::percents);
+    let share = labels.canary.as_ref().map_or(0.0, |canary| canary.share.percents());
     let word = |label: Label| match label {
         Label::Canary => format!("canary {share}%"),
         other => other.word().to_string(),
@@ -53,7 +55,7 @@ fn age(manifest: &Manifest) -> String {
 
 fn table(rows: &[[String; 6]]) -> String {
     // What came from files does nothing to the terminal.
-    let shown = |cell: &String| cell.chars().filter(|c| !c.is_control()).collect::<String>();
+    let shown = |cell: &String| plain(cell).replace(['\n', '\t'], " ");
     let rows: Vec<[String; 6]> = rows.iter().map(|row| row.each_ref().map(shown)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..5).map(width).collect();
@@ -71,9 +73,9 @@ mod tests {
     #[test]
     fn no_cell_moves_the_cursor() {
         let row = |cell: &str| [cell; 6].map(String::from);
-        let shown = table(&[row("A"), row("\x1b[2Jb\u{9b}1m\r\n")]);
+        let shown = table(&[row("A"), row("\x1b[2Jb\u{9b}1m\r\n\u{202e}c")]);
         assert_eq!(shown.lines().count(), 2, "{shown:?}");
         assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
-        assert!(shown.lines().last().unwrap().starts_with("[2Jb1m"), "{shown:?}");
+        assert!(shown.lines().last().unwrap().starts_with("\u{fffd}[2Jb\u{fffd}1m\u{fffd} \u{fffd}c"), "{shown:?}");
     }
 }

@@ -42,38 +42,35 @@ pub enum ModelsError {
 /// It cannot be done; nothing has changed then.
 pub fn models(order: Order, config: &Config) -> Result<String, ModelsError> {
     let model = |name: &str| Model::named(name).ok_or_else(|| ModelsError::NoModel { name: name.to_string() });
-    // What needs no store, or may do without.
-    if let Order::Export { model: name, version, out } = &order {
-        return export(config, &model(name)?, version.as_deref(), out);
-    }
-    let store = load::store(config)?;
+    let store = || load::store(config);
     match &order {
-        Order::List => Ok(list::list(&store)?),
-        Order::Add { model: name, file, version } => add(config, &store, &model(name)?, file, version.as_deref()),
-        Order::Export { .. } => unreachable!("it was done above"),
+        Order::List => Ok(list::list(&store()?)?),
+        Order::Add { model: name, file, version } => add(config, &store()?, &model(name)?, file, version.as_deref()),
+        // It may do without a store.
+        Order::Export { model: name, version, out } => export(config, &model(name)?, version.as_deref(), out),
         Order::Promote { model: name, version } => {
-            let labels = store.promote(&model(name)?, version)?;
+            let labels = store()?.promote(&model(name)?, version)?;
             Ok(promoted(name, version, labels.previous.as_deref()))
         }
         Order::Rollback { model: name } => {
-            let model = model(name)?;
+            let (store, model) = (store()?, model(name)?);
             let labels = store.roll_back(&model)?;
             Ok(promoted(name, labels.stable_or(model.spec().version), labels.previous.as_deref()))
         }
         Order::Canary { model: name, canary } => {
-            store.set_canary(&model(name)?, canary.clone())?;
+            store()?.set_canary(&model(name)?, canary.clone())?;
             Ok(match canary {
                 Some(canary) => format!(
                     "{name} {} answers {}% of the requests that name no version. 'kiln models promote {name} {0}' makes it \
                      stable, 'kiln models canary {name} --off' ends it.\n",
                     canary.version,
-                    canary.percents()
+                    canary.share.percents()
                 ),
                 None => format!("{name} has no canary any more.\n"),
             })
         }
         Order::Shadow { model: name, version } => {
-            store.set_shadow(&model(name)?, version.as_deref())?;
+            store()?.set_shadow(&model(name)?, version.as_deref())?;
             Ok(match version {
                 Some(version) => format!(
                     "{name} {version} is compared with the stable version; kiln_shadow_compared_total counts how often they \
@@ -83,7 +80,7 @@ pub fn models(order: Order, config: &Config) -> Result<String, ModelsError> {
             })
         }
         Order::Remove { model: name, version } => {
-            store.remove(&model(name)?, version)?;
+            store()?.remove(&model(name)?, version)?;
             Ok(format!("{name} {version} is deleted.\n"))
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `follow.rs` | what is done when that says something else, and when a version breaks |
 //! | `look.rs` | what the store says now, and when that changes |
+//! | `follow.rs` | what is done when it does, and when a version breaks |
 //! | `wanted.rs` | which versions the labels ask for |
 //! | `unit.rs` | one loaded version |
 //! | `served.rs` | one model: its units, and which of them is what |
@@ -66,7 +66,7 @@ impl Updates {
     ) -> Result<Self, LoadError> {
         let started = Instant::now();
         let store = load::store(&config).ok();
-        let host = joined(spawn_blocking(move || Host::open(&config)).await)?.recording(recorded);
+        let host = joined(spawn_blocking(move || Host::open(&config, recorded)).await)?;
         let mut updates = Self {
             host,
             store,

@@ -57,7 +57,7 @@ impl Unit {
     pub(super) fn stable(host: &Host, id: u64, (model, engines): Loaded, readiness: Readiness) -> Self {
         let what = Wanted::stable(model.version(), weights(&model));
         let metrics = ModelMetrics::new(model.spec().name, model.version());
-        let (classifier, worker) = host.queue(model, engines, readiness, metrics);
+        let (classifier, worker) = host.shared.queue(model, engines, readiness, metrics);
         Self { id, what, classifier: Arc::new(classifier), worker, _guard: JoinSet::new() }
     }
 
@@ -73,7 +73,7 @@ impl Unit {
         let readiness = of.aside();
         // The stable version counts for the devices.
         let metrics = ModelMetrics::beside(model.spec().name, model.version());
-        let (classifier, worker) = host.queue(model, engines, readiness.clone(), metrics);
+        let (classifier, worker) = host.shared.queue(model, engines, readiness.clone(), metrics);
         let mut guard = JoinSet::new();
         guard.spawn(async move {
             let reason = readiness.failed().await;

@@ -58,7 +58,7 @@ impl Asked {
         let stable = labels.stable_or(built_in);
         let canary = labels.canary.as_ref().map(|canary| canary.version.as_str());
         let shadow = labels.shadow.as_deref();
-        let share = labels.canary.as_ref().map_or(0.0, |canary| canary.share);
+        let share = labels.canary.as_ref().map_or(0.0, |canary| canary.share.part());
         let case = |version: &str, of: &dyn Fn(&str, Option<String>) -> Wanted| {
             let ((weights, files), labels) = (found(version), labels.of(version, built_in));
             let share = if labels.contains(&Label::Canary) { share } else { 0.0 };
@@ -86,11 +86,11 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Canary;
+    use crate::store::{Canary, Share};
 
     #[test]
     fn each_version_is_asked_for_once() {
-        let canary = |version: &str| Some(Canary { version: version.to_string(), share: 0.5 });
+        let canary = |version: &str| Some(Canary { version: version.to_string(), share: Share::new(0.5).unwrap() });
         let shadow = |version: &str| Some(version.to_string());
         let asked = |labels: &Labels| {
             let asked = Asked::new(labels, "1", |version| (Some(version.repeat(2)), State::default()));

@@ -35,6 +35,8 @@ fn an_unknown_key_in_the_file_is_named_with_its_line_and_the_nearest_one() {
         sentence.ends_with("line 2: there is no setting 'max-bach-size'; did you mean 'max-batch-size'?"),
         "{sentence}"
     );
+    let sentence = Given::nothing().file("grace = '5s'\nkeys = 'x'\nkey = 'y'\n[gra.x]\n").refusal();
+    assert!(sentence.contains("line 4: there is no setting 'gra'"), "{sentence}");
 }
 
 #[test]

@@ -77,4 +77,6 @@ fn elsewhere_what_is_missing_is_told_with_its_flag() {
     assert!(told.contains("--crop: it must be none, "), "{told}");
     let told = refused(Order { version: Some("1/2".to_string()), ..order() });
     assert!(told.contains("--model-version: '1/2' must be"), "{told}");
+    let told = refused(Order { version: Some("canary".to_string()), ..order() });
+    assert!(told.contains("--model-version: 'canary' must be no label"), "{told}");
 }

@@ -7,7 +7,7 @@ use super::*;
 /// Each label that there is, for version 2.
 fn give(kept: &Kept) -> [Result<Labels, StoreError>; 3] {
     let (store, model) = (&kept.store, &kept.model);
-    let canary = Some(Canary { version: "2".to_string(), share: 0.1 });
+    let canary = Some(Canary { version: "2".to_string(), share: Share::new(0.1).unwrap() });
     [store.set_shadow(model, Some("2")), store.set_canary(model, canary), store.promote(model, "2")]
 }
 

@@ -1,6 +1,6 @@
 //! Kept answers.
 
-use metrics::gauge;
+use metrics::{Gauge, gauge};
 
 use super::names::{CACHE_BYTES, CACHE_ENTRIES};
 
@@ -31,8 +31,24 @@ impl CacheOutcome {
     }
 }
 
-/// So many answers of so many bytes are kept.
-pub fn cache_holds(entries: u64, bytes: u64) {
-    gauge!(CACHE_ENTRIES.name).set(entries as f64);
-    gauge!(CACHE_BYTES.name).set(bytes as f64);
+/// Tells how much is kept. Cheap to clone. Made before a recorder is installed, it tells nobody.
+#[derive(Clone, Debug)]
+pub struct CacheMetrics {
+    entries: Gauge,
+    bytes: Gauge,
+}
+
+impl CacheMetrics {
+    /// Nothing is kept yet.
+    pub fn begin() -> Self {
+        let metrics = Self { entries: gauge!(CACHE_ENTRIES.name), bytes: gauge!(CACHE_BYTES.name) };
+        metrics.holds(0, 0);
+        metrics
+    }
+
+    /// So many answers of so many bytes are kept.
+    pub fn holds(&self, entries: u64, bytes: u64) {
+        self.entries.set(entries as f64);
+        self.bytes.set(bytes as f64);
+    }
 }

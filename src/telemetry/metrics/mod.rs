@@ -27,7 +27,7 @@ mod server;
 mod table;
 mod versions;
 
-pub use cache::{CacheOutcome, cache_holds};
+pub use cache::{CacheMetrics, CacheOutcome};
 pub use exporter::{Exporter, install};
 pub use feedback::{FeedbackMetrics, Lost, begin_feedback, kept_pictures, not_kept};
 pub use model::{ModelMetrics, Rejection, Shares};
