@@ -92,9 +92,14 @@ impl Inference {
         let classifier = self.state.registry.resolve(Some(name), version)?;
         let config = &self.state.config;
         let (max_bytes, accepted) = (config.max_body_bytes, body.accepted);
-        let Infer { id, input, output, priority, timeout } =
-            self.beside(move || read(body, header_length, max_bytes)).await??;
-        let rows = rows::rows(input, &classifier, rows::most_rows(config, &classifier))?;
+        let (for_whom, most_rows) = (Arc::clone(&classifier), rows::most_rows(config, &classifier));
+        let (rows, id, output, priority, timeout) = self
+            .beside(move || {
+                let Infer { id, input, output, priority, timeout } = read(body, header_length, max_bytes)?;
+                let rows = rows::rows(input, &for_whom, most_rows)?;
+                Ok::<_, Failure>((rows, id, output, priority, timeout))
+            })
+            .await??;
         let patience = timeout.unwrap_or(config.request_timeout).min(config.request_timeout);
         let asked = priority.map(|priority| match priority {
             1 => Priority::High,
