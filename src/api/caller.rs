@@ -9,6 +9,7 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use super::body_limit::BodyLimit;
 use super::cache_status::wants_fresh;
 use super::error::Code;
 use super::failure::Failure;
@@ -92,6 +93,11 @@ impl<N> Caller<N> {
     /// His request's id.
     pub(super) fn request_id(&self) -> &str {
         &self.notes.id
+    }
+
+    /// The bounds of his request's body.
+    pub(super) fn body(&self) -> &BodyLimit {
+        &self.notes.body
     }
 
     /// His answer is there; where its time went.

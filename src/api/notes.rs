@@ -7,6 +7,7 @@ use std::time::Instant;
 use poem::Request;
 use uuid::Uuid;
 
+use super::body_limit::BodyLimit;
 use crate::classifier::{LookUp, Timings};
 use crate::keys::Account;
 
@@ -20,6 +21,8 @@ pub(super) struct Notes {
     pub(super) id: String,
     /// When its head was there. Its time runs from then on, however long its body takes to come.
     pub(super) arrived: Instant,
+    /// The bounds of its body.
+    pub(super) body: BodyLimit,
     /// Who sent it, once his key or token was right.
     pub(super) caller: OnceLock<Arc<Account>>,
     /// Where the time of what was classified went: of several pictures that of the slowest.
@@ -31,11 +34,11 @@ pub(super) struct Notes {
 impl Notes {
     /// On a request whose head is there now. Its id is the client's own if that is fit for a header and a log line, else a
     /// fresh one.
-    pub(super) fn on(request: &Request) -> Self {
+    pub(super) fn on(request: &Request, body: BodyLimit) -> Self {
         let arrived = Instant::now();
         let fit = |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
         let given = request.header(REQUEST_ID).filter(fit);
         let id = given.map_or_else(|| Uuid::now_v7().to_string(), ToString::to_string);
-        Self { id, arrived, caller: OnceLock::new(), timings: OnceLock::new(), look_ups: OnceLock::new() }
+        Self { id, arrived, body, caller: OnceLock::new(), timings: OnceLock::new(), look_ups: OnceLock::new() }
     }
 }

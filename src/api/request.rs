@@ -13,7 +13,7 @@ use poem_openapi::OperationId;
 use tracing::Instrument;
 
 use super::allow::AllowTable;
-use super::body_limit::{self, BodyLimit, Budget, Cut};
+use super::body_limit::{self, Budget};
 use super::cache_status::{self, CACHE_STATUS};
 use super::error::Code;
 use super::error_answer;
@@ -39,13 +39,14 @@ pub(super) async fn handle<E: Endpoint>(
     mut request: Request,
     surroundings: Arc<Surroundings>,
 ) -> poem::Result<Response> {
-    let notes = Arc::new(Notes::on(&request));
+    let body = body_limit::apply(&mut request, surroundings.max_body_bytes, &surroundings.bodies);
+    let notes = Arc::new(Notes::on(&request, body));
     if request.uri().path() == "/v2/" {
         // The Open Inference Protocol's text has it without the slash, its YAML with it; the router knows only one.
         *request.uri_mut() = Uri::from_static("/v2");
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let body = BodyWatch::over(&mut request, &surroundings);
+    let progress = request.data::<BodyProgress>().cloned();
     request.set_data(Arc::clone(&notes));
     let trace = trace(&request, &notes, &surroundings.allow);
     let trace_id = trace.trace_id().map(tracing::field::display);
@@ -64,7 +65,8 @@ pub(super) async fn handle<E: Endpoint>(
             }
             Ok(Err(error)) => {
                 let operation = operation(error.data::<OperationId>());
-                let failure = body.failure().unwrap_or_else(|| error_answer::failure_of(error));
+                let cut = notes.body.failure().or_else(|| progress.as_ref().and_then(too_slow));
+                let failure = cut.unwrap_or_else(|| error_answer::failure_of(error));
                 (render(&failure), operation, failure.code.word())
             }
             Err(_panic) => {
@@ -102,35 +104,10 @@ fn trace(request: &Request, notes: &Notes, addresses: &AllowTable) -> traces::Re
     traces::Request::begin(notes.arrived, caller, facts)
 }
 
-/// What the body's wrappers know of its fate. Extractors pass errors on as text, so the cause is asked for here.
-struct BodyWatch {
-    limit: BodyLimit,
-    progress: Option<BodyProgress>,
-}
-
-impl BodyWatch {
-    fn over(request: &mut Request, surroundings: &Surroundings) -> Self {
-        let progress = request.data::<BodyProgress>().cloned();
-        Self { limit: body_limit::apply(request, surroundings.max_body_bytes, &surroundings.bodies), progress }
-    }
-
-    fn failure(&self) -> Option<Failure> {
-        if let Some(cut) = self.limit.cut() {
-            return Some(match cut {
-                Cut::TooLarge => {
-                    let message = format!("the body is larger than {} bytes", self.limit.max_bytes());
-                    Failure::new(Code::BodyTooLarge, message)
-                }
-                Cut::NoRoom => Failure::new(Code::Overloaded, "the server has as many bytes as it can hold")
-                    .retry_after(Duration::from_secs(1)),
-                Cut::NoLength => {
-                    Failure::new(Code::LengthRequired, "neither its length nor chunks tell where the body ends")
-                }
-            });
-        }
-        let timed_out = self.progress.as_ref().is_some_and(BodyProgress::timed_out);
-        timed_out.then(|| Failure::new(Code::ClientTooSlow, "the next piece of the body did not arrive in time"))
-    }
+/// A client that stopped sending, whatever the error says that came of it.
+fn too_slow(progress: &BodyProgress) -> Option<Failure> {
+    let failure = || Failure::new(Code::ClientTooSlow, "the next piece of the body did not arrive in time");
+    progress.timed_out().then(failure)
 }
 
 /// The operation's name, for metrics: a bounded set, whatever address was asked for.
