@@ -96,8 +96,9 @@ fn print(text: &str) -> Result<(), Box<dyn std::error::Error>> {
 /// Prints a page, or writes it to its file.
 fn show(page: &Page) -> Result<(), Box<dyn std::error::Error>> {
     let Page { file: Some(file), text } = page else { return print(&page.text) };
-    file.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    Ok(std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?)
+    let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let written = folder.and_then(|()| std::fs::write(file, text));
+    Ok(written.map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
 /// Tells an error and its causes in one line.

@@ -1,7 +1,7 @@
 //! Whether the server wants traffic, and if not, why. One handle that any room may hold; it takes no action itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -13,6 +13,8 @@ pub struct Readiness {
     state: watch::Sender<State>,
     /// Whether the process can do without what it is of. The metrics have it if not.
     is_aside: bool,
+    /// Whether models are warm: where an engine fails before, its replacement leads back to the start.
+    is_warm: Arc<AtomicBool>,
     /// How many times engines have failed.
     failures: Arc<AtomicU64>,
 }
@@ -49,17 +51,21 @@ impl Readiness {
     /// The state in which every process begins.
     pub fn starting() -> Self {
         metrics::ready(State::Starting.word());
-        Self { state: watch::Sender::new(State::Starting), is_aside: false, failures: Arc::default() }
+        let state = watch::Sender::new(State::Starting);
+        Self { state, is_aside: false, is_warm: Arc::default(), failures: Arc::default() }
     }
 
     /// That of a part which the process can do without. It is ready, and in no metric. Failures of engines count for all
     /// parts: they are on the same devices.
     pub fn aside(&self) -> Self {
-        Self { state: watch::Sender::new(State::Ready), is_aside: true, failures: Arc::clone(&self.failures) }
+        let (state, is_warm) = (watch::Sender::new(State::Ready), Arc::new(AtomicBool::new(true)));
+        Self { state, is_aside: true, is_warm, failures: Arc::clone(&self.failures) }
     }
 
-    /// Models are warm. Does nothing once draining or failed.
+    /// Models are warm. Requests are welcome, unless an engine is being replaced just now. Does nothing once draining or
+    /// failed.
     pub fn set_ready(&self) {
+        self.is_warm.store(true, Ordering::Relaxed);
         self.advance(|now| (*now == State::Starting).then_some(State::Ready));
     }
 
@@ -73,10 +79,11 @@ impl Readiness {
         });
     }
 
-    /// An engine was replaced; with the last of them requests are welcome again.
+    /// An engine was replaced; with the last of them requests are welcome again, once models are warm.
     pub fn set_recovered(&self) {
         self.advance(|now| match now {
-            State::Recovering(1, _) => Some(State::Ready),
+            State::Recovering(1, _) if self.is_warm.load(Ordering::Relaxed) => Some(State::Ready),
+            State::Recovering(1, _) => Some(State::Starting),
             State::Recovering(engines, first) => Some(State::Recovering(engines - 1, first.clone())),
             _ => None,
         });
@@ -155,6 +162,19 @@ mod tests {
         readiness.set_draining();
         readiness.set_ready();
         assert_eq!(readiness.state(), State::Draining);
+    }
+
+    #[test]
+    fn an_engine_that_fails_while_others_are_loaded_makes_nothing_ready() {
+        let readiness = Readiness::starting();
+        readiness.set_recovering("early");
+        readiness.set_recovered();
+        assert_eq!(readiness.state(), State::Starting);
+        readiness.set_recovering("once more");
+        readiness.set_ready();
+        assert_eq!(readiness.state().word(), "recovering");
+        readiness.set_recovered();
+        assert_eq!(readiness.state(), State::Ready);
     }
 
     #[test]

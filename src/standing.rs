@@ -50,15 +50,22 @@ impl Drop for Held {
     }
 }
 
+impl Priority {
+    /// `high`, `normal` or `low`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
 impl FromStr for Priority {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "high" => Ok(Self::High),
-            "normal" => Ok(Self::Normal),
-            "low" => Ok(Self::Low),
-            _ => Err(format!("priority is '{word}'; it has to be high, normal or low")),
-        }
+        let known = [Self::High, Self::Normal, Self::Low].into_iter().find(|priority| priority.word() == word);
+        known.ok_or_else(|| format!("priority is '{word}'; it has to be high, normal or low"))
     }
 }

@@ -4,7 +4,7 @@ use std::fs::Metadata;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -13,7 +13,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Watched {
     files: Vec<PathBuf>,
-    seen: Vec<Stamp>,
+    seen: State,
 }
 
 /// How files were when they were looked at, to be compared with another time.
@@ -33,13 +33,13 @@ type Stamp = Option<(u64, SystemTime, Identity)>;
 impl Watched {
     /// To be called before the files are read, so that a change meanwhile is one.
     pub fn new(files: Vec<PathBuf>) -> Self {
-        let seen = files.iter().map(stamp).collect();
+        let seen = State::of(&files);
         Self { files, seen }
     }
 
     /// These as well, from now on.
     pub fn and(mut self, more: Vec<PathBuf>) -> Self {
-        self.seen.extend(more.iter().map(stamp));
+        self.seen.0.extend(State::of(&more).0);
         self.files.extend(more);
         self
     }
@@ -48,11 +48,12 @@ impl Watched {
     /// it may be in the middle of being written. Links are followed, so that a folder that is exchanged as a whole, as
     /// Kubernetes does it, is a change too.
     pub async fn changed(&mut self) {
-        let mut ticks = look();
+        let mut ticks = interval(LOOK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = None;
         loop {
             ticks.tick().await;
-            let now: Vec<Stamp> = self.files.iter().map(stamp).collect();
+            let now = State::of(&self.files);
             if now != self.seen && last.as_ref() == Some(&now) {
                 self.seen = now;
                 return;
@@ -60,12 +61,6 @@ impl Watched {
             last = Some(now);
         }
     }
-}
-
-fn look() -> Interval {
-    let mut ticks = interval(LOOK_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 fn stamp(file: &PathBuf) -> Stamp {

@@ -172,6 +172,25 @@ fn a_small_request_does_not_take_much_memory() {
     assert_eq!(server.get("/v2/health/ready").status, 200);
 }
 
+/// A compressed body is as long as what is in it, for the bound of all bodies together: a picture may wait, and be kept for as
+/// long, in the bytes that were inflated.
+#[test]
+fn what_is_inflated_counts_among_all_bodies() {
+    let server = Server::start(&["--device", "cpu", "--max-bodies-bytes", "1MiB"]);
+    let compressed = |body: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(body).and_then(|()| encoder.finish()).unwrap()
+    };
+    let picture = |body: &[u8]| infer(&server, &compressed(body), &[("Content-Encoding", "gzip"), (LENGTH, "0")]);
+    let cat = bytes(CAT);
+    for _ in 0..20 {
+        assert_eq!(picture(&cat).status, 200);
+    }
+    let refused = picture(&[cat, vec![0; 1 << 20]].concat());
+    assert_eq!((refused.status, refused.code().as_str()), (429, "overloaded"));
+    assert_eq!(server.metric("kiln_inflight_bytes", &["kind=\"body\""]), 0.0);
+}
+
 /// `KILN_TEST_PYTHON` names a Python that has tritonclient.
 #[test]
 fn tritons_own_client_is_served() {

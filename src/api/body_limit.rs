@@ -1,8 +1,9 @@
-//! Bounds a request's body, and all bodies together. The bounds act on the first read, so a caller without a key is told so
-//! first and costs nothing.
+//! Bounds a request's body, and all bodies together, with what they are when inflated. The bounds act on the first read, so a
+//! caller without a key is told so first and costs nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
@@ -10,6 +11,8 @@ use poem::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use poem::http::{Method, Version};
 use poem::{Body, Request};
 
+use super::error::Code;
+use super::failure::Failure;
 use crate::telemetry::metrics::InflightBytes;
 
 /// Bytes that all bodies together may have at once.
@@ -31,10 +34,17 @@ struct Limited {
     cut: AtomicU8,
 }
 
+/// Bytes beside those that came, in the budget until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    bytes: usize,
+    budget: Arc<Budget>,
+}
+
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Cut {
+enum Cut {
     /// It is longer than a body may be.
     TooLarge = 1,
     /// With it, all bodies together would be longer than they may be.
@@ -64,15 +74,30 @@ impl Budget {
 }
 
 impl BodyLimit {
-    /// Why reading was cut off, if it was.
-    pub(super) fn cut(&self) -> Option<Cut> {
+    /// Why reading was cut off, if it was. Extractors pass errors on as text, so the cause is asked for here.
+    pub(super) fn failure(&self) -> Option<Failure> {
         let cut = self.0.cut.load(Ordering::Acquire);
-        [Cut::TooLarge, Cut::NoRoom, Cut::NoLength].into_iter().find(|why| *why as u8 == cut)
+        let why = [Cut::TooLarge, Cut::NoRoom, Cut::NoLength].into_iter().find(|why| *why as u8 == cut)?;
+        Some(match why {
+            Cut::TooLarge => {
+                Failure::new(Code::BodyTooLarge, format!("the body is larger than {} bytes", self.max_bytes()))
+            }
+            Cut::NoRoom => no_room(),
+            Cut::NoLength => {
+                Failure::new(Code::LengthRequired, "neither its length nor chunks tell where the body ends")
+            }
+        })
     }
 
     /// The bound of one body.
     pub(super) fn max_bytes(&self) -> usize {
         self.0.max_bytes
+    }
+
+    /// Counts what a body holds besides, now that it is inflated, for as long as that is kept.
+    pub(super) fn hold(&self, bytes: usize) -> Result<Held, Failure> {
+        let budget = Arc::clone(&self.0.budget);
+        if budget.take(bytes) { Ok(Held { bytes, budget }) } else { Err(no_room()) }
     }
 
     /// Counts bytes that are about to be held.
@@ -93,6 +118,12 @@ impl BodyLimit {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
+    }
+}
+
 impl Drop for Limited {
     fn drop(&mut self) {
         self.budget.give(*self.taken.get_mut());
@@ -103,7 +134,7 @@ impl Drop for Limited {
 pub(super) fn apply(request: &mut Request, max_bytes: usize, budget: &Arc<Budget>) -> BodyLimit {
     let (taken, cut) = (AtomicUsize::new(0), AtomicU8::new(0));
     let limit = BodyLimit(Arc::new(Limited { max_bytes, budget: Arc::clone(budget), taken, cut }));
-    let announced = request.header(CONTENT_LENGTH).and_then(|value| value.parse().ok());
+    let announced = announced(request);
     let body = request.take_body();
     let bounded = match announced {
         // HTTP holds the client to the length that it announced. Not one byte is asked for before there is room, so a client
@@ -117,6 +148,15 @@ pub(super) fn apply(request: &mut Request, max_bytes: usize, budget: &Arc<Budget
     };
     request.set_body(Body::from_bytes_stream(bounded));
     limit
+}
+
+/// The length that the client tells, if it does.
+pub(super) fn announced(request: &Request) -> Option<usize> {
+    request.header(CONTENT_LENGTH).and_then(|length| length.parse().ok())
+}
+
+fn no_room() -> Failure {
+    Failure::new(Code::Overloaded, "the server has as many bytes as it can hold").retry_after(Duration::from_secs(1))
 }
 
 /// Whether nothing says that there is a body, where there ought to be one.

@@ -2,7 +2,6 @@
 //! (`Cache-Control`, RFC 9111).
 
 use std::fmt::Write as _;
-use std::sync::{Arc, OnceLock};
 
 use poem::Request;
 use poem::http::header::CACHE_CONTROL;
@@ -12,22 +11,27 @@ use crate::classifier::{LookUp, Outcome};
 /// The header's name.
 pub(super) const CACHE_STATUS: &str = "Cache-Status";
 
-/// Where the handler writes down what came of looking for kept answers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LookedUp(Arc<OnceLock<String>>);
-
-impl LookedUp {
-    /// One a picture; none where answers are not kept. To be called once.
-    pub(super) fn set(&self, look_ups: &[LookUp]) {
-        if let Some(value) = value(look_ups) {
-            let _ = self.0.set(value);
-        }
+/// The header's value, if there is to be one: one look-up came of each picture, none where answers are not kept.
+pub(super) fn header(look_ups: &[LookUp]) -> Option<String> {
+    let outcomes: Vec<Outcome> = look_ups.iter().map(|look_up| look_up.outcome).collect();
+    let all = |wanted| outcomes.iter().all(|outcome| *outcome == wanted);
+    let mut value = match look_ups {
+        [] => return None,
+        _ if all(Outcome::Hit) => "kiln; hit",
+        _ if all(Outcome::Miss) && look_ups.iter().all(|look_up| look_up.is_kept) => "kiln; fwd=miss; stored",
+        _ if all(Outcome::Coalesced) => "kiln; fwd=miss; collapsed",
+        _ if all(Outcome::Bypassed) => "kiln; fwd=request",
+        _ if outcomes.contains(&Outcome::Hit) => "kiln; fwd=partial",
+        _ => "kiln; fwd=miss",
     }
-
-    /// The header's value, if there is to be one.
-    pub(super) fn header(&self) -> Option<&str> {
-        self.0.get().map(String::as_str)
+    .to_string();
+    if outcomes.len() > 1 {
+        let counts = [Outcome::Hit, Outcome::Miss, Outcome::Coalesced, Outcome::Bypassed]
+            .map(|outcome| (outcome.word(), outcomes.iter().filter(|other| **other == outcome).count()));
+        let counts = counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{word}={count}"));
+        let _ = write!(value, "; detail=\"{}\"", counts.collect::<Vec<_>>().join(" "));
     }
+    Some(value)
 }
 
 /// Whether a request wants an answer of its own, which nobody keeps. It may say so in several lines of `Cache-Control`.
@@ -52,28 +56,6 @@ fn directives(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         }
         *byte == b',' && !is_quoted
     })
-}
-
-fn value(look_ups: &[LookUp]) -> Option<String> {
-    let outcomes: Vec<Outcome> = look_ups.iter().map(|look_up| look_up.outcome).collect();
-    let all = |wanted| outcomes.iter().all(|outcome| *outcome == wanted);
-    let mut value = match look_ups {
-        [] => return None,
-        _ if all(Outcome::Hit) => "kiln; hit",
-        _ if all(Outcome::Miss) && look_ups.iter().all(|look_up| look_up.is_kept) => "kiln; fwd=miss; stored",
-        _ if all(Outcome::Coalesced) => "kiln; fwd=miss; collapsed",
-        _ if all(Outcome::Bypassed) => "kiln; fwd=request",
-        _ if outcomes.contains(&Outcome::Hit) => "kiln; fwd=partial",
-        _ => "kiln; fwd=miss",
-    }
-    .to_string();
-    if outcomes.len() > 1 {
-        let counts = [Outcome::Hit, Outcome::Miss, Outcome::Coalesced, Outcome::Bypassed]
-            .map(|outcome| (outcome.word(), outcomes.iter().filter(|other| **other == outcome).count()));
-        let counts = counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{word}={count}"));
-        let _ = write!(value, "; detail=\"{}\"", counts.collect::<Vec<_>>().join(" "));
-    }
-    Some(value)
 }
 
 #[cfg(test)]
@@ -101,7 +83,7 @@ mod tests {
             (&[hit, miss, hit], Some("kiln; fwd=partial; detail=\"hit=2 miss=1\"")),
             (&[stored, coalesced], Some("kiln; fwd=miss; detail=\"miss=1 coalesced=1\"")),
         ] {
-            assert_eq!(value(look_ups).as_deref(), expected);
+            assert_eq!(header(look_ups).as_deref(), expected);
         }
     }
 
@@ -109,8 +91,8 @@ mod tests {
     fn who_wants_nothing_kept_says_so_in_any_case_and_company() {
         let asked = |lines: &[&str]| {
             let request = Request::builder();
-            let header = |line: &str| HeaderValue::from_bytes(line.as_bytes()).unwrap();
-            let request = lines.iter().fold(request, |request, line| request.header("Cache-Control", header(line)));
+            let value = |line: &str| HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            let request = lines.iter().fold(request, |request, line| request.header("Cache-Control", value(line)));
             wants_fresh(&request.finish())
         };
         for yes in [

@@ -1,20 +1,20 @@
 //! Who is asking: key or token are judged before anything of the body is read, since the caller is the first argument.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use poem::http::header::AUTHORIZATION;
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::cache_status::{LookedUp, wants_fresh};
+use super::body_limit::BodyLimit;
+use super::cache_status::wants_fresh;
 use super::error::Code;
 use super::failure::Failure;
+use super::notes::Notes;
 use super::peer::Peers;
-use super::request::Arrived;
-use super::server_timing::Timed;
 use crate::classifier::{LookUp, Options, Priority, Timings};
 use crate::keys::{Account, Authority, Credential, Scope};
 
@@ -65,26 +65,10 @@ impl Needs for ToAdminister {
 #[derive(Debug)]
 pub(super) struct Caller<N> {
     account: Arc<Account>,
-    /// When the request's head was there.
-    arrived: Instant,
-    /// Where the time went.
-    timed: Timed,
+    notes: Arc<Notes>,
     /// Whether he wants answers of his own.
     wants_fresh: bool,
-    /// Whether his answers were there already.
-    looked_up: LookedUp,
     needs: PhantomData<fn() -> N>,
-}
-
-/// Where a request's caller is written down for those who log and count.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Known(Arc<OnceLock<Arc<Account>>>);
-
-impl Known {
-    /// The caller, once he is known.
-    pub(super) fn account(&self) -> Option<&Account> {
-        self.0.get().map(|account| &**account)
-    }
 }
 
 impl<N> Caller<N> {
@@ -93,11 +77,11 @@ impl<N> Caller<N> {
     pub(super) fn options(&self, top_k: usize, patience: Duration, priority: Option<Priority>) -> Options {
         Options {
             top_k,
-            deadline: Some(self.arrived + patience),
+            deadline: Some(self.notes.arrived + patience),
             priority: self.account.priority.into_iter().chain(priority).max().unwrap_or_default(),
             share: self.account.share.clone(),
             fresh: self.wants_fresh,
-            arrived: Some(self.arrived),
+            arrived: Some(self.notes.arrived),
         }
     }
 
@@ -106,14 +90,24 @@ impl<N> Caller<N> {
         &self.account.id
     }
 
+    /// His request's id.
+    pub(super) fn request_id(&self) -> &str {
+        &self.notes.id
+    }
+
+    /// The bounds of his request's body.
+    pub(super) fn body(&self) -> &BodyLimit {
+        &self.notes.body
+    }
+
     /// His answer is there; where its time went.
     pub(super) fn answered(&self, timings: Timings) {
-        self.timed.set(timings);
+        let _ = self.notes.timings.set(timings);
     }
 
     /// What came of looking for kept answers to his pictures.
     pub(super) fn looked_up(&self, look_ups: impl IntoIterator<Item = LookUp>) {
-        self.looked_up.set(&look_ups.into_iter().collect::<Vec<_>>());
+        let _ = self.notes.look_ups.set(look_ups.into_iter().collect());
     }
 }
 
@@ -153,21 +147,17 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let (authority, peers) = request
+        let ((authority, peers), notes) = request
             .data::<Arc<Authority>>()
             .zip(request.data::<Arc<Peers>>())
+            .zip(request.data::<Arc<Notes>>())
             .ok_or_else(|| Failure::new(Code::Internal, "the server knows no keys"))?;
         let shown = shown(request).ok_or_else(|| Failure::new(Code::KeyMissing, "this operation needs an API key"))?;
         let account = authority.identify(shown, peers.address(request)).await.map_err(Failure::from)?;
-        if let Some(known) = request.data::<Known>() {
-            // Nobody has written there before: an operation has one caller.
-            let _ = known.0.set(Arc::clone(&account));
-        }
+        // Before he may be refused, for those who log and count.
+        let _ = notes.caller.set(Arc::clone(&account));
         admit(&account, N::SCOPE)?;
-        let arrived = request.data::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
-        let timed = request.data::<Timed>().cloned().unwrap_or_default();
-        let looked_up = request.data::<LookedUp>().cloned().unwrap_or_default();
-        Ok(Self { account, arrived, timed, wants_fresh: wants_fresh(request), looked_up, needs: PhantomData })
+        Ok(Self { account, notes: Arc::clone(notes), wants_fresh: wants_fresh(request), needs: PhantomData })
     }
 }
 

@@ -4,17 +4,15 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `predict.rs`, `models.rs`, `health.rs`, `metrics.rs`, `key_file.rs` | the operations |
-//! | `feedback/` | the operations on feedback |
+//! | `predict/`, `models/`, `feedback/`, `health.rs`, `metrics.rs`, `key_file.rs` | the operations, and the JSON of their answers |
 //! | `protocol/` | the operations of the Open Inference Protocol |
 //! | `home.rs`, `home/` | the page that shows how the server is and classifies a picture |
 //! | `pages.rs` | Swagger UI and the OpenAPI document |
-//! | `schema.rs` | the JSON over the wire |
 //! | `upload/` | pictures as they arrive |
 //! | `caller.rs`, `peer.rs` | who is calling, and from where |
 //! | `error.rs`, `failure.rs` | the one status table; which error is which of its rows |
-//! | `refused.rs` | that table in the OpenAPI document |
-//! | `request.rs` | what happens to every request |
+//! | `refused.rs`, `error_answer.rs` | that table in the OpenAPI document, and in answers |
+//! | `request.rs`, `notes.rs` | what happens to every request, and what is known of it |
 //! | `body_limit.rs`, `allow.rs`, `server_timing.rs`, `cache_status.rs` | its helpers |
 //! | `security_headers.rs`, `page_policy.rs`, `cors.rs` | what browsers may do with the answers |
 
@@ -24,6 +22,7 @@ mod cache_status;
 mod caller;
 mod cors;
 mod error;
+mod error_answer;
 mod failure;
 mod feedback;
 mod health;
@@ -31,6 +30,7 @@ mod home;
 mod key_file;
 mod metrics;
 mod models;
+mod notes;
 mod page_policy;
 mod pages;
 mod peer;
@@ -38,7 +38,6 @@ mod predict;
 mod protocol;
 mod refused;
 mod request;
-mod schema;
 mod security_headers;
 mod server_timing;
 mod upload;

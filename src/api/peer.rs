@@ -49,13 +49,13 @@ impl Peers {
 
     fn behind(&self, connection: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut nearest = connection;
-        for hop in self.hops(headers).iter().rev() {
+        for hop in self.hops(headers).rev() {
             if !self.trusts(nearest) {
                 break;
             }
             // A proxy that hides whom it speaks for is all that is known.
             let Some(address) = hop else { break };
-            nearest = *address;
+            nearest = address;
         }
         nearest
     }
@@ -65,7 +65,7 @@ impl Peers {
     }
 
     /// The addresses that the header names, in the order in which the request came by.
-    fn hops(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    fn hops(&self, headers: &HeaderMap) -> impl DoubleEndedIterator<Item = Option<IpAddr>> {
         let (name, read): (_, fn(&str) -> Option<IpAddr>) = match self.header {
             ForwardedHeader::XForwardedFor => (HeaderName::from_static("x-forwarded-for"), address),
             ForwardedHeader::Forwarded => (FORWARDED, forwarded_for),
@@ -73,7 +73,7 @@ impl Peers {
         let lines = headers.get_all(name).iter().map(|line| line.as_bytes());
         // Each element by itself: what a client wrote before must not spoil what the proxy added.
         let elements = lines.flat_map(|line| line.split(|byte| *byte == b','));
-        elements.map(|element| std::str::from_utf8(element).ok().and_then(read)).collect()
+        elements.map(move |element| std::str::from_utf8(element).ok().and_then(read))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Puts the status table into the OpenAPI document: each operation's errors are a list of codes, and a failure
-//! that a handler returns becomes poem's error. The body is written in `request.rs`, which knows the request's id.
+//! that a handler returns becomes poem's error. `error_answer.rs` writes its body.
 
 use std::marker::PhantomData;
 
@@ -34,17 +34,22 @@ pub(super) struct OfKeys;
 
 impl Errors for OfPictures {
     fn includes(code: Code) -> bool {
-        !matches!(
-            code,
-            Code::NotFound
-                | Code::MethodNotAllowed
-                | Code::NotFinite
-                | Code::KeyFileRefused
-                | Code::UnknownPrediction
-                | Code::UnknownClass
-                | Code::FeedbackTooLarge
-                | Code::FeedbackUnavailable
-        )
+        OfLookups::includes(code)
+            || of_body(code)
+            || matches!(
+                code,
+                Code::TooManyFiles
+                    | Code::TooManyPixels
+                    | Code::UnknownFormat
+                    | Code::FormatNotAccepted
+                    | Code::ExtensionNotAccepted
+                    | Code::ContentType
+                    | Code::Undecodable
+                    | Code::ShareFull
+                    | Code::DeadlineUnmeetable
+                    | Code::DeadlinePassed
+                    | Code::DeviceFailed
+            )
     }
 }
 
@@ -89,17 +94,10 @@ impl Errors for OfCallers {
 impl Errors for OfFeedback {
     fn includes(code: Code) -> bool {
         OfCallers::includes(code)
+            || of_body(code)
             || matches!(
                 code,
-                Code::Malformed
-                    | Code::UnknownClass
-                    | Code::UnknownPrediction
-                    | Code::ClientTooSlow
-                    | Code::LengthRequired
-                    | Code::BodyTooLarge
-                    | Code::FeedbackTooLarge
-                    | Code::Overloaded
-                    | Code::FeedbackUnavailable
+                Code::UnknownClass | Code::UnknownPrediction | Code::FeedbackTooLarge | Code::FeedbackUnavailable
             )
     }
 }
@@ -108,6 +106,11 @@ impl Errors for OfKeys {
     fn includes(code: Code) -> bool {
         OfCallers::includes(code) || code == Code::KeyFileRefused
     }
+}
+
+/// Errors of reading a body, whatever is in it.
+fn of_body(code: Code) -> bool {
+    matches!(code, Code::Malformed | Code::ClientTooSlow | Code::LengthRequired | Code::BodyTooLarge | Code::Overloaded)
 }
 
 /// A failure of an operation whose errors are `E`.
@@ -155,7 +158,7 @@ fn response(status: u16) -> MetaResponse {
     }
 }
 
-/// The headers that `request.rs` sends with an error of that status.
+/// The headers that `request.rs` and `error_answer.rs` send with an error of that status.
 fn headers(status: u16) -> Vec<MetaHeader> {
     let header = |name: &str, description: &str, schema| MetaHeader {
         name: name.to_string(),

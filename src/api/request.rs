@@ -3,39 +3,26 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use poem::error::{MethodNotAllowedError, NotFoundError};
-use poem::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use poem::http::{Method, StatusCode, Uri};
+use poem::http::Uri;
+use poem::http::header::HeaderValue;
 use poem::{Endpoint, Request, Response};
 use poem_openapi::OperationId;
-use poem_openapi::types::ToJSON;
 use tracing::Instrument;
-use uuid::Uuid;
 
 use super::allow::AllowTable;
-use super::body_limit::{self, BodyLimit, Budget, Cut};
-use super::cache_status::{CACHE_STATUS, LookedUp};
-use super::caller::Known;
+use super::body_limit::{self, Budget};
+use super::cache_status::{self, CACHE_STATUS};
 use super::error::Code;
+use super::error_answer;
 use super::failure::Failure;
-use super::server_timing::{self, SERVER_TIMING, Timed};
+use super::notes::{Notes, REQUEST_ID};
+use super::server_timing::{self, SERVER_TIMING};
 use crate::keys::Account;
 use crate::serve::BodyProgress;
 use crate::telemetry::{metrics, target, traces};
-
-/// Identifies a request in its answer, in the log and in error bodies.
-#[derive(Clone, Debug)]
-pub(super) struct RequestId(pub(super) String);
-
-/// When a request's head was there. Its time runs from then on, however long its body takes to come.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived(pub(super) Instant);
-
-/// The header that carries it, in both directions.
-const REQUEST_ID: &str = "X-Request-Id";
 
 /// What the middleware needs besides the request.
 #[derive(Debug)]
@@ -52,28 +39,24 @@ pub(super) async fn handle<E: Endpoint>(
     mut request: Request,
     surroundings: Arc<Surroundings>,
 ) -> poem::Result<Response> {
-    let started = Instant::now();
-    let id = RequestId::of(&request);
+    let body = body_limit::apply(&mut request, surroundings.max_body_bytes, &surroundings.bodies);
+    let notes = Arc::new(Notes::on(&request, body));
     if request.uri().path() == "/v2/" {
         // The Open Inference Protocol's text has it without the slash, its YAML with it; the router knows only one.
         *request.uri_mut() = Uri::from_static("/v2");
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let body = BodyWatch::over(&mut request, &surroundings);
-    let (known, timed, looked_up) = (Known::default(), Timed::default(), LookedUp::default());
-    request.set_data(id.clone());
-    request.set_data(Arrived(started));
-    request.set_data(known.clone());
-    request.set_data(timed.clone());
-    request.set_data(looked_up.clone());
-    let trace = trace(&request, &id, started, &surroundings.allow);
+    let progress = request.data::<BodyProgress>().cloned();
+    request.set_data(Arc::clone(&notes));
+    let trace = trace(&request, &notes, &surroundings.allow);
     let trace_id = trace.trace_id().map(tracing::field::display);
     // A stranger wrote them: no line gets long, and as texts they stand in quotes, so that none looks like another field.
-    let (path, word, asked) = (short(uri.path()), short(method.as_str()), id.0.as_str());
+    let (path, word, asked) = (short(uri.path()), short(method.as_str()), notes.id.as_str());
     // Of the highest level, so that whatever is logged inside has the ids, however little is logged.
     let span = tracing::error_span!(target: target::REQUEST, "request", id = asked, method = word, path, trace_id);
     async {
         let outcome = trace.of(AssertUnwindSafe(endpoint.call(request)).catch_unwind()).await;
+        let render = |failure: &Failure| error_answer::render(failure, &notes.id, &uri, &surroundings.allow);
         let (mut response, operation, word) = match outcome {
             Ok(Ok(answer)) => {
                 let response = poem::IntoResponse::into_response(answer);
@@ -82,23 +65,25 @@ pub(super) async fn handle<E: Endpoint>(
             }
             Ok(Err(error)) => {
                 let operation = operation(error.data::<OperationId>());
-                let failure = body.failure().unwrap_or_else(|| failure_of(error));
-                (render(&failure, &id, &method, &uri, &surroundings.allow), operation, failure.code.word())
+                let cut = notes.body.failure().or_else(|| progress.as_ref().and_then(too_slow));
+                let failure = cut.unwrap_or_else(|| error_answer::failure_of(error));
+                (render(&failure), operation, failure.code.word())
             }
             Err(_panic) => {
                 let failure = Failure::fault();
-                (render(&failure, &id, &method, &uri, &surroundings.allow), "none", failure.code.word())
+                (render(&failure), "none", failure.code.word())
             }
         };
-        let (took, phases) = (started.elapsed(), timed.phases());
+        let (took, phases) = (notes.arrived.elapsed(), notes.timings.get().map(server_timing::phases));
         let timing = server_timing::header(phases.as_deref(), took);
-        let kept = looked_up.header().map(|value| (CACHE_STATUS, value));
-        for (name, value) in [(REQUEST_ID, id.0.as_str()), (SERVER_TIMING, &timing)].into_iter().chain(kept) {
+        let kept = notes.look_ups.get().and_then(|look_ups| cache_status::header(look_ups));
+        let own = [(REQUEST_ID, notes.id.as_str()), (SERVER_TIMING, &timing)];
+        for (name, value) in own.into_iter().chain(kept.as_deref().map(|value| (CACHE_STATUS, value))) {
             if let Ok(value) = HeaderValue::from_str(value) {
                 response.headers_mut().insert(name, value);
             }
         }
-        record(&response, operation, word, took, known.account(), phases);
+        record(&response, operation, word, took, notes.caller.get().map(|caller| &**caller), phases);
         trace.finish(response.status().as_u16(), operation, word);
         Ok(response)
     }
@@ -106,106 +91,23 @@ pub(super) async fn handle<E: Endpoint>(
     .await
 }
 
-impl RequestId {
-    /// The client's own id if it is fit for a header and a log line, else a fresh one.
-    fn of(request: &Request) -> Self {
-        let fit = |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
-        let given = request.header(REQUEST_ID).filter(fit);
-        Self(given.map_or_else(|| Uuid::now_v7().to_string(), ToString::to_string))
-    }
-}
-
 /// The request's place in a trace: that of its caller, if it has one.
-fn trace(request: &Request, id: &RequestId, arrived: Instant, addresses: &AllowTable) -> traces::Request {
+fn trace(request: &Request, notes: &Notes, addresses: &AllowTable) -> traces::Request {
     let values = |name| request.headers().get_all(name).iter().map(HeaderValue::as_bytes);
     let caller = traces::Caller::read(values("traceparent"), values("tracestate"));
     let path = request.uri().path();
     // Probes and scrapers come every few seconds.
     let interesting = path != "/metrics" && !path.starts_with("/health/") && !path.starts_with("/v2/health/");
     let method = request.method().as_str();
-    let facts = traces::Facts { id: &id.0, method, path: short(path), route: &|| addresses.route(path), interesting };
-    traces::Request::begin(arrived, caller, facts)
+    let facts =
+        traces::Facts { id: &notes.id, method, path: short(path), route: &|| addresses.route(path), interesting };
+    traces::Request::begin(notes.arrived, caller, facts)
 }
 
-/// What the body's wrappers know of its fate. Extractors pass errors on as text, so the cause is asked for here.
-struct BodyWatch {
-    limit: BodyLimit,
-    progress: Option<BodyProgress>,
-}
-
-impl BodyWatch {
-    fn over(request: &mut Request, surroundings: &Surroundings) -> Self {
-        let progress = request.data::<BodyProgress>().cloned();
-        Self { limit: body_limit::apply(request, surroundings.max_body_bytes, &surroundings.bodies), progress }
-    }
-
-    fn failure(&self) -> Option<Failure> {
-        if let Some(cut) = self.limit.cut() {
-            return Some(match cut {
-                Cut::TooLarge => {
-                    let message = format!("the body is larger than {} bytes", self.limit.max_bytes());
-                    Failure::new(Code::BodyTooLarge, message)
-                }
-                Cut::NoRoom => Failure::new(Code::Overloaded, "the server has as many bytes as it can hold")
-                    .retry_after(Duration::from_secs(1)),
-                Cut::NoLength => {
-                    Failure::new(Code::LengthRequired, "neither its length nor chunks tell where the body ends")
-                }
-            });
-        }
-        let timed_out = self.progress.as_ref().is_some_and(BodyProgress::timed_out);
-        timed_out.then(|| Failure::new(Code::ClientTooSlow, "the next piece of the body did not arrive in time"))
-    }
-}
-
-/// Our own failure, or the framework's put into our words.
-fn failure_of(error: poem::Error) -> Failure {
-    if let Some(failure) = error.downcast_ref::<Failure>() {
-        return failure.clone();
-    }
-    if error.is::<NotFoundError>() {
-        return Failure::new(Code::NotFound, "there is nothing at this address");
-    }
-    if error.is::<MethodNotAllowedError>() {
-        return Failure::new(Code::MethodNotAllowed, "this address does not take this method");
-    }
-    let code = match error.status() {
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::ContentType,
-        status if status.is_client_error() => Code::Malformed,
-        _ => {
-            tracing::error!(%error, "a request failed");
-            return Failure::fault();
-        }
-    };
-    Failure::new(code, error.to_string())
-}
-
-fn render(failure: &Failure, id: &RequestId, method: &Method, uri: &Uri, allow: &AllowTable) -> Response {
-    let status = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = Response::builder().status(status).body(failure.body(&id.0).to_json_string());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    if let Some(after) = failure.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
-    }
-    if let Some(challenge) = challenge(failure.code) {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    }
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        tracing::debug!(%method, "not allowed");
-        headers.insert(ALLOW, allow.methods(uri.path()));
-    }
-    response
-}
-
-/// What the caller should have sent (RFC 6750, 3).
-fn challenge(code: Code) -> Option<&'static str> {
-    match (code.status(), code) {
-        (401, Code::KeyMissing) => Some("Bearer realm=\"kiln\""),
-        (401, _) => Some("Bearer realm=\"kiln\", error=\"invalid_token\""),
-        (403, _) => Some("Bearer realm=\"kiln\", error=\"insufficient_scope\""),
-        _ => None,
-    }
+/// A client that stopped sending, whatever the error says that came of it.
+fn too_slow(progress: &BodyProgress) -> Option<Failure> {
+    let failure = || Failure::new(Code::ClientTooSlow, "the next piece of the body did not arrive in time");
+    progress.timed_out().then(failure)
 }
 
 /// The operation's name, for metrics: a bounded set, whatever address was asked for.

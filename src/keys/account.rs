@@ -84,7 +84,7 @@ impl Rate {
     ///
     /// # Panics
     ///
-    /// The rate is not above 0, or below one a day.
+    /// The rate is not above 0, or far below what [`rate`](super::rate) lets pass.
     pub(super) fn new(limit: RateLimit) -> Self {
         let quota = Quota::with_period(Duration::from_secs_f64(1.0 / limit.per_second)).expect("a rate above 0");
         Self { limit, limiter: RateLimiter::direct(quota.allow_burst(limit.burst)) }

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::time::SystemTime;
 
 use serde::Deserialize;
 
 use super::account::RateLimit;
 use super::digest::Digest;
 use super::scope::{Scope, Scopes};
+use super::terms::{Terms, check_id, check_share, instant, rate};
 use crate::standing::Priority;
 
 /// One key as the operator wrote it.
@@ -20,23 +20,6 @@ pub struct Entry {
     pub digest: Digest,
     /// What it is for.
     pub terms: Terms,
-}
-
-/// What a key is for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Terms {
-    /// Its name in logs and metrics.
-    pub id: String,
-    /// What it opens.
-    pub scopes: Scopes,
-    /// From when on it opens nothing.
-    pub expires: Option<SystemTime>,
-    /// How often it may be used.
-    pub rate: Option<RateLimit>,
-    /// Which part of the queue its pictures may take, above 0 and at most 1.
-    pub share: Option<f64>,
-    /// Whose pictures go first.
-    pub priority: Priority,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +79,7 @@ impl WrittenKey {
         if scopes.is_empty() {
             return Err("scopes is empty; such a key opens nothing".to_string());
         }
-        let priority = self.priority.as_deref().map_or(Ok(Priority::Normal), str::parse)?;
+        let priority = self.priority.as_deref().map_or(Ok(Priority::default()), str::parse)?;
         let expires = self.expires.map(|date| instant(&date.to_string())).transpose()?;
         let rate = rate(self.requests_per_second, self.burst)?;
         self.queue_share.map_or(Ok(()), check_share)?;
@@ -104,65 +87,6 @@ impl WrittenKey {
         let terms = Terms { id: self.id, scopes, expires, rate, share: self.queue_share, priority };
         Ok(Entry { digest, terms })
     }
-}
-
-/// Checks a key's name: it goes into logs and metrics.
-///
-/// # Errors
-///
-/// It is empty, long, or has characters that are no letter, digit, dot, dash or underscore.
-pub fn check_id(id: &str) -> Result<(), String> {
-    let fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    match id {
-        "" => Err("id is empty".to_string()),
-        "default" | "token" => Err(format!("id '{id}' is taken by the server itself")),
-        _ if id.len() > 64 || !id.bytes().all(fit) => {
-            Err("id must have at most 64 letters, digits, dots, dashes and underscores".to_string())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Checks a part of the queue.
-///
-/// # Errors
-///
-/// It is not above 0 and at most 1.
-pub fn check_share(share: f64) -> Result<(), String> {
-    if share > 0.0 && share <= 1.0 {
-        return Ok(());
-    }
-    Err(format!("queue-share is {share}; it has to be above 0 and at most 1"))
-}
-
-/// A rate from its two numbers; without a burst, a second's worth of requests may come at once.
-///
-/// # Errors
-///
-/// The rate is out of range, or there is a burst alone.
-pub fn rate(per_second: Option<f64>, burst: Option<NonZeroU32>) -> Result<Option<RateLimit>, String> {
-    match (per_second, burst) {
-        (None, None) => Ok(None),
-        (None, Some(_)) => Err("burst needs requests-per-second beside it".to_string()),
-        (Some(per_second), _) if !(0.001..=1e6).contains(&per_second) => {
-            Err(format!("requests-per-second is {per_second}; it has to be from 0.001 to 1000000"))
-        }
-        (Some(per_second), burst) => {
-            let second = NonZeroU32::new(per_second.ceil() as u32).unwrap_or(NonZeroU32::MIN);
-            Ok(Some(RateLimit { per_second, burst: burst.unwrap_or(second) }))
-        }
-    }
-}
-
-/// A moment from RFC 3339 in UTC; a bare date is its first moment.
-///
-/// # Errors
-///
-/// It is neither.
-pub fn instant(text: &str) -> Result<SystemTime, String> {
-    let moment = if text.len() == "2027-01-31".len() { format!("{text}T00:00:00Z") } else { text.to_string() };
-    humantime::parse_rfc3339(&moment)
-        .map_err(|_| format!("expires is '{text}'; it has to be like 2027-01-31 or 2027-01-31T12:00:00Z"))
 }
 
 impl Entry {
@@ -185,10 +109,8 @@ impl Entry {
         if let Some(share) = share {
             line("queue-share", share.to_string());
         }
-        match priority {
-            Priority::High => line("priority", "\"high\"".to_string()),
-            Priority::Normal => {}
-            Priority::Low => line("priority", "\"low\"".to_string()),
+        if *priority != Priority::default() {
+            line("priority", format!("\"{}\"", priority.word()));
         }
         text
     }

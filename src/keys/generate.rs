@@ -12,14 +12,16 @@ use super::secret::Secret;
 ///
 /// Panics if the operating system has no randomness to give.
 pub fn generate() -> Secret {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).expect("the operating system has randomness");
-    Secret::made(format!("kiln_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+    Secret::made(format!("kiln_{}", random::<32>()))
 }
 
 /// A few letters that nobody can guess, for the name of a file.
 pub(super) fn suffix() -> String {
-    let mut bytes = [0; 9];
+    random::<9>()
+}
+
+fn random<const BYTES: usize>() -> String {
+    let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).expect("the operating system has randomness");
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }

@@ -14,7 +14,7 @@ use crate::standing::Share;
 #[derive(Debug)]
 pub struct Keyring {
     /// The key of the whole server.
-    own: Vec<Key>,
+    own: Option<Key>,
     file: Option<PathBuf>,
     /// Those of the file.
     current: RwLock<Arc<[Key]>>,
@@ -45,12 +45,7 @@ impl Keyring {
         let own = own.map(|secret| Key { digest: secret.digest(), account: Arc::new(Account::operator()) });
         let current = file.map_or_else(|| Ok(Vec::new()), read)?;
         let current = RwLock::new(keys(current, &[]).into());
-        Ok(Self {
-            own: own.into_iter().collect(),
-            file: file.map(Path::to_path_buf),
-            current,
-            reloading: Mutex::new(()),
-        })
+        Ok(Self { own, file: file.map(Path::to_path_buf), current, reloading: Mutex::new(()) })
     }
 
     /// Whose key that is. Every key is looked at, whichever fits, so that the time it takes tells nothing.
@@ -66,11 +61,6 @@ impl Keyring {
         found.cloned()
     }
 
-    /// The file that keys are read from.
-    pub(super) fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
-    }
-
     /// Takes the file's keys as they are now and tells how many there are. Who stays keeps what he has used up of his
     /// rate, and his pictures in the queue.
     ///
@@ -78,7 +68,7 @@ impl Keyring {
     ///
     /// The file cannot be read, or is wrong. The keys stay as they were.
     pub fn reload(&self) -> Result<usize, KeyFileError> {
-        let Some(path) = self.file() else { return Ok(0) };
+        let Some(path) = &self.file else { return Ok(0) };
         // One after the other, or an older state of the file could win.
         let _turn = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = read(path)?;

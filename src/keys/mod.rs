@@ -5,6 +5,7 @@
 //! | `authority.rs` | judges what a caller shows |
 //! | `account.rs`, `scope.rs` | who a caller is, and what he may do and take |
 //! | `keyring.rs`, `file.rs`, `digest.rs` | the keys that hold now; the file that they come from; what is kept of each |
+//! | `terms.rs` | what a key of that file is for |
 //! | `tokens/` | tokens of an identity provider |
 //! | `attempts.rs` | wrong keys, by address |
 //! | `provision.rs`, `notice.rs` | the key of a server that was given none |
@@ -21,6 +22,7 @@ mod notice;
 mod provision;
 mod scope;
 mod secret;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -32,12 +34,13 @@ pub use crate::standing::Priority;
 pub use account::{Account, RateLimit};
 pub use authority::{Authority, AuthorityError, Credential, Denied};
 pub use digest::Digest;
-pub use file::{Entry, Terms, check_id, check_share, instant, rate};
+pub use file::Entry;
 pub use generate::generate;
 pub use keyring::{KeyFileError, Keyring};
 pub use provision::{KeyError, Provisioned, check, provision};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use secret::Secret;
+pub use terms::{Terms, check_id, check_share, instant, rate};
 pub use tokens::{Config as TokenConfig, JwksError, Source, TokenError, TokenSecret};
 
 /// What the operator configured.

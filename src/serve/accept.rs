@@ -1,4 +1,4 @@
-//! Taking the next connection, however often that fails. Nothing here knows what a connection is.
+//! Taking the next connection, however often that fails, or all that are left. Nothing here knows what a connection is.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -29,12 +29,7 @@ where
             Err(error) => error,
         };
         match error.kind() {
-            ErrorKind::ConnectionAborted
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::Interrupted => {
-                tracing::debug!(%error, "a connection died before it was accepted");
-            }
+            _ if is_dead(&error) => {}
             ErrorKind::InvalidInput => return Err(error),
             _ => {
                 tracing::warn!(%error, ?pause, "cannot accept a connection; trying again");
@@ -43,6 +38,26 @@ where
             }
         }
     }
+}
+
+/// What `accept`, which does not block, gives until it has no more.
+pub(super) fn waiting<T>(accept: impl Fn() -> io::Result<T>) -> impl Iterator<Item = T> {
+    std::iter::repeat_with(accept).filter(|accepted| !accepted.as_ref().is_err_and(is_dead)).map_while(Result::ok)
+}
+
+/// Whether only the one connection is lost, which died in the backlog.
+fn is_dead(error: &io::Error) -> bool {
+    let dead = matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted
+    );
+    if dead {
+        tracing::debug!(%error, "a connection died before it was accepted");
+    }
+    dead
 }
 
 #[cfg(test)]
@@ -82,6 +97,15 @@ mod tests {
         let (last, times) = play(outcomes).await;
         last.unwrap();
         assert_eq!(times, [0, 0, 0]);
+    }
+
+    #[test]
+    fn of_those_that_wait_the_dead_are_skipped_and_the_others_are_all_taken() {
+        let mut outcomes = vec![Ok(1), Err(ErrorKind::ConnectionAborted), Ok(2), Err(ErrorKind::WouldBlock), Ok(3)];
+        outcomes.reverse();
+        let outcomes = RefCell::new(outcomes);
+        let accept = || outcomes.borrow_mut().pop().expect("asked too often").map_err(io::Error::from);
+        assert_eq!(waiting(accept).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,6 @@
 //! A request body that does not wait for ever for its next piece. How long it may be in all is
 //! not decided here.
 
-use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,36 +14,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::Activity;
 
-/// The client stopped sending in the middle of a body. Its fault; the fitting status is 408.
-///
-/// A handler that reads the body meets it inside an [`io::Error`] of kind
-/// [`TimedOut`](ErrorKind::TimedOut); [`is_body_timeout`] finds it under further layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the next piece of the request body did not arrive in time")]
-pub struct BodyTimeout;
-
-/// Whether `error` is a [`BodyTimeout`], or was caused by one.
-pub fn is_body_timeout(error: &(dyn Error + 'static)) -> bool {
-    if error.is::<BodyTimeout>() {
-        return true;
-    }
-    // An io::Error names as its source the source of what it wraps, which would skip the marker.
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    match wrapped {
-        Some(wrapped) => is_body_timeout(wrapped),
-        None => error.source().is_some_and(is_body_timeout),
-    }
-}
-
 /// How the reading of a request's body goes, found in the request's extensions.
 ///
-/// For those who get to see an error only as text: take a clone before the request is handed on,
-/// and ask it when the answer turns out to be an error.
+/// Those who read a body pass its errors on as text. So take a clone before the request is handed on, and ask it when the
+/// answer turns out to be an error.
 #[derive(Clone, Debug, Default)]
 pub struct BodyProgress(Arc<AtomicBool>);
 
 impl BodyProgress {
-    /// Whether the body was cut off by a [`BodyTimeout`].
+    /// Whether the client stopped sending in the middle of the body, or sent it too slowly. Its fault; the fitting status is
+    /// 408.
     pub fn timed_out(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -113,8 +92,7 @@ impl Body for TimedBody {
             ready!(pause.as_mut().poll(context));
         }
         this.progress.0.store(true, Ordering::Release);
-        let error = io::Error::new(ErrorKind::TimedOut, BodyTimeout);
-        Poll::Ready(Some(Err(error)))
+        Poll::Ready(Some(Err(ErrorKind::TimedOut.into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -131,29 +109,5 @@ impl Drop for TimedBody {
         if !self.complete && !self.incoming.is_end_stream() {
             self.activity.body_abandoned();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use poem::error::ReadBodyError;
-
-    use super::*;
-
-    #[test]
-    fn the_marker_is_found_through_layers() {
-        let plain = io::Error::new(ErrorKind::TimedOut, BodyTimeout);
-        assert!(is_body_timeout(&plain));
-        let twice = io::Error::other(plain);
-        assert!(is_body_timeout(&twice));
-        let poem = poem::Error::from(ReadBodyError::Io(twice));
-        assert!(is_body_timeout(&poem));
-    }
-
-    #[test]
-    fn other_time_outs_are_not_the_marker() {
-        assert!(!is_body_timeout(&io::Error::from(ErrorKind::TimedOut)));
-        let reset = io::Error::other("connection reset");
-        assert!(!is_body_timeout(&poem::Error::from(ReadBodyError::Io(reset))));
     }
 }

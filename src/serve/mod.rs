@@ -7,11 +7,11 @@
 //! |---|---|---|
 //! | does not finish the TLS handshake | [`Config::header_read_timeout`] | `tls` |
 //! | says nothing, or half a header | [`Config::header_read_timeout`] | `activity` |
-//! | stops in the middle of a body, or sends it in drops | [`Config::body_timeout`] and [`Config::min_body_rate`], see [`BodyTimeout`] | `body` |
+//! | stops in the middle of a body, or sends it in drops | [`Config::body_timeout`] and [`Config::min_body_rate`], see [`BodyProgress`] | `body` |
 //! | keeps an unused connection, or does not read its answer | [`Config::idle_timeout`] (over HTTP/2 from the last answer on, pings or not) | `activity` |
 //! | sends endless headers | [`Config::max_header_bytes`], answered with 431 | `connection` |
 //! | sends many requests at once over HTTP/2 | 16 at a time; the rest wait with the client | `connection` |
-//! | opens many connections | [`Config::max_connections`]; the rest wait in the kernel | here |
+//! | opens many connections | [`Config::max_connections`]; the rest wait in the kernel | `slots` |
 //! | is still there when the server closes | a last call for its next request, the shutdown's grace for those under way | `activity` |
 //!
 //! On the way out nothing that was accepted is lost. While the server drains, each answer tells its client to connect anew
@@ -24,6 +24,7 @@ mod body;
 mod config;
 mod connection;
 mod error;
+mod slots;
 mod socket;
 mod stream;
 #[cfg(test)]
@@ -33,27 +34,20 @@ mod watchdog;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use poem::{EndpointExt, IntoEndpoint};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::shutdown::{Signal, Stage};
 use connection::{Outcome, Shared};
+use slots::Slots;
 
-pub use body::{BodyProgress, BodyTimeout, is_body_timeout};
+pub use body::BodyProgress;
 pub use config::Config;
 pub use error::ServeError;
 pub use tls::{Tls, TlsError};
-
-/// How long the log stays silent about the connection cap after it was mentioned.
-const CAP_WARNING_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Files that are open beside the connections: logs, devices, the model's caches.
-const OTHER_FILES: usize = 256;
 
 /// A bound listener that is not accepting yet.
 #[derive(Debug)]
@@ -75,7 +69,7 @@ impl Server {
     pub async fn bind(config: Config, tls: Option<Arc<Tls>>) -> Result<Self, ServeError> {
         config.check()?;
         let cannot_bind = |error| ServeError::bind(config.listen, error);
-        open_files(config.max_connections);
+        slots::open_files(config.max_connections);
         let listener = TcpListener::bind(config.listen).await.map_err(cannot_bind)?;
         let local_addr = listener.local_addr().map_err(cannot_bind)?;
         Ok(Self { config, tls, listener, local_addr })
@@ -142,36 +136,20 @@ impl Server {
     }
 }
 
-/// Has the operating system allow as many open files as the connections need. A soft limit of 1024 is usual, for programs of
-/// another time; every program may raise it up to the hard one.
-fn open_files(connections: usize) {
-    let wanted = (connections + OTHER_FILES) as u64;
-    match rlimit::increase_nofile_limit(wanted) {
-        Ok(allowed) if allowed >= wanted => {}
-        Ok(allowed) => {
-            tracing::warn!(
-                allowed,
-                wanted,
-                "fewer open files are allowed than --max-connections may need; raise the limit (ulimit -Hn)"
-            );
-        }
-        Err(error) => tracing::debug!(%error, "the limit of open files is not known"),
-    }
-}
-
 /// Closes the listener and gives the connections that were waiting in it.
 fn backlog(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
-    let mut waiting = Vec::new();
-    match listener.into_std() {
-        // It does not block, so it says when there are no more.
-        Ok(listener) => waiting.extend(std::iter::from_fn(|| listener.accept().ok())),
-        Err(error) => tracing::warn!(%error, "connections that were waiting are lost"),
-    }
+    let listener = match listener.into_std() {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(%error, "connections that were waiting are lost");
+            return Vec::new();
+        }
+    };
     let with_tokio = |(stream, peer): (std::net::TcpStream, _)| {
         stream.set_nonblocking(true).ok()?;
         TcpStream::from_std(stream).ok().map(|stream| (stream, peer))
     };
-    waiting.into_iter().filter_map(with_tokio).collect()
+    accept::waiting(|| listener.accept()).filter_map(with_tokio).collect()
 }
 
 /// Waits for the connections that are left, which end by themselves at [`Stage::Ended`].
@@ -191,31 +169,4 @@ fn outcome(ended: Result<Outcome, JoinError>) -> Outcome {
         tracing::error!(%error, "a request panicked outside its guard; its connection is lost");
         Outcome::Closed
     })
-}
-
-/// The connection cap: one permit for each connection that may be open.
-struct Slots {
-    permits: Arc<Semaphore>,
-    last_warning: Option<Instant>,
-}
-
-impl Slots {
-    fn new(max_connections: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(max_connections)), last_warning: None }
-    }
-
-    /// Waits for a free slot. Nothing is accepted meanwhile, so the kernel's backlog holds (and
-    /// in the end refuses) the rest; nothing here grows with the number of clients.
-    async fn free(&mut self) -> OwnedSemaphorePermit {
-        if let Ok(slot) = Arc::clone(&self.permits).try_acquire_owned() {
-            return slot;
-        }
-        let said = self.last_warning.map(|at| at.elapsed());
-        if said.is_none_or(|ago| ago >= CAP_WARNING_INTERVAL) {
-            tracing::warn!("every connection slot is taken; new connections have to wait");
-            self.last_warning = Some(Instant::now());
-        }
-        let slot = Arc::clone(&self.permits).acquire_owned().await;
-        slot.expect("the semaphore is never closed")
-    }
 }

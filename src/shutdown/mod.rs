@@ -10,7 +10,7 @@
 //! | [`Stage::Serving`] | at the start | business as usual |
 //! | [`Stage::Draining`] | first request to stop, or a failure that latches | not ready any more, yet every request is served |
 //! | [`Stage::Closing`] | after [`Config::drain_delay`] | no new connections; what is in flight is answered |
-//! | [`Stage::Ended`] | after [`Config::grace`], or at a second request | drop whatever is left |
+//! | [`Stage::Ended`] | after [`Config::grace`], or at a request meanwhile | drop whatever is left |
 
 mod os;
 #[cfg(test)]
@@ -145,7 +145,7 @@ async fn walk(
 }
 
 fn end(stage: &watch::Sender<Stage>) {
-    tracing::warn!("asked to stop a second time: ending at once");
+    tracing::warn!("asked to stop while stopping: ending at once");
     stage.send_replace(Stage::Ended);
 }
 

@@ -12,11 +12,12 @@ use super::answer::Answer;
 use super::body::InferBody;
 use super::rows;
 use crate::api::State;
+use crate::api::body_limit::{BodyLimit, Held};
 use crate::api::caller::{Caller, ToPredict};
 use crate::api::error::Code;
 use crate::api::failure::Failure;
 use crate::api::refused::{OfTensors, Refused};
-use crate::classifier::{Priority, slowest};
+use crate::classifier::{Priority, Row, slowest};
 use crate::oip::{self, Infer};
 
 /// `POST /v2/models/{name}/infer`.
@@ -91,10 +92,19 @@ impl Inference {
     ) -> Result<Answer, Failure> {
         let classifier = self.state.registry.resolve(Some(name), version)?;
         let config = &self.state.config;
-        let (max_bytes, accepted) = (config.max_body_bytes, body.accepted);
-        let Infer { id, input, output, priority, timeout } =
-            self.beside(move || read(body, header_length, max_bytes)).await??;
-        let rows = rows::rows(input, &classifier, rows::most_rows(config, &classifier))?;
+        let accepted = body.accepted;
+        let (for_whom, most_rows) = (Arc::clone(&classifier), rows::most_rows(config, &classifier));
+        let limit = caller.body().clone();
+        let (rows, _inflated, id, output, priority, timeout) = self
+            .beside(move || {
+                let (infer, inflated) = read(body, header_length, &limit)?;
+                let Infer { id, input, output, priority, timeout } = infer;
+                let rows = rows::rows(input, &for_whom, most_rows)?;
+                // Pictures are parts of what was inflated; a tensor's rows are copies.
+                let inflated = inflated.filter(|_| rows.iter().any(|row| matches!(row, Row::Picture(_))));
+                Ok::<_, Failure>((rows, inflated, id, output, priority, timeout))
+            })
+            .await??;
         let patience = timeout.unwrap_or(config.request_timeout).min(config.request_timeout);
         let asked = priority.map(|priority| match priority {
             1 => Priority::High,
@@ -116,11 +126,11 @@ impl Inference {
     }
 }
 
-fn read(body: InferBody, header_length: Option<u64>, max_bytes: usize) -> Result<Infer, Failure> {
-    let bytes = match body.encoding {
-        Some(encoding) => encoding.inflate(&body.bytes, max_bytes)?,
-        None => body.bytes,
-    };
+/// What a body asks for, and what it holds besides where it was compressed.
+fn read(body: InferBody, header_length: Option<u64>, limit: &BodyLimit) -> Result<(Infer, Option<Held>), Failure> {
+    let inflated = body.encoding.map(|encoding| encoding.inflate(&body.bytes, limit.max_bytes())).transpose()?;
+    let held = inflated.as_ref().map(|bytes| limit.hold(bytes.len())).transpose()?;
     let header_length = header_length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    oip::parse(bytes, header_length).map_err(|error| Failure::new(Code::Malformed, error.to_string()))
+    let infer = oip::parse(inflated.unwrap_or(body.bytes), header_length);
+    Ok((infer.map_err(|error| Failure::new(Code::Malformed, error.to_string()))?, held))
 }

@@ -8,7 +8,7 @@ use super::schema::{Ready, RepositoryEntry, ServerMetadata};
 use crate::api::State;
 use crate::api::caller::{AnyScope, Caller};
 use crate::api::health::LiveBody;
-use crate::api::refused::{OfLookups, Refused};
+use crate::api::refused::{OfCallers, OfLookups, Refused};
 use crate::readiness;
 
 /// `GET /v2` and its like.
@@ -23,7 +23,7 @@ enum ReadyAnswer {
     /// Requests are welcome
     #[oai(status = 200)]
     Ready(Json<Ready>),
-    /// Starting, draining or failed
+    /// Starting, recovering, draining or failed
     #[oai(status = 503)]
     NotReady(Json<Ready>, #[oai(header = "Retry-After")] u32),
 }
@@ -47,7 +47,7 @@ impl ServerOperations {
 
     /// Describe the server
     #[oai(path = "/", method = "get", operation_id = "oip_server")]
-    async fn server(&self, _caller: Caller<AnyScope>) -> Result<Json<ServerMetadata>, Refused<OfLookups>> {
+    async fn server(&self, _caller: Caller<AnyScope>) -> Result<Json<ServerMetadata>, Refused<OfCallers>> {
         Ok(Json(ServerMetadata {
             name: "kiln".to_string(),
             version: env!("CARGO_PKG_VERSION").to_string(),

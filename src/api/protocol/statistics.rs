@@ -13,11 +13,11 @@ use crate::classifier::{Classifier, Timed};
 #[derive(Debug, Object)]
 #[oai(rename = "OipStatistics")]
 pub(super) struct StatisticsBody {
-    /// One entry a model.
+    /// One entry a version of a model.
     pub(super) model_stats: Vec<ModelStatistics>,
 }
 
-/// What a model was asked and has answered.
+/// What a version of a model was asked and has answered.
 #[derive(Debug, Object)]
 #[oai(rename = "OipModelStatistics")]
 pub(super) struct ModelStatistics {
@@ -53,7 +53,7 @@ struct InferenceStatistics {
     compute_input: Duration,
     /// The engine's work on the batch.
     compute_infer: Duration,
-    /// Nothing: the scores are there when the engine is done.
+    /// From scores to classes.
     compute_output: Duration,
     cache_hit: Duration,
     cache_miss: Duration,

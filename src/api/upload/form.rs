@@ -4,9 +4,10 @@ use futures_util::stream;
 use poem::web::Multipart;
 use poem::{Body, FromRequest, Request, RequestBody, Result};
 
+use super::super::body_limit::announced;
 use super::super::error::Code;
 use super::super::failure::Failure;
-use super::{announced, gather};
+use super::gather;
 use crate::classifier::Picture;
 
 /// Parts of a form that are no pictures are stepped over: so many of them, of so many bytes together. A browser may

@@ -5,11 +5,11 @@ mod form;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use poem::error::ReadBodyError;
-use poem::http::header::CONTENT_LENGTH;
 use poem::{Body, Request, RequestBody, Result};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use super::body_limit::announced;
 use crate::classifier::Picture;
 
 /// A form with one picture, in the field `file`.
@@ -127,16 +127,11 @@ pub(super) async fn whole(request: &Request, body: &mut RequestBody) -> Result<B
     Ok(gather(announced(request), body.take()?).await.map_err(ReadBodyError::Io)?)
 }
 
-/// The length that the client tells, if it does.
-fn announced(request: &Request) -> usize {
-    request.header(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0)
-}
-
-async fn gather(announced: usize, body: Body) -> std::io::Result<Bytes> {
+async fn gather(announced: Option<usize>, body: Body) -> std::io::Result<Bytes> {
     let mut pieces = body.into_bytes_stream();
     // Copied together as they come: kept apart, tiny pieces take many times their size. Room is made for what a client
     // announces, but for no more than it costs him little to send.
-    let mut bytes = BytesMut::with_capacity(announced.min(MOST_ROOM));
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(MOST_ROOM));
     while let Some(piece) = pieces.try_next().await? {
         bytes.extend_from_slice(&piece);
     }

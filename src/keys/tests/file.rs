@@ -46,6 +46,7 @@ fn what_is_wrong_is_told_with_the_keys_name_and_never_with_its_hash() {
         (with("queue-share = 1.5"), "key 'app': queue-share is 1.5"),
         (with("requests-per-second = 0"), "key 'app': requests-per-second is 0"),
         (with("burst = 3"), "key 'app': burst needs requests-per-second"),
+        (with("requests-per-second = 0.001\nburst = 4294967295"), "key 'app': burst is 4294967295, which at 0.001"),
         (with("expires = 07:30:00"), "key 'app': expires is '07:30:00'"),
         (with("expires = 2027-01-31T12:00:00+02:00"), "key 'app': expires is"),
         (with("priority = \"urgent\""), "key 'app': priority is 'urgent'"),

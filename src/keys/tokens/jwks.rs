@@ -48,6 +48,8 @@ pub struct JwksError {
 pub(super) struct KeySet {
     source: Source,
     keys: RwLock<Arc<[Key]>>,
+    /// The file that they come from; made before it was read.
+    watched: Option<Watched>,
     /// When they were last asked for, and the turn to do so.
     asked: Mutex<Instant>,
     /// Requests that wait for that. Each may hold bytes, and nobody knows yet who sends it.
@@ -85,9 +87,13 @@ impl std::str::FromStr for Source {
 impl KeySet {
     /// Reads the keys, and waits for that.
     pub(super) fn load(source: Source) -> Result<Self, JwksError> {
+        let watched = match &source {
+            Source::File(path) => Some(Watched::new(vec![path.clone()])),
+            Source::Address(_) => None,
+        };
         let keys = RwLock::new(read(&source)?.into());
         let (asked, waiting) = (Mutex::new(Instant::now()), Semaphore::new(MOST_WAITING));
-        Ok(Self { source, keys, asked, waiting })
+        Ok(Self { source, keys, watched, asked, waiting })
     }
 
     /// The keys of that name and algorithm; of that algorithm, where there is no name. A name that is not known may be new.
@@ -99,13 +105,7 @@ impl KeySet {
         let Ok(_waiting) = self.waiting.try_acquire() else { return known };
         // In a task of its own: a client that hangs up must not end it half-way.
         let this = Arc::clone(self);
-        let refreshed = tokio::spawn(async move {
-            let mut asked = this.asked.lock().await;
-            if asked.elapsed() >= LEAST_INTERVAL {
-                *asked = Instant::now();
-                this.refresh().await;
-            }
-        });
+        let refreshed = tokio::spawn(async move { this.refresh(LEAST_INTERVAL).await });
         // A refresh never panics; and if it did, what is known would still be.
         let _ = refreshed.await;
         self.known(id, algorithm)
@@ -117,8 +117,14 @@ impl KeySet {
         keys.iter().filter(fits).map(|key| key.key.clone()).collect()
     }
 
-    /// What cannot be used is told and not taken.
-    async fn refresh(&self) {
+    /// Asks for the keys, unless that was done within `least`: who waited for his turn has what came of it. What cannot be
+    /// used is told and not taken.
+    async fn refresh(&self, least: Duration) {
+        let mut asked = self.asked.lock().await;
+        if asked.elapsed() < least {
+            return;
+        }
+        *asked = Instant::now();
         let source = self.source.clone();
         match spawn_blocking(move || read(&source)).await {
             Ok(Ok(keys)) => {
@@ -131,17 +137,13 @@ impl KeySet {
     }
 
     pub(super) async fn keep_up(&self) {
-        let mut watched = match &self.source {
-            Source::File(path) => Some(Watched::new(vec![path.clone()])),
-            Source::Address(_) => None,
-        };
+        let mut watched = self.watched.clone();
         loop {
             match &mut watched {
                 Some(file) => file.changed().await,
                 None => tokio::time::sleep(FETCH_INTERVAL).await,
             }
-            *self.asked.lock().await = Instant::now();
-            self.refresh().await;
+            self.refresh(Duration::ZERO).await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tokens as an identity provider signs them, and as an attacker does.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -193,6 +193,24 @@ async fn a_token_that_was_changed_anywhere_does_not_hold() {
         if same(&changed) != same(&token) {
             assert!(tokens.verify(&changed).await.is_err(), "letter {place}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_set_that_was_exchanged_before_anybody_looked_is_taken_too() {
+    let (before, after) = (Provider::new(), Provider::new());
+    let tokens = before.tokens(None);
+    let token = after.token(json!({}));
+    assert_eq!(tokens.verify(token.as_bytes()).await.unwrap_err(), TokenError::Signature);
+    std::fs::rename(after.published.path(), before.published.path()).unwrap();
+    let taken = async {
+        while tokens.verify(token.as_bytes()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = tokens.keep_up() => panic!("nobody follows the file any more"),
+        taken = tokio::time::timeout(Duration::from_secs(60), taken) => taken.expect("the exchange was missed"),
     }
 }
 

@@ -1,9 +1,10 @@
-//! The operations that classify pictures.
+//! The operations that classify pictures. `schema.rs` has the JSON of their answers.
+
+mod schema;
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use poem::web::Data;
 use poem_openapi::param::{Header, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
@@ -12,10 +13,9 @@ use super::State;
 use super::caller::{Caller, ToPredict};
 use super::failure::Failure;
 use super::refused::{OfPictures, Refused};
-use super::request::RequestId;
-use super::schema::{BatchBody, BatchItem, PredictionBody};
 use super::upload::{OneFile, RawPicture, SeveralFiles};
 use crate::classifier::{Classifier, ClassifyError, ImageError, Options, Picture, Prediction};
+use schema::{BatchBody, BatchItem, PredictionBody};
 
 /// `POST /predict` and its siblings.
 pub(super) struct Predict(pub(super) State);
@@ -88,7 +88,6 @@ impl Predict {
     async fn predict_batch(
         &self,
         caller: Caller<ToPredict>,
-        request_id: Data<&RequestId>,
         /// How many classes to tell, most probable first.
         #[oai(default = "top_k_default", validator(minimum(value = "1"), maximum(value = "100")))]
         top_k: Query<u32>,
@@ -115,7 +114,7 @@ impl Predict {
             Err(_) => classifier.without_answer(&options),
         };
         caller.looked_up(answers.iter().filter_map(look_up));
-        let item = |(index, answer)| batch_item(index, &classifier, answer, &request_id.0.0);
+        let item = |(index, answer)| batch_item(index, &classifier, answer, caller.request_id());
         Ok(Json(BatchBody { results: answers.into_iter().enumerate().map(item).collect() }))
     }
 }

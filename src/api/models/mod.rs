@@ -1,4 +1,6 @@
-//! The operations that tell what is served.
+//! The operations that tell what is served. `schema.rs` has the JSON of their answers.
+
+mod schema;
 
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
@@ -7,7 +9,7 @@ use poem_openapi::{OpenApi, Tags};
 use super::State;
 use super::caller::{AnyScope, Caller};
 use super::refused::{OfLookups, Refused};
-use super::schema::{ModelBody, ModelsBody};
+use schema::{ModelBody, ModelsBody};
 
 /// `GET /models` and `GET /models/{name}`.
 pub(super) struct Models(pub(super) State);
