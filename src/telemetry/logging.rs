@@ -141,6 +141,12 @@ mod tests {
         assert!(refusal(&directory.path().join("logs/")).contains("it is a folder"));
         assert!(refusal(Path::new("/")).contains("it is a folder"));
         assert!(refusal(&directory.path().join("typo/app.log")).contains("there is no folder"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let name = std::ffi::OsStr::from_bytes(b"\xff.log");
+            assert!(refusal(&directory.path().join(name)).contains("not UTF-8"));
+        }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }
