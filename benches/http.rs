@@ -12,17 +12,20 @@ mod in_process;
 #[path = "http/instrumentation.rs"]
 mod instrumentation;
 mod machine;
+#[path = "http/requests.rs"]
+mod requests;
 
 use std::time::{Duration, Instant};
 
-use client::{COUNTED, KEY, rate, request};
+use client::{KEY, rate};
 use in_process::{InProcess, Settings};
-use instrumentation::{Extent, Role};
+use instrumentation::Extent;
 use kiln::api::MetricsAccess;
 use kiln::image::{Crop, Filter, Limits, Recipe, decode, prepare};
 use kiln::inference::{Engine, EngineError, Logits, Sample};
 use kiln::model::Model;
 use kiln::{api, batching, serve};
+use requests::requests;
 
 const CROWDS: [usize; 3] = [16, 64, 256];
 const PHASES: [&str; 8] =
@@ -34,8 +37,8 @@ fn main() {
     let time = if measured { Duration::from_secs(2) } else { Duration::from_millis(1) };
     let model = Model::named("efficientnet-lite0").expect("the default model");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    if let Some(Role { metrics, cache_bytes }) = instrumentation::role() {
-        let server = start(&model, threads, false, metrics, cache_bytes);
+    if let Some(role) = instrumentation::role() {
+        let server = start(&model, threads, false, role.metrics, role.cache_bytes);
         return instrumentation::serve_until_told(server.address);
     }
     println!("machine: {}; {threads} decode threads", machine::machine());
@@ -117,38 +120,6 @@ fn start(model: &Model, threads: usize, as_gpu: bool, metrics: MetricsAccess, ca
     let mut server = InProcess::loading(model.clone(), Box::new(engine), KEY, settings);
     server.open();
     server
-}
-
-/// Name, bytes, and the picture in it where it is to be compared.
-fn requests(model: &Model) -> Vec<(String, Vec<u8>, Option<Vec<u8>>)> {
-    let read = |path: &str| std::fs::read(path).expect("this runs in the project's folder");
-    let mut all = Vec::new();
-    for file in ["benches/http/cat_224x168.jpg", "tests/data/photos/cat_640x480.jpg", "benches/http/cat_1280x960.jpg"] {
-        let size = file.rsplit(['_', '.']).nth(1).expect("a size in the name");
-        let picture = read(file);
-        let body = [&picture[..], &[0; COUNTED]].concat();
-        all.push((format!("/predict/raw, JPEG {size}"), request("/predict/raw", "", &body), Some(picture)));
-    }
-    let picture = read("tests/data/photos/cat_640x480.jpg");
-    let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"cat.jpg\"\r\n\r\n";
-    let form = [&head[..], &picture, b"\r\n--b--\r\n"].concat();
-    let content = "Content-Type: multipart/form-data; boundary=b\r\n";
-    all.push(("/predict, JPEG 640x480".to_string(), request("/predict", content, &form), Some(picture)));
-    let spec = model.spec();
-    let values = (3 * spec.width * spec.height) as usize;
-    let infer = format!("/v2/models/{}/infer", spec.name);
-    let header = |end: &str| {
-        let shape = format!("[1,3,{},{}]", spec.height, spec.width);
-        format!(r#"{{"inputs":[{{"name":"input","datatype":"FP32","shape":{shape},{end}}}]}}"#)
-    };
-    let json = header(&format!(r#""parameters":{{"binary_data_size":{}}}"#, values * 4));
-    let binary = [json.as_bytes(), &vec![0; values * 4]].concat();
-    let length = format!("Inference-Header-Content-Length: {}\r\n", json.len());
-    all.push(("infer, FP32 binary".to_string(), request(&infer, &length, &binary), None));
-    let texts: Vec<String> = (0..values).map(|i| format!("{:.4}", (i % 511) as f32 / 256.0 - 1.0)).collect();
-    let json = header(&format!(r#""data":[{}]"#, texts.join(",")));
-    all.push(("infer, FP32 JSON".to_string(), request(&infer, "", json.as_bytes()), None));
-    all
 }
 
 /// Pictures a second of decoding, and of resizing if wanted, on so many threads, without a server.

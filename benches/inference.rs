@@ -1,7 +1,8 @@
 //! The engine alone, by batch size: u8 pictures in, logits out.
 //!
 //! `cargo bench --bench inference` runs on the CPU, with one thread and with as many as the server takes.
-//! `KILN_BENCH_DEVICE=vulkan`, `KILN_BENCH_THREADS=3` and `KILN_BENCH_PRECISION=bf16` choose as the server's flags do.
+//! `KILN_BENCH_DEVICE=vulkan`, `KILN_BENCH_THREADS=3`, `KILN_BENCH_PRECISION=bf16` and `KILN_BENCH_KERNELS=stock` choose
+//! as the server's flags do.
 #![forbid(unsafe_code)]
 
 mod machine;

@@ -72,7 +72,7 @@ def main():
 
     rows = table("| connections | Kiln | axum")
     figure, both = plt.subplots(1, 2, figsize=(7.5, 3.2))
-    names = [f"{row[0]}" for row in rows]
+    names = [row[0] for row in rows]
     rates = [[number(row[column]) for row in rows] for column in (1, 2)]
     waits = [[number(row[column].split(",")[1]) for row in rows] for column in (1, 2)]
     words = ("Kiln", "axum + ONNX Runtime")

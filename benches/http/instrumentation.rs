@@ -13,9 +13,13 @@ use crate::client::load_of_new;
 
 /// Tells this program to be one of the servers.
 const ROLE: &str = "KILN_BENCH_SERVER";
-/// The servers, and the one that each is compared with.
-const ROLES: [(&str, usize); 4] =
-    [("nothing", 0), ("metrics", 0), ("metrics and log", 0), ("metrics and kept answers", 1)];
+/// The servers.
+const ROLES: [Role; 4] = [
+    Role { does: "nothing", metrics: MetricsAccess::Off, ..Role::METRICS },
+    Role::METRICS,
+    Role { does: "metrics and log", logs: true, ..Role::METRICS },
+    Role { does: "metrics and kept answers", base: 1, cache_bytes: 64 << 20, ..Role::METRICS },
+];
 const CONNECTIONS: usize = 16;
 
 struct Server {
@@ -25,22 +29,31 @@ struct Server {
 
 /// What a server does besides answering.
 pub struct Role {
+    does: &'static str,
+    /// The place of the one that it is compared with.
+    base: usize,
     pub metrics: MetricsAccess,
+    logs: bool,
     pub cache_bytes: u64,
+}
+
+impl Role {
+    const METRICS: Self = Self { does: "metrics", base: 0, metrics: MetricsAccess::Open, logs: false, cache_bytes: 0 };
 }
 
 /// What this process does, if it is to be a server. It logs from then on, if it is to.
 pub fn role() -> Option<Role> {
-    let role = std::env::var(ROLE).ok()?;
-    if role == ROLES[2].0 {
+    let does = std::env::var(ROLE).ok()?;
+    // Without one it would take itself for the one who starts the servers.
+    let role = ROLES.into_iter().find(|role| role.does == does).expect("one of the servers");
+    if role.logs {
         let level = "info".parse().expect("a level");
         let (format, file) = (LogFormat::Json, None);
         let config = logging::Config { level, format, file, files_kept: 1, file_max_bytes: u64::MAX };
         // It lives as long as the process.
         std::mem::forget(logging::init(&config).expect("standard error is there"));
     }
-    let metrics = if role == ROLES[0].0 { MetricsAccess::Off } else { MetricsAccess::Open };
-    Some(Role { metrics, cache_bytes: if role == ROLES[3].0 { 64 << 20 } else { 0 } })
+    Some(role)
 }
 
 /// Tells where the server listens, and returns when nobody needs it any more.
@@ -50,9 +63,9 @@ pub fn serve_until_told(address: SocketAddr) {
 }
 
 impl Server {
-    fn start(role: &str) -> Self {
+    fn start(role: &Role) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.env(ROLE, role).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.env(ROLE, role.does).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("this program runs twice");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("an address");
@@ -123,18 +136,18 @@ pub fn compare(requests: &[(String, Vec<u8>)], extent: Extent) {
     for (name, request) in requests {
         let done: Vec<[Done; ROLES.len()]> =
             (0..starts).map(|start| after_a_start(request, start, rounds, time)).collect();
-        for (role, (does, base)) in ROLES.into_iter().enumerate().skip(1) {
+        for (role, Role { does, base, .. }) in ROLES.into_iter().enumerate().skip(1) {
             let rates = done.iter().map(|done| Some(done[role].per_second() / done[base].per_second()));
             let costs = done.iter().map(|done| Some(done[role].cost()? / done[base].cost()?));
             let (rates, costs) = (quartiles(rates), quartiles(costs));
-            println!("{name:32}{does:>26} / {:9}{rates:>24}{costs:>30}", ROLES[base].0);
+            println!("{name:32}{does:>26} / {:9}{rates:>24}{costs:>30}", ROLES[base].does);
         }
     }
 }
 
 /// Each time in another order: the machine is quicker at one moment and slower at another.
 fn after_a_start(request: &[u8], start: usize, rounds: usize, time: Duration) -> [Done; ROLES.len()] {
-    let servers = ROLES.map(|(role, _)| Server::start(role));
+    let servers = ROLES.map(|role| Server::start(&role));
     // What is done once is not counted.
     for server in &servers {
         load_of_new(server.address, CONNECTIONS, time / 4, request);

@@ -40,10 +40,10 @@ impl Shelf {
     /// Makes files and rows agree: what a process that was killed has left is cleared away.
     pub(super) fn open(config: &Config, connection: &mut Connection) -> Result<Self, OpenError> {
         let data = config.folder.clone();
-        let database = |error| OpenError::Database { file: data.clone(), error };
+        let database = |error| OpenError::database(&config.folder, error);
         let mut rows = rows(connection).map_err(database)?;
         let folder = data.join(FOLDER);
-        files::tidy(&folder, &mut rows).map_err(|error| OpenError::Folder { folder: folder.clone(), error })?;
+        files::tidy(&folder, &mut rows).map_err(|error| OpenError::folder(&folder, error))?;
         forget(connection, rows.values()).map_err(database)?;
         let sum = "SELECT coalesce(sum(bytes), 0) FROM pictures";
         let bytes: i64 = connection.query_row(sum, [], |row| row.get(0)).map_err(database)?;
@@ -53,7 +53,7 @@ impl Shelf {
         let (gone, written) = (Vec::new(), Vec::new());
         let mut shelf = Self { data, kept_for, kept_bytes, bytes, bytes_now: bytes, gone, written };
         // Where fewer may be kept than before, nobody waits for it now.
-        shelf.shrink(connection).map_err(|error| OpenError::Database { file: config.folder.clone(), error })?;
+        shelf.shrink(connection).map_err(database)?;
         Ok(shelf)
     }
 

@@ -46,8 +46,8 @@ impl Windows {
 
     /// Drift of the confidence and of the mix of classes; see [`drift`].
     pub(super) fn drift(&self) -> (f64, f64) {
-        let probabilities = |window: &mut dyn Iterator<Item = &(u32, f32)>| drift::mean(window.map(|of| of.1));
-        let confidence = probabilities(&mut self.recent.iter()) - probabilities(&mut self.reference.iter());
+        let confidence =
+            drift::mean(self.recent.iter().map(|of| of.1)) - drift::mean(self.reference.iter().map(|of| of.1));
         let classes = drift::classes(self.reference.iter().map(|of| of.0), self.recent.iter().map(|of| of.0));
         (confidence, classes)
     }

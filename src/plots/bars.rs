@@ -83,8 +83,10 @@ impl Bars<'_> {
         MARGIN + CHARACTER * self.names as f64
     }
 
+    /// An amount with its unit.
     fn figure(&self, amount: f64) -> String {
-        if self.counts { format!("{amount:.0}") } else { number(amount) }
+        let figure = if self.counts { format!("{amount:.0}") } else { number(amount) };
+        if self.unit.is_empty() { figure } else { format!("{figure} {}", self.unit) }
     }
 
     fn row(&self, text: &mut String, bar: &Bar, sum: f64, top: f64, axis: &Axis) {
@@ -99,7 +101,7 @@ impl Bars<'_> {
         for (segment, amount) in self.segments.iter().zip(drawable(bar)) {
             let (left, right) = (axis.at(from), axis.at(from + amount));
             from += amount;
-            let hint = escaped(&format!("{}, {}: {} {}", bar.name, segment.name, self.figure(amount), self.unit));
+            let hint = escaped(&format!("{}, {}: {}", bar.name, segment.name, self.figure(amount)));
             let _ = writeln!(
                 text,
                 "<rect class=\"{}\" x=\"{left:.2}\" y=\"{top}\" width=\"{:.2}\" height=\"{THICK}\">\
@@ -108,8 +110,8 @@ impl Bars<'_> {
                 right - left,
             );
         }
-        let (behind, unit) = (axis.at(sum) + 6.0, escaped(self.unit));
-        let _ = writeln!(text, "<text x=\"{behind:.1}\" y=\"{line}\">{} {unit}</text>", self.figure(sum));
+        let (behind, figure) = (axis.at(sum) + 6.0, escaped(&self.figure(sum)));
+        let _ = writeln!(text, "<text x=\"{behind:.1}\" y=\"{line}\">{figure}</text>");
     }
 }
 
@@ -151,13 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_whole() {
+    fn counts_are_whole_and_may_be_of_nothing_in_particular() {
         let segments = [Segment { name: "one", look: 0 }];
-        let bars = vec![Bar { name: "pair".to_string(), amounts: vec![4.0] }];
-        let html =
-            Bars { title: "T", x: "how often", unit: "times", segments: &segments, counts: true, names: 10, bars }
-                .html();
-        assert!(html.contains(">4 times</text>"), "{html}");
+        let html = |unit| {
+            let bars = vec![Bar { name: "pair".to_string(), amounts: vec![4.0] }];
+            Bars { title: "T", x: "how often", unit, segments: &segments, counts: true, names: 10, bars }.html()
+        };
+        assert!(html("times").contains(">4 times</text>"), "{}", html("times"));
+        assert!(html("").contains(">4</text>") && html("").contains("pair, one: 4<"), "{}", html(""));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct LogLevel(String);
 
 /// A text that is no level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be error, warn, info, debug, trace, or directives such as 'warn,kiln=debug'")]
+#[error("must be error, warn, info, debug, trace, off, or directives such as 'warn,kiln=debug'")]
 pub struct UnknownLevel;
 
 impl LogLevel {

@@ -118,12 +118,11 @@ where
 
 fn daily_file(path: &Path, kept: Kept) -> Result<DailyFile, LoggingError> {
     let refuse = |reason: String| LoggingError::File { path: path.to_path_buf(), reason };
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| refuse("no file name".to_string()))?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // What a slip of the finger names is not created, and a folder not written beside.
-    if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        return Err(refuse("it is a folder; name a file in it".to_string()));
-    }
+    let file_name = path.file_name().filter(|_| !path.is_dir() && !path.as_os_str().as_encoded_bytes().ends_with(b"/"));
+    let name = file_name.ok_or_else(|| refuse("it is a folder; name a file in it".to_string()))?;
+    let name = name.to_str().ok_or_else(|| refuse("its name is not UTF-8".to_string()))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !directory.is_dir() {
         return Err(refuse(format!("there is no folder {}", directory.display())));
     }
@@ -140,7 +139,14 @@ mod tests {
         let refusal = |path: &Path| daily_file(path, Kept { files: 1, bytes_each: 1 }).unwrap_err().to_string();
         assert!(refusal(directory.path()).contains("it is a folder"));
         assert!(refusal(&directory.path().join("logs/")).contains("it is a folder"));
+        assert!(refusal(Path::new("/")).contains("it is a folder"));
         assert!(refusal(&directory.path().join("typo/app.log")).contains("there is no folder"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let name = std::ffi::OsStr::from_bytes(b"\xff.log");
+            assert!(refusal(&directory.path().join(name)).contains("not UTF-8"));
+        }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

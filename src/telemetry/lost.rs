@@ -17,7 +17,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 static OUTPUTS: OnceLock<Vec<Output>> = OnceLock::new();
 
 /// Lines of the log that were lost so far, in all places that they go to.
-pub fn lines_lost() -> u64 {
+pub(super) fn lines_lost() -> u64 {
     OUTPUTS.get().map_or(0, |outputs| outputs.iter().map(Output::lost).sum())
 }
 

@@ -5,7 +5,7 @@
 //! | `logging.rs` | joins what follows into the process's log |
 //! | `level.rs`, `target.rs` | levels, and names to give them to |
 //! | `one_line.rs` | one event is one line, whatever is in it |
-//! | `daily_file.rs` | files by day and size, of which few are kept |
+//! | `daily_file/` | files by day and size, of which few are kept |
 //! | `repeats.rs`, `throttle.rs` | warnings and errors that repeat are held back |
 //! | `lost.rs` | counts lines that were lost |
 //! | `keeper.rs` | the thread that tells of both |
@@ -25,5 +25,3 @@ pub mod target;
 mod tests;
 mod throttle;
 pub mod traces;
-
-pub use lost::lines_lost;

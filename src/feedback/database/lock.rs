@@ -15,7 +15,7 @@ pub(in crate::feedback) struct Lock(#[expect(dead_code, reason = "it is held, no
 
 impl Lock {
     pub(super) fn take(folder: &Path) -> Result<Self, OpenError> {
-        let refuse = |error| OpenError::Folder { folder: folder.to_path_buf(), error };
+        let refuse = |error| OpenError::folder(folder, error);
         let options = private::options().create(true).truncate(false).open(folder.join(FILE));
         let file = options.map_err(refuse)?;
         match file.try_lock() {

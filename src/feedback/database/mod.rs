@@ -1,17 +1,26 @@
 //! The database's file: how it is opened for the writer and for readers.
 //!
 //! SQLite in WAL mode: readers do not hold up the writer, nor it them, and `kiln feedback` may read while a server runs.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `schema.rs` | the tables |
+//! | `lock.rs` | one server a folder |
+//! | `place.rs` | whether the open file is still in its place |
+//! | `error.rs` | why the folder cannot be used |
 
+mod error;
 mod lock;
 mod place;
 mod schema;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
 use super::private;
+pub use error::OpenError;
 pub(super) use lock::Lock;
 pub(super) use place::Place;
 
@@ -22,73 +31,22 @@ const BUSY: Duration = Duration::from_secs(5);
 /// More than there are different ones, so that each is prepared once.
 const STATEMENTS: usize = 32;
 
-/// Why the folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder or a file in it.
-    #[error("--data-dir {folder}: {error}. The folder has to be one that this user may write to.", folder = folder.display())]
-    Folder {
-        /// Which one.
-        folder: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// Another server has it.
-    #[error("--data-dir {folder} is used by another server. Give each server a folder of its own.", folder = .0.display())]
-    InUse(PathBuf),
-    /// There is none.
-    #[error("{file} is not there. Give the folder of a server that was started with --data-dir.", file = .0.display())]
-    Missing(PathBuf),
-    /// A newer program has written it.
-    #[error(
-        "{file} was written by a newer kiln (its format is {found}, this program knows {known}). Use that program, or \
-         another --data-dir.", file = file.display()
-    )]
-    Newer {
-        /// The file.
-        file: PathBuf,
-        /// Its format.
-        found: i64,
-        /// The newest that is known.
-        known: i64,
-    },
-    /// An older program has written it, and who reads cannot change it.
-    #[error("{file} was written by an older kiln. Start the server once with this --data-dir, which brings it up to date.", file = .0.display())]
-    Older(PathBuf),
-    /// It is no database, or not in order.
-    #[error("{file} is damaged: {reason}. Restore it from a copy, or move it away to begin anew.", file = file.display())]
-    Damaged {
-        /// The file.
-        file: PathBuf,
-        /// What SQLite says.
-        reason: String,
-    },
-    /// SQLite.
-    #[error("{file} cannot be opened: {error}", file = file.display())]
-    Database {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        error: rusqlite::Error,
-    },
-}
-
 /// Opens the folder's database for writing and brings its schema up to date. The lock keeps other servers out.
 pub(super) fn open(folder: &Path) -> Result<(Connection, Lock), OpenError> {
-    let refused = |error| OpenError::Folder { folder: folder.to_path_buf(), error };
+    let refused = |error| OpenError::folder(folder, error);
     private::make_folder(folder).map_err(refused)?;
     let lock = Lock::take(folder)?;
     let file = folder.join(FILE);
     // SQLite gives its log the mode of this file.
     private::make_file(&file).map_err(refused)?;
-    let told = |error| told(&file, error);
+    let told = |error| OpenError::database(folder, error);
     let mut connection = Connection::open(&file).map_err(told)?;
     connection.busy_timeout(BUSY).map_err(told)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // Before anything is written, so that a file of somebody else stays as it is.
-    let version = version(&connection, &file)?;
+    let version = version(&connection, folder)?;
     prepare(&connection).map_err(told)?;
-    check(&connection, &file)?;
+    check(&connection, folder)?;
     schema::migrate(&mut connection, version).map_err(told)?;
     Ok((connection, lock))
 }
@@ -100,18 +58,20 @@ pub(super) fn open_to_read(folder: &Path) -> Result<Connection, OpenError> {
         return Err(OpenError::Missing(file));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&file, flags).map_err(|error| told(&file, error))?;
-    connection.busy_timeout(BUSY).map_err(|error| told(&file, error))?;
-    match version(&connection, &file)? {
+    let told = |error| OpenError::database(folder, error);
+    let connection = Connection::open_with_flags(&file, flags).map_err(told)?;
+    connection.busy_timeout(BUSY).map_err(told)?;
+    match version(&connection, folder)? {
         schema::VERSION => Ok(connection),
         _ => Err(OpenError::Older(file)),
     }
 }
 
-fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
-    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| told(file, error))?;
+fn version(connection: &Connection, folder: &Path) -> Result<i64, OpenError> {
+    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
+    let found = found.map_err(|error| OpenError::database(folder, error))?;
     if found > schema::VERSION {
-        return Err(OpenError::Newer { file: file.to_path_buf(), found, known: schema::VERSION });
+        return Err(OpenError::Newer { file: folder.join(FILE), found, known: schema::VERSION });
     }
     Ok(found)
 }
@@ -129,20 +89,10 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A damaged file is told at the start, and not by the first request that meets the damage.
-fn check(connection: &Connection, file: &Path) -> Result<(), OpenError> {
-    let said: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| told(file, error))?;
-    if said == "ok" { Ok(()) } else { Err(OpenError::Damaged { file: file.to_path_buf(), reason: said }) }
-}
-
-fn told(file: &Path, error: rusqlite::Error) -> OpenError {
-    let file = file.to_path_buf();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            OpenError::Damaged { file, reason: error.to_string() }
-        }
-        _ => OpenError::Database { file, error },
-    }
+fn check(connection: &Connection, folder: &Path) -> Result<(), OpenError> {
+    let said = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    let said: String = said.map_err(|error| OpenError::database(folder, error))?;
+    if said == "ok" { Ok(()) } else { Err(OpenError::Damaged { file: folder.join(FILE), reason: said }) }
 }
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ fn confusions(pairs: &[Confusion]) -> String {
 fn confidence(model: &ModelFeedback) -> String {
     let mut tenths = [(0, 0); 10];
     for one in &model.judged {
-        let (right, wrong) = &mut tenths[((one.probability * 10.0) as usize).min(9)];
+        // In f64, as the database reckons it for all of them: in f32 some would be in the tenth above.
+        let (right, wrong) = &mut tenths[((f64::from(one.probability) * 10.0) as usize).min(9)];
         *if one.is_right() { right } else { wrong } += 1;
     }
     let name = |index: usize| format!("{:.1} to {:.1}", index as f64 / 10.0, (index + 1) as f64 / 10.0);

@@ -7,8 +7,8 @@ use rusqlite::TransactionBehavior;
 use uuid::Uuid;
 
 use super::super::record::{Feedback, FeedbackError, Held, Receipt, Recorded, Verdict};
-use super::super::windows::LENGTH;
-use super::{Message, Reply, Writer, judge, predictions, retention};
+use super::predictions::{self, Places};
+use super::{Message, Reply, Writer, judge, retention};
 use crate::telemetry::metrics::{self, Lost};
 
 /// How often it is looked whether something is too old. The store's ticks come less often.
@@ -94,18 +94,10 @@ impl Writer {
 
     fn apply(&mut self, work: &[Work], has_feedback: bool) -> rusqlite::Result<Done> {
         // Predictions are not acknowledged, so no disk is waited for on their account.
-        if self.durable != has_feedback {
-            self.connection.execute_batch(if has_feedback {
-                "PRAGMA synchronous = FULL"
-            } else {
-                "PRAGMA synchronous = NORMAL"
-            })?;
-            self.durable = has_feedback;
-        }
+        self.be_durable(has_feedback)?;
         let (now, mut done) = (SystemTime::now(), Done::default());
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Of each model, what there is to compare with and the next one's number, which are told once it is committed.
-        let mut counted: BTreeMap<i64, (usize, u64)> = BTreeMap::new();
+        let mut places: BTreeMap<i64, Places> = BTreeMap::new();
         for work in work {
             match work {
                 Work::Prediction(recorded, model) => {
@@ -113,15 +105,9 @@ impl Writer {
                     let picture = recorded.picture.as_ref().map(put).transpose()?.flatten();
                     if predictions::insert(&transaction, recorded, *model, picture)? {
                         let (class_id, probability) = recorded.classes[0];
+                        let places = places.entry(*model).or_insert_with(|| Places::of(&self.watches[model]));
+                        places.fill(&transaction, *model, (class_id, probability))?;
                         done.recorded.push((*model, class_id, probability));
-                        let watch = &self.watches[model];
-                        let (places, next) = counted.entry(*model).or_insert((watch.references(), watch.next()));
-                        if *places < LENGTH {
-                            predictions::refer(&transaction, *model, *places, (class_id, probability))?;
-                            *places += 1;
-                        }
-                        predictions::follow(&transaction, *model, *next, (class_id, probability))?;
-                        *next += 1;
                     }
                 }
                 Work::Feedback(feedback) => {
@@ -147,6 +133,15 @@ impl Writer {
             self.looked = (!more).then(Instant::now);
         }
         Ok(done)
+    }
+
+    /// Whether a commit waits for the disk.
+    fn be_durable(&mut self, durable: bool) -> rusqlite::Result<()> {
+        if self.durable != durable {
+            self.connection.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
+            self.durable = durable;
+        }
+        Ok(())
     }
 
     /// After the commit: the metrics, the windows, files that nothing refers to any more, and those who wait, who find the

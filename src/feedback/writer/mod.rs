@@ -80,11 +80,9 @@ impl Writer {
     /// Opens the folder, and clears away what a process that was killed has left.
     pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
         let (mut connection, lock) = database::open(&config.folder)?;
-        let place = Place::of(&config.folder);
-        let place = place.map_err(|error| OpenError::Folder { folder: config.folder.clone(), error })?;
+        let place = Place::of(&config.folder).map_err(|error| OpenError::folder(&config.folder, error))?;
         let shelf = Shelf::open(config, &mut connection)?;
-        let unjudged = retention::unjudged(&connection);
-        let unjudged = unjudged.map_err(|error| OpenError::Database { file: config.folder.clone(), error })?;
+        let unjudged = retention::unjudged(&connection).map_err(|error| OpenError::database(&config.folder, error))?;
         Ok(Self {
             connection,
             predictions_kept: config.predictions_kept,

@@ -75,6 +75,16 @@ fn a_full_disk_refuses_feedback_and_what_was_acknowledged_stays() {
 }
 
 #[test]
+fn a_database_that_lacks_something_is_refused_by_the_name_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = Writer::open(&config(folder.path())).unwrap();
+    writer.connection.execute("DROP TABLE pictures", []).unwrap();
+    drop(writer);
+    let refused = Writer::open(&config(folder.path())).unwrap_err().to_string();
+    assert!(refused.contains("feedback.db"), "{refused}");
+}
+
+#[test]
 fn what_there_is_to_compare_with_outlives_retention_and_a_start() {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { predictions_kept: 5, ..config(folder.path()) };

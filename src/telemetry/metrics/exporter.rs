@@ -9,7 +9,7 @@ use metrics_process::Collector;
 
 use super::names::{ALL, Kind, LOG_LINES_LOST, Metric};
 use super::{requests, server};
-use crate::telemetry::lines_lost;
+use crate::telemetry::lost::lines_lost;
 
 /// How long what the system tells of the process is good for: anybody may ask, and counting files takes a while where there
 /// are thousands.

@@ -8,6 +8,7 @@
 //! | `cache.rs` | kept answers |
 //! | `feedback.rs` | what is recorded, what people say of it, and drift |
 //! | `model.rs` | pictures, batches and engines of a version of a model |
+//! | `triton.rs` | the same version in Triton's terms |
 //! | `part.rs` | a gauge that several versions add up to |
 //! | `server.rs` | the start, readiness, devices |
 //! | `versions.rs` | which versions are served |
@@ -25,13 +26,15 @@ mod requests;
 mod server;
 #[cfg(test)]
 mod table;
+mod triton;
 mod versions;
 
 pub use cache::{CacheMetrics, CacheOutcome};
 pub use exporter::{Exporter, install};
 pub use feedback::{FeedbackMetrics, Lost, begin_feedback, kept_pictures, not_kept};
-pub use model::{ModelMetrics, Rejection, Shares};
+pub use model::ModelMetrics;
 pub use names::{ALL, Kind, Metric};
 pub use requests::{InflightBytes, OpenConnection, cancelled, request, request_by};
 pub use server::{DeviceLabels, build_info, canary_checked, device_info, device_rebuilt, ready, startup};
+pub use triton::{Rejection, Shares};
 pub use versions::{Swap, shadow_compared, swap, swaps_begin, version_label};

@@ -1,5 +1,6 @@
-//! The pictures, batches and engines of one version of a model. The series are looked up once, so that to record takes
-//! nanoseconds. Those of Triton are a version's own; the others are the model's, and versions that run side by side add up.
+//! The pictures, batches and engines of one version of a model. What each picture records is looked up once, so that it
+//! takes nanoseconds. Triton's series are a version's own; the others are the model's, and versions that run side by side
+//! add up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use super::cache::CacheOutcome;
 use super::names::{self as n, Metric};
 use super::part::Part;
+use super::triton::{Rejection, Shares, Triton};
 
 /// Records what one version of a model does. Cheap to clone. Made before a recorder is installed, it records nothing. What
 /// the last clone leaves in the gauges is taken out when it is dropped.
@@ -18,7 +20,6 @@ pub struct ModelMetrics(Arc<Series>);
 #[derive(Debug)]
 struct Series {
     model: &'static str,
-    version: Arc<str>,
     phases: [(&'static str, Histogram); 9],
     inside: Gauge,
     capacity: Part,
@@ -31,61 +32,12 @@ struct Series {
     padding: Counter,
     engines: Part,
     cache: [Counter; 4],
-    nv_success: Counter,
-    nv_count: Counter,
-    nv_exec_count: Counter,
-    nv_request: Counter,
-    nv_queue: Counter,
-    nv_input: Counter,
-    nv_infer: Counter,
-    nv_output: Counter,
-    nv_pending: Part,
+    triton: Triton,
 }
 
 /// The phases of a picture, in their order, and the whole.
 const PHASES: [&str; 9] =
     ["receive", "decode_wait", "decode", "preprocess", "queue", "batch_wait", "device", "postprocess", "total"];
-
-/// Why a request had no answer, in Triton's terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    /// There was no room or no time for it.
-    Rejected,
-    /// Its client went away.
-    Canceled,
-    /// The engine failed.
-    Backend,
-    /// Whatever else: mostly a picture that is none.
-    Other,
-}
-
-impl Rejection {
-    const ALL: [Self; 4] = [Self::Rejected, Self::Canceled, Self::Backend, Self::Other];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Rejected => "REJECTED",
-            Self::Canceled => "CANCELED",
-            Self::Backend => "BACKEND",
-            Self::Other => "OTHER",
-        }
-    }
-}
-
-/// Durations of one answered request, as Triton divides them.
-#[derive(Clone, Copy, Debug)]
-pub struct Shares {
-    /// All of it.
-    pub request: Duration,
-    /// Waiting.
-    pub queue: Duration,
-    /// Decoding and resizing.
-    pub input: Duration,
-    /// The engine.
-    pub infer: Duration,
-    /// Ranking and labels.
-    pub output: Duration,
-}
 
 impl ModelMetrics {
     /// The series of a version.
@@ -100,11 +52,9 @@ impl ModelMetrics {
     }
 
     fn of(model: &'static str, version: &str, is_counted: bool) -> Self {
-        let version: Arc<str> = version.into();
         let count = |metric: Metric| counter!(metric.name, "model" => model);
         let level = |metric: Metric| gauge!(metric.name, "model" => model);
         let spread = |metric: Metric| histogram!(metric.name, "model" => model);
-        let nv = |metric: Metric| counter!(metric.name, "model" => model, "version" => Arc::clone(&version));
         let phase = |phase| (phase, histogram!(n::PHASE_SECONDS.name, "model" => model, "phase" => phase));
         let all = Self(Arc::new(Series {
             model,
@@ -120,16 +70,7 @@ impl ModelMetrics {
             engines: Part::new(level(n::ENGINES)),
             cache: CacheOutcome::ALL
                 .map(|outcome| counter!(n::CACHE_REQUESTS.name, "model" => model, "outcome" => outcome.word())),
-            nv_success: nv(n::NV_SUCCESS),
-            nv_count: nv(n::NV_COUNT),
-            nv_exec_count: nv(n::NV_EXEC_COUNT),
-            nv_request: nv(n::NV_REQUEST_US),
-            nv_queue: nv(n::NV_QUEUE_US),
-            nv_input: nv(n::NV_INPUT_US),
-            nv_infer: nv(n::NV_INFER_US),
-            nv_output: nv(n::NV_OUTPUT_US),
-            nv_pending: Part::new(gauge!(n::NV_PENDING.name, "model" => model, "version" => Arc::clone(&version))),
-            version,
+            triton: Triton::new(model, version),
         }));
         all.begin();
         all
@@ -137,11 +78,10 @@ impl ModelMetrics {
 
     /// From zero on.
     fn begin(&self) {
-        let Series { inside, late, padding, cache, nv_success, .. } = &*self.0;
+        let Series { inside, late, padding, cache, .. } = &*self.0;
         // Another version may have something in it.
         inside.increment(0.0);
-        [late, padding, nv_success].into_iter().chain(cache).for_each(|counter| counter.increment(0));
-        Rejection::ALL.into_iter().for_each(|why| self.failures(why).increment(0));
+        [late, padding].into_iter().chain(cache).for_each(|counter| counter.increment(0));
     }
 
     /// The model's name.
@@ -180,7 +120,7 @@ impl ModelMetrics {
     /// So many pictures wait for an engine.
     pub fn queue_depth(&self, pictures: usize) {
         self.0.queue_depth.set(pictures);
-        self.0.nv_pending.set(pictures);
+        self.0.triton.pending(pictures);
     }
 
     /// A picture was not run because its deadline had passed.
@@ -198,8 +138,7 @@ impl ModelMetrics {
     pub fn ran(&self, pictures: usize, padding: usize, took: Duration) {
         self.0.batch_seconds.record(took);
         self.0.padding.increment(padding as u64);
-        self.0.nv_count.increment(pictures as u64);
-        self.0.nv_exec_count.increment(1);
+        self.0.triton.ran(pictures);
     }
 
     /// The allocator of a device that the model is on holds so many bytes.
@@ -209,24 +148,11 @@ impl ModelMetrics {
 
     /// A request was answered.
     pub fn answered(&self, shares: Shares) {
-        let us = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let Shares { request, queue, input, infer, output } = shares;
-        let Series { nv_success, nv_request, nv_queue, nv_input, nv_infer, nv_output, .. } = &*self.0;
-        nv_success.increment(1);
-        nv_request.increment(us(request));
-        nv_queue.increment(us(queue));
-        nv_input.increment(us(input));
-        nv_infer.increment(us(infer));
-        nv_output.increment(us(output));
+        self.0.triton.answered(shares);
     }
 
     /// A request was not answered.
     pub fn failed(&self, why: Rejection) {
-        self.failures(why).increment(1);
-    }
-
-    fn failures(&self, why: Rejection) -> Counter {
-        let (model, version) = (self.0.model, Arc::clone(&self.0.version));
-        counter!(n::NV_FAILURE.name, "model" => model, "version" => version, "reason" => why.word())
+        self.0.triton.failed(why);
     }
 }
