@@ -5,7 +5,6 @@ mod common;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,11 +62,6 @@ async fn client(address: SocketAddr, request: Arc<[u8]>) -> Seen {
     }
 }
 
-fn signal(server: &Server, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &server.process_id().to_string()]).status().unwrap();
-    assert!(sent.success());
-}
-
 /// Stops a server under load and gives what its clients saw.
 fn stopped_under_load(name: &str, flags: &[&str]) -> (Vec<Seen>, Duration) {
     let server = Server::start(&[&["--device", "cpu", "--log-level", "warn,kiln::app=info"], flags].concat());
@@ -83,7 +77,7 @@ fn stopped_under_load(name: &str, flags: &[&str]) -> (Vec<Seen>, Duration) {
         std::thread::yield_now();
     }
     let begun = Instant::now();
-    signal(&server, name);
+    server.signal(name);
     let seen = runtime.block_on(clients.join_all());
     assert!(server.wait().success());
     (seen, begun.elapsed())
@@ -109,12 +103,12 @@ fn sigint_skips_the_delay_and_fails_no_request_either() {
 #[test]
 fn a_second_signal_ends_it_now() {
     let server = Server::start(&["--device", "cpu", "--drain-delay", "1h", "--grace", "1h"]);
-    signal(&server, "TERM");
+    server.terminate();
     while server.get("/health/ready").status == 200 {
         std::thread::yield_now();
     }
     let begun = Instant::now();
-    signal(&server, "TERM");
+    server.terminate();
     assert!(server.wait().success());
     assert!(begun.elapsed() < Duration::from_secs(10));
 }

@@ -90,8 +90,7 @@ fn the_log_file_has_request_ids_and_no_key_and_names_of_files_only_when_they_are
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("app.log");
     let server = Server::start(&["--device", "cpu", "--log-level", "trace", "--log-file", file.to_str().unwrap()]);
-    let agent = Server::agent().get(format!("{}/models", server.url));
-    common::read(agent.header("X-API-Key", KEY).header("X-Request-Id", "find-me-42").call());
+    server.get_with("/models", &[("X-API-Key", KEY), ("X-Request-Id", "find-me-42")]);
     let refused = server.predict("/predict", "../a\t\u{202e}all is well.exe", b"no picture");
     assert_eq!(refused.code(), "extension_not_accepted");
     // Other controls do not even get so far.

@@ -7,7 +7,7 @@ mod common;
 use std::io::Write;
 use std::process::Command;
 
-use common::{Answer, KEY, Server, bytes, most_memory, must_run, read};
+use common::{Answer, KEY, Server, bytes, memory, python, read};
 use serde_json::{Value, json};
 
 const MODEL: &str = "/v2/models/efficientnet-lite0";
@@ -15,11 +15,7 @@ const CAT: &str = "photos/cat_640x480.jpg";
 const LENGTH: &str = "Inference-Header-Content-Length";
 
 fn infer(server: &Server, body: &[u8], headers: &[(&str, &str)]) -> Answer {
-    let mut request = Server::agent().post(format!("{}{MODEL}/infer", server.url)).header("X-API-Key", KEY);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    read(request.send(body))
+    server.post(&format!("{MODEL}/infer"), &[&[("X-API-Key", KEY)], headers].concat(), body)
 }
 
 /// JSON and the tensors behind it.
@@ -166,20 +162,15 @@ fn a_small_request_does_not_take_much_memory() {
             });
         }
     });
-    if let Some(megabytes) = most_memory(server.process_id()) {
+    if let Some(megabytes) = memory::most_resident(server.process_id()).map(|bytes| bytes / 1_000_000) {
         assert!(megabytes < 500, "{megabytes} MB");
     }
     assert_eq!(server.get("/v2/health/ready").status, 200);
 }
 
-/// `KILN_TEST_PYTHON` names a Python that has tritonclient.
 #[test]
 fn tritons_own_client_is_served() {
-    let Some(python) = std::env::var_os("KILN_TEST_PYTHON") else {
-        assert!(!must_run(), "KILN_TEST_PYTHON has to name a Python with tritonclient[http] and pillow");
-        eprintln!("SKIPPED: KILN_TEST_PYTHON names no Python with tritonclient[http] and pillow");
-        return;
-    };
+    let Some(python) = python("tritonclient[http] and pillow") else { return };
     let server = Server::start(&["--device", "cpu"]);
     let address = server.url.strip_prefix("http://").unwrap();
     let script = Command::new(python).args(["tests/oip/tritonclient_calls.py", address, KEY, "tests/data"]).output();

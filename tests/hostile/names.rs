@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::attacked::Attacked;
 use crate::case::{Wanted, outcome};
-use crate::common::{KEY, Server, bytes, read};
+use crate::common::{KEY, Server, bytes};
 
 const OF_A_FORM: &str = "multipart/form-data; boundary=kiln-test";
 const REFUSED: Wanted = Wanted::Error(415, "extension_not_accepted");
@@ -46,7 +46,7 @@ fn names_are_never_paths_and_never_lines_of_the_log() {
     let written = written(&server);
     let mut complaints = Vec::new();
     for (name, wanted) in &cases {
-        let answer = server.post("/predict", OF_A_FORM, &form(name, &cat));
+        let answer = server.send("/predict", OF_A_FORM, &form(name, &cat));
         if outcome(&answer) != *wanted {
             complaints.push(format!("{:?}: wanted {wanted:?}: {}", String::from_utf8_lossy(name), answer.text()));
         }
@@ -73,8 +73,7 @@ fn written(server: &Server) -> String {
 fn lines(server: &Server) -> Vec<Value> {
     // The log is written by a thread of its own: what comes before a last request is there when that is.
     let last = "the-last-of-them";
-    let request = Server::agent().get(format!("{}/models", server.url)).header("X-API-Key", KEY);
-    assert_eq!(read(request.header("X-Request-Id", last).call()).status, 200);
+    assert_eq!(server.get_with("/models", &[("X-API-Key", KEY), ("X-Request-Id", last)]).status, 200);
     let mut found = Vec::new();
     loop {
         for line in server.logged() {
