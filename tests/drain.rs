@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{KEY, Server, bytes};
+use common::{KEY, Server, bytes, until};
 use kiln::app::{Connection, post};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 const CLIENTS: usize = 32;
+/// Longer than anything here on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a client saw until nobody listened any more.
 #[derive(Debug, Default)]
@@ -73,9 +75,7 @@ fn stopped_under_load(name: &str, flags: &[&str]) -> (Vec<Seen>, Duration) {
         clients.spawn_on(client(address, Arc::clone(&request)), runtime.handle());
     }
     let answered = || server.metric("kiln_requests_total", &["operation=\"predict_raw\",status=\"200\""]);
-    while answered() < 3.0 * CLIENTS as f64 {
-        std::thread::yield_now();
-    }
+    until("load", PATIENCE, || answered() >= 3.0 * CLIENTS as f64, || answered().to_string());
     let begun = Instant::now();
     server.signal(name);
     let seen = runtime.block_on(clients.join_all());
@@ -104,9 +104,7 @@ fn sigint_skips_the_delay_and_fails_no_request_either() {
 fn a_second_signal_ends_it_now() {
     let server = Server::start(&["--device", "cpu", "--drain-delay", "1h", "--grace", "1h"]);
     server.terminate();
-    while server.get("/health/ready").status == 200 {
-        std::thread::yield_now();
-    }
+    until("the first signal to be heard", PATIENCE, || server.get("/health/ready").status != 200, String::new);
     let begun = Instant::now();
     server.terminate();
     assert!(server.wait().success());

@@ -24,6 +24,10 @@ fn mixed(server: &Server, header: &Value, binary: &[u8]) -> Answer {
     infer(server, &[header.as_bytes(), binary].concat(), &[(LENGTH, &header.len().to_string())])
 }
 
+fn floats(binary: &[u8]) -> Vec<f32> {
+    binary.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect()
+}
+
 fn top(logits: &[Value]) -> usize {
     let value = |index: &usize| logits[*index].as_f64().unwrap();
     (0..logits.len()).max_by(|a, b| value(a).total_cmp(&value(b))).unwrap()
@@ -67,7 +71,7 @@ fn pictures_and_tensors_mix_and_one_picture_may_be_the_whole_body() {
     let (header, binary) = raw.body.split_at(length);
     let header: Value = serde_json::from_slice(header).unwrap();
     assert_eq!(header["outputs"][0]["parameters"]["binary_data_size"], 4000);
-    let scores: Vec<f32> = binary.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+    let scores = floats(binary);
     let best = (0..1000).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap();
     assert!((281..=285).contains(&best), "{best}");
 
@@ -82,21 +86,26 @@ fn pictures_and_tensors_mix_and_one_picture_may_be_the_whole_body() {
     assert!((logits[best].as_f64().unwrap() - f64::from(scores[best])).abs() < 1e-3);
 }
 
+/// What a tensor comes to depends on the processor: NaN does not survive every kind of clamping.
 #[test]
 fn scores_that_json_cannot_hold_are_told_and_the_server_stays_ready() {
     let server = Server::start(&["--device", "cpu"]);
-    let huge: Vec<u8> = std::iter::repeat_n(f32::MAX.to_le_bytes(), 3 * 224 * 224).flatten().collect();
-    let request = json!({"inputs": [{"name": "input", "shape": [1, 3, 224, 224], "datatype": "FP32",
-        "parameters": {"binary_data_size": huge.len()}}]});
-    let refused = mixed(&server, &request, &huge);
-    let nan: Vec<u8> = std::iter::repeat_n(f32::NAN.to_le_bytes(), 3 * 224 * 224).flatten().collect();
-    let also = mixed(&server, &request, &nan);
-    for answer in [refused, also] {
-        assert!(answer.status == 200 || answer.json()["code"] == "output_not_finite", "{}", answer.text());
+    for value in [f32::MAX, f32::INFINITY, f32::NAN] {
+        let tensor = value.to_le_bytes().repeat(3 * 224 * 224);
+        let request = json!({"inputs": [{"name": "input", "shape": [1, 3, 224, 224], "datatype": "FP32",
+            "parameters": {"binary_data_size": tensor.len()}}]});
+        let mut in_binary = request.clone();
+        in_binary["parameters"] = json!({"binary_data_output": true});
+        let binary = mixed(&server, &in_binary, &tensor);
+        assert_eq!(binary.status, 200, "{value}: {}", binary.text());
+        let length: usize = binary.header(LENGTH).unwrap().parse().unwrap();
+        let is_finite = floats(&binary.body[length..]).iter().all(|score| score.is_finite());
+        let told = mixed(&server, &request, &tensor);
+        match is_finite {
+            true => assert_eq!(told.json()["outputs"][0]["shape"], json!([1, 1000]), "{value}: {}", told.text()),
+            false => assert_eq!((told.status, told.code().as_str()), (422, "output_not_finite"), "{value}"),
+        }
     }
-    let mut binary = request;
-    binary["parameters"] = json!({"binary_data_output": true});
-    assert_eq!(mixed(&server, &binary, &nan).status, 200);
     assert_eq!(server.get("/v2/health/ready").status, 200);
     assert!((281..=285).contains(&server.raw("/predict/raw", &bytes(CAT)).top1()));
 }

@@ -74,17 +74,13 @@ fn lines(server: &Server) -> Vec<Value> {
     // The log is written by a thread of its own: what comes before a last request is there when that is.
     let last = "the-last-of-them";
     assert_eq!(server.get_with("/models", &[("X-API-Key", KEY), ("X-Request-Id", last)]).status, 200);
-    let mut found = Vec::new();
-    loop {
-        for line in server.logged() {
-            assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}' || c == '\u{2028}'), "{line:?}");
-            let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not an event: {line:?}"));
-            assert_ne!(event["message"], "forged");
-            if event["span"]["id"] == last {
-                return found;
-            }
-            found.push(event);
-        }
-        std::thread::yield_now();
-    }
+    let read = |line: &String| -> Value {
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}' || c == '\u{2028}'), "{line:?}");
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not an event: {line:?}"));
+        assert_ne!(event["message"], "forged");
+        event
+    };
+    let mut found: Vec<Value> = server.logged_until(last).iter().map(read).collect();
+    found.pop();
+    found
 }
