@@ -11,7 +11,7 @@ const CAT: &str = "photos/cat_640x480.jpg";
 
 /// A request of a page of `origin`.
 fn get(server: &Server, path: &str, origin: &str) -> Answer {
-    read(Server::agent().get(format!("{}{path}", server.url)).header("Origin", origin).call())
+    server.get_with(path, &[("Origin", origin)])
 }
 
 /// What a browser asks before it sends a picture with a key.
@@ -106,10 +106,7 @@ fn pages_of_a_listed_origin_may_call_and_others_may_not() {
     assert!(asked.header("access-control-max-age").is_some() && asked.header("x-request-id").is_some());
     assert_eq!(asked.header("x-content-type-options"), Some("nosniff"));
 
-    let with_key = |origin: &str| {
-        let request = Server::agent().post(format!("{}/predict/raw", server.url)).header("X-API-Key", KEY);
-        read(request.header("Origin", origin).send(&bytes(CAT)[..]))
-    };
+    let with_key = |origin: &str| server.post("/predict/raw", &[("X-API-Key", KEY), ("Origin", origin)], &bytes(CAT));
     let answered = with_key("http://localhost:3000");
     assert_eq!(answered.header("access-control-allow-origin"), Some("http://localhost:3000"));
     assert!(answered.header("access-control-expose-headers").unwrap().contains("X-Request-Id"));

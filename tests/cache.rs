@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::{Answer, KEY, Server, bytes, read};
+use common::{Answer, KEY, Server, bytes};
 
 const CAT: &str = "photos/cat_640x480.jpg";
 
@@ -18,8 +18,7 @@ fn status(answer: &Answer) -> Option<&str> {
 }
 
 fn with_cache_control(server: &Server, value: &str) -> Answer {
-    let request = Server::agent().post(format!("{}/predict/raw", server.url)).header("X-API-Key", KEY);
-    read(request.header("Cache-Control", value).send(bytes(CAT)))
+    server.post("/predict/raw", &[("X-API-Key", KEY), ("Cache-Control", value)], &bytes(CAT))
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod in_process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Answer, KEY, Server, Stop, bytes, read};
+use common::{Answer, KEY, Server, Stop, bytes, post, read};
 use in_process::InProcess;
 use kiln::inference::{BurnEngine, DeviceChoice, Options, device};
 use kiln::model::Model;
@@ -19,8 +19,7 @@ use kiln::{api, batching, serve};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn predict(server: &InProcess, photo: &[u8]) -> Answer {
-    let request = Server::agent().post(format!("http://{}/predict/raw", server.address)).header("X-API-Key", KEY);
-    read(request.send(photo))
+    post(&format!("http://{}/predict/raw", server.address), &[("X-API-Key", KEY)], photo)
 }
 
 fn ready(server: &InProcess) -> u16 {

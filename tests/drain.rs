@@ -5,16 +5,17 @@ mod common;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{KEY, Server, bytes};
+use common::{KEY, Server, bytes, until};
 use kiln::app::{Connection, post};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 const CLIENTS: usize = 32;
+/// Longer than anything here on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a client saw until nobody listened any more.
 #[derive(Debug, Default)]
@@ -63,11 +64,6 @@ async fn client(address: SocketAddr, request: Arc<[u8]>) -> Seen {
     }
 }
 
-fn signal(server: &Server, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &server.process_id().to_string()]).status().unwrap();
-    assert!(sent.success());
-}
-
 /// Stops a server under load and gives what its clients saw.
 fn stopped_under_load(name: &str, flags: &[&str]) -> (Vec<Seen>, Duration) {
     let server = Server::start(&[&["--device", "cpu", "--log-level", "warn,kiln::app=info"], flags].concat());
@@ -79,11 +75,9 @@ fn stopped_under_load(name: &str, flags: &[&str]) -> (Vec<Seen>, Duration) {
         clients.spawn_on(client(address, Arc::clone(&request)), runtime.handle());
     }
     let answered = || server.metric("kiln_requests_total", &["operation=\"predict_raw\",status=\"200\""]);
-    while answered() < 3.0 * CLIENTS as f64 {
-        std::thread::yield_now();
-    }
+    until("load", PATIENCE, || answered() >= 3.0 * CLIENTS as f64, || answered().to_string());
     let begun = Instant::now();
-    signal(&server, name);
+    server.signal(name);
     let seen = runtime.block_on(clients.join_all());
     assert!(server.wait().success());
     (seen, begun.elapsed())
@@ -109,12 +103,10 @@ fn sigint_skips_the_delay_and_fails_no_request_either() {
 #[test]
 fn a_second_signal_ends_it_now() {
     let server = Server::start(&["--device", "cpu", "--drain-delay", "1h", "--grace", "1h"]);
-    signal(&server, "TERM");
-    while server.get("/health/ready").status == 200 {
-        std::thread::yield_now();
-    }
+    server.terminate();
+    until("the first signal to be heard", PATIENCE, || server.get("/health/ready").status != 200, String::new);
     let begun = Instant::now();
-    signal(&server, "TERM");
+    server.terminate();
     assert!(server.wait().success());
     assert!(begun.elapsed() < Duration::from_secs(10));
 }

@@ -5,8 +5,9 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
-use common::{KEY, Server, bytes, kiln, said};
+use common::{KEY, Server, bytes, kiln, said, until};
 
 #[test]
 fn sigterm_answers_what_is_in_flight_and_exits_with_zero() {
@@ -23,9 +24,8 @@ fn sigterm_answers_what_is_in_flight_and_exits_with_zero() {
     stream.write_all(&cat[..1000]).unwrap();
     server.terminate();
     // The drain delay: still served, but not ready.
-    while server.get("/health/ready").status == 200 {
-        std::thread::yield_now();
-    }
+    let is_off = || server.get("/health/ready").status != 200;
+    until("readiness off", Duration::from_secs(60), is_off, String::new);
     let draining = server.get("/health/ready");
     assert_eq!((draining.status, draining.json()["state"].as_str()), (503, Some("draining")));
     assert!(draining.header("retry-after").is_some());
@@ -90,8 +90,7 @@ fn the_log_file_has_request_ids_and_no_key_and_names_of_files_only_when_they_are
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("app.log");
     let server = Server::start(&["--device", "cpu", "--log-level", "trace", "--log-file", file.to_str().unwrap()]);
-    let agent = Server::agent().get(format!("{}/models", server.url));
-    common::read(agent.header("X-API-Key", KEY).header("X-Request-Id", "find-me-42").call());
+    server.get_with("/models", &[("X-API-Key", KEY), ("X-Request-Id", "find-me-42")]);
     let refused = server.predict("/predict", "../a\t\u{202e}all is well.exe", b"no picture");
     assert_eq!(refused.code(), "extension_not_accepted");
     // Other controls do not even get so far.

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::{KEY, Server, bytes, until};
+use common::{KEY, Server, bytes, memory, until};
 
 /// Far longer than any limit here, far shorter than the usual ones.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -159,14 +159,9 @@ fn ten_thousand_idle_connections_leave_room_for_others() {
         return;
     }
     let server = Server::start(&["--device", "cpu", "--max-connections", "11000", "--header-timeout", "10m"]);
-    let resident = |server: &Server| {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", server.process_id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix(" kB")?.parse::<usize>().ok()
-    };
     let cat = bytes("photos/cat_640x480.jpg");
     server.raw("/predict/raw", &cat).top1();
-    let before = resident(&server);
+    let before = memory::resident(server.process_id());
     let idle: Vec<TcpStream> = (0..IDLE).map(|_| connect(&server)).collect();
     let open = || server.metric("kiln_open_connections", &[]);
     until("all connections", PATIENCE, || open() >= IDLE as f64, || open().to_string());
@@ -178,7 +173,8 @@ fn ten_thousand_idle_connections_leave_room_for_others() {
         })
         .collect();
     times.sort();
-    let each = before.zip(resident(&server)).map(|(before, after)| after.saturating_sub(before) * 1024 / IDLE);
+    let after = memory::resident(server.process_id());
+    let each = before.zip(after).map(|(before, after)| after.saturating_sub(before) / IDLE);
     println!("beside {IDLE} idle connections a picture takes {:?} (median); {each:?} bytes each", times[10]);
     assert!(times[10] < Duration::from_secs(1), "{times:?}");
     assert!(each.is_none_or(|bytes| bytes < 16 * 1024), "{each:?} bytes for an idle connection");

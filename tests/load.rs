@@ -8,7 +8,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{KEY, Server, bytes, most_memory, must_run, read};
+use common::{KEY, Server, bytes, memory, must_run, read};
 
 const CLIENTS: usize = 200;
 
@@ -58,7 +58,7 @@ fn everyone_gets_the_answer_of_his_own_picture() {
         answered as f64 / seconds as f64,
         pictures / batches
     );
-    if let Some(most) = most_memory(server.process_id()) {
+    if let Some(most) = memory::most_resident(server.process_id()).map(|bytes| bytes / 1_000_000) {
         println!("at most {most} MB of memory");
         assert!(most < 250, "{most} MB of memory");
     }

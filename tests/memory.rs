@@ -13,10 +13,8 @@ const LARGEST: usize = 8;
 
 /// Bytes of this process that are in memory, and that the device's allocator holds.
 fn held(engine: &BurnEngine) -> [f64; 2] {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kib: f64 = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
-    [kib * 1024.0, engine.device_bytes().unwrap_or(0) as f64]
+    let resident = common::memory::resident(std::process::id()).expect("the system tells");
+    [resident as f64, engine.device_bytes().unwrap_or(0) as f64]
 }
 
 /// The slope of a line through the points, by least squares: bytes a picture.

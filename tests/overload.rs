@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{KEY, Server, bytes};
+use common::{KEY, Server, bytes, memory};
 use kiln::app::{Connection, post};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -106,17 +106,10 @@ async fn growth(process: u32, time: Duration) -> Option<f64> {
     let (begun, mut most) = (Instant::now(), [0.0_f64; 4]);
     while begun.elapsed() < time {
         let quarter = (begun.elapsed().as_secs_f64() / time.as_secs_f64() * 4.0) as usize;
-        most[quarter.min(3)] = most[quarter.min(3)].max(memory(process)?);
+        most[quarter.min(3)] = most[quarter.min(3)].max(memory::resident(process)? as f64 / 1e6);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Some(most[3] - most[1])
-}
-
-/// Memory of a process in MB, where the system tells.
-fn memory(process: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<f64>().ok().map(|kibibytes| kibibytes * 1024.0 / 1e6)
 }
 
 /// Offers three times what the server can do for that long, and gives back what was wrong with that.

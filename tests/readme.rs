@@ -5,7 +5,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{KEY, Server};
+use common::{KEY, Server, has};
 use serde_json::Value;
 
 /// The command that follows `cargo run --release` in the README.
@@ -18,9 +18,7 @@ fn first_request() -> String {
 
 #[test]
 fn the_first_request_of_the_readme_finds_the_cat() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        assert!(!common::must_run(), "no curl: install it");
-        eprintln!("SKIPPED: this machine has no curl");
+    if !has("curl") {
         return;
     }
     // Not ready yet: curl has to be patient, as the README has it be.

@@ -7,34 +7,25 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Server, bytes, data, kiln, must_run, said};
+use common::{Server, bytes, data, has, kiln, said};
 
-/// A certificate for 127.0.0.1 that signs itself, and its key. `false` if there is no openssl, or no curl.
-fn certificate(folder: &Path, name: &str) -> bool {
-    if Command::new("curl").arg("--version").output().is_err() {
-        return skipped("curl");
-    }
+/// Whether there is what these tests need.
+fn can_run() -> bool {
+    ["curl", "openssl"].into_iter().all(has)
+}
+
+/// A certificate for 127.0.0.1 that signs itself, and its key.
+fn certificate(folder: &Path, name: &str) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
         .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
         .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")])
         .current_dir(folder)
-        .output();
-    match made {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            true
-        }
-        Err(_) => skipped("openssl"),
-    }
-}
-
-fn skipped(tool: &str) -> bool {
-    assert!(!must_run(), "{tool} has to be installed");
-    eprintln!("SKIPPED: there is no {tool}");
-    false
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 fn start(folder: &Path, more: &[&str]) -> (Server, String) {
@@ -57,26 +48,20 @@ fn curl(address: &str, trusted: &Path, path: &str, arguments: &[&str]) -> Option
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn wait_for_log(server: &Server, words: &str) {
-    let begun = Instant::now();
-    while !server.logged().iter().any(|line| line.contains(words)) {
-        assert!(begun.elapsed() < Duration::from_secs(120), "the log does not say {words}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn requests_are_served_over_tls_and_a_renewed_certificate_is_taken() {
-    let folder = tempfile::tempdir().unwrap();
-    if !(certificate(folder.path(), "server") && certificate(folder.path(), "next")) {
+    if !can_run() {
         return;
     }
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "server");
+    certificate(folder.path(), "next");
     let trusted = folder.path().join("trusted.crt");
     std::fs::copy(folder.path().join("server.crt"), &trusted).unwrap();
     let (server, address) = start(folder.path(), &[]);
     assert_eq!(curl(&address, &trusted, "/health/live", &[]).as_deref(), Some("200 2"));
     assert_eq!(curl(&address, &trusted, "/health/live", &["--http1.1"]).as_deref(), Some("200 1.1"));
-    wait_for_log(&server, "\"ready\"");
+    server.logged_until("\"ready\"");
     // More than one TLS record in either direction.
     let photo = format!("@{}", data("photos/cat_640x480.jpg").display());
     assert!(bytes("photos/cat_640x480.jpg").len() > 1 << 15);
@@ -89,16 +74,17 @@ fn requests_are_served_over_tls_and_a_renewed_certificate_is_taken() {
     for end in ["crt", "key"] {
         std::fs::copy(folder.path().join(format!("next.{end}")), folder.path().join(format!("server.{end}"))).unwrap();
     }
-    wait_for_log(&server, "the certificate was renewed");
+    server.logged_until("the certificate was renewed");
     assert_eq!(curl(&address, &next, "/health/live", &[]).as_deref(), Some("200 2"));
 }
 
 #[test]
 fn a_client_that_does_not_shake_hands_is_let_go() {
-    let folder = tempfile::tempdir().unwrap();
-    if !certificate(folder.path(), "server") {
+    if !can_run() {
         return;
     }
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "server");
     let (_server, address) = start(folder.path(), &["--header-timeout", "500ms"]);
     let mut silent = TcpStream::connect(&address).unwrap();
     silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -110,10 +96,12 @@ fn a_client_that_does_not_shake_hands_is_let_go() {
 
 #[test]
 fn what_cannot_be_used_is_refused_with_a_sentence() {
-    let folder = tempfile::tempdir().unwrap();
-    if !(certificate(folder.path(), "server") && certificate(folder.path(), "other")) {
+    if !can_run() {
         return;
     }
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "server");
+    certificate(folder.path(), "other");
     let file = |name: &str| folder.path().join(name).display().to_string();
     for (arguments, part) in [
         (vec!["--tls-cert".to_string(), file("server.crt")], "needs tls-key"),

@@ -1,6 +1,5 @@
 #!/bin/sh
-# Packs a binary with what belongs to it: licences, changelog, the systemd unit, and completions and a manual where it
-# makes them. The same binary and commit give the same archive, byte for byte, with GNU tar.
+# Packs a binary with what belongs to it: licences, changelog, the systemd unit, completions and the manual. The same binary and commit give the same archive, byte for byte, with GNU tar.
 #
 #     deploy/release/pack.sh target/dist/kiln x86_64-linux out
 set -eu
@@ -19,11 +18,9 @@ install -m 755 "$binary" "$folder/kiln"
 cp README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT "$folder"
 cp deploy/systemd/kiln.service deploy/systemd/gpu.conf "$folder/systemd"
 for pair in bash:kiln.bash zsh:_kiln fish:kiln.fish; do
-    file=$folder/completions/${pair#*:}
-    "$binary" completions "${pair%%:*}" > "$file" 2>/dev/null || rm -f "$file"
+    "$binary" completions "${pair%%:*}" > "$folder/completions/${pair#*:}"
 done
-"$binary" man > "$folder/kiln.1" 2>/dev/null || rm -f "$folder/kiln.1"
-rmdir "$folder/completions" 2>/dev/null || true
+"$binary" man --out "$folder/man/man1"
 # The commit's date for every file, in one order, owned by nobody in particular.
 date=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 if tar --version 2>/dev/null | grep -q GNU; then

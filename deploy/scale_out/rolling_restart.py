@@ -27,7 +27,7 @@ from load import Load
 from servers import ROOT, Kiln, free_ports, nginx_config
 
 
-def report(load, access_log, began, ended, restarts):
+def report(load, access_log, began, ended, restarts, ports):
     """Prints what was counted, and tells whether all is well."""
     moments = sorted(moment for moment, _ in load.answers)
     pauses = [after - before for before, after in zip(moments, moments[1:])]
@@ -46,7 +46,10 @@ def report(load, access_log, began, ended, restarts):
     print("tried again after  " + (", ".join(f"{status}: {count}" for status, count in again.items()) or "nothing"))
     for failure in load.failures[:10]:
         print(f"FAILED {failure}")
-    return not load.failures and len(load.answers) > 0 and all(count > 0 for count in last.values())
+    idle = [port for port in ports if not last[f"127.0.0.1:{port}"]]
+    for port in idle:
+        print(f"FAILED nothing was answered by 127.0.0.1:{port}")
+    return not load.failures and not idle
 
 
 def main():
@@ -92,7 +95,7 @@ def main():
                 server.wait_ready()
                 time.sleep(options.pause)
         ended = time.monotonic()
-        well = report(load, folder / "access.log", began, ended, restarts)
+        well = report(load, folder / "access.log", began, ended, restarts, ports)
         return 0 if well else 1
     finally:
         if balancer:

@@ -2,8 +2,8 @@
 
 use std::sync::Barrier;
 
-use crate::common::{KEY, Server};
-use crate::{file, keygen, predict, serve, with_key};
+use crate::common::{KEY, Server, keygen};
+use crate::{file, predict, serve, with_key};
 
 #[test]
 fn a_rate_is_held_with_its_burst_and_others_are_not_touched() {

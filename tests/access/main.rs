@@ -9,27 +9,9 @@ mod metrics;
 mod provider;
 mod tokens;
 
-use std::process::Command;
-use std::time::{Duration, Instant};
-
-use common::{Answer, Server, bytes, kiln, read, said};
+use common::{Answer, Made, Server, bytes};
 
 const CAT: &str = "photos/cat_640x480.jpg";
-
-/// A key that `kiln keygen` made, and its entry.
-struct Made {
-    key: String,
-    entry: String,
-}
-
-/// `kiln keygen --id ID` with more words.
-fn keygen(id: &str, words: &[&str]) -> Made {
-    let (status, entry, told) = said(kiln().args(["keygen", "--id", id]).args(words));
-    assert_eq!(status, 0, "{told}");
-    let key = told.split_whitespace().last().unwrap().to_string();
-    assert!(key.starts_with("kiln_"), "{told}");
-    Made { key, entry }
-}
 
 /// A file of keys.
 fn file(entries: &[&Made]) -> tempfile::NamedTempFile {
@@ -50,11 +32,7 @@ fn serve(file: &tempfile::NamedTempFile, flags: &[&str]) -> Server {
 
 /// A photo is sent with some headers.
 fn predict(server: &Server, headers: &[(&str, &str)]) -> Answer {
-    let mut request = Server::agent().post(format!("{}/predict/raw", server.url));
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    read(request.send(&bytes(CAT)[..]))
+    server.post("/predict/raw", headers, &bytes(CAT))
 }
 
 fn with_key(server: &Server, key: &str) -> Answer {
@@ -62,27 +40,5 @@ fn with_key(server: &Server, key: &str) -> Answer {
 }
 
 fn get(server: &Server, path: &str, key: &str) -> Answer {
-    read(Server::agent().get(format!("{}{path}", server.url)).header("X-API-Key", key).call())
-}
-
-/// Waits until the log has a line with those words, and gives all lines up to then.
-fn logged(server: &Server, words: &str) -> Vec<String> {
-    let (begun, mut lines) = (Instant::now(), Vec::new());
-    loop {
-        lines.extend(server.logged());
-        if lines.iter().any(|line| line.contains(words)) {
-            return lines;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(30), "not logged: {words} in {lines:#?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn has(program: &str) -> bool {
-    let there = Command::new(program).arg("version").output().is_ok();
-    assert!(there || !common::must_run(), "{program} has to be installed");
-    if !there {
-        eprintln!("SKIPPED: there is no {program}");
-    }
-    there
+    server.get_with(path, &[("X-API-Key", key)])
 }

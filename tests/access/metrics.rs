@@ -1,7 +1,7 @@
 //! Metrics on a listener of their own.
 
-use crate::common::{Server, kiln, read, said};
-use crate::{file, get, keygen, serve};
+use crate::common::{Server, keygen, kiln, read, said};
+use crate::{file, get, serve};
 
 #[test]
 fn metrics_on_their_own_listener_are_nowhere_else() {

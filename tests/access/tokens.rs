@@ -4,9 +4,9 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::common::{Answer, KEY, Server, kiln, said};
+use crate::common::{Answer, KEY, Server, has, kiln, said};
 use crate::provider::{Key, Page};
-use crate::{has, logged, predict, with_key};
+use crate::{predict, with_key};
 
 const FOR_US: [&str; 4] = ["--jwt-issuer", "https://id.example", "--jwt-audience", "kiln"];
 
@@ -105,11 +105,11 @@ fn a_file_of_keys_is_followed() {
     let server = Server::start(&[&flags[..], &FOR_US].concat());
     assert_eq!(bearer(&server, &one.token("predict", 60)).status, 200);
     std::fs::write(file.path(), set(&two)).unwrap();
-    logged(&server, "the key set was read");
+    server.logged_until("the key set was read");
     assert_eq!(bearer(&server, &two.token("predict", 60)).status, 200);
     assert_eq!(bearer(&server, &one.token("predict", 60)).status, 401);
     std::fs::write(file.path(), "{}").unwrap();
-    logged(&server, "the last key set stays in use");
+    server.logged_until("the last key set stays in use");
     assert_eq!(bearer(&server, &two.token("predict", 60)).status, 200);
 }
 

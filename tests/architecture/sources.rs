@@ -36,12 +36,22 @@ pub fn depth(path: &Path) -> usize {
     inside.iter().count() - usize::from(is_root("mod.rs") || is_root("main.rs") || is_root("lib.rs"))
 }
 
+/// Whether a path in `code` begins so.
+pub fn has_path(code: &str, start: &str) -> bool {
+    code.match_indices(start).any(|(at, _)| begins(code, at))
+}
+
+/// Whether a path may begin at that place.
+fn begins(code: &str, at: usize) -> bool {
+    !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+}
+
 /// The words that follow `prefix` in `code`, one level of braces looked into.
 pub fn words_after(code: &str, prefix: &str) -> Vec<String> {
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut words = Vec::new();
     for (at, _) in code.match_indices(prefix) {
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
+        if !begins(code, at) {
             continue;
         }
         let rest = &code[at + prefix.len()..];
@@ -71,6 +81,8 @@ fn words_are_found_in_every_shape_of_an_import() {
     let code = "use crate::one::A;\nuse crate::{two, three::{B, C}};\nuse super::super::four::D;\nfive::crate::no();";
     assert_eq!(words_after(code, "crate::"), ["one", "two", "three"]);
     assert_eq!(words_after(code, "super::super::"), ["four"]);
+    assert!(has_path("fn a(b: &one::B)", "one::") && has_path("(<one::B>::new())", "one::"));
+    assert!(!has_path("two::one::B, another_one::B", "one::"));
     let root = Path::new("src");
     let depths = ["main.rs", "api/mod.rs", "model.rs", "api/error.rs"].map(|file| depth(&root.join(file)));
     assert_eq!(depths, [0, 1, 1, 2]);

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::server::Server;
+
 /// An answer, its body already read.
 #[derive(Debug)]
 pub struct Answer {
@@ -36,6 +38,12 @@ impl Answer {
         assert_eq!(body["request_id"].as_str(), self.header("x-request-id"), "{body}");
         body["code"].as_str().expect("a code").to_string()
     }
+}
+
+/// `POST` of a body as it is, with these headers and no others of our own.
+pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let request = Server::agent().post(url);
+    read(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body))
 }
 
 pub fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {

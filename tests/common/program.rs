@@ -23,3 +23,18 @@ pub fn said(command: &mut Command) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().expect("it ends by itself"), text(&output.stdout), text(&output.stderr))
 }
+
+/// A key that `kiln keygen` made, and its entry for a key file.
+pub struct Made {
+    pub key: String,
+    pub entry: String,
+}
+
+/// `kiln keygen --id ID` with more words.
+pub fn keygen(id: &str, words: &[&str]) -> Made {
+    let (status, entry, told) = said(kiln().args(["keygen", "--id", id]).args(words));
+    assert_eq!(status, 0, "{told}");
+    let key = told.split_whitespace().last().expect("the key is told").to_string();
+    assert!(key.starts_with("kiln_"), "{told}");
+    Made { key, entry }
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::answer::{Answer, read};
+use super::answer::{Answer, post, read};
 use super::form::form_body;
 use super::metrics;
 use super::program::{KEY, kiln};
@@ -96,11 +96,17 @@ impl Server {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        read(Self::agent().get(format!("{}{path}", self.url)).header("X-API-Key", KEY).call())
+        self.get_with(path, &[("X-API-Key", KEY)])
     }
 
     pub fn get_without_key(&self, path: &str) -> Answer {
-        read(Self::agent().get(format!("{}{path}", self.url)).call())
+        self.get_with(path, &[])
+    }
+
+    /// `GET` with these headers and no key but one among them.
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = Self::agent().get(format!("{}{path}", self.url));
+        read(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
     }
 
     /// The sum of a metric's series that have all of these words.
@@ -108,6 +114,11 @@ impl Server {
         let page = self.get("/metrics");
         assert_eq!(page.status, 200, "{}", page.text());
         metrics::sum(&page.text(), name, words)
+    }
+
+    /// `POST` of a body as it is, with these headers and no key but one among them.
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        post(&format!("{}{path}", self.url), headers, body)
     }
 
     /// `POST` of one file in the field `file` of a form.
@@ -118,18 +129,22 @@ impl Server {
     /// `POST` of a form with files.
     pub fn form(&self, path: &str, files: &[(&str, &str, &[u8])]) -> Answer {
         let (content_type, body) = form_body(files);
-        let request = Self::agent().post(format!("{}{path}", self.url)).header("X-API-Key", KEY);
-        read(request.header("Content-Type", content_type).send(&body[..]))
+        self.post(path, &[("X-API-Key", KEY), ("Content-Type", content_type)], &body)
     }
 
     /// `POST` of the bytes alone, without a content type.
     pub fn raw(&self, path: &str, bytes: &[u8]) -> Answer {
-        read(Self::agent().post(format!("{}{path}", self.url)).header("X-API-Key", KEY).send(bytes))
+        self.post(path, &[("X-API-Key", KEY)], bytes)
     }
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        self.signal("TERM");
+    }
+
+    /// Sends the signal of that name, without its `SIG`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }
 

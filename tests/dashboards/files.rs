@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::common::{kiln, must_run};
+use crate::common::{kiln, python};
 use crate::dashboard::{self, list, text};
 use crate::documents::{self, README};
 use crate::prometheus;
@@ -51,11 +51,7 @@ fn each_alert_has_a_test_and_a_runbook() {
 /// As far as that goes without Grafana: its own models of dashboards take the file and lose nothing of it.
 #[test]
 fn grafana_s_own_models_know_everything_in_the_dashboard() {
-    let Some(python) = std::env::var_os("KILN_TEST_PYTHON") else {
-        assert!(!must_run(), "KILN_TEST_PYTHON has to name a Python with grafana-foundation-sdk");
-        eprintln!("SKIPPED: KILN_TEST_PYTHON names no Python with grafana-foundation-sdk");
-        return;
-    };
+    let Some(python) = python("grafana-foundation-sdk") else { return };
     let output = Command::new(python).args(["tests/dashboards/schema.py", "grafana/dashboards/kiln.json"]).output();
     let output = output.unwrap();
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();

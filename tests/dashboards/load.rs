@@ -7,7 +7,7 @@ use std::thread::Scope;
 
 use serde_json::json;
 
-use crate::common::{Answer, KEY, Server, bytes, form_body, read};
+use crate::common::{Answer, KEY, Server, bytes, form_body};
 
 const CAT: &str = "photos/cat_451x300.jpg";
 
@@ -23,14 +23,6 @@ type Kind = fn(&Server, [&str; 2]);
 /// Statuses that each kind of client has seen must be among those that it is there for.
 fn expect(answer: &Answer, statuses: &[u16]) {
     assert!(statuses.contains(&answer.status), "{} instead of {statuses:?}: {}", answer.status, answer.text());
-}
-
-fn send(server: &Server, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut request = Server::agent().post(format!("{}{path}", server.url));
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    read(request.send(body))
 }
 
 /// Asks until the first picture is classified, and tells whether one was refused before: a server that is starting says so.
@@ -70,9 +62,9 @@ pub fn mixed<'a>(scope: &'a Scope<'a, '_>, server: &'a Server, keys: [&'a str; 2
 /// Each way to send a picture; a server that is full at the moment may say so.
 fn pictures(server: &Server, [app, _]: [&str; 2]) {
     let photo = photo();
-    expect(&send(server, "/predict/raw", &[("X-API-Key", app)], &photo), &[200, 429]);
+    expect(&server.post("/predict/raw", &[("X-API-Key", app)], &photo), &[200, 429]);
     let (content_type, body) = form_body(&[("file", "cat.jpg", &photo)]);
-    expect(&send(server, "/predict", &[("X-API-Key", app), ("Content-Type", content_type)], &body), &[200, 429]);
+    expect(&server.post("/predict", &[("X-API-Key", app), ("Content-Type", content_type)], &body), &[200, 429]);
     let files: [(&str, &str, &[u8]); 2] = [("files", "cat.jpg", &photo), ("files", "broken.jpg", &photo[..99])];
     expect(&server.form("/predict/batch", &files), &[200, 429]);
     let inputs = json!([{"name": "input", "shape": [1], "datatype": "BYTES",
@@ -81,7 +73,7 @@ fn pictures(server: &Server, [app, _]: [&str; 2]) {
     let body = [head.as_bytes(), &(photo.len() as u32).to_le_bytes(), &photo].concat();
     let length = head.len().to_string();
     let headers = [("X-API-Key", KEY), ("Inference-Header-Content-Length", &length)];
-    expect(&send(server, "/v2/models/efficientnet-lite0/infer", &headers, &body), &[200, 429]);
+    expect(&server.post("/v2/models/efficientnet-lite0/infer", &headers, &body), &[200, 429]);
     expect(&server.get("/models"), &[200]);
 }
 
@@ -94,16 +86,16 @@ fn mistakes(server: &Server, [_, slow]: [&str; 2]) {
     expect(&server.get("/nowhere"), &[404]);
     // It will be too late: told at once, or found to be so in the queue; but for a moment in which nobody else is there.
     let hurried = [("X-API-Key", KEY), ("X-Request-Timeout-Ms", "1")];
-    expect(&send(server, "/predict/raw", &hurried, &photo), &[200, 429]);
+    expect(&server.post("/predict/raw", &hurried, &photo), &[200, 429]);
     // Two a second are allowed.
-    expect(&send(server, "/predict/raw", &[("X-API-Key", slow)], &photo), &[200, 429]);
+    expect(&server.post("/predict/raw", &[("X-API-Key", slow)], &photo), &[200, 429]);
 }
 
 /// Requests of those who may not, and of one who does not wait for the answer.
 fn strangers(server: &Server, _: [&str; 2]) {
     let photo = photo();
-    expect(&send(server, "/predict/raw", &[], &photo), &[401]);
-    expect(&send(server, "/predict/raw", &[("X-API-Key", "kiln_a-key-that-is-wrong")], &photo), &[401, 429]);
+    expect(&server.post("/predict/raw", &[], &photo), &[401]);
+    expect(&server.post("/predict/raw", &[("X-API-Key", "kiln_a-key-that-is-wrong")], &photo), &[401, 429]);
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
     let length = photo.len();
     let head =
@@ -115,7 +107,7 @@ fn strangers(server: &Server, _: [&str; 2]) {
 fn crowd(server: &Server, [app, _]: [&str; 2]) {
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| expect(&send(server, "/predict/raw", &[("X-API-Key", app)], &photo()), &[200, 429]));
+            scope.spawn(|| expect(&server.post("/predict/raw", &[("X-API-Key", app)], &photo()), &[200, 429]));
         }
     });
 }
@@ -123,8 +115,8 @@ fn crowd(server: &Server, [app, _]: [&str; 2]) {
 /// The same picture, once as everybody else and once for an answer of its own.
 fn again(server: &Server, [app, _]: [&str; 2]) {
     let photo = bytes(CAT);
-    expect(&send(server, "/predict/raw", &[("X-API-Key", app)], &photo), &[200, 429]);
-    expect(&send(server, "/predict/raw", &[("X-API-Key", app), ("Cache-Control", "no-store")], &photo), &[200, 429]);
+    expect(&server.post("/predict/raw", &[("X-API-Key", app)], &photo), &[200, 429]);
+    expect(&server.post("/predict/raw", &[("X-API-Key", app), ("Cache-Control", "no-store")], &photo), &[200, 429]);
 }
 
 /// People who say what pictures show: now that the answer was right, now that it was not, now what is true.

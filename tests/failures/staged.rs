@@ -9,7 +9,7 @@ use kiln::inference::{Engine, EngineError, Logits, Sample};
 use kiln::model::Model;
 use kiln::{api, batching, serve};
 
-use crate::common::{Answer, KEY, Server, bytes, metrics, read};
+use crate::common::{Answer, KEY, Server, bytes, metrics, post, read};
 use crate::in_process::{self, InProcess};
 
 /// Longer than any step on a busy machine.
@@ -140,9 +140,8 @@ impl Staged {
 
     /// The same for somebody who has so many milliseconds.
     pub fn predict_within(&self, patience: &str) -> Answer {
-        let request = Server::agent().post(format!("http://{}/predict/raw", self.address())).header("X-API-Key", KEY);
-        let request = request.header("X-Request-Timeout-Ms", patience);
-        read(request.send(&bytes("photos/cat_451x300.jpg")[..]))
+        let headers = [("X-API-Key", KEY), ("X-Request-Timeout-Ms", patience)];
+        post(&format!("http://{}/predict/raw", self.address()), &headers, &bytes("photos/cat_451x300.jpg"))
     }
 
     pub fn get(&self, path: &str) -> Answer {

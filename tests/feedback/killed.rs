@@ -1,7 +1,6 @@
 //! A server that is killed while it is told what pictures show has every piece of it that it has acknowledged.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::mpsc;
 
 use serde_json::{Value, json};
@@ -45,8 +44,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
         }
         drop(sender);
         let mut seen: Vec<_> = acknowledged.iter().take(ENOUGH).collect();
-        let killed = Command::new("kill").args(["-KILL", &server.process_id().to_string()]).status().unwrap();
-        assert!(killed.success());
+        server.signal("KILL");
         // What was acknowledged before the end came.
         seen.extend(acknowledged.iter());
         seen

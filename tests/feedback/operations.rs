@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::{CAT, COFFEE, EGYPTIAN_CAT, ESPRESSO, give, label, predict, serve};
-use crate::common::{Answer, Server, kiln, read, said};
+use crate::common::{Answer, Server, keygen};
 
 fn with_key(server: &Server, key: &str, body: &str) -> Answer {
-    read(Server::agent().post(format!("{}/feedback", server.url)).header("X-API-Key", key).send(body))
+    server.post("/feedback", &[("X-API-Key", key)], body.as_bytes())
 }
 
 #[test]
@@ -84,26 +84,19 @@ fn what_cannot_be_meant_is_refused_in_the_words_of_every_error() {
 
 #[test]
 fn feedback_needs_its_own_scope() {
-    let keygen = |scope: &str| {
-        let (_, entry, told) = said(kiln().args(["keygen", "--id", scope, "--scope", scope]));
-        (told.split_whitespace().last().unwrap().to_string(), entry)
-    };
-    let ((predicting, one), (judging, other)) = (keygen("predict"), keygen("feedback"));
+    let [predicting, judging] = ["predict", "feedback"].map(|scope| keygen(scope, &["--scope", scope]));
     let keys = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(keys.path(), one + &other).unwrap();
+    std::fs::write(keys.path(), predicting.entry + &judging.entry).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let server = serve(folder.path(), &["--keys", keys.path().to_str().unwrap()]);
     let id = predict(&server, CAT);
     let body = json!({"prediction_id": id, "verdict": "right"}).to_string();
-    let refused = with_key(&server, &predicting, &body);
+    let refused = with_key(&server, &predicting.key, &body);
     assert_eq!((refused.status, refused.code().as_str()), (403, "scope_missing"));
-    assert_eq!(with_key(&server, &judging, &body).status, 200);
-    let nobody = read(Server::agent().post(format!("{}/feedback", server.url)).send(body.as_str()));
-    assert_eq!(nobody.code(), "key_missing");
-    let summary = |key: &str| {
-        read(Server::agent().get(format!("{}/feedback/summary", server.url)).header("X-API-Key", key).call()).status
-    };
-    assert_eq!((summary(&predicting), summary(&judging)), (403, 200));
+    assert_eq!(with_key(&server, &judging.key, &body).status, 200);
+    assert_eq!(server.post("/feedback", &[], body.as_bytes()).code(), "key_missing");
+    let summary = |key: &str| server.get_with("/feedback/summary", &[("X-API-Key", key)]).status;
+    assert_eq!((summary(&predicting.key), summary(&judging.key)), (403, 200));
 }
 
 #[test]

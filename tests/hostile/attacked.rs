@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::common::{Answer, KEY, Server, bytes, read};
+use crate::common::{Answer, KEY, Server, bytes, memory};
 
 /// Requests are sent one at a time, or the cost of one would be another's.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -57,9 +57,8 @@ impl Attacked {
     }
 
     /// `POST` of a body as it is.
-    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Answer {
-        let request = Server::agent().post(format!("{}{path}", self.url)).header("X-API-Key", KEY);
-        read(request.header("Content-Type", content_type).send(body))
+    pub fn send(&self, path: &str, content_type: &str, body: &[u8]) -> Answer {
+        self.post(path, &[("X-API-Key", KEY), ("Content-Type", content_type)], body)
     }
 
     /// Does something, and tells what it cost the server.
@@ -67,22 +66,12 @@ impl Attacked {
         let process = self.process_id();
         // Forgets the peak so far (proc(5), clear_refs).
         std::fs::write(format!("/proc/{process}/clear_refs"), "5").expect("the peak can be forgotten");
-        let (seconds, megabytes) = (processor_seconds(process), megabytes(process, "VmRSS:"));
+        let (seconds, before) = (processor_seconds(process), memory::resident(process).expect("the system tells"));
         let outcome = action();
-        let megabytes = megabytes_since(process, megabytes);
+        let most = memory::most_resident(process).expect("the system tells");
+        let megabytes = most.saturating_sub(before) / 1_000_000;
         (outcome, Cost { seconds: processor_seconds(process) - seconds, megabytes })
     }
-}
-
-fn megabytes_since(process: u32, before: usize) -> usize {
-    megabytes(process, "VmHWM:").saturating_sub(before)
-}
-
-fn megabytes(process: u32, name: &str) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the server lives");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the system tells");
-    let kibibytes: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kibibytes * 1024 / 1_000_000
 }
 
 /// User and system time: the 14th and the 15th value, in hundredths of a second (proc(5), stat).

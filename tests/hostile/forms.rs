@@ -40,7 +40,7 @@ fn end(mut parts: Vec<u8>) -> Vec<u8> {
 fn check(path: &str, forms: Vec<Form>) {
     let server = Attacked::new();
     let complaint = |form: Form| {
-        let (answer, cost) = server.costs(|| server.post(path, &form.content_type, &form.body));
+        let (answer, cost) = server.costs(|| server.send(path, &form.content_type, &form.body));
         let Cost { seconds, megabytes } = cost;
         println!("{}: {}, {seconds:.2} s, {megabytes} MB", form.name, answer.status);
         let cheap = seconds <= SECONDS && megabytes <= MEGABYTES + 4 * form.body.len() / 1_000_000;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::attacked::Attacked;
 use crate::case::{Wanted, outcome};
-use crate::common::{KEY, Server, bytes, read};
+use crate::common::{KEY, Server, bytes};
 
 const OF_A_FORM: &str = "multipart/form-data; boundary=kiln-test";
 const REFUSED: Wanted = Wanted::Error(415, "extension_not_accepted");
@@ -46,7 +46,7 @@ fn names_are_never_paths_and_never_lines_of_the_log() {
     let written = written(&server);
     let mut complaints = Vec::new();
     for (name, wanted) in &cases {
-        let answer = server.post("/predict", OF_A_FORM, &form(name, &cat));
+        let answer = server.send("/predict", OF_A_FORM, &form(name, &cat));
         if outcome(&answer) != *wanted {
             complaints.push(format!("{:?}: wanted {wanted:?}: {}", String::from_utf8_lossy(name), answer.text()));
         }
@@ -73,19 +73,14 @@ fn written(server: &Server) -> String {
 fn lines(server: &Server) -> Vec<Value> {
     // The log is written by a thread of its own: what comes before a last request is there when that is.
     let last = "the-last-of-them";
-    let request = Server::agent().get(format!("{}/models", server.url)).header("X-API-Key", KEY);
-    assert_eq!(read(request.header("X-Request-Id", last).call()).status, 200);
-    let mut found = Vec::new();
-    loop {
-        for line in server.logged() {
-            assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}' || c == '\u{2028}'), "{line:?}");
-            let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not an event: {line:?}"));
-            assert_ne!(event["message"], "forged");
-            if event["span"]["id"] == last {
-                return found;
-            }
-            found.push(event);
-        }
-        std::thread::yield_now();
-    }
+    assert_eq!(server.get_with("/models", &[("X-API-Key", KEY), ("X-Request-Id", last)]).status, 200);
+    let read = |line: &String| -> Value {
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}' || c == '\u{2028}'), "{line:?}");
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not an event: {line:?}"));
+        assert_ne!(event["message"], "forged");
+        event
+    };
+    let mut found: Vec<Value> = server.logged_until(last).iter().map(read).collect();
+    found.pop();
+    found
 }

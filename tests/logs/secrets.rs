@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::Logging;
-use crate::common::{KEY, Server, bytes, form_body, must_run, read};
+use crate::common::{self, KEY, bytes, form_body, has, keygen};
 
 const WRONG_KEY: &str = "kiln_a-wrong-key-that-was-almost-right";
 const JWT_SECRET: &str = "the secret of the tokens, thirty-two bytes";
@@ -48,21 +48,16 @@ fn token() -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes())))
 }
 
-fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {
-    let mut request = Server::agent().post(url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    read(request.send(body)).status
-}
-
 /// A request of every kind, as clients send them. Gives what must not be found.
-fn requests(server: &Logging, picture: &[u8]) -> Vec<String> {
+fn requests(server: &Logging, picture: &[u8], of_file: &str) -> Vec<String> {
+    let post = |url: &str, headers: &[(&str, &str)], body: &[u8]| common::post(url, headers, body).status;
     let (url, token) = (format!("http://{}", server.address), token());
     let (bearer, basic) = (format!("Bearer {token}"), format!("Basic {}", STANDARD.encode("user:pass-phrase")));
     let raw = format!("{url}/predict/raw");
     assert_eq!(post(&raw, &[("X-API-Key", KEY)], picture), 200);
-    assert_eq!(post(&raw, &[("Authorization", &bearer)], picture), 200);
+    for (name, value) in [("Authorization", bearer.as_str()), ("X-API-Key", of_file)] {
+        assert_eq!(post(&raw, &[(name, value)], picture), 200, "{name}");
+    }
     assert_eq!(post(&raw, &[("Authorization", &format!("{bearer}x"))], picture), 401);
     assert_eq!(post(&raw, &[("Authorization", &basic), ("Cookie", "session=a-cookie")], picture), 401);
     assert_eq!(post(&raw, &[("X-API-Key", WRONG_KEY)], picture), 401);
@@ -88,7 +83,7 @@ fn requests(server: &Logging, picture: &[u8]) -> Vec<String> {
         assert_eq!(post(&infer, &[("X-API-Key", KEY)], numbers.as_bytes()), 400);
     }
     let mut hidden: Vec<String> = token.split('.').skip(1).map(String::from).collect();
-    hidden.extend([&basic[6..], "a-cookie", "a-private-header", "pass-phrase"].map(String::from));
+    hidden.extend([of_file, &basic[6..], "a-cookie", "a-private-header", "pass-phrase"].map(String::from));
     hidden
 }
 
@@ -128,24 +123,23 @@ fn check(server: Logging, mut hidden: Vec<String>, talkative: &[&str]) {
 
 #[test]
 fn no_line_has_a_secret_or_a_byte_of_a_picture() {
+    let made = keygen("app", &[]);
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(keys.path(), made.entry).unwrap();
     for format in ["text", "json"] {
         let mut flags = vec!["--log-file", "app.log", "--jwt-issuer", "i", "--jwt-audience", "a"];
-        flags.extend(["--max-auth-failures", "1000"]);
+        flags.extend(["--max-auth-failures", "1000", "--keys", keys.path().to_str().unwrap()]);
         let secret = [("KILN_JWT_SECRET", JWT_SECRET)];
         let server = Logging::start_with(format, "trace", &flags, &secret).ready();
-        let hidden = requests(&server, &picture());
+        let hidden = requests(&server, &picture(), &made.key);
         check(server, hidden, &["kiln::access", "kiln::classifier"]);
     }
 }
 
 #[test]
 fn no_line_of_tls_and_http2_has_a_secret_or_a_byte_of_a_picture() {
-    for program in ["curl", "openssl"] {
-        if Command::new(program).arg("version").output().is_err() {
-            assert!(!must_run(), "{program} has to be installed");
-            eprintln!("SKIPPED: there is no {program}");
-            return;
-        }
+    if !["curl", "openssl"].into_iter().all(has) {
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     let made = Command::new("openssl")

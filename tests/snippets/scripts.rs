@@ -1,11 +1,10 @@
 //! What runs as a process of its own, in a folder with the picture and with the key in its environment.
 
-use std::ffi::OsString;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::common::{self, KEY};
+use crate::common::{KEY, has, python};
 use crate::readme::{PROGRAMS, TRITON, program};
 use crate::{CLASS, folder, server};
 
@@ -19,24 +18,9 @@ pub fn printed(command: &mut Command) -> String {
     printed
 }
 
-/// Whether a program is there. One that is not is a reason to skip, or to fail where all tests must run.
-fn has(program: &OsString) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-    if !found {
-        assert!(!common::must_run(), "{program:?} has to be installed");
-        eprintln!("SKIPPED: this machine has no {program:?}");
-    }
-    found
-}
-
-/// The Python that `KILN_TEST_PYTHON` names, or the system's.
-fn python() -> OsString {
-    std::env::var_os("KILN_TEST_PYTHON").unwrap_or_else(|| "python3".into())
-}
-
 #[test]
 fn curl_finds_the_cat() {
-    if !has(&"curl".into()) {
+    if !has("curl") {
         return;
     }
     let server = server();
@@ -48,26 +32,22 @@ fn curl_finds_the_cat() {
 
 #[test]
 fn python_without_a_package_finds_the_cat() {
-    if !has(&python()) {
+    let python = std::env::var_os("KILN_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    if !has(python.to_str().expect("a name in UTF-8")) {
         return;
     }
     let server = server();
     // -S: what is installed beside the standard library is not to be found.
-    let text = printed(Command::new(python()).args(["-I", "-S", "-c", &program(PROGRAMS, "python", &server)]));
+    let text = printed(Command::new(python).args(["-I", "-S", "-c", &program(PROGRAMS, "python", &server)]));
     assert!(text.starts_with(&format!("{} {} 0.", CLASS.0, CLASS.1)), "{text}");
     assert_eq!(text.lines().count(), 5, "{text}");
 }
 
-/// `KILN_TEST_PYTHON` names a Python that has tritonclient.
 #[test]
 fn tritonclient_finds_the_cat() {
-    if std::env::var_os("KILN_TEST_PYTHON").is_none() {
-        assert!(!common::must_run(), "KILN_TEST_PYTHON has to name a Python with tritonclient[http]");
-        eprintln!("SKIPPED: KILN_TEST_PYTHON names no Python with tritonclient[http]");
-        return;
-    }
+    let Some(python) = python("tritonclient[http]") else { return };
     let server = server();
-    let text = printed(Command::new(python()).args(["-c", &program(TRITON, "python", &server)]));
+    let text = printed(Command::new(python).args(["-c", &program(TRITON, "python", &server)]));
     let best = text.split('\'').nth(1).unwrap_or_else(|| panic!("no class: {text}"));
     assert!(best.ends_with(&format!(":{}:{}", CLASS.0, CLASS.1)), "{text}");
 }

@@ -1,7 +1,7 @@
 //! What a person sees when it does not work: Kiln's own words, and what to do next.
 
 use crate::browser::Browser;
-use crate::common::{KEY, kiln, said};
+use crate::common::{KEY, keygen};
 use crate::{CAT, answered, choose, opened, text, type_key};
 
 /// Waits for an error with that code and gives all that is told.
@@ -76,13 +76,11 @@ fn a_wrong_key_leads_to_its_field_and_the_right_one_sends_the_picture() {
 
 #[test]
 fn who_asks_too_often_is_told_how_long_to_wait() {
-    let keygen = ["keygen", "--id", "slow", "--requests-per-second", "0.01", "--burst", "1"];
-    let (_, entry, told) = said(kiln().args(keygen));
-    let key = told.split_whitespace().last().unwrap();
+    let slow = keygen("slow", &["--requests-per-second", "0.01", "--burst", "1"]);
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), entry).unwrap();
+    std::fs::write(file.path(), slow.entry).unwrap();
     let Some((browser, _server)) = opened(&["--keys", file.path().to_str().unwrap()]) else { return };
-    type_key(&browser, key);
+    type_key(&browser, &slow.key);
     choose(&browser, CAT);
     answered(&browser, "Egyptian cat");
     browser.click("//button[@id='again']");

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::collector::Collector;
-use super::{caller, common, predict, server};
+use super::common::python;
+use super::{caller, predict, server};
 
 /// Prints a request as JSON, and fails where it has a field that the description does not know.
 const READ: &str = "
@@ -30,7 +31,7 @@ print(MessageToJson(request))
 
 #[test]
 fn the_protocols_own_classes_read_the_same() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("opentelemetry-proto") else { return };
     let collector = Collector::new();
     let server = server(&collector, &[]);
     let (trace, span) = caller(1);
@@ -62,14 +63,4 @@ fn the_protocols_own_classes_read_the_same() {
         request["attributes"].as_array().unwrap().iter().find(|pair| pair["key"] == "http.response.status_code");
     assert_eq!(status.unwrap()["value"]["intValue"], "200");
     assert_eq!(read["resourceSpans"][0]["scopeSpans"][0]["scope"]["name"], "kiln");
-}
-
-/// `KILN_TEST_PYTHON` names a Python that has those classes.
-fn python() -> Option<std::ffi::OsString> {
-    let python = std::env::var_os("KILN_TEST_PYTHON");
-    if python.is_none() {
-        assert!(!common::must_run(), "KILN_TEST_PYTHON has to name a Python with opentelemetry-proto");
-        eprintln!("SKIPPED: KILN_TEST_PYTHON names no Python with opentelemetry-proto");
-    }
-    python
 }

@@ -30,9 +30,7 @@ fn server(collector: &Collector, more: &[&str]) -> Server {
 
 /// `POST /predict/raw` of a photo, with more headers.
 fn predict(server: &Server, headers: &[(&str, &str)]) -> Answer {
-    let request = Server::agent().post(format!("{}/predict/raw", server.url)).header("X-API-Key", KEY);
-    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    common::read(request.send(bytes(PHOTO)))
+    server.post("/predict/raw", &[&[("X-API-Key", KEY)], headers].concat(), &bytes(PHOTO))
 }
 
 /// Ends the server, and takes all spans that have not been taken.
@@ -143,8 +141,7 @@ fn each_picture_of_a_request_has_its_phases_and_probes_are_of_no_interest() {
     assert_eq!(server.get("/metrics").status, 200);
     let (trace, span) = caller(7);
     let parent = format!("00-{trace}-{span}-01");
-    let probe = Server::agent().get(format!("{}/health/live", server.url)).header("traceparent", &parent);
-    assert_eq!(common::read(probe.call()).status, 200);
+    assert_eq!(server.get_with("/health/live", &[("traceparent", &parent)]).status, 200);
     let spans = end(server, &collector);
     let request = spans.iter().find(|span| span.name == "POST /predict/batch").expect("a span");
     for phase in PHASES {

@@ -12,7 +12,7 @@ use kiln::telemetry::traces::{self, Config, Headers};
 use kiln::{api, batching, serve};
 
 use super::collector::Collector;
-use super::common::{KEY, Server, bytes, read};
+use super::common::{KEY, bytes, post};
 use super::in_process::{InProcess, Settings};
 
 /// Tells that it has a batch, and waits until it may fail.
@@ -71,10 +71,7 @@ fn a_failure_is_an_error_of_the_batch_and_of_the_request_and_who_left_is_told_ap
     fail.send(()).unwrap();
 
     // The device has failed and is replaced, which takes a moment.
-    let ask = || {
-        let request = Server::agent().post(format!("http://{}/predict/raw", server.address)).header("X-API-Key", KEY);
-        read(request.send(&photo[..])).status
-    };
+    let ask = || post(&format!("http://{}/predict/raw", server.address), &[("X-API-Key", KEY)], &photo).status;
     fail.send(()).unwrap();
     let mut statuses = std::iter::repeat_with(ask);
     assert!(statuses.by_ref().take(1000).any(|status| status == 500), "the engine fails");

@@ -1,7 +1,5 @@
 //! Versions that do not do: they stay out, which is told once, and the server goes on with what it had.
 
-use std::time::Duration;
-
 use kiln::model::Weights;
 
 use crate::common::{Server, bytes, kiln, said};
@@ -61,8 +59,11 @@ fn a_version_that_does_not_do_stays_out_and_what_was_served_goes_on() {
     folder.models(&["canary", NAME, "6", "--share", "100%"]);
     server.logged_until("a version stays out");
     assert_eq!(server.raw("/predict/raw", &photo).json()["model"]["version"], "1");
-    // Told once, not at each look.
-    std::thread::sleep(Duration::from_secs(4));
+    // Told once, not at each look: another version's labels, which it takes at such looks, come and go meanwhile.
+    folder.models(&["shadow", NAME, "7"]);
+    until_served(&server, &[("1", &["stable"]), ("7", &["shadow"])]);
+    folder.models(&["shadow", NAME, "--off"]);
+    until_served(&server, &[("1", &["stable"])]);
     let again = server.logged().into_iter().filter(|line| line.contains("stays out")).collect::<Vec<_>>();
     assert_eq!(again, Vec::<String>::new());
     // Labels that nobody can read change nothing.
