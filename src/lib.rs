@@ -55,6 +55,8 @@ pub mod cache;
 pub mod classifier;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod documents;
 pub mod feedback;
 pub mod finetune;
 pub mod image;
@@ -65,8 +67,6 @@ pub mod model;
 pub mod oip;
 pub mod plots;
 pub mod readiness;
-#[cfg(test)]
-mod readme;
 pub mod registry;
 pub mod serve;
 pub mod shutdown;

@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 folder=$work/$name
 mkdir -p "$folder/completions" "$folder/systemd"
 install -m 755 "$binary" "$folder/kiln"
-cp README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT "$folder"
+cp -r README.md docs CHANGELOG.md LICENSE-APACHE LICENSE-MIT "$folder"
 cp deploy/systemd/kiln.service deploy/systemd/gpu.conf "$folder/systemd"
 for pair in bash:kiln.bash zsh:_kiln fish:kiln.fish; do
     "$binary" completions "${pair%%:*}" > "$folder/completions/${pair#*:}"

@@ -27,7 +27,7 @@ fn row(setting: &Setting) -> String {
 
 #[test]
 fn the_readme_has_every_setting() {
-    crate::readme::holds("src/config/settings.rs", &table());
+    crate::documents::holds("README.md", "src/config/settings.rs", &table());
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
                 "inference",
                 "keys",
                 "model",
-                "readme",
+                "documents",
                 "serve",
                 "shutdown",
                 "telemetry",
@@ -65,10 +65,10 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("oip", &[]),
         ("plots", &[]),
         ("readiness", &["telemetry"]),
-        ("readme", &[]),
+        ("documents", &[]),
         ("standing", &[]),
         ("store", &["model"]),
-        ("telemetry", &["readme"]),
+        ("telemetry", &["documents"]),
         ("watched", &[]),
     ])
 }

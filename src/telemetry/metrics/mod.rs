@@ -12,7 +12,7 @@
 //! | `part.rs` | a gauge that several versions add up to |
 //! | `server.rs` | the start, readiness, devices |
 //! | `versions.rs` | which versions are served |
-//! | `table.rs` | the README's table |
+//! | `table.rs` | `docs/metrics.md`'s table |
 //!
 //! What is recorded before a recorder is installed is recorded nowhere, and costs next to nothing.
 

@@ -1,4 +1,4 @@
-//! Every metric that the server shows: name, kind, unit, labels and help. Nothing else names one; the README's table is
+//! Every metric that the server shows: name, kind, unit, labels and help. Nothing else names one; docs/metrics.md's table is
 //! written from here, and a test holds the dashboard, the rules and a real scrape to it.
 //!
 //! Native names follow Prometheus' conventions (base units, `_total` for counters). `nv_inference_*` are those of Triton

@@ -1,4 +1,4 @@
-//! The README's table of metrics, written from the names.
+//! The table in `docs/metrics.md`, written from the names.
 
 use super::names::{ALL, Kind, Metric};
 
@@ -18,8 +18,8 @@ fn row(metric: &Metric) -> String {
 }
 
 #[test]
-fn the_readme_has_every_metric() {
-    crate::readme::holds("src/telemetry/metrics/names.rs", &table());
+fn the_document_has_every_metric() {
+    crate::documents::holds("docs/metrics.md", "src/telemetry/metrics/names.rs", &table());
 }
 
 #[test]
