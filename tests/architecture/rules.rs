@@ -12,12 +12,12 @@ pub fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
             &[
                 "api",
                 "batching",
+                "documents",
                 "feedback",
                 "image",
                 "inference",
                 "keys",
                 "model",
-                "documents",
                 "serve",
                 "shutdown",
                 "telemetry",
