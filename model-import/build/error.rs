@@ -43,7 +43,7 @@ impl std::fmt::Display for Refusal {
             ),
             Self::NoModels { directory } => write!(
                 f,
-                "no model found: {} holds no folder with a model.toml. Add one, as the README shows under 'Swap the model'.",
+                "no model found: {} holds no folder with a model.toml. Add one, as docs/models.md shows under 'Swap the model'.",
                 directory.display()
             ),
             Self::Manifest { path, reason } => {

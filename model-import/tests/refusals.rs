@@ -167,5 +167,5 @@ fn a_manifest_that_says_too_little_or_too_much_is_refused() {
 fn a_folder_without_models_is_refused() {
     let empty = tempfile::tempdir().unwrap();
     let refused = manifest::read_all(empty.path()).unwrap_err();
-    assert!(matches!(refused, Refusal::NoModels { .. }) && refused.to_string().contains("Swap the model"), "{refused}");
+    assert!(matches!(refused, Refusal::NoModels { .. }) && refused.to_string().contains("docs/models.md"), "{refused}");
 }

@@ -72,6 +72,11 @@ impl Engines {
         Some(engine)
     }
 
+    /// From now on none of them checks itself.
+    pub(super) fn check_no_more(&mut self) {
+        self.canary_interval = Duration::ZERO;
+    }
+
     /// It has done what it was at.
     pub(super) fn is_free(&mut self, engine: usize, now: Instant) {
         self.running[engine] = 0;
@@ -105,12 +110,12 @@ impl Engines {
     fn hangs_at(&self) -> Option<Instant> {
         let busy = self.running.iter().zip(&self.since).filter(|(pictures, _)| **pictures > 0);
         let first = busy.map(|(_, since)| *since).min().filter(|_| !self.device_timeout.is_zero());
-        first.map(|since| since + self.device_timeout)
+        first.and_then(|since| since.checked_add(self.device_timeout))
     }
 
     fn checks_at(&self, engine: usize) -> Option<Instant> {
         let checks = self.running[engine] == 0 && !self.canary_interval.is_zero();
-        checks.then(|| self.since[engine] + self.canary_interval)
+        self.since[engine].checked_add(self.canary_interval).filter(|_| checks)
     }
 
     fn is_busy(&mut self, engine: usize, pictures: usize, now: Instant) {
@@ -159,6 +164,9 @@ mod tests {
         engines.is_free(1, now + 31 * S);
         assert_eq!(engines.begin_check(now + 40 * S), Some(0));
         assert_eq!(engines.wake_at(), Some(now + 61 * S));
+        engines.is_free(0, now + 41 * S);
+        engines.check_no_more();
+        assert_eq!((engines.begin_check(now + 100 * S), engines.wake_at()), (None, None));
     }
 
     #[test]
@@ -182,6 +190,15 @@ mod tests {
         let never = Config { canary_interval: Duration::ZERO, device_timeout: Duration::ZERO, ..Config::default() };
         let mut engines = Engines::new(&never, 1, now);
         assert_eq!(engines.wake_at(), None);
+        engines.begin(1, now);
+        assert_eq!(engines.wake_at(), None);
+    }
+
+    #[test]
+    fn what_is_set_to_the_end_of_time_never_happens() {
+        let now = Instant::now();
+        let late = Config { canary_interval: Duration::MAX, device_timeout: Duration::MAX, ..Config::default() };
+        let mut engines = Engines::new(&late, 2, now);
         engines.begin(1, now);
         assert_eq!(engines.wake_at(), None);
     }

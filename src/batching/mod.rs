@@ -18,7 +18,7 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `config.rs` | the three settings and their ranges |
+//! | `config.rs` | the settings and their ranges |
 //! | `batcher.rs` | the handle that the rest of the server holds |
 //! | `admission.rs` | who is let in, and the advice when to try again |
 //! | `inside.rs` | how many are inside, by priority |

@@ -76,12 +76,7 @@ impl Scheduler {
         // Without more work the threads end, and with them the events.
         let Links { work, mut events, .. } = self.links;
         drop(work);
-        while let Some(event) = events.recv().await {
-            // Another engine was being replaced when one broke, and there is one readiness for all.
-            if matches!(event, Event::Recovered(_)) {
-                self.readiness.set_recovered();
-            }
-        }
+        while events.recv().await.is_some() {}
     }
 
     /// Until the batcher is stopped and the queue is empty, or an engine is broken.
@@ -110,7 +105,11 @@ impl Scheduler {
                 _ = &mut self.links.stop, if self.taking => self.stop_taking(),
                 entry = self.links.entries.recv(), if self.open => match entry {
                     Some(entry) => self.state.append(entry),
-                    None => self.open = false,
+                    None => {
+                        self.open = false;
+                        // The way out is when all of them are free at once.
+                        self.engines.check_no_more();
+                    }
                 },
                 () = admission.left.notified() => {}
                 () = &mut alarm, if wake_at.is_some() => self.look_after_engines()?,

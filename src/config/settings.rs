@@ -149,7 +149,7 @@ pub static SETTINGS: &[Setting] = &[
         "device-timeout",
         "TIME",
         "60s",
-        "A device that takes longer for a batch hangs, and the process ends; 0s: never",
+        "A device that takes longer for a batch, to check itself or to be replaced hangs, and the process ends; 0s: never",
     ),
     row(BATCHING, "max-batch-size", "N", "8", "The most pictures in one batch"),
     row(BATCHING, "max-queue-delay", "TIME", "0ms", "How long a batch waits to fill up although the engine is free"),

@@ -84,7 +84,8 @@ pub trait Engine: Send + 'static {
         None
     }
 
-    /// Finds out whether it still computes rightly; called when there is nothing else to do. By default it does.
+    /// Finds out whether it still computes rightly; called when there is nothing else to do, and when the scores of a batch are no
+    /// numbers. By default it does.
     ///
     /// # Errors
     ///

@@ -117,7 +117,7 @@ fn compose_mounts_what_there_is_and_gives_the_server_settings_that_it_takes() {
         assert!(std::path::Path::new(&path).exists(), "compose.yml mounts {path}, which is not there");
         mounts += 1;
     }
-    assert_eq!(mounts, 6);
+    assert_eq!(mounts, 7);
     let mut check = kiln();
     check.args(["config", "check"]);
     let settings = compose.lines().filter_map(|line| line.trim().split_once(": "));

@@ -20,7 +20,7 @@ pub fn names_are_those_of_the_server(prometheus: &Prometheus, shown: &Shown) {
     let in_rules: BTreeSet<String> = rules.iter().flat_map(|rule| of(dashboard::text(rule, "query"))).collect();
     let recorded: BTreeSet<&str> = rules.iter().map(|rule| dashboard::text(rule, "name")).collect();
     let of_prometheus = |name: &str| matches!(name, "up" | "ALERTS") || recorded.contains(name);
-    let documents = [README, "README.md", "docs/metrics.md"].map(documents::read);
+    let documents = [README, "README.md", "docs/access.md", "docs/metrics.md", "docs/models.md"].map(documents::read);
     let documented = documents.iter().flat_map(|text| documents::metrics(text)).map(whole);
     for name in panels.iter().chain(&in_rules).cloned().chain(documented) {
         assert!(shown.contains_key(&name) || of_prometheus(&name), "nobody shows {name}");

@@ -164,6 +164,26 @@ fn clients_who_hang_up_cost_the_engine_nothing() {
 }
 
 #[test]
+fn what_is_inflated_counts_for_as_long_as_its_picture_waits() {
+    const ZEROS: usize = 700_000;
+    let server = Staged::ready(Settings::default());
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&common::bytes("photos/cat_451x300.jpg")).unwrap();
+    encoder.write_all(&[0; ZEROS]).unwrap();
+    let body = encoder.finish().unwrap();
+    assert!(body.len() < ZEROS / 4, "{}", body.len());
+    std::thread::scope(|scope| {
+        let request = scope.spawn(|| server.infer(&[("Content-Encoding", "gzip")], &body));
+        server.engine_works();
+        let held = server.metric("kiln_inflight_bytes");
+        server.let_it_end(End::Rows);
+        assert_eq!(request.join().unwrap().status, 200);
+        assert!(held > ZEROS as f64, "{held}");
+    });
+    until(|| server.metric("kiln_inflight_bytes") == 0.0);
+}
+
+#[test]
 fn a_device_that_cannot_be_replaced_ends_the_server() {
     let server = Staged::ready(Settings::default());
     server.let_it_end(End::Failure);

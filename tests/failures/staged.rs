@@ -144,6 +144,12 @@ impl Staged {
         post(&format!("http://{}/predict/raw", self.address()), &headers, &bytes("photos/cat_451x300.jpg"))
     }
 
+    /// Has a picture that is the whole body classified by the Open Inference Protocol.
+    pub fn infer(&self, headers: &[(&str, &str)], picture: &[u8]) -> Answer {
+        let headers = [&[("X-API-Key", KEY), ("Inference-Header-Content-Length", "0")], headers].concat();
+        post(&format!("http://{}/v2/models/efficientnet-lite0/infer", self.address()), &headers, picture)
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         read(Server::agent().get(format!("http://{}{path}", self.address())).call())
     }

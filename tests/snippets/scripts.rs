@@ -52,11 +52,9 @@ fn tritonclient_finds_the_cat() {
     assert!(best.ends_with(&format!(":{}:{}", CLASS.0, CLASS.1)), "{text}");
 }
 
-/// `.ci/run` installs no Node: where there is none, that is said, and the browser's test has to do.
 #[test]
 fn node_finds_the_cat() {
-    if Command::new("node").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: this machine has no Node");
+    if !has("node") {
         return;
     }
     let server = server();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path};
 use tokio::sync::Semaphore;
@@ -129,7 +130,9 @@ impl Inference {
 /// What a body asks for, and what it holds besides where it was compressed.
 fn read(body: InferBody, header_length: Option<u64>, limit: &BodyLimit) -> Result<(Infer, Option<Held>), Failure> {
     let inflated = body.encoding.map(|encoding| encoding.inflate(&body.bytes, limit.max_bytes())).transpose()?;
-    let held = inflated.as_ref().map(|bytes| limit.hold(bytes.len())).transpose()?;
+    // What came is counted already, and let go of in here.
+    let more = |bytes: &Bytes| bytes.len().saturating_sub(body.bytes.len());
+    let held = inflated.as_ref().map(|bytes| limit.hold(more(bytes))).transpose()?;
     let header_length = header_length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     let infer = oip::parse(inflated.unwrap_or(body.bytes), header_length);
     Ok((infer.map_err(|error| Failure::new(Code::Malformed, error.to_string()))?, held))

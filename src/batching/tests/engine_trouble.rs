@@ -129,9 +129,10 @@ fn an_idle_engine_that_hangs_at_its_canary_is_found_out_without_a_picture() {
         settle().await;
         tokio::time::advance(often + MS).await;
         assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        tokio::time::advance(limit - 2 * MS).await;
         settle().await;
         assert_eq!(fixture.readiness.state(), State::Ready, "it may only be slow");
-        tokio::time::advance(limit + MS).await;
+        tokio::time::advance(3 * MS).await;
         assert!(fixture.readiness.failed().await.contains("has not answered for 60s"));
         settle().await;
         assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);

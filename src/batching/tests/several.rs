@@ -1,6 +1,8 @@
 //! Two engines behind one queue.
 
-use super::harness::{End, on_a_still_clock, picture, row, start_two};
+use std::sync::atomic::Ordering;
+
+use super::harness::{End, MS, on_a_still_clock, picture, row, settle, start_two};
 use crate::batching::{AdmitError, Ask, BatchError, Config, Terms};
 use crate::inference::{EngineError, Output};
 
@@ -79,6 +81,29 @@ fn shutting_down_waits_for_both() {
         for (id, waiting) in (0..).zip(waiting) {
             assert_eq!(waiting.await.unwrap().output, Output::Logits(row(id)));
         }
+        end.await.unwrap();
+    });
+}
+
+/// Otherwise they take turns at it, and are never all free.
+#[test]
+fn who_shuts_down_begins_no_more_checks() {
+    on_a_still_clock(async {
+        let (mut fixture, other) = start_two(Config { canary_interval: 1000 * MS, ..Config::default() });
+        fixture.gate.is_sound.store(false, Ordering::SeqCst);
+        settle().await;
+        tokio::time::advance(1001 * MS).await;
+        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        let end = tokio::spawn(fixture.worker.shutdown());
+        settle().await;
+        // It would not come back from a check.
+        other.is_sound.store(false, Ordering::SeqCst);
+        for _ in 0..3 {
+            tokio::time::advance(1001 * MS).await;
+            settle().await;
+        }
+        fixture.gate.finish(End::Rows);
+        fixture.gate.rebuilt(true);
         end.await.unwrap();
     });
 }
