@@ -192,7 +192,8 @@ fn what_is_inflated_counts_among_all_bodies() {
         assert_eq!(picture(&cat).status, 200);
     }
     // What came and what is in it are not there at the same time.
-    let random = std::iter::successors(Some(1_u64), |n| Some(n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1)));
+    let random =
+        std::iter::successors(Some(1_u64), |n| Some(n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1)));
     let incompressible: Vec<u8> = cat.iter().copied().chain(random.map(|n| (n >> 56) as u8).take(600_000)).collect();
     assert!(compressed(&incompressible).len() + incompressible.len() > 1 << 20, "it does compress");
     assert_eq!(picture(&incompressible).status, 200);
