@@ -1,5 +1,7 @@
 //! In place of the API's own `failure.rs`, which knows every room's errors.
 
+use std::time::Duration;
+
 use poem::error::ResponseError;
 use poem::http::StatusCode;
 
@@ -16,6 +18,11 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    /// When to come again is nothing that is looked at here.
+    pub(super) fn retry_after(self, _after: Duration) -> Self {
+        self
     }
 }
 

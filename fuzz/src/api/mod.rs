@@ -11,6 +11,7 @@ mod upload;
 
 use bytes::Bytes;
 use futures_util::stream;
+use poem::error::ResponseError;
 use poem::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use poem::http::{HeaderValue, Method};
 use poem::{Body, Request};
@@ -57,7 +58,10 @@ pub fn pictures(form: Form, max_bytes: usize) -> Result<Vec<Picture>, Refusal> {
             OneFile::from_request(&request, &mut body, options).await.map(|form| vec![form.0])
         }
     });
-    extracted.map_err(|error| Refusal(if limit.cut().is_some() { 413 } else { error.status().as_u16() }))
+    extracted.map_err(|error| {
+        let status = limit.failure().map_or_else(|| error.status(), |failure| failure.status());
+        Refusal(status.as_u16())
+    })
 }
 
 /// What waits for nothing but memory is done when it is first looked at, or once it has woken itself.
