@@ -4,6 +4,7 @@
 mod find;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::tensor::Bytes;
 use burn_store::burn_pack::{DType, Reader, Tensor, Writer};
@@ -141,6 +142,11 @@ impl Head {
         self.features.div_ceil(self.classes)
     }
 
+    /// The features that a pass lets through.
+    pub fn passed(&self, pass: usize) -> Range<usize> {
+        pass * self.classes..self.features.min((pass + 1) * self.classes)
+    }
+
     /// The head that lets the features of a pass through unchanged: the logits of the network with it are the features from
     /// `pass * classes` on, and zeros behind the last one.
     ///
@@ -149,7 +155,7 @@ impl Head {
     pub fn selector(&self, pass: usize) -> Self {
         let Self { features, classes, .. } = *self;
         let mut weight = vec![0.0; features * classes];
-        for (class, feature) in (pass * classes..features.min((pass + 1) * classes)).enumerate() {
+        for (class, feature) in self.passed(pass).enumerate() {
             weight[feature * classes + class] = 1.0;
         }
         self.with(weight, vec![0.0; classes])

@@ -34,13 +34,6 @@ struct Limited {
     cut: AtomicU8,
 }
 
-/// Bytes beside those that came, in the budget until this is dropped.
-#[derive(Debug)]
-pub(super) struct Held {
-    bytes: usize,
-    budget: Arc<Budget>,
-}
-
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -94,10 +87,13 @@ impl BodyLimit {
         self.0.max_bytes
     }
 
-    /// Counts what a body holds besides, now that it is inflated, for as long as that is kept.
-    pub(super) fn hold(&self, bytes: usize) -> Result<Held, Failure> {
-        let budget = Arc::clone(&self.0.budget);
-        if budget.take(bytes) { Ok(Held { bytes, budget }) } else { Err(no_room()) }
+    /// Counts what a body has become longer by now that it is inflated: like what came, until its request is answered.
+    pub(super) fn grow(&self, bytes: usize) -> Result<(), Failure> {
+        if !self.0.budget.take(bytes) {
+            return Err(no_room());
+        }
+        self.0.taken.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Counts bytes that are about to be held.
@@ -115,12 +111,6 @@ impl BodyLimit {
     fn refuse(&self, why: Cut) -> std::io::Error {
         self.0.cut.store(why as u8, Ordering::Release);
         std::io::Error::other("the body is not read")
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.budget.give(self.bytes);
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::ConfigError;
@@ -129,12 +130,14 @@ fn variable_text(env: &impl Fn(&str) -> Option<OsString>, name: &str) -> Result<
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     let refuse = |reason: String| ConfigError(format!("{}: {reason}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(syntax(&e, &text)))?;
+    let table: BTreeMap<toml::Spanned<String>, toml::Value> =
+        toml::from_str(&text).map_err(|e| refuse(syntax(&e, &text)))?;
     let mut found = BTreeMap::new();
     for (key, value) in table {
-        if settings::find(&key).is_none() {
+        if settings::find(key.get_ref()).is_none() {
             return Err(refuse(unknown(&key, &text)));
         }
+        let key = key.into_inner();
         let value = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
@@ -153,18 +156,17 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
 
 /// The error's own text would quote the line, which may hold the key.
 fn syntax(error: &toml::de::Error, text: &str) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let place = before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1));
-    format!("{place}{}", error.message())
+    format!("{}{}", place(error.span(), text), error.message())
 }
 
-fn unknown(key: &str, text: &str) -> String {
-    let names_it = |line: &str| {
-        let rest = line.trim_start().trim_start_matches('[').strip_prefix(key);
-        rest.is_some_and(|rest| rest.trim_start().starts_with(['=', '.', ']']))
-    };
-    let line = text.lines().position(names_it);
-    let place = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
+/// The line in which a part of the text begins, if that is known.
+fn place(span: Option<Range<usize>>, text: &str) -> String {
+    let before = span.and_then(|span| text.get(..span.start));
+    before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1))
+}
+
+fn unknown(key: &toml::Spanned<String>, text: &str) -> String {
+    let (place, key) = (place(Some(key.span()), text), key.get_ref());
     let nearest = SETTINGS.iter().map(|setting| (distance(key, setting.key), setting.key)).min();
     match nearest {
         Some((distance, nearest)) if distance <= 3 => {

@@ -76,7 +76,7 @@ impl<'a> Extractor<'a> {
             return Ok(features);
         }
         for pass in 0..head.passes() {
-            let (first, count) = (pass * head.classes, head.classes.min(head.features - pass * head.classes));
+            let passed = head.passed(pass);
             let mut engine = match self.kept.get(pass) {
                 Some(kept) => kept.clone(),
                 None => self.selecting(pass)?,
@@ -86,7 +86,8 @@ impl<'a> Extractor<'a> {
                     if !row.iter().all(|feature| feature.is_finite()) {
                         return Err(EngineError::Device("the features are not finite".to_string()).into());
                     }
-                    features.values[picture * head.features + first..][..count].copy_from_slice(&row[..count]);
+                    let all = &mut features.values[picture * head.features..][..head.features];
+                    all[passed.clone()].copy_from_slice(&row[..passed.len()]);
                 }
                 progress(some.len());
             }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path};
 use tokio::sync::Semaphore;
@@ -13,12 +12,12 @@ use super::answer::Answer;
 use super::body::InferBody;
 use super::rows;
 use crate::api::State;
-use crate::api::body_limit::{BodyLimit, Held};
+use crate::api::body_limit::BodyLimit;
 use crate::api::caller::{Caller, ToPredict};
 use crate::api::error::Code;
 use crate::api::failure::Failure;
 use crate::api::refused::{OfTensors, Refused};
-use crate::classifier::{Priority, Row, slowest};
+use crate::classifier::{Priority, slowest};
 use crate::oip::{self, Infer};
 
 /// `POST /v2/models/{name}/infer`.
@@ -96,14 +95,11 @@ impl Inference {
         let accepted = body.accepted;
         let (for_whom, most_rows) = (Arc::clone(&classifier), rows::most_rows(config, &classifier));
         let limit = caller.body().clone();
-        let (rows, _inflated, id, output, priority, timeout) = self
+        let (rows, id, output, priority, timeout) = self
             .beside(move || {
-                let (infer, inflated) = read(body, header_length, &limit)?;
-                let Infer { id, input, output, priority, timeout } = infer;
+                let Infer { id, input, output, priority, timeout } = read(body, header_length, &limit)?;
                 let rows = rows::rows(input, &for_whom, most_rows)?;
-                // Pictures are parts of what was inflated; a tensor's rows are copies.
-                let inflated = inflated.filter(|_| rows.iter().any(|row| matches!(row, Row::Picture(_))));
-                Ok::<_, Failure>((rows, inflated, id, output, priority, timeout))
+                Ok::<_, Failure>((rows, id, output, priority, timeout))
             })
             .await??;
         let patience = timeout.unwrap_or(config.request_timeout).min(config.request_timeout);
@@ -127,13 +123,18 @@ impl Inference {
     }
 }
 
-/// What a body asks for, and what it holds besides where it was compressed.
-fn read(body: InferBody, header_length: Option<u64>, limit: &BodyLimit) -> Result<(Infer, Option<Held>), Failure> {
-    let inflated = body.encoding.map(|encoding| encoding.inflate(&body.bytes, limit.max_bytes())).transpose()?;
-    // What came is counted already, and let go of in here.
-    let more = |bytes: &Bytes| bytes.len().saturating_sub(body.bytes.len());
-    let held = inflated.as_ref().map(|bytes| limit.hold(more(bytes))).transpose()?;
+/// What a body asks for.
+fn read(body: InferBody, header_length: Option<u64>, limit: &BodyLimit) -> Result<Infer, Failure> {
+    let InferBody { bytes: came, encoding, .. } = body;
+    let bytes = match encoding {
+        Some(encoding) => {
+            let inflated = encoding.inflate(&came, limit.max_bytes())?;
+            // What came is counted already, and let go of in here.
+            limit.grow(inflated.len().saturating_sub(came.len()))?;
+            inflated
+        }
+        None => came,
+    };
     let header_length = header_length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    let infer = oip::parse(inflated.unwrap_or(body.bytes), header_length);
-    Ok((infer.map_err(|error| Failure::new(Code::Malformed, error.to_string()))?, held))
+    oip::parse(bytes, header_length).map_err(|error| Failure::new(Code::Malformed, error.to_string()))
 }

@@ -37,6 +37,8 @@ fn an_unknown_key_in_the_file_is_named_with_its_line_and_the_nearest_one() {
     );
     let sentence = Given::nothing().file("grace = '5s'\nkeys = 'x'\nkey = 'y'\n[gra.x]\n").refusal();
     assert!(sentence.contains("line 4: there is no setting 'gra'"), "{sentence}");
+    let sentence = Given::nothing().file("listen = '''\ngra = 1\n'''\n'gra' = 1\n").refusal();
+    assert!(sentence.contains("line 4: there is no setting 'gra'"), "{sentence}");
 }
 
 #[test]
