@@ -48,10 +48,7 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
 fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
     on_a_still_clock(async {
         let mut fixture = start(Config { canary_interval: 1000 * MS, ..Config::default() });
-        fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
-        settle().await;
-        tokio::time::advance(1001 * MS).await;
-        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        fixture.begin_bad_check(1000 * MS).await;
         // What comes meanwhile waits for the outcome.
         let unlucky = fixture.submit(4, None);
         settle().await;
@@ -125,10 +122,7 @@ fn an_idle_engine_that_hangs_at_its_canary_is_found_out_without_a_picture() {
     on_a_still_clock(async {
         let (often, limit) = (1000 * MS, 60_000 * MS);
         let mut fixture = start(Config { canary_interval: often, device_timeout: limit, ..Config::default() });
-        fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
-        settle().await;
-        tokio::time::advance(often + MS).await;
-        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        fixture.begin_bad_check(often).await;
         tokio::time::advance(limit - 2 * MS).await;
         settle().await;
         assert_eq!(fixture.readiness.state(), State::Ready, "it may only be slow");
@@ -144,10 +138,7 @@ fn while_one_engine_checks_itself_another_takes_what_comes() {
     on_a_still_clock(async {
         let config = Config { canary_interval: 1000 * MS, ..Config::default() };
         let (mut fixture, mut other) = super::harness::start_two(config);
-        fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
-        settle().await;
-        tokio::time::advance(1001 * MS).await;
-        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        fixture.begin_bad_check(1000 * MS).await;
         let next = fixture.submit(1, None);
         assert_eq!(other.next_run().await, [1]);
         other.finish(End::Rows);

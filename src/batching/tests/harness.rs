@@ -187,6 +187,14 @@ fn start_with(config: Config, engines: Vec<Box<dyn Engine>>, gate: Gate) -> Fixt
 }
 
 impl Fixture {
+    /// Has the first engine, idle for `interval`, begin a check that it will fail once the gate ends it.
+    pub(super) async fn begin_bad_check(&mut self, interval: Duration) {
+        self.gate.is_sound.store(false, Ordering::SeqCst);
+        settle().await;
+        tokio::time::advance(interval + MS).await;
+        assert!(self.gate.next_run().await.is_empty(), "a canary");
+    }
+
     /// Submits a picture; it is in the queue when this returns.
     pub(super) fn submit(&self, id: u32, deadline: Option<Instant>) -> Waiting {
         let permit = self.batcher.admit(&Ask::default()).expect("there is room");

@@ -90,10 +90,7 @@ fn shutting_down_waits_for_both() {
 fn who_shuts_down_begins_no_more_checks() {
     on_a_still_clock(async {
         let (mut fixture, other) = start_two(Config { canary_interval: 1000 * MS, ..Config::default() });
-        fixture.gate.is_sound.store(false, Ordering::SeqCst);
-        settle().await;
-        tokio::time::advance(1001 * MS).await;
-        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        fixture.begin_bad_check(1000 * MS).await;
         let end = tokio::spawn(fixture.worker.shutdown());
         settle().await;
         // It would not come back from a check.
