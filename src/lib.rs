@@ -28,23 +28,7 @@
 //! Two crates lie below: `model-import` (ONNX -> Burn code, when the program is built) and `kiln-kernels` (operations
 //! written by hand).
 //!
-//! # The life of a request
-//!
-//! 1. `serve` takes the connection; `api` gives the request an id and a span, and bounds its body.
-//! 2. The key or token is checked before anything of the body is read, and with it scope and rate.
-//! 3. [`classifier::Classifier::classify`]: the file's name; where answers are kept, a look whether this one is; then a permit
-//!    from the batcher. A full queue answers 429 here, before anything is decoded.
-//! 4. A decode thread: magic bytes, the header's size, decode, crop, antialiased resize, orientation.
-//! 5. [`batching::Batcher::submit`]: the scheduler composes a batch only when an engine is free, so batches grow
-//!    while the device works, and a lone picture waits for nothing. Entries whose caller has gone are dropped.
-//! 6. An engine's thread: one upload of u8 pixels, normalisation and a network of fused layers on the device, one
-//!    download: of logits, or from a GPU of the most probable classes. A GPU may also crop, resize and orient. On the CPU
-//!    there is an engine for each thread: each runs batches by itself, and one that finds the others idle shares its work
-//!    with their threads. An engine that fails is replaced; meanwhile nobody waits for it.
-//! 7. Softmax and the most probable classes, labels, JSON; where the time went, in the answer, in the histograms and in one
-//!    line of the log.
-//! 8. Where predictions are recorded ([`feedback`]), the answer is handed to a thread that writes, without waiting for it. What
-//!    people say of it later is acknowledged once it is on the disk.
+//! `docs/architecture.md` follows a picture through them, and has what each may import.
 #![forbid(unsafe_code)]
 
 pub mod api;

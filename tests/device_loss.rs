@@ -9,7 +9,7 @@ mod in_process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Answer, KEY, Server, Stop, bytes, post, read};
+use common::{Answer, KEY, Stop, bytes, get, post};
 use in_process::InProcess;
 use kiln::inference::{BurnEngine, DeviceChoice, Options, device};
 use kiln::model::Model;
@@ -23,7 +23,7 @@ fn predict(server: &InProcess, photo: &[u8]) -> Answer {
 }
 
 fn ready(server: &InProcess) -> u16 {
-    read(Server::agent().get(format!("http://{}/health/ready", server.address)).call()).status
+    get(&format!("http://{}/health/ready", server.address), &[]).status
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Links of one document to another, and to the sections in it, lead somewhere.
 #![forbid(unsafe_code)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use common::markdown::{anchors, prose};
 
 /// Folders whose documents people read; those below are looked into too.
 const FOLDERS: [&str; 6] = [".", "benches", "deploy", "docs", "grafana", "model-import"];
@@ -16,28 +20,6 @@ fn documents(folder: &Path, deep: bool, found: &mut BTreeMap<PathBuf, String>) {
             found.insert(path.canonicalize().unwrap(), std::fs::read_to_string(&path).unwrap());
         }
     }
-}
-
-/// The text without its fenced blocks, in which nothing is a link or a heading.
-fn prose(text: &str) -> Vec<&str> {
-    let mut inside = false;
-    text.lines()
-        .filter(|line| {
-            let fence = line.trim_start().starts_with("```");
-            inside ^= fence;
-            !inside && !fence
-        })
-        .collect()
-}
-
-/// As GitHub makes them: small letters, hyphens for spaces, nothing else but letters, digits, `-` and `_`.
-fn anchors(text: &str) -> Vec<String> {
-    let headings = prose(text).into_iter().filter(|line| line.starts_with('#'));
-    let anchor = |heading: &str| {
-        let kept = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
-        kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
-    };
-    headings.map(anchor).collect()
 }
 
 #[test]
@@ -57,7 +39,7 @@ fn every_link_leads_somewhere() {
             let other = other.canonicalize().unwrap_or_else(|_| panic!("{}: {target}: no such file", path.display()));
             if !section.is_empty() {
                 let known = found.get(&other).map(|text| anchors(text)).unwrap_or_default();
-                assert!(known.iter().any(|anchor| anchor == section), "{}: {target}: no such section", path.display());
+                assert!(known.contains(section), "{}: {target}: no such section", path.display());
             }
         }
     }

@@ -4,10 +4,9 @@
 
 mod common;
 
-use std::io::Write;
 use std::process::Command;
 
-use common::{Answer, KEY, Server, bytes, memory, python, read};
+use common::{Answer, KEY, Server, bytes, gzip, memory, python, read};
 use serde_json::{Value, json};
 
 const MODEL: &str = "/v2/models/efficientnet-lite0";
@@ -152,9 +151,7 @@ fn whatever_is_malformed_is_the_clients_fault_and_costs_little() {
 fn a_small_request_does_not_take_much_memory() {
     let server = Server::start(&["--device", "cpu"]);
     let long = |start: &str, piece: &str, end: &str| {
-        let text = [start, &piece.repeat(((20 << 20) - 200) / piece.len()), end].concat();
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).unwrap()
+        gzip([start, &piece.repeat(((20 << 20) - 200) / piece.len()), end].concat().as_bytes())
     };
     let bodies = [
         long(r#"{"parameters":{"a":["#, r#"{"":0},"#, r#"0]},"inputs":[]}"#),
@@ -182,11 +179,7 @@ fn a_small_request_does_not_take_much_memory() {
 #[test]
 fn what_is_inflated_counts_among_all_bodies() {
     let server = Server::start(&["--device", "cpu", "--max-bodies-bytes", "1MiB"]);
-    let compressed = |body: &[u8]| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(body).and_then(|()| encoder.finish()).unwrap()
-    };
-    let picture = |body: &[u8]| infer(&server, &compressed(body), &[("Content-Encoding", "gzip"), (LENGTH, "0")]);
+    let picture = |body: &[u8]| infer(&server, &gzip(body), &[("Content-Encoding", "gzip"), (LENGTH, "0")]);
     let cat = bytes(CAT);
     for _ in 0..20 {
         assert_eq!(picture(&cat).status, 200);
@@ -195,7 +188,7 @@ fn what_is_inflated_counts_among_all_bodies() {
     let random =
         std::iter::successors(Some(1_u64), |n| Some(n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1)));
     let incompressible: Vec<u8> = cat.iter().copied().chain(random.map(|n| (n >> 56) as u8).take(600_000)).collect();
-    assert!(compressed(&incompressible).len() + incompressible.len() > 1 << 20, "it does compress");
+    assert!(gzip(&incompressible).len() + incompressible.len() > 1 << 20, "it does compress");
     assert_eq!(picture(&incompressible).status, 200);
     let refused = picture(&[cat, vec![0; 1 << 20]].concat());
     assert_eq!((refused.status, refused.code().as_str()), (429, "overloaded"));

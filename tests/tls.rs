@@ -9,23 +9,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Server, bytes, data, has, kiln, said};
+use common::{Server, bytes, certificate, data, has, kiln, said};
 
 /// Whether there is what these tests need.
 fn can_run() -> bool {
     ["curl", "openssl"].into_iter().all(has)
-}
-
-/// A certificate for 127.0.0.1 that signs itself, and its key.
-fn certificate(folder: &Path, name: &str) {
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")])
-        .current_dir(folder)
-        .output()
-        .expect("openssl runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 fn start(folder: &Path, more: &[&str]) -> (Server, String) {

@@ -141,7 +141,7 @@ def actionlint():
 
 
 def _linted(files):
-    """Expressions, contexts and shell scripts in workflows are beyond their schema."""
+    """Expressions and contexts in workflows are beyond their schema."""
     if command := actionlint():
         done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, check=False)
         if not done.stdout:

@@ -3,7 +3,7 @@
 # make the base (debootstrap) and the image (buildah). Needs Debian or Ubuntu, root, and a Debian mirror.
 #
 #     deploy/image/build-offline.sh --binary target/dist/kiln     # a binary that is there already: minutes
-#     deploy/image/build-offline.sh                               # compiles in the container: needs crates.io, and an hour or more
+#     deploy/image/build-offline.sh                               # compiles in the container: needs crates.io, and half an hour or more
 #
 # It classifies a picture inside with the root file system read-only, serves with the health check, and prints the
 # sizes. The image stays in buildah's store as localhost/kiln; --output FILE also writes it for 'docker load' or 'podman

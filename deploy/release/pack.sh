@@ -1,5 +1,6 @@
 #!/bin/sh
-# Packs a binary with what belongs to it: licences, changelog, the systemd unit, completions and the manual. The same binary and commit give the same archive, byte for byte, with GNU tar.
+# Packs a binary with what belongs to it: documents, licences, the systemd unit, completions and the manual. The same
+# binary and commit give the same archive, byte for byte, with GNU tar.
 #
 #     deploy/release/pack.sh target/dist/kiln x86_64-linux out
 set -eu

@@ -17,7 +17,12 @@ fn table() -> String {
 
 fn row(setting: &Setting) -> String {
     let Setting { key, value, default, help, secret, .. } = *setting;
-    let flag = if secret { format!("{key} (no flag)") } else { format!("`--{key} {value}`") };
+    let flag = match value {
+        _ if secret => format!("{key} (no flag)"),
+        // As the help has it: the name alone is a yes, and a value needs its sign.
+        "BOOL" => format!("`--{key}[=BOOL]`"),
+        _ => format!("`--{key} {value}`"),
+    };
     let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
     // A bar would end the cell.
     let cells =

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::common::{KEY, Stop, keygen, kiln, said};
-use crate::{file, get, serve, with_key, write};
+use crate::common::{KEY, Stop, key_file, keygen, kiln, said, write_keys};
+use crate::{get, serve, with_key};
 
 #[test]
 fn a_key_opens_what_its_scopes_say_and_nothing_else() {
     let (app, prometheus) = (keygen("app", &[]), keygen("prometheus", &["--scope", "metrics"]));
     let gone = keygen("gone", &["--expires", "2020-01-01"]);
-    let server = serve(&file(&[&app, &prometheus, &gone]), &["--metrics-auth"]);
+    let server = serve(&key_file(&[&app, &prometheus, &gone]), &["--metrics-auth"]);
     assert_eq!(with_key(&server, &app.key).top1(), 285);
     assert_eq!(with_key(&server, KEY).top1(), 285, "the server's own key holds beside the file's");
     let refused = with_key(&server, &prometheus.key);
@@ -38,7 +38,7 @@ fn a_key_opens_what_its_scopes_say_and_nothing_else() {
 #[test]
 fn keys_are_exchanged_under_load_without_a_failed_request() {
     let (stays, comes, goes) = (keygen("stays", &[]), keygen("comes", &[]), keygen("goes", &[]));
-    let keys = file(&[&stays, &goes]);
+    let keys = key_file(&[&stays, &goes]);
     let server = serve(&keys, &[]);
     let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -51,7 +51,7 @@ fn keys_are_exchanged_under_load_without_a_failed_request() {
             });
         }
         let stopper = Stop(&stop);
-        write(&keys, &[&stays, &comes]);
+        write_keys(&keys, &[&stays, &comes]);
         server.logged_until("the key file was read");
         assert_eq!(with_key(&server, &comes.key).status, 200);
         assert_eq!(with_key(&server, &goes.key).code(), "key_invalid");
@@ -68,7 +68,7 @@ fn keys_are_exchanged_under_load_without_a_failed_request() {
 #[test]
 fn an_administrator_learns_at_once_whether_the_file_is_taken() {
     let (app, chief) = (keygen("app", &[]), keygen("chief", &["--scope", "admin,predict"]));
-    let keys = file(&[&app, &chief]);
+    let keys = key_file(&[&app, &chief]);
     let server = serve(&keys, &[]);
     let reload = |key: &str| server.post("/keys/reload", &[("X-API-Key", key)], b"");
     assert_eq!(reload(&app.key).code(), "scope_missing");
@@ -77,7 +77,7 @@ fn an_administrator_learns_at_once_whether_the_file_is_taken() {
     let refused = reload(&chief.key);
     assert_eq!((refused.status, refused.code().as_str()), (409, "key_file_refused"));
     assert!(refused.text().contains("line 1"), "{}", refused.text());
-    write(&keys, &[&chief]);
+    write_keys(&keys, &[&chief]);
     assert_eq!(reload(&chief.key).json()["keys"], 1);
     assert_eq!(with_key(&server, &app.key).code(), "key_invalid");
 }

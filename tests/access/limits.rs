@@ -2,13 +2,13 @@
 
 use std::sync::Barrier;
 
-use crate::common::{KEY, Server, keygen};
-use crate::{file, predict, serve, with_key};
+use crate::common::{KEY, Server, key_file, keygen};
+use crate::{predict, serve, with_key};
 
 #[test]
 fn a_rate_is_held_with_its_burst_and_others_are_not_touched() {
     let slow = keygen("slow", &["--requests-per-second", "0.01", "--burst", "2"]);
-    let server = serve(&file(&[&slow]), &[]);
+    let server = serve(&key_file(&[&slow]), &[]);
     for _ in 0..2 {
         assert_eq!(with_key(&server, &slow.key).status, 200);
     }
@@ -24,7 +24,7 @@ fn a_key_fills_no_more_than_its_share_of_the_queue() {
     let bulk = keygen("bulk", &["--queue-share", "0.1", "--priority", "low"]);
     // Ten places, of which one is for it; what is sent together has to wait for the delay.
     let server =
-        serve(&file(&[&bulk]), &["--queue-capacity", "10", "--max-queue-delay", "2s", "--max-batch-size", "8"]);
+        serve(&key_file(&[&bulk]), &["--queue-capacity", "10", "--max-queue-delay", "2s", "--max-batch-size", "8"]);
     let together = Barrier::new(4);
     let statuses: Vec<(u16, String)> = std::thread::scope(|scope| {
         let send = || {
@@ -45,7 +45,7 @@ fn a_key_fills_no_more_than_its_share_of_the_queue() {
 fn who_guesses_keys_is_not_heard_and_behind_a_proxy_others_are() {
     let app = keygen("app", &[]);
     let flags = ["--max-auth-failures", "3", "--trusted-proxy", "127.0.0.0/8"];
-    let server = serve(&file(&[&app]), &flags);
+    let server = serve(&key_file(&[&app]), &flags);
     let from = |server: &Server, address: &str, key: &str| {
         predict(server, &[("X-API-Key", key), ("X-Forwarded-For", address)])
     };
@@ -68,7 +68,7 @@ fn who_guesses_keys_is_not_heard_and_behind_a_proxy_others_are() {
 
 #[test]
 fn without_a_trusted_proxy_nobody_is_believed_about_his_address() {
-    let server = serve(&file(&[]), &["--max-auth-failures", "2"]);
+    let server = serve(&key_file(&[]), &["--max-auth-failures", "2"]);
     for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
         predict(&server, &[("X-API-Key", "wrong"), ("X-Forwarded-For", address), ("Forwarded", "for=192.0.2.9")]);
     }

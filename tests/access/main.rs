@@ -9,21 +9,9 @@ mod metrics;
 mod provider;
 mod tokens;
 
-use common::{Answer, Made, Server, bytes};
+use common::{Answer, Server, bytes};
 
 const CAT: &str = "photos/cat_640x480.jpg";
-
-/// A file of keys.
-fn file(entries: &[&Made]) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    write(&file, entries);
-    file
-}
-
-fn write(file: &tempfile::NamedTempFile, entries: &[&Made]) {
-    let text: Vec<&str> = entries.iter().map(|made| made.entry.as_str()).collect();
-    std::fs::write(file.path(), text.concat()).unwrap();
-}
 
 /// A server with a key file and more flags, which has a key of its own too.
 fn serve(file: &tempfile::NamedTempFile, flags: &[&str]) -> Server {

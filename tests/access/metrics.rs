@@ -1,17 +1,17 @@
 //! Metrics on a listener of their own.
 
-use crate::common::{Server, keygen, kiln, read, said};
-use crate::{file, get, serve};
+use crate::common::{self, key_file, keygen, kiln, said};
+use crate::{get, serve};
 
 #[test]
 fn metrics_on_their_own_listener_are_nowhere_else() {
     let app = keygen("app", &[]);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}");
-    let server = serve(&file(&[&app]), &["--metrics-listen", &address]);
+    let server = serve(&key_file(&[&app]), &["--metrics-listen", &address]);
     assert_eq!(get(&server, "/metrics", &app.key).code(), "not_found");
     assert!(server.get_without_key("/openapi.json").json()["paths"]["/metrics"].is_null());
-    let at = |path: &str| read(Server::agent().get(format!("http://{address}{path}")).call());
+    let at = |path: &str| common::get(&format!("http://{address}{path}"), &[]);
     let metrics = at("/metrics");
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().contains("kiln_ready 1"), "{}", metrics.text());

@@ -40,6 +40,12 @@ impl Answer {
     }
 }
 
+/// `GET` with these headers and no others of our own.
+pub fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
+    let request = Server::agent().get(url);
+    read(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
+}
+
 /// `POST` of a body as it is, with these headers and no others of our own.
 pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let request = Server::agent().post(url);

@@ -3,6 +3,7 @@
 
 mod answer;
 mod form;
+pub mod markdown;
 pub mod memory;
 pub mod metrics;
 mod program;
@@ -12,11 +13,11 @@ mod waiting;
 
 use std::path::{Path, PathBuf};
 
-pub use answer::{Answer, post, read};
-pub use form::form_body;
-pub use program::{KEY, Made, keygen, kiln, said};
+pub use answer::{Answer, get, post, read};
+pub use form::{form_body, gzip};
+pub use program::{KEY, Made, key_file, keygen, kiln, said, write_keys};
 pub use server::Server;
-pub use tools::{has, has_vulkan, must_run, python};
+pub use tools::{certificate, has, has_vulkan, must_run, python, skip};
 pub use waiting::{Stop, until};
 
 pub fn data(file: &str) -> PathBuf {

@@ -30,6 +30,19 @@ pub struct Made {
     pub entry: String,
 }
 
+/// A file of keys.
+pub fn key_file(entries: &[&Made]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    write_keys(&file, entries);
+    file
+}
+
+/// These are a file's keys from now on.
+pub fn write_keys(file: &tempfile::NamedTempFile, entries: &[&Made]) {
+    let text: Vec<&str> = entries.iter().map(|made| made.entry.as_str()).collect();
+    std::fs::write(file.path(), text.concat()).expect("the file can be written");
+}
+
 /// `kiln keygen --id ID` with more words.
 pub fn keygen(id: &str, words: &[&str]) -> Made {
     let (status, entry, told) = said(kiln().args(["keygen", "--id", id]).args(words));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::answer::{Answer, post, read};
+use super::answer::{Answer, get, post, read};
 use super::form::form_body;
 use super::metrics;
 use super::program::{KEY, kiln};
@@ -105,8 +105,7 @@ impl Server {
 
     /// `GET` with these headers and no key but one among them.
     pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let request = Self::agent().get(format!("{}{path}", self.url));
-        read(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
+        get(&format!("{}{path}", self.url), headers)
     }
 
     /// The sum of a metric's series that have all of these words.

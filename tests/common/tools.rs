@@ -1,6 +1,7 @@
 //! Programs and drivers of others. A test that needs one that is not there is skipped, which is said, or fails where it must run.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// True where the tests must not be skipped for want of a program or a driver.
@@ -9,7 +10,7 @@ pub fn must_run() -> bool {
 }
 
 /// Says that a test is skipped for want of `what`.
-fn skip(what: &str) {
+pub fn skip(what: &str) {
     assert!(!must_run(), "this machine needs {what}");
     eprintln!("SKIPPED: this machine has no {what}");
 }
@@ -41,4 +42,16 @@ pub fn has_vulkan() -> bool {
         skip("Vulkan adapter (mesa-vulkan-drivers provides one in software)");
     }
     found
+}
+
+/// A certificate for 127.0.0.1 that signs itself, and its key: NAME.crt and NAME.key.
+pub fn certificate(folder: &Path, name: &str) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")])
+        .current_dir(folder)
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

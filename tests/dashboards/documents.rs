@@ -8,17 +8,6 @@ pub fn read(file: &str) -> String {
     std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{file}: {e}"))
 }
 
-/// The anchors of a document's headings, as GitHub makes them.
-pub fn anchors(document: &str) -> BTreeSet<String> {
-    let headings = document.lines().filter(|line| line.starts_with('#'));
-    let kept = |c: char| match c {
-        ' ' => Some('-'),
-        _ if c.is_alphanumeric() || "-_".contains(c) => Some(c.to_ascii_lowercase()),
-        _ => None,
-    };
-    headings.map(|line| line.trim_start_matches('#').trim().chars().filter_map(kept).collect()).collect()
-}
-
 /// The text below a heading, up to the next one.
 pub fn section(document: &str, heading: &str) -> String {
     let lines = document.lines().skip_while(|line| line.trim_start_matches('#').trim() != heading).skip(1);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::common::{kiln, python};
+use crate::common::{kiln, markdown, python};
 use crate::dashboard::{self, list, text};
 use crate::documents::{self, README};
 use crate::prometheus;
@@ -28,7 +28,7 @@ fn the_configuration_and_the_rules_are_right_and_each_alert_does_what_it_should(
 #[test]
 fn each_alert_has_a_test_and_a_runbook() {
     let readme = documents::read(README);
-    let (anchors, tests) = (documents::anchors(&readme), documents::read("grafana/rules/kiln.test.yml"));
+    let (anchors, tests) = (markdown::anchors(&readme), documents::read("grafana/rules/kiln.test.yml"));
     let alerts = documents::alerts();
     assert!(alerts.len() > 10, "the alerts were not found");
     for (alert, runbook) in &alerts {
@@ -61,7 +61,7 @@ fn grafana_s_own_models_know_everything_in_the_dashboard() {
 #[test]
 fn panels_say_what_they_show_in_which_unit_and_where_to_read_on() {
     let dashboard = dashboard::load();
-    let anchors = documents::anchors(&documents::read(README));
+    let anchors = markdown::anchors(&documents::read(README));
     assert_eq!(text(&dashboard, "uid"), "kiln");
     let mut ids = BTreeSet::new();
     for panel in list(&dashboard["panels"]) {

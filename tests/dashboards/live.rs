@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use kiln::model::{Model, Weights};
 use kiln::store::Store;
 
-use crate::common::{Server, Stop, has_vulkan, keygen, python};
+use crate::common::{Server, Stop, has_vulkan, key_file, keygen, python};
 use crate::names::names_are_those_of_the_server;
 use crate::prometheus::{self, Prometheus};
 use crate::questions::every_query_is_answered;
@@ -19,8 +19,7 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
         return;
     }
     let (app, slow) = (keygen("mobile-app", &[]), keygen("batch-job", &["--requests-per-second", "2"]));
-    let keys = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(keys.path(), app.entry + &slow.entry).unwrap();
+    let keys = key_file(&[&app, &slow]);
     let keys = keys.path().to_str().unwrap();
     let often = ["--canary-interval", "1s", "--max-batch-size", "4"];
     let versions = tempfile::tempdir().unwrap();

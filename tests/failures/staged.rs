@@ -9,7 +9,7 @@ use kiln::inference::{Engine, EngineError, Logits, Sample};
 use kiln::model::Model;
 use kiln::{api, batching, serve};
 
-use crate::common::{Answer, KEY, Server, bytes, metrics, post, read};
+use crate::common::{Answer, KEY, bytes, get, metrics, post};
 use crate::in_process::{self, InProcess};
 
 /// Longer than any step on a busy machine.
@@ -151,7 +151,7 @@ impl Staged {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        read(Server::agent().get(format!("http://{}{path}", self.address())).call())
+        get(&format!("http://{}{path}", self.address()), &[])
     }
 
     /// The sum of a metric over its labels.

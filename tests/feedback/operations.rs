@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{CAT, COFFEE, EGYPTIAN_CAT, ESPRESSO, give, label, predict, serve};
-use crate::common::{Answer, Server, keygen};
+use crate::common::{Answer, Server, key_file, keygen};
 
 fn with_key(server: &Server, key: &str, body: &str) -> Answer {
     server.post("/feedback", &[("X-API-Key", key)], body.as_bytes())
@@ -85,8 +85,7 @@ fn what_cannot_be_meant_is_refused_in_the_words_of_every_error() {
 #[test]
 fn feedback_needs_its_own_scope() {
     let [predicting, judging] = ["predict", "feedback"].map(|scope| keygen(scope, &["--scope", scope]));
-    let keys = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(keys.path(), predicting.entry + &judging.entry).unwrap();
+    let keys = key_file(&[&predicting, &judging]);
     let folder = tempfile::tempdir().unwrap();
     let server = serve(folder.path(), &["--keys", keys.path().to_str().unwrap()]);
     let id = predict(&server, CAT);

@@ -9,7 +9,7 @@ mod secrets;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Answer, KEY, Server, kiln, read};
+use common::{Answer, KEY, Server, get, kiln, read};
 use serde_json::Value;
 
 /// A server whose standard error is a file, in a folder that may have more.
@@ -158,8 +158,8 @@ fn files_are_bounded_in_size_and_number() {
     };
     assert_eq!(files().len(), 1);
     for number in 0..1500 {
-        let request = Server::agent().get(format!("http://{}/models", server.address)).header("X-API-Key", KEY);
-        assert_eq!(read(request.header("X-Request-Id", format!("number-{number}")).call()).status, 200);
+        let headers = [("X-API-Key", KEY), ("X-Request-Id", &format!("number-{number}"))];
+        assert_eq!(get(&format!("http://{}/models", server.address), &headers).status, 200);
     }
     let (_folder, stderr) = server.end();
     let kept = files();

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::Logging;
-use crate::common::{self, KEY, bytes, form_body, has, keygen};
+use crate::common::{self, KEY, bytes, certificate, form_body, has, key_file, keygen};
 
 const WRONG_KEY: &str = "kiln_a-wrong-key-that-was-almost-right";
 const JWT_SECRET: &str = "the secret of the tokens, thirty-two bytes";
@@ -124,8 +124,7 @@ fn check(server: Logging, mut hidden: Vec<String>, talkative: &[&str]) {
 #[test]
 fn no_line_has_a_secret_or_a_byte_of_a_picture() {
     let made = keygen("app", &[]);
-    let keys = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(keys.path(), made.entry).unwrap();
+    let keys = key_file(&[&made]);
     for format in ["text", "json"] {
         let mut flags = vec!["--log-file", "app.log", "--jwt-issuer", "i", "--jwt-audience", "a"];
         flags.extend(["--max-auth-failures", "1000", "--keys", keys.path().to_str().unwrap()]);
@@ -142,12 +141,7 @@ fn no_line_of_tls_and_http2_has_a_secret_or_a_byte_of_a_picture() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=kiln", "-keyout", "kiln.key", "-out", "kiln.crt"])
-        .current_dir(folder.path())
-        .output();
-    assert!(made.unwrap().status.success());
+    certificate(folder.path(), "kiln");
     let [chain, key] = ["kiln.crt", "kiln.key"].map(|file| folder.path().join(file).display().to_string());
     let mut server = Logging::start("json", "trace", &["--tls-cert", &chain, "--tls-key", &key]);
     server.until(|server| server.stderr().contains("\"ready\"").then_some(()));

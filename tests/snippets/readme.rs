@@ -7,8 +7,8 @@ pub const PROGRAMS: &str = "### From your own program";
 pub const TRITON: &str = "### For clients of Triton and KServe";
 /// Where the README has a server listen.
 const ADDRESS: &str = "127.0.0.1:8080";
-/// Languages whose blocks are no programs: commands of a story, answers, configuration.
-const OTHERS: [&str; 3] = ["json", "sh", "toml"];
+/// Languages whose blocks are no programs: commands and answers.
+const OTHERS: [&str; 2] = ["json", "sh"];
 
 struct Block {
     section: String,

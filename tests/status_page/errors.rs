@@ -1,7 +1,7 @@
 //! What a person sees when it does not work: Kiln's own words, and what to do next.
 
 use crate::browser::Browser;
-use crate::common::{KEY, keygen};
+use crate::common::{KEY, key_file, keygen};
 use crate::{CAT, answered, choose, opened, text, type_key};
 
 /// Waits for an error with that code and gives all that is told.
@@ -77,8 +77,7 @@ fn a_wrong_key_leads_to_its_field_and_the_right_one_sends_the_picture() {
 #[test]
 fn who_asks_too_often_is_told_how_long_to_wait() {
     let slow = keygen("slow", &["--requests-per-second", "0.01", "--burst", "1"]);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), slow.entry).unwrap();
+    let file = key_file(&[&slow]);
     let Some((browser, _server)) = opened(&["--keys", file.path().to_str().unwrap()]) else { return };
     type_key(&browser, &slow.key);
     choose(&browser, CAT);

@@ -103,7 +103,7 @@
     if (wait) notBefore = performance.now() + wait * 1e3;
     else if (answer.status < 500) hopeless = key;
     const refused = key ? `This key does not open the metrics: ${error}.` : "Metrics need a key with the scope 'metrics'.";
-    const known = { 401: refused, 403: refused, 404: "Metrics are not served at this address (--metrics-listen, or --metrics false), so there are no figures here." };
+    const known = { 401: refused, 403: refused, 404: "Metrics are not served at this address (--metrics-listen, or --metrics=false), so there are no figures here." };
     without(known[answer.status] ?? `No metrics: ${error ?? `status ${answer.status}`}.`);
   }
 
