@@ -8,11 +8,11 @@ mod machine;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kiln::batching::{Ask, Batcher, Config, Terms, Worker};
-use kiln::image::PreparedImage;
-use kiln::inference::{Engine, EngineError, Logits, Sample};
-use kiln::readiness::Readiness;
-use kiln::telemetry::metrics::ModelMetrics;
+use kiln_classifier::batching::{Ask, Batcher, Config, Terms, Worker};
+use kiln_image::PreparedImage;
+use kiln_inference::{Engine, EngineError, Logits, Sample};
+use kiln_runtime::readiness::Readiness;
+use kiln_runtime::telemetry::metrics::ModelMetrics;
 use tokio::runtime::Runtime;
 
 /// Pictures of each caller in one measured round, so that starting the callers does not count.

@@ -20,11 +20,13 @@ use std::time::{Duration, Instant};
 use client::{KEY, rate};
 use in_process::{InProcess, Settings};
 use instrumentation::Extent;
-use kiln::api::MetricsAccess;
-use kiln::image::{Crop, Filter, Limits, Recipe, decode, prepare};
-use kiln::inference::{Engine, EngineError, Logits, Sample};
-use kiln::model::Model;
-use kiln::{api, batching, serve};
+use kiln_api::MetricsAccess;
+use kiln_image::{Crop, Filter, Limits, Recipe, decode, prepare};
+use kiln_inference::{Engine, EngineError, Logits, Sample};
+use kiln_inference::model::Model;
+use kiln_api as api;
+use kiln_classifier::batching;
+use kiln_server as serve;
 use requests::requests;
 
 const CROWDS: [usize; 3] = [16, 64, 256];

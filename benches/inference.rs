@@ -12,12 +12,12 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kiln::image::PreparedImage;
-use kiln::inference::{
+use kiln_image::PreparedImage;
+use kiln_inference::{
     BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, Logits, Options, Precision, ResizeChoice, Sample,
     configure_cpu, default_threads, device,
 };
-use kiln::model::Model;
+use kiln_inference::model::Model;
 
 const LARGEST: usize = 32;
 const THREADS: &str = "KILN_BENCH_THREADS";

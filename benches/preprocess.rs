@@ -8,7 +8,7 @@ mod machine;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kiln::image::{Crop, Filter, Limits, Recipe, decode, prepare, resize};
+use kiln_image::{Crop, Filter, Limits, Recipe, decode, prepare, resize};
 
 const PHOTO: &str = "photos/cat_640x480.jpg";
 const FILES: [&str; 4] = [PHOTO, "photos/coffee_640x480.jpg", "variants/cat_progressive.jpg", "variants/cat.png"];

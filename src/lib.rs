@@ -31,30 +31,9 @@
 //! `docs/architecture.md` follows a picture through them, and has what each may import.
 #![forbid(unsafe_code)]
 
-pub mod api;
 pub mod app;
-pub mod batching;
 pub mod bench;
-pub mod cache;
-pub mod classifier;
 pub mod cli;
 pub mod config;
-#[cfg(test)]
-mod documents;
-pub mod feedback;
-pub mod finetune;
-pub mod image;
 pub mod import;
-pub mod inference;
-pub mod keys;
-pub mod model;
-pub mod oip;
-pub mod plots;
-pub mod readiness;
-pub mod registry;
-pub mod serve;
-pub mod shutdown;
-pub mod standing;
 pub mod store;
-pub mod telemetry;
-pub mod watched;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use kiln::app;
 use kiln::cli::{self, Command, Exit, Page};
-use kiln::keys;
+use kiln_server::auth as keys;
 
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var_os(name);

@@ -3,9 +3,9 @@
 
 use std::alloc::System;
 
-use kiln::image::PreparedImage;
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
-use kiln::model::Model;
+use kiln_image::PreparedImage;
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
+use kiln_inference::model::Model;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use common::{Answer, KEY, Stop, bytes, get, post};
 use in_process::InProcess;
-use kiln::inference::{BurnEngine, DeviceChoice, Options, device};
-use kiln::model::Model;
-use kiln::{api, batching, serve};
+use kiln_inference::{BurnEngine, DeviceChoice, Options, device};
+use kiln_inference::model::Model;
+use kiln_api as api;
+use kiln_classifier::batching;
+use kiln_server as serve;
 
 /// Longer than a software adapter needs for anything here.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -7,7 +7,7 @@ mod common;
 mod vulkan;
 
 use burn::tensor::DType;
-use kiln::image::{self, Crop, Filter, Limits, Recipe};
+use kiln_image::{self as image, Crop, Filter, Limits, Recipe};
 use kiln_kernels::{Kernels, Normalizer};
 
 #[test]

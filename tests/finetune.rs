@@ -6,10 +6,10 @@ mod common;
 use std::path::Path;
 
 use common::{bytes, kiln, said};
-use kiln::classifier::recipe;
-use kiln::image::{self, Limits};
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, top};
-use kiln::model::Model;
+use kiln_classifier::recipe;
+use kiln_image::{self as image, Limits};
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, top};
+use kiln_inference::model::Model;
 use kiln::store::Store;
 
 const MODEL: &str = "efficientnet-lite0";

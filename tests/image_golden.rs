@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use image::ImageReader;
-use kiln::image::{Crop, Filter, Format, Limits, PreparedImage, Recipe, prepare};
+use kiln_image::{Crop, Filter, Format, Limits, PreparedImage, Recipe, prepare};
 
 /// The model's own preprocessing.
 fn recipe() -> Recipe {

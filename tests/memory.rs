@@ -5,9 +5,9 @@ mod common;
 
 use std::sync::Mutex;
 
-use kiln::image::PreparedImage;
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
-use kiln::model::Model;
+use kiln_image::PreparedImage;
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
+use kiln_inference::model::Model;
 
 const LARGEST: usize = 8;
 

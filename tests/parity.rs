@@ -6,10 +6,10 @@ mod common;
 use std::sync::Mutex;
 
 use image::ImageReader;
-use kiln::image::PreparedImage;
-use kiln::inference::adapters::{self, Api};
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, KernelChoice, Options, Precision, Sample, device, rank};
-use kiln::model::Model;
+use kiln_image::PreparedImage;
+use kiln_inference::adapters::{self, Api};
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, KernelChoice, Options, Precision, Sample, device, rank};
+use kiln_inference::model::Model;
 use kiln_kernels::cpu::Isa;
 use serde_json::Value;
 

@@ -7,11 +7,11 @@
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 
-use kiln::image::PreparedImage;
-use kiln::inference::{
+use kiln_image::PreparedImage;
+use kiln_inference::{
     self, BurnEngine, DeviceChoice, Engine, KernelChoice, Options, ResizeChoice, Sample, configure_cpu, device,
 };
-use kiln::model::Model;
+use kiln_inference::model::Model;
 
 const LARGEST: usize = 64;
 

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kiln::api::MetricsAccess;
-use kiln::telemetry::logging::{self, LogFormat};
+use kiln_api::MetricsAccess;
+use kiln_runtime::telemetry::logging::{self, LogFormat};
 
 use crate::client::load_of_new;
 

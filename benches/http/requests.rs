@@ -1,6 +1,6 @@
 //! The requests that are sent: one for each way in, and JPEG of three sizes.
 
-use kiln::model::Model;
+use kiln_inference::model::Model;
 
 use crate::client::{COUNTED, request};
 

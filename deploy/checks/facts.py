@@ -27,7 +27,7 @@ def read(root: pathlib.Path) -> Facts:
 
 def metrics(root):
     """Every series name, histograms by their three."""
-    source = (root / "src/telemetry/metrics/names.rs").read_text()
+    source = (root / "crates/runtime/src/telemetry/metrics/names.rs").read_text()
     found = {}
     for kind, name, labels in re.findall(r'= (counter|gauge|histogram)\("([a-z_]+)",(?: \w+,)? &\[([^\]]*)\]', source):
         labels = set(re.findall(r'"(\w+)"', labels)) | COMMON_LABELS
@@ -37,7 +37,7 @@ def metrics(root):
     found.update({rule["record"]: None for group in rules["groups"] for rule in group["rules"]})
     found["up"] = set(COMMON_LABELS)
     if len(found) < 40:
-        raise SystemExit("src/telemetry/metrics/names.rs is written otherwise than deploy/checks/facts.py reads it")
+        raise SystemExit("crates/runtime/src/telemetry/metrics/names.rs is written otherwise than deploy/checks/facts.py reads it")
     return found
 
 
@@ -53,14 +53,14 @@ def settings(root):
 def paths(root):
     """Addresses that answer GET without a parameter in them."""
     found = set()
-    for file in sorted((root / "src/api").rglob("*.rs")):
+    for file in sorted((root / "crates/api/src").rglob("*.rs")):
         source = file.read_text()
         prefix = re.search(r'prefix_path = "([^"]*)"', source)
         for path in re.findall(r'path = "(/[^":]*)", method = "get"', source):
             found.add((prefix.group(1) if prefix else "") + path)
     for needed in ("/health/live", "/health/ready", "/metrics"):
         if needed not in found:
-            raise SystemExit(f"src/api is written otherwise than deploy/checks/facts.py reads it: no {needed}")
+            raise SystemExit(f"crates/api is written otherwise than deploy/checks/facts.py reads it: no {needed}")
     return found
 
 

@@ -7,8 +7,8 @@ set -eu
 from=$1
 to=$2
 
-for manifest in Cargo.toml Cargo.lock $(cd "$from" && sed -n 's/^members = \[\(.*\)\]/\1/p' Cargo.toml | tr -d '",' |
-    tr ' ' '\n' | sed -n 's,^[^.].*,&/Cargo.toml,p'); do
+for manifest in Cargo.toml Cargo.lock $(cd "$from" && ls crates/*/Cargo.toml model-import/Cargo.toml model-import/*/Cargo.toml \
+    shaders/Cargo.toml 2>/dev/null); do
     mkdir -p "$to/$(dirname "$manifest")"
     cp "$from/$manifest" "$to/$manifest"
 done
@@ -20,7 +20,7 @@ for source in src/main.rs $(cd "$from" && ls benches/*.rs ./*/build.rs) \
     echo 'fn main() {}' > "$to/$source"
 done
 # Libraries: nothing at all.
-for source in $(cd "$from" && ls src/lib.rs ./*/src/lib.rs); do
+for source in $(cd "$from" && ls src/lib.rs ./*/src/lib.rs ./*/*/src/lib.rs 2>/dev/null); do
     mkdir -p "$to/$(dirname "$source")"
     : > "$to/$source"
 done

@@ -5,9 +5,9 @@ use std::io::Write as _;
 
 use super::load::{self, LoadError};
 use crate::config::Config;
-use crate::inference::{Checked, Reference, check as compare};
-use crate::model::Model;
-use crate::telemetry::logging::{self, LoggingError};
+use kiln_inference::{Checked, Reference, check as compare};
+use kiln_inference::model::Model;
+use kiln_runtime::telemetry::logging::{self, LoggingError};
 
 /// Why `kiln check` ends with an error.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::inference::{adapters, has_bf16, pick_auto};
+use kiln_inference::{adapters, has_bf16, pick_auto};
 
 /// A table of this machine's devices.
 pub fn devices() -> String {

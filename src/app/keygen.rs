@@ -1,6 +1,6 @@
 //! `kiln keygen --id NAME`: a key, and the entry of a key file that knows it.
 
-use crate::keys::{self, Entry, Terms};
+use kiln_server::auth::{self as keys, Entry, Terms};
 
 /// What to tell the key's owner, and the entry. The key stands in the first alone.
 pub fn keygen(terms: Terms) -> (String, String) {
@@ -12,7 +12,7 @@ pub fn keygen(terms: Terms) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::{Authority, Config, Credential, Priority, Scope};
+    use kiln_server::auth::{Authority, Config, Credential, Priority, Scope};
 
     #[tokio::test]
     async fn the_key_that_is_told_is_the_one_that_the_entry_lets_in() {

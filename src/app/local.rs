@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 
-use crate::api::MetricsAccess;
-use crate::keys::{Authority, Config, Secret};
-use crate::readiness::Readiness;
-use crate::registry::Registry;
-use crate::shutdown::{self, Request};
-use crate::telemetry::metrics::{self, Exporter};
-use crate::{api, serve};
+use kiln_api::MetricsAccess;
+use kiln_server::auth::{Authority, Config, Secret};
+use kiln_runtime::readiness::Readiness;
+use kiln_classifier::registry::Registry;
+use kiln_runtime::shutdown::{self, Request};
+use kiln_runtime::telemetry::metrics::{self, Exporter};
+use kiln_api as api;
+use kiln_server as serve;
 
 /// A running server. It ends when it is dropped; what is under way is answered then if the runtime goes on.
 #[derive(Debug)]

@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::load::{self, LoadError};
 use super::progress;
-use crate::classifier::{AdmitError, BatchError, Classifier, ClassifyError, Options, Picture, Prediction};
+use kiln_classifier::{AdmitError, BatchError, Classifier, ClassifyError, Options, Picture, Prediction};
 use crate::config::Config;
-use crate::readiness::Readiness;
-use crate::telemetry::logging::{self, LoggingError};
+use kiln_runtime::readiness::Readiness;
+use kiln_runtime::telemetry::logging::{self, LoggingError};
 
 /// Files from which on a progress bar is worth its line.
 const MANY: usize = 8;

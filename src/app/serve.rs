@@ -6,14 +6,15 @@ use std::time::Duration;
 use super::load::{self, LoadError};
 use super::updates::Updates;
 use crate::config::Config;
-use crate::feedback::{self, OpenError};
-use crate::keys::{self, Authority, AuthorityError, Provisioned};
-use crate::readiness::{Readiness, State};
-use crate::registry::Registry;
-use crate::shutdown::{self, Signal, Stage};
-use crate::telemetry::metrics::Exporter;
-use crate::telemetry::{logging, metrics, traces};
-use crate::{api, serve};
+use kiln_feedback::{self as feedback, OpenError};
+use kiln_server::auth::{self as keys, Authority, AuthorityError, Provisioned};
+use kiln_runtime::readiness::{Readiness, State};
+use kiln_classifier::registry::Registry;
+use kiln_runtime::shutdown::{self, Signal, Stage};
+use kiln_runtime::telemetry::metrics::Exporter;
+use kiln_runtime::telemetry::{logging, metrics, traces};
+use kiln_api as api;
+use kiln_server as serve;
 
 /// How often old samples are taken out of the histograms, as the exporter asks for.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);

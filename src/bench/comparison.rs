@@ -1,7 +1,7 @@
 //! The fastest device against the slowest, at the same batch size.
 
 use super::Report;
-use crate::plots::number;
+use kiln_plots::number;
 
 /// Two devices at one batch size, by their places in the report.
 #[derive(Clone, Copy, Debug, PartialEq)]

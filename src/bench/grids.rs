@@ -1,7 +1,7 @@
 //! The findings as rows of text, the same for the terminal and the page. How rows are drawn is decided there.
 
 use super::{DeviceReport, EngineRun, LoadRun, Report};
-use crate::plots::{Grid, mebibytes, number};
+use kiln_plots::{Grid, mebibytes, number};
 
 /// The engine alone, by batch size.
 pub fn engine(report: &Report) -> Grid {

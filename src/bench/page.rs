@@ -3,7 +3,7 @@
 use super::comparison::Comparison;
 use super::sections::sections;
 use super::{DeviceReport, Report};
-use crate::plots::{self, escaped, facts, gibibytes, number};
+use kiln_plots::{self as plots, escaped, facts, gibibytes, number};
 
 impl Report {
     /// The page; sections without measurements are left out.

@@ -2,7 +2,7 @@
 
 use super::grids;
 use super::{DeviceReport, LoadRun, Report};
-use crate::plots::{Bar, Bars, Lines, Segment, Series, Steps, escaped, section};
+use kiln_plots::{Bar, Bars, Lines, Segment, Series, Steps, escaped, section};
 
 const COSTS: [Segment; 4] = [
     Segment { name: "decode", look: 0 },

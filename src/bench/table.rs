@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Report;
 use super::comparison::Comparison;
 use super::grids;
-use crate::plots::{Grid, gibibytes};
+use kiln_plots::{Grid, gibibytes};
 
 impl Report {
     /// Facts and tables as text, without colours; tables without rows are left out.

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::settings::with_settings;
 use crate::config::settings::{LOGS, MODEL, PICTURES, Setting};
-use crate::finetune::Plan;
+use kiln_finetune::Plan;
 
 /// The command.
 pub(super) fn command() -> Command {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{CENTURY, ConfigError};
-use crate::keys::{self, Priority, Scope, Scopes, Terms};
+use kiln_server::auth::{self as keys, Priority, Scope, Scopes, Terms};
 
 /// The command.
 pub(super) fn command() -> Command {

@@ -19,9 +19,9 @@ use clap::ArgMatches;
 
 use crate::bench::Plan;
 use crate::config::{self, Checkup, Config, ConfigError};
-use crate::finetune::Plan as FinetunePlan;
+use kiln_finetune::Plan as FinetunePlan;
 use crate::import::Order as ImportOrder;
-use crate::keys::Terms;
+use kiln_server::auth::Terms;
 use crate::store::Order;
 
 /// What the program is to do.

@@ -47,7 +47,7 @@ fn predict_takes_files_and_its_own_flags() {
         panic!("not understood")
     };
     assert_eq!((files.len(), top_k, json), (2, 3, true));
-    assert_eq!(config.inference.device, crate::inference::DeviceChoice::Cpu.into());
+    assert_eq!(config.inference.device, kiln_inference::DeviceChoice::Cpu.into());
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 use super::values::Reader;
-use crate::api::{MetricsAccess, Peers};
-use crate::keys::{Config, Secret, TokenConfig, TokenSecret};
+use kiln_api::{MetricsAccess, Peers};
+use kiln_server::auth::{Config, Secret, TokenConfig, TokenSecret};
 
 pub(super) fn keys(read: &Reader<'_>) -> Result<Config, ConfigError> {
     let most = read.between("max-auth-failures", 1, 1_000_000)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::ConfigError;
 use super::values::Reader;
-use crate::feedback::{Config, Percentage};
+use kiln_feedback::{Config, Percentage};
 
 pub(super) fn feedback(read: &Reader<'_>) -> Result<Option<Config>, ConfigError> {
     let keep_images: Percentage = read.parsed("keep-images", "a percentage from 0 to 100, such as 5 or 0.5")?;

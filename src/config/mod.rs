@@ -32,7 +32,14 @@ use std::sync::Arc;
 
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 
-use crate::{api, batching, image, inference, keys, serve, shutdown, telemetry};
+use kiln_api as api;
+use kiln_classifier::batching;
+use kiln_image as image;
+use kiln_inference as inference;
+use kiln_server::auth as keys;
+use kiln_server as serve;
+use kiln_runtime::shutdown;
+use kiln_runtime::telemetry;
 
 pub use checkup::Checkup;
 pub use report::report;
@@ -70,7 +77,7 @@ pub struct Config {
     /// Where other versions of the models are, and which one is to answer; only those that were built in where absent.
     pub model_store: Option<PathBuf>,
     /// What is recorded, if anything is.
-    pub feedback: Option<crate::feedback::Config>,
+    pub feedback: Option<kiln_feedback::Config>,
     /// Logs.
     pub logging: telemetry::logging::Config,
     /// Where traces go, if anywhere.

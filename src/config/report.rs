@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::settings::SETTINGS;
 use super::shown::shown;
 use super::sources::Sources;
-use crate::telemetry::traces::Endpoint;
+use kiln_runtime::telemetry::traces::Endpoint;
 
 /// A table of the effective settings. Secrets are not shown, nor what may be one in an address.
 pub fn report(sources: &Sources) -> String {

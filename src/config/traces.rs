@@ -2,7 +2,7 @@
 
 use super::ConfigError;
 use super::values::Reader;
-use crate::telemetry::traces::{Config, Endpoint, Headers, NoEndpoint, NoHeaders, NoRatio, Ratio};
+use kiln_runtime::telemetry::traces::{Config, Endpoint, Headers, NoEndpoint, NoHeaders, NoRatio, Ratio};
 
 pub(super) fn traces(read: &Reader<'_>) -> Result<Option<Config>, ConfigError> {
     let ratio: Result<Ratio, NoRatio> = read.required("otlp-sampling").parse();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::ConfigError;
 use super::shown::shown;
 use super::sources::{ANY_ADDRESS, Origin, PORT, Sources};
-use crate::model::Model;
-use crate::telemetry::logging::{LogFormat, LogLevel, UnknownLevel};
+use kiln_inference::model::Model;
+use kiln_runtime::telemetry::logging::{LogFormat, LogLevel, UnknownLevel};
 
 /// The longest queue delay that the batcher takes.
 const MINUTE: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Canary, Labels, Store, StoreError, disk, hidden, name, numbers};
-use crate::model::Model;
+use kiln_inference::model::Model;
 
 impl Store {
     /// A model's labels; none where nobody has given any.

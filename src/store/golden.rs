@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{StoreError, disk};
-use crate::model::Model;
+use kiln_inference::model::Model;
 
 pub(super) const FILE: &str = "golden.txt";
 

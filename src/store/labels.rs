@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Share, StoreError, disk, name, shown};
-use crate::model::Label;
+use kiln_inference::model::Label;
 
 pub(super) const FILE: &str = "labels.toml";
 

@@ -25,7 +25,7 @@ fn refused(what: &'static str, name: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Label;
+    use kiln_inference::model::Label;
 
     #[test]
     fn no_version_is_called_as_a_label_is() {

@@ -3,7 +3,7 @@
 
 use super::version::{MANIFEST, graph};
 use super::{Store, StoreError};
-use crate::model::Model;
+use kiln_inference::model::Model;
 
 impl Store {
     /// What to tell of the folder with the name of the version that was built in; nothing where there is none.

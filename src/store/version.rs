@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::manifest::Manifest;
 use super::{Store, StoreError, disk, golden, hidden, name, numbers};
-use crate::model::{Model, Weights};
+use kiln_inference::model::{Model, Weights};
 
 pub(super) const MANIFEST: &str = "manifest.toml";
 pub(super) const WEIGHTS: &str = "weights.bpk";

@@ -36,7 +36,7 @@ pub fn python(packages: &str) -> Option<OsString> {
 
 /// Whether there is a Vulkan adapter.
 pub fn has_vulkan() -> bool {
-    use kiln::inference::adapters::{self, Api};
+    use kiln_inference::adapters::{self, Api};
     let found = adapters::enumerate().iter().any(|adapter| adapter.api == Api::Vulkan);
     if !found {
         skip("Vulkan adapter (mesa-vulkan-drivers provides one in software)");

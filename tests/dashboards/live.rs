@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use kiln::model::{Model, Weights};
+use kiln_inference::model::{Model, Weights};
 use kiln::store::Store;
 
 use crate::common::{Server, Stop, has_vulkan, key_file, keygen, python};

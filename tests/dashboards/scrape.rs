@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use kiln::telemetry::metrics::{ALL, Kind};
+use kiln_runtime::telemetry::metrics::{ALL, Kind};
 
 use crate::common::Server;
 use crate::promql::family;
@@ -39,7 +39,7 @@ pub fn is_as_declared(shown: &Shown) {
         .iter()
         .map(|metric| (metric.name.to_string(), metric.labels.iter().map(|label| (*label).to_string()).collect()))
         .collect();
-    assert_eq!(*shown, declared, "left: what two servers show; right: src/telemetry/metrics/names.rs");
+    assert_eq!(*shown, declared, "left: what two servers show; right: crates/runtime/src/telemetry/metrics/names.rs");
 }
 
 /// The page without the lines of metrics that promtool may find fault with.

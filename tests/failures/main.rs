@@ -13,7 +13,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use common::{Answer, KEY};
-use kiln::telemetry::logging::{self, LogFormat};
+use kiln_runtime::telemetry::logging::{self, LogFormat};
 use staged::{End, Settings, Staged};
 
 fn check(answer: &Answer, status: u16, code: &str) {

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use kiln::inference::{Engine, EngineError, Logits, Sample};
-use kiln::model::Model;
-use kiln::{api, batching, serve};
+use kiln_inference::{Engine, EngineError, Logits, Sample};
+use kiln_inference::model::Model;
+use kiln_api as api;
+use kiln_classifier::batching;
+use kiln_server as serve;
 
 use crate::common::{Answer, KEY, bytes, get, metrics, post};
 use crate::in_process::{self, InProcess};

@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kiln::app::Local;
-use kiln::batching::{self, Batcher, Worker};
-use kiln::classifier::{Answers, Classifier};
-use kiln::image::DecodePool;
-use kiln::inference::Engine;
-use kiln::keys::Secret;
-use kiln::model::Model;
-use kiln::telemetry::metrics::ModelMetrics;
-use kiln::{api, serve};
+use kiln_classifier::batching::{self, Batcher, Worker};
+use kiln_classifier::{Answers, Classifier};
+use kiln_image::DecodePool;
+use kiln_inference::Engine;
+use kiln_server::auth::Secret;
+use kiln_inference::model::Model;
+use kiln_runtime::telemetry::metrics::ModelMetrics;
+use kiln_api as api;
+use kiln_server as serve;
 use tokio::runtime::Runtime;
 
 /// What may be set. The port is any that is free.

@@ -108,7 +108,7 @@ fn the_access_log_has_a_target_of_its_own_and_says_why_a_request_failed() {
         assert_eq!(server.request("GET", "/nowhere?key=secret", KEY).code(), "not_found");
         let lines = events(&server.end().1);
         let of = |target: &str| lines.iter().filter(|line| line["target"] == target).collect::<Vec<_>>();
-        assert_eq!(!of("kiln::shutdown").is_empty(), others, "{level}: {lines:#?}");
+        assert_eq!(!of("kiln_runtime::shutdown").is_empty(), others, "{level}: {lines:#?}");
         let answered = of("kiln::access");
         assert_eq!(answered.len(), if access { 3 } else { 0 }, "{level}: {answered:#?}");
         if let [ok, wrong, nowhere] = &answered[..] {

@@ -131,7 +131,7 @@ fn no_line_has_a_secret_or_a_byte_of_a_picture() {
         let secret = [("KILN_JWT_SECRET", JWT_SECRET)];
         let server = Logging::start_with(format, "trace", &flags, &secret).ready();
         let hidden = requests(&server, &picture(), &made.key);
-        check(server, hidden, &["kiln::access", "kiln::classifier"]);
+        check(server, hidden, &["kiln::access", "kiln_classifier"]);
     }
 }
 

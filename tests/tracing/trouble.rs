@@ -6,10 +6,12 @@ use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use kiln::inference::{Engine, EngineError, Logits, Sample};
-use kiln::model::Model;
-use kiln::telemetry::traces::{self, Config, Headers};
-use kiln::{api, batching, serve};
+use kiln_inference::{Engine, EngineError, Logits, Sample};
+use kiln_inference::model::Model;
+use kiln_runtime::telemetry::traces::{self, Config, Headers};
+use kiln_api as api;
+use kiln_classifier::batching;
+use kiln_server as serve;
 
 use super::collector::Collector;
 use super::common::{KEY, bytes, post};

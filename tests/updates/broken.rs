@@ -1,8 +1,8 @@
 //! A canary that is right about the synthetic picture, and breaks at a photo: the server does without it.
 
-use kiln::image::{self, Limits, PreparedImage};
-use kiln::inference::{BurnEngine, DeviceChoice, Engine, Logits, Options, Sample, device};
-use kiln::model::Weights;
+use kiln_image::{self as image, Limits, PreparedImage};
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, Logits, Options, Sample, device};
+use kiln_inference::model::Weights;
 
 use crate::common::bytes;
 use crate::folder::{Folder, until_served};
@@ -15,7 +15,7 @@ fn features() -> [Logits; 2] {
     let model = model().with_weights("features", Weights::new(showing_features()));
     let (width, height) = (model.spec().width, model.spec().height);
     let pixels = (0..width as usize * height as usize * 3).map(|i| (i * 7919 % 256) as u8).collect();
-    let photo = image::prepare(&bytes(PHOTO), &kiln::classifier::recipe(&model), &Limits::default()).unwrap();
+    let photo = image::prepare(&bytes(PHOTO), &kiln_classifier::recipe(&model), &Limits::default()).unwrap();
     let samples: [Sample; 2] = [PreparedImage::new(width, height, pixels).into(), photo.image.into()];
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
     let mut engine = BurnEngine::start(model, &device, &Options::new(2), |_| ()).unwrap();

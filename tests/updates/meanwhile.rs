@@ -35,7 +35,7 @@ fn a_rollback_while_the_version_loads_is_in_time() {
 #[test]
 fn a_canary_that_breaks_is_taken_out_while_another_version_loads_and_stays_out() {
     let folder = Folder::new();
-    folder.store().add(&model(), &kiln::model::Weights::new(breaking_at_the_photo()), "a test", None).unwrap();
+    folder.store().add(&model(), &kiln_inference::model::Weights::new(breaking_at_the_photo()), "a test", None).unwrap();
     folder.add(7);
     folder.models(&["canary", NAME, "2", "--share", "50%"]);
     let server = loading(&folder, &[("1", &["stable"]), ("2", &["canary"])], || {

@@ -1,6 +1,6 @@
 //! Versions that do not do: they stay out, which is told once, and the server goes on with what it had.
 
-use kiln::model::Weights;
+use kiln_inference::model::Weights;
 
 use crate::common::{Server, bytes, kiln, said};
 use crate::folder::{Folder, until, until_served};

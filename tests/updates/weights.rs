@@ -1,6 +1,6 @@
 //! Weights whose answers are easily told apart: those of the built-in model, with one class that wins.
 
-use kiln::model::{Model, Weights};
+use kiln_inference::model::{Model, Weights};
 
 pub const NAME: &str = "efficientnet-lite0";
 const CLASSES: usize = 1000;

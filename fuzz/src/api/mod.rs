@@ -1,12 +1,12 @@
 //! Those files of the API's that read bodies, and a way in for the targets.
 
-#[path = "../../../src/api/body_limit.rs"]
+#[path = "../../../crates/api/src/body_limit.rs"]
 mod body_limit;
-#[path = "../../../src/api/error.rs"]
+#[path = "../../../crates/api/src/error.rs"]
 mod error;
 mod failure;
 pub mod protocol;
-#[path = "../../../src/api/upload/mod.rs"]
+#[path = "../../../crates/api/src/upload/mod.rs"]
 mod upload;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use poem::http::{HeaderValue, Method};
 use poem::{Body, Request};
 use poem_openapi::{ApiExtractor, ExtractParamOptions};
 
-pub use crate::classifier::Picture;
+pub use crate::Picture;
 use body_limit::Budget;
 use upload::{OneFile, SeveralFiles};
 

@@ -1,6 +1,6 @@
 //! How bodies of the Open Inference Protocol are compressed, and a way in for the target.
 
-#[path = "../../../src/api/protocol/encoding.rs"]
+#[path = "../../../crates/api/src/protocol/encoding.rs"]
 mod encoding;
 
 use bytes::Bytes;

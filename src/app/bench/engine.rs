@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::machine;
 use crate::bench::{EngineRun, Latency};
-use crate::inference::{BurnEngine, Engine, EngineError, Sample};
+use kiln_inference::{BurnEngine, Engine, EngineError, Sample};
 
 /// Runs batches of `size` for `time`, at least one after the first, which does not count.
 pub(super) fn run(

@@ -23,9 +23,9 @@ use super::load::{self, LoadError};
 use super::progress;
 use crate::bench::{DeviceReport, Model as ModelReport, Plan, Report};
 use crate::config::Config;
-use crate::inference::{BurnEngine, DeviceChoice, Placement, Step};
-use crate::model::Model;
-use crate::telemetry::logging::{self, LoggingError};
+use kiln_inference::{BurnEngine, DeviceChoice, Placement, Step};
+use kiln_inference::model::Model;
+use kiln_runtime::telemetry::logging::{self, LoggingError};
 use pictures::Pictures;
 
 /// Why there is no report.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model_import::import::{plain, read_file};
 
-use crate::classifier;
-use crate::image::{self, Limits};
-use crate::inference::Sample;
-use crate::model::Model;
+use kiln_classifier as classifier;
+use kiln_image::{self as image, Limits};
+use kiln_inference::Sample;
+use kiln_inference::model::Model;
 
 /// A photo of 640x480, `tests/data/photos` says whose.
 const PHOTO: &[u8] = include_bytes!("../../../tests/data/photos/cat_640x480.jpg");

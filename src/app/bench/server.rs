@@ -9,12 +9,12 @@ use tokio::task::JoinSet;
 use super::super::load;
 use super::super::local::Local;
 use super::client::{self, Answered};
-use crate::batching::Worker;
+use kiln_classifier::batching::Worker;
 use crate::bench::{Latency, LoadRun};
 use crate::config::Config;
-use crate::inference::BurnEngine;
-use crate::keys;
-use crate::model::Model;
+use kiln_inference::BurnEngine;
+use kiln_server::auth as keys;
+use kiln_inference::model::Model;
 
 /// A server that is ready.
 pub(super) struct Served {

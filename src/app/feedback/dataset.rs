@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::placement::Placement;
-use crate::feedback::{Counted, Judged};
+use kiln_feedback::{Counted, Judged};
 
 /// The folder with a folder for each class, or with one for each model that has those.
 pub(super) const IMAGES: &str = "images";

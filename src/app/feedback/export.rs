@@ -8,7 +8,7 @@ use super::super::progress;
 use super::dataset::{Dataset, IMAGES};
 use super::outside::is_inside;
 use super::placement::Placement;
-use crate::feedback::{Counted, OpenError, ReadError, Reader};
+use kiln_feedback::{Counted, OpenError, ReadError, Reader};
 
 /// The file with a line for each judged prediction. It is there once everything else is.
 const LINES: &str = "feedback.jsonl";

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use super::dataset::IMAGES;
-use crate::feedback::{Counted, Judged};
+use kiln_feedback::{Counted, Judged};
 
 /// The most characters of a label in a folder's name.
 const SLUG: usize = 40;

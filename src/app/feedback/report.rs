@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::outside::is_inside;
-use crate::feedback::{ModelFeedback, OpenError, ReadError, Reader, page};
+use kiln_feedback::{ModelFeedback, OpenError, ReadError, Reader, page};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]

@@ -7,11 +7,11 @@ use model_import::import::plain;
 
 use super::super::{load, progress};
 use super::{FinetuneFailure, tell};
-use crate::classifier;
+use kiln_classifier as classifier;
 use crate::config::Config;
-use crate::finetune::{self, Corrected, Distinct, Extractor, Features, FinetuneError};
-use crate::inference::ChosenDevice;
-use crate::model::Model;
+use kiln_finetune::{self as finetune, Corrected, Distinct, Extractor, Features, FinetuneError};
+use kiln_inference::ChosenDevice;
+use kiln_inference::model::Model;
 
 /// Pictures that are held in memory at once, 150 KB each for a network of 224x224.
 const AT_ONCE: usize = 1024;

@@ -10,11 +10,11 @@ use std::io::Write as _;
 use super::load::{self, LoadError, NoStore};
 use super::progress;
 use crate::config::Config;
-use crate::finetune::{self, Epoch, Feedback, FinetuneError, Improved, Plan, Split};
-use crate::inference::{Precision, by_cpu};
-use crate::model::Model;
+use kiln_finetune::{self as finetune, Epoch, Feedback, FinetuneError, Improved, Plan, Split};
+use kiln_inference::{Precision, by_cpu};
+use kiln_inference::model::Model;
 use crate::store::{Store, StoreError};
-use crate::telemetry::logging::{self, LoggingError};
+use kiln_runtime::telemetry::logging::{self, LoggingError};
 
 /// Why `kiln finetune` ends with an error.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 use model_import::import::{ImportError, Network, inspect, plain, write};
 
 use crate::import::{Asker, NoCheckout, Order, Place, PlanError, name, place, plan};
-use crate::model::Model;
+use kiln_inference::model::Model;
 
 /// Why `kiln import` ends with an error.
 #[derive(Debug, thiserror::Error)]

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::LoadError;
 use super::shared::Shared;
 use crate::config::Config;
-use crate::feedback;
-use crate::inference::{
+use kiln_feedback as feedback;
+use kiln_inference::{
     self, BurnEngine, ChosenDevice, DeviceChoice, DeviceInfo, Options, Placement, Step, configure_cpu, device,
 };
-use crate::model::Model;
-use crate::telemetry::metrics::{self, DeviceLabels};
+use kiln_inference::model::Model;
+use kiln_runtime::telemetry::metrics::{self, DeviceLabels};
 
 /// Bytes that a full queue of pictures may take that a device is to resize.
 const CUTOUTS_WAITING: usize = 256 << 20;

@@ -10,14 +10,14 @@ mod shared;
 
 use tokio::task::JoinError;
 
-use crate::batching::Worker;
-use crate::classifier::Classifier;
+use kiln_classifier::batching::Worker;
+use kiln_classifier::Classifier;
 use crate::config::Config;
-use crate::inference::{self, BurnEngine, DeviceError, PrecisionError, StartError, panic_message};
-use crate::model::Model;
-use crate::readiness::Readiness;
+use kiln_inference::{self as inference, BurnEngine, DeviceError, PrecisionError, StartError, panic_message};
+use kiln_inference::model::Model;
+use kiln_runtime::readiness::Readiness;
 use crate::store::{Store, StoreError};
-use crate::telemetry::metrics::ModelMetrics;
+use kiln_runtime::telemetry::metrics::ModelMetrics;
 
 pub(super) use host::{Host, devices, measure, open, options};
 use shared::Shared;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::batching::{self, Batcher, Worker};
-use crate::classifier::{Answers, Classifier};
+use kiln_classifier::batching::{self, Batcher, Worker};
+use kiln_classifier::{Answers, Classifier};
 use crate::config::Config;
-use crate::feedback;
-use crate::image::{DecodePool, Limits};
-use crate::inference::BurnEngine;
-use crate::model::Model;
-use crate::readiness::Readiness;
-use crate::telemetry::metrics::ModelMetrics;
+use kiln_feedback as feedback;
+use kiln_image::{DecodePool, Limits};
+use kiln_inference::BurnEngine;
+use kiln_inference::model::Model;
+use kiln_runtime::readiness::Readiness;
+use kiln_runtime::telemetry::metrics::ModelMetrics;
 
 /// Decode threads, limits, kept answers and what is recorded. Cheap to clone; clones share them.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model_import::import::plain;
 
-use crate::model::{Label, Model};
+use kiln_inference::model::{Label, Model};
 use crate::store::{Labels, Manifest, Store, StoreError};
 
 /// A line a version, in columns.

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::load::{self, NoStore};
 use crate::config::Config;
-use crate::inference::{StartError, by_cpu};
-use crate::model::Model;
+use kiln_inference::{StartError, by_cpu};
+use kiln_inference::model::Model;
 use crate::store::{Order, Store, StoreError, check_version, read_weights, write_weights};
 
 /// Why something is not done.

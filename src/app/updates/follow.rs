@@ -7,7 +7,7 @@ use super::unit::{self, Loaded, Unit};
 use super::wanted::Case;
 use super::{LoadError, Updates};
 use crate::store::Store;
-use crate::telemetry::metrics::{self, Swap};
+use kiln_runtime::telemetry::metrics::{self, Swap};
 
 impl Updates {
     /// Does what the store's labels say, from now on. Ends when it is dropped; without a store there is nothing to do.

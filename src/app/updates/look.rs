@@ -3,9 +3,9 @@
 use tokio::task::spawn_blocking;
 
 use super::wanted::Asked;
-use crate::model::Model;
+use kiln_inference::model::Model;
 use crate::store::{Labels, Store, StoreError};
-use crate::watched::{State, Watched};
+use kiln_runtime::file_watcher::{State, Watched};
 
 /// What the store said when it was looked at.
 pub(super) struct Look {

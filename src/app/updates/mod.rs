@@ -24,12 +24,12 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use super::load::{self, Host, LoadError, joined};
 use crate::config::Config;
-use crate::feedback;
-use crate::model::Model;
-use crate::readiness::Readiness;
-use crate::registry::Registry;
+use kiln_feedback as feedback;
+use kiln_inference::model::Model;
+use kiln_runtime::readiness::Readiness;
+use kiln_classifier::registry::Registry;
 use crate::store::Store;
-use crate::telemetry::metrics;
+use kiln_runtime::telemetry::metrics;
 use served::Served;
 use unit::{Broken, Loaded, Unit};
 use wanted::Case;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::unit::Unit;
 use super::wanted::{Asked, Case, Wanted};
-use crate::model::{Label, Model};
-use crate::registry::Versions;
-use crate::telemetry::metrics::{self, Swap};
-use crate::watched::State;
+use kiln_inference::model::{Label, Model};
+use kiln_classifier::registry::Versions;
+use kiln_runtime::telemetry::metrics::{self, Swap};
+use kiln_runtime::file_watcher::State;
 
 /// A model that is served.
 pub(super) struct Served {

@@ -7,13 +7,13 @@ use tokio::task::JoinSet;
 
 use super::super::load::{Host, LoadError, joined};
 use super::wanted::Wanted;
-use crate::batching::Worker;
-use crate::classifier::Classifier;
-use crate::inference::{BurnEngine, Step};
-use crate::model::Model;
-use crate::readiness::Readiness;
+use kiln_classifier::batching::Worker;
+use kiln_classifier::Classifier;
+use kiln_inference::{BurnEngine, Step};
+use kiln_inference::model::Model;
+use kiln_runtime::readiness::Readiness;
 use crate::store::Store;
-use crate::telemetry::metrics::ModelMetrics;
+use kiln_runtime::telemetry::metrics::ModelMetrics;
 
 /// Which unit, and why it is of no use any more.
 pub(super) type Broken = (u64, String);
@@ -86,9 +86,9 @@ impl Unit {
     /// A unit whose engine does nothing.
     #[cfg(test)]
     pub(super) fn idle(id: u64, what: Wanted, model: &Model) -> Self {
-        let other = model.with_weights(&what.version, crate::model::Weights::new(Vec::new()));
-        let (config, pool) = (crate::batching::Config::default(), crate::image::DecodePool::new(1));
-        let (classifier, worker) = crate::classifier::tests::idle(other, config, pool);
+        let other = model.with_weights(&what.version, kiln_inference::model::Weights::new(Vec::new()));
+        let (config, pool) = (kiln_classifier::batching::Config::default(), kiln_image::DecodePool::new(1));
+        let (classifier, worker) = kiln_classifier::tests::idle(other, config, pool);
         Self { id, what, classifier: Arc::new(classifier), worker, _guard: JoinSet::new() }
     }
 

@@ -1,8 +1,8 @@
 //! Which versions the labels ask for, and what tells one time that a version is asked for from another.
 
-use crate::model::Label;
+use kiln_inference::model::Label;
 use crate::store::Labels;
-use crate::watched::State;
+use kiln_runtime::file_watcher::State;
 
 /// A version that is to be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]

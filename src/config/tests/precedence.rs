@@ -9,11 +9,11 @@ use super::{Given, KEY};
 #[test]
 fn the_defaults_are_those_of_each_room() {
     let config = Given::nothing().config().unwrap();
-    assert_eq!(config.serve, crate::serve::Config::default());
-    assert_eq!(config.batching, crate::batching::Config::default());
-    assert_eq!(config.shutdown, crate::shutdown::Config::default());
-    assert_eq!(config.image.formats, crate::image::FormatSet::default());
-    assert_eq!(config.image.max_pixels, crate::image::Limits::default().max_pixels);
+    assert_eq!(config.serve, kiln_server::Config::default());
+    assert_eq!(config.batching, kiln_classifier::batching::Config::default());
+    assert_eq!(config.shutdown, kiln_runtime::shutdown::Config::default());
+    assert_eq!(config.image.formats, kiln_image::FormatSet::default());
+    assert_eq!(config.image.max_pixels, kiln_image::Limits::default().max_pixels);
     assert!(config.keys.api_key.is_none());
     assert!(config.decode_threads >= 1);
 }
@@ -85,7 +85,7 @@ fn an_empty_variable_is_an_absent_one() {
     let given = variables.fold(Given::nothing(), |given, name| given.env(&name, "")).file("max-batch-size = 4\n");
     let config = given.config().unwrap();
     assert_eq!(config.batching.max_batch_size, 4);
-    assert_eq!(config.serve, crate::serve::Config::default());
+    assert_eq!(config.serve, kiln_server::Config::default());
     assert!(config.keys.api_key.is_none() && config.logging.file.is_none());
 }
 

@@ -6,7 +6,7 @@ mod moved;
 mod unfit;
 
 use super::*;
-use crate::model::{Model, Weights};
+use kiln_inference::model::{Model, Weights};
 
 /// A store in a folder that goes with the test.
 struct Kept {

@@ -1,0 +1,130 @@
+//! One picture's way: a permit, then pixels, then a batch, then classes. Rows of several go parts of the same way.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::decode::Decoded;
+use super::timings::Clock;
+use super::{AdmitError, Class, Classifier, ClassifyError, Options, Picture, Prediction, Timings};
+use crate::batching::{Ask, Permit, Terms};
+use kiln_feedback::Recorder;
+use kiln_image as image;
+use kiln_inference::{Output, Ranked, Sample, rank};
+use kiln_runtime::telemetry::traces;
+
+impl Classifier {
+    /// Classifies one picture.
+    ///
+    /// The file name is looked at first and a permit taken second, so that neither a wrong extension nor a full
+    /// queue costs a decode.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClassifyError`]; each variant says whose fault it is.
+    pub async fn classify(&self, picture: Picture, options: Options) -> Result<Prediction, ClassifyError> {
+        let Picture { bytes, file_name } = picture;
+        let asked = self.statistics.begin(1);
+        let to_keep = self.recorder.as_ref().is_some_and(Recorder::keeps_pictures).then(|| bytes.clone());
+        let outcome = self.answer(bytes, file_name.as_deref(), options).await;
+        asked.end(outcome.as_ref().map(|prediction| prediction.timings));
+        if let (Some(recorder), Ok(prediction)) = (&self.recorder, &outcome) {
+            recorder.record(prediction.to_record(to_keep));
+        }
+        if let Err(ClassifyError::Image(error)) = &outcome {
+            // The client wrote the name; as it came it could forge lines of the log.
+            let file = file_name.as_deref().map(image::sanitise_file_name);
+            tracing::debug!(file, %error, "a picture was refused");
+        }
+        outcome
+    }
+
+    async fn answer(
+        &self,
+        bytes: Bytes,
+        file_name: Option<&str>,
+        options: Options,
+    ) -> Result<Prediction, ClassifyError> {
+        let clock = Clock::start(options.arrived);
+        image::check_file_name(file_name, &self.limits.formats)?;
+        let (answer, clock, cache) = match &self.kept {
+            Some(kept) => {
+                let (answer, clock, outcome) = self.kept_or_run(kept, bytes, &options, clock).await?;
+                (answer, clock, Some(outcome))
+            }
+            None => {
+                let (answer, clock) = self.run_picture(bytes, &options, clock).await?;
+                (answer, clock, None)
+            }
+        };
+        let Answer { classes, image } = answer;
+        Ok(Prediction { id: Uuid::now_v7(), classes, image, cache, timings: self.finish(clock) })
+    }
+
+    /// From the bytes to the classes: a permit, then pixels, then a batch.
+    pub(super) async fn run_picture(
+        &self,
+        bytes: Bytes,
+        options: &Options,
+        clock: Clock,
+    ) -> Result<(Answer, Clock), ClassifyError> {
+        let permit = self.admit(options)?;
+        let Decoded { permit, image, sample, mut clock } = self.decode(permit, bytes, clock, options.deadline).await?;
+        let seen = self.shadow.as_ref().and_then(|shadow| shadow.see(&sample));
+        let output = self.run(permit, sample, options, Some(options.top_k), &mut clock).await?;
+        let classes: Vec<Class> = match output {
+            Output::Logits(logits) => self.classes(&logits, options.top_k),
+            // Others of the batch may have asked for more.
+            Output::Ranked(ranked) => ranked.into_iter().take(options.top_k).map(|ranked| self.class(ranked)).collect(),
+        };
+        if let Some(seen) = seen {
+            seen.compare(&self.batcher, classes.first());
+        }
+        Ok((Answer { classes, image }, clock))
+    }
+
+    /// The `top_k` most probable classes by their raw scores, most probable first.
+    pub fn classes(&self, logits: &[f32], top_k: usize) -> Vec<Class> {
+        rank(logits, top_k).into_iter().map(|ranked| self.class(ranked)).collect()
+    }
+
+    fn class(&self, ranked: Ranked) -> Class {
+        let Ranked { class_id, probability } = ranked;
+        Class { label: self.model.label(class_id), class_id, probability }
+    }
+
+    pub(super) fn admit(&self, options: &Options) -> Result<Permit, AdmitError> {
+        let deadline = options.deadline.map(tokio::time::Instant::from_std);
+        self.batcher.admit(&Ask { deadline, priority: options.priority, share: options.share.clone() })
+    }
+
+    /// One sample through a batch. `top_k` tells that no more classes are of interest.
+    pub(super) async fn run(
+        &self,
+        permit: Permit,
+        sample: Sample,
+        options: &Options,
+        top_k: Option<usize>,
+        clock: &mut Clock,
+    ) -> Result<Output, ClassifyError> {
+        let deadline = options.deadline.map(tokio::time::Instant::from_std);
+        let terms = Terms { priority: options.priority, deadline, top_k };
+        clock.submitted();
+        let answer = self.batcher.submit(permit, sample, terms).await?;
+        clock.ran(answer.queue, answer.batch_wait, answer.inference);
+        tracing::debug!(batch_size = answer.batch_size, "classified");
+        Ok(answer.output)
+    }
+
+    /// The picture is answered.
+    pub(super) fn finish(&self, clock: Clock) -> Timings {
+        let (timings, metrics) = (clock.finish(), self.batcher.metrics());
+        // A tensor is not decoded, and a file on this machine not received.
+        timings.phases().into_iter().filter(|(_, took)| !took.is_zero()).for_each(|(name, took)| {
+            metrics.phase(name, took);
+        });
+        metrics.phase("total", timings.total);
+        traces::phases(clock.began(), timings.phases());
+        timings
+    }
+}
