@@ -112,7 +112,7 @@ fn start(model: &Model, threads: usize, as_gpu: bool, metrics: MetricsAccess, ca
     let settings = Settings {
         serve: serve::Config::default(),
         // 256 clients with a tensor in JSON each.
-        api: api::Config { metrics, max_bodies_bytes: 1 << 30, ..api::Config::default() },
+        api: api::Config { metrics, max_inflight_body_bytes: 1 << 30, ..api::Config::default() },
         batching: batching::Config { queue_capacity: 1024, max_batch_size: 32, ..batching::Config::default() },
         decode_threads: threads,
         resizes: as_gpu,

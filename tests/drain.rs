@@ -102,7 +102,7 @@ fn sigint_skips_the_delay_and_fails_no_request_either() {
 
 #[test]
 fn a_second_signal_ends_it_now() {
-    let server = Server::start(&["--device", "cpu", "--drain-delay", "1h", "--grace", "1h"]);
+    let server = Server::start(&["--device", "cpu", "--drain-delay", "1h", "--shutdown-grace", "1h"]);
     server.terminate();
     until("the first signal to be heard", PATIENCE, || server.get("/health/ready").status != 200, String::new);
     let begun = Instant::now();

@@ -82,7 +82,7 @@ fn slow_clients_are_sent_away_and_others_are_served_meanwhile() {
             stream.write_all(head(&length).as_bytes()).unwrap();
             let (answer, after) = drip(&mut stream, &cat);
             assert_eq!(status(&answer), Some("408"), "{answer}");
-            assert!(answer.contains("client_too_slow"), "{answer}");
+            assert!(answer.contains("request_timeout"), "{answer}");
             assert!(after < Duration::from_secs(5), "a body in drops was listened to for {after:?}");
         });
         scope.spawn(|| {
@@ -133,7 +133,7 @@ fn what_is_too_large_or_endless_has_its_status() {
 
 #[test]
 fn all_bodies_together_have_a_bound() {
-    let server = Server::start(&["--device", "cpu", "--max-bodies-bytes", "1MiB"]);
+    let server = Server::start(&["--device", "cpu", "--max-inflight-body-bytes", "1MiB"]);
     let mut held = connect(&server);
     held.write_all(head("Content-Length: 1000000\r\n").as_bytes()).unwrap();
     held.write_all(&[0; 1000]).unwrap();

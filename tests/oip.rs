@@ -178,7 +178,7 @@ fn a_small_request_does_not_take_much_memory() {
 /// long, in the bytes that were inflated.
 #[test]
 fn what_is_inflated_counts_among_all_bodies() {
-    let server = Server::start(&["--device", "cpu", "--max-bodies-bytes", "1MiB"]);
+    let server = Server::start(&["--device", "cpu", "--max-inflight-body-bytes", "1MiB"]);
     let picture = |body: &[u8]| infer(&server, &gzip(body), &[("Content-Encoding", "gzip"), (LENGTH, "0")]);
     let cat = bytes(CAT);
     for _ in 0..20 {

@@ -23,7 +23,7 @@ fn the_vulkan_device_answers_as_the_cpu_does() {
     let metrics = vulkan.get("/metrics").text();
     let labels = metrics.lines().find(|line| line.starts_with("kiln_device_info{")).unwrap();
     assert!(labels.contains("api=\"Vulkan\"") && labels.contains("precision=\"f32\""), "{labels}");
-    for phase in ["device", "load", "warm_up", "canary", "total"] {
+    for phase in ["device", "load", "warm_up", "self_test", "total"] {
         assert!(metrics.contains(&format!("kiln_startup_seconds{{phase=\"{phase}\"}}")), "{phase}");
     }
     println!("device: {device}");

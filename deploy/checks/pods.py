@@ -5,7 +5,7 @@ selects them.
 from . import facts as facts_of
 from .manifests import of_kind, pods
 
-# Beside --drain-delay and --grace: engines are joined, the last traces sent, the kubelet is late.
+# Beside --drain-delay and --shutdown-grace: engines are joined, the last traces sent, the kubelet is late.
 MARGIN = 5.0
 # How long the endpoints of a cluster take to hear that a pod goes.
 HEAR_OF_IT = 5.0
@@ -67,7 +67,7 @@ def way_out(where, values, until, facts, hear_of_it=HEAR_OF_IT):
     """Whether what ends a server waits as long as the server may take."""
     try:
         drain, grace, request = (
-            facts_of.seconds(setting(values, key, facts)) for key in ("drain-delay", "grace", "request-timeout")
+            facts_of.seconds(setting(values, key, facts)) for key in ("drain-delay", "shutdown-grace", "request-timeout")
         )
     except ValueError as error:
         yield f"{where}: {error}"

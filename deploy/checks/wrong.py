@@ -87,7 +87,7 @@ MISTAKES = [
     (NGINX, "keepalive_timeout 60s", "keepalive_timeout 120s", "closes first", False),
     (UNIT, "TimeoutStopSec=45s", "TimeoutStopSec=30s", "killed after 30 s", False),
     (UNIT, "KILN_DRAIN_DELAY=5s", "KILN_DRAIN=5s", "no setting KILN_DRAIN", False),
-    (UNIT, "KILN_GRACE=35s", '"KILN_GRACE=20s"', "the grace is 20 s", False),
+    (UNIT, "KILN_SHUTDOWN_GRACE=35s", '"KILN_SHUTDOWN_GRACE=20s"', "the grace is 20 s", False),
     (UNIT, "kiln serve\n", "kiln serve \\\n    --grase 35s\n", "no setting --grase", False),
     (UNIT, "NoNewPrivileges=yes", "NoNewPrivilege=yes", "NoNewPrivilege", False),
     ("Dockerfile.gpu", "KILN_CACHE_DIR=", "KILN_CACHE=", "no setting KILN_CACHE", False),

@@ -62,7 +62,7 @@ def main():
         "--pause", type=float, default=3.0, help="seconds of load before, between and after the restarts"
     )
     parser.add_argument("--drain-delay", default="2s")
-    parser.add_argument("--grace", default="30s")
+    parser.add_argument("--shutdown-grace", default="30s")
     parser.add_argument("--keep", action="store_true", help="keep the logs even if all is well")
     options = parser.parse_args()
     if not (nginx := shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")):

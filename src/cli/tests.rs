@@ -155,8 +155,8 @@ fn feedback_needs_to_know_where_it_is() {
 
 #[test]
 fn config_check_reports() {
-    let Ok(Command::ConfigCheck(report)) = typed(&["config", "check", "--grace", "5s"]) else { panic!() };
-    assert!(report.lines().any(|line| line.starts_with("grace") && line.ends_with("--grace")), "{report}");
+    let Ok(Command::ConfigCheck(report)) = typed(&["config", "check", "--shutdown-grace", "5s"]) else { panic!() };
+    assert!(report.lines().any(|line| line.starts_with("shutdown-grace") && line.ends_with("--shutdown-grace")), "{report}");
 }
 
 #[test]

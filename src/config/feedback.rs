@@ -7,19 +7,19 @@ use super::values::Reader;
 use kiln_feedback::{Config, Percentage};
 
 pub(super) fn feedback(read: &Reader<'_>) -> Result<Option<Config>, ConfigError> {
-    let keep_images: Percentage = read.parsed("keep-images", "a percentage from 0 to 100, such as 5 or 0.5")?;
+    let image_sample_percent: Percentage = read.parsed("image-sample-percent", "a percentage from 0 to 100, such as 5 or 0.5")?;
     let config = Config {
         folder: read.text("data-dir").map(PathBuf::from).unwrap_or_default(),
-        predictions_kept: read.between("predictions-kept", 1, 1_000_000_000)?,
-        predictions_kept_for: read.long("predictions-kept-for")?,
-        keep_images,
-        images_kept_for: read.long("images-kept-for")?,
-        images_kept_bytes: read.bytes("images-kept-bytes", 0, 1 << 50)? as u64,
+        prediction_retention_count: read.between("prediction-retention-count", 1, 1_000_000_000)?,
+        prediction_retention: read.long("prediction-retention")?,
+        image_sample_percent,
+        image_retention: read.long("image-retention")?,
+        image_retention_bytes: read.bytes("image-retention-bytes", 0, 1 << 50)? as u64,
     };
     match read.text("data-dir") {
         Some(_) => Ok(Some(config)),
-        None if keep_images.part() > 0.0 => {
-            Err(read.refuse("keep-images", "needs data-dir beside it: the folder that pictures are kept in"))
+        None if image_sample_percent.part() > 0.0 => {
+            Err(read.refuse("image-sample-percent", "needs data-dir beside it: the folder that pictures are kept in"))
         }
         None => Ok(None),
     }

@@ -128,13 +128,13 @@ impl Config {
             tls: tls(read)?,
             shutdown: shutdown::Config {
                 drain_delay: read.duration_or_none("drain-delay")?,
-                grace: read.duration("grace")?,
+                grace: read.duration("shutdown-grace")?,
             },
             batching: batching::Config {
                 max_batch_size: read.between("max-batch-size", 1, 1024)?,
                 max_queue_delay: read.queue_delay("max-queue-delay")?,
                 queue_capacity: read.between("queue-capacity", 1, 1_000_000)?,
-                canary_interval: read.duration_or_none("canary-interval")?,
+                self_test_interval: read.duration_or_none("self-test-interval")?,
                 device_timeout: read.duration_or_none("device-timeout")?,
             },
             image: image::Limits {
@@ -146,7 +146,7 @@ impl Config {
                 .threads("decode-threads", std::thread::available_parallelism().map_or(1, usize::from))?,
             api: api::Config {
                 max_body_bytes: read.bytes("max-body-bytes", 1, 1 << 32)?,
-                max_bodies_bytes: read.bytes("max-bodies-bytes", 1, 1 << 40)?,
+                max_inflight_body_bytes: read.bytes("max-inflight-body-bytes", 1, 1 << 40)?,
                 max_batch_files: read.between("max-batch-files", 1, 10_000)?,
                 request_timeout: read.duration("request-timeout")?,
                 metrics: access::metrics(read)?,
@@ -172,7 +172,7 @@ impl Config {
                 level: read.log_level("log-level")?,
                 format: read.log_format("log-format")?,
                 file: read.text("log-file").map(PathBuf::from),
-                files_kept: read.between("log-files-kept", 1, 10_000)?,
+                files_kept: read.between("log-max-files", 1, 10_000)?,
                 file_max_bytes: read.bytes("log-file-max-bytes", 64 << 10, 1 << 40)? as u64,
             },
             traces: traces::traces(read)?,

@@ -79,7 +79,7 @@ pub static SETTINGS: &[Setting] = &[
     row(SERVING, "max-body-bytes", "SIZE", "20MiB", "The largest body of a request"),
     row(
         SERVING,
-        "max-bodies-bytes",
+        "max-inflight-body-bytes",
         "SIZE",
         "256MiB",
         "Bytes of all requests' bodies that are held at once; more get 429",
@@ -139,7 +139,7 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         MODEL,
-        "canary-interval",
+        "self-test-interval",
         "TIME",
         "30s",
         "How often an idle device proves on a known picture that it computes rightly; 0s: only at the start",
@@ -247,23 +247,23 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         FEEDBACK,
-        "predictions-kept",
+        "prediction-retention-count",
         "N",
         "100000",
         "The most predictions without feedback that are kept; those with feedback stay for good",
     ),
-    row(FEEDBACK, "predictions-kept-for", "TIME", "30d", "How long predictions without feedback are kept"),
+    row(FEEDBACK, "prediction-retention", "TIME", "30d", "How long predictions without feedback are kept"),
     row(
         FEEDBACK,
-        "keep-images",
+        "image-sample-percent",
         "PERCENT",
         "0",
         "Which part of the pictures is kept beside their predictions, to train with; the same picture always is, or never",
     ),
-    row(FEEDBACK, "images-kept-for", "TIME", "30d", "How long a picture is kept after it was last sent"),
+    row(FEEDBACK, "image-retention", "TIME", "30d", "How long a picture is kept after it was last sent"),
     row(
         FEEDBACK,
-        "images-kept-bytes",
+        "image-retention-bytes",
         "SIZE",
         "1GiB",
         "Bytes of all pictures that are kept; the oldest without feedback go first, those with feedback last",
@@ -277,7 +277,7 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(LOGS, "log-format", "FORMAT", "text", "text or json"),
     row(LOGS, "log-file", "FILE", "", "Log to this file too; the day (UTC) is appended to its name"),
-    row(LOGS, "log-files-kept", "N", "14", "How many such files are kept; the oldest are deleted"),
+    row(LOGS, "log-max-files", "N", "14", "How many such files are kept; the oldest are deleted"),
     row(LOGS, "log-file-max-bytes", "SIZE", "1GiB", "The largest such file; a day with more has several"),
     row(
         TRACES,
@@ -304,7 +304,7 @@ pub static SETTINGS: &[Setting] = &[
         "The part of traces that are recorded, from 0 to 1; where the caller has decided, that holds",
     ),
     row(SHUTDOWN, "drain-delay", "TIME", "0s", "How long requests are still taken after SIGTERM, with readiness off"),
-    row(SHUTDOWN, "grace", "TIME", "30s", "How long what is in flight may take at the end"),
+    row(SHUTDOWN, "shutdown-grace", "TIME", "30s", "How long what is in flight may take at the end"),
 ];
 
 /// The setting of that key.

@@ -1,4 +1,4 @@
-//! `golden.txt`: a version's logits of the synthetic picture, one number a line, as many as there are classes.
+//! `reference_logits.txt`: a version's logits of the synthetic picture, one number a line, as many as there are classes.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{StoreError, disk};
 use kiln_inference::model::Model;
 
-pub(super) const FILE: &str = "golden.txt";
+pub(super) const FILE: &str = "reference_logits.txt";
 
 /// What a manifest says where there is no such file.
 pub(super) const NONE: &str = "none";

@@ -6,7 +6,7 @@
 //! DIR/NAME/numbers.toml             the highest number that a version ever had
 //! DIR/NAME/VERSION/manifest.toml    what the version is
 //! DIR/NAME/VERSION/weights.bpk      its weights
-//! DIR/NAME/VERSION/golden.txt       its logits of the synthetic picture, one a line
+//! DIR/NAME/VERSION/reference_logits.txt       its logits of the synthetic picture, one a line
 //! ```
 //!
 //! Whatever is written appears whole or not at all: in a file or folder beside its place, which is then renamed. The version
@@ -18,7 +18,7 @@
 //! | `labels.rs` | `labels.toml` |
 //! | `change.rs` | promote, roll back, and what else moves labels |
 //! | `manifest.rs` | `manifest.toml` |
-//! | `golden.rs` | `golden.txt` |
+//! | `golden.rs` | `reference_logits.txt` |
 //! | `version.rs` | a version's folder |
 //! | `numbers.rs` | `numbers.toml` |
 //! | `namesake.rs` | a folder with the built-in version's name |

@@ -21,7 +21,7 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
     let (app, slow) = (keygen("mobile-app", &[]), keygen("batch-job", &["--requests-per-second", "2"]));
     let keys = key_file(&[&app, &slow]);
     let keys = keys.path().to_str().unwrap();
-    let often = ["--canary-interval", "1s", "--max-batch-size", "4"];
+    let often = ["--self-test-interval", "1s", "--max-batch-size", "4"];
     let versions = tempfile::tempdir().unwrap();
     with_a_shadow(&Store::open(versions.path()));
     let versions = versions.path().to_str().unwrap();
@@ -31,7 +31,7 @@ fn every_panel_rule_and_name_has_its_series_in_a_real_prometheus() {
         Server::start_unready(&[&flags[..], &often].concat())
     });
     let data = tempfile::tempdir().unwrap();
-    let recording = ["--data-dir", data.path().to_str().unwrap(), "--keep-images", "100"];
+    let recording = ["--data-dir", data.path().to_str().unwrap(), "--image-sample-percent", "100"];
     let alone = ["--device", "cpu", "--keys", keys, "--queue-capacity", "4"];
     let kept = ["--model-store", versions, "--cache-bytes", "1MiB"];
     let cpu = Server::start_unready(&[&alone[..], &kept, &often, &recording].concat());

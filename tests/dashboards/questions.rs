@@ -26,11 +26,11 @@ const FACTS: [(&str, &str); 19] = [
     ("answers of which some were right", "kiln_feedback_accuracy > 0 and kiln_feedback_accuracy < 1"),
     (
         "predictions that were recorded",
-        "kiln_predictions_recorded_total > 10 and on (instance) kiln_kept_pictures_bytes > 0",
+        "kiln_predictions_recorded_total > 10 and on (instance) kiln_stored_images_bytes > 0",
     ),
-    ("nothing that was lost", "sum(kiln_recording_lost_total) == 0"),
+    ("nothing that was lost", "sum(kiln_records_dropped_total) == 0"),
     ("a client that went away", "sum(kiln_cancelled_total) > 0"),
-    ("places, some of them taken", "kiln_queue_capacity == 4 and max_over_time(kiln_inflight_pictures[1m]) >= 2"),
+    ("places, some of them taken", "kiln_queue_capacity == 4 and max_over_time(kiln_inflight_images[1m]) >= 2"),
     (
         "answers that were there",
         "kiln_cache_requests_total{outcome=\"hit\"} > 0 and on (instance) kiln_cache_entries > 0",

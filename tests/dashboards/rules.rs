@@ -21,7 +21,7 @@ pub fn the_rules_work(prometheus: &Prometheus) {
         assert!(rule["lastError"].as_str().unwrap_or_default().is_empty(), "{name}: {rule}");
         let broken = [
             "KilnDeviceLost",
-            "KilnCanaryFailing",
+            "KilnSelfTestFailing",
             "KilnLogLinesLost",
             "KilnRestarting",
             "KilnTargetDown",

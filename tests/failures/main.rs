@@ -208,12 +208,12 @@ fn a_server_that_is_loading_refuses_pictures_until_it_is_ready() {
 }
 
 #[test]
-fn a_body_that_stops_coming_is_a_client_too_slow() {
+fn a_body_that_stops_coming_is_a_request_timeout() {
     let server = Staged::ready(Settings { body_timeout: Duration::from_millis(200), ..Settings::default() });
     let mut stream = TcpStream::connect(server.address()).unwrap();
     let head = format!("POST /predict/raw HTTP/1.1\r\nHost: kiln\r\nX-API-Key: {KEY}\r\nContent-Length: 9999\r\n\r\n");
     stream.write_all(format!("{head}half").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"code\":\"client_too_slow\""), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"code\":\"request_timeout\""), "{answer}");
 }

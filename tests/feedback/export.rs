@@ -9,7 +9,7 @@ use crate::common::bytes;
 fn an_export_has_every_line_and_the_pictures_by_their_true_class() {
     let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let set = out.path().join("set");
-    let server = serve(data.path(), &["--keep-images", "100"]);
+    let server = serve(data.path(), &["--image-sample-percent", "100"]);
     let other = "photos/astronaut_640x480.jpg";
     let [cat, cat_again, coffee, wrong] = [CAT, CAT, COFFEE, other].map(|photo| predict(&server, photo));
     assert_eq!(label(&server, &cat, 281).status, 200);
@@ -57,7 +57,7 @@ fn an_export_has_every_line_and_the_pictures_by_their_true_class() {
 #[test]
 fn nothing_takes_the_place_of_what_a_server_keeps() {
     let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let server = serve(data.path(), &["--keep-images", "100"]);
+    let server = serve(data.path(), &["--image-sample-percent", "100"]);
     let [first, last] = [CAT, CAT].map(|photo| predict(&server, photo));
     assert_eq!(label(&server, &first, 281).status, 200);
     assert_eq!(give(&server, &json!({"prediction_id": last, "verdict": "right"})).status, 200);
@@ -88,7 +88,7 @@ fn an_export_without_pictures_says_which_setting_keeps_them() {
     assert!(server.wait().success());
     let (lines, told) = exported(data.path(), &out.path().join("set"));
     assert_eq!((lines.len(), &lines[0]["image"]), (1, &json!(null)));
-    assert!(told.contains("1 without a picture: it was not kept; --keep-images says"), "{told}");
+    assert!(told.contains("1 without a picture: it was not kept; --image-sample-percent says"), "{told}");
 }
 
 #[test]

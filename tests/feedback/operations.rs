@@ -45,7 +45,7 @@ fn what_people_say_is_stored_and_summed_up() {
         format!("kiln_feedback_total{{{of},verdict=\"label\"}} 2"),
         format!("kiln_feedback_total{{{of},verdict=\"right\"}} 1"),
         format!("kiln_confidence_drift{{{of}}} 0"),
-        "kiln_recording_lost_total{what=\"feedback\",reason=\"failed\"} 0".to_string(),
+        "kiln_records_dropped_total{what=\"feedback\",reason=\"failed\"} 0".to_string(),
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }

@@ -8,7 +8,7 @@ use crate::common::{Server, kiln, said};
 #[test]
 fn predictions_are_let_go_and_those_with_feedback_are_not() {
     let folder = tempfile::tempdir().unwrap();
-    let server = serve(folder.path(), &["--predictions-kept", "3"]);
+    let server = serve(folder.path(), &["--prediction-retention-count", "3"]);
     let first = predict(&server, CAT);
     let judge = |id: &str| give(&server, &json!({"prediction_id": id, "verdict": "right"}));
     assert_eq!(judge(&first).status, 200);
@@ -46,7 +46,7 @@ fn a_folder_that_cannot_be_used_is_told_and_nothing_is_served() {
     let nothing = folder.path().join("nothing");
     let (status, _, errors) = feedback(&["report", "--data-dir", nothing.to_str().unwrap()]);
     assert!(status == 1 && errors.contains("was started with --data-dir"), "{errors}");
-    let (status, _, complaint) = said(kiln().args(["config", "check", "--keep-images", "5"]));
+    let (status, _, complaint) = said(kiln().args(["config", "check", "--image-sample-percent", "5"]));
     assert!(status == 2 && complaint.contains("needs data-dir beside it"), "{complaint}");
 }
 
@@ -70,6 +70,6 @@ fn a_disk_that_is_full_costs_the_feedback_and_not_the_answers() {
     assert_eq!((refused.status, refused.code().as_str()), (503, "feedback_unavailable"));
     assert!(refused.header("retry-after").is_some() && refused.json()["hint"].is_string());
     predict(&server, CAT);
-    assert!(server.metric("kiln_recording_lost_total", &["what=\"feedback\""]) > 0.0);
+    assert!(server.metric("kiln_records_dropped_total", &["what=\"feedback\""]) > 0.0);
     server.logged_until("feedback and predictions cannot be stored");
 }

@@ -149,7 +149,7 @@ fn a_warning_that_repeats_is_held_back_and_told_at_the_end_and_requests_are_not(
 
 #[test]
 fn files_are_bounded_in_size_and_number() {
-    let flags = ["--log-file", "app.log", "--log-files-kept", "3", "--log-file-max-bytes", "64KiB"];
+    let flags = ["--log-file", "app.log", "--log-max-files", "3", "--log-file-max-bytes", "64KiB"];
     let server = Logging::start("json", "info", &flags).ready();
     let folder = server.folder.path().to_path_buf();
     let files = || {

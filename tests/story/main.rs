@@ -93,7 +93,7 @@ fn a_model_gets_better_with_use_and_nobody_is_refused_meanwhile() {
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (export, store) = (out.path().join("export"), text(versions.path()));
     let models = |words: &[&str]| run(&[&["models"], words, &["--model-store", store]].concat());
-    let flags = ["--device", "cpu", "--data-dir", text(data.path()), "--keep-images", "100", "--cache-bytes", "1MiB"];
+    let flags = ["--device", "cpu", "--data-dir", text(data.path()), "--image-sample-percent", "100", "--cache-bytes", "1MiB"];
     let start = || Server::start(&[&flags[..], &["--model-store", store]].concat());
     let taught = crops(&CONTRADICTED, &AGREED);
     let contradicted = taught.iter().filter(|crop| crop.truth.is_some()).count();

@@ -44,7 +44,7 @@ fn a_canary_that_breaks_while_it_runs_is_taken_out_and_the_server_lives() {
     let line = server.logged_until("a version broke").pop().unwrap();
     assert!(line.contains("not finite"), "{line}");
     until_served(&server, &[("1", &["stable"])]);
-    assert_eq!(server.metric("kiln_model_swaps_total", &[r#"outcome="withdrawn""#]), 1.0);
+    assert_eq!(server.metric("kiln_model_reloads_total", &[r#"outcome="withdrawn""#]), 1.0);
     assert_eq!(server.get("/health/ready").status, 200);
     for _ in 0..8 {
         assert_eq!(server.raw("/predict/raw", &photo).json()["model"]["version"], "1");

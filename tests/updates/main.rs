@@ -80,9 +80,9 @@ fn under_load_versions_are_exchanged_and_nobody_notices_but_by_the_answers() {
         let engines = server.metric("kiln_engines", &[OF_MODEL]);
         engines >= 1.0 && server.metric("kiln_queue_capacity", &[OF_MODEL]) == 256.0
     });
-    assert_eq!(server.metric("kiln_inflight_pictures", &[OF_MODEL]), 0.0);
-    assert_eq!(server.metric("kiln_model_swaps_total", &[r#"outcome="swapped""#]), 5.0);
-    assert_eq!(server.metric("kiln_model_swaps_total", &[r#"outcome="refused""#]), 0.0);
+    assert_eq!(server.metric("kiln_inflight_images", &[OF_MODEL]), 0.0);
+    assert_eq!(server.metric("kiln_model_reloads_total", &[r#"outcome="swapped""#]), 5.0);
+    assert_eq!(server.metric("kiln_model_reloads_total", &[r#"outcome="refused""#]), 0.0);
     assert_eq!(server.metric("kiln_model_version_info", &[]), 1.0);
     assert_eq!(server.metric("kiln_model_version_info", &[r#"version="1""#, r#"label="stable""#]), 1.0);
     // Each version's own counts go on where they were when it comes again.

@@ -34,7 +34,7 @@ fn faulty(folder: &Folder) -> [(&'static str, &'static str); 5] {
 }
 
 fn refused(server: &Server) -> f64 {
-    server.metric("kiln_model_swaps_total", &[r#"outcome="refused""#])
+    server.metric("kiln_model_reloads_total", &[r#"outcome="refused""#])
 }
 
 #[test]

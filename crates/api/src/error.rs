@@ -67,11 +67,11 @@ codes! {
     /// No such version of the model.
     UnknownVersion = 404 "unknown_version" Some("GET /models lists the versions.");
     /// No such prediction, or none any more.
-    UnknownPrediction = 404 "unknown_prediction" Some("Those without feedback are kept as long as --predictions-kept and --predictions-kept-for say.");
+    UnknownPrediction = 404 "unknown_prediction" Some("Those without feedback are kept as long as --prediction-retention-count and --prediction-retention say.");
     /// The address is right, the method is not.
     MethodNotAllowed = 405 "method_not_allowed" Some("The Allow header lists the methods.");
     /// The body stopped coming.
-    ClientTooSlow = 408 "client_too_slow" None;
+    ClientTooSlow = 408 "request_timeout" None;
     /// The key file is wrong, and the keys are those of before.
     KeyFileRefused = 409 "key_file_refused" None;
     /// A body of which nobody tells how long it is, or that it comes in chunks.

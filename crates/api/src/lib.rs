@@ -71,7 +71,7 @@ pub struct Config {
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
     /// Bytes of all bodies together that are held at once.
-    pub max_bodies_bytes: usize,
+    pub max_inflight_body_bytes: usize,
     /// The most files in one `/predict/batch`.
     pub max_batch_files: usize,
     /// How long an answer is worth waiting for; a picture that waits longer is not run.
@@ -88,7 +88,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_body_bytes: 20 << 20,
-            max_bodies_bytes: 256 << 20,
+            max_inflight_body_bytes: 256 << 20,
             max_batch_files: 32,
             request_timeout: Duration::from_secs(30),
             metrics: MetricsAccess::default(),
@@ -167,7 +167,7 @@ fn with_feedback<F: OpenApi + 'static>(state: &State, feedback: F) -> BoxEndpoin
 fn around<T: OpenApi + 'static>(state: &State, service: OpenApiService<T, ()>) -> BoxEndpoint<'static, Response> {
     let surroundings = Arc::new(Surroundings {
         max_body_bytes: state.config.max_body_bytes,
-        bodies: Budget::new(state.config.max_bodies_bytes),
+        bodies: Budget::new(state.config.max_inflight_body_bytes),
         allow: Arc::new(AllowTable::from_spec(&service.spec())),
     });
     let cors = Arc::new(Cors { origins: state.config.cors_origins.clone(), allow: Arc::clone(&surroundings.allow) });

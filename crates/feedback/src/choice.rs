@@ -18,7 +18,7 @@ pub(super) struct Choice {
 impl Choice {
     /// Nothing where no picture is kept.
     pub(super) fn of(config: &Config) -> Option<Self> {
-        let choice = Self { part: config.keep_images.part(), most: config.images_kept_bytes };
+        let choice = Self { part: config.image_sample_percent.part(), most: config.image_retention_bytes };
         (choice.part > 0.0).then_some(choice)
     }
 

@@ -11,15 +11,15 @@ pub struct Config {
     /// The folder. It is made if it is not there.
     pub folder: PathBuf,
     /// The most predictions without feedback.
-    pub predictions_kept: usize,
+    pub prediction_retention_count: usize,
     /// How long predictions without feedback are kept.
-    pub predictions_kept_for: Duration,
+    pub prediction_retention: Duration,
     /// The part of the pictures that are kept.
-    pub keep_images: Percentage,
+    pub image_sample_percent: Percentage,
     /// How long a picture is kept after it was last sent.
-    pub images_kept_for: Duration,
+    pub image_retention: Duration,
     /// Bytes of all pictures together.
-    pub images_kept_bytes: u64,
+    pub image_retention_bytes: u64,
 }
 
 /// From 0 to 100.

@@ -49,7 +49,7 @@ impl Shelf {
         let bytes: i64 = connection.query_row(sum, [], |row| row.get(0)).map_err(database)?;
         let bytes = bytes.unsigned_abs();
         metrics::kept_pictures(bytes);
-        let (kept_for, kept_bytes) = (config.images_kept_for, config.images_kept_bytes);
+        let (kept_for, kept_bytes) = (config.image_retention, config.image_retention_bytes);
         let (gone, written) = (Vec::new(), Vec::new());
         let mut shelf = Self { data, kept_for, kept_bytes, bytes, bytes_now: bytes, gone, written };
         // Where fewer may be kept than before, nobody waits for it now.

@@ -113,7 +113,7 @@ mod tests {
     fn pictures_that_are_not_to_be_kept_take_no_room() {
         let (messages, mut received) = mpsc::channel(8);
         let (model, waiting) = (Arc::new(tests::model()), WaitingBytes::default());
-        let config = |part: &str| Config { keep_images: part.parse().unwrap(), ..tests::config(Path::new("")) };
+        let config = |part: &str| Config { image_sample_percent: part.parse().unwrap(), ..tests::config(Path::new("")) };
         let mut record = |part: &str| {
             let choice = Choice::of(&config(part)).unwrap();
             let pictures = Some(Pictures { choice, waiting: Arc::clone(&waiting) });

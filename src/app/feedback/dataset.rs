@@ -100,8 +100,8 @@ impl Counts {
                 text.push_str(&format!("{count} without a picture: {why}\n"));
             }
         };
-        reason(*never_kept, "it was not kept; --keep-images says which part is");
-        reason(*let_go, "it was let go since; see --images-kept-for and --images-kept-bytes");
+        reason(*never_kept, "it was not kept; --image-sample-percent says which part is");
+        reason(*let_go, "it was let go since; see --image-retention and --image-retention-bytes");
         reason(*unreadable, "its file is missing or damaged");
         reason(*no_class, "its true class is not known");
         reason(*overruled, "later feedback on the same picture says otherwise");

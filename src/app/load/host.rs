@@ -117,7 +117,7 @@ pub(in crate::app) fn measure(step: Step) {
         Step::Loaded(took) => metrics::startup("load", took),
         Step::WarmedUp(_, took) => metrics::startup("warm_up", took),
         Step::Measured { took, .. } => metrics::startup("measure", took),
-        Step::Checked(took) => metrics::startup("canary", took),
+        Step::Checked(took) => metrics::startup("self_test", took),
         Step::WarmingUp(_) => {}
     }
 }

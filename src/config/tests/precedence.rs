@@ -66,17 +66,17 @@ fn the_variables_of_opentelemetry_yield_to_kilns_own() {
 
 #[test]
 fn units_are_understood() {
-    let given = Given::nothing().flag("max-queue-delay", "5ms").flag("grace", "1m").flag("max-body-bytes", "3MiB");
+    let given = Given::nothing().flag("max-queue-delay", "5ms").flag("shutdown-grace", "1m").flag("max-body-bytes", "3MiB");
     let config = given.config().unwrap();
     assert_eq!(config.batching.max_queue_delay, Duration::from_millis(5));
     assert_eq!(config.shutdown.grace, Duration::from_secs(60));
     assert_eq!(config.api.max_body_bytes, 3 << 20);
     assert!(config.feedback.is_none());
     let given =
-        Given::nothing().flag("data-dir", "data").flag("predictions-kept-for", "90d").flag("keep-images", "2.5");
+        Given::nothing().flag("data-dir", "data").flag("prediction-retention", "90d").flag("image-sample-percent", "2.5");
     let feedback = given.config().unwrap().feedback.unwrap();
-    assert_eq!(feedback.predictions_kept_for, Duration::from_secs(90 * 24 * 60 * 60));
-    assert_eq!(feedback.keep_images.part(), 0.025);
+    assert_eq!(feedback.prediction_retention, Duration::from_secs(90 * 24 * 60 * 60));
+    assert_eq!(feedback.image_sample_percent.part(), 0.025);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::Given;
 fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
     let sentence = Given::nothing().flag("max-batch-size", "0").refusal();
     assert_eq!(sentence, "--max-batch-size '0' must be a whole number from 1 to 1024");
-    let sentence = Given::nothing().env("KILN_GRACE", "soon").refusal();
-    assert!(sentence.starts_with("KILN_GRACE 'soon' must be a time"), "{sentence}");
+    let sentence = Given::nothing().env("KILN_SHUTDOWN_GRACE", "soon").refusal();
+    assert!(sentence.starts_with("KILN_SHUTDOWN_GRACE 'soon' must be a time"), "{sentence}");
     let sentence = Given::nothing().file("formats = 'jpg,exe'").refusal();
     assert!(sentence.contains(": formats 'jpg,exe' must be extensions"), "{sentence}");
     for (key, value) in [
@@ -20,8 +20,8 @@ fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
         ("max-body-bytes", "big"),
         ("log-format", "xml"),
         ("cors-origin", "https://a.example,b"),
-        ("keep-images", "101"),
-        ("predictions-kept-for", "0s"),
+        ("image-sample-percent", "101"),
+        ("prediction-retention", "0s"),
     ] {
         let sentence = Given::nothing().flag(key, value).refusal();
         assert!(sentence.starts_with(&format!("--{key} '{value}' must be ")), "{sentence}");
@@ -35,7 +35,7 @@ fn an_unknown_key_in_the_file_is_named_with_its_line_and_the_nearest_one() {
         sentence.ends_with("line 2: there is no setting 'max-bach-size'; did you mean 'max-batch-size'?"),
         "{sentence}"
     );
-    let sentence = Given::nothing().file("grace = '5s'\nkeys = 'x'\nkey = 'y'\n[gra.x]\n").refusal();
+    let sentence = Given::nothing().file("shutdown-grace = '5s'\nkeys = 'x'\nkey = 'y'\n[gra.x]\n").refusal();
     assert!(sentence.contains("line 4: there is no setting 'gra'"), "{sentence}");
     let sentence = Given::nothing().file("listen = '''\ngra = 1\n'''\n'gra' = 1\n").refusal();
     assert!(sentence.contains("line 4: there is no setting 'gra'"), "{sentence}");
@@ -107,7 +107,7 @@ fn two_keys_are_refused_wherever_they_come_from() {
 
 #[test]
 fn what_only_a_server_needs_does_not_keep_a_prediction_from_starting() {
-    let given = Given::nothing().env("PORT", "abc").env("KILN_API_KEY", "short").env("KILN_GRACE", "soon");
+    let given = Given::nothing().env("PORT", "abc").env("KILN_API_KEY", "short").env("KILN_SHUTDOWN_GRACE", "soon");
     let config = Config::without_serving(&given.sources().unwrap()).unwrap();
     assert!(config.keys.api_key.is_none());
     let given = given.env("KILN_DEVICE", "tpu");

@@ -62,7 +62,7 @@ fn a_manifest_that_is_wrong_is_told_with_its_file() {
 fn golden_logits_that_are_none_are_told() {
     let kept = Kept::new();
     kept.add(b"weights");
-    let file = kept.place().join("2/golden.txt");
+    let file = kept.place().join("2/reference_logits.txt");
     let manifest = kept.place().join("2/manifest.toml");
     let good = fs::read_to_string(&manifest).unwrap();
     let digest = good.lines().find(|line| line.starts_with("golden")).unwrap();

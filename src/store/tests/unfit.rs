@@ -22,7 +22,7 @@ fn in_manifest(kept: &Kept, version: &str, from: &str, to: &str) {
 fn what_cannot_be_served_gets_no_label() {
     for (file, part) in [
         ("weights.bpk", "has changed since it was added"),
-        ("golden.txt", "has changed since it was added"),
+        ("reference_logits.txt", "has changed since it was added"),
         ("graph", "made for another graph"),
         ("missing", "weights.bpk"),
         ("", ""),
@@ -69,7 +69,7 @@ fn nobody_goes_back_to_a_version_that_cannot_be_served() {
 fn the_check_of_the_logits_does_not_end_in_silence() {
     let kept = Kept::new();
     kept.add(b"weights");
-    let file = kept.place().join("2/golden.txt");
+    let file = kept.place().join("2/reference_logits.txt");
     assert!(kept.store.files(kept.name(), &["2"]).contains(&file), "a change of it is seen");
     let text = fs::read_to_string(kept.place().join("2/manifest.toml")).unwrap();
     let line = text.lines().find(|line| line.starts_with("golden")).unwrap();

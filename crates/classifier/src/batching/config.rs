@@ -20,7 +20,7 @@ pub struct Config {
     /// 256 by default.
     pub queue_capacity: usize,
     /// After how long without a batch an engine checks itself; never if zero. 30 s by default.
-    pub canary_interval: Duration,
+    pub self_test_interval: Duration,
     /// An engine that takes longer for a batch, to check itself or to be replaced hangs for good; never if zero. A minute by
     /// default.
     pub device_timeout: Duration,
@@ -46,7 +46,7 @@ impl Default for Config {
             max_batch_size: 8,
             max_queue_delay: Duration::ZERO,
             queue_capacity: 256,
-            canary_interval: Duration::from_secs(30),
+            self_test_interval: Duration::from_secs(30),
             device_timeout: Duration::from_secs(60),
         }
     }

@@ -19,7 +19,7 @@ pub(super) struct Engines {
     /// Since when some engine has been free; none is where this is nothing.
     free_since: Option<Instant>,
     /// After so long without a batch an engine checks itself; never if zero.
-    canary_interval: Duration,
+    self_test_interval: Duration,
     /// Whoever is at something for longer hangs; never if zero.
     device_timeout: Duration,
 }
@@ -32,7 +32,7 @@ impl Engines {
             failed: vec![false; count],
             since: vec![now; count],
             free_since: Some(now),
-            canary_interval: config.canary_interval,
+            self_test_interval: config.self_test_interval,
             device_timeout: config.device_timeout,
         }
     }
@@ -74,7 +74,7 @@ impl Engines {
 
     /// From now on none of them checks itself.
     pub(super) fn check_no_more(&mut self) {
-        self.canary_interval = Duration::ZERO;
+        self.self_test_interval = Duration::ZERO;
     }
 
     /// It has done what it was at.
@@ -114,8 +114,8 @@ impl Engines {
     }
 
     fn checks_at(&self, engine: usize) -> Option<Instant> {
-        let checks = self.running[engine] == 0 && !self.canary_interval.is_zero();
-        self.since[engine].checked_add(self.canary_interval).filter(|_| checks)
+        let checks = self.running[engine] == 0 && !self.self_test_interval.is_zero();
+        self.since[engine].checked_add(self.self_test_interval).filter(|_| checks)
     }
 
     fn is_busy(&mut self, engine: usize, pictures: usize, now: Instant) {
@@ -134,7 +134,7 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     fn two(now: Instant) -> Engines {
-        Engines::new(&Config { canary_interval: 30 * S, device_timeout: 60 * S, ..Config::default() }, 2, now)
+        Engines::new(&Config { self_test_interval: 30 * S, device_timeout: 60 * S, ..Config::default() }, 2, now)
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn what_is_set_to_zero_never_happens() {
         let now = Instant::now();
-        let never = Config { canary_interval: Duration::ZERO, device_timeout: Duration::ZERO, ..Config::default() };
+        let never = Config { self_test_interval: Duration::ZERO, device_timeout: Duration::ZERO, ..Config::default() };
         let mut engines = Engines::new(&never, 1, now);
         assert_eq!(engines.wake_at(), None);
         engines.begin(1, now);
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_set_to_the_end_of_time_never_happens() {
         let now = Instant::now();
-        let late = Config { canary_interval: Duration::MAX, device_timeout: Duration::MAX, ..Config::default() };
+        let late = Config { self_test_interval: Duration::MAX, device_timeout: Duration::MAX, ..Config::default() };
         let mut engines = Engines::new(&late, 2, now);
         engines.begin(1, now);
         assert_eq!(engines.wake_at(), None);

@@ -19,11 +19,11 @@ const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(super) fn config(folder: &Path) -> Config {
     Config {
         folder: folder.to_path_buf(),
-        predictions_kept: 1000,
-        predictions_kept_for: MONTH,
-        keep_images: Percentage::default(),
-        images_kept_for: MONTH,
-        images_kept_bytes: 1 << 20,
+        prediction_retention_count: 1000,
+        prediction_retention: MONTH,
+        image_sample_percent: Percentage::default(),
+        image_retention: MONTH,
+        image_retention_bytes: 1 << 20,
     }
 }
 

@@ -23,8 +23,8 @@ fn next_millisecond() {
 #[tokio::test]
 async fn pictures_are_kept_once_and_those_with_feedback_go_last() {
     let folder = tempfile::tempdir().unwrap();
-    let all = Config { keep_images: "100".parse().unwrap(), ..config(folder.path()) };
-    let store = Store::open(&Config { images_kept_bytes: 12, ..all.clone() }).unwrap();
+    let all = Config { image_sample_percent: "100".parse().unwrap(), ..config(folder.path()) };
+    let store = Store::open(&Config { image_retention_bytes: 12, ..all.clone() }).unwrap();
     let recorder = store.recorder_of(model());
     let judged_one = record(&recorder, with_picture(b"first"));
     record(&recorder, with_picture(b"first"));
@@ -63,7 +63,7 @@ async fn pictures_are_kept_once_and_those_with_feedback_go_last() {
     assert!(judged(folder.path()).iter().all(|one| one.picture.is_none()));
     store.close().await;
     // A month later nothing is left.
-    let store = Store::open(&Config { images_kept_for: Duration::from_millis(1), ..all }).unwrap();
+    let store = Store::open(&Config { image_retention: Duration::from_millis(1), ..all }).unwrap();
     store.recorder_of(model());
     settle(&store).await;
     assert_eq!(pictures(folder.path()), Vec::<String>::new());
@@ -72,7 +72,7 @@ async fn pictures_are_kept_once_and_those_with_feedback_go_last() {
 #[tokio::test]
 async fn a_picture_whose_file_is_damaged_is_kept_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let all = Config { keep_images: "100".parse().unwrap(), ..config(folder.path()) };
+    let all = Config { image_sample_percent: "100".parse().unwrap(), ..config(folder.path()) };
     let store = Store::open(&all).unwrap();
     let id = record(&store.recorder_of(model()), with_picture(b"a picture"));
     store.give(feedback(id, Truth::Right)).await.unwrap();
@@ -91,7 +91,7 @@ async fn what_is_written_is_its_owners_alone_in_a_folder_that_is_not() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let store = Store::open(&Config { keep_images: "100".parse().unwrap(), ..config(folder.path()) }).unwrap();
+    let store = Store::open(&Config { image_sample_percent: "100".parse().unwrap(), ..config(folder.path()) }).unwrap();
     let id = record(&store.recorder_of(model()), with_picture(b"private"));
     store.give(feedback(id, Truth::Right)).await.unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -10,7 +10,7 @@ fn kept(folder: &Path) -> usize {
 #[tokio::test]
 async fn predictions_without_feedback_are_let_go_by_number_and_those_with_feedback_stay() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&Config { predictions_kept: 10, ..config(folder.path()) }).unwrap();
+    let store = Store::open(&Config { prediction_retention_count: 10, ..config(folder.path()) }).unwrap();
     let recorder = store.recorder_of(model());
     let first = record(&recorder, answered());
     store.give(feedback(first, Truth::Right)).await.unwrap();
@@ -27,7 +27,7 @@ async fn predictions_without_feedback_are_let_go_by_number_and_those_with_feedba
 #[tokio::test]
 async fn predictions_without_feedback_are_let_go_by_age() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&Config { predictions_kept_for: 2 * MONTH, ..config(folder.path()) }).unwrap();
+    let store = Store::open(&Config { prediction_retention: 2 * MONTH, ..config(folder.path()) }).unwrap();
     let recorder = store.recorder_of(model());
     let minute = Duration::from_secs(60);
     let [too_old, young] = [old(MONTH + minute), old(MONTH - minute)].map(|answered| record(&recorder, answered));

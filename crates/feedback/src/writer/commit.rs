@@ -117,12 +117,12 @@ impl Writer {
             }
         }
         let unjudged = (self.unjudged + done.recorded.len()).saturating_sub(done.newly_judged);
-        let mut gone = retention::surplus(&transaction, unjudged.saturating_sub(self.predictions_kept))?;
+        let mut gone = retention::surplus(&transaction, unjudged.saturating_sub(self.prediction_retention_count))?;
         // Not each time: nothing is ever much too old.
         let look = self.looked.is_none_or(|looked| looked.elapsed() >= AGED);
         let mut more = false;
         if look {
-            let (old, more_predictions) = retention::too_old(&transaction, now, self.predictions_kept_for)?;
+            let (old, more_predictions) = retention::too_old(&transaction, now, self.prediction_retention)?;
             more = self.shelf.evict_old(&transaction, now)? || more_predictions;
             gone += old;
         }

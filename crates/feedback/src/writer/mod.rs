@@ -61,8 +61,8 @@ pub(super) type Reply = oneshot::Sender<Result<Receipt, FeedbackError>>;
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Connection,
-    predictions_kept: usize,
-    predictions_kept_for: Duration,
+    prediction_retention_count: usize,
+    prediction_retention: Duration,
     shelf: Shelf,
     /// Predictions without feedback.
     unjudged: usize,
@@ -85,8 +85,8 @@ impl Writer {
         let unjudged = retention::unjudged(&connection).map_err(|error| OpenError::database(&config.folder, error))?;
         Ok(Self {
             connection,
-            predictions_kept: config.predictions_kept,
-            predictions_kept_for: config.predictions_kept_for,
+            prediction_retention_count: config.prediction_retention_count,
+            prediction_retention: config.prediction_retention,
             shelf,
             unjudged,
             watches: BTreeMap::new(),

@@ -87,7 +87,7 @@ fn a_database_that_lacks_something_is_refused_by_the_name_of_its_file() {
 #[test]
 fn what_there_is_to_compare_with_outlives_retention_and_a_start() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { predictions_kept: 5, ..config(folder.path()) };
+    let config = Config { prediction_retention_count: 5, ..config(folder.path()) };
     let model = Arc::new(model());
     let mut writer = Writer::open(&config).unwrap();
     for _ in 0..4 {
@@ -103,7 +103,7 @@ fn what_there_is_to_compare_with_outlives_retention_and_a_start() {
 #[test]
 fn drift_is_after_a_start_what_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { predictions_kept: 5, ..config(folder.path()) };
+    let config = Config { prediction_retention_count: 5, ..config(folder.path()) };
     let model = Arc::new(model());
     let mut writer = Writer::open(&config).unwrap();
     let drift = |writer: &Writer| writer.watches.values().next().unwrap().drift();
@@ -171,14 +171,14 @@ fn files_of_a_transaction_that_fails_do_not_stay() {
 #[test]
 fn no_more_pictures_are_kept_than_may_be_however_many_come_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { images_kept_bytes: 40, ..config(folder.path()) };
+    let config = Config { image_retention_bytes: 40, ..config(folder.path()) };
     let mut writer = Writer::open(&config).unwrap();
     let model = Arc::new(model());
     writer.take(with_pictures(&model, MOST));
     assert_eq!(pictures(&writer, folder.path()), (10, 10));
     drop(writer);
     // Where fewer may be kept the next time, it is so from the start.
-    let writer = Writer::open(&Config { images_kept_bytes: 12, ..config }).unwrap();
+    let writer = Writer::open(&Config { image_retention_bytes: 12, ..config }).unwrap();
     assert_eq!(pictures(&writer, folder.path()), (3, 3));
 }
 

@@ -47,7 +47,7 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
 #[test]
 fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
     on_a_still_clock(async {
-        let mut fixture = start(Config { canary_interval: 1000 * MS, ..Config::default() });
+        let mut fixture = start(Config { self_test_interval: 1000 * MS, ..Config::default() });
         fixture.begin_bad_check(1000 * MS).await;
         // What comes meanwhile waits for the outcome.
         let unlucky = fixture.submit(4, None);
@@ -121,7 +121,7 @@ fn an_engine_that_does_not_come_back_ends_the_batcher() {
 fn an_idle_engine_that_hangs_at_its_canary_is_found_out_without_a_picture() {
     on_a_still_clock(async {
         let (often, limit) = (1000 * MS, 60_000 * MS);
-        let mut fixture = start(Config { canary_interval: often, device_timeout: limit, ..Config::default() });
+        let mut fixture = start(Config { self_test_interval: often, device_timeout: limit, ..Config::default() });
         fixture.begin_bad_check(often).await;
         tokio::time::advance(limit - 2 * MS).await;
         settle().await;
@@ -136,7 +136,7 @@ fn an_idle_engine_that_hangs_at_its_canary_is_found_out_without_a_picture() {
 #[test]
 fn while_one_engine_checks_itself_another_takes_what_comes() {
     on_a_still_clock(async {
-        let config = Config { canary_interval: 1000 * MS, ..Config::default() };
+        let config = Config { self_test_interval: 1000 * MS, ..Config::default() };
         let (mut fixture, mut other) = super::harness::start_two(config);
         fixture.begin_bad_check(1000 * MS).await;
         let next = fixture.submit(1, None);

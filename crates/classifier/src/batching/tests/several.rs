@@ -89,7 +89,7 @@ fn shutting_down_waits_for_both() {
 #[test]
 fn who_shuts_down_begins_no_more_checks() {
     on_a_still_clock(async {
-        let (mut fixture, other) = start_two(Config { canary_interval: 1000 * MS, ..Config::default() });
+        let (mut fixture, other) = start_two(Config { self_test_interval: 1000 * MS, ..Config::default() });
         fixture.begin_bad_check(1000 * MS).await;
         let end = tokio::spawn(fixture.worker.shutdown());
         settle().await;

@@ -72,7 +72,7 @@ metrics! {
     INFLIGHT_BYTES = gauge("kiln_inflight_bytes", &["kind"], "Bytes held for requests under way: bodies ('body') and decoded pictures ('decoded').");
     // The way of a picture.
     PHASE_SECONDS = histogram("kiln_phase_duration_seconds", SECONDS, &["model", "phase"], "Time of each phase of a picture that was answered; they add up to the phase 'total'.");
-    INSIDE = gauge("kiln_inflight_pictures", &["model"], "Pictures admitted and not answered yet: decoding, waiting and running.");
+    INSIDE = gauge("kiln_inflight_images", &["model"], "Pictures admitted and not answered yet: decoding, waiting and running.");
     CAPACITY = gauge("kiln_queue_capacity", &["model"], "The most pictures that the stable version admits at once. One that runs beside it admits as many again.");
     QUEUE_DEPTH = gauge("kiln_queue_depth", &["model"], "Pictures waiting for an engine.");
     DROPPED = counter("kiln_dropped_total", &["model", "reason"], "Pictures that left the queue without being run, other than by their client: 'deadline'.");
@@ -85,11 +85,11 @@ metrics! {
     BATCHES = counter("kiln_batches_total", &["model", "reason"], "Batches given to engines, by why they went just then.");
     BATCH_SIZE = histogram("kiln_batch_size", PICTURES, &["model"], "Pictures in each batch.");
     BATCH_SECONDS = histogram("kiln_batch_duration_seconds", SECONDS, &["model"], "Time that an engine worked on a batch; the sum's rate is the number of engines busy.");
-    PADDING = counter("kiln_padded_pictures_total", &["model"], "Rows that were computed only to fill a batch up to a size that the device is ready for.");
+    PADDING = counter("kiln_padding_images_total", &["model"], "Rows that were computed only to fill a batch up to a size that the device is ready for.");
     ENGINES = gauge("kiln_engines", &["model"], "Engines that share the queue of the stable version.");
     // The device.
     DEVICE_MEMORY = gauge("kiln_device_memory_bytes", &["model", "device"], "Bytes that the device's allocator holds; only of devices that tell.");
-    CANARIES = counter("kiln_canary_checks_total", &["outcome"], "Canaries run on idle devices: 'ok' or 'failed'.");
+    CANARIES = counter("kiln_self_test_total", &["outcome"], "Canaries run on idle devices: 'ok' or 'failed'.");
     REBUILDS = counter("kiln_device_rebuilds_total", &["outcome"], "Attempts to replace a device that failed: 'recovered' or 'failed'.");
     DEVICE_INFO = gauge("kiln_device_info", &["model", "device", "api", "driver", "compiler", "precision", "kernels"], "Always 1; what a model runs on, and how.");
     // Feedback, where a server has --data-dir. "Last" and "first" are a thousand predictions each.
@@ -98,17 +98,17 @@ metrics! {
     ACCURACY = gauge("kiln_feedback_accuracy", &["model", "version"], "The part of the last judged predictions that was right; NaN before the first.");
     CONFIDENCE_DRIFT = gauge("kiln_confidence_drift", &["model", "version"], "Mean top-1 probability of the last predictions minus that of the first that were recorded.");
     CLASS_DRIFT = gauge("kiln_class_drift", &["model", "version"], "Jensen-Shannon divergence of the predicted classes, the last against the first, in bits: 0 is the same mix, 1 another.");
-    NOT_KEPT = counter("kiln_recording_lost_total", &["what", "reason"], "Predictions, feedback and pictures that could not be kept: no room in the queue ('queue_full'), not written ('failed'), or the server ends ('closed').");
-    KEPT_PICTURES = gauge("kiln_kept_pictures_bytes", &[], "Bytes of all pictures that are kept for feedback.");
+    NOT_KEPT = counter("kiln_records_dropped_total", &["what", "reason"], "Predictions, feedback and pictures that could not be kept: no room in the queue ('queue_full'), not written ('failed'), or the server ends ('closed').");
+    KEPT_PICTURES = gauge("kiln_stored_images_bytes", &[], "Bytes of all pictures that are kept for feedback.");
     // The server.
     READY = gauge("kiln_ready", &[], "1 while requests are welcome.");
     READINESS = gauge("kiln_readiness", &["state"], "1 for the state that the server is in: 'starting', 'ready', 'recovering', 'draining' or 'failed'.");
     STARTUP_SECONDS = gauge("kiln_startup_seconds", &["phase"], "Time that each phase of the start took, summed over models and devices.");
-    LOG_LINES_LOST = counter("kiln_log_lines_lost_total", &[], "Log lines lost because nobody read them fast enough or they could not be written.");
+    LOG_LINES_LOST = counter("kiln_log_lines_dropped_total", &[], "Log lines lost because nobody read them fast enough or they could not be written.");
     BUILD_INFO = gauge("kiln_build_info", &["version", "model", "model_version"], "Always 1; which program runs, and which models were built in, by the version of their own weights.");
     // Versions.
     VERSION_INFO = gauge("kiln_model_version_info", &["model", "version", "label"], "1 for a version that is loaded and has the label 'stable', 'canary' or 'shadow', 0 for one that had.");
-    SWAPS = counter("kiln_model_swaps_total", &["model", "outcome"], "What became of versions that were given a label while the server ran: 'swapped' (it is stable now), 'refused' (it does not load, or computes wrongly), 'withdrawn' (a canary or shadow that broke).");
+    SWAPS = counter("kiln_model_reloads_total", &["model", "outcome"], "What became of versions that were given a label while the server ran: 'swapped' (it is stable now), 'refused' (it does not load, or computes wrongly), 'withdrawn' (a canary or shadow that broke).");
     SHADOW_COMPARED = counter("kiln_shadow_compared_total", &["model", "version", "agrees"], "Pictures that a shadow was asked too, by whether its most probable class was that of the stable version.");
     // As Triton names them; times in microseconds.
     NV_SUCCESS = counter("nv_inference_request_success", &["model", "version"], "Requests of a model that were answered.");
