@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image of Dockerfile.gpu where no container registry can be reached, and tries it: Debian's own packages
-# make the base (debootstrap) and the image (buildah). Needs Debian or Ubuntu, root, and a Debian mirror.
+# make the base (debootstrap) and the image (buildah). Needs Debian or Ubuntu, root, and a Debian mirror:
+# debootstrap's own, or DEBIAN_MIRROR.
 #
 #     deploy/image/build-offline.sh --binary target/dist/kiln     # a binary that is there already: minutes
 #     deploy/image/build-offline.sh                               # compiles in the container: needs crates.io, and half an hour or more
@@ -11,7 +12,6 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 suite=bookworm
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 work=${KILN_IMAGE_WORK:-/var/tmp/kiln-image}
 binary=
 output=
@@ -40,7 +40,7 @@ base() { # name, extra packages
     fi
     say "base: $1"
     rm -rf "$work/$1"
-    debootstrap --variant=minbase ${2:+"--include=$2"} "$suite" "$work/$1" "$mirror" >"$work/$1.log"
+    debootstrap --variant=minbase ${2:+"--include=$2"} "$suite" "$work/$1" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/$1.log"
     (cd "$work/$1" && rm -rf var/cache/apt/* var/lib/apt/lists/* var/log/* usr/share/{doc,man,info,locale}/*)
     # As the official images have it.
     echo 'APT::Install-Recommends "false";' >"$work/$1/etc/apt/apt.conf.d/90minimal"
