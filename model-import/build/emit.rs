@@ -1,33 +1,33 @@
-//! Writes the Rust file of a list of models: a module a model with its network, weights, `SPEC` and `LABELS`.
+//! Writes the Rust file of a list of models: for each model a module with its network, weights, `SPEC` and `LABELS`.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::error::Refusal;
-use super::manifest::{Crop, Filter, Model};
+use kiln_graph::{Model, ModelError};
 
-/// A model whose network is generated.
+/// A model whose network burn-onnx has generated.
 #[derive(Debug)]
 pub struct Generated {
+    /// The model.
     pub model: Model,
-    /// Its layers are Kiln's own, and it takes NHWC.
+    /// Whether the layers are those of `kiln-kernels`. Such a network takes NHWC, the others NCHW.
     pub is_fused: bool,
 }
 
-/// Writes `file`. It includes the code that burn-onnx generated below `out_dir`.
-pub fn write(models: &[Generated], out_dir: &Path, file: &str) -> Result<(), Refusal> {
+/// Writes `file`, which includes the code that burn-onnx generated below `out_dir`.
+pub fn write(models: &[Generated], out_dir: &Path, file: &str) -> Result<(), ModelError> {
     let mut code = String::new();
     for generated in models {
         code.push_str(&module(generated, out_dir));
     }
-    code.push_str("/// Every model of this list, in the order of their names.\n");
+    code.push_str("/// All models, sorted by name.\n");
     code.push_str("pub static MODELS: &[BuiltIn] = &[\n");
     for Generated { model, .. } in models {
         let _ = writeln!(code, "    {}::BUILT_IN,", model.module_name());
     }
     code.push_str("];\n");
     let path = out_dir.join(file);
-    std::fs::write(&path, code).map_err(|e| Refusal::Unreadable { path, reason: e.to_string() })
+    std::fs::write(&path, code).map_err(|e| ModelError::Unreadable { path, reason: e.to_string() })
 }
 
 fn module(Generated { model, is_fused }: &Generated, out_dir: &Path) -> String {
@@ -60,24 +60,17 @@ fn module(Generated { model, is_fused }: &Generated, out_dir: &Path) -> String {
 
 fn spec(model: &Model) -> String {
     let manifest = &model.manifest;
-    let filter = match manifest.preprocess.filter {
-        Filter::Bilinear => "Bilinear",
-        Filter::Bicubic => "Bicubic",
-        Filter::Lanczos => "Lanczos",
-    };
-    let crop = match manifest.preprocess.crop {
-        Crop::None => "None".to_string(),
-        Crop::CentralPadded(padding) => format!("CentralPadded {{ padding: {padding} }}"),
-    };
+    // `Debug` writes both as their Rust literals.
+    let (filter, crop) = (manifest.preprocess.filter, manifest.preprocess.crop);
     format!(
-        "    /// What the manifest says of this model.\n\
+        "    /// The content of the manifest.\n\
          \x20   pub static SPEC: ModelSpec = ModelSpec {{\n\
          \x20       name: {:?},\n        version: {:?},\n        description: {:?},\n\
          \x20       source: {:?},\n        licence: {:?},\n        sha256: {:?},\n\
          \x20       width: {},\n        height: {},\n\
-         \x20       filter: Filter::{filter},\n        crop: Crop::{crop},\n\
+         \x20       filter: Filter::{filter:?},\n        crop: Crop::{crop:?},\n\
          \x20       mean: {:?},\n        std: {:?},\n        labels: LABELS,\n\
-         \x20       canary: {},\n    }};\n\n",
+         \x20       reference_logits: {},\n    }};\n\n",
         manifest.name,
         manifest.version,
         manifest.description,
@@ -88,6 +81,6 @@ fn spec(model: &Model) -> String {
         manifest.input.height,
         manifest.preprocess.mean,
         manifest.preprocess.std,
-        model.canary.as_ref().map_or("None".to_string(), |logits| format!("Some(&{logits:?})")),
+        model.reference_logits.as_ref().map_or("None".to_string(), |logits| format!("Some(&{logits:?})")),
     )
 }

@@ -1,32 +1,62 @@
-//! The only place that sees ONNX: classifiers that `build.rs` turned into Burn code, with their weights embedded.
+//! The models of Kiln as Burn code: classifiers that the build script generated from ONNX files, with their weights embedded.
 //!
-//! [`MODELS`] lists them; [`BuiltIn::load`] puts one on a device, [`BuiltIn::load_with`] the same network with other
-//! [`Weights`]. A model is added by a folder under `models/` with a `model.toml`, an `.onnx` file and a labels file; nothing
-//! here needs to change.
+//! [`MODELS`] lists them. [`BuiltIn::load`] puts a network on a device, and [`BuiltIn::load_with`] does so with other
+//! [`Weights`]. To add a model, add a folder under `models/` with a `model.toml`, an `.onnx` file and a labels file;
+//! [`import`] writes such folders. `kiln-graph` reads ONNX; no other crate of Kiln does.
 #![forbid(unsafe_code)]
 
 mod head;
 pub mod import;
-mod misfit;
 mod network;
-mod spec;
 mod weights;
 
 use burn::tensor::Device;
 
 pub use head::{Head, HeadError};
+pub use kiln_graph::{Crop, Filter};
 pub use kiln_kernels::Layout;
-pub use misfit::Misfit;
 #[doc(hidden)]
 pub use network::fill;
 pub use network::{LoadError, Network};
-pub use spec::{Crop, Filter, ModelSpec};
-pub use weights::Weights;
+pub use weights::{Weights, WeightsMismatch};
 
-/// A model that is part of the program.
+/// The description of a model: the content of its manifest, fixed when the program was built.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelSpec {
+    /// Name of the model in requests.
+    pub name: &'static str,
+    /// Version of the model in requests.
+    pub version: &'static str,
+    /// One sentence for users.
+    pub description: &'static str,
+    /// Origin of the weights.
+    pub source: &'static str,
+    /// SPDX name of the weights' licence.
+    pub licence: &'static str,
+    /// SHA-256 of the ONNX file, in lower-case hex.
+    pub sha256: &'static str,
+    /// Width of the network's input, in pixels.
+    pub width: u32,
+    /// Height of the network's input, in pixels.
+    pub height: u32,
+    /// Filter of the resize to that size.
+    pub filter: Filter,
+    /// Region of the photo that is resized.
+    pub crop: Crop,
+    /// Mean of red, green and blue, in units of 0..=255.
+    pub mean: [f32; 3],
+    /// Standard deviation of red, green and blue, in units of 0..=255.
+    pub std: [f32; 3],
+    /// Class names in index order, one for each output of the network.
+    pub labels: &'static [&'static str],
+    /// Logits of the synthetic image as another runtime computes them, one for each label, if the manifest names them.
+    pub reference_logits: Option<&'static [f32]>,
+}
+
+/// A model that is embedded in the program.
 #[derive(Clone, Copy)]
 pub struct BuiltIn {
-    /// What its manifest says.
+    /// The content of its manifest.
     pub spec: &'static ModelSpec,
     #[doc(hidden)]
     pub weights: &'static [u8],
@@ -34,9 +64,10 @@ pub struct BuiltIn {
     pub load: Load,
 }
 
-/// A generated network on a device: the embedded weights tell which ones fit, and the last ones are loaded.
+/// Puts a generated network on a device. The first weights are the embedded ones, which determine the expected tensors; the
+/// second ones are loaded.
 #[doc(hidden)]
-pub type Load = fn(&Device, &Weights, &Weights) -> Result<Box<dyn Network>, Misfit>;
+pub type Load = fn(&Device, &Weights, &Weights) -> Result<Box<dyn Network>, WeightsMismatch>;
 
 impl BuiltIn {
     /// The weights that the program was built with.
@@ -44,12 +75,12 @@ impl BuiltIn {
         Weights::embedded(self.weights)
     }
 
-    /// The most bytes that a file of weights may have that fits.
-    pub fn most_weight_bytes(&self) -> usize {
-        misfit::most_bytes(&self.embedded())
+    /// The maximum size of a weights file for this model, in bytes.
+    pub fn max_weight_bytes(&self) -> usize {
+        weights::max_bytes(&self.embedded())
     }
 
-    /// Puts the network and its own weights on `device`.
+    /// Puts the network with its embedded weights on `device`.
     ///
     /// # Errors
     ///
@@ -58,28 +89,28 @@ impl BuiltIn {
         self.load_with(device, &self.embedded())
     }
 
-    /// Puts the network with any weights on `device`. Whatever is in them, this neither panics nor takes more memory than the
-    /// network's own weights do.
+    /// Puts the network with other weights on `device`. Whatever the file holds, this does not panic and uses no more memory
+    /// than the embedded weights do.
     ///
     /// # Errors
     ///
-    /// [`LoadError::Misfit`] for weights from elsewhere, [`LoadError::Embedded`] for the program's own.
+    /// [`LoadError::Mismatch`] for weights from a file, [`LoadError::Embedded`] for the embedded ones.
     pub fn load_with(&self, device: &Device, weights: &Weights) -> Result<Box<dyn Network>, LoadError> {
         let model = self.spec.name;
         (self.load)(device, &self.embedded(), weights).map_err(|reason| match weights.is_embedded() {
             true => LoadError::Embedded { model, reason },
-            false => LoadError::Misfit { model, reason },
+            false => LoadError::Mismatch { model, reason },
         })
     }
 
-    /// What tells this network with other weights from all others: SHA-256 of the ONNX file's digest and that of the weights,
-    /// in lower-case hex.
+    /// Identifies this network with other weights: SHA-256 over the digests of the ONNX file and of the weights, in lower-case
+    /// hex.
     pub fn sha256_with(&self, weights: &Weights) -> String {
-        weights::hex(format!("{}{}", self.spec.sha256, weights.sha256()).as_bytes())
+        kiln_graph::sha256_hex(format!("{}{}", self.spec.sha256, weights.sha256()).as_bytes())
     }
 }
 
-/// Without the weights, which are millions of numbers.
+/// Leaves out the weights, which are millions of numbers.
 impl std::fmt::Debug for BuiltIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BuiltIn").field("spec", self.spec).finish_non_exhaustive()

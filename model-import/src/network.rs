@@ -1,4 +1,4 @@
-//! A generated network behind one trait, and the loading of its weights.
+//! The trait of generated networks, and the loading of their weights.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,64 +8,64 @@ use burn::tensor::Tensor;
 use burn_store::Applier;
 use kiln_kernels::Layout;
 
-use super::misfit::{self, Misfit};
-use super::weights::Weights;
+use super::weights::{self, Weights, WeightsMismatch};
 
-/// A classifier on a device. Several threads may run it at once.
+/// A classifier on a device. Several threads may run it concurrently.
 pub trait Network: Send + Sync {
-    /// How it wants its pictures.
+    /// The layout of its input.
     fn layout(&self) -> Layout;
 
-    /// Normalised pictures, f32 in [`Network::layout`], to logits, f32 `[batch, classes]`.
-    fn forward(&self, pictures: Tensor<4>) -> Tensor<2>;
+    /// Computes logits, f32 `[batch, classes]`, from normalised images, f32 in [`Network::layout`].
+    fn forward(&self, images: Tensor<4>) -> Tensor<2>;
 }
 
-/// Weights and network do not go together.
+/// The weights do not fit the network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
-    /// The program was built wrongly.
+    /// The embedded weights do not fit: the build is broken.
     #[error("the weights of model '{model}' do not load: {reason}. Build the program again from clean sources.")]
     Embedded {
         /// The model's name.
         model: &'static str,
-        /// What is wrong with them.
-        reason: Misfit,
+        /// The difference.
+        reason: WeightsMismatch,
     },
-    /// A file is for another network, or damaged.
+    /// The file is for another network, or damaged.
     #[error(
-        "these weights do not fit model '{model}': {reason}. 'kiln models export {model}' writes some that do, to compare with."
+        "these weights do not fit model '{model}': {reason}. 'kiln models export {model}' writes a file that fits, for comparison."
     )]
-    Misfit {
+    Mismatch {
         /// The model's name.
         model: &'static str,
-        /// What is wrong with them.
-        reason: Misfit,
+        /// The difference.
+        reason: WeightsMismatch,
     },
 }
 
-/// Fills `network` with `weights`, or says why they do not fit where `embedded` do. For [`built_in`](crate::built_in!) alone.
+/// Creates a network and fills it with `weights`, whose tensors must be those of `embedded`. Only for
+/// [`built_in`](crate::built_in!).
 #[doc(hidden)]
-pub fn fill<M: Module>(make: impl FnOnce() -> M, embedded: &Weights, weights: &Weights) -> Result<M, Misfit> {
-    let tensors = misfit::check(embedded, weights)?.into_values().collect();
-    // Not burn-store's own way to apply them, which ends the process where the device panics.
+pub fn fill<M: Module>(make: impl FnOnce() -> M, embedded: &Weights, weights: &Weights) -> Result<M, WeightsMismatch> {
+    let tensors = weights::check(embedded, weights)?.into_values().collect();
+    // burn-store's own function aborts the process if the device panics, so the weights are applied here.
     let applied = catch_unwind(AssertUnwindSafe(|| {
         let mut applier = Applier::new(tensors, None, None, false);
         let network = make().map(&mut applier);
         (network, applier.into_result())
     }));
-    let (network, applied) = applied.map_err(|panic| Misfit::Refused(words(&*panic)))?;
+    let (network, applied) = applied.map_err(|panic| WeightsMismatch::LoadFailed(panic_message(&*panic)))?;
     if applied.missing.is_empty() && applied.unused.is_empty() && applied.errors.is_empty() {
         return Ok(network);
     }
-    Err(Misfit::Refused(applied.to_string()))
+    Err(WeightsMismatch::LoadFailed(applied.to_string()))
 }
 
-fn words(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason was given").to_string()
 }
 
-/// The entry of one generated model: implements [`Network`] for it and tells how to load it.
+/// Implements [`Network`] for a generated model, and defines its [`BuiltIn`](crate::BuiltIn).
 #[doc(hidden)]
 #[macro_export]
 macro_rules! built_in {
@@ -75,15 +75,15 @@ macro_rules! built_in {
                 $layout
             }
 
-            fn forward(&self, pictures: burn::tensor::Tensor<4>) -> burn::tensor::Tensor<2> {
-                <$network>::forward(self, pictures)
+            fn forward(&self, images: burn::tensor::Tensor<4>) -> burn::tensor::Tensor<2> {
+                <$network>::forward(self, images)
             }
         }
         fn load(
             device: &burn::tensor::Device,
             embedded: &$crate::Weights,
             weights: &$crate::Weights,
-        ) -> Result<Box<dyn $crate::Network>, $crate::Misfit> {
+        ) -> Result<Box<dyn $crate::Network>, $crate::WeightsMismatch> {
             Ok(Box::new($crate::fill(|| <$network>::new(device), embedded, weights)?))
         }
 

@@ -1,15 +1,15 @@
-//! What `kiln import` finds in ONNX files, and the folders that it makes of them, read back by the build script's own code.
+//! ONNX files that `kiln import` accepts and rejects, and the folders that it writes, read back as the build reads them.
 #![forbid(unsafe_code)]
 
-mod build_script;
+#[path = "../graph/tests/onnx_file/mod.rs"]
 mod onnx_file;
 
 use std::path::{Path, PathBuf};
 
-use build_script::{graph, manifest};
+use kiln_graph::{Crop, Graph, Model, read_model, read_models};
 use model_import::import::{Draft, ImportError, PRESETS, inspect, write};
 use onnx_file::{
-    INPUT, integer, integers, model_of, model_of_nodes, model_of_nodes_with, model_with, model_with_outside_weights,
+    INPUT, integer, integers, model_of, model_of_nodes, model_of_nodes_with, model_with, model_with_external_weights,
     node, ones,
 };
 
@@ -30,23 +30,23 @@ fn draft(name: &str, classes: usize) -> Draft {
     }
 }
 
-/// What the build makes of a folder.
-fn build(folder: &Path) -> manifest::Model {
-    let model = manifest::read(folder).unwrap();
-    graph::check(&model, &graph::read(&model).unwrap()).unwrap();
+/// Reads and checks a folder as the build does.
+fn build(folder: &Path) -> Model {
+    let model = read_model(folder).unwrap();
+    Graph::read_model(&model).unwrap().check_model(&model).unwrap();
     model
 }
 
-/// Writes `onnx` to a file and tells why it is refused.
-fn refusal(onnx: &[u8]) -> ImportError {
+/// Writes `onnx` to a file and returns the error of its inspection.
+fn rejection(onnx: &[u8]) -> ImportError {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("odd.onnx");
     std::fs::write(&path, onnx).unwrap();
-    inspect(&path, None).expect_err("this file must be refused")
+    inspect(&path, None).expect_err("this file must be rejected")
 }
 
 #[test]
-fn small_networks_become_folders_that_the_build_takes() {
+fn imported_folders_are_accepted_by_the_build() {
     let models = tempfile::tempdir().unwrap();
     for (name, classes, unfused) in
         [("small-resnet", 10, false), ("small-mobilenet-v3", 7, false), ("small-unknown", 5, true)]
@@ -59,7 +59,7 @@ fn small_networks_become_folders_that_the_build_takes() {
         write(&network, &Draft { logits: Some(logits.clone()), ..draft(name, classes) }, &folder, false).unwrap();
         let model = build(&folder);
         assert_eq!((model.manifest.input.width, model.manifest.input.height), (network.width, network.height));
-        assert_eq!(model.canary, Some(logits));
+        assert_eq!(model.reference_logits, Some(logits));
         let expected = draft(name, classes);
         assert_eq!((&model.manifest.description, &model.manifest.source), (&expected.description, &expected.source));
         assert_eq!(model.labels, expected.labels);
@@ -67,22 +67,22 @@ fn small_networks_become_folders_that_the_build_takes() {
             (model.manifest.preprocess.mean, model.manifest.preprocess.std),
             (expected.preprocess.mean, expected.preprocess.std)
         );
-        assert!(matches!(model.manifest.preprocess.crop, manifest::Crop::CentralPadded(32)));
+        assert!(matches!(model.manifest.preprocess.crop, Crop::CentralPadded { padding: 32 }));
         assert_eq!(std::fs::read(model.onnx_path()).unwrap(), std::fs::read(small(name)).unwrap());
     }
-    // The build takes all of them at once, and nothing else is left.
-    assert_eq!(manifest::read_all(models.path()).unwrap().len(), 3);
+    // The build accepts all of them together, and no other file is left.
+    assert_eq!(read_models(models.path()).unwrap().len(), 3);
     assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 3);
 }
 
 #[test]
-fn what_keeps_a_network_from_being_fused_is_named() {
+fn unfused_network_names_the_unsupported_node() {
     let unfused = inspect(&small("small-unknown"), None).unwrap().unfused.unwrap();
     assert!(unfused.starts_with("its ") && unfused.len() > 8, "{unfused}");
 }
 
 #[test]
-fn a_batch_norm_with_fewer_constants_than_channels_is_not_fused() {
+fn batch_norm_with_fewer_constants_than_channels_is_not_fused() {
     let normed = |constants: u64| {
         let inputs = ["conv", "scale", "bias", "mean", "variance"];
         let nodes = [
@@ -99,28 +99,28 @@ fn a_batch_norm_with_fewer_constants_than_channels_is_not_fused() {
         inspect(&path, None).unwrap().unfused
     };
     assert_eq!(normed(3), None);
-    assert!(normed(2).is_some_and(|obstacle| obstacle.contains("BatchNormalization")));
+    assert!(normed(2).is_some_and(|unfused| unfused.contains("BatchNormalization")));
 }
 
 #[test]
-fn a_folder_is_replaced_only_on_demand_and_never_if_it_is_no_model() {
+fn folder_is_replaced_only_with_replace_and_only_if_it_is_a_model() {
     let models = tempfile::tempdir().unwrap();
     let network = inspect(&small("small-resnet"), None).unwrap();
     let folder = models.path().join("net");
     write(&network, &draft("net", 10), &folder, false).unwrap();
     let newer = Draft { version: "2".to_string(), ..draft("net", 10) };
-    let refused = write(&network, &newer, &folder, false).unwrap_err();
-    assert!(matches!(&refused, ImportError::Exists(path) if *path == folder), "{refused}");
+    let rejected = write(&network, &newer, &folder, false).unwrap_err();
+    assert!(matches!(&rejected, ImportError::Exists(path) if *path == folder), "{rejected}");
     assert_eq!(build(&folder).manifest.version, "1");
     write(&network, &newer, &folder, true).unwrap();
     assert_eq!(build(&folder).manifest.version, "2");
     let photos = models.path().join("photos");
     std::fs::create_dir(&photos).unwrap();
     std::fs::write(photos.join("cat.jpg"), "a cat").unwrap();
-    let refused = write(&network, &draft("photos", 10), &photos, true).unwrap_err();
-    assert!(matches!(refused, ImportError::NotAModel(_)), "{refused}");
+    let rejected = write(&network, &draft("photos", 10), &photos, true).unwrap_err();
+    assert!(matches!(rejected, ImportError::NotAModel(_)), "{rejected}");
     assert!(photos.join("cat.jpg").exists());
-    // A model.toml alone makes no folder a model's.
+    // A folder with a model.toml and other files is not replaced.
     for other in [".git", "notes.md"] {
         let path = folder.join(other);
         if other == ".git" {
@@ -128,12 +128,12 @@ fn a_folder_is_replaced_only_on_demand_and_never_if_it_is_no_model() {
         } else {
             std::fs::write(&path, "mine").unwrap()
         }
-        let refused = write(&network, &newer, &folder, true).unwrap_err();
-        assert!(matches!(&refused, ImportError::OtherFiles { others, .. } if *others == [other]), "{refused}");
-        assert!(path.exists() && refused.to_string().contains(other), "{refused}");
+        let rejected = write(&network, &newer, &folder, true).unwrap_err();
+        assert!(matches!(&rejected, ImportError::OtherFiles { others, .. } if *others == [other]), "{rejected}");
+        assert!(path.exists() && rejected.to_string().contains(other), "{rejected}");
         if other == ".git" { std::fs::remove_dir(&path).unwrap() } else { std::fs::remove_file(&path).unwrap() }
     }
-    // Files that the manifest names are the model's, whatever they are called.
+    // Files that the manifest names belong to the model, with any name.
     let manifest = std::fs::read_to_string(folder.join("model.toml")).unwrap().replace("labels.txt", "classes.txt");
     std::fs::write(folder.join("model.toml"), manifest).unwrap();
     std::fs::write(folder.join("classes.txt"), "a\n").unwrap();
@@ -143,7 +143,7 @@ fn a_folder_is_replaced_only_on_demand_and_never_if_it_is_no_model() {
 }
 
 #[test]
-fn a_refusal_leaves_nothing_behind() {
+fn rejected_draft_leaves_no_files() {
     let models = tempfile::tempdir().unwrap();
     let network = inspect(&small("small-resnet"), None).unwrap();
     write(&network, &draft("my-net", 10), &models.path().join("my-net"), false).unwrap();
@@ -154,18 +154,18 @@ fn a_refusal_leaves_nothing_behind() {
     for (draft, part) in [
         (draft("few", 9), "9 labels were given, but the network has 10 classes"),
         (Draft { logits: Some(vec![0.5; 11]), ..draft("many", 10) }, "11 logits were given"),
-        // The build would refuse both for their one module.
+        // The build would reject both, because they share a module.
         (draft("my_net", 10), "is too close to that of"),
         (no_std(draft("flat", 10)), "'preprocess.std' must be above 0"),
     ] {
-        let refused = write(&network, &draft, &models.path().join(&draft.name), false).unwrap_err().to_string();
-        assert!(refused.contains(part), "{refused}");
+        let rejected = write(&network, &draft, &models.path().join(&draft.name), false).unwrap_err().to_string();
+        assert!(rejected.contains(part), "{rejected}");
     }
     assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 1);
 }
 
 #[test]
-fn what_is_no_classifier_is_refused_with_the_sentences_of_the_build() {
+fn files_that_are_not_classifiers_are_rejected() {
     for (onnx, part) in [
         (model_of(&["Softmax", "Identity"]), "it ends in a softmax, which Kiln applies itself"),
         (model_with(&[("x", &[Some(224), Some(224), Some(3)])], &[], Some(5)), "has the channels last"),
@@ -173,25 +173,25 @@ fn what_is_no_classifier_is_refused_with_the_sentences_of_the_build() {
         (model_of(&["Frob", "Shuffle", "Frob"]), "cannot import the operator(s) Frob (2 times), Shuffle."),
         (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "axis 1 of its input 'x' is 1"),
         (model_with(&[("x", &[Some(3), None, None])], &[], Some(5)), "--size 224x224"),
-        (model_with_outside_weights("weights.bin", false), "lie in another file, 'weights.bin'"),
-        (model_with_outside_weights("weights.bin", true), "lie in another file, 'weights.bin'"),
-        (model_with(&[INPUT], &["Tanh"], Some(1 << 50)), "1125899906842624 classes, but what leads to it gives 3"),
-        (model_with(&[INPUT], &[], Some(5)), "is said to have 5 classes, but what leads to it gives 3"),
+        (model_with_external_weights("weights.bin", false), "are in another file, 'weights.bin'"),
+        (model_with_external_weights("weights.bin", true), "are in another file, 'weights.bin'"),
+        (model_with(&[INPUT], &["Tanh"], Some(1 << 50)), "1125899906842624 classes, but the nodes before it give 3"),
+        (model_with(&[INPUT], &[], Some(5)), "declares 5 classes, but the nodes before it give 3"),
         (model_of(&["Identity"; 10_001]), "it has 10003 operators, but no more than 10000"),
-        (b"not a model at all".to_vec(), "this is no ONNX file"),
-        (Vec::new(), "this is no ONNX file"),
+        (b"not a model at all".to_vec(), "this is not an ONNX file"),
+        (Vec::new(), "this is not an ONNX file"),
     ] {
-        let sentence = refusal(&onnx).to_string();
-        assert!(sentence.contains(part), "{sentence}");
+        let message = rejection(&onnx).to_string();
+        assert!(message.contains(part), "{message}");
     }
-    let sentence = inspect(Path::new("/dev/zero"), None).unwrap_err().to_string();
-    assert!(sentence.contains("no regular file"), "{sentence}");
-    let sentence = inspect(Path::new("/no/such.onnx"), None).unwrap_err().to_string();
-    assert!(sentence.contains("cannot read /no/such.onnx"), "{sentence}");
+    let message = inspect(Path::new("/dev/zero"), None).unwrap_err().to_string();
+    assert!(message.contains("not a regular file"), "{message}");
+    let message = inspect(Path::new("/no/such.onnx"), None).unwrap_err().to_string();
+    assert!(message.contains("cannot read /no/such.onnx"), "{message}");
 }
 
 #[test]
-fn numbers_that_no_exporter_writes_are_refused_by_name() {
+fn implausible_attributes_are_rejected_by_name() {
     let pooled = |attribute: Vec<u8>| {
         let pool = node("MaxPool", &["input"], "pooled", &[integers("kernel_shape", &[2, 2]), attribute]);
         let average = node("GlobalAveragePool", &["pooled"], "average", &[]);
@@ -204,14 +204,14 @@ fn numbers_that_no_exporter_writes_are_refused_by_name() {
         (integers("dilations", &[1, 0]), "has 0 in 'dilations'"),
         (integer("group", 0), "has 0 in 'group'"),
     ] {
-        let sentence = refusal(&pooled(attribute)).to_string();
-        assert!(sentence.contains(part) && sentence.contains("MaxPool"), "{sentence}");
+        let message = rejection(&pooled(attribute)).to_string();
+        assert!(message.contains(part) && message.contains("MaxPool"), "{message}");
     }
 }
 
 #[test]
-fn more_classes_than_there_can_be_labels_are_refused() {
-    // How many there are is known from what the file says alone.
+fn more_than_a_million_classes_are_rejected() {
+    // Only the file's declaration determines the number of classes.
     let onnx = |classes| {
         let nodes = [node("Flatten", &["x"], "flat", &[]), node("Tanh", &["flat"], "logits", &[])];
         model_of_nodes_with(("x", &[Some(3), None, None]), &nodes, classes)
@@ -219,14 +219,14 @@ fn more_classes_than_there_can_be_labels_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("many.onnx");
     std::fs::write(&path, onnx(1 << 50)).unwrap();
-    let refused = inspect(&path, Some([8, 8])).unwrap_err();
-    assert!(matches!(refused, ImportError::ManyClasses { .. }), "{refused}");
+    let rejected = inspect(&path, Some([8, 8])).unwrap_err();
+    assert!(matches!(rejected, ImportError::ManyClasses { .. }), "{rejected}");
     std::fs::write(&path, onnx(192)).unwrap();
     assert_eq!(inspect(&path, Some([8, 8])).unwrap().classes, 192);
 }
 
 #[test]
-fn channels_last_are_found_where_the_axes_are_open() {
+fn channels_last_are_detected_with_dynamic_axes() {
     let turned = |perm: &[i64]| {
         let nodes = [
             node("Transpose", &["x"], "turned", &[integers("perm", perm)]),
@@ -238,35 +238,35 @@ fn channels_last_are_found_where_the_axes_are_open() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("open.onnx");
     std::fs::write(&path, turned(&[0, 3, 1, 2])).unwrap();
-    let sentence = inspect(&path, Some([32, 32])).unwrap_err().to_string();
-    assert!(sentence.contains("has the channels last"), "{sentence}");
+    let message = inspect(&path, Some([32, 32])).unwrap_err().to_string();
+    assert!(message.contains("has the channels last"), "{message}");
     std::fs::write(&path, turned(&[0, 1, 3, 2])).unwrap();
     let another = inspect(&path, Some([32, 32])).map_err(|e| e.to_string());
-    assert!(!another.is_err_and(|sentence| sentence.contains("channels last")));
+    assert!(!another.is_err_and(|message| message.contains("channels last")));
 }
 
 #[test]
-fn a_size_settles_what_the_network_leaves_open_and_no_more() {
+fn size_applies_only_to_dynamic_axes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("open.onnx");
     std::fs::write(&path, model_with(&[("x", &[Some(3), None, None])], &[], Some(3))).unwrap();
     let network = inspect(&path, Some([160, 96])).unwrap();
     assert_eq!((network.width, network.height, network.classes), (160, 96, 3));
-    let refused = inspect(&small("small-resnet"), Some([1, 1])).unwrap_err();
-    assert!(matches!(refused, ImportError::OtherSize { .. }), "{refused}");
+    let rejected = inspect(&small("small-resnet"), Some([1, 1])).unwrap_err();
+    assert!(matches!(rejected, ImportError::OtherSize { .. }), "{rejected}");
 }
 
 #[test]
-fn damaged_files_are_told_and_never_bring_the_program_down() {
+fn damaged_files_are_rejected_without_a_crash() {
     let whole = std::fs::read(small("small-mobilenet-v3")).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("damaged.onnx");
-    let mut refused = 0;
+    let mut rejected = 0;
     for part in 0..48 {
         std::fs::write(&path, &whole[..whole.len() * part / 48]).unwrap();
-        inspect(&path, None).expect_err("a part is no network");
+        inspect(&path, None).expect_err("a truncated file is not a network");
     }
-    // Any generator that is the same everywhere (Knuth's MMIX).
+    // A generator that is the same on every platform (Knuth's MMIX).
     let mut state = 1_u64;
     let mut next = |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -275,13 +275,13 @@ fn damaged_files_are_told_and_never_bring_the_program_down() {
     for _ in 0..150 {
         let mut damaged = whole.clone();
         for _ in 0..1 + next(4) {
-            // Most of a file is weights, any of which may be any number; the structure is at its beginning and its end.
+            // Most of a file is weights, where any value is valid; the structure is at the beginning and at the end.
             let at = next(4096.min(whole.len()));
             let at = if next(2) == 0 { at } else { whole.len() - 1 - at };
             damaged[at] = next(256) as u8;
         }
         std::fs::write(&path, &damaged).unwrap();
-        refused += usize::from(inspect(&path, None).is_err());
+        rejected += usize::from(inspect(&path, None).is_err());
     }
-    assert!(refused > 10, "the damage did nothing");
+    assert!(rejected > 10, "the damage did nothing");
 }

@@ -1,12 +1,12 @@
-//! Files of weights that fit, that do not, and that were made to do harm.
+//! Weights files that fit, that do not fit, and that are malicious.
 #![forbid(unsafe_code)]
 
 use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use burn_store::burn_pack;
 use burn_store::{BurnpackStore, ModuleStore};
-use model_import::{BuiltIn, Layout, LoadError, Misfit, Weights};
+use model_import::{BuiltIn, Layout, LoadError, Weights, WeightsMismatch};
 
-/// What the build script made of `tests/models`.
+/// The models that the build script generated from `tests/models`.
 mod models {
     use model_import::{BuiltIn, Crop, Filter, Layout, ModelSpec, built_in};
     include!(concat!(env!("OUT_DIR"), "/tested_models.rs"));
@@ -25,14 +25,14 @@ fn written(tensors: Vec<burn_pack::Tensor>) -> Weights {
     Weights::new(burn_pack::Writer::new(tensors).into_bytes().unwrap().to_vec())
 }
 
-fn misfit(weights: &Weights) -> Misfit {
+fn mismatch(weights: &Weights) -> WeightsMismatch {
     match model().load_with(&Device::flex(), weights) {
-        Err(LoadError::Misfit { model, reason }) => {
+        Err(LoadError::Mismatch { model, reason }) => {
             assert_eq!(model, "small-resnet");
             reason
         }
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it fits"),
+        Ok(_) => panic!("the weights fit"),
     }
 }
 
@@ -40,19 +40,19 @@ fn logits(weights: &Weights) -> Vec<f32> {
     let network = model().load_with(&Device::flex(), weights).unwrap();
     let shape = [1, model().spec.height as usize, model().spec.width as usize, 3];
     let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i * 7919 % 256) as f32 / 128.0 - 1.0).collect();
-    let pictures = Tensor::<4>::from_data(TensorData::new(values, shape), &Device::flex());
+    let images = Tensor::<4>::from_data(TensorData::new(values, shape), &Device::flex());
     assert_eq!(network.layout(), Layout::ChannelsLast);
-    network.forward(pictures).into_data().try_into_vec().unwrap()
+    network.forward(images).into_data().try_into_vec().unwrap()
 }
 
 #[test]
-fn the_same_weights_from_a_file_give_the_same_logits_and_others_give_others() {
+fn weights_from_a_file_determine_the_logits() {
     let own = model().embedded();
     let copy = Weights::new(own.bytes().to_vec());
     assert!(own.is_embedded() && !copy.is_embedded());
     assert_eq!((own.sha256(), own.sha256().len()), (copy.sha256(), 64));
     assert_eq!(logits(&own), logits(&copy));
-    // By whichever program they were written.
+    // Written by another program.
     assert_eq!(logits(&own), logits(&written(tensors())));
     let negated = tensors().into_iter().map(|tensor| {
         let values: Vec<u8> = tensor
@@ -68,10 +68,10 @@ fn the_same_weights_from_a_file_give_the_same_logits_and_others_give_others() {
 }
 
 #[test]
-fn what_does_not_fit_is_told_by_name() {
+fn mismatched_tensors_are_reported_by_name() {
     let mut all = tensors();
     let first = all.remove(0);
-    assert_eq!(misfit(&written(all.clone())), Misfit::Missing(vec![first.name.clone()]));
+    assert_eq!(mismatch(&written(all.clone())), WeightsMismatch::Missing(vec![first.name.clone()]));
     let with = |name: &str, dtype: DType, shape: Vec<usize>, bytes: usize| {
         let other = burn_pack::Tensor::new(name.to_string(), dtype, shape, None, Bytes::from_bytes_vec(vec![0; bytes]));
         written(all.iter().cloned().chain([other]).collect())
@@ -88,23 +88,23 @@ fn what_does_not_fit_is_told_by_name() {
             )])
             .collect(),
     );
-    assert_eq!(misfit(&extra), Misfit::Unused(vec!["one.more".to_string()]));
+    assert_eq!(mismatch(&extra), WeightsMismatch::Unexpected(vec!["one.more".to_string()]));
     let shape = with(&first.name, DType::F32, vec![7, 3], 84);
-    assert!(matches!(misfit(&shape), Misfit::Other { name, found, .. } if name == first.name && found == "F32 [7, 3]"));
+    assert!(matches!(mismatch(&shape), WeightsMismatch::Tensor { name, found, .. } if name == first.name && found == "F32 [7, 3]"));
     let count: usize = first.shape.iter().product();
     let half = with(&first.name, DType::F16, first.shape.to_vec(), count * 2);
     assert!(
-        matches!(misfit(&half), Misfit::Other { found, needed, .. } if found.starts_with("F16") && needed.starts_with("F32"))
+        matches!(mismatch(&half), WeightsMismatch::Tensor { found, needed, .. } if found.starts_with("F16") && needed.starts_with("F32"))
     );
     let whole = with(&first.name, DType::I32, first.shape.to_vec(), count * 4);
-    assert!(matches!(misfit(&whole), Misfit::Other { .. }), "numbers of another kind are no weights");
-    assert!(matches!(misfit(&written(Vec::new())), Misfit::Missing(all) if all.len() == tensors().len()));
-    let sentence = LoadError::Misfit { model: "m", reason: Misfit::Missing((0..9).map(|i| format!("t{i}")).collect()) };
-    assert!(sentence.to_string().contains("it lacks 't0', 't1', 't2' and 6 more"), "{sentence}");
+    assert!(matches!(mismatch(&whole), WeightsMismatch::Tensor { .. }), "integers are not weights");
+    assert!(matches!(mismatch(&written(Vec::new())), WeightsMismatch::Missing(all) if all.len() == tensors().len()));
+    let message = LoadError::Mismatch { model: "m", reason: WeightsMismatch::Missing((0..9).map(|i| format!("t{i}")).collect()) };
+    assert!(message.to_string().contains("it lacks 't0', 't1', 't2' and 6 more"), "{message}");
 }
 
 #[test]
-fn a_file_cut_anywhere_or_with_any_byte_changed_does_no_harm() {
+fn truncated_or_corrupted_file_does_not_panic() {
     let file = model().embedded().bytes().to_vec();
     let load = |bytes: Vec<u8>| model().load_with(&Device::flex(), &Weights::new(bytes)).map(drop);
     // The header, the table of tensors, and some of the data.
@@ -116,20 +116,20 @@ fn a_file_cut_anywhere_or_with_any_byte_changed_does_no_harm() {
         for change in [0xff, 0x01, 0x80] {
             let mut changed = file.clone();
             changed[at] ^= change;
-            // It may still fit, as where only the producer's name has changed.
+            // The file may still fit, for example if only the producer's name has changed.
             let _ = load(changed);
         }
     }
-    assert!(matches!(misfit(&Weights::new(vec![0; 64])), Misfit::Unreadable(_)));
-    assert!(matches!(misfit(&Weights::new(Vec::new())), Misfit::Unreadable(_)));
+    assert!(matches!(mismatch(&Weights::new(vec![0; 64])), WeightsMismatch::Unreadable(_)));
+    assert!(matches!(mismatch(&Weights::new(Vec::new())), WeightsMismatch::Unreadable(_)));
     let mut large = file.clone();
-    large.resize(model().most_weight_bytes() + 1, 0);
-    assert!(matches!(misfit(&Weights::new(large)), Misfit::Unreadable(reason) if reason.contains("no more than")));
+    large.resize(model().max_weight_bytes() + 1, 0);
+    assert!(matches!(mismatch(&Weights::new(large)), WeightsMismatch::Unreadable(reason) if reason.contains("no more than")));
     load(file).unwrap();
 }
 
 #[test]
-fn the_digest_of_graph_and_weights_is_that_of_both() {
+fn digest_covers_graph_and_weights() {
     let (own, other) = (model().embedded(), Weights::new(vec![1]));
     assert_ne!(model().sha256_with(&own), model().sha256_with(&other));
     assert_ne!(model().sha256_with(&own), own.sha256());

@@ -1,122 +1,120 @@
-//! Looks at an ONNX file as the build will: is it a classifier, of what, and will it run on the fused kernels.
+//! Checks an ONNX file as the build does: whether it is a classifier, of which classes, and whether the fused kernels support it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::error::Refusal;
-use super::import_error::ImportError;
-use super::read_file::read_file;
-use super::{fuse, graph, proto};
+use kiln_graph::{ExternalWeights, Graph, ModelError, OnnxFile, TensorShape, fuse};
 
-/// The most bytes of such a file. Protobuf ends at 2 GiB.
-const MOST_BYTES: u64 = 2 << 30;
-/// The most classes: a label is made for each. ImageNet has 21,841 in all.
-const MOST_CLASSES: usize = 1_000_000;
+use super::error::ImportError;
+use super::untrusted_input::read_file;
 
-/// An ONNX file that the build will take.
+/// The maximum size of an ONNX file in bytes: the limit of protobuf.
+const MAX_BYTES: u64 = 2 << 30;
+/// The maximum number of classes. Each needs a label. ImageNet has 21,841 in total.
+const MAX_CLASSES: usize = 1_000_000;
+
+/// An ONNX file that the build accepts.
 #[derive(Clone, Debug)]
-pub struct Network {
+pub struct InspectedModel {
     /// The file.
     pub path: PathBuf,
-    /// Its content.
+    /// The file's content.
     pub(super) onnx: Vec<u8>,
     /// Name of its input.
     pub input: String,
-    /// Width of the picture that it takes, in pixels.
+    /// Width of its input, in pixels.
     pub width: u32,
-    /// Height of the picture that it takes, in pixels.
+    /// Height of its input, in pixels.
     pub height: u32,
-    /// How many classes it tells apart.
+    /// The number of classes.
     pub classes: usize,
-    /// The version of ONNX's operators that it is written in, if it says so.
+    /// The version of ONNX's operators, if the file declares it.
     pub opset: Option<i64>,
-    /// The program that wrote it, if it says so.
+    /// Name and version of the program that wrote the file; empty if the file does not declare them.
     pub producer: String,
-    /// Its operators and how often each occurs.
+    /// The operators, and the number of their occurrences.
     pub operators: BTreeMap<String, usize>,
-    /// What keeps it from Kiln's fused kernels, if anything does: then it runs on Burn's operations, slower.
+    /// The first part that Kiln's fused kernels do not support, if there is one. The network then runs on Burn's operations, which
+    /// are slower.
     pub unfused: Option<String>,
 }
 
-/// Reads `path` and checks all that the build will check. `size` is the width and height of the pictures, for a network that
-/// leaves them open.
+/// Reads `path` and runs the checks of the build. `size` is the width and height of the images, for a network that leaves them
+/// open.
 ///
 /// # Errors
 ///
-/// What is wrong and the next step: [`ImportError`]. A file that the ONNX parser panics at is refused like any other; the
-/// panic's message still goes to the process's panic hook.
-pub fn inspect(path: &Path, size: Option<[u32; 2]>) -> Result<Network, ImportError> {
+/// [`ImportError`] says what is wrong, and the next step. If the ONNX parser panics, the file is rejected as well; the panic's
+/// message still reaches the process's panic hook.
+pub fn inspect(path: &Path, size: Option<[u32; 2]>) -> Result<InspectedModel, ImportError> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Refusal::catch(&name, || look(&name, path, size))
+    ModelError::catch_panic(&name, || inspect_file(&name, path, size))
 }
 
-fn look(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Network, ImportError> {
-    let refuse = |reason: String| Refusal::Graph { model: name.to_string(), reason };
-    let onnx = read_file(path, MOST_BYTES).map_err(|e| {
-        ImportError::Refused(format!("cannot read {}: {e}. Give the ONNX file of a classifier.", path.display()))
+fn inspect_file(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<InspectedModel, ImportError> {
+    let rejected = |reason: String| ModelError::Graph { model: name.to_string(), reason };
+    let onnx = read_file(path, MAX_BYTES).map_err(|e| {
+        ImportError::Rejected(format!("cannot read {}: {e}. Give the ONNX file of a classifier.", path.display()))
     })?;
-    let file = proto::read(&onnx).map_err(|reason| refuse(format!("this is no ONNX file: {reason}.")))?;
-    if let Some((tensor, file)) = proto::outside_weights(&file) {
-        return Err(ImportError::OutsideWeights { tensor, file });
+    let file = OnnxFile::parse(&onnx).map_err(|reason| rejected(format!("this is not an ONNX file: {reason}.")))?;
+    if let Some(ExternalWeights { tensor, file }) = file.external_weights() {
+        return Err(ImportError::ExternalWeights { tensor, file });
     }
-    let graph = graph::parse(name, path, &file)?;
-    let axis = |argument: Option<&onnx_ir::ir::Argument>, axis: usize| {
-        argument.and_then(|argument| graph::shape(argument).get(axis).copied().flatten())
-    };
-    let (input, output) = (graph.inputs.first(), graph.outputs.first());
-    let own = axis(input, 2).zip(axis(input, 3));
+    let graph = Graph::read(name, path, &file)?;
+    let (input, output) = (graph.input(), graph.output());
+    let axis = |shape: &Option<TensorShape>, axis: usize| shape.as_ref().and_then(|shape| shape.axis(axis));
+    let inferred = axis(&input, 2).zip(axis(&input, 3));
     let given = size.map(|[width, height]| (height as usize, width as usize));
-    let known = own.or(given);
-    let (computed, declared) = (axis(output, 1), proto::output_axis(&file, 1));
-    let known_classes = computed.or(declared);
-    // Whatever is open goes unchecked, so that what is wrong elsewhere is told first.
-    let (height, width) = known.unwrap_or((1, 1));
-    graph::check_classifier(&graph, [height, width], known_classes.unwrap_or(1)).map_err(refuse)?;
-    let input = input.map(|input| input.name.clone()).unwrap_or_default();
-    if known.is_none() {
+    let image_size = inferred.or(given);
+    let (computed, declared) = (axis(&output, 1), file.declared_output_axis(1));
+    let classes = computed.or(declared);
+    // Unknown sizes pass this check, so that the first error is about what is wrong in the file.
+    let (height, width) = image_size.unwrap_or((1, 1));
+    graph.check_classifier([height, width], classes.unwrap_or(1)).map_err(rejected)?;
+    let input = input.map(|input| input.name).unwrap_or_default();
+    if image_size.is_none() {
         return Err(ImportError::NoSize { input });
     }
     if given.is_some_and(|given| given != (height, width)) {
         return Err(ImportError::OtherSize { input, width, height });
     }
     if let Some((computed, declared)) = computed.zip(declared).filter(|(computed, declared)| computed != declared) {
-        return Err(refuse(format!(
-            "its output is said to have {declared} classes, but what leads to it gives {computed}. Correct its axis, or export it \
-             again."
+        return Err(rejected(format!(
+            "its output declares {declared} classes, but the nodes before it give {computed}. Correct its axis, or export it again."
         ))
         .into());
     }
-    let size = [pixels(width).map_err(refuse)?, pixels(height).map_err(refuse)?];
-    let fused = fuse::fuse(&graph, [height, width]);
-    if let (Ok(network), Some(classes)) = (&fused, known_classes) {
-        network.check_classes(classes).map_err(refuse)?;
+    let pixels = [checked_side(width).map_err(rejected)?, checked_side(height).map_err(rejected)?];
+    let fused = fuse(&graph, [height, width]);
+    if let (Ok(network), Some(classes)) = (&fused, classes) {
+        network.check_classes(classes).map_err(rejected)?;
     }
-    let classes = known_classes.or(fused.as_ref().ok().map(|network| network.outputs));
-    let output = output.map(|output| output.name.clone()).unwrap_or_default();
-    Ok(Network {
+    let classes = classes.or(fused.as_ref().ok().map(|network| network.classes));
+    let output = output.map(|output| output.name).unwrap_or_default();
+    Ok(InspectedModel {
         path: path.to_path_buf(),
         input,
-        width: size[0],
-        height: size[1],
+        width: pixels[0],
+        height: pixels[1],
         classes: match classes.filter(|classes| *classes > 0) {
             None => return Err(ImportError::NoClasses { output }),
-            Some(classes) if classes > MOST_CLASSES => return Err(ImportError::ManyClasses { output, classes }),
+            Some(classes) if classes > MAX_CLASSES => return Err(ImportError::ManyClasses { output, classes }),
             Some(classes) => classes,
         },
-        opset: proto::opset(&file),
-        producer: format!("{} {}", file.producer_name, file.producer_version).trim().to_string(),
-        operators: proto::operators(&file),
-        unfused: fused.err().map(|obstacle| obstacle.to_string()),
+        opset: file.opset(),
+        producer: file.producer(),
+        operators: file.operators(),
+        unfused: fused.err().map(|unfusable| unfusable.to_string()),
         onnx,
     })
 }
 
-/// A side of the input, which is a picture's.
-fn pixels(side: usize) -> Result<u32, String> {
-    /// More than any classifier takes, and little enough to be held.
-    const MOST: usize = 16_384;
+/// Checks one side of the input image, in pixels.
+fn checked_side(side: usize) -> Result<u32, String> {
+    /// More than any classifier uses, and small enough for an image to fit in memory.
+    const MAX: usize = 16_384;
     match u32::try_from(side) {
-        Ok(pixels) if (1..=MOST).contains(&side) => Ok(pixels),
-        _ => Err(format!("its input has a side of {side} pixels, but from 1 to {MOST} are possible.")),
+        Ok(pixels) if (1..=MAX).contains(&side) => Ok(pixels),
+        _ => Err(format!("its input has a side of {side} pixels, but from 1 to {MAX} are possible.")),
     }
 }

@@ -1,0 +1,186 @@
+//! A network of layers with their weights. Activations are float32 in NHWC: `[batch, height, width, channels]`.
+
+/// The number of a value: the network's input, or the output of a layer.
+pub type Value = usize;
+
+/// A network whose layers are in execution order.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The layers. Each reads values that earlier layers produce, or the input.
+    pub layers: Vec<Layer>,
+    /// Height and width of the input image, which has three channels.
+    pub image_size: [usize; 2],
+    /// The input image.
+    pub input: Value,
+    /// The logits, `[batch, 1, 1, classes]`.
+    pub output: Value,
+    /// The number of classes.
+    pub classes: usize,
+}
+
+/// One step of a network.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Operator and name of the ONNX node that the layer was created from.
+    pub node: String,
+    /// The value that the layer produces.
+    pub output: Value,
+    /// The values that the layer reads.
+    pub inputs: Vec<Value>,
+    /// The operation.
+    pub kind: LayerKind,
+}
+
+/// The operation of a layer.
+#[derive(Clone, Debug)]
+pub enum LayerKind {
+    /// A convolution of the first input; the second input, if there is one, is a residual that is added before the activation.
+    Conv(Conv),
+    /// Dense, depthwise and pointwise convolution in a row, with an optional residual as in `Conv`.
+    Chain(Box<[Conv; 3]>),
+    /// Pooling under a window.
+    Pool(Pooling, Geometry),
+    /// The mean of each channel.
+    GlobalAveragePool,
+    /// Each channel of the first input times its value in the second, which is `[batch, 1, 1, channels]`.
+    Scale,
+    /// An elementwise function that no convolution absorbed.
+    Activation(Activation),
+    /// A sum of two values that no convolution absorbed.
+    Add,
+    /// Zero padding that no convolution absorbed: top, left, bottom, right.
+    Pad([usize; 4]),
+    /// A batch norm that no convolution absorbed: `factor * x + summand` for each channel.
+    Affine {
+        /// One factor for each channel.
+        factor: Vec<f32>,
+        /// One summand for each channel.
+        summand: Vec<f32>,
+    },
+}
+
+/// A convolution with its weights.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Window, stride and padding.
+    pub geometry: Geometry,
+    /// Whether each channel has its own filter (`groups == inputs == outputs`); otherwise there is one group.
+    pub depthwise: bool,
+    /// Function that is applied to the result.
+    pub activation: Activation,
+    /// `[outputs, inputs / groups, height, width]`.
+    pub weight: Vec<f32>,
+    /// `[outputs]`.
+    pub bias: Vec<f32>,
+}
+
+/// Pooling under a window. The kernels of Kiln have the same variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The largest value; padding is ignored.
+    Max,
+    /// The mean of the values without padding.
+    Average,
+    /// The sum of the values, divided by the size of the window.
+    AverageWithPadding,
+}
+
+/// An elementwise function. The kernels of Kiln have the same variants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// `x`
+    Identity,
+    /// `min(max(x, low), high)`: ReLU is `(0, inf)`, ReLU6 is `(0, 6)`.
+    Clamp {
+        /// Lower bound.
+        low: f32,
+        /// Upper bound.
+        high: f32,
+    },
+    /// `clamp(alpha * x + beta, 0, 1)` (ONNX `HardSigmoid`).
+    HardSigmoid {
+        /// Slope.
+        alpha: f32,
+        /// Value at zero.
+        beta: f32,
+    },
+    /// `x * clamp(x / 6 + 1/2, 0, 1)` (ONNX `HardSwish`).
+    HardSwish,
+}
+
+/// Size, stride and padding of a window. Pairs are `[vertical, horizontal]`, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Height and width of the window.
+    pub kernel: [usize; 2],
+    /// Distance between neighbouring output pixels.
+    pub stride: [usize; 2],
+    /// Zeros above and on the left.
+    pub before: [usize; 2],
+    /// Zeros below and on the right.
+    pub after: [usize; 2],
+}
+
+impl Network {
+    /// Checks the number of classes.
+    ///
+    /// # Errors
+    ///
+    /// The network computes another number of classes than the file or the labels declare.
+    pub fn check_classes(&self, declared: usize) -> Result<(), String> {
+        if self.classes == declared {
+            return Ok(());
+        }
+        Err(format!(
+            "its last layer gives {} numbers, but the file or the labels declare {declared} classes. Correct the axis of its \
+             output, or the labels, whichever is wrong.",
+            self.classes
+        ))
+    }
+}
+
+impl LayerKind {
+    /// The convolution, if it is a single one.
+    pub fn as_conv(&self) -> Option<&Conv> {
+        match self {
+            Self::Conv(conv) => Some(conv),
+            _ => None,
+        }
+    }
+
+    /// Whether Kiln has a fused kernel for the operation. The other operations are supported only inside a convolution.
+    pub fn has_fused_kernel(&self) -> bool {
+        matches!(self, Self::Conv(_) | Self::Chain(_) | Self::Pool(..) | Self::GlobalAveragePool | Self::Scale)
+    }
+}
+
+impl Geometry {
+    /// One pixel, stride one, no padding.
+    pub const POINTWISE: Self = Self { kernel: [1, 1], stride: [1, 1], before: [0, 0], after: [0, 0] };
+
+    /// Height and width of the output for an input of this height and width. `None` if the window is larger than the padded
+    /// input, a stride is zero, or a size overflows.
+    pub fn output_size(&self, input: [usize; 2]) -> Option<[usize; 2]> {
+        let along = |axis: usize| {
+            let padded = input[axis].checked_add(self.before[axis])?.checked_add(self.after[axis])?;
+            padded.checked_sub(self.kernel[axis])?.checked_div(self.stride[axis])?.checked_add(1)
+        };
+        Some([along(0)?, along(1)?])
+    }
+
+    /// Whether each output pixel depends only on the input pixel at the same position.
+    pub fn is_pointwise(&self) -> bool {
+        *self == Self::POINTWISE
+    }
+
+    /// Whether the kernels have a depthwise convolution for it: square windows of 3, 5 or 7, strides of 1 or 2.
+    pub fn has_depthwise_kernel(&self) -> bool {
+        let Self { kernel, stride, .. } = self;
+        let square = kernel[0] == kernel[1] && stride[0] == stride[1];
+        square && matches!(kernel[0], 3 | 5 | 7) && matches!(stride[0], 1 | 2)
+    }
+}

@@ -1,0 +1,381 @@
+//! The graph passes: layers that the kernels support only inside a convolution move into one, and three convolutions in a row
+//! become one layer.
+//!
+//! A pass looks at every candidate layer and either fuses it or says why not. The passes of a stage repeat until none of them
+//! changes the network.
+
+use crate::graph::Graph;
+use crate::lower::lower;
+use crate::network::{Activation, LayerKind, Network, Value};
+use crate::network_editor::NetworkEditor;
+use crate::report::{PassReport, Reason, SkippedLayer, Unfusable};
+
+/// A rewrite of single layers.
+struct Pass {
+    name: &'static str,
+    is_candidate: fn(&NetworkEditor<'_>, usize) -> bool,
+    /// Fuses the candidate, or returns why it stays.
+    apply: fn(&mut NetworkEditor<'_>, usize) -> Result<(), Reason>,
+}
+
+/// The passes, in the order of their stages.
+const STAGES: [&[Pass]; 4] = [
+    &[Pass { name: "fold-padding", is_candidate: is_pad, apply: fold_padding }],
+    &[Pass { name: "fold-batch-norms", is_candidate: is_affine, apply: fold_batch_norm }],
+    &[
+        Pass { name: "merge-residuals", is_candidate: is_add, apply: merge_residual },
+        Pass { name: "merge-activations", is_candidate: is_activation, apply: merge_activation },
+    ],
+    &[Pass { name: "chain-convolutions", is_candidate: is_end_of_chain, apply: chain_convolutions }],
+];
+
+/// Converts a graph into a network of fused layers.
+///
+/// # Errors
+///
+/// The first part of the graph that the fused kernels do not support.
+pub fn fuse(graph: &Graph, image_size: [usize; 2]) -> Result<Network, Unfusable> {
+    let mut network = lower(graph, image_size)?;
+    let reports = run_passes(&mut network);
+    first_unfused(&network, &reports).map_or(Ok(network), Err)
+}
+
+/// Runs all passes and returns their reports. Layers that cannot be fused stay in the network.
+pub fn run_passes(network: &mut Network) -> Vec<PassReport> {
+    let mut editor = NetworkEditor::new(network);
+    let mut reports = vec![remove_dead_layers(&mut editor)];
+    for stage in STAGES {
+        let first = reports.len();
+        reports.extend(stage.iter().map(|pass| PassReport { pass: pass.name, fused: 0, skipped: Vec::new() }));
+        loop {
+            let mut has_changed = false;
+            for (pass, report) in stage.iter().zip(&mut reports[first..]) {
+                let (fused, skipped) = sweep(pass, &mut editor);
+                has_changed |= fused > 0;
+                report.fused += fused;
+                report.skipped = skipped;
+            }
+            if !has_changed {
+                break;
+            }
+        }
+    }
+    editor.finish();
+    reports
+}
+
+/// The first layer without a fused kernel, with the reason of the pass that skipped it.
+pub fn first_unfused(network: &Network, reports: &[PassReport]) -> Option<Unfusable> {
+    let layer = network.layers.iter().find(|layer| !layer.kind.has_fused_kernel())?;
+    let mut skipped = reports.iter().flat_map(|report| &report.skipped);
+    Some(match skipped.find(|skipped| skipped.output == layer.output) {
+        Some(skipped) => Unfusable::Layer { node: layer.node.clone(), reason: skipped.reason },
+        None => Unfusable::Node(layer.node.clone()),
+    })
+}
+
+/// Applies a pass once to each candidate; returns the number of fused layers, and the skipped ones.
+fn sweep(pass: &Pass, editor: &mut NetworkEditor<'_>) -> (usize, Vec<SkippedLayer>) {
+    let (mut fused, mut skipped) = (0, Vec::new());
+    for index in editor.indices() {
+        if editor.layer(index).is_none() || !(pass.is_candidate)(editor, index) {
+            continue;
+        }
+        match (pass.apply)(editor, index) {
+            Ok(()) => fused += 1,
+            Err(reason) => skipped.extend(editor.layer(index).map(|layer| SkippedLayer::new(layer, reason))),
+        }
+    }
+    (fused, skipped)
+}
+
+/// Removes layers whose results nothing reads, such as the gate of a HardSwish that was written as a product.
+fn remove_dead_layers(editor: &mut NetworkEditor<'_>) -> PassReport {
+    let mut removed = 0;
+    // Backwards, since a removed layer may have been the only consumer of an earlier one.
+    for index in editor.indices().rev() {
+        if editor.layer(index).is_some_and(|layer| editor.consumer_count(layer.output) == 0) {
+            editor.remove(index);
+            removed += 1;
+        }
+    }
+    PassReport { pass: "remove-dead-layers", fused: removed, skipped: Vec::new() }
+}
+
+fn is_pad(editor: &NetworkEditor<'_>, index: usize) -> bool {
+    editor.layer(index).is_some_and(|layer| matches!(layer.kind, LayerKind::Pad(_)))
+}
+
+/// Zeros around a convolution's input become its own padding.
+fn fold_padding(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
+    let Some((source, output, [top, left, bottom, right])) = editor.layer(index).and_then(|layer| match layer.kind {
+        LayerKind::Pad(sides) => Some((layer.inputs[0], layer.output, sides)),
+        _ => None,
+    }) else {
+        return Err(Reason::NoConvolutionFollows);
+    };
+    let consumers = editor.consumers(output);
+    let Some(conv) = consumers.iter().copied().find(|consumer| reads_first(editor, *consumer, output)) else {
+        return Err(Reason::NoConvolutionFollows);
+    };
+    if editor.consumer_count(output) != 1 {
+        return Err(Reason::SharedValue);
+    }
+    let inputs = editor.layer(conv).map(|layer| layer.inputs.clone()).unwrap_or_default();
+    if let Some(conv) = editor.conv_mut(conv) {
+        let geometry = &mut conv.geometry;
+        geometry.before = [geometry.before[0] + top, geometry.before[1] + left];
+        geometry.after = [geometry.after[0] + bottom, geometry.after[1] + right];
+    }
+    editor.set_inputs(conv, [source].into_iter().chain(inputs.into_iter().skip(1)).collect());
+    editor.remove(index);
+    Ok(())
+}
+
+/// Whether a layer is a convolution of `value`, which is not its residual.
+fn reads_first(editor: &NetworkEditor<'_>, index: usize, value: Value) -> bool {
+    editor.conv(index).is_some() && editor.layer(index).is_some_and(|layer| layer.inputs[0] == value)
+}
+
+fn is_affine(editor: &NetworkEditor<'_>, index: usize) -> bool {
+    editor.layer(index).is_some_and(|layer| matches!(layer.kind, LayerKind::Affine { .. }))
+}
+
+/// A batch norm after a convolution moves into its weights: `f * (w x + b) + s = (f w) x + (f b + s)`.
+fn fold_batch_norm(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
+    let (before, layer) = conv_before(editor, index)?;
+    let LayerKind::Affine { factor, summand } = layer else { return Err(Reason::NoConvolution) };
+    if let Some(conv) = editor.conv_mut(before) {
+        let depth = conv.weight.len() / conv.outputs;
+        for (channel, weights) in conv.weight.chunks_exact_mut(depth).enumerate() {
+            weights.iter_mut().for_each(|weight| *weight *= factor[channel]);
+            conv.bias[channel] = conv.bias[channel] * factor[channel] + summand[channel];
+        }
+    }
+    absorb(editor, before, index);
+    Ok(())
+}
+
+/// The convolution whose result only the layer at `index` reads, as its first input, and that layer's operation.
+fn conv_before(editor: &NetworkEditor<'_>, index: usize) -> Result<(usize, LayerKind), Reason> {
+    let layer = editor.layer(index).ok_or(Reason::NoConvolution)?;
+    Ok((sole_conv(editor, layer.inputs[0])?, layer.kind.clone()))
+}
+
+/// The convolution that produces `value`, if that value has a single consumer.
+fn sole_conv(editor: &NetworkEditor<'_>, value: Value) -> Result<usize, Reason> {
+    let producer = editor.producer(value).filter(|producer| editor.conv(*producer).is_some());
+    producer.ok_or(Reason::NoConvolution)?;
+    editor.sole_producer(value).ok_or(Reason::SharedValue)
+}
+
+/// Removes the layer at `index`, and makes the convolution at `conv` produce its output.
+fn absorb(editor: &mut NetworkEditor<'_>, conv: usize, index: usize) {
+    if let Some(layer) = editor.remove(index) {
+        editor.set_output(conv, layer.output);
+    }
+}
+
+fn is_add(editor: &NetworkEditor<'_>, index: usize) -> bool {
+    editor.layer(index).is_some_and(|layer| matches!(layer.kind, LayerKind::Add))
+}
+
+/// A sum becomes the residual of the convolution that produces the later of its operands.
+fn merge_residual(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
+    let Some(&[left, right]) = editor.layer(index).map(|layer| layer.inputs.as_slice()) else {
+        return Err(Reason::NoConvolution);
+    };
+    if left == right {
+        return Err(Reason::SameOperands);
+    }
+    // The later one, so that the other operand exists when the convolution runs.
+    let is_left_later = editor.producer(left) > editor.producer(right);
+    let (own, residual) = if is_left_later { (left, right) } else { (right, left) };
+    let before = sole_conv(editor, own)?;
+    let inputs = editor.layer(before).map(|layer| layer.inputs.clone()).unwrap_or_default();
+    let conv = editor.conv(before).ok_or(Reason::NoConvolution)?;
+    if conv.depthwise {
+        return Err(Reason::Depthwise);
+    }
+    if conv.activation != Activation::Identity {
+        return Err(Reason::HasActivation);
+    }
+    if inputs.len() != 1 {
+        return Err(Reason::HasResidual);
+    }
+    absorb(editor, before, index);
+    editor.set_inputs(before, vec![inputs[0], residual]);
+    Ok(())
+}
+
+fn is_activation(editor: &NetworkEditor<'_>, index: usize) -> bool {
+    editor.layer(index).is_some_and(|layer| matches!(layer.kind, LayerKind::Activation(_)))
+}
+
+/// An activation becomes part of the convolution before it.
+fn merge_activation(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
+    let (before, layer) = conv_before(editor, index)?;
+    let LayerKind::Activation(activation) = layer else { return Err(Reason::NoConvolution) };
+    let conv = editor.conv_mut(before).ok_or(Reason::NoConvolution)?;
+    if conv.activation != Activation::Identity {
+        return Err(Reason::HasActivation);
+    }
+    conv.activation = activation;
+    absorb(editor, before, index);
+    Ok(())
+}
+
+/// Whether a layer is a pointwise convolution after a depthwise one.
+fn is_end_of_chain(editor: &NetworkEditor<'_>, index: usize) -> bool {
+    let Some(layer) = editor.layer(index) else { return false };
+    let is_pointwise = layer.kind.as_conv().is_some_and(|conv| !conv.depthwise && conv.geometry.is_pointwise());
+    let before = editor.producer(layer.inputs[0]).and_then(|before| editor.conv(before));
+    is_pointwise && before.is_some_and(|conv| conv.depthwise)
+}
+
+/// Dense, depthwise and pointwise convolution become one layer, so that the wide values between them never leave the cache.
+fn chain_convolutions(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
+    let inputs = |editor: &NetworkEditor<'_>, index: usize| {
+        editor.layer(index).map(|layer| layer.inputs.clone()).unwrap_or_default()
+    };
+    let mut last_inputs = inputs(editor, index);
+    let middle = sole_conv(editor, last_inputs[0])?;
+    let first = sole_conv(editor, inputs(editor, middle)[0])?;
+    let first_inputs = inputs(editor, first);
+    if first_inputs.len() != 1 {
+        return Err(Reason::HasResidual);
+    }
+    let convs = [first, middle, index].map(|index| editor.conv(index).cloned());
+    let [Some(dense), Some(depthwise), Some(pointwise)] = convs else { return Err(Reason::NoConvolution) };
+    if dense.depthwise {
+        return Err(Reason::NoConvolution);
+    }
+    last_inputs[0] = first_inputs[0];
+    editor.remove(middle);
+    editor.remove(first);
+    editor.replace(index, last_inputs, LayerKind::Chain(Box::new([dense, depthwise, pointwise])));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Conv, Geometry, Layer};
+
+    const RELU: LayerKind = LayerKind::Activation(Activation::Clamp { low: 0.0, high: f32::INFINITY });
+
+    /// A convolution of one channel whose only weight is 2 and whose bias is 1.
+    fn conv(geometry: Geometry, depthwise: bool) -> LayerKind {
+        let weight = vec![2.0; geometry.kernel[0] * geometry.kernel[1]];
+        let activation = Activation::Identity;
+        LayerKind::Conv(Conv { inputs: 1, outputs: 1, geometry, depthwise, activation, weight, bias: vec![1.0] })
+    }
+
+    fn pointwise() -> LayerKind {
+        conv(Geometry::POINTWISE, false)
+    }
+
+    /// A network in which value 0 is the input, layer i produces value i + 1, and the last value is the output.
+    fn network(layers: Vec<(&[Value], LayerKind)>) -> Network {
+        let output = layers.len();
+        let layers = layers.into_iter().enumerate().map(|(index, (inputs, kind))| Layer {
+            node: format!("layer {index}"),
+            output: index + 1,
+            inputs: inputs.to_vec(),
+            kind,
+        });
+        Network { layers: layers.collect(), image_size: [8, 8], input: 0, output, classes: 1 }
+    }
+
+    fn report<'a>(reports: &'a [PassReport], pass: &str) -> &'a PassReport {
+        reports.iter().find(|report| report.pass == pass).unwrap()
+    }
+
+    #[test]
+    fn padding_batch_norm_residual_and_activation_become_one_convolution() {
+        let affine = LayerKind::Affine { factor: vec![3.0], summand: vec![-1.0] };
+        let mut network = network(vec![
+            (&[0], pointwise()),
+            (&[1], LayerKind::Pad([1, 0, 0, 2])),
+            (&[2], LayerKind::Pad([1, 1, 1, 1])),
+            (&[3], conv(Geometry { kernel: [3, 3], ..Geometry::POINTWISE }, false)),
+            (&[4], affine),
+            (&[1, 5], LayerKind::Add),
+            (&[6], RELU),
+        ]);
+        let reports = run_passes(&mut network);
+        assert_eq!(first_unfused(&network, &reports), None);
+        assert_eq!(report(&reports, "fold-padding").fused, 2);
+        assert!(reports.iter().all(|report| report.skipped.is_empty()), "{reports:?}");
+        let [_, layer] = &network.layers[..] else { panic!("{network:?}") };
+        let conv = layer.kind.as_conv().unwrap();
+        assert_eq!((conv.geometry.before, conv.geometry.after), ([2, 1], [1, 3]));
+        assert_eq!((conv.weight[0], conv.bias[0]), (6.0, 2.0));
+        assert_eq!(conv.activation, Activation::Clamp { low: 0.0, high: f32::INFINITY });
+        assert_eq!((&layer.inputs[..], layer.output, network.output), (&[1, 1][..], 7, 7));
+    }
+
+    #[test]
+    fn residual_is_merged_into_the_later_convolution_after_its_other_operand_is_activated() {
+        // The sum's operands: a convolution at index 2, and an activation at index 3 that belongs to the convolution at 1.
+        let mut network = network(vec![
+            (&[0], pointwise()),
+            (&[1], pointwise()),
+            (&[1], pointwise()),
+            (&[2], RELU),
+            (&[3, 4], LayerKind::Add),
+        ]);
+        let reports = run_passes(&mut network);
+        assert_eq!(first_unfused(&network, &reports), None, "{reports:?}");
+        assert_eq!(network.layers.iter().map(|layer| layer.inputs.clone()).collect::<Vec<_>>(), [
+            vec![0],
+            vec![1],
+            vec![1, 4]
+        ]);
+    }
+
+    #[test]
+    fn expanded_depthwise_block_becomes_one_chain_with_its_residual() {
+        let depthwise = conv(Geometry { kernel: [3, 3], before: [1, 1], after: [1, 1], ..Geometry::POINTWISE }, true);
+        let mut network = network(vec![
+            (&[0], pointwise()),
+            (&[1], pointwise()),
+            (&[2], RELU),
+            (&[3], depthwise),
+            (&[4], pointwise()),
+            (&[5, 1], LayerKind::Add),
+        ]);
+        let reports = run_passes(&mut network);
+        assert_eq!(report(&reports, "chain-convolutions").fused, 1);
+        let [_, chain] = &network.layers[..] else { panic!("{network:?}") };
+        assert!(matches!(chain.kind, LayerKind::Chain(_)) && chain.inputs == [1, 1] && chain.output == 6, "{chain:?}");
+    }
+
+    #[test]
+    fn skipped_layers_are_reported_with_the_reason() {
+        let affine = || LayerKind::Affine { factor: vec![1.0], summand: vec![0.0] };
+        for (layers, reason) in [
+            (vec![(&[0][..], affine())], Reason::NoConvolution),
+            (vec![(&[0], pointwise()), (&[1], affine()), (&[1, 2], LayerKind::Scale)], Reason::SharedValue),
+            (vec![(&[0], pointwise()), (&[1], RELU), (&[2], RELU)], Reason::HasActivation),
+            (vec![(&[0], pointwise()), (&[1, 1], LayerKind::Add)], Reason::SameOperands),
+            (vec![(&[0], LayerKind::Pad([1; 4]))], Reason::NoConvolutionFollows),
+            (
+                vec![(&[0], pointwise()), (&[1], conv(Geometry::POINTWISE, true)), (&[1, 2], LayerKind::Add)],
+                Reason::Depthwise,
+            ),
+        ] {
+            let mut network = network(layers);
+            let reports = run_passes(&mut network);
+            let unfusable = first_unfused(&network, &reports);
+            assert!(matches!(&unfusable, Some(Unfusable::Layer { reason: found, .. }) if *found == reason), "{unfusable:?}");
+        }
+    }
+
+    #[test]
+    fn layers_that_nothing_reads_are_removed() {
+        let mut network = network(vec![(&[0], RELU), (&[1], RELU), (&[0], pointwise())]);
+        let reports = run_passes(&mut network);
+        assert_eq!((network.layers.len(), report(&reports, "remove-dead-layers").fused), (1, 2));
+    }
+}
