@@ -113,6 +113,6 @@ fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
         cause = inner.source();
     }
     // Names out of files may be part of it.
-    eprintln!("kiln: {}", app::plain(&sentence));
+    eprintln!("kiln: {}", app::terminal_text(&sentence));
     ExitCode::from(status)
 }

@@ -35,7 +35,7 @@ fn predict_names_the_files_that_it_cannot_classify_and_goes_on() {
     assert_eq!(status, 1);
     assert!(text.contains("cat_451x300.jpg"), "{text}");
     assert!(errors.contains("/no/such/file: ") && errors.contains("README.md: this is not a picture"), "{errors}");
-    assert!(errors.contains("/dev/zero: it is no regular file"), "{errors}");
+    assert!(errors.contains("/dev/zero: it is not a regular file"), "{errors}");
     assert!(errors.contains("3 of 4 files could not be classified"), "{errors}");
 }
 

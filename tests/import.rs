@@ -99,7 +99,7 @@ fn with_logits_the_program_is_built_and_asked() {
     let right = "fn main() {
         let asked = std::env::args().skip(1).collect::<Vec<_>>().join(\" \");
         assert_eq!(asked, \"check --model net --device cpu\");
-        assert_eq!(include_str!(\"../model-import/models/net/canary.txt\").lines().count(), 10);
+        assert_eq!(include_str!(\"../model-import/models/net/reference_logits.txt\").lines().count(), 10);
         println!(\"right\");
     }";
     let (status, told, errors) = verified(right, &[]);

@@ -230,7 +230,8 @@ mod tests {
     #[test]
     fn head_is_found_in_both_layouts() {
         // weight[feature, class] = class * 2 + feature, as a convolution stores it, and as Burn's Linear does.
-        let by_class = file(&[("a.weight", &[4, 2, 3, 3]), ("b.weight", &[3, 2, 1, 1]), ("b.bias", &[3])]).head(3).unwrap();
+        let by_class =
+            file(&[("a.weight", &[4, 2, 3, 3]), ("b.weight", &[3, 2, 1, 1]), ("b.bias", &[3])]).head(3).unwrap();
         assert_eq!((by_class.features, by_class.classes), (2, 3));
         assert_eq!(by_class.weight, [0.0, 2.0, 4.0, 1.0, 3.0, 5.0]);
         let by_feature = file(&[("linear.weight", &[2, 3]), ("linear.bias", &[3])]).head(3).unwrap();

@@ -90,7 +90,9 @@ fn mismatched_tensors_are_reported_by_name() {
     );
     assert_eq!(mismatch(&extra), WeightsMismatch::Unexpected(vec!["one.more".to_string()]));
     let shape = with(&first.name, DType::F32, vec![7, 3], 84);
-    assert!(matches!(mismatch(&shape), WeightsMismatch::Tensor { name, found, .. } if name == first.name && found == "F32 [7, 3]"));
+    assert!(
+        matches!(mismatch(&shape), WeightsMismatch::Tensor { name, found, .. } if name == first.name && found == "F32 [7, 3]")
+    );
     let count: usize = first.shape.iter().product();
     let half = with(&first.name, DType::F16, first.shape.to_vec(), count * 2);
     assert!(
@@ -99,7 +101,8 @@ fn mismatched_tensors_are_reported_by_name() {
     let whole = with(&first.name, DType::I32, first.shape.to_vec(), count * 4);
     assert!(matches!(mismatch(&whole), WeightsMismatch::Tensor { .. }), "integers are not weights");
     assert!(matches!(mismatch(&written(Vec::new())), WeightsMismatch::Missing(all) if all.len() == tensors().len()));
-    let message = LoadError::Mismatch { model: "m", reason: WeightsMismatch::Missing((0..9).map(|i| format!("t{i}")).collect()) };
+    let message =
+        LoadError::Mismatch { model: "m", reason: WeightsMismatch::Missing((0..9).map(|i| format!("t{i}")).collect()) };
     assert!(message.to_string().contains("it lacks 't0', 't1', 't2' and 6 more"), "{message}");
 }
 
@@ -124,7 +127,9 @@ fn truncated_or_corrupted_file_does_not_panic() {
     assert!(matches!(mismatch(&Weights::new(Vec::new())), WeightsMismatch::Unreadable(_)));
     let mut large = file.clone();
     large.resize(model().max_weight_bytes() + 1, 0);
-    assert!(matches!(mismatch(&Weights::new(large)), WeightsMismatch::Unreadable(reason) if reason.contains("no more than")));
+    assert!(
+        matches!(mismatch(&Weights::new(large)), WeightsMismatch::Unreadable(reason) if reason.contains("no more than"))
+    );
     load(file).unwrap();
 }
 

@@ -28,7 +28,7 @@ pub use import::{ImportFailure, import};
 pub use keygen::keygen;
 pub use load::keep_caches;
 pub use local::Local;
-pub use model_import::import::plain;
+pub use model_import::import::terminal_text;
 pub use models::{ModelsError, models};
 pub use predict::{PredictError, predict};
 pub use serve::{ServeError, serve};

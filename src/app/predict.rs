@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
-use model_import::import::{plain, read_file};
+use model_import::import::{read_file, terminal_text};
 use serde_json::json;
 
 use super::load::{self, LoadError};
@@ -87,7 +87,7 @@ async fn all(
             }
             Err(reason) => {
                 failed += 1;
-                bar.suspend(|| eprintln!("{}", plain(&format!("{}: {reason}", file.display()))));
+                bar.suspend(|| eprintln!("{}", terminal_text(&format!("{}: {reason}", file.display()))));
             }
         }
     }
@@ -115,7 +115,7 @@ async fn one(classifier: &Classifier, file: &Path, most: u64, top_k: usize) -> R
 
 fn as_text(file: &Path, prediction: &Prediction) -> String {
     let image = &prediction.image;
-    let file = plain(&file.display().to_string());
+    let file = terminal_text(&file.display().to_string());
     let mut text = format!("{file} ({}, {}x{})\n", image.format, image.width, image.height);
     for class in &prediction.classes {
         text.push_str(&format!("  {:>6.2} %  {} ({})\n", class.probability * 100.0, class.label, class.class_id));

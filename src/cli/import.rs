@@ -51,7 +51,7 @@ pub(super) fn command() -> Command {
         flag(
             "logits",
             "FILE",
-            "What another runtime answers to the synthetic picture of model-import/export/pictures.py, one a \
+            "What another runtime answers to the synthetic picture of model-import/export/images.py, one a \
              line: kept, and checked now and at each start of a server",
         )
         .value_parser(value_parser!(PathBuf)),

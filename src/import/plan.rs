@@ -1,7 +1,7 @@
 //! An order, what the network is, and answers become a draft.
 
 use model_import::Crop;
-use model_import::import::{Draft, Network, PRESETS, Preprocess, Preset, check_name, check_version};
+use model_import::import::{Draft, InspectedModel, PRESETS, Preprocess, Preset, check_name, check_version};
 
 use super::lines::{self, LinesError, read_logits};
 use super::order::{Labels, Order};
@@ -66,7 +66,7 @@ pub fn name(order: &Order, asker: &mut Asker<'_>) -> Result<String, PlanError> {
 /// See [`PlanError`].
 pub fn plan(
     order: &Order,
-    network: &Network,
+    network: &InspectedModel,
     name: &str,
     imagenet: &[&str],
     asker: &mut Asker<'_>,
@@ -120,7 +120,7 @@ fn labels(order: &Order, classes: usize, imagenet: &[&str], asker: &mut Asker<'_
     }
 }
 
-fn preprocess(order: &Order, network: &Network, asker: &mut Asker<'_>) -> Result<Preprocess, PlanError> {
+fn preprocess(order: &Order, network: &InspectedModel, asker: &mut Asker<'_>) -> Result<Preprocess, PlanError> {
     let (width, height) = (network.width, network.height);
     let preset = match order.preset {
         Some(preset) => preset,

@@ -101,7 +101,7 @@ pub(super) fn read_small(path: &Path) -> Result<Option<String>, StoreError> {
 /// A file of no more than `most` bytes.
 pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, StoreError> {
     read_file(path, most as u64).map_err(|error| match error {
-        ReadFileError::NoFile => StoreError::NoFile { path: path.to_path_buf() },
+        ReadFileError::NotAFile => StoreError::NoFile { path: path.to_path_buf() },
         ReadFileError::TooLong(_) => StoreError::TooLarge { path: path.to_path_buf(), most },
         ReadFileError::Io(error) => StoreError::io(path, error),
     })

@@ -166,7 +166,7 @@ fn digest_of(weights: &Weights) -> String {
 ///
 /// It cannot be read, or is too large.
 pub fn read_weights(path: &Path, model: &Model) -> Result<Weights, StoreError> {
-    let most = model.built_in().most_weight_bytes();
+    let most = model.built_in().max_weight_bytes();
     disk::read(path, most).map(Weights::new)
 }
 

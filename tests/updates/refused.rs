@@ -25,8 +25,8 @@ fn faulty(folder: &Folder) -> [(&'static str, &'static str); 5] {
     // Its logits are not finite.
     add(&Weights::new(favouring(7, f32::INFINITY)), None);
     [
-        ("2", "no whole Burnpack file"),
-        ("3", "no whole Burnpack file"),
+        ("2", "not a complete Burnpack file"),
+        ("3", "not a complete Burnpack file"),
         ("4", "has changed since it was added"),
         ("5", "the canary's logits are off"),
         ("6", "not finite"),

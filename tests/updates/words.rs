@@ -54,7 +54,7 @@ fn what_cannot_be_is_told_with_the_next_step() {
     ]
     .map(|(name, bytes)| folder.file(name, bytes).to_str().unwrap().to_string());
     for (words, part) in [
-        (&["add", NAME, &half][..], "do not fit model 'efficientnet-lite0': it is no whole Burnpack file"),
+        (&["add", NAME, &half][..], "do not fit model 'efficientnet-lite0': it is not a complete Burnpack file"),
         (&["add", NAME, &text], "'kiln models export efficientnet-lite0' writes some that do"),
         (&["add", NAME, &wild], "not finite"),
         (&["add", NAME, "/no/such/file"], "/no/such/file"),

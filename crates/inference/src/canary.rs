@@ -76,7 +76,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The synthetic picture of `model-import/export/pictures.py`, of the model's size.
+/// The synthetic picture of `model-import/export/images.py`, of the model's size.
 pub(super) fn picture(model: &Model) -> Sample {
     let (width, height) = (model.spec().width, model.spec().height);
     let pixels = (0..width as usize * height as usize * 3).map(|i| (i * 7919 % 256) as u8).collect();

@@ -145,7 +145,10 @@ fn check_output_is_logits(graph: &OnnxGraph, output: &str) -> Result<(), String>
             "it ends in a sigmoid, which is for classes that do not exclude each other; Kiln applies a softmax"
         }
         Some(Node::Div(division))
-            if division.inputs.first().is_some_and(|above| matches!(producer(graph, &above.name), Some(Node::Exp(_)))) =>
+            if division
+                .inputs
+                .first()
+                .is_some_and(|above| matches!(producer(graph, &above.name), Some(Node::Exp(_)))) =>
         {
             "it ends in a softmax, written as Exp and Div, which Kiln applies itself"
         }

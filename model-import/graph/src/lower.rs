@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
+use onnx_ir::Node;
 use onnx_ir::ir::Argument;
 use onnx_ir::node::batch_norm::BatchNormConfig;
 use onnx_ir::node::pad::{ConstantValueInput, PadInput, PadMode};
 use onnx_ir::node::reduce::ReduceAxes;
-use onnx_ir::Node;
 
 use crate::graph::Graph;
 use crate::network::{Activation, Layer, LayerKind, Network, Pooling, Value};

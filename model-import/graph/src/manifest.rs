@@ -178,9 +178,11 @@ fn validate(manifest: &Manifest) -> Result<(), String> {
     }
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if !manifest.onnx.strip_suffix(".onnx").is_some_and(|stem| !stem.is_empty() && stem.chars().all(is_allowed)) {
-        return Err("'onnx' must be a file in the model's folder, named by letters, digits, '-' and '_', then '.onnx'. \
+        return Err(
+            "'onnx' must be a file in the model's folder, named by letters, digits, '-' and '_', then '.onnx'. \
                     Rename the file."
-            .to_string());
+                .to_string(),
+        );
     }
     let reference_logits = manifest.reference_logits.as_ref();
     for (key, file) in [("labels", Some(&manifest.labels)), ("reference_logits", reference_logits)] {

@@ -327,11 +327,10 @@ mod tests {
         ]);
         let reports = run_passes(&mut network);
         assert_eq!(first_unfused(&network, &reports), None, "{reports:?}");
-        assert_eq!(network.layers.iter().map(|layer| layer.inputs.clone()).collect::<Vec<_>>(), [
-            vec![0],
-            vec![1],
-            vec![1, 4]
-        ]);
+        assert_eq!(
+            network.layers.iter().map(|layer| layer.inputs.clone()).collect::<Vec<_>>(),
+            [vec![0], vec![1], vec![1, 4]]
+        );
     }
 
     #[test]
@@ -368,7 +367,10 @@ mod tests {
             let mut network = network(layers);
             let reports = run_passes(&mut network);
             let unfusable = first_unfused(&network, &reports);
-            assert!(matches!(&unfusable, Some(Unfusable::Layer { reason: found, .. }) if *found == reason), "{unfusable:?}");
+            assert!(
+                matches!(&unfusable, Some(Unfusable::Layer { reason: found, .. }) if *found == reason),
+                "{unfusable:?}"
+            );
         }
     }
 

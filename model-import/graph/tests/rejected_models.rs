@@ -164,5 +164,8 @@ fn invalid_manifest_is_rejected_with_the_key() {
 fn folder_without_models_is_rejected() {
     let empty = tempfile::tempdir().unwrap();
     let rejected = read_models(empty.path()).unwrap_err();
-    assert!(matches!(rejected, ModelError::NoModels { .. }) && rejected.to_string().contains("docs/models.md"), "{rejected}");
+    assert!(
+        matches!(rejected, ModelError::NoModels { .. }) && rejected.to_string().contains("docs/models.md"),
+        "{rejected}"
+    );
 }

@@ -158,7 +158,8 @@ fn remove_stale(parent: &Path) {
         // The folder stays if another process holds its lock, or if the lock's state cannot be determined.
         let Some(_lock) = is_folder.then(|| try_lock(&path)).flatten() else { continue };
         let place = parent.join(name);
-        let is_only_copy = purpose == REPLACED && place.symlink_metadata().is_err() && path.join("model.toml").is_file();
+        let is_only_copy =
+            purpose == REPLACED && place.symlink_metadata().is_err() && path.join("model.toml").is_file();
         // A failure does not affect this import, so it is ignored.
         let _ = if is_only_copy { std::fs::rename(&path, &place) } else { std::fs::remove_dir_all(&path) };
     }

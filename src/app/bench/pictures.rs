@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model_import::import::{plain, read_file};
+use model_import::import::{read_file, terminal_text};
 
 use kiln_classifier as classifier;
 use kiln_image::{self as image, Limits};
@@ -41,7 +41,7 @@ impl Pictures {
                     files.push(file);
                 }
                 Err(reason) => {
-                    eprintln!("{}", plain(&format!("kiln: {name} is left out: {reason}")));
+                    eprintln!("{}", terminal_text(&format!("kiln: {name} is left out: {reason}")));
                     refused = Some(reason);
                 }
             }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use model_import::import::plain;
+use model_import::import::terminal_text;
 
 use super::super::{load, progress};
 use super::{FinetuneFailure, tell};
@@ -44,7 +44,7 @@ pub(super) fn extracted(
                 Err(reason) => {
                     broken += 1;
                     if broken <= NAMED {
-                        bar.suspend(|| eprintln!("{}", plain(&format!("{}: {reason}", file.path.display()))));
+                        bar.suspend(|| eprintln!("{}", terminal_text(&format!("{}: {reason}", file.path.display()))));
                     }
                 }
             }

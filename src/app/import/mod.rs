@@ -5,7 +5,7 @@ mod build;
 
 use std::io::{IsTerminal, Write};
 
-use model_import::import::{ImportError, Network, inspect, plain, write};
+use model_import::import::{ImportError, InspectedModel, inspect, terminal_text, write};
 
 use crate::import::{Asker, NoCheckout, Order, Place, PlanError, name, place, plan};
 use kiln_inference::model::Model;
@@ -86,7 +86,7 @@ pub fn import(order: &Order) -> Result<(), ImportFailure> {
     let shown = folder.strip_prefix(&here).unwrap_or(&folder).display().to_string();
     tell(&format!(
         "wrote {shown}: model.toml, the network, labels.txt{}\n",
-        if order.logits.is_some() { ", canary.txt" } else { "" }
+        if order.logits.is_some() { ", reference_logits.txt" } else { "" }
     ));
     let Some(checkout) = checkout else {
         tell("Move the folder into model-import/models of a checkout of Kiln, whose next build takes it.\n");
@@ -100,8 +100,8 @@ pub fn import(order: &Order) -> Result<(), ImportFailure> {
 }
 
 /// What the file holds, for a person.
-fn found(network: &Network) -> String {
-    let Network { input, width, height, classes, .. } = network;
+fn found(network: &InspectedModel) -> String {
+    let InspectedModel { input, width, height, classes, .. } = network;
     let opset = network.opset.map_or("no operator set".to_string(), |opset| format!("operator set {opset}"));
     let producer = if network.producer.is_empty() { String::new() } else { format!(", by {}", network.producer) };
     let kinds: Vec<String> = network.operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
@@ -134,5 +134,5 @@ fn quietly<T>(work: impl FnOnce() -> T) -> T {
 
 /// Prints, without the panic that `print!` has for a closed pipe, and without what names in a file would have a terminal do.
 fn tell(text: &str) {
-    let _ = std::io::stdout().lock().write_all(plain(text).as_bytes());
+    let _ = std::io::stdout().lock().write_all(terminal_text(text).as_bytes());
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model_import::import::plain;
+use model_import::import::terminal_text;
 
 use kiln_inference::model::{Label, Model};
 use crate::store::{Labels, Manifest, Store, StoreError};
@@ -55,7 +55,7 @@ fn age(manifest: &Manifest) -> String {
 
 fn table(rows: &[[String; 6]]) -> String {
     // What came from files does nothing to the terminal.
-    let shown = |cell: &String| plain(cell).replace(['\n', '\t'], " ");
+    let shown = |cell: &String| terminal_text(cell).replace(['\n', '\t'], " ");
     let rows: Vec<[String; 6]> = rows.iter().map(|row| row.each_ref().map(shown)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..5).map(width).collect();

@@ -8,7 +8,7 @@ use super::*;
 
 const RESNET: &str = "model-import/tests/models/small-resnet/small-resnet.onnx";
 
-fn network() -> Network {
+fn network() -> InspectedModel {
     inspect(Path::new(RESNET), None).unwrap()
 }
 

@@ -83,7 +83,7 @@ impl Model {
     pub fn golden(&self) -> Option<&[f32]> {
         match &self.other {
             Some(other) => other.golden.as_deref(),
-            None => self.spec().canary,
+            None => self.spec().reference_logits,
         }
     }
 
