@@ -1,25 +1,25 @@
-"""Compares two networks: the same operations, wired the same way, with the same weights and the same answers.
+"""Compares two networks: operations, edges, weights and logits.
 
-Names of nodes and values are left out, since each exporter makes up its own.
+Names of nodes and values are ignored, because each exporter chooses its own.
 """
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-import pictures
+import images
 
-# Of the largest magnitude in the tensor. Folding a batch norm takes a few roundings of at most 2^-23 each, so two ways
-# of doing it in float32 may end that far apart.
+# Relative to the largest magnitude in the tensor. Folding a batch norm takes a few roundings of at most 2^-23 each, so two
+# float32 implementations may differ by this much.
 WEIGHT_TOLERANCE = 5e-7
-# Of the largest magnitude in the row of logits.
+# Relative to the largest magnitude in the row of logits.
 LOGITS_TOLERANCE = 1e-5
 
 TYPES = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
 
 
 def structure(graph: onnx.GraphProto) -> list[str]:
-    """The graph as lines of text: each node with its operation, attributes and inputs, by number rather than by name."""
+    """The graph as lines of text: each node with its operation, attributes and inputs. Values have numbers instead of names."""
     number = {value.name: f"%{i}" for i, value in enumerate(graph.input)}
     lines = [f"input {shape(value)}" for value in graph.input]
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -57,13 +57,13 @@ def weights_in_order(graph: onnx.GraphProto) -> list[np.ndarray]:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """The largest |a - b|, and the same as a share of the largest |b|. Not a number where an element is not one."""
+    """The largest |a - b|, and the same relative to the largest |b|. NaN if an element is NaN."""
     largest = float(np.abs(a - b).max())
     return largest, largest / float(np.abs(b).max())
 
 
 def report(made: onnx.ModelProto, committed: onnx.ModelProto) -> int:
-    """Prints what differs; 0 if it is all within the tolerances, 1 if not."""
+    """Prints the differences. Returns 0 if all are within the tolerances, else 1."""
     opsets = [{entry.domain: entry.version for entry in model.opset_import} for model in (made, committed)]
     ours, theirs = structure(made.graph), structure(committed.graph)
     same = opsets[0] == opsets[1] and ours == theirs
@@ -84,7 +84,7 @@ def weights_agree(made: onnx.ModelProto, committed: onnx.ModelProto) -> bool:
     pairs = list(zip(weights_in_order(made.graph), weights_in_order(committed.graph), strict=True))
     total = sum(a.size for a, _ in pairs)
     equal = sum(int((a.view(np.uint32) == b.view(np.uint32)).sum()) for a, b in pairs)
-    # numpy's max, unlike Python's, lets a NaN through to the comparison below, which then fails.
+    # numpy's max, unlike Python's, returns NaN if there is one, and the comparison below then fails.
     absolute, relative = np.max([difference(a, b) for a, b in pairs], axis=0)
     print(f"weights    {equal} of {total} equal bit for bit; the largest difference is {absolute:.2g}, or {relative:.2g}")
     print(f"           of its tensor's largest (tolerance {WEIGHT_TOLERANCE:.0e})")
@@ -92,10 +92,10 @@ def weights_agree(made: onnx.ModelProto, committed: onnx.ModelProto) -> bool:
 
 
 def logits_agree(made: onnx.ModelProto, committed: onnx.ModelProto) -> bool:
-    rows = [pixels for _, pixels in pictures.all_rows()]
-    ours, theirs = pictures.session(made.SerializeToString()), pictures.session(committed.SerializeToString())
-    differences = [difference(pictures.logits(ours, pixels), pictures.logits(theirs, pixels)) for pixels in rows]
+    rows = [pixels for _, pixels in images.all_rows()]
+    ours, theirs = images.session(made.SerializeToString()), images.session(committed.SerializeToString())
+    differences = [difference(images.logits(ours, pixels), images.logits(theirs, pixels)) for pixels in rows]
     absolute, relative = np.max(differences, axis=0)
-    print(f"logits     on {len(rows)} pictures the largest difference is {absolute:.2g}, or {relative:.2g} of its row's")
+    print(f"logits     on {len(rows)} images the largest difference is {absolute:.2g}, or {relative:.2g} of its row's")
     print(f"           largest (tolerance {LOGITS_TOLERANCE:.0e})")
     return bool(relative <= LOGITS_TOLERANCE)

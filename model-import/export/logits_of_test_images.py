@@ -1,10 +1,10 @@
-"""Writes ONNX Runtime's logits for the prepared pictures in tests/data/golden, or checks those that are committed.
+"""Writes ONNX Runtime's logits for the preprocessed images in tests/data/golden, or checks the committed ones.
 
-    python logits_of_test_images.py            # writes tests/data/logits/<model>.json and the model's canary
-    python logits_of_test_images.py --check    # runs again and compares; exit 1 if they differ
+    python logits_of_test_images.py            # writes tests/data/logits/<model>.json and the model's reference logits
+    python logits_of_test_images.py --check    # computes them again and compares; exit 1 if they differ
 
-The pictures are already decoded, cropped and resized, so a test on these logits judges the network and its
-normalisation alone.
+The images are already decoded, cropped and resized, so a test with these logits covers only the network and its
+normalisation.
 """
 
 import argparse
@@ -17,19 +17,19 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-import compare
-import pictures
+import compare_models
+import images
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-LOGITS = pictures.TEST_DATA / "logits"
+LOGITS = images.TEST_DATA / "logits"
 
-# Other processors, and other versions of ONNX Runtime, add in another order.
-TOLERANCE = compare.LOGITS_TOLERANCE
+# Other processors, and other versions of ONNX Runtime, add in a different order.
+TOLERANCE = compare_models.LOGITS_TOLERANCE
 
 
 def run(model: bytes) -> dict:
-    """The content of the JSON file: one row a picture."""
-    session = pictures.session(model)
+    """The content of the JSON file: one row for each image."""
+    session = images.session(model)
     return {
         "runtime": f"onnxruntime {onnxruntime.__version__}",
         "model_sha256": hashlib.sha256(model).hexdigest(),
@@ -37,15 +37,15 @@ def run(model: bytes) -> dict:
             {
                 "picture": name,
                 "pixels_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
-                "logits": pictures.logits(session, pixels),
+                "logits": images.logits(session, pixels),
             }
-            for name, pixels in pictures.all_rows()
+            for name, pixels in images.all_rows()
         ],
     }
 
 
 def dumps(content: dict) -> str:
-    """JSON with one line a row, and for each float32 the shortest text that reads back as the same float32."""
+    """JSON with one line for each row, and for each float32 the shortest text that parses to the same float32."""
     rows = []
     for row in content["rows"]:
         head = json.dumps({key: value for key, value in row.items() if key != "logits"})
@@ -55,20 +55,20 @@ def dumps(content: dict) -> str:
 
 
 def check(content: dict, committed: dict) -> int:
-    """0 if the committed rows are for the same model and pictures and within the tolerance, 1 if not."""
+    """Returns 0 if the committed rows are for the same model and images and within the tolerance, else 1."""
     ours, theirs = ({row["picture"]: row for row in each["rows"]} for each in (content, committed))
     problems = []
     if content["model_sha256"] != committed["model_sha256"]:
         problems.append("the committed logits are of another model")
     if ours.keys() != theirs.keys():
-        problems.append(f"pictures in one only: {sorted(ours.keys() ^ theirs.keys())}")
+        problems.append(f"images in one file only: {sorted(ours.keys() ^ theirs.keys())}")
     differences = [0.0]
     for name in ours.keys() & theirs.keys():
         if ours[name]["pixels_sha256"] != theirs[name]["pixels_sha256"]:
-            problems.append(f"{name} has other pixels than those the committed logits are of")
-        differences.append(compare.difference(ours[name]["logits"], np.array(theirs[name]["logits"], np.float32))[1])
+            problems.append(f"{name} has other pixels than the image of the committed logits")
+        differences.append(compare_models.difference(ours[name]["logits"], np.array(theirs[name]["logits"], np.float32))[1])
     worst = np.max(differences)
-    if not worst <= TOLERANCE:  # a NaN differs, too
+    if not worst <= TOLERANCE:  # NaN counts as a difference
         problems.append("the logits differ")
     print(f"{committed['runtime']} then, {content['runtime']} now: the largest difference is {worst:.2g} of its row's largest")
     print("\n".join(problems) or f"{len(ours)} rows agree (tolerance {TOLERANCE:.0e})")
@@ -76,7 +76,7 @@ def check(content: dict, committed: dict) -> int:
 
 
 def print_top5(content: dict, labels: list[str]) -> None:
-    """One line a picture: its five likeliest classes, as id, label and probability."""
+    """Prints one line for each image: its five most likely classes, with id, label and probability."""
     for row in content["rows"]:
         logits = row["logits"].astype(np.float64)
         p = np.exp(logits - logits.max())
@@ -97,11 +97,11 @@ def main() -> int:
     if arguments.check:
         return check(content, json.loads(path.read_text()))
     if len(content["rows"]) == 1:
-        print(f"no PNG files in {pictures.GOLDEN}: the synthetic picture alone", file=sys.stderr)
+        print(f"no PNG files in {images.GOLDEN}: only the synthetic image", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(dumps(content))
     synthetic = next(row for row in content["rows"] if row["picture"].startswith("synthetic:"))
-    (folder / manifest["canary"]).write_text("".join(f"{value}\n" for value in synthetic["logits"]))
+    (folder / manifest["reference_logits"]).write_text("".join(f"{value}\n" for value in synthetic["logits"]))
     print_top5(content, (folder / manifest["labels"]).read_text().splitlines())
     return 0
 

@@ -1,10 +1,10 @@
 """Makes the small networks of ../tests/models, with seeded weights, and ONNX Runtime's logits for them.
 
-    python architectures.py            # writes the folders of ../tests/models
-    python architectures.py --check    # makes them again and compares; exit 1 if they differ
+    python small_models.py            # writes the folders of ../tests/models
+    python small_models.py --check    # makes them again and compares; exit 1 if they differ
 
-They are no good as classifiers: they are there for their layers, in the forms in which exporters write them. Batch norms
-are not folded, sizes are odd on purpose, and pictures are higher than they are wide.
+They are not useful as classifiers. They have the layers of the architectures, in the forms that exporters write. Batch norms
+are not folded, sizes are odd on purpose, and images are higher than wide.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "models"
 BATCH = 3
-TOLERANCE = 1e-5  # of a row's largest: other processors add in another order
+TOLERANCE = 1e-5  # relative to a row's largest: other processors add in a different order
 
 
 class Graph:
-    """Nodes and seeded weights. Values are named by a counter, and each method returns the name of what it makes."""
+    """Nodes and seeded weights. A counter names the values, and each method returns the name of the value that it adds."""
 
     def __init__(self, seed: int, height: int, width: int):
         self.random = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def mobilenet_v3(g: Graph) -> onnx.ModelProto:
 
 
 def unknown(g: Graph) -> onnx.ModelProto:
-    """A layer that Kiln has no kernel for, so that the network goes to burn-onnx as it is."""
+    """Has a layer without a kernel in Kiln, so burn-onnx gets the network unfused."""
     x = g.node("Tanh", g.conv("input", 3, 8, 3, stride=2, bias=True))
     x = g.node("Flatten", g.node("GlobalAveragePool", x), axis=1)
     return g.model(g.gemm(x, 8, 5, transposed=True), 5)
@@ -139,8 +139,8 @@ NETWORKS = {
 }
 
 
-def pictures(shape: list[int]) -> np.ndarray:
-    """What the test makes too: byte number i of the batch in NHWC is i * 7919 mod 256, and (byte - 127) / 128 goes in."""
+def images(shape: list[int]) -> np.ndarray:
+    """The images of the test: byte i of the batch in NHWC is i * 7919 mod 256, and the input is (byte - 127) / 128."""
     batch, channels, height, width = shape
     values = (np.arange(np.prod(shape), dtype=np.int64) * 7919 % 256).astype(np.float32)
     values = ((values - np.float32(127)) / np.float32(128)).reshape(batch, height, width, channels)
@@ -148,7 +148,7 @@ def pictures(shape: list[int]) -> np.ndarray:
 
 
 def manifest(name: str, onnx_sha256: str, shape: list[int]) -> str:
-    return f"""# Made by model-import/export/small_models.py, for a test.
+    return f"""# Written by model-import/export/small_models.py, for a test.
 name = "{name}"
 version = "1"
 description = "Seeded weights; for its layers only"
@@ -171,12 +171,12 @@ std = [128.0, 128.0, 128.0]
 
 
 def files() -> dict[Path, bytes]:
-    """Every file of the folder."""
+    """The content of every file in the folder."""
     made = {}
     for name, (build, graph, classes) in NETWORKS.items():
         data = build(graph).SerializeToString(deterministic=True)
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        (rows,) = session.run(None, {"input": pictures(graph.shape)})
+        (rows,) = session.run(None, {"input": images(graph.shape)})
         logits = {"runtime": f"onnxruntime {onnxruntime.__version__}", "logits": [[float(x) for x in row] for row in rows]}
         sha256 = hashlib.sha256(data).hexdigest()
         made[Path(name, f"{name}.onnx")] = data

@@ -2,7 +2,7 @@
 
 It reads the format that `torch.save` wrote before PyTorch 1.6: five pickles, one after another, and then the
 numbers. It does not read the later zip format, and it runs no code from the file: a pickle may name only the
-few classes in `_ALLOWED`, so a file that asks for anything else is refused.
+few classes in `_ALLOWED`; a file that names another one is rejected.
 """
 
 import collections
@@ -56,7 +56,7 @@ class _Unpickler(pickle.Unpickler):
         try:
             return self._ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"the file asks for {module}.{name}, which no weights need") from None
+            raise pickle.UnpicklingError(f"the file names {module}.{name}, which weights do not need") from None
 
     def persistent_load(self, pid):
         # ("storage", class, key, device, element count, view metadata)
@@ -76,7 +76,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     # The fifth pickle lists the storages in the order in which their numbers follow.
     storages = {key: _read_storage(file, *types[key]) for key in _Unpickler(file).load()}
     if file.read(1):
-        raise ValueError("the file goes on after its last storage")
+        raise ValueError("the file has bytes after its last storage")
     return {name: tensor.view(storages) for name, tensor in state.items()}
 
 
@@ -84,7 +84,7 @@ def _read_storage(file: BinaryIO, dtype: np.dtype, numel: int) -> np.ndarray:
     """One storage: its element count as an int64, then its elements."""
     count = int.from_bytes(file.read(8), "little")
     if count != numel:
-        raise ValueError(f"a storage of {numel} elements says that it has {count}")
+        raise ValueError(f"a storage of {numel} elements declares {count}")
     data = file.read(numel * dtype.itemsize)
     if len(data) != numel * dtype.itemsize:
         raise ValueError("the file ends within a storage")

@@ -79,7 +79,7 @@ fn line(model: &Model, checked: &Checked) -> String {
         Reference::None => "",
     };
     let _ = match checked.difference {
-        None => writeln!(line, "it runs; its manifest names no logits ('canary') to compare with"),
+        None => writeln!(line, "it runs; its manifest names no logits ('reference_logits') to compare with"),
         Some(difference) => {
             let verdict = if difference.is_allowed() { "right" } else { "WRONG" };
             let (largest, allowed) = (difference.largest, difference.allowed);
