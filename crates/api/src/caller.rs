@@ -15,7 +15,8 @@ use super::error::Code;
 use super::failure::Failure;
 use super::notes::Notes;
 use super::peer::Peers;
-use kiln_classifier::{LookUp, Options, Priority, Timings};
+use kiln_classifier::{LookUp, Options, Priority};
+use kiln_runtime::telemetry::PhaseTimings;
 use kiln_server::auth::{Account, Authority, Credential, Scope};
 
 /// Names of the two security schemes; either suffices.
@@ -101,7 +102,7 @@ impl<N> Caller<N> {
     }
 
     /// His answer is there; where its time went.
-    pub(super) fn answered(&self, timings: Timings) {
+    pub(super) fn answered(&self, timings: PhaseTimings) {
         let _ = self.notes.timings.set(timings);
     }
 

@@ -8,7 +8,8 @@ use poem::Request;
 use uuid::Uuid;
 
 use super::body_limit::BodyLimit;
-use kiln_classifier::{LookUp, Timings};
+use kiln_classifier::LookUp;
+use kiln_runtime::telemetry::PhaseTimings;
 use kiln_server::auth::Account;
 
 /// The header that carries a request's id, in both directions.
@@ -26,7 +27,7 @@ pub(super) struct Notes {
     /// Who sent it, once his key or token was right.
     pub(super) caller: OnceLock<Arc<Account>>,
     /// Where the time of what was classified went: of several pictures that of the slowest.
-    pub(super) timings: OnceLock<Timings>,
+    pub(super) timings: OnceLock<PhaseTimings>,
     /// What came of looking for kept answers: one a picture, none where answers are not kept.
     pub(super) look_ups: OnceLock<Vec<LookUp>>,
 }

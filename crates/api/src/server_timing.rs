@@ -3,17 +3,17 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use kiln_classifier::Timings;
+use kiln_runtime::telemetry::PhaseTimings;
 
 /// The header's name.
 pub(super) const SERVER_TIMING: &str = "Server-Timing";
 
 /// The phases that there were, as the header has them, in milliseconds.
-pub(super) fn phases(timings: &Timings) -> String {
+pub(super) fn phases(timings: &PhaseTimings) -> String {
     let mut text = String::with_capacity(160);
-    for (name, took) in timings.phases().into_iter().filter(|(_, took)| !took.is_zero()) {
+    for (phase, took) in timings.nonzero() {
         let separator = if text.is_empty() { "" } else { ", " };
-        let _ = write!(text, "{separator}{name};dur={:.3}", ms(took));
+        let _ = write!(text, "{separator}{};dur={:.3}", phase.as_str(), ms(took));
     }
     text
 }
@@ -31,13 +31,14 @@ fn ms(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kiln_runtime::telemetry::Phase;
 
     #[test]
     fn phases_that_there_were_come_first_and_the_total_last() {
         let total = Duration::from_micros(9500);
         assert_eq!(header(None, total), "total;dur=9.500");
         let (receive, device) = (Duration::from_micros(1250), Duration::from_millis(7));
-        let phases = phases(&Timings { receive, device, ..Timings::default() });
+        let phases = phases(&PhaseTimings::from_iter([(Phase::Receive, receive), (Phase::Device, device)]));
         let header = header(Some(&phases), total);
         assert_eq!(header, "receive;dur=1.250, device;dur=7.000, total;dur=9.500");
     }

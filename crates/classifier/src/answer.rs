@@ -5,11 +5,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::Timings;
 use crate::batching::{Priority, Share};
 use crate::cache::LookUp;
 use kiln_feedback::Answered;
 use kiln_image::Format;
+use kiln_runtime::telemetry::PhaseTimings;
 
 /// What the caller wants.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ pub struct Prediction {
     /// What came of looking for the answer, where answers are kept.
     pub cache: Option<LookUp>,
     /// Where the time went.
-    pub timings: Timings,
+    pub timings: PhaseTimings,
 }
 
 /// What of a prediction is the same whenever the picture is asked again.

@@ -5,13 +5,13 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::decode::Decoded;
-use super::timings::Clock;
-use super::{AdmitError, Class, Classifier, ClassifyError, Options, Picture, Prediction, Timings};
+use super::timings::PhaseTimer;
+use super::{AdmitError, Class, Classifier, ClassifyError, Options, Picture, Prediction};
 use crate::batching::{Ask, Permit, Terms};
 use kiln_feedback::Recorder;
 use kiln_image as image;
 use kiln_inference::{Output, Ranked, Sample, rank};
-use kiln_runtime::telemetry::traces;
+use kiln_runtime::telemetry::{Phase, PhaseTimings, traces};
 
 impl Classifier {
     /// Classifies one picture.
@@ -45,20 +45,20 @@ impl Classifier {
         file_name: Option<&str>,
         options: Options,
     ) -> Result<Prediction, ClassifyError> {
-        let clock = Clock::start(options.arrived);
+        let timer = PhaseTimer::start(options.arrived);
         image::check_file_name(file_name, &self.limits.formats)?;
-        let (answer, clock, cache) = match &self.kept {
+        let (answer, timer, cache) = match &self.kept {
             Some(kept) => {
-                let (answer, clock, outcome) = self.kept_or_run(kept, bytes, &options, clock).await?;
-                (answer, clock, Some(outcome))
+                let (answer, timer, outcome) = self.kept_or_run(kept, bytes, &options, timer).await?;
+                (answer, timer, Some(outcome))
             }
             None => {
-                let (answer, clock) = self.run_picture(bytes, &options, clock).await?;
-                (answer, clock, None)
+                let (answer, timer) = self.run_picture(bytes, &options, timer).await?;
+                (answer, timer, None)
             }
         };
         let Answer { classes, image } = answer;
-        Ok(Prediction { id: Uuid::now_v7(), classes, image, cache, timings: self.finish(clock) })
+        Ok(Prediction { id: Uuid::now_v7(), classes, image, cache, timings: self.finish(timer) })
     }
 
     /// From the bytes to the classes: a permit, then pixels, then a batch.
@@ -66,12 +66,12 @@ impl Classifier {
         &self,
         bytes: Bytes,
         options: &Options,
-        clock: Clock,
-    ) -> Result<(Answer, Clock), ClassifyError> {
+        timer: PhaseTimer,
+    ) -> Result<(Answer, PhaseTimer), ClassifyError> {
         let permit = self.admit(options)?;
-        let Decoded { permit, image, sample, mut clock } = self.decode(permit, bytes, clock, options.deadline).await?;
+        let Decoded { permit, image, sample, mut timer } = self.decode(permit, bytes, timer, options.deadline).await?;
         let seen = self.shadow.as_ref().and_then(|shadow| shadow.see(&sample));
-        let output = self.run(permit, sample, options, Some(options.top_k), &mut clock).await?;
+        let output = self.run(permit, sample, options, Some(options.top_k), &mut timer).await?;
         let classes: Vec<Class> = match output {
             Output::Logits(logits) => self.classes(&logits, options.top_k),
             // Others of the batch may have asked for more.
@@ -80,7 +80,7 @@ impl Classifier {
         if let Some(seen) = seen {
             seen.compare(&self.batcher, classes.first());
         }
-        Ok((Answer { classes, image }, clock))
+        Ok((Answer { classes, image }, timer))
     }
 
     /// The `top_k` most probable classes by their raw scores, most probable first.
@@ -105,26 +105,25 @@ impl Classifier {
         sample: Sample,
         options: &Options,
         top_k: Option<usize>,
-        clock: &mut Clock,
+        timer: &mut PhaseTimer,
     ) -> Result<Output, ClassifyError> {
         let deadline = options.deadline.map(tokio::time::Instant::from_std);
         let terms = Terms { priority: options.priority, deadline, top_k };
-        clock.submitted();
+        // The way back from the decode thread is waiting too.
+        timer.end(Phase::Queue);
         let answer = self.batcher.submit(permit, sample, terms).await?;
-        clock.ran(answer.queue, answer.batch_wait, answer.inference);
+        timer.add(Phase::Queue, answer.queue);
+        timer.add(Phase::BatchWait, answer.batch_wait);
+        timer.add(Phase::Device, answer.inference);
         tracing::debug!(batch_size = answer.batch_size, "classified");
         Ok(answer.output)
     }
 
-    /// The picture is answered.
-    pub(super) fn finish(&self, clock: Clock) -> Timings {
-        let (timings, metrics) = (clock.finish(), self.batcher.metrics());
-        // A tensor is not decoded, and a file on this machine not received.
-        timings.phases().into_iter().filter(|(_, took)| !took.is_zero()).for_each(|(name, took)| {
-            metrics.phase(name, took);
-        });
-        metrics.phase("total", timings.total);
-        traces::phases(clock.began(), timings.phases());
+    /// Ends the last phase and records all of them.
+    pub(super) fn finish(&self, timer: PhaseTimer) -> PhaseTimings {
+        let (started, timings) = (timer.started(), timer.finish());
+        self.batcher.metrics().phases(&timings);
+        traces::phases(started, &timings);
         timings
     }
 }

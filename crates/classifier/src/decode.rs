@@ -5,19 +5,20 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::timings::Clock;
+use super::timings::PhaseTimer;
 use super::{Classifier, ClassifyError, ImageError, ImageInfo};
 use crate::batching::{BatchError, Permit};
 use kiln_image::{self as image, Recipe};
 use kiln_inference::Sample;
 use kiln_inference::model::Model;
+use kiln_runtime::telemetry::Phase;
 
 /// A picture on its way to the engine.
 pub(super) struct Decoded {
     pub(super) permit: Permit,
     pub(super) image: ImageInfo,
     pub(super) sample: Sample,
-    pub(super) clock: Clock,
+    pub(super) timer: PhaseTimer,
 }
 
 impl Classifier {
@@ -26,7 +27,7 @@ impl Classifier {
         &self,
         permit: Permit,
         bytes: Bytes,
-        mut clock: Clock,
+        mut timer: PhaseTimer,
         deadline: Option<Instant>,
     ) -> Result<Decoded, ClassifyError> {
         let (recipe, limits, largest) = (self.recipe.clone(), Arc::clone(&self.limits), self.largest_cutout);
@@ -36,9 +37,9 @@ impl Classifier {
                 permit.was_late();
                 return Ok(None);
             }
-            clock.decoding();
+            timer.end(Phase::DecodeWait);
             let raster = image::decode(&bytes, &limits)?;
-            clock.decoded();
+            timer.end(Phase::Decode);
             let (width, height) = raster.displayed_size();
             let image = ImageInfo { format: raster.format(), width, height };
             // What waits for a device takes memory: of a large picture the CPU makes a small one.
@@ -47,15 +48,15 @@ impl Classifier {
             } else {
                 image::resize(&raster, &recipe)?.into()
             };
-            clock.prepared();
-            Ok::<_, ImageError>(Some(Decoded { permit, image, sample, clock }))
+            timer.end(Phase::Preprocess);
+            Ok::<_, ImageError>(Some(Decoded { permit, image, sample, timer }))
         };
-        self.pool.run(timed).await??.ok_or_else(|| self.late(&clock))
+        self.pool.run(timed).await??.ok_or_else(|| self.late(&timer))
     }
 
     /// The deadline of a picture passed before it was submitted.
-    pub(super) fn late(&self, clock: &Clock) -> ClassifyError {
-        let (queued, retry_after) = (clock.began().elapsed(), self.batcher.retry_after());
+    pub(super) fn late(&self, timer: &PhaseTimer) -> ClassifyError {
+        let (queued, retry_after) = (timer.began().elapsed(), self.batcher.retry_after());
         BatchError::DeadlinePassed { queued, retry_after }.into()
     }
 }

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::answer::Answer;
-use super::timings::Clock;
+use super::timings::PhaseTimer;
 use super::{Classifier, ClassifyError, Options, PoolError};
 use crate::cache::{Answerer, Cache, Found, Key, LookUp, Outcome, Question, Weighed};
 use kiln_image::Recipe;
 use kiln_inference::model::Model;
+use kiln_runtime::telemetry::Phase;
 
 /// A larger file's digest is made by a thread that may decode: other connections would notice how long it takes.
 const LARGE: usize = 256 << 10;
@@ -58,27 +59,27 @@ impl Classifier {
         kept: &Kept,
         bytes: Bytes,
         options: &Options,
-        mut clock: Clock,
-    ) -> Result<(Answer, Clock, LookUp), ClassifyError> {
+        mut timer: PhaseTimer,
+    ) -> Result<(Answer, PhaseTimer, LookUp), ClassifyError> {
         let count = |outcome| self.batcher.metrics().cache(outcome);
         if options.fresh {
             count(Outcome::Bypassed);
-            let (answer, clock) = self.run_picture(bytes, options, clock).await?;
-            return Ok((answer, clock, Outcome::Bypassed.into()));
+            let (answer, timer) = self.run_picture(bytes, options, timer).await?;
+            return Ok((answer, timer, Outcome::Bypassed.into()));
         }
         let mut leaver = Leaver(Some(&count));
         let key = self.key(kept, options.top_k, &bytes);
         let key = match options.deadline {
             // The threads that decode may have much to do.
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), key).await.map_err(|_| self.late(&clock))??,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), key).await.map_err(|_| self.late(&timer))??,
             None => key.await?,
         };
         leaver.0 = None;
         let question = Question { key, urgency: options.priority as u8, deadline: options.deadline };
         let ran = Mutex::new(None);
         let run = async {
-            let (answer, clock) = self.run_picture(bytes, options, clock).await?;
-            *ran.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock);
+            let (answer, timer) = self.run_picture(bytes, options, timer).await?;
+            *ran.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
             Ok(Arc::new(answer))
         };
         // The picture is the same for all, and so is what is wrong with it. Room and time are each one's own.
@@ -88,12 +89,12 @@ impl Classifier {
         match found {
             Found::Answer(answer, look_up) => {
                 if look_up.outcome == Outcome::Coalesced {
-                    clock.submitted();
+                    timer.end(Phase::Queue);
                 }
-                Ok((Answer::clone(&answer), ran.unwrap_or(clock), look_up))
+                Ok((Answer::clone(&answer), ran.unwrap_or(timer), look_up))
             }
             Found::Failed(error) => Err(error),
-            Found::Late => Err(self.late(&clock)),
+            Found::Late => Err(self.late(&timer)),
         }
     }
 

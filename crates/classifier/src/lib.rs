@@ -43,7 +43,6 @@ pub use kept::Answers;
 pub use picture::Picture;
 pub use rows::{Row, Scores, slowest};
 pub use statistics::Snapshot;
-pub use timings::Timings;
 // The types of the rooms below that a caller of this one meets.
 pub use crate::batching::{AdmitError, BatchError, Priority, Share, Timed};
 pub use crate::cache::{LookUp, Outcome};

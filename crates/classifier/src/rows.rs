@@ -4,10 +4,11 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::decode::Decoded;
-use super::timings::Clock;
-use super::{Classifier, ClassifyError, Options, Timings};
+use super::timings::PhaseTimer;
+use super::{Classifier, ClassifyError, Options};
 use crate::batching::Permit;
 use kiln_inference::{Output, Sample};
+use kiln_runtime::telemetry::PhaseTimings;
 
 /// One row of a request.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub struct Scores {
     /// f32, one a class in index order. Those of a tensor need not be finite.
     pub logits: Box<[f32]>,
     /// Where the time went.
-    pub timings: Timings,
+    pub timings: PhaseTimings,
 }
 
 impl Classifier {
@@ -46,23 +47,23 @@ impl Classifier {
     /// A tensor is not of the model's size.
     pub async fn infer(&self, rows: Vec<Row>, options: Options) -> Result<Vec<Scores>, ClassifyError> {
         let asked = self.statistics.begin(rows.len());
-        let clock = Clock::start(options.arrived);
-        let outcome = try_join_all(rows.into_iter().map(|row| self.row(row, &options, clock))).await;
+        let timer = PhaseTimer::start(options.arrived);
+        let outcome = try_join_all(rows.into_iter().map(|row| self.row(row, &options, timer))).await;
         asked.end(outcome.as_ref().map(|all| slowest(all)));
         outcome
     }
 
-    async fn row(&self, row: Row, options: &Options, clock: Clock) -> Result<Scores, ClassifyError> {
+    async fn row(&self, row: Row, options: &Options, timer: PhaseTimer) -> Result<Scores, ClassifyError> {
         let permit = self.admit(options)?;
         match row {
             Row::Picture(bytes) => {
-                let Decoded { permit, sample, clock, .. } = self.decode(permit, bytes, clock, options.deadline).await?;
-                self.scores(permit, sample, options, clock).await
+                let Decoded { permit, sample, timer, .. } = self.decode(permit, bytes, timer, options.deadline).await?;
+                self.scores(permit, sample, options, timer).await
             }
             Row::Tensor(values) => {
                 let spec = self.model.spec();
                 assert_eq!(values.len(), 3 * (spec.width * spec.height) as usize, "values of a row");
-                self.scores(permit, Sample::Tensor(values), options, clock).await
+                self.scores(permit, Sample::Tensor(values), options, timer).await
             }
         }
     }
@@ -72,16 +73,16 @@ impl Classifier {
         permit: Permit,
         sample: Sample,
         options: &Options,
-        mut clock: Clock,
+        mut timer: PhaseTimer,
     ) -> Result<Scores, ClassifyError> {
-        match self.run(permit, sample, options, None, &mut clock).await? {
-            Output::Logits(logits) => Ok(Scores { logits, timings: self.finish(clock) }),
+        match self.run(permit, sample, options, None, &mut timer).await? {
+            Output::Logits(logits) => Ok(Scores { logits, timings: self.finish(timer) }),
             Output::Ranked(_) => unreachable!("all scores were asked for"),
         }
     }
 }
 
 /// The timings of the row that the client waits for.
-pub fn slowest(rows: &[Scores]) -> Timings {
-    rows.iter().map(|scores| scores.timings).max_by_key(|timings| timings.total).unwrap_or_default()
+pub fn slowest(rows: &[Scores]) -> PhaseTimings {
+    rows.iter().map(|scores| scores.timings).max_by_key(PhaseTimings::total).unwrap_or_default()
 }

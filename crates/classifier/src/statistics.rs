@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{ClassifyError, Timings};
+use super::ClassifyError;
 use crate::batching::{BatchError, Timed};
 use kiln_runtime::telemetry::metrics::{ModelMetrics, Rejection, Shares};
+use kiln_runtime::telemetry::{Phase, PhaseTimings};
 
 /// The counts at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,8 +67,9 @@ impl Statistics {
         Snapshot { runs, ..self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
 
-    fn succeeded(&self, rows: usize, took: Duration, timings: Timings) {
-        let (input, infer, output) = (timings.decode + timings.preprocess, timings.device, timings.postprocess);
+    fn succeeded(&self, rows: usize, took: Duration, timings: PhaseTimings) {
+        let input = timings[Phase::Decode] + timings[Phase::Preprocess];
+        let (infer, output) = (timings[Phase::Device], timings[Phase::Postprocess]);
         // Whatever else it waited for, so that the parts add up to the whole.
         let queue = took.saturating_sub(input + infer + output);
         self.metrics.answered(Shares { request: took, queue, input, infer, output });
@@ -89,7 +91,7 @@ impl Statistics {
 
 impl Asked<'_> {
     /// It ends with an answer that has those timings, or without one.
-    pub(super) fn end(mut self, outcome: Result<Timings, &ClassifyError>) {
+    pub(super) fn end(mut self, outcome: Result<PhaseTimings, &ClassifyError>) {
         self.ended = true;
         let took = self.started.elapsed();
         match outcome {
@@ -125,8 +127,12 @@ mod tests {
     fn the_parts_of_an_answered_request_add_up_and_others_count_as_failed() {
         let statistics = Statistics::new(ModelMetrics::new("model", "1"));
         let ms = Duration::from_millis;
-        let timings =
-            Timings { decode: ms(2), preprocess: ms(1), device: ms(5), postprocess: ms(1), ..Timings::default() };
+        let timings = PhaseTimings::from_iter([
+            (Phase::Decode, ms(2)),
+            (Phase::Preprocess, ms(1)),
+            (Phase::Device, ms(5)),
+            (Phase::Postprocess, ms(1)),
+        ]);
         let started = Instant::now().checked_sub(ms(20)).unwrap();
         statistics.begun(3, started).end(Ok(timings));
         statistics.begun(7, started).end(Err(&BatchError::Closed.into()));

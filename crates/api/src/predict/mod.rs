@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::refused::{OfPictures, Refused};
 use super::upload::{OneFile, RawPicture, SeveralFiles};
 use kiln_classifier::{Classifier, ClassifyError, ImageError, Options, Picture, Prediction};
+use kiln_runtime::telemetry::PhaseTimings;
 use schema::{BatchBody, BatchItem, PredictionBody};
 
 /// `POST /predict` and its siblings.
@@ -106,7 +107,7 @@ impl Predict {
         let one = |picture| classifier.classify(picture, options.clone());
         let answers = join_all(pictures.into_iter().map(one)).await;
         let timings = answers.iter().flatten().map(|prediction| prediction.timings);
-        timings.max_by_key(|timings| timings.total).into_iter().for_each(|slowest| caller.answered(slowest));
+        timings.max_by_key(PhaseTimings::total).into_iter().for_each(|slowest| caller.answered(slowest));
         let look_up = |answer: &Result<Prediction, ClassifyError>| match answer {
             Ok(prediction) => prediction.cache,
             // Refused by its name, before anything was looked for.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use poem_openapi::Object;
 
 use crate::error::ErrorBody;
-use kiln_classifier::{Prediction, Timings};
+use kiln_classifier::Prediction;
 use kiln_inference::model::Model;
+use kiln_runtime::telemetry::{Phase, PhaseTimings};
 
 /// What a picture shows.
 #[derive(Debug, Object)]
@@ -123,20 +124,21 @@ impl PredictionBody {
     }
 }
 
-impl From<Timings> for TimingsBody {
-    fn from(timings: Timings) -> Self {
+impl From<PhaseTimings> for TimingsBody {
+    fn from(timings: PhaseTimings) -> Self {
         // Microseconds are as fine as a reader wants it.
         let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+        let phase = |phase| ms(timings[phase]);
         Self {
-            receive: ms(timings.receive),
-            decode_wait: ms(timings.decode_wait),
-            decode: ms(timings.decode),
-            preprocess: ms(timings.preprocess),
-            queue: ms(timings.queue),
-            batch_wait: ms(timings.batch_wait),
-            device: ms(timings.device),
-            postprocess: ms(timings.postprocess),
-            total: ms(timings.total),
+            receive: phase(Phase::Receive),
+            decode_wait: phase(Phase::DecodeWait),
+            decode: phase(Phase::Decode),
+            preprocess: phase(Phase::Preprocess),
+            queue: phase(Phase::Queue),
+            batch_wait: phase(Phase::BatchWait),
+            device: phase(Phase::Device),
+            postprocess: phase(Phase::Postprocess),
+            total: ms(timings.total()),
         }
     }
 }

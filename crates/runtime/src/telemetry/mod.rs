@@ -19,9 +19,12 @@ pub mod logging;
 mod lost;
 pub mod metrics;
 mod one_line;
+mod phases;
 mod repeats;
 pub mod target;
 #[cfg(test)]
 mod tests;
 mod throttle;
 pub mod traces;
+
+pub use phases::{Phase, PhaseTimings};

@@ -11,6 +11,7 @@ use super::cache::CacheOutcome;
 use super::names::{self as n, Metric};
 use super::part::Part;
 use super::triton::{Rejection, Shares, Triton};
+use crate::telemetry::{Phase, PhaseTimings};
 
 /// Records what one version of a model does. Cheap to clone. Made before a recorder is installed, it records nothing. What
 /// the last clone leaves in the gauges is taken out when it is dropped.
@@ -20,7 +21,8 @@ pub struct ModelMetrics(Arc<Series>);
 #[derive(Debug)]
 struct Series {
     model: &'static str,
-    phases: [(&'static str, Histogram); 9],
+    phases: [Histogram; Phase::COUNT],
+    total: Histogram,
     inside: Gauge,
     capacity: Part,
     queue_depth: Part,
@@ -34,10 +36,6 @@ struct Series {
     cache: [Counter; 4],
     triton: Triton,
 }
-
-/// The phases of a picture, in their order, and the whole.
-const PHASES: [&str; 9] =
-    ["receive", "decode_wait", "decode", "preprocess", "queue", "batch_wait", "device", "postprocess", "total"];
 
 impl ModelMetrics {
     /// The series of a version.
@@ -55,10 +53,11 @@ impl ModelMetrics {
         let count = |metric: Metric| counter!(metric.name, "model" => model);
         let level = |metric: Metric| gauge!(metric.name, "model" => model);
         let spread = |metric: Metric| histogram!(metric.name, "model" => model);
-        let phase = |phase| (phase, histogram!(n::PHASE_SECONDS.name, "model" => model, "phase" => phase));
+        let phase = |phase: &'static str| histogram!(n::PHASE_SECONDS.name, "model" => model, "phase" => phase);
         let all = Self(Arc::new(Series {
             model,
-            phases: PHASES.map(phase),
+            phases: Phase::ALL.map(|each| phase(each.as_str())),
+            total: phase("total"),
             inside: level(n::INSIDE),
             capacity: Part::new(level(n::CAPACITY)),
             queue_depth: Part::new(level(n::QUEUE_DEPTH)),
@@ -102,14 +101,10 @@ impl ModelMetrics {
         self.0.cache[outcome as usize].increment(1);
     }
 
-    /// A picture that was answered spent that long in a phase.
-    ///
-    /// # Panics
-    ///
-    /// There is no such phase.
-    pub fn phase(&self, phase: &str, took: Duration) {
-        let known = self.0.phases.iter().find(|(name, _)| *name == phase);
-        known.expect("a phase of the list").1.record(took);
+    /// Records the phases of an image that was answered.
+    pub fn phases(&self, timings: &PhaseTimings) {
+        timings.nonzero().for_each(|(phase, took)| self.0.phases[phase as usize].record(took));
+        self.0.total.record(timings.total());
     }
 
     /// So many more pictures are inside, or fewer.

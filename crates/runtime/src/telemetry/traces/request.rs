@@ -1,7 +1,7 @@
 //! A request's span, and below it a span for each phase of each of its pictures. The attributes are those of the semantic
 //! conventions for HTTP servers (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use opentelemetry::trace::{
     FutureExt as _, Span as _, SpanBuilder, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _,
@@ -10,6 +10,7 @@ use opentelemetry::{Context, KeyValue};
 
 use super::clock::Clock;
 use super::{Caller, tracer};
+use crate::telemetry::PhaseTimings;
 
 /// Methods that may be told; there is no end to others.
 const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
@@ -118,14 +119,14 @@ fn end(context: &Context) {
     }
 }
 
-/// What happened to one picture of the current request from `begun` on: phases, one right after the other.
-pub fn phases(begun: Instant, phases: impl IntoIterator<Item = (&'static str, Duration)>) {
+/// Records a span for each phase of one image of the current request, one right after the other, from `begun` on.
+pub fn phases(begun: Instant, timings: &PhaseTimings) {
     let Some(tracer) = tracer() else { return };
     let context = Context::current();
     let Some(clock) = context.get::<Clock>() else { return };
     let mut start = begun;
-    for (name, took) in phases.into_iter().filter(|(_, took)| !took.is_zero()) {
-        let span = SpanBuilder::from_name(name).with_start_time(clock.at(start));
+    for (phase, took) in timings.nonzero() {
+        let span = SpanBuilder::from_name(phase.as_str()).with_start_time(clock.at(start));
         start += took;
         tracer.build_with_context(span, &context).end_with_timestamp(clock.at(start));
     }
