@@ -7,7 +7,7 @@
 
 #[path = "http/client.rs"]
 mod client;
-#[path = "../tests/in_process/mod.rs"]
+#[path = "../tests/common/in_process.rs"]
 mod in_process;
 #[path = "http/instrumentation.rs"]
 mod instrumentation;

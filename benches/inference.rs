@@ -82,7 +82,7 @@ fn engine() -> MutexGuard<'static, BurnEngine> {
     ENGINE.get_or_init(start).lock().expect("no benchmark panicked")
 }
 
-/// A fast wrong answer is worth nothing: what ONNX Runtime answered for this picture, within what `tests/parity.rs` allows.
+/// A fast wrong answer is worth nothing: what ONNX Runtime answered for this picture, within what `tests/numerics/onnx_runtime_parity.rs` allows.
 fn check(rows: &[Logits]) {
     let text = std::fs::read_to_string(format!("tests/data/logits/{}.json", model().spec().name));
     let Ok(golden) = text.map(|text| serde_json::from_str::<serde_json::Value>(&text).expect("JSON")) else {

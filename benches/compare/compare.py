@@ -23,7 +23,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "model-import/models/efficientnet-lite0/efficientnet-lite0.onnx"
 LARGEST = 64
-TOLERANCES = {"f32": 1e-3, "bf16": 0.2}  # as in tests/parity.rs
+TOLERANCES = {"f32": 1e-3, "bf16": 0.2}  # as in tests/numerics/onnx_runtime_parity.rs
 
 
 def pictures() -> np.ndarray:

@@ -1,25 +1,25 @@
-//! The real binary on a free port, and a client for it.
+//! The real server as a process on a free port.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::answer::{Answer, get, post, read};
-use super::form::form_body;
-use super::metrics;
-use super::program::{KEY, kiln};
+use super::command::{KEY, kiln};
+use super::http::{Answer, form_body, get, post, sum_metric};
 
-/// Longer than any start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Longer than any start takes on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A running server; dropping it kills it.
+/// A running server process; dropping it kills the process.
 pub struct Server {
     process: Child,
     pub url: String,
-    /// Lines that the server logs, JSON each, after the one that told the address.
-    log: std::sync::Mutex<std::sync::mpsc::Receiver<String>>,
+    /// Log lines in JSON, after the line with the address.
+    log: Mutex<Receiver<String>>,
 }
 
 impl Server {
@@ -28,29 +28,22 @@ impl Server {
         Self::start_with(arguments, &[])
     }
 
-    /// The same with variables of the environment.
+    /// Like [`Server::start`], with environment variables.
     pub fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        Self::start_unready_with(arguments, variables).ready()
-    }
-
-    fn ready(self) -> Self {
-        let begun = Instant::now();
-        while self.get("/health/ready").status != 200 {
-            assert!(begun.elapsed() < PATIENCE, "the server does not become ready");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        self
+        let mut command = kiln();
+        command.envs(variables.iter().copied());
+        Self::spawn(command, arguments).ready()
     }
 
     /// Starts `kiln serve` and waits until it listens.
     pub fn start_unready(arguments: &[&str]) -> Self {
-        Self::start_unready_with(arguments, &[])
+        Self::spawn(kiln(), arguments)
     }
 
-    /// Starts `kiln serve` as a process none of whose files may have more than so many KiB, and waits until it is ready.
+    /// Starts `kiln serve` with a limit on the size of each file that it writes, and waits until it is ready.
     #[cfg(unix)]
     pub fn start_limited(arguments: &[&str], kibibytes: u32) -> Self {
-        // Blocks of 512 bytes, as POSIX has it; and a write beyond is an error, not the end.
+        // `ulimit -f` counts blocks of 512 bytes (POSIX). With the signal ignored, a write beyond the limit is an error.
         let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kibibytes * 2);
         let plain = kiln();
         let mut command = Command::new("sh");
@@ -64,12 +57,6 @@ impl Server {
         Self::spawn(command, arguments).ready()
     }
 
-    fn start_unready_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut command = kiln();
-        command.envs(variables.iter().copied());
-        Self::spawn(command, arguments)
-    }
-
     fn spawn(mut command: Command, arguments: &[&str]) -> Self {
         let mut process = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
@@ -78,10 +65,10 @@ impl Server {
             .spawn()
             .expect("the binary starts");
         let stderr = BufReader::new(process.stderr.take().expect("stderr is piped"));
-        let (lines, log) = std::sync::mpsc::channel();
+        let (lines, log) = channel();
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
         let address = loop {
-            let line = log.recv_timeout(PATIENCE).expect("the server tells where it listens");
+            let line = log.recv_timeout(TIMEOUT).expect("the server logs its address");
             let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a JSON line: {line}"));
             if event["message"] == "listening" {
                 break event["address"].as_str().expect("an address").to_string();
@@ -90,48 +77,54 @@ impl Server {
         Self { process, url: format!("http://{address}"), log: log.into() }
     }
 
-    pub fn agent() -> ureq::Agent {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
-        config.timeout_global(Some(PATIENCE)).build().into()
+    fn ready(self) -> Self {
+        let started = Instant::now();
+        while self.get("/health/ready").status != 200 {
+            assert!(started.elapsed() < TIMEOUT, "the server does not become ready");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self
     }
 
+    /// Sends `GET` with the test key.
     pub fn get(&self, path: &str) -> Answer {
         self.get_with(path, &[("X-API-Key", KEY)])
     }
 
+    /// Sends `GET` without headers.
     pub fn get_without_key(&self, path: &str) -> Answer {
         self.get_with(path, &[])
     }
 
-    /// `GET` with these headers and no key but one among them.
+    /// Sends `GET` with exactly these headers.
     pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         get(&format!("{}{path}", self.url), headers)
     }
 
-    /// The sum of a metric's series that have all of these words.
-    pub fn metric(&self, name: &str, words: &[&str]) -> f64 {
+    /// Sums the series of a metric that contain all of `labels`.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let page = self.get("/metrics");
         assert_eq!(page.status, 200, "{}", page.text());
-        metrics::sum(&page.text(), name, words)
+        sum_metric(&page.text(), name, labels)
     }
 
-    /// `POST` of a body as it is, with these headers and no key but one among them.
+    /// Sends `POST` with this body and exactly these headers.
     pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         post(&format!("{}{path}", self.url), headers, body)
     }
 
-    /// `POST` of one file in the field `file` of a form.
+    /// Sends `POST` with a form that has one file in its field `file`.
     pub fn predict(&self, path: &str, file_name: &str, bytes: &[u8]) -> Answer {
         self.form(path, &[("file", file_name, bytes)])
     }
 
-    /// `POST` of a form with files.
+    /// Sends `POST` with a form of files: field, file name and content of each.
     pub fn form(&self, path: &str, files: &[(&str, &str, &[u8])]) -> Answer {
         let (content_type, body) = form_body(files);
         self.post(path, &[("X-API-Key", KEY), ("Content-Type", content_type)], &body)
     }
 
-    /// `POST` of the bytes alone, without a content type.
+    /// Sends `POST` with the test key and without a content type.
     pub fn raw(&self, path: &str, bytes: &[u8]) -> Answer {
         self.post(path, &[("X-API-Key", KEY)], bytes)
     }
@@ -141,28 +134,28 @@ impl Server {
         self.signal("TERM");
     }
 
-    /// Sends the signal of that name, without its `SIG`.
+    /// Sends a signal by its name without `SIG`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Waits for the end.
+    /// Waits until the process exits.
     pub fn wait(mut self) -> ExitStatus {
         self.process.wait().expect("the process can be waited for")
     }
 
-    /// The log lines that are there by now.
+    /// Takes the log lines that have arrived.
     pub fn logged(&self) -> Vec<String> {
         self.log.lock().expect("no reader panicked").try_iter().collect()
     }
 
-    /// Waits for a line of the log that holds these words, and gives back all until then.
-    pub fn logged_until(&self, words: &str) -> Vec<String> {
+    /// Waits for a log line that contains `text`, and takes all lines up to and including it.
+    pub fn logged_until(&self, text: &str) -> Vec<String> {
         let log = self.log.lock().expect("no reader panicked");
         let mut lines = Vec::new();
-        while !lines.last().is_some_and(|line: &String| line.contains(words)) {
-            lines.push(log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with '{words}' in {lines:#?}")));
+        while !lines.last().is_some_and(|line: &String| line.contains(text)) {
+            lines.push(log.recv_timeout(TIMEOUT).unwrap_or_else(|_| panic!("no line with '{text}' in {lines:#?}")));
         }
         lines
     }
@@ -174,7 +167,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

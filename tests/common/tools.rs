@@ -1,31 +1,34 @@
-//! Programs and drivers of others. A test that needs one that is not there is skipped, which is said, or fails where it must run.
+//! Third-party programs and drivers. Without one, a test is skipped with a message; if `CI` is set, it fails instead.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
-/// True where the tests must not be skipped for want of a program or a driver.
-pub fn must_run() -> bool {
+use super::command::{kiln, run_command};
+
+/// Returns true where a missing program or driver is a failure.
+pub fn is_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-/// Says that a test is skipped for want of `what`.
+/// Reports that a test is skipped because `what` is missing. Panics in CI.
 pub fn skip(what: &str) {
-    assert!(!must_run(), "this machine needs {what}");
-    eprintln!("SKIPPED: this machine has no {what}");
+    assert!(!is_ci(), "this machine needs {what}");
+    eprintln!("skipped: this machine has no {what}");
 }
 
-/// Whether there is a program of that name.
+/// Returns whether a program of that name is installed.
 pub fn has(program: &str) -> bool {
-    // Whether it understands the word does not matter.
-    let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if asked.is_err() {
+    // The exit status is irrelevant: the program may not know `--version`.
+    let started = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if started.is_err() {
         skip(program);
     }
-    asked.is_ok()
+    started.is_ok()
 }
 
-/// The Python that `KILN_TEST_PYTHON` names, which has these packages.
+/// Returns the Python interpreter that `KILN_TEST_PYTHON` names; it must have `packages` installed.
 pub fn python(packages: &str) -> Option<OsString> {
     let python = std::env::var_os("KILN_TEST_PYTHON");
     if python.is_none() {
@@ -34,24 +37,28 @@ pub fn python(packages: &str) -> Option<OsString> {
     python
 }
 
-/// Whether there is a Vulkan adapter.
+/// Returns whether the server finds a Vulkan adapter. It asks `kiln devices`: this file then needs no GPU library.
 pub fn has_vulkan() -> bool {
-    use kiln_inference::adapters::{self, Api};
-    let found = adapters::enumerate().iter().any(|adapter| adapter.api == Api::Vulkan);
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    let found = *FOUND.get_or_init(|| {
+        let (status, table, stderr) = run_command(kiln().arg("devices"));
+        assert_eq!(status, 0, "{stderr}");
+        table.lines().any(|row| row.split_whitespace().any(|word| word == "vulkan:0"))
+    });
     if !found {
         skip("Vulkan adapter (mesa-vulkan-drivers provides one in software)");
     }
     found
 }
 
-/// A certificate for 127.0.0.1 that signs itself, and its key: NAME.crt and NAME.key.
+/// Creates a self-signed certificate for 127.0.0.1 and its key, NAME.crt and NAME.key.
 pub fn certificate(folder: &Path, name: &str) {
-    let made = Command::new("openssl")
+    let output = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
         .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
         .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")])
         .current_dir(folder)
         .output()
         .expect("openssl runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

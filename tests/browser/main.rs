@@ -1,0 +1,10 @@
+//! The pages of the server in headless Chromium.
+#![forbid(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod driver;
+
+mod docs_page;
+mod readme_javascript;
+mod status_page;

@@ -1,0 +1,64 @@
+//! The whole server in the current process, with a given engine. `tests/failures` and `benches/http.rs` include this file.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kiln::app::Local;
+use kiln_classifier::batching::{self, Batcher, Worker};
+use kiln_classifier::{Answers, Classifier};
+use kiln_image::DecodePool;
+use kiln_inference::Engine;
+use kiln_server::auth::Secret;
+use kiln_inference::model::Model;
+use kiln_runtime::telemetry::metrics::ModelMetrics;
+use kiln_api as api;
+use kiln_server as serve;
+use tokio::runtime::Runtime;
+
+/// Settings of the server. It listens on a free port.
+pub struct Settings {
+    pub serve: serve::Config,
+    pub api: api::Config,
+    pub batching: batching::Config,
+    pub decode_threads: usize,
+    /// Whether the engine resizes images itself.
+    pub resizes: bool,
+    /// Size of the response cache in bytes; 0 disables it.
+    pub cache_bytes: u64,
+}
+
+/// A running server; it stops when it is dropped. The model is not ready until [`InProcess::open`].
+pub struct InProcess {
+    pub address: SocketAddr,
+    server: Local,
+    loading: Option<Classifier>,
+    _worker: Worker,
+    _runtime: Runtime,
+}
+
+impl InProcess {
+    /// Starts a server that is still loading `model`.
+    pub fn loading(model: Model, engine: Box<dyn Engine>, key: &str, settings: Settings) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let entered = runtime.enter();
+        let key = Secret::parse(key).expect("a key");
+        let server = runtime.block_on(Local::start(settings.serve, settings.api, &key)).expect("a server");
+        let metrics = ModelMetrics::new(model.spec().name, model.version());
+        let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);
+        let pool = DecodePool::new(settings.decode_threads);
+        let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);
+        let mut classifier = if settings.resizes { classifier.resizing(1 << 20) } else { classifier };
+        if settings.cache_bytes > 0 {
+            classifier = classifier.keeping(Answers::new(settings.cache_bytes));
+        }
+        drop(entered);
+        Self { address: server.address, server, loading: Some(classifier), _worker: worker, _runtime: runtime }
+    }
+
+    /// Completes the load and makes the server ready.
+    pub fn open(&mut self) {
+        let classifier = self.loading.take().expect("the model is opened once");
+        self.server.registry.open(classifier.model().spec().name.to_string(), vec![classifier]);
+        self.server.readiness.set_ready();
+    }
+}

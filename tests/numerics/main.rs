@@ -1,0 +1,9 @@
+//! Compares preprocessing with Pillow, logits with ONNX Runtime, and resizing on the device with resizing on the CPU.
+#![forbid(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod device_resize;
+mod image_golden;
+mod onnx_runtime_parity;

@@ -1,0 +1,13 @@
+//! Measures time and memory. These tests run one at a time (`common::alone`): another test on the same processor cores would
+//! distort the measurement. The allocation test also needs a global allocator of its own.
+#![forbid(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod allocations;
+mod cold_start;
+mod idle_connections;
+mod load;
+mod memory;
+mod overload;

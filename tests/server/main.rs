@@ -1,0 +1,25 @@
+//! Drives the real binary over HTTP and by its commands. Most tests start a server of their own on a free port.
+#![forbid(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
+mod commands;
+mod connection_limits;
+mod feedback;
+mod feedback_loop;
+mod finetune;
+#[cfg(target_os = "linux")]
+mod hostile_input;
+mod http_api;
+mod import;
+mod lifecycle;
+mod logs;
+mod model_reload;
+mod open_inference_protocol;
+mod response_cache;
+mod security_headers;
+mod tls;
+mod traces;
+mod vulkan;
