@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kiln::app::Local;
+use kiln_api as api;
 use kiln_classifier::batching::{self, Batcher, Worker};
 use kiln_classifier::{Answers, Classifier};
 use kiln_image::DecodePool;
 use kiln_inference::Engine;
-use kiln_server::auth::Secret;
 use kiln_inference::model::Model;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
-use kiln_api as api;
 use kiln_server as serve;
+use kiln_server::auth::Secret;
 use tokio::runtime::Runtime;
 
 /// Settings of the server. It listens on a free port.

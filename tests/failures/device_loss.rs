@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::common::{self, Answer, KEY, Stop, bytes, get, post};
 use crate::in_process::{self, InProcess};
-use kiln_inference::{BurnEngine, DeviceChoice, Options, device};
-use kiln_inference::model::Model;
 use kiln_api as api;
 use kiln_classifier::batching;
+use kiln_inference::model::Model;
+use kiln_inference::{BurnEngine, DeviceChoice, Options, device};
 use kiln_server as serve;
 
 /// Longer than any step takes on a software adapter.

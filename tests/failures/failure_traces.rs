@@ -5,11 +5,11 @@ use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use kiln_inference::{Engine, EngineError, Logits, Sample};
-use kiln_inference::model::Model;
-use kiln_runtime::telemetry::traces::{self, Config, Headers};
 use kiln_api as api;
 use kiln_classifier::batching;
+use kiln_inference::model::Model;
+use kiln_inference::{Engine, EngineError, Logits, Sample};
+use kiln_runtime::telemetry::traces::{self, Config, Headers};
 use kiln_server as serve;
 
 use crate::common::otlp_collector::{Collector, Span};

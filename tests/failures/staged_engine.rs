@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
-use kiln_inference::{Engine, EngineError, Logits, Sample};
-use kiln_inference::model::Model;
 use kiln_api as api;
 use kiln_classifier::batching;
+use kiln_inference::model::Model;
+use kiln_inference::{Engine, EngineError, Logits, Sample};
 use kiln_server as serve;
 
 use crate::common::{Answer, KEY, alone, bytes, get, post, sum_metric};

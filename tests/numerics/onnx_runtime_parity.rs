@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use image::ImageReader;
 use kiln_image::PreparedImage;
 use kiln_inference::adapters::{self, Api};
-use kiln_inference::{BurnEngine, DeviceChoice, Engine, KernelChoice, Options, Precision, Sample, device, rank};
 use kiln_inference::model::Model;
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, KernelChoice, Options, Precision, Sample, device, rank};
 use kiln_kernels::cpu::Isa;
 use serde_json::Value;
 

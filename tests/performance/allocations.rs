@@ -3,8 +3,8 @@
 use std::alloc::System;
 
 use kiln_image::PreparedImage;
-use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
 use kiln_inference::model::Model;
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use crate::common::alone;

@@ -1,8 +1,8 @@
 //! The memory of an engine does not grow with the number of batches, whatever their sizes.
 
 use kiln_image::PreparedImage;
-use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
 use kiln_inference::model::Model;
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
 
 use crate::common::{alone, has_vulkan, is_ci, resident_bytes};
 

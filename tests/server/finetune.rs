@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::common::{bytes, kiln, run_command};
+use kiln::store::Store;
 use kiln_classifier::recipe;
 use kiln_image::{self as image, Limits};
-use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, top};
 use kiln_inference::model::Model;
-use kiln::store::Store;
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, top};
 
 const MODEL: &str = "efficientnet-lite0";
 /// Photos and the classes that the feedback claims, which are far from the real ones.

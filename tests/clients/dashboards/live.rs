@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use kiln_inference::model::{Model, Weights};
 use kiln::store::Store;
+use kiln_inference::model::{Model, Weights};
 
 use super::names::check_names;
 use super::prometheus::{self, Prometheus, check_rules};

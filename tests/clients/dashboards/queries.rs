@@ -26,10 +26,7 @@ const FACTS: [(&str, &str); 19] = [
     ("recorded predictions", "kiln_predictions_recorded_total > 10 and on (instance) kiln_stored_images_bytes > 0"),
     ("no dropped records", "sum(kiln_records_dropped_total) == 0"),
     ("a client that disconnected", "sum(kiln_cancelled_total) > 0"),
-    (
-        "a queue with capacity and requests",
-        "kiln_queue_capacity == 4 and max_over_time(kiln_inflight_images[1m]) >= 2",
-    ),
+    ("a queue with capacity and requests", "kiln_queue_capacity == 4 and max_over_time(kiln_inflight_images[1m]) >= 2"),
     ("cached answers", "kiln_cache_requests_total{outcome=\"hit\"} > 0 and on (instance) kiln_cache_entries > 0"),
     (
         "phases that add up to the whole",

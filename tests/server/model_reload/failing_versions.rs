@@ -1,8 +1,8 @@
 //! Versions that pass the self-test on the synthetic image and fail on a photo, and label changes while a version loads.
 
 use kiln_image::{self as image, Limits, PreparedImage};
-use kiln_inference::{BurnEngine, DeviceChoice, Engine, Logits, Options, Sample, device};
 use kiln_inference::model::Weights;
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, Logits, Options, Sample, device};
 
 use super::store_folder::{StoreFolder, until_served};
 use super::weights::{NAME, model, outputting_features, with_feature_weight};
