@@ -8,10 +8,10 @@ use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use kiln_image::PreparedImage;
+use kiln_inference::model::Model;
 use kiln_inference::{
     self, BurnEngine, DeviceChoice, Engine, KernelChoice, Options, ResizeChoice, Sample, configure_cpu, device,
 };
-use kiln_inference::model::Model;
 
 const LARGEST: usize = 64;
 
@@ -58,7 +58,7 @@ fn main() {
         eprintln!("This is driven by benches/compare/compare.py; start that.");
         return;
     };
-    let config = inference::Config {
+    let config = kiln_inference::Config {
         device: DeviceChoice::Cpu.into(),
         threads,
         precision,

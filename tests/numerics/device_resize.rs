@@ -31,7 +31,7 @@ fn device_resize_matches_the_cpu_within_one_level() {
             let cutout = image::cut(&raster, recipe);
             assert_eq!(cutout.pixels.len(), image::cut_bytes(&raster, recipe));
             let (height, width) = (recipe.height as usize, recipe.width as usize);
-            let ours = Kernels::best_for(&device).scope(|| normalizer.resize(&[(&cutout).into()], height, width));
+            let ours = Kernels::best_for(&device).scope(|| normalizer.resize(&[kiln_inference::source_of(&cutout)], height, width));
             let ours = ours.into_data();
             for (index, (ours, expected)) in ours.as_slice::<f32>().unwrap().iter().zip(expected.pixels()).enumerate() {
                 let difference = (ours - f32::from(*expected)).abs();

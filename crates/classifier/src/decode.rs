@@ -56,7 +56,7 @@ impl Classifier {
 
     /// The deadline of a picture passed before it was submitted.
     pub(super) fn late(&self, timer: &PhaseTimer) -> ClassifyError {
-        let (queued, retry_after) = (timer.began().elapsed(), self.batcher.retry_after());
+        let (queued, retry_after) = (timer.started().elapsed(), self.batcher.retry_after());
         BatchError::DeadlinePassed { queued, retry_after }.into()
     }
 }

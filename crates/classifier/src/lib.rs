@@ -12,17 +12,19 @@
 //! | `statistics.rs` | what a model was asked and has answered |
 #![forbid(unsafe_code)]
 
+mod answer;
 pub mod batching;
 pub mod cache;
-pub mod registry;
-mod answer;
 mod classify;
 mod decode;
 mod kept;
 mod picture;
+pub mod registry;
 mod rows;
 mod shadow;
 mod statistics;
+#[doc(hidden)]
+pub mod test_support;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timings;
@@ -30,10 +32,10 @@ mod timings;
 use std::sync::Arc;
 
 use crate::batching::Batcher;
+use kept::Kept;
 use kiln_feedback::Recorder;
 use kiln_image::{DecodePool, Limits, PoolError, Recipe};
 use kiln_inference::model::Model;
-use kept::Kept;
 use shadow::Shadow;
 use statistics::Statistics;
 

@@ -1,6 +1,6 @@
 //! What the classifier adds to its rooms: who holds a permit, and for how long.
 
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,25 +8,8 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::batching::{self, Worker};
-use kiln_inference::{Engine, EngineError, Logits, Sample};
-use kiln_runtime::readiness::Readiness;
-use kiln_runtime::telemetry::metrics::ModelMetrics;
-
-struct Nothing;
-
-impl Engine for Nothing {
-    fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
-        Ok(batch.iter().map(|_| Logits::from([0.0])).collect())
-    }
-}
-
-/// A classifier whose engine does nothing, and what keeps that engine at work.
-pub(crate) fn idle(model: Model, config: batching::Config, pool: DecodePool) -> (Classifier, Worker) {
-    let (batcher, worker) =
-        Batcher::start(config, vec![Box::new(Nothing)], Readiness::starting(), ModelMetrics::new("model", "1"));
-    (Classifier::new(model, Vec::new(), Arc::default(), pool, batcher), worker)
-}
+use crate::batching;
+use crate::test_support::idle;
 
 fn picture() -> Picture {
     Picture { bytes: Bytes::from_static(include_bytes!("../../../tests/data/kinds/rgb.jpg")), file_name: None }

@@ -33,15 +33,10 @@ pub struct Judged {
     pub picture: Option<Picture>,
 }
 
-#[cfg(test)]
 impl Judged {
     /// One that no database knows.
-    pub(crate) fn made_up(
-        time: SystemTime,
-        predicted: (u32, &str),
-        truth: Option<(u32, &str)>,
-        sha256: [u8; 32],
-    ) -> Self {
+    #[doc(hidden)]
+    pub fn made_up(time: SystemTime, predicted: (u32, &str), truth: Option<(u32, &str)>, sha256: [u8; 32]) -> Self {
         let named = |(class_id, label): (u32, &str)| (class_id, label.to_string());
         Self {
             prediction: Uuid::now_v7(),

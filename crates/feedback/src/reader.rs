@@ -41,10 +41,10 @@ pub struct Counted {
     pub judged: usize,
 }
 
-#[cfg(test)]
 impl Counted {
     /// One that no database knows.
-    pub(crate) fn made_up(name: &str) -> Self {
+    #[doc(hidden)]
+    pub fn made_up(name: &str) -> Self {
         Self { row: 0, name: name.to_string(), version: "1".to_string(), predictions: 0, judged: 0 }
     }
 }

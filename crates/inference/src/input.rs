@@ -98,7 +98,7 @@ impl Input {
 /// What is to be resized of a sample.
 fn uncut(sample: &Sample) -> Option<Uncut<'_>> {
     match sample {
-        Sample::Cutout(cutout) => Some(cutout.into()),
+        Sample::Cutout(cutout) => Some(source_of(cutout)),
         Sample::Picture(picture) => {
             let size = [picture.width(), picture.height()];
             let (turn, filter) = (Turn::default(), Filter::Bilinear);
@@ -108,22 +108,20 @@ fn uncut(sample: &Sample) -> Option<Uncut<'_>> {
     }
 }
 
-/// The image room's words become those of the kernels; the two do not know each other.
-impl<'a> From<&'a Cutout> for Uncut<'a> {
-    fn from(cutout: &'a Cutout) -> Self {
-        let [mirrored_x, mirrored_y] = cutout.mirrored;
-        Uncut {
-            pixels: &cutout.pixels,
-            size: cutout.size,
-            start: cutout.start,
-            length: cutout.length,
-            turn: Turn { swapped: cutout.swapped, mirrored_x, mirrored_y },
-            rows_first: cutout.rows_first,
-            filter: match cutout.filter {
-                image::Filter::Bilinear => Filter::Bilinear,
-                image::Filter::Bicubic => Filter::Bicubic,
-                image::Filter::Lanczos3 => Filter::Lanczos,
-            },
-        }
+/// Translates the image crate's terms into those of the kernels; the two crates do not know each other.
+pub fn source_of(cutout: &Cutout) -> Uncut<'_> {
+    let [mirrored_x, mirrored_y] = cutout.mirrored;
+    Uncut {
+        pixels: &cutout.pixels,
+        size: cutout.size,
+        start: cutout.start,
+        length: cutout.length,
+        turn: Turn { swapped: cutout.swapped, mirrored_x, mirrored_y },
+        rows_first: cutout.rows_first,
+        filter: match cutout.filter {
+            image::Filter::Bilinear => Filter::Bilinear,
+            image::Filter::Bicubic => Filter::Bicubic,
+            image::Filter::Lanczos3 => Filter::Lanczos,
+        },
     }
 }

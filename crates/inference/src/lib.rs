@@ -31,7 +31,6 @@
 
 use std::path::{Path, PathBuf};
 
-pub mod model;
 pub mod adapters;
 mod batch_sizes;
 mod burn_engine;
@@ -45,6 +44,7 @@ mod forward;
 mod input;
 mod known;
 mod lanes;
+pub mod model;
 mod open;
 mod options;
 mod pick;
@@ -63,6 +63,8 @@ pub use choice::{DeviceChoice, DeviceChoices, KernelChoice, ResizeChoice};
 pub use cpu::{configure_cpu, default_threads, has_bf16};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
 pub use engine::{Engine, EngineError, Logits, Output, Sample, caught, panic_message};
+#[doc(hidden)]
+pub use input::source_of;
 pub use known::by_cpu;
 pub use options::Options;
 pub use pick::pick_auto;

@@ -7,10 +7,10 @@ use super::LoadError;
 use super::shared::Shared;
 use crate::config::Config;
 use kiln_feedback as feedback;
+use kiln_inference::model::Model;
 use kiln_inference::{
     self, BurnEngine, ChosenDevice, DeviceChoice, DeviceInfo, Options, Placement, Step, configure_cpu, device,
 };
-use kiln_inference::model::Model;
 use kiln_runtime::telemetry::metrics::{self, DeviceLabels};
 
 /// Bytes that a full queue of pictures may take that a device is to resize.
@@ -93,7 +93,7 @@ pub(super) fn start(
 
 /// How an engine is to run.
 pub(in crate::app) fn options(config: &Config) -> Options {
-    let inference::Config { precision, kernels, resize, cache, .. } = config.inference.clone();
+    let kiln_inference::Config { precision, kernels, resize, cache, .. } = config.inference.clone();
     let max_cutout_bytes = CUTOUTS_WAITING / config.batching.queue_capacity;
     Options { max_batch_size: config.batching.max_batch_size, precision, kernels, resize, max_cutout_bytes, cache }
 }

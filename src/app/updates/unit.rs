@@ -7,12 +7,12 @@ use tokio::task::JoinSet;
 
 use super::super::load::{Host, LoadError, joined};
 use super::wanted::Wanted;
-use kiln_classifier::batching::Worker;
-use kiln_classifier::Classifier;
-use kiln_inference::{BurnEngine, Step};
-use kiln_inference::model::Model;
-use kiln_runtime::readiness::Readiness;
 use crate::store::Store;
+use kiln_classifier::Classifier;
+use kiln_classifier::batching::Worker;
+use kiln_inference::model::Model;
+use kiln_inference::{BurnEngine, Step};
+use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
 
 /// Which unit, and why it is of no use any more.
@@ -88,7 +88,7 @@ impl Unit {
     pub(super) fn idle(id: u64, what: Wanted, model: &Model) -> Self {
         let other = model.with_weights(&what.version, kiln_inference::model::Weights::new(Vec::new()));
         let (config, pool) = (kiln_classifier::batching::Config::default(), kiln_image::DecodePool::new(1));
-        let (classifier, worker) = kiln_classifier::tests::idle(other, config, pool);
+        let (classifier, worker) = kiln_classifier::test_support::idle(other, config, pool);
         Self { id, what, classifier: Arc::new(classifier), worker, _guard: JoinSet::new() }
     }
 

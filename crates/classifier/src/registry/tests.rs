@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::batching::Config;
-use crate::tests::idle;
+use crate::test_support::idle;
 use kiln_image::DecodePool;
 use kiln_inference::model::{Model, Weights};
 

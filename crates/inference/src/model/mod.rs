@@ -33,8 +33,8 @@ impl Model {
     }
 
     /// A model that the build knows nothing of, for tests that need several.
-    #[cfg(test)]
-    pub(crate) fn made_up(name: &'static str, version: &'static str) -> Self {
+    #[doc(hidden)]
+    pub fn made_up(name: &'static str, version: &'static str) -> Self {
         let first = &model_import::MODELS[0];
         let spec = Box::leak(Box::new(ModelSpec { name, version, ..*first.spec }));
         Self { built_in: Box::leak(Box::new(BuiltIn { spec, ..*first })), other: None }
