@@ -47,7 +47,7 @@ fn run(command: Command) -> ExitCode {
         Command::Finetune { plan, config } => block_on(app::finetune(*config, plan)).map_err(Into::into),
         Command::Healthcheck(checkup) => app::healthcheck(checkup).map_err(Into::into),
         Command::Devices => print(&app::devices()),
-        Command::Keygen(None) => print(&format!("{}\n", keys::generate().expose())),
+        Command::Keygen(None) => print(&format!("{}\n", keys::ApiKey::generate().expose())),
         Command::Keygen(Some(terms)) => {
             let (key, entry) = app::keygen(terms);
             // Only here: the entry goes to a file.

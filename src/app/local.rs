@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 use kiln_api::MetricsAccess;
-use kiln_server::auth::{Authority, Config, Secret};
+use kiln_server::auth::{Authenticator, Config, ApiKey};
 use kiln_runtime::readiness::Readiness;
 use kiln_classifier::registry::Registry;
 use kiln_runtime::shutdown::{self, Request};
@@ -37,7 +37,7 @@ impl Local {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub async fn start(serve: serve::Config, api: api::Config, key: &Secret) -> Result<Self, String> {
+    pub async fn start(serve: serve::Config, api: api::Config, key: &ApiKey) -> Result<Self, String> {
         let metrics = match api.metrics {
             MetricsAccess::Off => None,
             _ => Some(recorder()?),
@@ -48,8 +48,8 @@ impl Local {
         let serve = serve::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..serve };
         let server = serve::Server::bind(serve, None).await.map_err(|error| error.to_string())?;
         let address = server.local_addr();
-        let keys = Config { api_key: None, file: None, tokens: None, max_auth_failures: NonZeroU32::MAX };
-        let authority = Authority::load(&keys, Some(key)).map_err(|error| error.to_string())?;
+        let keys = Config { api_key: None, key_file: None, tokens: None, max_auth_failures: NonZeroU32::MAX };
+        let authority = Authenticator::load(&keys, Some(key)).map_err(|error| error.to_string())?;
         let state = api::State {
             registry: registry.clone(),
             readiness: readiness.clone(),

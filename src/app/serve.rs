@@ -7,7 +7,7 @@ use super::load::{self, LoadError};
 use super::updates::Updates;
 use crate::config::Config;
 use kiln_feedback::{self as feedback, OpenError};
-use kiln_server::auth::{self as keys, Authority, AuthorityError, Provisioned};
+use kiln_server::auth::{AuthSetupError, Authenticator, ServerKey};
 use kiln_runtime::readiness::{Readiness, State};
 use kiln_classifier::registry::Registry;
 use kiln_runtime::shutdown::{self, Signal, Stage};
@@ -30,10 +30,10 @@ pub enum ServeError {
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
     /// Keys or tokens.
     #[error(transparent)]
-    Authority(#[from] keys::AuthorityError),
+    Authenticator(#[from] AuthSetupError),
     /// The socket.
     #[error(transparent)]
-    Serve(#[from] serve::ServeError),
+    Serve(#[from] serve::ServerError),
     /// The folder of predictions and feedback.
     #[error(transparent)]
     Feedback(#[from] OpenError),
@@ -60,7 +60,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let _traces = config.traces.as_ref().map(traces::install);
     let metrics = exporter(&config)?;
     let default = load::default_model(&config);
-    let provisioned = keys::provision(&config.keys, config.serve.listen).map_err(AuthorityError::from)?;
+    let provisioned = ServerKey::provision(&config.keys, config.serve.listen).map_err(AuthSetupError::from)?;
     let authority = authority(&config, &provisioned).await?;
     let server = serve::Server::bind(config.serve, config.tls.clone()).await?;
     let metrics_server = metrics_server(&config).await?;
@@ -78,7 +78,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         feedback: recorded.clone(),
         config: config.api.clone(),
     };
-    tokio::spawn(async move { authority.keep_up().await });
+    tokio::spawn(async move { authority.run_maintenance().await });
     if let Some(recorded) = recorded.clone() {
         tokio::spawn(recorded.keep_up());
     }
@@ -128,14 +128,14 @@ async fn keep_up(metrics: Exporter) {
 }
 
 /// Keys and tokens. A key set may come over the network, by a library that waits.
-async fn authority(config: &Config, provisioned: &Provisioned) -> Result<Arc<Authority>, AuthorityError> {
+async fn authority(config: &Config, provisioned: &ServerKey) -> Result<Arc<Authenticator>, AuthSetupError> {
     let (config, own) = (config.keys.clone(), provisioned.key.clone());
-    let loading = tokio::task::spawn_blocking(move || Authority::load(&config, own.as_ref()));
+    let loading = tokio::task::spawn_blocking(move || Authenticator::load(&config, own.as_ref()));
     loading.await.expect("nothing there panics").map(Arc::new)
 }
 
 /// The listener of the metrics, if they have one. Without encryption: it is for addresses that only the operator reaches.
-async fn metrics_server(config: &Config) -> Result<Option<serve::Server>, serve::ServeError> {
+async fn metrics_server(config: &Config) -> Result<Option<serve::Server>, serve::ServerError> {
     match config.metrics_listen {
         Some(listen) => serve::Server::bind(serve::Config { listen, ..config.serve }, None).await.map(Some),
         None => Ok(None),
@@ -163,7 +163,7 @@ async fn finish(updates: Updates, recorded: Option<feedback::Store>, signal: &Si
     }
 }
 
-fn announce(provisioned: &Provisioned, scheme: &str, address: std::net::SocketAddr) {
+fn announce(provisioned: &ServerKey, scheme: &str, address: std::net::SocketAddr) {
     tracing::info!(%address, docs = %format!("{scheme}://{address}/docs"), "listening");
     provisioned.announce(scheme, address);
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{CENTURY, ConfigError};
-use kiln_server::auth::{self as keys, Priority, Scope, Scopes, Terms};
+use kiln_server::auth::{self as keys, Priority, Scope, Scopes, KeyPolicy};
 
 /// The command.
 pub(super) fn command() -> Command {
@@ -45,22 +45,22 @@ pub(super) fn command() -> Command {
 /// # Errors
 ///
 /// The first value that cannot be, named by its flag.
-pub(super) fn terms(matches: &ArgMatches) -> Result<Option<Terms>, ConfigError> {
+pub(super) fn terms(matches: &ArgMatches) -> Result<Option<KeyPolicy>, ConfigError> {
     let Some(id) = matches.get_one::<String>("id") else { return Ok(None) };
     let of = |flag: &'static str| move |reason: String| ConfigError(format!("--{flag}: {reason}"));
-    keys::check_id(id).map_err(of("id"))?;
+    keys::check_key_id(id).map_err(of("id"))?;
     let scopes: Scopes = matches.get_many::<Scope>("scope").into_iter().flatten().copied().collect();
     let expires = matches.get_one::<String>("expires").map(|text| end(text)).transpose().map_err(of("expires"))?;
     let number = |name: &str| matches.get_one::<f64>(name).copied();
-    let rate = keys::rate(number("requests-per-second"), matches.get_one::<NonZeroU32>("burst").copied());
+    let rate = keys::RateLimit::from_settings(number("requests-per-second"), matches.get_one::<NonZeroU32>("burst").copied());
     let share = number("queue-share");
-    share.map_or(Ok(()), keys::check_share).map_err(of("queue-share"))?;
-    Ok(Some(Terms {
+    share.map_or(Ok(()), keys::check_queue_share).map_err(of("queue-share"))?;
+    Ok(Some(KeyPolicy {
         id: id.clone(),
         scopes: if scopes.is_empty() { [Scope::Predict].into_iter().collect() } else { scopes },
         expires,
-        rate: rate.map_err(of("requests-per-second"))?,
-        share,
+        rate_limit: rate.map_err(of("requests-per-second"))?,
+        queue_share: share,
         priority: matches.get_one::<Priority>("priority").copied().unwrap_or_default(),
     }))
 }
@@ -70,6 +70,6 @@ fn end(text: &str) -> Result<SystemTime, String> {
     match humantime::parse_duration(text) {
         Ok(left) if left <= CENTURY => Ok(SystemTime::now() + left),
         Ok(_) => Err("expires is more than a century away; leave it out for a key without an end".to_string()),
-        Err(_) => keys::instant(text),
+        Err(_) => keys::parse_expiry(text),
     }
 }

@@ -21,7 +21,7 @@ use crate::bench::Plan;
 use crate::config::{self, Checkup, Config, ConfigError};
 use kiln_finetune::Plan as FinetunePlan;
 use crate::import::Order as ImportOrder;
-use kiln_server::auth::Terms;
+use kiln_server::auth::KeyPolicy;
 use crate::store::Order;
 
 /// What the program is to do.
@@ -56,7 +56,7 @@ pub enum Command {
     /// `kiln devices`
     Devices,
     /// `kiln keygen`, perhaps for a key file.
-    Keygen(Option<Terms>),
+    Keygen(Option<KeyPolicy>),
     /// `kiln models WORD`
     Models {
         /// What is to be done.

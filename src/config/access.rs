@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use super::ConfigError;
 use super::values::Reader;
 use kiln_api::{MetricsAccess, Peers};
-use kiln_server::auth::{Config, Secret, TokenConfig, TokenSecret};
+use kiln_server::auth::{Config, ApiKey, TokenConfig, TokenSecret};
 
 pub(super) fn keys(read: &Reader<'_>) -> Result<Config, ConfigError> {
     let most = read.between("max-auth-failures", 1, 1_000_000)?;
     Ok(Config {
         api_key: api_key(read)?,
-        file: read.text("keys").map(PathBuf::from),
+        key_file: read.text("keys").map(PathBuf::from),
         tokens: tokens(read)?,
         max_auth_failures: u32::try_from(most).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
     })
 }
 
 /// The key itself, or what the file that `api-key-file` names holds.
-fn api_key(read: &Reader<'_>) -> Result<Option<Secret>, ConfigError> {
+fn api_key(read: &Reader<'_>) -> Result<Option<ApiKey>, ConfigError> {
     let (setting, text) = match (read.text("api-key"), read.text("api-key-file")) {
         (Some(_), Some(_)) => {
             return Err(read.refuse_secret("api-key", "and api-key-file are both set; which one holds? Take one out."));
@@ -32,7 +32,7 @@ fn api_key(read: &Reader<'_>) -> Result<Option<Secret>, ConfigError> {
         }
         (None, None) => return Ok(None),
     };
-    Secret::parse(text.trim()).map(Some).map_err(|reason| read.refuse_secret(setting, &reason))
+    ApiKey::parse(text.trim()).map(Some).map_err(|reason| read.refuse_secret(setting, &reason))
 }
 
 /// Tokens are judged by all of these together; a part alone would let in more than was meant.

@@ -100,8 +100,8 @@ impl Config {
         let config = Self::read(&read)?;
         // The same sentence as at start, so that a check finds it.
         let refuse = |error: &dyn std::error::Error| ConfigError(error.to_string());
-        keys::check(&config.keys, config.serve.listen).map_err(|error| refuse(&error))?;
-        keys::Keyring::load(None, config.keys.file.as_deref()).map_err(|error| refuse(&error))?;
+        keys::check_credentials(&config.keys, config.serve.listen).map_err(|error| refuse(&error))?;
+        keys::Keyring::load(None, config.keys.key_file.as_deref()).map_err(|error| refuse(&error))?;
         Ok(config)
     }
 

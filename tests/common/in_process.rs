@@ -12,7 +12,7 @@ use kiln_inference::Engine;
 use kiln_inference::model::Model;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
 use kiln_server as serve;
-use kiln_server::auth::Secret;
+use kiln_server::auth::ApiKey;
 use tokio::runtime::Runtime;
 
 /// Settings of the server. It listens on a free port.
@@ -41,7 +41,7 @@ impl InProcess {
     pub fn loading(model: Model, engine: Box<dyn Engine>, key: &str, settings: Settings) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let entered = runtime.enter();
-        let key = Secret::parse(key).expect("a key");
+        let key = ApiKey::parse(key).expect("a key");
         let server = runtime.block_on(Local::start(settings.serve, settings.api, &key)).expect("a server");
         let metrics = ModelMetrics::new(model.spec().name, model.version());
         let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);

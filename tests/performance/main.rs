@@ -5,7 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod allocations;
 mod cold_start;
+mod idle_connections;
 mod load;
 mod memory;
 mod overload;

@@ -59,7 +59,7 @@ fn requests_are_served_over_tls_and_a_renewed_certificate_is_loaded() {
     for end in ["crt", "key"] {
         std::fs::copy(folder.path().join(format!("next.{end}")), folder.path().join(format!("server.{end}"))).unwrap();
     }
-    server.logged_until("the certificate was renewed");
+    server.logged_until("reloaded the TLS certificate");
     assert_eq!(curl(&address, &next, "/health/live", &[]).as_deref(), Some("200 2"));
 }
 

@@ -17,7 +17,7 @@ use super::notes::Notes;
 use super::peer::Peers;
 use kiln_classifier::{LookUp, Options, Priority};
 use kiln_runtime::telemetry::PhaseTimings;
-use kiln_server::auth::{Account, Authority, Credential, Scope};
+use kiln_server::auth::{Principal, Authenticator, Credential, Scope};
 
 /// Names of the two security schemes; either suffices.
 const API_KEY: &str = "ApiKey";
@@ -65,7 +65,7 @@ impl Needs for ToAdminister {
 /// A caller whose key or token was right, who may do what he asks for, and does not ask too often.
 #[derive(Debug)]
 pub(super) struct Caller<N> {
-    account: Arc<Account>,
+    account: Arc<Principal>,
     notes: Arc<Notes>,
     /// Whether he wants answers of his own.
     wants_fresh: bool,
@@ -80,7 +80,7 @@ impl<N> Caller<N> {
             top_k,
             deadline: Some(self.notes.arrived + patience),
             priority: self.account.priority.into_iter().chain(priority).max().unwrap_or_default(),
-            share: self.account.share.clone(),
+            share: self.account.queue_share.clone(),
             fresh: self.wants_fresh,
             arrived: Some(self.notes.arrived),
         }
@@ -149,12 +149,12 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
         let ((authority, peers), notes) = request
-            .data::<Arc<Authority>>()
+            .data::<Arc<Authenticator>>()
             .zip(request.data::<Arc<Peers>>())
             .zip(request.data::<Arc<Notes>>())
             .ok_or_else(|| Failure::new(Code::Internal, "the server knows no keys"))?;
         let shown = shown(request).ok_or_else(|| Failure::new(Code::KeyMissing, "this operation needs an API key"))?;
-        let account = authority.identify(shown, peers.address(request)).await.map_err(Failure::from)?;
+        let account = authority.authenticate(shown, peers.address(request)).await.map_err(Failure::from)?;
         // Before he may be refused, for those who log and count.
         let _ = notes.caller.set(Arc::clone(&account));
         admit(&account, N::SCOPE)?;
@@ -163,12 +163,12 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
 }
 
 /// Whether the caller may do that, and as often as this.
-fn admit(account: &Account, scope: Option<Scope>) -> Result<(), Failure> {
-    if let Some(scope) = scope.filter(|scope| !account.may(*scope)) {
-        let message = format!("your key or token lacks the scope '{}'", scope.word());
+fn admit(account: &Principal, scope: Option<Scope>) -> Result<(), Failure> {
+    if let Some(scope) = scope.filter(|scope| !account.has_scope(*scope)) {
+        let message = format!("your key or token lacks the scope '{}'", scope.as_str());
         return Err(Failure::new(Code::ScopeMissing, message));
     }
-    account.count().map_err(|wait| {
+    account.check_rate().map_err(|wait| {
         Failure::new(Code::RateExceeded, "your key is used more often than it may be").retry_after(wait)
     })
 }

@@ -9,7 +9,7 @@ use poem::http::StatusCode;
 use super::error::{Code, ErrorBody};
 use kiln_classifier::{AdmitError, BatchError, ClassifyError, ImageError};
 use kiln_feedback::FeedbackError;
-use kiln_server::auth::Denied;
+use kiln_server::auth::AuthError;
 use kiln_classifier::registry::LookupError;
 
 /// A code, a sentence, and perhaps when to try again.
@@ -112,14 +112,14 @@ impl From<ClassifyError> for Failure {
     }
 }
 
-impl From<Denied> for Failure {
-    fn from(denied: Denied) -> Self {
+impl From<AuthError> for Failure {
+    fn from(denied: AuthError) -> Self {
         let message = denied.to_string();
         match denied {
-            Denied::TooManyFailures(wait) => Self::new(Code::TooManyFailures, message).retry_after(wait),
-            Denied::UnknownKey => Self::new(Code::KeyInvalid, message),
-            Denied::Expired => Self::new(Code::KeyExpired, message),
-            Denied::Token(_) => Self::new(Code::TokenInvalid, message),
+            AuthError::TooManyFailures(wait) => Self::new(Code::TooManyFailures, message).retry_after(wait),
+            AuthError::UnknownKey => Self::new(Code::KeyInvalid, message),
+            AuthError::Expired => Self::new(Code::KeyExpired, message),
+            AuthError::Token(_) => Self::new(Code::TokenInvalid, message),
         }
     }
 }

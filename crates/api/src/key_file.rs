@@ -9,10 +9,10 @@ use super::caller::{Caller, ToAdminister};
 use super::error::Code;
 use super::failure::Failure;
 use super::refused::{OfKeys, Refused};
-use kiln_server::auth::Authority;
+use kiln_server::auth::Authenticator;
 
 /// `POST /keys/reload`.
-pub(super) struct Keys(pub(super) Arc<Authority>);
+pub(super) struct Keys(pub(super) Arc<Authenticator>);
 
 #[derive(Tags)]
 enum Tag {

@@ -51,7 +51,7 @@ use poem::{EndpointExt, Response, Route};
 use poem_openapi::{OpenApi, OpenApiService};
 
 use kiln_feedback::Store;
-use kiln_server::auth::Authority;
+use kiln_server::auth::Authenticator;
 use kiln_runtime::readiness::Readiness;
 use kiln_classifier::registry::Registry;
 use kiln_runtime::telemetry::metrics::Exporter;
@@ -108,7 +108,7 @@ pub struct State {
     /// Renders `/metrics`, if anything is measured.
     pub metrics: Option<Exporter>,
     /// Who may call.
-    pub authority: Arc<Authority>,
+    pub authority: Arc<Authenticator>,
     /// What is recorded, if anything is.
     pub feedback: Option<Store>,
     /// The interface's own settings.

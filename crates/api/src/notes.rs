@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::body_limit::BodyLimit;
 use kiln_classifier::LookUp;
 use kiln_runtime::telemetry::PhaseTimings;
-use kiln_server::auth::Account;
+use kiln_server::auth::Principal;
 
 /// The header that carries a request's id, in both directions.
 pub(super) const REQUEST_ID: &str = "X-Request-Id";
@@ -25,7 +25,7 @@ pub(super) struct Notes {
     /// The bounds of its body.
     pub(super) body: BodyLimit,
     /// Who sent it, once his key or token was right.
-    pub(super) caller: OnceLock<Arc<Account>>,
+    pub(super) caller: OnceLock<Arc<Principal>>,
     /// Where the time of what was classified went: of several pictures that of the slowest.
     pub(super) timings: OnceLock<PhaseTimings>,
     /// What came of looking for kept answers: one a picture, none where answers are not kept.

@@ -20,7 +20,7 @@ use super::error_answer;
 use super::failure::Failure;
 use super::notes::{Notes, REQUEST_ID};
 use super::server_timing::{self, SERVER_TIMING};
-use kiln_server::auth::Account;
+use kiln_server::auth::Principal;
 use kiln_server::BodyProgress;
 use kiln_runtime::telemetry::{metrics, target, traces};
 
@@ -120,13 +120,13 @@ fn record(
     operation: &'static str,
     word: &'static str,
     took: Duration,
-    caller: Option<&Account>,
+    caller: Option<&Principal>,
     phases: Option<String>,
 ) {
     let status = response.status();
     metrics::request(operation, status.as_u16(), word, took);
     if let Some(caller) = caller {
-        metrics::request_by(&caller.label, word);
+        metrics::request_by(&caller.metric_label, word);
     }
     let key = caller.map(|caller| caller.id.as_str());
     let (status, took_ms) = (status.as_u16(), took.as_secs_f64() * 1e3);

@@ -1,38 +1,64 @@
-//! What an operator can set about the accept loop, with its defaults and ranges.
+//! Settings of the HTTP server with their defaults and ranges, and the errors of starting it.
 
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::ServeError;
-
-/// The least that hyper accepts as the size of its buffer for a header.
+/// Minimum size of hyper's buffer for a request head.
 const MIN_HEADER_BYTES: usize = 8 * 1024;
-/// Far above any header, far below what an HTTP/2 setting can hold (32 bits).
+/// Far above the size of any request head, and far below the maximum of an HTTP/2 setting (32 bits).
 const MAX_HEADER_BYTES: usize = 16 * 1024 * 1024;
+/// A longer timeout is most likely a wrong unit.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Settings of the accept loop.
+/// Settings of the HTTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The address to listen on; port 0 lets the operating system choose one.
+    /// Address to listen on. With port 0, the operating system chooses a free port.
     pub listen: SocketAddr,
-    /// How long a client may take from its connection to the end of its first request header, and
-    /// from the first byte of each later header to its end. 10 s by default.
+    /// Maximum time from the connection to the end of the first request head, and from the first byte of each later request
+    /// head to its end. Default: 10 s.
     pub header_read_timeout: Duration,
-    /// The longest pause between two pieces of a request body. 30 s by default.
+    /// Maximum pause between two pieces of a request body. Default: 30 s.
     pub body_timeout: Duration,
-    /// Bytes a second of a request body that have to come on the whole, once `body_timeout` is over; 1 or more. 1 KiB by
-    /// default.
+    /// Minimum average rate of a request body in bytes per second, applied after `body_timeout`; 1 or more. Default: 1 KiB.
     pub min_body_rate: usize,
-    /// How long a connection is kept without a request in progress and without a byte of an
-    /// answer moving. 75 s by default.
+    /// Maximum time that a connection stays open without a request in progress and without a byte of a response written.
+    /// Default: 75 s.
     pub idle_timeout: Duration,
-    /// The most connections open at once, 1 or more. 4096 by default.
+    /// Maximum number of open connections, 1 or more. Default: 4096.
     pub max_connections: usize,
-    /// The longest request header in bytes, 8 KiB to 16 MiB. 64 KiB by default. Also the longest
-    /// piece in which an HTTP/1 body is read.
+    /// Maximum size of a request head in bytes, 8 KiB to 16 MiB. Default: 64 KiB. Also the maximum size of one read of an
+    /// HTTP/1 body.
     pub max_header_bytes: usize,
+}
+
+/// Why the server cannot start or continue. A client cannot cause any of these errors.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A setting is out of range.
+    #[error("{setting} {problem}")]
+    Setting {
+        /// The field of [`Config`].
+        setting: &'static str,
+        /// The value and the allowed range.
+        problem: String,
+    },
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {advice}")]
+    Bind {
+        /// The configured address.
+        address: SocketAddr,
+        /// The cause and its remedy.
+        advice: &'static str,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The listening socket is broken and accepts no further connection.
+    #[error("the listening socket is broken; restart the server")]
+    Accept(#[source] io::Error),
 }
 
 impl Default for Config {
@@ -50,32 +76,47 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(super) fn check(&self) -> Result<(), ServeError> {
+    /// Checks the ranges of all settings.
+    pub(super) fn check(&self) -> Result<(), ServerError> {
         check_count("max_connections", self.max_connections, 1, Semaphore::MAX_PERMITS)?;
         check_count("min_body_rate", self.min_body_rate, 1, 1 << 30)?;
         check_count("max_header_bytes", self.max_header_bytes, MIN_HEADER_BYTES, MAX_HEADER_BYTES)?;
-        check_pause("header_read_timeout", self.header_read_timeout)?;
-        check_pause("body_timeout", self.body_timeout)?;
-        check_pause("idle_timeout", self.idle_timeout)
+        check_timeout("header_read_timeout", self.header_read_timeout)?;
+        check_timeout("body_timeout", self.body_timeout)?;
+        check_timeout("idle_timeout", self.idle_timeout)
     }
 }
 
-fn check_count(setting: &'static str, value: usize, least: usize, most: usize) -> Result<(), ServeError> {
-    if (least..=most).contains(&value) {
+fn check_count(setting: &'static str, value: usize, min: usize, max: usize) -> Result<(), ServerError> {
+    if (min..=max).contains(&value) {
         return Ok(());
     }
-    let problem = format!("is {value}; it has to be from {least} to {most}");
-    Err(ServeError::Setting { setting, problem })
+    let problem = format!("is {value}; it must be from {min} to {max}");
+    Err(ServerError::Setting { setting, problem })
 }
 
-/// A time-out of zero would refuse everybody, and one of years only hides a wrong unit.
-fn check_pause(setting: &'static str, value: Duration) -> Result<(), ServeError> {
-    const MOST: Duration = Duration::from_secs(24 * 60 * 60);
-    if !value.is_zero() && value <= MOST {
+fn check_timeout(setting: &'static str, value: Duration) -> Result<(), ServerError> {
+    // A timeout of zero would refuse every client.
+    if !value.is_zero() && value <= MAX_TIMEOUT {
         return Ok(());
     }
-    let problem = format!("is {value:?}; it has to be more than 0 and at most a day");
-    Err(ServeError::Setting { setting, problem })
+    let problem = format!("is {value:?}; it must be more than 0 and at most a day");
+    Err(ServerError::Setting { setting, problem })
+}
+
+impl ServerError {
+    /// Returns the error for an address that cannot be bound, with advice for the cause.
+    pub(super) fn bind(address: SocketAddr, source: io::Error) -> Self {
+        let advice = match source.kind() {
+            ErrorKind::AddrInUse => "another program already listens there; stop it or choose another port",
+            ErrorKind::PermissionDenied => "this user may not use that port; choose one from 1024 upwards",
+            ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address; 0.0.0.0 or [::] means all of its addresses"
+            }
+            _ => "the operating system refuses it; its reason follows",
+        };
+        Self::Bind { address, advice, source }
+    }
 }
 
 #[cfg(test)]
@@ -83,12 +124,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_in_range() {
+    fn defaults_are_in_range() {
         Config::default().check().unwrap();
     }
 
     #[test]
-    fn what_would_refuse_everybody_is_refused_with_its_name() {
+    fn out_of_range_setting_is_refused_by_name() {
         let cases = [
             ("max_connections", Config { max_connections: 0, ..Config::default() }),
             ("max_header_bytes", Config { max_header_bytes: 100, ..Config::default() }),

@@ -1,4 +1,5 @@
-//! One connection, from its first byte to its last. How many there are is not its business.
+//! Serves one connection: TLS handshake, HTTP, timeouts, and its part of the graceful shutdown. `connection_state` documents the
+//! states of a connection.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,20 +24,19 @@ use tokio::select;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::sleep;
 
-use super::Config;
-use super::activity::{Activity, Limit, SHORT_FAREWELL};
-use super::body::{Pace, TimedBody};
-use super::socket::Socket;
-use super::stream::Stream;
-use super::tls::Tls;
-use super::watchdog::Watchdog;
+use crate::config::Config;
+use crate::connection_state::{ConnectionTracker, PARTIAL_REQUEST_GRACE, TimeLimit};
+use crate::socket::{Socket, Stream};
+use crate::timed_body::{BodyLimits, TimedBody};
+use crate::tls::Tls;
+use crate::watchdog::Watchdog;
 use kiln_runtime::shutdown::{Signal, Stage};
 use kiln_runtime::telemetry::metrics::OpenConnection;
 
-/// Requests of one HTTP/2 connection that are served at once. Each may hold a body, as each HTTP/1 connection may.
+/// Maximum number of concurrent requests on one HTTP/2 connection. Each of them may hold a body.
 pub(super) const MAX_STREAMS: u32 = 16;
 
-/// What every connection of a server has in common.
+/// Data that all connections of a server share.
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) tls: Option<Arc<Tls>>,
@@ -48,20 +48,20 @@ pub(super) struct Shared {
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// By the client, by a time-out or with all its requests answered.
+    /// The client closed it, a timeout expired, or all of its requests were answered.
     Closed,
-    /// By the end of the shutdown's grace, with something unfinished.
+    /// The shutdown grace ended while a request was unfinished.
     Aborted,
 }
 
-/// Serves one connection; its slot is free again when this returns, panics or is dropped.
+/// Serves one connection. Its permit is released when this future returns, panics or is dropped.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     shared: Arc<Shared>,
-    _slot: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) -> Outcome {
-    let _counted = OpenConnection::begin();
+    let _open_connection = OpenConnection::begin();
     let shutdown = &shared.shutdown;
     let stream = select! {
         biased;
@@ -70,76 +70,79 @@ pub(super) async fn serve(
             Err(error) => return closed(Err(error), peer),
         },
         () = shutdown.reached(Stage::Ended) => return Outcome::Aborted,
-        // A handshake that is on its way is waited for like half a header.
+        // A handshake in progress gets the same grace as a partial request head.
         () = after_closing(shutdown) => return Outcome::Closed,
     };
     let scheme = if stream.is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP };
-    let activity = Activity::new(&shared.config);
-    let mut watchdog = Watchdog::new(Arc::clone(&activity));
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
-    let answered_while_leaving = Arc::new(Notify::new());
+    let tracker = ConnectionTracker::new(&shared.config);
+    let mut watchdog = Watchdog::new(Arc::clone(&tracker));
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&tracker)));
+    let answered_during_shutdown = Arc::new(Notify::new());
     let service = service_fn(|request| {
-        let (handling, version) = (activity.handle(request.version()), request.version());
-        let (shared, activity, scheme) = (Arc::clone(&shared), Arc::clone(&activity), scheme.clone());
-        let answered_while_leaving = Arc::clone(&answered_while_leaving);
+        let (request_guard, version) = (tracker.begin_request(request.version()), request.version());
+        let (shared, tracker, scheme) = (Arc::clone(&shared), Arc::clone(&tracker), scheme.clone());
+        let answered_during_shutdown = Arc::clone(&answered_during_shutdown);
         async move {
-            let mut answer = answer(request, peer, scheme, &shared, activity).await;
-            drop(handling);
+            let mut response = handle(request, peer, scheme, &shared, tracker).await;
+            drop(request_guard);
             match (shared.shutdown.stage(), version) {
                 (Stage::Serving, _) => {}
-                (_, Version::HTTP_2) => answered_while_leaving.notify_one(),
-                _ => drop(answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"))),
+                (_, Version::HTTP_2) => answered_during_shutdown.notify_one(),
+                _ => drop(response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"))),
             }
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(response)
         }
     });
     let protocol = protocol(&shared.config);
     let mut connection = pin!(protocol.serve_connection(socket, service));
     let (mut draining, mut closing) = (false, false);
     loop {
-        // Over HTTP/2 a client is told to go elsewhere with its next request; over HTTP/1 its next answer says so.
+        // During a shutdown, HTTP/2 clients get a GOAWAY frame, and HTTP/1 clients a `Connection: close` header with their next
+        // response.
         select! {
             biased;
             result = connection.as_mut() => return closed(result, peer),
             () = shutdown.reached(Stage::Ended) => return Outcome::Aborted,
             limit = watchdog.expired() => {
-                tracing::debug!(%peer, ?limit, "closing a connection that took too long");
-                if limit != Limit::Idle {
+                tracing::debug!(%peer, ?limit, "closing a connection after a timeout");
+                if limit != TimeLimit::Idle {
                     return Outcome::Closed;
                 }
-                activity.leave();
+                tracker.begin_closing();
                 connection.as_mut().graceful_shutdown();
             }
             () = shutdown.reached(Stage::Draining), if !draining => {
                 draining = true;
-                if activity.is_http2() {
+                if tracker.is_http2() {
                     connection.as_mut().graceful_shutdown();
                 }
             }
             () = shutdown.reached(Stage::Closing), if !closing => {
                 closing = true;
-                activity.close();
+                tracker.begin_server_closing();
             }
-            () = answered_while_leaving.notified() => connection.as_mut().graceful_shutdown(),
+            () = answered_during_shutdown.notified() => connection.as_mut().graceful_shutdown(),
         }
     }
 }
 
 async fn after_closing(shutdown: &Signal) {
     shutdown.reached(Stage::Closing).await;
-    sleep(SHORT_FAREWELL).await;
+    sleep(PARTIAL_REQUEST_GRACE).await;
 }
 
-/// The connection's bytes in the clear, after the handshake if there is one.
+/// Returns the byte stream of the connection, after the handshake if the server uses TLS.
 async fn open(stream: TcpStream, shared: &Shared) -> io::Result<Stream> {
     match &shared.tls {
         None => Ok(Stream::Plain(stream)),
-        Some(tls) => tls.accept(stream, shared.config.header_read_timeout).await.map(|s| Stream::Encrypted(s.into())),
+        Some(tls) => {
+            tls.handshake(stream, shared.config.header_read_timeout).await.map(|s| Stream::Encrypted(s.into()))
+        }
     }
 }
 
-/// HTTP/1 or HTTP/2, told apart by the first bytes. hyper's own header time-out stays off: it
-/// would also be the idle time-out, see `activity`.
+/// Configures hyper for HTTP/1 and HTTP/2, which it distinguishes by the first bytes. hyper's own header timeout stays off: it would
+/// also be the idle timeout, see `connection_state`.
 fn protocol(config: &Config) -> auto::Builder<TokioExecutor> {
     let header_list = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -148,16 +151,17 @@ fn protocol(config: &Config) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn answer(
+/// Converts a request from hyper to poem, calls the endpoint, and converts the response back.
+async fn handle(
     request: hyper::Request<Incoming>,
     peer: SocketAddr,
     scheme: Scheme,
     shared: &Shared,
-    activity: Arc<Activity>,
+    tracker: Arc<ConnectionTracker>,
 ) -> hyper::Response<BoxBody<Bytes, std::io::Error>> {
     let (mut parts, incoming) = request.into_parts();
-    let pace = Pace { pause: shared.config.body_timeout, rate: shared.config.min_body_rate };
-    let body = TimedBody::new(incoming, pace, activity);
+    let limits = BodyLimits { pause: shared.config.body_timeout, rate: shared.config.min_body_rate };
+    let body = TimedBody::new(incoming, limits, tracker);
     parts.extensions.insert(body.progress());
     let local = LocalAddr(shared.local_addr.into());
     let parts = RequestParts::from((parts, local, RemoteAddr(peer.into()), scheme));

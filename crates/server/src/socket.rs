@@ -1,4 +1,5 @@
-//! A stream that reports what moves over it, and that closes without losing its last answer.
+//! The socket of a connection: plain TCP or TLS. It reports reads and writes to the connection's tracker, and closes without losing
+//! the last response.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,35 +8,43 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+use tokio_rustls::server::TlsStream;
 
-use super::activity::Activity;
-use super::stream::Stream;
+use crate::connection_state::ConnectionTracker;
 
-/// How long a closed connection still swallows what its client sends.
+/// How long a closed connection still reads and discards what its client sends.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// A byte stream: TCP, or TLS over TCP.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Encrypted(Box<TlsStream<TcpStream>>),
+}
+
+/// The socket that hyper reads from and writes to.
 pub(super) struct Socket {
     stream: Stream,
-    activity: Arc<Activity>,
+    tracker: Arc<ConnectionTracker>,
     end_of_input: bool,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    /// Also turns Nagle's algorithm off: with it, an answer written in two parts waits some 40 ms
-    /// for the client's delayed acknowledgement of the first.
-    pub(super) fn new(stream: Stream, activity: Arc<Activity>) -> Self {
+    /// Creates the socket and turns Nagle's algorithm off. With it, a response written in two parts waits about 40 ms for the
+    /// client's delayed acknowledgement of the first part.
+    pub(super) fn new(stream: Stream, tracker: Arc<ConnectionTracker>) -> Self {
         if let Err(error) = stream.tcp().set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        Self { stream, activity, end_of_input: false, linger: None }
+        Self { stream, tracker, end_of_input: false, linger: None }
     }
 
-    /// Reads and forgets until the client stops sending, for a while at most.
+    /// Reads and discards input until the client stops sending, for at most [`LINGER`].
     ///
-    /// A socket closed with unread bytes in it makes the kernel reset the connection, and the
-    /// client may then see the reset instead of the answer (413, 401) that came before it.
+    /// If a socket with unread input is closed, the kernel resets the connection. The client may then see the reset instead of the
+    /// response that preceded it, such as 413 or 401.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let timer = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         let mut scratch = [0; 8 * 1024];
@@ -49,9 +58,9 @@ impl Socket {
         Poll::Ready(())
     }
 
-    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+    fn record_write(&self, result: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(1..)) = result {
-            self.activity.sent();
+            self.tracker.record_write();
         }
     }
 }
@@ -65,7 +74,7 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
-            self.activity.received();
+            self.tracker.record_read();
         } else if buffer.remaining() > 0 {
             self.end_of_input = true;
         }
@@ -76,7 +85,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.wrote(&result);
+        self.record_write(&result);
         result
     }
 
@@ -86,7 +95,7 @@ impl AsyncWrite for Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.wrote(&result);
+        self.record_write(&result);
         result
     }
 
@@ -101,7 +110,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
-            if self.end_of_input || !self.activity.may_be_sending() {
+            if self.end_of_input || !self.tracker.may_have_unread_input() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -110,21 +119,80 @@ impl AsyncWrite for Socket {
     }
 }
 
+impl Stream {
+    /// Returns the underlying TCP stream.
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Encrypted(stream) => stream.get_ref().0,
+        }
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Encrypted(_))
+    }
+}
+
+/// Calls a method of the stream's variant.
+macro_rules! delegate {
+    ($stream:expr, $method:ident $(, $argument:expr)*) => {
+        match $stream.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Stream::Encrypted(stream) => Pin::new(&mut **stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, poll_read, context, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        delegate!(self, poll_write, context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        delegate!(self, poll_write_vectored, context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Encrypted(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, poll_flush, context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, poll_shutdown, context)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::Config;
     use super::*;
+    use crate::config::Config;
 
     #[tokio::test]
-    async fn small_writes_are_not_held_back() {
+    async fn small_writes_are_not_delayed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let _client = TcpStream::connect(address).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        assert!(!stream.nodelay().unwrap(), "or this test shows nothing");
-        let socket = Socket::new(Stream::Plain(stream), Activity::new(&Config::default()));
+        assert!(!stream.nodelay().unwrap(), "the system's default is already on, so this test proves nothing");
+        let socket = Socket::new(Stream::Plain(stream), ConnectionTracker::new(&Config::default()));
         assert!(socket.stream.tcp().nodelay().unwrap());
     }
 }

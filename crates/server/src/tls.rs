@@ -1,10 +1,11 @@
-//! TLS: the certificate with its key, their renewal while the server runs, and the handshake.
+//! TLS: the certificate and its key, their reload while the server runs, and the handshake.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
@@ -16,105 +17,111 @@ use tokio_rustls::{TlsAcceptor, rustls};
 
 use kiln_runtime::file_watcher::Watched;
 
-/// The certificate chain and its key that connections are served with now.
+/// The current certificate chain and its private key.
 #[derive(Debug)]
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    current: RwLock<Arc<ServerConfig>>,
-    /// Made before they were read.
-    watched: Watched,
+    current: ArcSwap<ServerConfig>,
+    /// Created before the files were read, so that no change is missed.
+    watcher: Watched,
 }
 
 /// Why a certificate or its key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is not there, or holds no PEM of that kind.
-    #[error("{file}: {reason}. It has to hold {expected} in PEM.")]
+    /// A file cannot be read, or does not contain the expected PEM.
+    #[error("{file}: {reason}. The file must contain {expected} in PEM.")]
     File {
-        /// Its path.
+        /// Path of the file.
         file: String,
-        /// What is wrong.
+        /// Reason of the failure.
         reason: String,
-        /// What belongs into it.
+        /// Expected content.
         expected: &'static str,
     },
-    /// The two do not belong together, or are of a kind that is not known.
+    /// The certificate and the key do not match, or their type is not supported.
     #[error("certificate {certificate} and key {key} cannot be used: {source}")]
     Pair {
         /// Path of the certificate.
         certificate: String,
         /// Path of the key.
         key: String,
-        /// The library's reason.
+        /// Error of the TLS library.
         source: rustls::Error,
     },
 }
 
 impl Tls {
-    /// Reads a certificate chain, the server's own certificate first, and its private key (PKCS #8, PKCS #1 or SEC 1).
+    /// Loads a certificate chain, which begins with the server's own certificate, and its private key (PKCS #8, PKCS #1 or SEC 1).
     ///
     /// # Errors
     ///
-    /// A file does not hold what it should, or the two do not belong together.
+    /// Returns an error if a file does not contain the expected PEM, or if the certificate and the key do not match.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let watched = Watched::new(vec![certificate.to_path_buf(), key.to_path_buf()]);
-        let current = RwLock::new(Arc::new(read(certificate, key)?));
-        Ok(Self { certificate: certificate.to_path_buf(), key: key.to_path_buf(), current, watched })
+        let watcher = Watched::new(vec![certificate.to_path_buf(), key.to_path_buf()]);
+        let current = ArcSwap::from_pointee(read(certificate, key)?);
+        Ok(Self { certificate: certificate.to_path_buf(), key: key.to_path_buf(), current, watcher })
     }
 
-    /// The handshake with one client, which may take `patience`.
+    /// Performs the handshake with one client.
     ///
     /// # Errors
     ///
-    /// It took longer, or the client wanted something else.
-    pub(super) async fn accept(&self, stream: TcpStream, patience: Duration) -> io::Result<TlsStream<TcpStream>> {
-        let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        timeout(patience, TlsAcceptor::from(config).accept(stream)).await?
+    /// Returns an error if the handshake fails, or takes longer than `handshake_timeout`.
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+        handshake_timeout: Duration,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let config = self.current.load_full();
+        timeout(handshake_timeout, TlsAcceptor::from(config).accept(stream)).await?
     }
 
-    /// Takes the files again whenever they change. What cannot be used is told and not taken. Never ends.
-    pub(super) async fn keep_up(self: Arc<Self>) {
-        let mut watched = self.watched.clone();
+    /// Reloads the files when they change. If the new files cannot be used, logs the error and keeps the previous certificate.
+    /// Never returns.
+    pub(super) async fn watch(self: Arc<Self>) {
+        let mut watcher = self.watcher.clone();
         loop {
-            watched.changed().await;
-            self.renew();
+            watcher.changed().await;
+            self.reload();
         }
     }
 
-    fn renew(&self) {
+    fn reload(&self) {
         match read(&self.certificate, &self.key) {
             Ok(config) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-                tracing::info!(certificate = %self.certificate.display(), "the certificate was renewed");
+                self.current.store(Arc::new(config));
+                tracing::info!(certificate = %self.certificate.display(), "reloaded the TLS certificate");
             }
-            // Between the two files' renewal they do not fit; the second one's change leads here again.
-            Err(error) => tracing::warn!(%error, "the changed certificate is not taken; the last one stays in use"),
+            // The certificate and the key do not match between their two renewals. The second change causes another reload.
+            Err(error) => tracing::warn!(%error, "cannot reload the TLS certificate; the previous one stays in use"),
         }
     }
 }
 
 fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
-    let broken =
+    let file_error =
         |path: &Path, expected, reason: String| TlsError::File { file: path.display().to_string(), reason, expected };
-    let no_chain = |reason| broken(certificate, "a certificate chain", reason);
+    let chain_error = |reason| file_error(certificate, "a certificate chain", reason);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
-    let chain = chain.map_err(|e| no_chain(e.to_string()))?;
+    let chain = chain.map_err(|error| chain_error(error.to_string()))?;
     if chain.is_empty() {
-        return Err(no_chain("no certificate is in it".to_string()));
+        return Err(chain_error("it contains no certificate".to_string()));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| broken(key, "a private key", e.to_string()))?;
-    let unusable = |source| TlsError::Pair {
+    let private_key =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, "a private key", error.to_string()))?;
+    let pair_error = |source| TlsError::Pair {
         certificate: certificate.display().to_string(),
         key: key.display().to_string(),
         source,
     };
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(unusable)?
+        .map_err(pair_error)?
         .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(unusable)?;
+        .with_single_cert(chain, private_key)
+        .map_err(pair_error)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -1,4 +1,4 @@
-//! The timer that waits for a connection's deadline. The deadline itself is `activity`'s.
+//! The timer that waits for the deadline of a connection, see [`ConnectionTracker::deadline`].
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -7,31 +7,31 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::activity::{Activity, Limit};
+use crate::connection_state::{ConnectionTracker, TimeLimit};
 
-/// One timer for a connection. It has to be polled after the connection and in the same task:
-/// whatever moves the deadline happens while the connection is polled, or wakes it.
+/// The timer of one connection. It must be polled after the connection and in the same task: every event that moves the deadline
+/// happens while the connection is polled, or wakes its task.
 pub(super) struct Watchdog {
-    activity: Arc<Activity>,
+    tracker: Arc<ConnectionTracker>,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Watchdog {
-    pub(super) fn new(activity: Arc<Activity>) -> Self {
-        let sleep = Box::pin(sleep_until(Instant::now() + activity.longest_wait()));
-        Self { activity, sleep }
+    pub(super) fn new(tracker: Arc<ConnectionTracker>) -> Self {
+        let sleep = Box::pin(sleep_until(Instant::now() + tracker.max_check_interval()));
+        Self { tracker, sleep }
     }
 
-    /// Returns once the connection has reached a limit.
-    pub(super) async fn expired(&mut self) -> Limit {
+    /// Returns when the connection has reached a time limit.
+    pub(super) async fn expired(&mut self) -> TimeLimit {
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// Deadlines mostly move back, with every request, so the timer is left alone then: it goes
-    /// off early, sees the new deadline and sleeps on. Only an earlier deadline resets it.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Limit> {
+    /// Each request usually moves the deadline later, and the timer is not reset for that: it fires early, reads the new deadline and
+    /// sleeps again. Only an earlier deadline resets the timer.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<TimeLimit> {
         loop {
-            let limit = match self.activity.deadline() {
+            let limit = match self.tracker.deadline() {
                 Some((deadline, limit)) => {
                     if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
                         self.sleep.as_mut().reset(deadline);
@@ -40,8 +40,8 @@ impl Watchdog {
                 }
                 None => {
                     if self.sleep.is_elapsed() {
-                        let later = Instant::now() + self.activity.longest_wait();
-                        self.sleep.as_mut().reset(later);
+                        let next_check = Instant::now() + self.tracker.max_check_interval();
+                        self.sleep.as_mut().reset(next_check);
                     }
                     None
                 }
@@ -61,87 +61,87 @@ mod tests {
     use poem::http::Version;
     use tokio::time::timeout;
 
-    use super::super::Config;
     use super::*;
+    use crate::config::Config;
 
-    /// A connection accepted at second 0, with limits of 10 s (header) and 75 s (idle).
-    struct Watched {
-        activity: Arc<Activity>,
+    /// A connection opened at second 0, with limits of 10 s (request head) and 75 s (idle).
+    struct TestConnection {
+        tracker: Arc<ConnectionTracker>,
         watchdog: Watchdog,
         start: Instant,
     }
 
-    impl Watched {
+    impl TestConnection {
         fn new() -> Self {
-            let activity = Activity::new(&Config::default());
-            let watchdog = Watchdog::new(Arc::clone(&activity));
+            let tracker = ConnectionTracker::new(&Config::default());
+            let watchdog = Watchdog::new(Arc::clone(&tracker));
             let start = Instant::now();
-            Self { activity, watchdog, start }
+            Self { tracker, watchdog, start }
         }
 
-        /// Lets time pass up to `second`; nothing may expire before.
-        async fn at(&mut self, second: u64) {
+        /// Advances the time to `second` and checks that nothing expires before.
+        async fn advance_to(&mut self, second: u64) {
             let left = self.start + Duration::from_secs(second) - Instant::now();
             let early = timeout(left, self.watchdog.expired()).await;
             assert!(early.is_err(), "{early:?} before second {second}");
         }
 
-        async fn expires(&mut self) -> (Limit, u64) {
+        async fn expires(&mut self) -> (TimeLimit, u64) {
             let limit = self.watchdog.expired().await;
             (limit, self.start.elapsed().as_secs())
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_header_in_drops_gets_no_more_time() {
-        let mut watched = Watched::new();
-        watched.at(3).await;
-        watched.activity.received();
-        watched.at(9).await;
-        watched.activity.received();
-        assert_eq!(watched.expires().await, (Limit::Header, 10));
+    async fn slow_request_head_gets_no_extra_time() {
+        let mut connection = TestConnection::new();
+        connection.advance_to(3).await;
+        connection.tracker.record_read();
+        connection.advance_to(9).await;
+        connection.tracker.record_read();
+        assert_eq!(connection.expires().await, (TimeLimit::ReadingHead, 10));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_may_take_its_time_and_then_the_connection_idles() {
-        let mut watched = Watched::new();
-        let handling = watched.activity.handle(Version::HTTP_11);
-        watched.at(500).await;
-        drop(handling);
-        watched.at(540).await;
-        watched.activity.sent();
-        assert_eq!(watched.expires().await, (Limit::Idle, 615));
+    async fn request_has_no_limit_and_idle_time_starts_after_the_last_write() {
+        let mut connection = TestConnection::new();
+        let request = connection.tracker.begin_request(Version::HTTP_11);
+        connection.advance_to(500).await;
+        drop(request);
+        connection.advance_to(540).await;
+        connection.tracker.record_write();
+        assert_eq!(connection.expires().await, (TimeLimit::Idle, 615));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_later_header_has_its_own_deadline() {
-        let mut watched = Watched::new();
-        drop(watched.activity.handle(Version::HTTP_11));
-        watched.at(60).await;
-        watched.activity.received();
-        watched.at(65).await;
-        watched.activity.received();
-        assert_eq!(watched.expires().await, (Limit::Header, 70));
+    async fn later_request_head_has_its_own_deadline() {
+        let mut connection = TestConnection::new();
+        drop(connection.tracker.begin_request(Version::HTTP_11));
+        connection.advance_to(60).await;
+        connection.tracker.record_read();
+        connection.advance_to(65).await;
+        connection.tracker.record_read();
+        assert_eq!(connection.expires().await, (TimeLimit::ReadingHead, 70));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_on_an_idle_http2_connection_are_no_header_and_no_use() {
-        let mut watched = Watched::new();
-        drop(watched.activity.handle(Version::HTTP_2));
-        watched.at(60).await;
-        watched.activity.received();
-        watched.activity.sent();
-        assert_eq!(watched.expires().await, (Limit::Idle, 75));
+    async fn bytes_on_an_idle_http2_connection_do_not_extend_the_idle_time() {
+        let mut connection = TestConnection::new();
+        drop(connection.tracker.begin_request(Version::HTTP_2));
+        connection.advance_to(60).await;
+        connection.tracker.record_read();
+        connection.tracker.record_write();
+        assert_eq!(connection.expires().await, (TimeLimit::Idle, 75));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_was_told_to_go_does_not_stay() {
-        let mut watched = Watched::new();
-        drop(watched.activity.handle(Version::HTTP_2));
-        watched.at(60).await;
-        watched.activity.leave();
-        watched.activity.received();
-        watched.activity.sent();
-        assert_eq!(watched.expires().await, (Limit::Farewell, 65));
+    async fn closing_connection_expires_after_the_grace() {
+        let mut connection = TestConnection::new();
+        drop(connection.tracker.begin_request(Version::HTTP_2));
+        connection.advance_to(60).await;
+        connection.tracker.begin_closing();
+        connection.tracker.record_read();
+        connection.tracker.record_write();
+        assert_eq!(connection.expires().await, (TimeLimit::Closing, 65));
     }
 }

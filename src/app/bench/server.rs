@@ -25,7 +25,7 @@ pub(super) struct Served {
 
 /// Starts one on this engine.
 pub(super) async fn start(config: &Config, model: Model, engine: BurnEngine) -> Result<Served, String> {
-    let key = keys::generate();
+    let key = keys::ApiKey::generate();
     let server = Local::start(config.serve, config.api.clone(), &key).await?;
     let name = model.spec().name.to_string();
     let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone());

@@ -52,12 +52,12 @@ fn key_file_is_reloaded_under_load_without_a_failed_request() {
         }
         let stopper = Stop(&stop);
         write_keys(&keys, &[&kept, &added]);
-        server.logged_until("the key file was read");
+        server.logged_until("reloaded the key file");
         assert_eq!(with_key(&server, &added.key).status, 200);
         assert_eq!(with_key(&server, &removed.key).code(), "key_invalid");
         // An invalid file is not loaded, and the log says why.
         std::fs::write(keys.path(), "[[key]]\nid = \"x\"\nhash = 5\n").unwrap();
-        let lines = server.logged_until("the last keys stay in use");
+        let lines = server.logged_until("cannot reload the key file; the previous keys stay in use");
         assert!(lines.iter().any(|line| line.contains("line 3: invalid type")), "{lines:#?}");
         assert_eq!(with_key(&server, &added.key).status, 200);
         drop(stopper);

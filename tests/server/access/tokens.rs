@@ -112,11 +112,11 @@ fn changed_key_set_file_is_reloaded() {
     let server = Server::start(&[&flags[..], &ISSUER_AND_AUDIENCE].concat());
     assert_eq!(bearer(&server, &one.token("predict", 60)).status, 200);
     std::fs::write(file.path(), key_set(&two)).unwrap();
-    server.logged_until("the key set was read");
+    server.logged_until("reloaded the key set");
     assert_eq!(bearer(&server, &two.token("predict", 60)).status, 200);
     assert_eq!(bearer(&server, &one.token("predict", 60)).status, 401);
     std::fs::write(file.path(), "{}").unwrap();
-    server.logged_until("the last key set stays in use");
+    server.logged_until("cannot reload the key set; the previous keys stay in use");
     assert_eq!(bearer(&server, &two.token("predict", 60)).status, 200);
 }
 

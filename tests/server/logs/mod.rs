@@ -134,8 +134,8 @@ fn repeated_warnings_are_suppressed_and_counted_but_requests_are_all_logged() {
     }
     let lines = events(&server.stop().1);
     let sum = |pick: &dyn Fn(&Value) -> u64| lines.iter().map(pick).sum::<u64>();
-    let warned = sum(&|line| u64::from(line["message"] == "the last keys stay in use"));
-    let suppressed = sum(&|line| match line["like"] == "the last keys stay in use" {
+    let warned = sum(&|line| u64::from(line["message"] == "cannot reload the key file; the previous keys stay in use"));
+    let suppressed = sum(&|line| match line["like"] == "cannot reload the key file; the previous keys stay in use" {
         true => line["lines"].as_u64().unwrap(),
         false => 0,
     });

@@ -1,35 +1,35 @@
-//! What a caller may do: a small set of words.
+//! Scopes: the permissions of a caller.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One right.
+/// One permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// To have pictures classified.
+    /// Permits classification of images.
     Predict,
-    /// To tell what a picture truly shows.
+    /// Permits feedback: reporting the true label of an image.
     Feedback,
-    /// To read the metrics, where they are not open to all.
+    /// Permits reading the metrics, if they require authentication.
     Metrics,
-    /// To change something: to have keys read again, to promote a model.
+    /// Permits changes, such as reloading the key file or promoting a model version.
     Admin,
 }
 
-/// A set of rights.
+/// A set of permissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(u8);
 
-/// A word that is no scope.
+/// The error for a text that is not the name of a scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no scope; there are {all}", all = Scopes::all())]
+#[error("'{0}' is not a scope; the scopes are {all}", all = Scopes::all())]
 pub struct UnknownScope(String);
 
 impl Scope {
     const ALL: [Self; 4] = [Self::Predict, Self::Feedback, Self::Metrics, Self::Admin];
 
-    /// The word for it in key files and tokens.
-    pub fn word(self) -> &'static str {
+    /// Returns the name of the scope in key files and tokens.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Predict => "predict",
             Self::Feedback => "feedback",
@@ -46,28 +46,28 @@ impl Scope {
 impl FromStr for Scope {
     type Err = UnknownScope;
 
-    fn from_str(word: &str) -> Result<Self, UnknownScope> {
-        Self::ALL.into_iter().find(|scope| scope.word() == word).ok_or_else(|| UnknownScope(word.to_string()))
+    fn from_str(text: &str) -> Result<Self, UnknownScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| UnknownScope(text.to_string()))
     }
 }
 
 impl Scopes {
-    /// Every right.
+    /// Returns the set of all scopes.
     pub fn all() -> Self {
         Scope::ALL.into_iter().collect()
     }
 
-    /// Whether `scope` is one of them.
+    /// Returns whether the set contains `scope`.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Each of them.
+    /// Iterates over the scopes of the set.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |scope| self.contains(*scope))
     }
@@ -81,7 +81,7 @@ impl FromIterator<Scope> for Scopes {
 
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.iter().map(Scope::word).collect::<Vec<_>>().join(", "))
+        f.write_str(&self.iter().map(Scope::as_str).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -90,13 +90,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_sets_agree() {
-        let some: Scopes = ["predict", "admin"].map(|word| word.parse::<Scope>().unwrap()).into_iter().collect();
+    fn scope_names_parse_and_sets_print_them() {
+        let some: Scopes = ["predict", "admin"].map(|name| name.parse::<Scope>().unwrap()).into_iter().collect();
         assert_eq!(some.to_string(), "predict, admin");
         assert!(some.contains(Scope::Admin) && !some.contains(Scope::Metrics));
         assert_eq!(
             "root".parse::<Scope>().unwrap_err().to_string(),
-            "'root' is no scope; there are predict, feedback, metrics, admin"
+            "'root' is not a scope; the scopes are predict, feedback, metrics, admin"
         );
     }
 }

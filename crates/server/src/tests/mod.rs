@@ -1,8 +1,8 @@
-//! The accept loop over real sockets. Time-outs are short, and every wait is on a socket.
+//! Tests of the server over real sockets. Timeouts are short, and every wait is for a socket.
 
-mod closing;
 mod http2;
 mod limits;
+mod shutdown;
 mod timeouts;
 
 use std::net::SocketAddr;
@@ -15,88 +15,88 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Config, ServeError, Server};
+use crate::{Config, Server, ServerError};
 use kiln_runtime::readiness::Readiness;
-use kiln_runtime::shutdown;
+use kiln_runtime::shutdown as graceful;
 
-/// Long enough for a slow machine; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// A time-out under test that is meant to go off.
-const SHORT: Duration = Duration::from_millis(200);
-/// How long a test watches that something does not happen.
-const A_MOMENT: Duration = Duration::from_millis(150);
+/// Maximum wait. A test that waits this long has failed, even on a slow machine.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// A timeout under test that is expected to expire.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a test observes that something does not happen.
+const OBSERVATION_TIME: Duration = Duration::from_millis(150);
 
-/// A server in a task of its own.
-struct Running {
+/// A server that runs in its own task.
+struct TestServer {
     address: SocketAddr,
-    ask: mpsc::Sender<shutdown::Request>,
-    signal: shutdown::Signal,
-    task: JoinHandle<Result<(), ServeError>>,
+    shutdown_requests: mpsc::Sender<graceful::Request>,
+    signal: graceful::Signal,
+    task: JoinHandle<Result<(), ServerError>>,
 }
 
-impl Running {
+impl TestServer {
     async fn new<E>(config: Config, endpoint: E) -> Self
     where
         E: IntoEndpoint + Send + 'static,
         E::Endpoint: 'static,
     {
-        Self::with_grace(Duration::from_secs(3600), config, endpoint).await
+        Self::with_shutdown_grace(Duration::from_secs(3600), config, endpoint).await
     }
 
-    async fn with_grace<E>(grace: Duration, config: Config, endpoint: E) -> Self
+    async fn with_shutdown_grace<E>(grace: Duration, config: Config, endpoint: E) -> Self
     where
         E: IntoEndpoint + Send + 'static,
         E::Endpoint: 'static,
     {
-        Self::start(shutdown::Config { drain_delay: Duration::ZERO, grace }, config, endpoint).await
+        Self::start(graceful::Config { drain_delay: Duration::ZERO, grace }, config, endpoint).await
     }
 
-    /// One that goes on serving for so long after it was asked to stop.
-    async fn draining<E>(drain_delay: Duration, config: Config, endpoint: E) -> Self
+    /// Starts a server that continues to serve for `drain_delay` after a shutdown request.
+    async fn with_drain_delay<E>(drain_delay: Duration, config: Config, endpoint: E) -> Self
     where
         E: IntoEndpoint + Send + 'static,
         E::Endpoint: 'static,
     {
-        Self::start(shutdown::Config { drain_delay, grace: Duration::from_secs(3600) }, config, endpoint).await
+        Self::start(graceful::Config { drain_delay, grace: Duration::from_secs(3600) }, config, endpoint).await
     }
 
-    async fn start<E>(shutdown: shutdown::Config, config: Config, endpoint: E) -> Self
+    async fn start<E>(shutdown: graceful::Config, config: Config, endpoint: E) -> Self
     where
         E: IntoEndpoint + Send + 'static,
         E::Endpoint: 'static,
     {
-        let (ask, requests) = mpsc::channel(2);
-        let signal = shutdown::begin(shutdown, Readiness::starting(), requests);
+        let (shutdown_requests, requests) = mpsc::channel(2);
+        let signal = graceful::begin(shutdown, Readiness::starting(), requests);
         let server = Server::bind(config, None).await.unwrap();
         let address = server.local_addr();
         let task = tokio::spawn(server.run(endpoint, signal.clone()));
-        Self { address, ask, signal, task }
+        Self { address, shutdown_requests, signal, task }
     }
 
-    /// Waits until it has heard that it is to stop.
-    async fn drains(&self) {
-        timeout(PATIENCE, self.signal.reached(shutdown::Stage::Draining)).await.expect("the server does not drain");
+    /// Waits until the shutdown has reached its first stage.
+    async fn wait_until_draining(&self) {
+        timeout(TEST_TIMEOUT, self.signal.reached(graceful::Stage::Draining)).await.expect("the server does not drain");
     }
 
-    async fn connect(&self) -> Client {
-        Client(TcpStream::connect(self.address).await.unwrap())
+    async fn connect(&self) -> RawClient {
+        RawClient(TcpStream::connect(self.address).await.unwrap())
     }
 
-    async fn ask_to_stop(&self) {
-        self.ask.send(shutdown::Request::Terminate).await.unwrap();
+    async fn request_shutdown(&self) {
+        self.shutdown_requests.send(graceful::Request::Terminate).await.unwrap();
     }
 
-    /// Waits until `run` has returned, and with `Ok`.
-    async fn stopped(self) {
-        let result = timeout(PATIENCE, self.task).await.expect("run() hangs");
+    /// Waits until `run` has returned `Ok`.
+    async fn wait_until_stopped(self) {
+        let result = timeout(TEST_TIMEOUT, self.task).await.expect("run() hangs");
         result.unwrap().unwrap();
     }
 }
 
-/// A client that speaks in bytes.
-struct Client(TcpStream);
+/// A client that sends and receives raw bytes.
+struct RawClient(TcpStream);
 
-impl Client {
+impl RawClient {
     async fn send(&mut self, bytes: &str) {
         self.0.write_all(bytes.as_bytes()).await.unwrap();
     }
@@ -106,49 +106,56 @@ impl Client {
         self.send(&request).await;
     }
 
-    /// Reads until what came in ends with `end`.
+    /// Reads until the received text ends with `end`.
     async fn read_to(&mut self, end: &str) -> String {
         let mut text = String::new();
         while !text.ends_with(end) {
-            let byte = timeout(PATIENCE, self.0.read_u8()).await;
-            let byte = byte.unwrap_or_else(|_| panic!("no more came after {text:?}"));
+            let byte = timeout(TEST_TIMEOUT, self.0.read_u8()).await;
+            let byte = byte.unwrap_or_else(|_| panic!("nothing received after {text:?}"));
             text.push(byte.unwrap_or_else(|error| panic!("{error} after {text:?}")) as char);
         }
         text
     }
 
-    /// Reads all that comes until the server closes the connection in good order.
+    /// Reads until the server closes the connection without an error.
     async fn read_to_close(&mut self) -> String {
         let mut text = String::new();
-        timeout(PATIENCE, self.0.read_to_string(&mut text)).await.expect("the server keeps the connection").unwrap();
+        timeout(TEST_TIMEOUT, self.0.read_to_string(&mut text))
+            .await
+            .expect("the server keeps the connection")
+            .unwrap();
         text
     }
 
-    /// Fills `bytes` with what comes.
-    async fn read_all_of(&mut self, bytes: &mut [u8]) {
-        timeout(PATIENCE, self.0.read_exact(bytes)).await.expect("no more came").expect("the answer was cut off");
+    /// Reads until `bytes` is full.
+    async fn fill(&mut self, bytes: &mut [u8]) {
+        timeout(TEST_TIMEOUT, self.0.read_exact(bytes))
+            .await
+            .expect("nothing received")
+            .expect("the response was cut off");
     }
 
-    /// The server closes without another byte; an unanswered request may end in a reset.
-    async fn is_dropped(&mut self) {
+    /// Checks that the server closes the connection without another byte. An unanswered request may end in a reset.
+    async fn expect_drop(&mut self) {
         let mut text = String::new();
-        let _end = timeout(PATIENCE, self.0.read_to_string(&mut text)).await.expect("the server keeps the connection");
+        let _end =
+            timeout(TEST_TIMEOUT, self.0.read_to_string(&mut text)).await.expect("the server keeps the connection");
         assert_eq!(text, "");
     }
 
-    /// Whether nothing comes and nothing closes for a moment.
-    async fn says_nothing_for(&mut self, moment: Duration) -> bool {
-        timeout(moment, self.0.read_u8()).await.is_err()
+    /// Returns whether nothing is received and the connection stays open for `duration`.
+    async fn is_silent_for(&mut self, duration: Duration) -> bool {
+        timeout(duration, self.0.read_u8()).await.is_err()
     }
 
-    /// Nothing comes and nothing closes for a moment.
-    async fn stays_silent_for(&mut self, moment: Duration) {
-        let byte = timeout(moment, self.0.read_u8()).await;
+    /// Checks that nothing is received and the connection stays open for `duration`.
+    async fn expect_silence(&mut self, duration: Duration) {
+        let byte = timeout(duration, self.0.read_u8()).await;
         assert!(byte.is_err(), "expected silence, got {byte:?}");
     }
 }
 
-/// Any free port, and time-outs that no test waits for.
+/// Returns settings with a free port and timeouts that no test reaches.
 fn config() -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),

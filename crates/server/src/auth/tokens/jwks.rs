@@ -1,9 +1,9 @@
-//! The provider's public keys (JSON Web Key Set, RFC 7517): from a file or an address, and kept up to date.
+//! The provider's public keys (JSON Web Key Set, RFC 7517): loaded from a file or a URL, and kept up to date.
 
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::{Mutex, Semaphore};
@@ -13,133 +13,106 @@ use ureq::Agent;
 use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
 
+use crate::auth::config::JwksSource;
 use kiln_runtime::file_watcher::Watched;
 
-/// How often keys are fetched anew. Providers announce a key long before they use it.
+/// Interval between two fetches. Providers publish a key long before they use it.
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
-/// A token of an unknown key makes them be fetched at once, but not more often than this.
-const LEAST_INTERVAL: Duration = Duration::from_secs(10);
-/// How long that may take.
+/// Minimum interval between two fetches that tokens with an unknown key cause.
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Timeout of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Requests that wait for it at the most; others are judged by what is known.
-const MOST_WAITING: usize = 32;
-/// Far above any key set.
-const MOST_BYTES: u64 = 1 << 20;
+/// Maximum number of requests that wait for a fetch. Further requests are verified with the known keys.
+const MAX_WAITING_REQUESTS: usize = 32;
+/// Maximum size of a key set in bytes, far above the size of any real one.
+const MAX_KEY_SET_BYTES: u64 = 1 << 20;
 
-/// Where the keys are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// In a file.
-    File(PathBuf),
-    /// At an address: https, or http on this machine.
-    Address(Uri),
-}
-
-/// Why there are no keys.
+/// Why a key set cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the key set {place} cannot be used: {reason}")]
+#[error("the key set {location} cannot be used: {reason}")]
 pub struct JwksError {
-    place: String,
+    location: String,
     reason: String,
 }
 
-/// The keys that are known now.
+/// The current key set of the provider.
 #[derive(Debug)]
 pub(super) struct KeySet {
-    source: Source,
-    keys: RwLock<Arc<[Key]>>,
-    /// The file that they come from; made before it was read.
-    watched: Option<Watched>,
-    /// When they were last asked for, and the turn to do so.
-    asked: Mutex<Instant>,
-    /// Requests that wait for that. Each may hold bytes, and nobody knows yet who sends it.
+    source: JwksSource,
+    keys: ArcSwap<Vec<VerificationKey>>,
+    /// Created before the file was read, so that no change is missed. Absent for a URL.
+    watcher: Option<Watched>,
+    /// Time of the last refresh. The lock is held during a refresh, so that refreshes run one at a time.
+    last_refresh: Mutex<Instant>,
+    /// Requests that wait for a refresh. They may hold memory before they are authenticated, so their number is bounded.
     waiting: Semaphore,
 }
 
 #[derive(Debug)]
-struct Key {
+struct VerificationKey {
     id: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
 }
 
-impl std::str::FromStr for Source {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if !text.contains("://") {
-            return Ok(Self::File(text.into()));
-        }
-        let address: Uri = text.parse().map_err(|_| "must be a file or an https address".to_string())?;
-        if address.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err("must not hold a name or a password".to_string());
-        }
-        let here = matches!(address.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        match address.scheme_str() {
-            Some("https") => Ok(Self::Address(address)),
-            Some("http") if here => Ok(Self::Address(address)),
-            Some("http") => Err("must be https: whoever sits in between could exchange the keys".to_string()),
-            _ => Err("must be a file or an https address".to_string()),
-        }
-    }
-}
-
 impl KeySet {
-    /// Reads the keys, and waits for that.
-    pub(super) fn load(source: Source) -> Result<Self, JwksError> {
-        let watched = match &source {
-            Source::File(path) => Some(Watched::new(vec![path.clone()])),
-            Source::Address(_) => None,
+    /// Loads the keys. Blocks on the file or the network.
+    pub(super) fn load(source: JwksSource) -> Result<Self, JwksError> {
+        let watcher = match &source {
+            JwksSource::File(path) => Some(Watched::new(vec![path.clone()])),
+            JwksSource::Url(_) => None,
         };
-        let keys = RwLock::new(read(&source)?.into());
-        let (asked, waiting) = (Mutex::new(Instant::now()), Semaphore::new(MOST_WAITING));
-        Ok(Self { source, keys, watched, asked, waiting })
+        let keys = ArcSwap::from_pointee(read(&source)?);
+        let (last_refresh, waiting) = (Mutex::new(Instant::now()), Semaphore::new(MAX_WAITING_REQUESTS));
+        Ok(Self { source, keys, watcher, last_refresh, waiting })
     }
 
-    /// The keys of that name and algorithm; of that algorithm, where there is no name. A name that is not known may be new.
+    /// Returns the keys with the given id and algorithm, or all keys of the algorithm if there is no id. An unknown id may
+    /// belong to a new key, so it causes a refresh from the URL.
     pub(super) async fn find(self: &Arc<Self>, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
-        let known = self.known(id, algorithm);
-        if !known.is_empty() || matches!(self.source, Source::File(_)) {
-            return known;
+        let found = self.find_loaded(id, algorithm);
+        if !found.is_empty() || matches!(self.source, JwksSource::File(_)) {
+            return found;
         }
-        let Ok(_waiting) = self.waiting.try_acquire() else { return known };
-        // In a task of its own: a client that hangs up must not end it half-way.
+        let Ok(_waiting) = self.waiting.try_acquire() else { return found };
+        // The refresh runs in its own task, so that it continues if the client disconnects.
         let this = Arc::clone(self);
-        let refreshed = tokio::spawn(async move { this.refresh(LEAST_INTERVAL).await });
-        // A refresh never panics; and if it did, what is known would still be.
-        let _ = refreshed.await;
-        self.known(id, algorithm)
+        let refresh = tokio::spawn(async move { this.refresh(MIN_FETCH_INTERVAL).await });
+        // If the refresh panics, the loaded keys stay in use.
+        let _ = refresh.await;
+        self.find_loaded(id, algorithm)
     }
 
-    fn known(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
-        let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
-        let fits = |key: &&Key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id);
-        keys.iter().filter(fits).map(|key| key.key.clone()).collect()
+    fn find_loaded(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
+        let keys = self.keys.load();
+        let matches = |key: &&VerificationKey| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id);
+        keys.iter().filter(matches).map(|key| key.key.clone()).collect()
     }
 
-    /// Asks for the keys, unless that was done within `least`: who waited for his turn has what came of it. What cannot be
-    /// used is told and not taken.
-    async fn refresh(&self, least: Duration) {
-        let mut asked = self.asked.lock().await;
-        if asked.elapsed() < least {
+    /// Loads the keys again, unless the last refresh was less than `min_interval` ago: a caller that waited for the lock uses
+    /// the result of that refresh. If the new key set cannot be used, logs the error and keeps the keys.
+    async fn refresh(&self, min_interval: Duration) {
+        let mut last_refresh = self.last_refresh.lock().await;
+        if last_refresh.elapsed() < min_interval {
             return;
         }
-        *asked = Instant::now();
+        *last_refresh = Instant::now();
         let source = self.source.clone();
         match spawn_blocking(move || read(&source)).await {
             Ok(Ok(keys)) => {
-                tracing::debug!(keys = keys.len(), "the key set was read");
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+                tracing::debug!(keys = keys.len(), "reloaded the key set");
+                self.keys.store(Arc::new(keys));
             }
-            Ok(Err(error)) => tracing::warn!(%error, "the last key set stays in use"),
-            Err(error) => tracing::error!(%error, "the key set could not be read"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot reload the key set; the previous keys stay in use"),
+            Err(error) => tracing::error!(%error, "the reload of the key set panicked"),
         }
     }
 
-    pub(super) async fn keep_up(&self) {
-        let mut watched = self.watched.clone();
+    /// Refreshes the keys when the file changes, or at a fixed interval for a URL. Never returns.
+    pub(super) async fn watch(&self) {
+        let mut watcher = self.watcher.clone();
         loop {
-            match &mut watched {
+            match &mut watcher {
                 Some(file) => file.changed().await,
                 None => tokio::time::sleep(FETCH_INTERVAL).await,
             }
@@ -148,46 +121,48 @@ impl KeySet {
     }
 }
 
-fn read(source: &Source) -> Result<Vec<Key>, JwksError> {
-    let (place, text) = match source {
-        Source::File(path) => (path.display().to_string(), std::fs::read_to_string(path).map_err(|e| e.to_string())),
-        Source::Address(address) => (place(address), fetch(address).map_err(|error| error.to_string())),
+fn read(source: &JwksSource) -> Result<Vec<VerificationKey>, JwksError> {
+    let (location, text) = match source {
+        JwksSource::File(path) => {
+            (path.display().to_string(), std::fs::read_to_string(path).map_err(|error| error.to_string()))
+        }
+        JwksSource::Url(url) => (location(url), fetch(url).map_err(|error| error.to_string())),
     };
-    text.and_then(|text| parse(&text)).map_err(|reason| JwksError { place, reason })
+    text.and_then(|text| parse(&text)).map_err(|reason| JwksError { location, reason })
 }
 
-/// An address without what may be secret in it.
-fn place(address: &Uri) -> String {
-    let (scheme, host) =
-        (address.scheme_str().unwrap_or_default(), address.authority().map_or("", |host| host.as_str()));
-    format!("{scheme}://{host}{}", address.path())
+/// Returns the URL without its query, which may contain a secret.
+fn location(url: &Uri) -> String {
+    let (scheme, host) = (url.scheme_str().unwrap_or_default(), url.authority().map_or("", |host| host.as_str()));
+    format!("{scheme}://{host}{}", url.path())
 }
 
-fn fetch(address: &Uri) -> Result<String, ureq::Error> {
-    // The certificates that the machine trusts, an organisation's own among them.
+fn fetch(url: &Uri) -> Result<String, ureq::Error> {
+    // The platform's certificates include those that an organisation adds.
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
     let config = Agent::config_builder().tls_config(tls.build()).timeout_global(Some(FETCH_TIMEOUT)).max_redirects(0);
-    // Without encryption there must be nobody in between, a proxy of the environment no more than others.
-    let config = if address.scheme_str() == Some("http") { config.proxy(None) } else { config };
+    // Plain HTTP must stay on this machine, so it bypasses a proxy from the environment.
+    let config = if url.scheme_str() == Some("http") { config.proxy(None) } else { config };
     let agent: Agent = config.build().into();
-    agent.get(address).call()?.body_mut().with_config().limit(MOST_BYTES).read_to_string()
+    agent.get(url).call()?.body_mut().with_config().limit(MAX_KEY_SET_BYTES).read_to_string()
 }
 
-/// The keys that may verify a token's signature.
-fn parse(text: &str) -> Result<Vec<Key>, String> {
-    let set: JwkSet = serde_json::from_str(text).map_err(|error| format!("it is no JSON Web Key Set: {error}"))?;
-    let keys: Vec<Key> = set.keys.iter().filter_map(usable).collect();
+/// Parses a key set and returns the keys that can verify a token.
+fn parse(text: &str) -> Result<Vec<VerificationKey>, String> {
+    let set: JwkSet = serde_json::from_str(text).map_err(|error| format!("it is not a JSON Web Key Set: {error}"))?;
+    let keys: Vec<VerificationKey> = set.keys.iter().filter_map(verification_key).collect();
     if keys.is_empty() {
         return Err("it has no key for RS256, ES256 or EdDSA".to_string());
     }
     Ok(keys)
 }
 
-/// Keys of other kinds are for others. Symmetric ones above all: whoever may read the set could sign with them.
-fn usable(jwk: &Jwk) -> Option<Key> {
-    let (algorithm, named) = match &jwk.algorithm {
+/// Converts a key, or returns `None` if it is for another purpose. Symmetric keys are never used: every reader of the key set
+/// could sign tokens with them.
+fn verification_key(jwk: &Jwk) -> Option<VerificationKey> {
+    let (algorithm, name) = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
             (Algorithm::ES256, KeyAlgorithm::ES256)
@@ -197,8 +172,8 @@ fn usable(jwk: &Jwk) -> Option<Key> {
         }
         _ => return None,
     };
-    let for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
-    let for_that = jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == named);
-    let key = DecodingKey::from_jwk(jwk).ok().filter(|_| for_signatures && for_that)?;
-    Some(Key { id: jwk.common.key_id.clone(), algorithm, key })
+    let is_for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature);
+    let is_for_algorithm = jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == name);
+    let key = DecodingKey::from_jwk(jwk).ok().filter(|_| is_for_signatures && is_for_algorithm)?;
+    Some(VerificationKey { id: jwk.common.key_id.clone(), algorithm, key })
 }

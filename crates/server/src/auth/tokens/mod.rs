@@ -1,177 +1,158 @@
-//! Tokens of an identity provider: JSON Web Tokens (RFC 7519) as bearer tokens (RFC 6750).
+//! Verification of tokens from an identity provider: JSON Web Tokens (RFC 7519) as bearer tokens (RFC 6750).
 //!
-//! | file | responsibility |
-//! |---|---|
-//! | `jwks.rs` | the provider's public keys, and where they come from |
-//! | `claims.rs` | what a token says of its bearer |
-//! | `verifier.rs` | signatures, with ring |
-//!
-//! A key decides with which algorithm a token must be signed, never the token: RSA keys go with RS256, P-256 keys with ES256,
-//! Ed25519 keys with EdDSA, and the shared secret with HS256.
+//! The key determines the signature algorithm, never the token: RSA keys verify RS256, P-256 keys ES256, Ed25519 keys EdDSA, and
+//! the shared secret HS256.
 
-mod claims;
-mod jwks;
+pub(super) mod jwks;
+mod ring_provider;
 #[cfg(test)]
 mod tests;
-mod verifier;
 
 use std::sync::Arc;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
+use serde::Deserialize;
 
-use super::account::Account;
-use claims::Claims;
-use jwks::KeySet;
+use super::config::TokenConfig;
+use super::principal::Principal;
+use super::scope::Scopes;
+use jwks::{JwksError, KeySet};
+use kiln_runtime::scheduling::Priority;
 
-pub use jwks::{JwksError, Source};
-
-/// How much the clocks of two machines may differ, in seconds.
+/// Allowed clock difference between the issuer and this machine, in seconds.
 const LEEWAY: u64 = 30;
 
-/// What the operator configured.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The provider's public keys.
-    pub jwks: Option<Source>,
-    /// The secret that is shared with whoever makes the tokens.
-    pub secret: Option<TokenSecret>,
-    /// Who must have made a token.
-    pub issuer: String,
-    /// Whom it must be meant for.
-    pub audience: String,
-}
+/// Optional prefix of a scope, for providers that serve several services.
+const SCOPE_PREFIX: &str = "kiln:";
 
-/// A shared secret; `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TokenSecret(String);
-
-/// Why a token is not accepted. The bearer may know.
+/// Why a token is not accepted. The message may be shown to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is no token, or says things of a wrong type.
+    /// The text is not a token, or a claim has the wrong type.
     #[error("it is malformed")]
     Malformed,
-    /// No key is known that could have signed it by that algorithm.
-    #[error("no key is known that it could be signed with")]
+    /// No known key matches the token's key id and algorithm.
+    #[error("no known key matches its key id and algorithm")]
     UnknownKey,
-    /// It was changed, or signed with another key.
-    #[error("its signature is wrong")]
+    /// The token was modified, or signed with another key.
+    #[error("its signature is invalid")]
     Signature,
-    /// Its time is over.
+    /// The expiry time (claim `exp`) has passed.
     #[error("it has expired")]
     Expired,
-    /// Its time has not come.
+    /// The start time (claim `nbf`) has not been reached.
     #[error("it is not valid yet")]
     NotYet,
-    /// Somebody else made it.
+    /// The issuer (claim `iss`) is not the configured one.
     #[error("it is from another issuer")]
     Issuer,
-    /// It is meant for somebody else.
-    #[error("it is meant for another audience")]
+    /// The audience (claim `aud`) is not the configured one.
+    #[error("it is for another audience")]
     Audience,
-    /// It lacks what every token must say: its end, its issuer or its audience.
+    /// A required claim is missing: `exp`, `iss` or `aud`.
     #[error("it lacks exp, iss or aud")]
     Incomplete,
 }
 
-/// Judges tokens.
+/// Verifies tokens.
 #[derive(Debug)]
-pub(super) struct Tokens {
+pub(super) struct TokenVerifier {
     issuer: String,
     audience: String,
     secret: Option<DecodingKey>,
     keys: Option<Arc<KeySet>>,
 }
 
-impl TokenSecret {
-    /// A secret for HS256.
+/// The claims that determine the principal: `sub` (RFC 7519, section 4.1.2), `scope` (RFC 8693, section 4.2), and `scp`, which
+/// Microsoft and Okta use instead of `scope`. The library checks the registered claims.
+#[derive(Debug, Deserialize)]
+struct Claims {
+    #[serde(default)]
+    sub: Option<String>,
+    #[serde(default)]
+    scope: Option<ScopeClaim>,
+    #[serde(default)]
+    scp: Option<ScopeClaim>,
+}
+
+/// Scope names, separated by spaces or as a list.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum ScopeClaim {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl TokenVerifier {
+    /// Creates a verifier and loads its keys. Blocks on the network if the key set has a URL.
     ///
     /// # Errors
     ///
-    /// It has less than the 32 bytes that RFC 7518, 3.2 asks for.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text.len() < 32 {
-            return Err("must have at least 32 bytes; 'openssl rand -base64 32' makes a good one".to_string());
-        }
-        Ok(Self(text.to_string()))
-    }
-}
-
-impl std::fmt::Debug for TokenSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenSecret(..)")
-    }
-}
-
-impl Tokens {
-    /// Has the keys loaded; where they come from an address, over the network.
-    ///
-    /// # Errors
-    ///
-    /// They cannot be had.
-    pub(super) fn load(config: &Config) -> Result<Self, JwksError> {
-        verifier::install();
+    /// Returns an error if the key set cannot be loaded.
+    pub(super) fn load(config: &TokenConfig) -> Result<Self, JwksError> {
+        ring_provider::install();
         Ok(Self {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
-            secret: config.secret.as_ref().map(|secret| DecodingKey::from_secret(secret.0.as_bytes())),
+            secret: config.secret.as_ref().map(|secret| DecodingKey::from_secret(secret.as_bytes())),
             keys: config.jwks.clone().map(KeySet::load).transpose()?.map(Arc::new),
         })
     }
 
-    /// The bearer of a token that holds.
+    /// Verifies a token and returns the principal of its bearer.
     ///
     /// # Errors
     ///
     /// See [`TokenError`].
-    pub(super) async fn verify(&self, token: &[u8]) -> Result<Account, TokenError> {
+    pub(super) async fn verify(&self, token: &[u8]) -> Result<Principal, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
         if header.crit.is_some() {
-            // RFC 7515, 4.1.11: what is critical and not understood must be refused, and none of it is.
+            // RFC 7515, section 4.1.11: a critical extension that is not understood must be refused. None is supported.
             return Err(TokenError::Malformed);
         }
-        let (algorithm, kid) = (header.alg, header.kid.as_deref());
+        let (algorithm, key_id) = (header.alg, header.kid.as_deref());
         let candidates = match (algorithm, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => vec![secret.clone()],
             (Algorithm::HS256, None, _) | (_, _, None) => Vec::new(),
-            (_, _, Some(keys)) => keys.find(kid, algorithm).await,
+            (_, _, Some(keys)) => keys.find(key_id, algorithm).await,
         };
-        let mut refusal = TokenError::UnknownKey;
+        let mut last_error = TokenError::UnknownKey;
         for key in candidates {
             match self.claims(token, &key, algorithm) {
-                Ok(claims) => return Ok(claims.into_account()),
-                Err(error) => refusal = error,
+                Ok(claims) => return Ok(claims.into_principal()),
+                Err(error) => last_error = error,
             }
-            // Without a name for the key, another one may fit.
-            if refusal != TokenError::Signature {
+            // A token without a key id may be signed with another of the keys.
+            if last_error != TokenError::Signature {
                 break;
             }
         }
-        Err(refusal)
+        Err(last_error)
     }
 
+    /// Checks the signature and the registered claims, and returns the claims of the principal.
     fn claims(&self, token: &[u8], key: &DecodingKey, algorithm: Algorithm) -> Result<Claims, TokenError> {
-        let mut rules = Validation::new(algorithm);
-        rules.leeway = LEEWAY;
-        rules.validate_nbf = true;
-        rules.set_required_spec_claims(&["exp", "iss", "aud"]);
-        rules.set_issuer(&[&self.issuer]);
-        rules.set_audience(&[&self.audience]);
-        let read: TokenData<Claims> = decode(token, key, &rules).map_err(|error| reason(error.kind()))?;
-        Ok(read.claims)
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        let token: TokenData<Claims> = decode(token, key, &validation).map_err(|error| token_error(error.kind()))?;
+        Ok(token.claims)
     }
 
-    /// Keeps the keys up to date. Never ends.
-    pub(super) async fn keep_up(&self) {
+    /// Keeps the key set up to date. Never returns.
+    pub(super) async fn watch_keys(&self) {
         match &self.keys {
-            Some(keys) => keys.keep_up().await,
+            Some(keys) => keys.watch().await,
             None => std::future::pending().await,
         }
     }
 }
 
-fn reason(kind: &ErrorKind) -> TokenError {
+fn token_error(kind: &ErrorKind) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::Signature,
         ErrorKind::ExpiredSignature => TokenError::Expired,
@@ -183,8 +164,41 @@ fn reason(kind: &ErrorKind) -> TokenError {
     }
 }
 
-/// Whether a bearer's word is a token and no key: three parts with dots between them. Keys that 'kiln keygen' makes hold
-/// none.
-pub(super) fn is_token(word: &[u8]) -> bool {
-    word.iter().filter(|byte| **byte == b'.').count() == 2
+/// Returns whether the value after `Bearer` is a token and not an API key. A token has three parts separated by dots; a
+/// generated key contains no dot.
+pub(super) fn is_token(value: &[u8]) -> bool {
+    value.iter().filter(|byte| **byte == b'.').count() == 2
+}
+
+impl Claims {
+    /// Returns the principal of the bearer. Unknown scopes belong to other services and are ignored.
+    fn into_principal(self) -> Principal {
+        let names = [&self.scope, &self.scp].into_iter().flatten().flat_map(ScopeClaim::names);
+        let scopes: Scopes =
+            names.filter_map(|name| name.strip_prefix(SCOPE_PREFIX).unwrap_or(name).parse().ok()).collect();
+        // The id appears in the log, so it must look like a name and nothing else.
+        let is_valid_id =
+            |id: &String| id.len() <= 128 && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
+        Principal {
+            // The name of an API key contains no colon, so no token can pass as a key in the log.
+            id: format!("token:{}", self.sub.filter(is_valid_id).unwrap_or_default()),
+            metric_label: "token".to_string(),
+            scopes,
+            // The expiry time of the token is already checked.
+            expires: None,
+            rate_limiter: None,
+            queue_share: None,
+            priority: Some(Priority::Normal),
+        }
+    }
+}
+
+impl ScopeClaim {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let (text, list) = match self {
+            Self::Text(text) => (text.as_str(), &[][..]),
+            Self::List(list) => ("", list.as_slice()),
+        };
+        text.split_ascii_whitespace().chain(list.iter().map(String::as_str))
+    }
 }

@@ -1,4 +1,4 @@
-//! Tokens as an identity provider signs them, and as an attacker does.
+//! Valid tokens of an identity provider, and forged ones.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,12 +8,13 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 
-use super::{Config, TokenError, TokenSecret, Tokens};
-use crate::auth::Scope;
+use super::{TokenError, TokenVerifier};
+use crate::auth::config::{TokenConfig, TokenSecret};
+use crate::auth::scope::Scope;
 
 const SECRET: &str = "a secret that is shared by two parties alone";
 
-/// A provider with a key of each kind that ring can make, and the file that it publishes.
+/// An identity provider with a key of each type that ring can generate, and its published key set.
 struct Provider {
     p256: EcdsaKeyPair,
     ed25519: Ed25519KeyPair,
@@ -28,7 +29,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Claims of a token that holds, with some of them exchanged; `null` takes one out.
+/// Returns the claims of a valid token with changes. `null` removes a claim.
 fn claims(changes: Value) -> Value {
     let mut claims = json!({
         "iss": "https://id.example", "aud": "kiln", "sub": "alice", "exp": now() + 60, "scope": "openid predict",
@@ -76,11 +77,11 @@ impl Provider {
         ]})
     }
 
-    fn tokens(&self, secret: Option<&str>) -> Tokens {
+    fn verifier(&self, secret: Option<&str>) -> TokenVerifier {
         let jwks = Some(self.published.path().to_str().unwrap().parse().unwrap());
         let secret = secret.map(|text| TokenSecret::parse(text).unwrap());
-        let config = Config { jwks, secret, issuer: "https://id.example".into(), audience: "kiln".into() };
-        Tokens::load(&config).unwrap()
+        let config = TokenConfig { jwks, secret, issuer: "https://id.example".into(), audience: "kiln".into() };
+        TokenVerifier::load(&config).unwrap()
     }
 
     fn es256(&self, message: &[u8]) -> Vec<u8> {
@@ -93,37 +94,37 @@ impl Provider {
 }
 
 #[tokio::test]
-async fn a_token_that_holds_names_its_bearer_and_what_he_may_do() {
+async fn valid_token_yields_its_subject_and_scopes() {
     let provider = Provider::new();
-    let tokens = provider.tokens(Some(SECRET));
+    let verifier = provider.verifier(Some(SECRET));
     let ed25519 = |message: &[u8]| provider.ed25519.sign(message).as_ref().to_vec();
-    let all = [
+    let valid = [
         provider.token(json!({})),
         signed(json!({"alg": "ES256"}), claims(json!({})), |message| provider.es256(message)),
         signed(json!({"alg": "EdDSA", "kid": "ed"}), claims(json!({})), ed25519),
         signed(json!({"alg": "HS256"}), claims(json!({})), |message| hs256(SECRET.as_bytes(), message)),
     ];
-    for token in all {
-        let account = tokens.verify(token.as_bytes()).await.unwrap();
-        assert_eq!((account.id.as_str(), account.label.as_str()), ("token:alice", "token"));
-        assert!(account.may(Scope::Predict) && !account.may(Scope::Admin));
+    for token in valid {
+        let principal = verifier.verify(token.as_bytes()).await.unwrap();
+        assert_eq!((principal.id.as_str(), principal.metric_label.as_str()), ("token:alice", "token"));
+        assert!(principal.has_scope(Scope::Predict) && !principal.has_scope(Scope::Admin));
     }
-    let other_words =
-        json!({"scope": null, "scp": ["kiln:metrics", "kiln:unheard-of"], "sub": "two\nlines", "aud": ["a", "kiln"]});
-    let account = tokens.verify(provider.token(other_words).as_bytes()).await.unwrap();
-    assert!(account.may(Scope::Metrics) && !account.may(Scope::Predict));
-    assert_eq!(account.id, "token:", "a name that is fit for no log");
+    let other_claims =
+        json!({"scope": null, "scp": ["kiln:metrics", "kiln:unknown"], "sub": "two\nlines", "aud": ["a", "kiln"]});
+    let principal = verifier.verify(provider.token(other_claims).as_bytes()).await.unwrap();
+    assert!(principal.has_scope(Scope::Metrics) && !principal.has_scope(Scope::Predict));
+    assert_eq!(principal.id, "token:", "the subject has a line break");
     let mut claims = claims(json!({}));
     claims["scope"] = Value::Null;
     let header = json!({"alg": "ES256", "kid": "ec"});
     let token = signed(header, claims, |message| provider.es256(message));
-    assert!(!tokens.verify(token.as_bytes()).await.unwrap().may(Scope::Predict));
+    assert!(!verifier.verify(token.as_bytes()).await.unwrap().has_scope(Scope::Predict));
 }
 
 #[tokio::test]
-async fn each_claim_that_is_wrong_is_told() {
+async fn each_invalid_claim_has_its_error() {
     let provider = Provider::new();
-    let tokens = provider.tokens(None);
+    let verifier = provider.verifier(None);
     for (changes, expected) in [
         (json!({"exp": now() - 60}), TokenError::Expired),
         (json!({"nbf": now() + 60}), TokenError::NotYet),
@@ -135,118 +136,100 @@ async fn each_claim_that_is_wrong_is_told() {
         (json!({"aud": null}), TokenError::Incomplete),
         (json!({"scope": 7}), TokenError::Malformed),
     ] {
-        let refusal = tokens.verify(provider.token(changes.clone()).as_bytes()).await.unwrap_err();
-        assert_eq!(refusal, expected, "{changes}");
+        let error = verifier.verify(provider.token(changes.clone()).as_bytes()).await.unwrap_err();
+        assert_eq!(error, expected, "{changes}");
     }
 }
 
 #[tokio::test]
-async fn nobody_gets_in_by_another_algorithm() {
+async fn token_cannot_choose_another_algorithm() {
     let provider = Provider::new();
     let public = provider.p256.public_key().as_ref();
-    let by = |header, secret: &[u8]| signed(header, claims(json!({})), |message| hs256(secret, message));
+    let hmac = |header, secret: &[u8]| signed(header, claims(json!({})), |message| hs256(secret, message));
     let es256 = |header| signed(header, claims(json!({})), |message| provider.es256(message));
     let none = |alg| signed(json!({"alg": alg}), claims(json!({})), |_| Vec::new());
-    let stranger = Provider::new();
+    let other_provider = Provider::new();
     for (token, expected) in [
         (none("none"), TokenError::Malformed),
         (none("None"), TokenError::Malformed),
-        // The public key, which everybody has, as the secret.
-        (by(json!({"alg": "HS256", "kid": "ec"}), public), TokenError::UnknownKey),
-        // A symmetric key of a set that is published.
-        (by(json!({"alg": "HS256", "kid": "shared"}), SECRET.as_bytes()), TokenError::UnknownKey),
-        // One key's name with another's algorithm.
+        // The public key used as the HMAC secret.
+        (hmac(json!({"alg": "HS256", "kid": "ec"}), public), TokenError::UnknownKey),
+        // A symmetric key from the published key set.
+        (hmac(json!({"alg": "HS256", "kid": "shared"}), SECRET.as_bytes()), TokenError::UnknownKey),
+        // The id of one key with the algorithm of another.
         (es256(json!({"alg": "EdDSA", "kid": "ec"})), TokenError::UnknownKey),
         (es256(json!({"alg": "ES256", "kid": "ed"})), TokenError::UnknownKey),
         (es256(json!({"alg": "ES256", "kid": "for-encryption"})), TokenError::UnknownKey),
         (es256(json!({"alg": "ES384", "kid": "ec"})), TokenError::UnknownKey),
         (es256(json!({"alg": "ES256", "kid": "ec", "crit": ["b64"], "b64": false})), TokenError::Malformed),
-        (stranger.token(json!({})), TokenError::Signature),
+        (other_provider.token(json!({})), TokenError::Signature),
         (format!("{}x", provider.token(json!({}))), TokenError::Malformed),
         ("a.b.c".to_string(), TokenError::Malformed),
         (String::new(), TokenError::Malformed),
     ] {
-        let refusal = provider.tokens(None).verify(token.as_bytes()).await.unwrap_err();
+        let error = provider.verifier(None).verify(token.as_bytes()).await.unwrap_err();
         assert!(
-            refusal == expected || (refusal, expected) == (TokenError::Signature, TokenError::Malformed),
-            "{token}: {refusal:?}"
+            error == expected || (error, expected) == (TokenError::Signature, TokenError::Malformed),
+            "{token}: {error:?}"
         );
     }
-    let with_secret = provider.tokens(Some(SECRET));
-    let forged = by(json!({"alg": "HS256"}), public);
+    let with_secret = provider.verifier(Some(SECRET));
+    let forged = hmac(json!({"alg": "HS256"}), public);
     assert_eq!(with_secret.verify(forged.as_bytes()).await.unwrap_err(), TokenError::Signature);
 }
 
 #[tokio::test]
-async fn a_token_that_was_changed_anywhere_does_not_hold() {
+async fn token_with_one_changed_character_is_refused() {
     let provider = Provider::new();
-    let tokens = provider.tokens(None);
+    let verifier = provider.verifier(None);
     let token = provider.token(json!({})).into_bytes();
-    tokens.verify(&token).await.unwrap();
-    for place in 0..token.len() {
+    verifier.verify(&token).await.unwrap();
+    for position in 0..token.len() {
         let mut changed = token.clone();
-        changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
-        // The last letter of a part may carry bits that mean nothing.
+        changed[position] = if changed[position] == b'A' { b'B' } else { b'A' };
+        // The last character of a part may have unused bits.
         let same = |text: &[u8]| {
             text.split(|byte| *byte == b'.').map(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok()).collect::<Vec<_>>()
         };
         if same(&changed) != same(&token) {
-            assert!(tokens.verify(&changed).await.is_err(), "letter {place}");
+            assert!(verifier.verify(&changed).await.is_err(), "character {position}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_set_that_was_exchanged_before_anybody_looked_is_taken_too() {
+async fn key_set_replaced_before_the_first_check_is_loaded() {
     let (before, after) = (Provider::new(), Provider::new());
-    let tokens = before.tokens(None);
+    let verifier = before.verifier(None);
     let token = after.token(json!({}));
-    assert_eq!(tokens.verify(token.as_bytes()).await.unwrap_err(), TokenError::Signature);
+    assert_eq!(verifier.verify(token.as_bytes()).await.unwrap_err(), TokenError::Signature);
     std::fs::rename(after.published.path(), before.published.path()).unwrap();
-    let taken = async {
-        while tokens.verify(token.as_bytes()).await.is_err() {
+    let accepted = async {
+        while verifier.verify(token.as_bytes()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     tokio::select! {
-        () = tokens.keep_up() => panic!("nobody follows the file any more"),
-        taken = tokio::time::timeout(Duration::from_secs(60), taken) => taken.expect("the exchange was missed"),
+        () = verifier.watch_keys() => panic!("the file is not watched any more"),
+        result = tokio::time::timeout(Duration::from_secs(60), accepted) => result.expect("the new file was missed"),
     }
 }
 
 #[test]
-fn a_key_set_of_no_use_is_refused_with_its_place() {
+fn unusable_key_set_is_refused_with_its_path() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let load = |text: &str| {
         std::fs::write(file.path(), text).unwrap();
         let jwks = Some(file.path().to_str().unwrap().parse().unwrap());
-        let config = Config { jwks, secret: None, issuer: "i".into(), audience: "a".into() };
-        Tokens::load(&config).unwrap_err().to_string()
+        let config = TokenConfig { jwks, secret: None, issuer: "i".into(), audience: "a".into() };
+        TokenVerifier::load(&config).unwrap_err().to_string()
     };
     for (text, reason) in [
-        ("[]", "it is no JSON Web Key Set"),
+        ("[]", "it is not a JSON Web Key Set"),
         ("{\"keys\": []}", "it has no key for RS256"),
         ("{\"keys\": [{\"kty\": \"oct\", \"k\": \"AAAA\"}]}", "it has no key for RS256"),
     ] {
-        let refusal = load(text);
-        assert!(refusal.contains(reason) && refusal.contains(file.path().to_str().unwrap()), "{refusal}");
+        let error = load(text);
+        assert!(error.contains(reason) && error.contains(file.path().to_str().unwrap()), "{error}");
     }
-}
-
-#[test]
-fn addresses_without_encryption_and_secrets_too_short_are_refused() {
-    let source = |text: &str| text.parse::<super::Source>();
-    assert!(source("https://id.example/jwks.json").is_ok());
-    assert!(source("http://127.0.0.1:8000/jwks.json").is_ok());
-    for wrong in [
-        "http://localhost:80@192.0.2.2/jwks.json",
-        "https://user:word@id.example/",
-        "http://id.example/jwks.json",
-        "http://localhost.evil.example/",
-        "ftp://id.example/",
-    ] {
-        assert!(source(wrong).is_err(), "{wrong}");
-    }
-    assert!(TokenSecret::parse("short").is_err());
-    assert_eq!(format!("{:?}", TokenSecret::parse(SECRET).unwrap()), "TokenSecret(..)");
 }

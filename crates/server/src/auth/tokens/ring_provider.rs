@@ -1,5 +1,5 @@
-//! Signatures of tokens, verified with ring. The library of tokens leaves the cryptography to a provider; its own bring along a
-//! second one beside the TLS library's.
+//! Verifies token signatures with ring. `jsonwebtoken` needs a cryptography provider, and its own providers would add a second
+//! cryptography library beside the one of TLS.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
@@ -12,20 +12,20 @@ use ring::signature::{
 use signature::{Error, Verifier};
 
 static PROVIDER: CryptoProvider = CryptoProvider {
-    // Nothing is signed here.
+    // Kiln signs nothing.
     signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
     verifier_factory: verifier,
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes ring the process's provider.
+/// Installs ring as the provider of the process.
 pub(super) fn install() {
-    // A second call changes nothing.
+    // A second call has no effect.
     let _ = PROVIDER.install_default();
 }
 
-/// One key, for one algorithm.
-struct Key {
+/// A verification key and its algorithm.
+struct RingVerifier {
     algorithm: Algorithm,
     key: DecodingKey,
 }
@@ -34,26 +34,26 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     if key.family() != algorithm.family() {
         return Err(ErrorKind::InvalidKeyFormat.into());
     }
-    Ok(Box::new(Key { algorithm: *algorithm, key: key.clone() }))
+    Ok(Box::new(RingVerifier { algorithm: *algorithm, key: key.clone() }))
 }
 
-impl JwtVerifier for Key {
+impl JwtVerifier for RingVerifier {
     fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 }
 
-impl Verifier<Vec<u8>> for Key {
+impl Verifier<Vec<u8>> for RingVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), Error> {
-        let by = |algorithm: &'static dyn VerificationAlgorithm, key: &[u8]| {
+        let verify = |algorithm: &'static dyn VerificationAlgorithm, key: &[u8]| {
             UnparsedPublicKey::new(algorithm, key).verify(message, signature)
         };
         let verified = match (self.algorithm, self.key.kind()) {
             (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
                 RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
             }
-            (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => by(&ECDSA_P256_SHA256_FIXED, point),
-            (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => by(&ED25519, point),
+            (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => verify(&ECDSA_P256_SHA256_FIXED, point),
+            (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => verify(&ED25519, point),
             (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => {
                 hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret), message, signature)
             }

@@ -1,0 +1,213 @@
+//! The API key of the whole server. If no credentials are configured and the server listens on the loopback interface only,
+//! Kiln generates a key for the run.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::api_key::{ApiKey, random_base64url};
+use super::config::Config;
+
+/// The API key of the server, and where its owner finds it. Dropping it deletes the key's file.
+#[derive(Debug)]
+pub struct ServerKey {
+    /// The key. It is absent if only a key file or token verification is configured.
+    pub key: Option<ApiKey>,
+    output: KeyOutput,
+}
+
+/// Where the owner of the server finds the key.
+#[derive(Debug, PartialEq, Eq)]
+enum KeyOutput {
+    /// Nowhere: the credentials are configured.
+    Configured,
+    /// On the terminal, printed once.
+    Terminal,
+    /// In a file that only the owner can read.
+    File(PathBuf),
+}
+
+/// Why the server has no API key.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerKeyError {
+    /// Other machines can connect, and no credentials are configured.
+    #[error(
+        "{0} can be reached from other machines, which requires API keys. \
+         Set one with KILN_API_KEY=\"$(kiln keygen)\", set several with --keys, or listen on 127.0.0.1."
+    )]
+    CredentialsRequired(SocketAddr),
+    /// The generated key cannot be written to its file.
+    #[error("cannot write the API key to {}: {reason}. Set KILN_API_KEY.", path.display())]
+    Write {
+        /// Path of the key's file.
+        path: PathBuf,
+        /// Error of the operating system.
+        reason: String,
+    },
+}
+
+/// Checks that a server which other machines can reach has credentials.
+///
+/// # Errors
+///
+/// Returns [`ServerKeyError::CredentialsRequired`] if `listen` is not a loopback address and no credentials are configured.
+pub fn check_credentials(config: &Config, listen: SocketAddr) -> Result<(), ServerKeyError> {
+    if !config.has_credentials() && !listen.ip().is_loopback() {
+        return Err(ServerKeyError::CredentialsRequired(listen));
+    }
+    Ok(())
+}
+
+impl ServerKey {
+    /// Returns the configured key, or generates one if no credentials are configured. `listen` is the address of the server.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no credentials are configured although other machines can connect, or if the generated key
+    /// cannot be written to its file.
+    pub fn provision(config: &Config, listen: SocketAddr) -> Result<Self, ServerKeyError> {
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory: &OsString| !directory.is_empty());
+        let directory = runtime.map_or_else(std::env::temp_dir, PathBuf::from);
+        Self::provision_in(config, listen, std::io::stderr().is_terminal(), &directory)
+    }
+
+    fn provision_in(
+        config: &Config,
+        listen: SocketAddr,
+        has_terminal: bool,
+        directory: &Path,
+    ) -> Result<Self, ServerKeyError> {
+        check_credentials(config, listen)?;
+        if config.has_credentials() {
+            return Ok(Self { key: config.api_key.clone(), output: KeyOutput::Configured });
+        }
+        let key = ApiKey::generate();
+        if has_terminal {
+            return Ok(Self { key: Some(key), output: KeyOutput::Terminal });
+        }
+        // The name is random. In a directory that everyone can write to, another user could otherwise create the file
+        // first and keep the server from starting.
+        let path = directory.join(format!("kiln-{}.key", random_base64url::<9>()));
+        write(&path, &key).map_err(|e| ServerKeyError::Write { path: path.clone(), reason: e.to_string() })?;
+        Ok(Self { key: Some(key), output: KeyOutput::File(path) })
+    }
+
+    /// Shows the owner where the key is. The terminal gets the key itself, the log only the path of its file.
+    ///
+    /// `scheme` is `http` or `https`, `address` is the address of the server.
+    pub fn announce(&self, scheme: &str, address: SocketAddr) {
+        match (&self.output, &self.key) {
+            (KeyOutput::Configured, _) => tracing::info!("requests need a configured API key or token"),
+            // The log may also go to a file, so the key is not logged.
+            (KeyOutput::Terminal, Some(key)) => eprintln!("{}", banner(key, scheme, address)),
+            (KeyOutput::Terminal, None) => {}
+            (KeyOutput::File(path), _) if tracing::enabled!(tracing::Level::INFO) => {
+                tracing::info!(file = %path.display(), "the API key for this run is in a file");
+            }
+            // If the log level hides the message above, the operator cannot find the key otherwise.
+            (KeyOutput::File(path), _) => eprintln!("kiln: the API key for this run is in {}", path.display()),
+        }
+    }
+}
+
+impl Drop for ServerKey {
+    fn drop(&mut self) {
+        if let KeyOutput::File(path) = &self.output {
+            // The file may already be deleted.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Writes the key to a new file that only its owner can read. An existing file or link is an error.
+fn write(path: &Path, key: &ApiKey) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    writeln!(options.open(path)?, "{}", key.expose())
+}
+
+/// Returns the text for the terminal: the key, which appears once, and a command that sends a first image.
+fn banner(key: &ApiKey, scheme: &str, address: SocketAddr) -> String {
+    let key = key.expose();
+    format!(
+        "\n  address  {scheme}://{address}\n  docs     {scheme}://{address}/docs\n\n  \
+         The API key below is valid for this run; set KILN_API_KEY to use a permanent one.\n  \
+         Wait for 'ready', then run in another terminal:\n\n  \
+         export KILN_API_KEY={key}\n  \
+         curl -H \"X-API-Key: $KILN_API_KEY\" --data-binary @IMAGE.jpg {scheme}://{address}/predict/raw\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    const NO_CREDENTIALS: Config =
+        Config { api_key: None, key_file: None, tokens: None, max_auth_failures: NonZeroU32::MIN };
+
+    fn socket(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    #[test]
+    fn configured_key_is_used_on_any_address() {
+        let config = Config { api_key: Some(ApiKey::parse("0123456789abcdef").unwrap()), ..NO_CREDENTIALS };
+        let directory = tempfile::tempdir().unwrap();
+        let server_key = ServerKey::provision_in(&config, socket("0.0.0.0:80"), false, directory.path()).unwrap();
+        assert_eq!((&server_key.key, &server_key.output), (&config.api_key, &KeyOutput::Configured));
+    }
+
+    #[test]
+    fn no_key_is_generated_if_a_key_file_is_configured() {
+        let config = Config { key_file: Some("keys.toml".into()), ..NO_CREDENTIALS };
+        let directory = tempfile::tempdir().unwrap();
+        let server_key = ServerKey::provision_in(&config, socket("0.0.0.0:80"), false, directory.path()).unwrap();
+        assert_eq!((server_key.key.as_ref(), &server_key.output), (None, &KeyOutput::Configured));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn reachable_address_without_credentials_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        for address in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80"] {
+            let error = ServerKey::provision_in(&NO_CREDENTIALS, socket(address), true, directory.path()).unwrap_err();
+            assert!(error.to_string().contains("kiln keygen"), "{error}");
+        }
+        assert!(ServerKey::provision_in(&NO_CREDENTIALS, socket("[::1]:80"), true, directory.path()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn generated_key_is_in_a_private_file_until_the_server_ends() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let provision =
+            || ServerKey::provision_in(&NO_CREDENTIALS, socket("127.0.0.1:80"), false, directory.path()).unwrap();
+        let server_key = provision();
+        let path = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), server_key.key.as_ref().unwrap().expose());
+        let other = provision();
+        assert!(write(&path, other.key.as_ref().unwrap()).is_err(), "an existing file was overwritten");
+        drop(server_key);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn banner_shows_the_key_once_and_a_command_that_uses_it() {
+        let key = ApiKey::parse("0123456789abcdef").unwrap();
+        let text = banner(&key, "http", socket("127.0.0.1:8080"));
+        assert_eq!(text.matches(key.expose()).count(), 1, "{text}");
+        let line = |start: &str| text.lines().map(str::trim).find(|line| line.starts_with(start)).unwrap().to_string();
+        assert_eq!(line("export"), "export KILN_API_KEY=0123456789abcdef");
+        assert!(line("curl").contains("-H \"X-API-Key: $KILN_API_KEY\""), "{text}");
+        assert!(line("curl").ends_with("http://127.0.0.1:8080/predict/raw"), "{text}");
+        assert!(line("address").ends_with("http://127.0.0.1:8080"), "{text}");
+    }
+}

@@ -1,4 +1,0 @@
-//! Tests of the room's files together.
-
-mod file;
-mod keyring;

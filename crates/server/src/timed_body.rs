@@ -1,0 +1,111 @@
+//! A request body with limits on its pauses and its average rate. Its size is limited elsewhere.
+
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::connection_state::ConnectionTracker;
+
+/// Reports whether reading a request body timed out. It is in the extensions of the request.
+///
+/// poem reports the error of a body as text only. Clone this value before the request is passed on, and query it if the response
+/// is an error.
+#[derive(Clone, Debug, Default)]
+pub struct BodyProgress(Arc<AtomicBool>);
+
+impl BodyProgress {
+    /// Returns whether the client stopped sending in the middle of the body, or sent it too slowly. The matching status is 408.
+    pub fn timed_out(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Limits on the speed of a request body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    /// Maximum pause before a piece, and the time that precedes the minimum rate.
+    pub(super) pause: Duration,
+    /// Minimum average rate in bytes per second.
+    pub(super) rate: usize,
+}
+
+/// An incoming body with a limit on the pause before each piece and on the time of all pieces together. With the first limit alone,
+/// a client could hold the connection forever with a byte now and then. The clock runs only while a reader waits for a piece.
+pub(super) struct TimedBody {
+    incoming: Incoming,
+    limits: BodyLimits,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Time at which a reader first waited for a piece.
+    started: Option<Instant>,
+    received: usize,
+    progress: BodyProgress,
+    tracker: Arc<ConnectionTracker>,
+    complete: bool,
+}
+
+impl TimedBody {
+    pub(super) fn new(incoming: Incoming, limits: BodyLimits, tracker: Arc<ConnectionTracker>) -> Self {
+        let progress = BodyProgress::default();
+        Self { incoming, limits, timer: None, started: None, received: 0, progress, tracker, complete: false }
+    }
+
+    /// Returns the deadline of the next piece.
+    fn deadline(&mut self) -> Instant {
+        let (now, BodyLimits { pause, rate }) = (Instant::now(), self.limits);
+        let started = *self.started.get_or_insert(now);
+        let total = pause + Duration::from_secs_f64(self.received as f64 / rate as f64);
+        (now + pause).min(started + total)
+    }
+
+    pub(super) fn progress(&self) -> BodyProgress {
+        self.progress.clone()
+    }
+}
+
+impl Body for TimedBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) {
+            this.timer = None;
+            this.complete |= frame.is_none();
+            if let Some(Ok(frame)) = &frame {
+                this.received += frame.data_ref().map_or(0, Bytes::len);
+            }
+            return Poll::Ready(frame.map(|result| result.map_err(io::Error::other)));
+        }
+        if this.timer.is_none() {
+            this.timer = Some(Box::pin(sleep_until(this.deadline())));
+        }
+        if let Some(timer) = &mut this.timer {
+            ready!(timer.as_mut().poll(context));
+        }
+        this.progress.0.store(true, Ordering::Release);
+        Poll::Ready(Some(Err(ErrorKind::TimedOut.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        if !self.complete && !self.incoming.is_end_stream() {
+            self.tracker.record_unread_body();
+        }
+    }
+}
