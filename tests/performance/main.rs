@@ -5,9 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod allocations;
 mod cold_start;
-mod idle_connections;
 mod load;
 mod memory;
 mod overload;

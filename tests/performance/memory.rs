@@ -1,13 +1,23 @@
-//! The memory of an engine does not grow with the number of batches, whatever their sizes.
+//! Memory of the engine: a batch allocates only its outputs and no tensors, and the memory does not grow with the number of
+//! batches, whatever their sizes.
+
+use std::alloc::System;
 
 use kiln_image::PreparedImage;
 use kiln_inference::model::Model;
 use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use crate::common::{alone, has_vulkan, is_ci, resident_bytes};
 
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
 /// The largest batch.
 const LARGEST: usize = 8;
+/// Bytes of the smallest tensor between two layers of the default model: 49 pixels of 192 channels in f32. Most tensors are
+/// 20 times as large.
+const SMALLEST_TENSOR: usize = 49 * 192 * 4;
 
 /// Returns the resident bytes of this process and the bytes held by the device's allocator.
 fn memory_in_use(engine: &BurnEngine) -> [f64; 2] {
@@ -50,6 +60,28 @@ fn assert_constant_memory(choice: &DeviceChoice, images: usize) {
         println!("{choice}, {images} images, {what}: {:.1} bytes per image", slope(points));
         // If the tensors of each batch leaked, the growth would be a hundred times as much.
         assert!(growth < f64::from(8 << 20), "{choice}: {what} memory grew by {growth} bytes over {images} images");
+    }
+}
+
+#[test]
+fn batch_allocates_no_tensors() {
+    let _alone = alone();
+    let model = Model::named("efficientnet-lite0").unwrap();
+    let device = device::choose(&DeviceChoice::Cpu).unwrap();
+    let mut engine = BurnEngine::start(model, &device, &Options::new(32), |_| ()).unwrap();
+    let image = Sample::from(PreparedImage::new(224, 224, vec![127; 224 * 224 * 3].into()));
+    for size in [1, 8, 32] {
+        let batch = vec![image.clone(); size];
+        let mut allocated = || {
+            let region = Region::new(ALLOCATOR);
+            drop(engine.run(&batch).unwrap());
+            region.change().bytes_allocated / size
+        };
+        let mut runs: Vec<usize> = std::iter::repeat_with(&mut allocated).take(21).collect();
+        runs.sort_unstable();
+        println!("batches of {size}: {runs:?} bytes per image");
+        // A thread allocates scratch memory when it first runs a part of the work, so a few runs allocate more than the median.
+        assert!(runs[runs.len() / 2] < SMALLEST_TENSOR, "batches of {size}: {runs:?} bytes per image");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Slow clients and oversized requests: each meets its limit, and other requests are served.
 //!
-//! `tests/performance/idle_connections.rs` has the test with ten thousand connections.
+//! `tests/performance/load.rs` has the test with ten thousand connections.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

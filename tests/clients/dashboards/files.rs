@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use super::dashboard::{self, list, text};
-use super::documents::{self, README};
+use super::grafana_files::{self, README, list, text};
 use super::prometheus;
 use crate::common::{kiln, markdown, output_text, python};
 
@@ -26,9 +25,9 @@ fn promtool_accepts_configuration_and_rules_and_rule_tests_pass() {
 /// `promtool test rules` does not report rules without a test.
 #[test]
 fn every_alert_has_a_test_and_a_runbook() {
-    let readme = documents::read(README);
-    let (anchors, tests) = (markdown::anchors(&readme), documents::read("grafana/rules/kiln.test.yml"));
-    let alerts = documents::alerts();
+    let readme = grafana_files::read(README);
+    let (anchors, tests) = (markdown::anchors(&readme), grafana_files::read("grafana/rules/kiln.test.yml"));
+    let alerts = grafana_files::alerts();
     assert!(alerts.len() > 10, "the alerts were not found");
     for (alert, runbook) in &alerts {
         let anchor = runbook.strip_prefix("grafana/README.md#").unwrap_or_else(|| panic!("{alert}: {runbook}"));
@@ -36,7 +35,7 @@ fn every_alert_has_a_test_and_a_runbook() {
         assert!(anchors.contains(anchor), "{alert} has no runbook in {README}");
         for part in ["What it means", "Look at", "Do"] {
             assert!(
-                documents::section(&readme, alert).contains(&format!("**{part}")),
+                grafana_files::section(&readme, alert).contains(&format!("**{part}")),
                 "the runbook of {alert}: {part}"
             );
         }
@@ -62,14 +61,14 @@ fn dashboard_conforms_to_the_grafana_schema() {
 
 #[test]
 fn panels_have_description_unit_link_and_variables() {
-    let dashboard = dashboard::load();
-    let anchors = markdown::anchors(&documents::read(README));
+    let dashboard = grafana_files::dashboard();
+    let anchors = markdown::anchors(&grafana_files::read(README));
     assert_eq!(text(&dashboard, "uid"), "kiln");
     let mut ids = BTreeSet::new();
     for panel in list(&dashboard["panels"]) {
         assert!(ids.insert(panel["id"].as_u64()), "two panels have the id {}", panel["id"]);
     }
-    let panels = dashboard::panels(&dashboard);
+    let panels = grafana_files::panels(&dashboard);
     assert!(panels.len() > 30, "{}", panels.len());
     for panel in panels {
         let title = text(panel, "title");
@@ -96,7 +95,7 @@ fn panels_have_description_unit_link_and_variables() {
 
 #[test]
 fn panels_neither_overlap_nor_leave_gaps() {
-    let dashboard = dashboard::load();
+    let dashboard = grafana_files::dashboard();
     let mut taken = BTreeSet::new();
     for panel in list(&dashboard["panels"]) {
         let [x, y, w, h] = ["x", "y", "w", "h"].map(|field| panel["gridPos"][field].as_u64().unwrap());
@@ -112,7 +111,7 @@ fn panels_neither_overlap_nor_leave_gaps() {
 /// Checks the mounts and the settings of the server in compose.yml, without starting the containers.
 #[test]
 fn compose_file_mounts_existing_files_and_has_valid_settings() {
-    let compose = documents::read("grafana/compose.yml");
+    let compose = grafana_files::read("grafana/compose.yml");
     let mut mounts = 0;
     for line in compose.lines().filter_map(|line| line.trim().strip_prefix("- .")) {
         let path = format!("grafana/.{}", line.split(':').next().unwrap());
@@ -137,6 +136,6 @@ fn compose_file_mounts_existing_files_and_has_valid_settings() {
     assert!(settings.len() > 3, "{settings:?}");
     let [_, metrics] = ["KILN_LISTEN", "KILN_METRICS_LISTEN"]
         .map(|name| settings.iter().find(|(setting, _)| *setting == name).unwrap().1.rsplit(':').next().unwrap());
-    let scraped = documents::read("grafana/prometheus.yml");
+    let scraped = grafana_files::read("grafana/prometheus.yml");
     assert!(scraped.contains(&format!("targets: [\"kiln:{metrics}\"]")), "Prometheus scrapes another port");
 }

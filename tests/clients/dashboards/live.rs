@@ -1,16 +1,16 @@
 //! Two servers under load, scraped by Prometheus: every query of the dashboard and the rules returns a result.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use kiln::store::Store;
-use kiln_inference::model::{Model, Weights};
-
-use super::names::check_names;
+use super::load;
+use super::metrics::{check_declarations, check_lint, check_names, shown_metrics};
 use super::prometheus::{self, Prometheus, check_rules};
 use super::queries::wait_for_all_results;
-use super::{load, scrape};
-use crate::common::{Server, Stop, alone, has_vulkan, key_file, keygen, python};
+use crate::common::{Server, Stop, alone, has_vulkan, key_file, keygen, kiln, python, run_command};
+
+const MODEL: &str = "efficientnet-lite0";
 
 #[test]
 fn every_panel_rule_and_metric_name_has_series_in_prometheus() {
@@ -23,7 +23,7 @@ fn every_panel_rule_and_metric_name_has_series_in_prometheus() {
     let keys = keys.path().to_str().unwrap();
     let frequent = ["--self-test-interval", "1s", "--max-batch-size", "4"];
     let versions = tempfile::tempdir().unwrap();
-    add_shadow(&Store::open(versions.path()));
+    add_shadow(versions.path());
     let versions = versions.path().to_str().unwrap();
     // A software adapter suffices. Only GPU devices report the memory of their allocator.
     let gpu = has_vulkan().then(|| {
@@ -53,20 +53,22 @@ fn every_panel_rule_and_metric_name_has_series_in_prometheus() {
         servers.iter().map(|server| server.get("/metrics").text()).collect::<Vec<_>>()
     });
     assert_eq!(cpu.get("/health/ready").status, 200);
-    scrape::check_lint(&cpu);
-    let shown = scrape::shown_metrics(&pages.iter().map(String::as_str).collect::<Vec<_>>());
+    check_lint(&cpu);
+    let shown = shown_metrics(&pages.iter().map(String::as_str).collect::<Vec<_>>());
     if gpu.is_some() {
-        scrape::check_declarations(&shown);
+        check_declarations(&shown);
         check_names(&prometheus, &shown);
     }
 }
 
-/// Adds a copy of version 1 as a shadow.
-fn add_shadow(store: &Store) {
-    let model = Model::named("efficientnet-lite0").unwrap();
-    let weights = Weights::new(model.weights().bytes().to_vec());
-    let version = store.add(&model, &weights, "a test", None).unwrap();
-    store.set_shadow(&model, Some(&version)).unwrap();
+/// Adds a copy of version 1 to a model store and labels it as the shadow.
+fn add_shadow(store: &Path) {
+    let weights = store.join("copy.bpk");
+    let weights = weights.to_str().unwrap();
+    for arguments in [&["export", MODEL, "--out", weights][..], &["add", MODEL, weights], &["shadow", MODEL, "2"]] {
+        let (status, _, stderr) = run_command(kiln().arg("models").args(arguments).env("KILN_MODEL_STORE", store));
+        assert_eq!(status, 0, "{arguments:?}: {stderr}");
+    }
 }
 
 /// `grafana/render.py` draws the dashboard from the same queries.

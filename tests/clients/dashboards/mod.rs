@@ -2,13 +2,11 @@
 //!
 //! Grafana itself does not run. The tests send the queries that Grafana would send, with the variables filled in as Grafana does.
 
-mod dashboard;
-mod documents;
 mod files;
+mod grafana_files;
 mod live;
 mod load;
-mod names;
+mod metrics;
 mod prometheus;
 mod promql;
 mod queries;
-mod scrape;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{dashboard, documents};
+use super::grafana_files;
 use crate::common::{agent, has, read};
 
 /// A running Prometheus; dropping it kills the process.
@@ -110,16 +110,16 @@ impl Drop for Prometheus {
 /// Returns the rules that Prometheus has loaded.
 pub fn rules(prometheus: &Prometheus) -> Vec<Value> {
     let groups = prometheus.api("rules", &[]).unwrap();
-    let rules = |group: &Value| dashboard::list(&group["rules"]).cloned().collect::<Vec<_>>();
-    let rules: Vec<Value> = dashboard::list(&groups["groups"]).flat_map(rules).collect();
-    assert_eq!(rules.iter().filter(|rule| rule["type"] == "alerting").count(), documents::alerts().len());
+    let rules = |group: &Value| grafana_files::list(&group["rules"]).cloned().collect::<Vec<_>>();
+    let rules: Vec<Value> = grafana_files::list(&groups["groups"]).flat_map(rules).collect();
+    assert_eq!(rules.iter().filter(|rule| rule["type"] == "alerting").count(), grafana_files::alerts().len());
     rules
 }
 
 /// Asserts that every rule was evaluated without an error, and that no alert for a broken server fires.
 pub fn check_rules(prometheus: &Prometheus) {
     for rule in rules(prometheus) {
-        let name = dashboard::text(&rule, "name");
+        let name = grafana_files::text(&rule, "name");
         assert_eq!(rule["health"], "ok", "{name}: {rule}");
         assert!(rule["lastError"].as_str().unwrap_or_default().is_empty(), "{name}: {rule}");
         let alerts_for_broken_servers = [

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::dashboard::{self, Target};
+use super::grafana_files::{self, Target};
 use super::prometheus::{Prometheus, Series, rules};
 use super::promql::selectors;
 
@@ -92,15 +92,15 @@ pub fn wait_for_all_results(prometheus: &Prometheus, has_gpu: bool) {
 
 /// Returns the values of the dashboard's variables as soon as every server has been scraped.
 fn values(prometheus: &Prometheus, servers: usize) -> (Vec<String>, Vec<String>) {
-    let dashboard = dashboard::load();
-    let variables = dashboard::variables(&dashboard);
+    let dashboard = grafana_files::dashboard();
+    let variables = grafana_files::variables(&dashboard);
     let [("instance", all, instance), ("model", of_instances, model)] = variables[..] else {
         panic!("other variables: {variables:?}")
     };
     let started = Instant::now();
     loop {
         let instances = prometheus.label_values(instance, all).unwrap();
-        let selector = of_instances.replace("$instance", &dashboard::any_of(&instances));
+        let selector = of_instances.replace("$instance", &grafana_files::any_of(&instances));
         let models = prometheus.label_values(model, &selector).unwrap();
         if instances.len() == servers && !models.is_empty() {
             assert_eq!(models, ["efficientnet-lite0"]);
@@ -112,9 +112,9 @@ fn values(prometheus: &Prometheus, servers: usize) -> (Vec<String>, Vec<String>)
 }
 
 fn queries(prometheus: &Prometheus, has_gpu: bool) -> Vec<Query> {
-    let dashboard = dashboard::load();
+    let dashboard = grafana_files::dashboard();
     let (instances, models) = values(prometheus, if has_gpu { 2 } else { 1 });
-    let fill = |expression: &str| dashboard::fill(expression, &instances, &models);
+    let fill = |expression: &str| grafana_files::fill(expression, &instances, &models);
     let of_panel = |target: Target| Query {
         what: format!("the panel '{}'", target.panel),
         expression: fill(&target.expression),
@@ -122,7 +122,7 @@ fn queries(prometheus: &Prometheus, has_gpu: bool) -> Vec<Query> {
         labels: target.legend,
     };
     let on_device = |target: &Target| target.expression.contains("kiln_device_memory_bytes");
-    let targets = dashboard::targets(&dashboard).into_iter();
+    let targets = grafana_files::targets(&dashboard).into_iter();
     let mut queries: Vec<Query> = targets.filter(|t| has_gpu || !on_device(t)).map(of_panel).collect();
     queries.extend(FACTS.iter().map(|(what, expression)| Query {
         what: (*what).to_string(),
@@ -130,15 +130,15 @@ fn queries(prometheus: &Prometheus, has_gpu: bool) -> Vec<Query> {
         over_time: false,
         labels: vec![],
     }));
-    for annotation in dashboard::list(&dashboard["annotations"]["list"]) {
-        let expression = fill(dashboard::text(annotation, "expr"));
-        let name = dashboard::text(annotation, "name");
+    for annotation in grafana_files::list(&dashboard["annotations"]["list"]) {
+        let expression = fill(grafana_files::text(annotation, "expr"));
+        let name = grafana_files::text(annotation, "name");
         // No alert should fire, so the query needs a default to have a result.
         let expression = if name == "Alerts" { format!("{expression} or vector(0)") } else { expression };
         queries.push(Query { what: format!("the annotation '{name}'"), expression, over_time: false, labels: vec![] });
     }
     for rule in rules(prometheus) {
-        let (name, expression) = (dashboard::text(&rule, "name"), dashboard::text(&rule, "query"));
+        let (name, expression) = (grafana_files::text(&rule, "name"), grafana_files::text(&rule, "query"));
         let query = |what: &str, expression: &str| Query {
             what: format!("{what} '{name}'"),
             expression: expression.to_string(),

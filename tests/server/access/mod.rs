@@ -1,8 +1,7 @@
-//! Authentication and rate limits: API keys with scopes, tokens of an identity provider, and the metrics listener.
+//! Authentication and rate limits: API keys with scopes and tokens of an identity provider.
 
 mod identity_provider;
 mod keys;
-mod metrics_listener;
 mod rate_limits;
 mod tokens;
 

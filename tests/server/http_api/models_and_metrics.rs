@@ -1,7 +1,9 @@
-//! Model metadata, metrics and request ids.
+//! Model metadata, metrics and their listener, and request ids.
+
+use std::net::TcpListener;
 
 use super::{CAT, server};
-use crate::common::bytes;
+use crate::common::{Server, bytes, get, kiln, run_command};
 
 #[test]
 fn models_are_listed_with_labels_and_devices() {
@@ -58,4 +60,25 @@ fn request_id_of_the_client_is_used_only_if_it_is_valid() {
     assert_eq!(request_id("abc-123"), "abc-123");
     assert_ne!(request_id("with a space"), "with a space");
     assert_eq!(request_id(&"x".repeat(200)).len(), 36);
+}
+
+#[test]
+fn metrics_listener_serves_only_metrics_and_the_main_one_none() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let server = Server::start(&["--device", "cpu", "--metrics-listen", &address]);
+    assert_eq!(server.get("/metrics").code(), "not_found");
+    assert!(server.get_without_key("/openapi.json").json()["paths"]["/metrics"].is_null());
+    let get_at = |path: &str| get(&format!("http://{address}{path}"), &[]);
+    let metrics = get_at("/metrics");
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.text().contains("kiln_ready 1"), "{}", metrics.text());
+    assert_eq!(get_at("/models").status, 404, "the metrics listener serves another path");
+}
+
+#[test]
+fn metrics_listener_and_metrics_authentication_exclude_each_other() {
+    let flags = ["config", "check", "--metrics-auth", "--metrics-listen", "127.0.0.1:9"];
+    let (status, _, stderr) = run_command(kiln().args(flags));
+    assert!(status == 2 && stderr.contains("take out that or metrics-auth"), "{stderr}");
 }

@@ -1,6 +1,11 @@
-//! The dashboard file: its panels, and their expressions as Grafana would send them.
+//! Reads the files in `grafana/`: the panels and expressions of the dashboard, the alerts, and the metrics in documents.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
+
+/// The document about the dashboard and the alerts.
+pub const README: &str = "grafana/README.md";
 
 /// One expression of a panel.
 pub struct Target {
@@ -15,9 +20,8 @@ pub struct Target {
 }
 
 /// Reads the dashboard.
-pub fn load() -> Value {
-    let text = std::fs::read_to_string("grafana/dashboards/kiln.json").unwrap();
-    serde_json::from_str(&text).unwrap()
+pub fn dashboard() -> Value {
+    serde_json::from_str(&read("grafana/dashboards/kiln.json")).unwrap()
 }
 
 /// Returns all panels except rows.
@@ -80,4 +84,33 @@ pub fn fill(expression: &str, instances: &[String], models: &[String]) -> String
     let filled = filled.replace("$__rate_interval", "10s").replace("$__range", "60s");
     assert!(!filled.contains('$'), "{filled} has an unknown variable");
     filled
+}
+
+/// Reads a file of the project.
+pub fn read(file: &str) -> String {
+    std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+/// Returns the text below a heading, up to the next heading.
+pub fn section(document: &str, heading: &str) -> String {
+    let lines = document.lines().skip_while(|line| line.trim_start_matches('#').trim() != heading).skip(1);
+    lines.take_while(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the metric names in a document, without words such as `kiln_test-...` and `process_*`.
+pub fn metric_names(document: &str) -> BTreeSet<String> {
+    let words = document.split(|c: char| !(c.is_ascii_alphanumeric() || "_*-:.".contains(c)));
+    let ours = |word: &&str| ["kiln_", "nv_inference_", "process_"].iter().any(|prefix| word.starts_with(prefix));
+    let whole = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    words.map(|word| word.trim_end_matches(['.', ':'])).filter(ours).filter(whole).map(str::to_string).collect()
+}
+
+/// Returns each alert of the rules with its runbook address.
+pub fn alerts() -> Vec<(String, String)> {
+    let rules = read("grafana/rules/kiln.alerts.yml");
+    let value = |line: &str, field: &str| Some(line.trim().strip_prefix(field)?.trim().trim_matches('"').to_string());
+    let names: Vec<String> = rules.lines().filter_map(|line| value(line, "- alert:")).collect();
+    let runbooks: Vec<String> = rules.lines().filter_map(|line| value(line, "runbook_url:")).collect();
+    assert_eq!(names.len(), runbooks.len(), "an alert without a runbook");
+    names.into_iter().zip(runbooks).collect()
 }
