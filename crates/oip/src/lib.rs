@@ -1,47 +1,37 @@
-//! The Open Inference Protocol v2 (REST) as bytes: requests read, answers written. It knows neither HTTP nor models, only
-//! what the model's tensors are called and how they are shaped.
+//! Messages of the Open Inference Protocol v2 (REST): parses requests and encodes responses.
 //!
-//! Sources: the protocol's `inference_rest.md`, and Triton's `extension_binary_data.md` and `extension_classification.md`.
+//! This crate knows neither HTTP nor models. It knows only the names, shapes and datatypes of a model's tensors.
 //!
-//! | file | responsibility |
-//! |---|---|
-//! | `header.rs` | the JSON of a request |
-//! | `few.rs` | its lists, which are short |
-//! | `request.rs` | that JSON and the binary tensors behind it, checked and joined |
-//! | `tensor.rs` | datatypes and values |
-//! | `response.rs` | the answer's JSON and its binary tensors |
+//! Sources: `inference_rest.md` of the protocol; `extension_binary_data.md` and `extension_classification.md` of Triton.
 #![forbid(unsafe_code)]
 
-mod few;
-mod header;
 mod request;
+mod request_json;
 mod response;
 mod tensor;
 
-pub use request::{Infer, Input, RequestedOutput, parse};
-pub use response::{NotFinite, Output, Rendered, classification, render};
-pub use tensor::Values;
+pub use request::{InferRequest, InputTensor, RequestedOutput, parse_request};
+pub use response::{EncodedResponse, NonFiniteOutput, OutputTensor, classification_element, encode_response};
+pub use tensor::TensorData;
 
-/// What the model's input is called in the protocol.
+/// Name of the model's only input.
 pub const INPUT: &str = "input";
-/// What its output is called.
+/// Name of the model's only output.
 pub const OUTPUT: &str = "logits";
 
-/// A request that is not what the protocol asks for. The text is a sentence for the one who wrote the client.
+/// Reports a request that violates the protocol. The message is written for the author of the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Malformed(String);
+pub struct MalformedRequest(String);
 
-impl Malformed {
-    /// What a client has written may be in the sentence, and need not come back to it whole.
-    fn new(sentence: impl Into<String>) -> Self {
-        let mut sentence = sentence.into();
-        sentence.truncate(sentence.floor_char_boundary(300));
-        Self(sentence)
+impl MalformedRequest {
+    /// Creates the error. The message may quote the client's input, so it is truncated to 300 bytes.
+    fn new(message: impl AsRef<str>) -> Self {
+        Self(truncated(message.as_ref(), 300).to_string())
     }
 }
 
-/// The part of a client's text that a sentence can bear.
-fn short(text: &str) -> &str {
-    &text[..text.floor_char_boundary(40)]
+/// Returns the longest prefix of `text` that has at most `max_bytes` bytes.
+fn truncated(text: &str, max_bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(max_bytes)]
 }
