@@ -1,6 +1,6 @@
-"""Writes small files of every kind to begin with; all of them lie beside this script. Needs Pillow.
+"""Writes the seeds of the fuzz targets, small files of every kind, beside this script. Requires Pillow.
 
-`python3 fuzz/seeds/make.py` from the top level. The pictures are few pixels large, so that many are tried in a second.
+`python3 fuzz/seeds/make.py` from the top level. The images have few pixels, so that many are tried per second.
 """
 
 import gzip
@@ -17,20 +17,20 @@ ORIENTATION_TAG = 0x0112
 
 
 def main():
-    for target, seeds in {"decode": pictures(), "multipart": forms(), "oip": requests()}.items():
+    for target, seeds in {"decode": images(), "multipart": forms(), "oip": requests()}.items():
         folder = HERE / target
         folder.mkdir(exist_ok=True)
         for name, content in seeds.items():
             (folder / name).write_bytes(content)
 
 
-def saved(picture, kind, **options):
+def saved(image, kind, **options):
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
-def pictures():
+def images():
     wheel = Image.radial_gradient("L").resize((23, 17))
     colours = Image.merge("RGB", [wheel, wheel.transpose(Image.FLIP_LEFT_RIGHT), wheel.rotate(90)])
     clear = colours.copy()
@@ -62,13 +62,13 @@ def pictures():
         "plain.tiff": saved(colours.resize((9, 7)), "TIFF", exif=exif),
     }
     for method in ["tiff_lzw", "tiff_adobe_deflate", "packbits", "group4", "jpeg"]:
-        picture = wheel.convert("1") if method == "group4" else colours
-        seeds[f"{method}.tiff"] = saved(picture, "TIFF", compression=method)
+        image = wheel.convert("1") if method == "group4" else colours
+        seeds[f"{method}.tiff"] = saved(image, "TIFF", compression=method)
     return seeds
 
 
 def forms():
-    """The first byte: 1 announces a length, 2 asks for several, and from 4 on the pieces get other sizes."""
+    """The first byte: bit 0 declares a length, bit 1 allows several images, the other bits select the size of the pieces."""
 
     def part(disposition, content, end=b"\r\n"):
         return b"--X\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n" + content + end
@@ -81,7 +81,7 @@ def forms():
     end = b"--X--\r\n"
     return {
         "one": b"\0\n" + cat + end,
-        "one_announced": b"\1\n" + cat + end,
+        "one_with_length": b"\1\n" + cat + end,
         "byte_by_byte": b"\4\n" + bare + end,
         "several": b"\2\n" + files + end,
         "several_in_pieces": b"\x0e\n" + files + end,
@@ -97,7 +97,7 @@ def forms():
 
 
 def requests():
-    """The first byte: 0 gives no header length, 1 a huge one, 2 that of the next two bytes; 4 wants a binary answer."""
+    """The first byte: 0 sends no header length, 1 a huge one, 2 that of the next two bytes; 4 requests a binary response."""
 
     def plain(choice, head, encoding=b"", pack=lambda body: body):
         return bytes([choice, 0, 0]) + encoding + b"\n" + pack(json.dumps(head).encode())
@@ -126,7 +126,7 @@ def requests():
         "elements": with_tensor("BYTES", [2], elements),
         "elements_gzip": with_tensor("BYTES", [2], elements, b"gzip", gzip.compress),
         "many": with_tensor("FP32", [500], bytes(2000), b"gzip", gzip.compress),
-        "one_picture": b"\2\0\0\n\xff\xd8\xff\xe0",
+        "one_image": b"\2\0\0\n\xff\xd8\xff\xe0",
     }
 
 

@@ -1,20 +1,20 @@
-//! The body of a form: any bytes are pictures or a refusal that is the client's fault, in whatever pieces they arrive.
+//! The body of a form: any bytes are images or a client error, in whatever pieces they arrive.
 //!
-//! Of the input, the first byte chooses how it arrives, and the first line is the `Content-Type`; where that is empty, it is
-//! a right one with the boundary `X`.
+//! The first byte of the input selects how the body arrives. The first line is the `Content-Type`; if it is empty, a valid one with
+//! the boundary `X` is used.
 #![forbid(unsafe_code)]
 #![no_main]
 
 use bytes::Bytes;
-use kiln_fuzz::api::{Form, Picture, Refusal, pictures};
 use kiln_fuzz::image::{FormatSet, check_file_name, sanitise_file_name};
+use kiln_fuzz::{Form, Picture, Refusal, form_images};
 use libfuzzer_sys::fuzz_target;
 use poem::http::HeaderValue;
 
-/// Bytes of a body, so that some bodies are too large.
+/// Maximum size of a body in bytes. It is small, so that some bodies are too large.
 const MAX_BYTES: usize = 4096;
 
-/// How many bytes arrive at once.
+/// Sizes of the pieces in which a body arrives.
 const PIECES: [usize; 8] = [usize::MAX, 1, 2, 3, 7, 64, 511, 4096];
 
 fuzz_target!(|input: &[u8]| {
@@ -27,26 +27,26 @@ fuzz_target!(|input: &[u8]| {
     let form = |size| Form {
         content_type: content_type.clone(),
         pieces: body.chunks(size).map(Bytes::copy_from_slice).collect(),
-        announced: choice & 1 != 0,
-        several: choice & 2 != 0,
+        has_content_length: choice & 1 != 0,
+        is_batch: choice & 2 != 0,
     };
 
-    let outcome = pictures(form(size), MAX_BYTES);
+    let outcome = form_images(form(size), MAX_BYTES);
     match &outcome {
-        Ok(pictures) => check(pictures, body),
+        Ok(images) => check(images, body),
         Err(Refusal(status)) => assert!((400..500).contains(status), "{status}"),
     }
     if size != usize::MAX {
-        let whole = pictures(form(usize::MAX), MAX_BYTES);
-        assert_eq!(told(&outcome), told(&whole), "in pieces of {size}, and whole");
+        let whole = form_images(form(usize::MAX), MAX_BYTES);
+        assert_eq!(images_of(&outcome), images_of(&whole), "in pieces of {size}, and whole");
     }
 });
 
-fn check(pictures: &[Picture], body: &[u8]) {
-    assert!(!pictures.is_empty());
-    assert!(pictures.iter().map(|picture| picture.bytes.len()).sum::<usize>() <= body.len().min(MAX_BYTES));
-    for Picture { bytes, file_name } in pictures {
-        assert!(bytes.is_empty() || body.windows(bytes.len()).any(|part| part == bytes), "bytes that nobody sent");
+fn check(images: &[Picture], body: &[u8]) {
+    assert!(!images.is_empty());
+    assert!(images.iter().map(|image| image.bytes.len()).sum::<usize>() <= body.len().min(MAX_BYTES));
+    for Picture { bytes, file_name } in images {
+        assert!(bytes.is_empty() || body.windows(bytes.len()).any(|part| part == bytes), "bytes that are not in the body");
         let Some(name) = file_name.as_deref() else { continue };
         let shown = sanitise_file_name(name);
         assert!(shown.chars().count() <= 103 && !shown.contains(char::is_control), "{shown:?}");
@@ -56,10 +56,10 @@ fn check(pictures: &[Picture], body: &[u8]) {
     }
 }
 
-type Told<'a> = Option<Vec<(&'a Bytes, Option<&'a str>)>>;
+type Images<'a> = Option<Vec<(&'a Bytes, Option<&'a str>)>>;
 
-/// What there is to compare; refusals may be worded one way or another.
-fn told(outcome: &Result<Vec<Picture>, Refusal>) -> Told<'_> {
-    let pictures = outcome.as_ref().ok()?;
-    Some(pictures.iter().map(|picture| (&picture.bytes, picture.file_name.as_deref())).collect())
+/// Returns what must be equal for a body in pieces and a whole body. Error messages may differ.
+fn images_of(outcome: &Result<Vec<Picture>, Refusal>) -> Images<'_> {
+    let images = outcome.as_ref().ok()?;
+    Some(images.iter().map(|image| (&image.bytes, image.file_name.as_deref())).collect())
 }

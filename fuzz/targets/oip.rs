@@ -1,18 +1,18 @@
-//! An inference request: any bytes are a request or an error, and what is read can be written and read again.
+//! An inference request: any bytes are a request or an error, and a parsed request can be encoded and parsed again.
 //!
-//! Of the input, the first three bytes choose the header's length and the form of the answer, and the first line after them is
-//! both `Content-Encoding` and `Accept-Encoding`.
+//! The first three bytes of the input select the header length and the form of the response. The first line after them is both
+//! `Content-Encoding` and `Accept-Encoding`.
 #![forbid(unsafe_code)]
 #![no_main]
 
 use bytes::Bytes;
-use kiln_fuzz::api::protocol::{inflated, there_and_back};
-use kiln_fuzz::oip::{Infer, Input, Output, Values, parse, render};
+use kiln_fuzz::oip::{InferRequest, Tensor, TensorData, encode_response, parse_request};
+use kiln_fuzz::{deflate_and_inflate, inflate};
 use libfuzzer_sys::fuzz_target;
 use poem::http::HeaderValue;
 use serde_json::{Value, json};
 
-/// Bytes of an inflated body.
+/// Maximum size of an inflated body in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
 fuzz_target!(|input: &[u8]| {
@@ -25,47 +25,46 @@ fuzz_target!(|input: &[u8]| {
         1 => Some(usize::MAX - length),
         _ => Some(length),
     };
-    let Some(body) = inflated(&encodings, Bytes::copy_from_slice(&input[end + 1..]), MAX_BYTES) else { return };
+    let Some(body) = inflate(&encodings, Bytes::copy_from_slice(&input[end + 1..]), MAX_BYTES) else { return };
     assert!(body.len() <= MAX_BYTES);
-    let Infer { id, input: Input { shape, values }, .. } = match parse(body, length) {
-        Ok(infer) => infer,
-        Err(refusal) => return assert!(refusal.to_string().len() <= 300),
+    let InferRequest { id, input: tensor, .. } = match parse_request(body, length) {
+        Ok(request) => request,
+        Err(error) => return assert!(error.to_string().len() <= 300),
     };
-    assert_eq!(shape.iter().product::<usize>(), values.len());
+    assert_eq!(tensor.shape.iter().product::<usize>(), tensor.data.len());
 
-    let tensor = Output { shape, values };
     let binary = choice & 4 != 0;
-    let Ok(rendered) = render(("net", "1"), id.as_deref(), &tensor, binary) else {
-        let Values::Numbers(numbers) = &tensor.values else { panic!("elements are always finite") };
+    let Ok(encoded) = encode_response(("net", "1"), id.as_deref(), &tensor, binary) else {
+        let TensorData::Floats(numbers) = &tensor.data else { panic!("elements are always finite") };
         return assert!(!binary && numbers.iter().any(|number| !number.is_finite()));
     };
-    let (head, behind) = rendered.body.split_at(rendered.header_length.unwrap_or(rendered.body.len()));
-    let head: Value = serde_json::from_slice(head).expect("the answer's header is JSON");
-    assert_eq!(head["id"].as_str(), id.as_deref());
-    if let Some(again) = there_and_back(&encodings, &rendered.body) {
-        assert_eq!(again, rendered.body);
+    let (header, rest) = encoded.body.split_at(encoded.header_length.unwrap_or(encoded.body.len()));
+    let header: Value = serde_json::from_slice(header).expect("the header of a response is JSON");
+    assert_eq!(header["id"].as_str(), id.as_deref());
+    if let Some(inflated) = deflate_and_inflate(&encodings, &encoded.body) {
+        assert_eq!(inflated, encoded.body);
     }
-    if binary || matches!(tensor.values, Values::Numbers(_)) {
-        assert_same(&read_again(&head["outputs"][0], behind), &tensor);
+    if binary || matches!(tensor.data, TensorData::Floats(_)) {
+        assert_same(&parse_output(&header["outputs"][0], rest), &tensor);
     }
 });
 
-/// An answer's tensor as that of a request.
-fn read_again(output: &Value, behind: &[u8]) -> Input {
+/// Parses the output of a response as the input of a request.
+fn parse_output(output: &Value, binary: &[u8]) -> Tensor {
     let mut input = output.clone();
     input["name"] = "input".into();
-    let head = json!({"inputs": [input]}).to_string();
-    let body = [head.as_bytes(), behind].concat();
-    parse(body.into(), Some(head.len())).expect("what is written can be read").input
+    let header = json!({"inputs": [input]}).to_string();
+    let body = [header.as_bytes(), binary].concat();
+    parse_request(body.into(), Some(header.len())).expect("an encoded tensor parses").input
 }
 
-/// Bit by bit, since a number may be none.
-fn assert_same(one: &Input, other: &Output) {
-    assert_eq!(one.shape, other.shape);
-    match (&one.values, &other.values) {
-        (Values::Numbers(one), Values::Numbers(other)) => {
-            assert!(one.iter().map(|number| number.to_bits()).eq(other.iter().map(|number| number.to_bits())));
+/// Compares tensors bit by bit, because a number may be NaN.
+fn assert_same(left: &Tensor, right: &Tensor) {
+    assert_eq!(left.shape, right.shape);
+    match (&left.data, &right.data) {
+        (TensorData::Floats(left), TensorData::Floats(right)) => {
+            assert!(left.iter().map(|number| number.to_bits()).eq(right.iter().map(|number| number.to_bits())));
         }
-        (one, other) => assert_eq!(one, other),
+        (left, right) => assert_eq!(left, right),
     }
 }

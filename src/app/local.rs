@@ -54,7 +54,7 @@ impl Local {
             registry: registry.clone(),
             readiness: readiness.clone(),
             metrics,
-            authority: Arc::new(authority),
+            authenticator: Arc::new(authority),
             feedback: None,
             config: api,
         };

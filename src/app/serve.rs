@@ -74,7 +74,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         registry: registry.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
-        authority: Arc::clone(&authority),
+        authenticator: Arc::clone(&authority),
         feedback: recorded.clone(),
         config: config.api.clone(),
     };

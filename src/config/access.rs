@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 use super::values::Reader;
-use kiln_api::{MetricsAccess, Peers};
+use kiln_api::{MetricsAccess, TrustedProxies};
 use kiln_server::auth::{Config, ApiKey, TokenConfig, TokenSecret};
 
 pub(super) fn keys(read: &Reader<'_>) -> Result<Config, ConfigError> {
@@ -61,13 +61,13 @@ fn tokens(read: &Reader<'_>) -> Result<Option<TokenConfig>, ConfigError> {
     }
 }
 
-pub(super) fn peers(read: &Reader<'_>) -> Result<Peers, ConfigError> {
+pub(super) fn trusted_proxies(read: &Reader<'_>) -> Result<TrustedProxies, ConfigError> {
     let networks =
         read.text("trusted-proxy").unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty());
-    let trusted = networks.map(|text| text.parse().or_else(|_| text.parse().map(single)));
-    let trusted: Result<Vec<_>, std::net::AddrParseError> = trusted.collect();
-    Ok(Peers {
-        trusted: trusted
+    let networks = networks.map(|text| text.parse().or_else(|_| text.parse().map(single)));
+    let networks: Result<Vec<_>, std::net::AddrParseError> = networks.collect();
+    Ok(TrustedProxies {
+        networks: networks
             .map_err(|_| read.refuse("trusted-proxy", "must be networks with commas, such as 10.0.0.0/8,192.0.2.7"))?,
         header: read.parsed("forwarded-header", "x-forwarded-for or forwarded")?,
     })

@@ -150,7 +150,7 @@ impl Config {
                 max_batch_files: read.between("max-batch-files", 1, 10_000)?,
                 request_timeout: read.duration("request-timeout")?,
                 metrics: access::metrics(read)?,
-                peers: access::peers(read)?,
+                trusted_proxies: access::trusted_proxies(read)?,
                 cors_origins: read.list("cors-origin", "SCHEME://HOST[:PORT] or *, several with commas")?,
             },
             cache_bytes: cache_bytes(read)?,

@@ -1,173 +1,155 @@
-//! Bounds a request's body, and all bodies together, with what they are when inflated. The bounds act on the first read, so a
-//! caller without a key is told so first and costs nothing.
+//! Reads request bodies within two bounds: the size of one body, and the total size of all bodies in memory.
+//!
+//! The bounds apply when a handler reads the body. So a client without a key is refused before its body costs anything.
 
+use std::io::{Error as IoError, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
 use poem::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use poem::http::{Method, Version};
-use poem::{Body, Request};
+use poem::{Request, RequestBody};
 
-use super::error::Code;
-use super::failure::Failure;
+use super::error::{ApiError, ErrorCode};
 use kiln_runtime::telemetry::metrics::InflightBytes;
 
-/// Bytes that all bodies together may have at once.
+/// Maximum buffer size, in bytes, that a `Content-Length` alone allocates. Most photos are smaller.
+const MAX_PREALLOCATION: usize = 256 << 10;
+
+/// The bytes that all bodies together may hold.
 #[derive(Debug)]
-pub(super) struct Budget {
-    left: AtomicUsize,
+pub(super) struct BodyBudget {
+    available: AtomicUsize,
 }
 
-/// The bounds of one request's body. It counts in the budget until the last clone is dropped.
-#[derive(Clone, Debug)]
-pub(super) struct BodyLimit(Arc<Limited>);
-
-#[derive(Debug)]
-struct Limited {
-    max_bytes: usize,
-    budget: Arc<Budget>,
-    taken: AtomicUsize,
-    /// Why reading was cut off; zero if it was not.
-    cut: AtomicU8,
-}
-
-/// Why a body was not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Cut {
-    /// It is longer than a body may be.
-    TooLarge = 1,
-    /// With it, all bodies together would be longer than they may be.
-    NoRoom = 2,
-    /// HTTP/1 does not tell where it ends.
-    NoLength = 3,
-}
-
-impl Budget {
+impl BodyBudget {
     pub(super) fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(bytes) })
+        Arc::new(Self { available: AtomicUsize::new(bytes) })
     }
 
-    fn take(&self, bytes: usize) -> bool {
-        let take = |left: usize| left.checked_sub(bytes);
-        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
-        if taken {
-            InflightBytes::Body.add(bytes as u64);
-        }
-        taken
+    fn acquire(&self, bytes: usize) -> Result<(), ApiError> {
+        let subtract = |available: usize| available.checked_sub(bytes);
+        self.available.fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract).map_err(|_| {
+            ApiError::new(ErrorCode::Overloaded, "the server already holds its maximum of request body bytes")
+                .with_retry_after(Duration::from_secs(1))
+        })?;
+        InflightBytes::Body.add(bytes as u64);
+        Ok(())
     }
 
-    fn give(&self, bytes: usize) {
-        self.left.fetch_add(bytes, Ordering::Relaxed);
+    fn release(&self, bytes: usize) {
+        self.available.fetch_add(bytes, Ordering::Relaxed);
         InflightBytes::Body.sub(bytes as u64);
     }
 }
 
+/// The bounds of one request's body, found in the request's extensions. The body's bytes count in the budget until the last
+/// clone is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct BodyLimit(Arc<Reservation>);
+
+#[derive(Debug)]
+struct Reservation {
+    max_bytes: usize,
+    budget: Arc<BodyBudget>,
+    reserved: AtomicUsize,
+}
+
 impl BodyLimit {
-    /// Why reading was cut off, if it was. Extractors pass errors on as text, so the cause is asked for here.
-    pub(super) fn failure(&self) -> Option<Failure> {
-        let cut = self.0.cut.load(Ordering::Acquire);
-        let why = [Cut::TooLarge, Cut::NoRoom, Cut::NoLength].into_iter().find(|why| *why as u8 == cut)?;
-        Some(match why {
-            Cut::TooLarge => {
-                Failure::new(Code::BodyTooLarge, format!("the body is larger than {} bytes", self.max_bytes()))
-            }
-            Cut::NoRoom => no_room(),
-            Cut::NoLength => {
-                Failure::new(Code::LengthRequired, "neither its length nor chunks tell where the body ends")
-            }
-        })
+    pub(super) fn new(max_bytes: usize, budget: &Arc<BodyBudget>) -> Self {
+        Self(Arc::new(Reservation { max_bytes, budget: Arc::clone(budget), reserved: AtomicUsize::new(0) }))
     }
 
-    /// The bound of one body.
+    /// Returns the maximum size of the body in bytes.
     pub(super) fn max_bytes(&self) -> usize {
         self.0.max_bytes
     }
 
-    /// Counts what a body has become longer by now that it is inflated: like what came, until its request is answered.
-    pub(super) fn grow(&self, bytes: usize) -> Result<(), Failure> {
-        if !self.0.budget.take(bytes) {
-            return Err(no_room());
-        }
-        self.0.taken.fetch_add(bytes, Ordering::Relaxed);
+    /// Reserves the bytes by which a body grows when it is inflated.
+    pub(super) fn reserve_inflated(&self, bytes: usize) -> Result<(), ApiError> {
+        self.0.budget.acquire(bytes)?;
+        self.0.reserved.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Counts bytes that are about to be held.
-    fn take(&self, bytes: usize) -> std::io::Result<()> {
-        if self.0.taken.load(Ordering::Relaxed) + bytes > self.0.max_bytes {
-            return Err(self.refuse(Cut::TooLarge));
+    /// Reserves bytes of the body before they are read.
+    fn reserve(&self, bytes: usize) -> Result<(), ApiError> {
+        let max_bytes = self.0.max_bytes;
+        if self.0.reserved.load(Ordering::Relaxed) + bytes > max_bytes {
+            return Err(ApiError::new(ErrorCode::BodyTooLarge, format!("the body is larger than {max_bytes} bytes")));
         }
-        if !self.0.budget.take(bytes) {
-            return Err(self.refuse(Cut::NoRoom));
-        }
-        self.0.taken.fetch_add(bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn refuse(&self, why: Cut) -> std::io::Error {
-        self.0.cut.store(why as u8, Ordering::Release);
-        std::io::Error::other("the body is not read")
+        self.reserve_inflated(bytes)
     }
 }
 
-impl Drop for Limited {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.give(*self.taken.get_mut());
+        self.budget.release(*self.reserved.get_mut());
     }
 }
 
-/// Puts a bound of `max_bytes` on the body of `request`, within the budget of all.
-pub(super) fn apply(request: &mut Request, max_bytes: usize, budget: &Arc<Budget>) -> BodyLimit {
-    let (taken, cut) = (AtomicUsize::new(0), AtomicU8::new(0));
-    let limit = BodyLimit(Arc::new(Limited { max_bytes, budget: Arc::clone(budget), taken, cut }));
-    let announced = announced(request);
-    let body = request.take_body();
-    let bounded = match announced {
-        // HTTP holds the client to the length that it announced. Not one byte is asked for before there is room, so a client
-        // that waits for '100 Continue' never sends what is refused.
-        Some(length) => whole(body, length, limit.clone()).boxed(),
-        None if is_endless(request) => {
-            let refusal = limit.clone();
-            stream::once(async move { Err(refusal.refuse(Cut::NoLength)) }).boxed()
-        }
-        None => counted(body, limit.clone()).boxed(),
-    };
-    request.set_body(Body::from_bytes_stream(bounded));
-    limit
+/// Reads the whole body of a request within its [`BodyLimit`].
+///
+/// # Errors
+///
+/// The body has no length, exceeds a bound, does not arrive in time, or cannot be read.
+pub(super) async fn read_body(request: &Request, body: &mut RequestBody) -> Result<Bytes, ApiError> {
+    read_body_up_to(usize::MAX, ErrorCode::BodyTooLarge, request, body).await
 }
 
-/// The length that the client tells, if it does.
-pub(super) fn announced(request: &Request) -> Option<usize> {
+/// Reads a body as [`read_body`] does. A body of more than `max_bytes` is an error with the code `too_large`.
+pub(super) async fn read_body_up_to(
+    max_bytes: usize,
+    too_large: ErrorCode,
+    request: &Request,
+    body: &mut RequestBody,
+) -> Result<Bytes, ApiError> {
+    let limit = request.data::<BodyLimit>().ok_or_else(ApiError::internal)?;
+    let declared = content_length(request);
+    match declared {
+        // HTTP holds the client to the length that it declares. No byte is read before the length is reserved, so a client that
+        // waits for '100 Continue' never sends a body that is refused.
+        Some(length) => limit.reserve(length)?,
+        None if lacks_length(request) => {
+            let message = "the request has neither a Content-Length header nor chunked transfer encoding";
+            return Err(ApiError::new(ErrorCode::LengthRequired, message));
+        }
+        None => {}
+    }
+    let mut pieces = body.take().map_err(|_| ApiError::internal())?.into_bytes_stream();
+    // The pieces are copied into one buffer, because tiny pieces take many times their size. A Content-Length costs the client
+    // nothing, so it allocates only a bounded buffer.
+    let mut bytes = BytesMut::with_capacity(declared.unwrap_or(0).min(MAX_PREALLOCATION).min(max_bytes));
+    while let Some(piece) = pieces.try_next().await.map_err(read_error)? {
+        if declared.is_none() {
+            limit.reserve(piece.len())?;
+        }
+        if piece.len() > max_bytes - bytes.len() {
+            return Err(ApiError::new(too_large, format!("the body is larger than {max_bytes} bytes")));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.freeze())
+}
+
+fn read_error(error: IoError) -> ApiError {
+    match error.kind() {
+        // The server's body reports this kind if the client stops sending or sends too slowly.
+        ErrorKind::TimedOut => ApiError::new(ErrorCode::RequestTimeout, "the request body did not arrive in time"),
+        _ => ApiError::malformed(format!("the request body cannot be read: {error}")),
+    }
+}
+
+fn content_length(request: &Request) -> Option<usize> {
     request.header(CONTENT_LENGTH).and_then(|length| length.parse().ok())
 }
 
-fn no_room() -> Failure {
-    Failure::new(Code::Overloaded, "the server has as many bytes as it can hold").retry_after(Duration::from_secs(1))
-}
-
-/// Whether nothing says that there is a body, where there ought to be one.
-fn is_endless(request: &Request) -> bool {
+/// Returns whether nothing tells where the body of a request that has one ends.
+fn lacks_length(request: &Request) -> bool {
     request.method() == Method::POST
         && request.version() < Version::HTTP_2
         && request.header(TRANSFER_ENCODING).is_none()
-}
-
-fn whole(body: Body, length: usize, limit: BodyLimit) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
-    let room = async move {
-        limit.take(length)?;
-        Ok::<_, std::io::Error>(body.into_bytes_stream())
-    };
-    stream::once(room).try_flatten()
-}
-
-fn counted(body: Body, limit: BodyLimit) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
-    body.into_bytes_stream().map(move |piece| {
-        let piece = piece?;
-        limit.take(piece.len())?;
-        Ok(piece)
-    })
 }

@@ -1,7 +1,8 @@
-//! Which pages of other origins may read the answers (CORS). Without a configured origin none may, as browsers have it.
+//! Cross-origin resource sharing (CORS): which pages of other origins may read responses. Without a configured origin none may,
+//! which is the browsers' default.
 //!
-//! poem's own middleware does not fit: it refuses whoever has another origin, even where the page is the server's own, and
-//! it replaces `Vary`.
+//! poem's own middleware does not fit: it refuses requests of any origin that is not configured, even that of the server itself,
+//! and it replaces the `Vary` header of the response.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,102 +15,106 @@ use poem::http::uri::Authority;
 use poem::http::{HeaderValue, Method, StatusCode};
 use poem::{Endpoint, IntoResponse, Request, Response};
 
-use super::allow::AllowTable;
+use super::route_table::RouteTable;
 
-/// What a page may send besides what every page may.
-const REQUEST_HEADERS: &str = "X-API-Key, Authorization, Content-Type, Content-Encoding, Cache-Control, X-Request-Id, \
+/// Request headers that pages may send besides the safelisted ones.
+const ALLOWED_HEADERS: &str = "X-API-Key, Authorization, Content-Type, Content-Encoding, Cache-Control, X-Request-Id, \
                                X-Request-Timeout-Ms, Inference-Header-Content-Length";
-/// What a page may read besides what every page may.
-const ANSWER_HEADERS: &str = "X-Request-Id, Retry-After, Server-Timing, Cache-Status, Inference-Header-Content-Length";
-/// How many seconds a browser may remember all that: the most that Chromium does.
-const REMEMBERED: &str = "7200";
+/// Response headers that pages may read besides the safelisted ones.
+const EXPOSED_HEADERS: &str = "X-Request-Id, Retry-After, Server-Timing, Cache-Status, Inference-Header-Content-Length";
+/// How many seconds a browser may cache a preflight response: the maximum of Chromium.
+const MAX_AGE: &str = "7200";
 
-/// An origin whose pages may call, or `*`, which is all of them.
+/// An origin whose pages may read responses, or `*` for all origins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
-/// A text that is no origin.
+/// Reports a text that is not an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an origin is a scheme and a host, perhaps with a port, and nothing behind them; or it is *")]
-pub struct NotAnOrigin;
+#[error("an origin must be SCHEME://HOST or SCHEME://HOST:PORT without a path, or *")]
+pub struct InvalidOrigin;
 
 impl FromStr for Origin {
-    type Err = NotAnOrigin;
+    type Err = InvalidOrigin;
 
-    /// Reads an origin as browsers send it, which leave out a scheme's usual port and have the rest in small letters.
-    fn from_str(text: &str) -> Result<Self, NotAnOrigin> {
+    /// Parses an origin into the form that browsers send: lower case, without the default port of the scheme.
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         if text == "*" {
             return Ok(Self(HeaderValue::from_static("*")));
         }
         let text = text.to_ascii_lowercase();
-        let (scheme, rest) = text.split_once("://").ok_or(NotAnOrigin)?;
-        let place: Authority = rest.parse().map_err(|_| NotAnOrigin)?;
-        let (host, port) = (place.host(), place.port_u16());
+        let (scheme, rest) = text.split_once("://").ok_or(InvalidOrigin)?;
+        let authority: Authority = rest.parse().map_err(|_| InvalidOrigin)?;
+        let (host, port) = (authority.host(), authority.port_u16());
         let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-        let whole = port.map_or(host.to_string(), |port| format!("{host}:{port}"));
-        // A user's name, an empty port and the like are lost on the way to host and port.
-        if !is_scheme || host.is_empty() || host.contains('*') || whole != rest {
-            return Err(NotAnOrigin);
+        let expected = port.map_or(host.to_string(), |port| format!("{host}:{port}"));
+        // Host and port alone do not show user info, an empty port and the like.
+        if !is_scheme || host.is_empty() || host.contains('*') || expected != rest {
+            return Err(InvalidOrigin);
         }
-        let usual = matches!((scheme, port), ("http", Some(80)) | ("https", Some(443)));
-        let origin = format!("{scheme}://{}", if usual { host } else { rest });
-        HeaderValue::try_from(origin).map(Self).map_err(|_| NotAnOrigin)
+        let is_default_port = matches!((scheme, port), ("http", Some(80)) | ("https", Some(443)));
+        let origin = format!("{scheme}://{}", if is_default_port { host } else { rest });
+        HeaderValue::try_from(origin).map(Self).map_err(|_| InvalidOrigin)
     }
 }
 
-/// Who may, and which methods each address takes.
+/// The configured origins, and the methods of each path.
 #[derive(Debug)]
 pub(super) struct Cors {
     pub(super) origins: Vec<Origin>,
-    pub(super) allow: Arc<AllowTable>,
+    pub(super) routes: Arc<RouteTable>,
 }
 
-/// Answers what a browser asks before it sends a page's request. It asks without a key.
+/// Responds to preflight requests, which browsers send without a key before a request of a page.
 pub(super) async fn preflight<E: Endpoint>(
     endpoint: Arc<E>,
     request: Request,
     cors: Arc<Cors>,
 ) -> poem::Result<Response> {
     let headers = request.headers();
-    let asks = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    if !asks || cors.readers(headers.get(ORIGIN)).is_none() {
+    let is_preflight = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if !is_preflight || cors.allowed_origin(headers.get(ORIGIN)).is_none() {
         return endpoint.call(request).await.map(IntoResponse::into_response);
     }
-    let answer = Response::builder()
+    let response = Response::builder()
         .status(StatusCode::NO_CONTENT)
-        .header(ACCESS_CONTROL_ALLOW_METHODS, cors.allow.methods(request.uri().path()))
-        .header(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS)
-        .header(ACCESS_CONTROL_MAX_AGE, REMEMBERED);
-    Ok(answer.finish())
+        .header(ACCESS_CONTROL_ALLOW_METHODS, cors.routes.methods(request.uri().path()))
+        .header(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS)
+        .header(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    Ok(response.finish())
 }
 
-/// Says of every answer, errors too, who may read it.
-pub(super) async fn mark<E: Endpoint>(endpoint: Arc<E>, request: Request, cors: Arc<Cors>) -> poem::Result<Response> {
+/// Adds the CORS headers to every response, errors included.
+pub(super) async fn add_headers<E: Endpoint>(
+    endpoint: Arc<E>,
+    request: Request,
+    cors: Arc<Cors>,
+) -> poem::Result<Response> {
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = endpoint.get_response(request).await;
-    cors.mark(origin.as_ref(), response.headers_mut());
+    cors.add_headers(origin.as_ref(), response.headers_mut());
     Ok(response)
 }
 
 impl Cors {
-    fn mark(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    fn add_headers(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         if self.origins.is_empty() {
             return;
         }
-        // A cache must not give one origin's answer to another.
+        // A cache must not give the response for one origin to another.
         headers.append(VARY, HeaderValue::from_static("Origin"));
-        if let Some(readers) = self.readers(origin) {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, readers);
-            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(ANSWER_HEADERS));
+        if let Some(allowed) = self.allowed_origin(origin) {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
         }
     }
 
-    /// Whose pages may read the answer to a request of a page of `origin`.
-    fn readers(&self, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
-        let listed = |readers: &HeaderValue| self.origins.iter().any(|origin| origin.0 == *readers);
+    /// Returns the value of `Access-Control-Allow-Origin` for a request of `origin`, if its pages may read the response.
+    fn allowed_origin(&self, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
+        let is_listed = |value: &HeaderValue| self.origins.iter().any(|origin| origin.0 == *value);
         let all = HeaderValue::from_static("*");
-        if listed(&all) { Some(all) } else { origin.filter(|origin| listed(origin)).cloned() }
+        if is_listed(&all) { Some(all) } else { origin.filter(|origin| is_listed(origin)).cloned() }
     }
 }
 
@@ -118,15 +123,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_what_browsers_send_and_nothing_else() {
-        let read = |text: &str| text.parse::<Origin>().map(|origin| origin.0.to_str().unwrap().to_string());
+    fn origins_are_normalised_and_other_texts_are_refused() {
+        let parse = |text: &str| text.parse::<Origin>().map(|origin| origin.0.to_str().unwrap().to_string());
         for same in ["*", "https://app.example", "http://localhost:3000", "http://[::1]:8080", "capacitor://localhost"]
         {
-            assert_eq!(read(same).as_deref(), Ok(same));
+            assert_eq!(parse(same).as_deref(), Ok(same));
         }
-        assert_eq!(read("HTTPS://App.Example:443").as_deref(), Ok("https://app.example"));
-        assert_eq!(read("http://app.example:80").as_deref(), Ok("http://app.example"));
-        assert_eq!(read("https://app.example:80").as_deref(), Ok("https://app.example:80"));
+        assert_eq!(parse("HTTPS://App.Example:443").as_deref(), Ok("https://app.example"));
+        assert_eq!(parse("http://app.example:80").as_deref(), Ok("http://app.example"));
+        assert_eq!(parse("https://app.example:80").as_deref(), Ok("https://app.example:80"));
         for refused in [
             "",
             "null",
@@ -145,7 +150,7 @@ mod tests {
             "https://bücher.example",
             "https://a,https://b",
         ] {
-            assert_eq!(read(refused), Err(NotAnOrigin), "{refused}");
+            assert_eq!(parse(refused), Err(InvalidOrigin), "{refused}");
         }
     }
 }

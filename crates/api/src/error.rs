@@ -1,43 +1,52 @@
-//! The one status table: every error that a client can see, with its status, its stable code and a hint. Which of
-//! the rooms' errors is which code is decided in `failure.rs`.
+//! The error table of the API: every error that a client can receive, with its HTTP status, stable code and hint.
+//!
+//! `error_mapping.rs` decides which internal error has which code.
 
+use std::time::Duration;
+
+use poem::Response;
+use poem::error::ResponseError;
+use poem::http::StatusCode;
+use poem::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem_openapi::Object;
+use poem_openapi::types::ToJSON;
 
-/// Why a request has no answer. The same shape for every error.
+/// Describes why a request failed. All errors have this shape.
 #[derive(Clone, Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct ErrorBody {
-    /// A sentence for a person.
+    /// Message for people.
     pub(super) error: String,
-    /// A stable word for a program.
+    /// Stable code for programs.
     pub(super) code: String,
-    /// Id of the request, as in the `X-Request-Id` header and in the server's log.
+    /// Request id, as in the `X-Request-Id` header and in the server's log.
     pub(super) request_id: String,
-    /// What to do about it, where that helps.
+    /// What to do about the error, where a hint helps.
     pub(super) hint: Option<String>,
 }
 
-/// Declares [`Code`]: a variant, its status, its word, and a hint.
-macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $status:literal $word:literal $hint:expr;)*) => {
-        /// Every kind of error.
+/// Declares [`ErrorCode`]: for each variant its HTTP status, its code and an optional hint.
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $variant:ident = $status:literal $code:literal $hint:expr;)*) => {
+        /// The kind of an error.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Code { $($(#[$doc])* $variant,)* }
+        pub(super) enum ErrorCode { $($(#[$doc])* $variant,)* }
 
-        impl Code {
-            /// Every code, in the order of the table.
+        impl ErrorCode {
+            /// All codes, in the order of the table.
             pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The HTTP status.
+            /// Returns the HTTP status.
             pub(super) fn status(self) -> u16 {
                 match self { $(Self::$variant => $status,)* }
             }
 
-            /// The stable word in `code` and in metrics.
-            pub(super) fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word,)* }
+            /// Returns the stable code that responses and metrics use.
+            pub(super) fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
             }
 
+            /// Returns advice for the client.
             pub(super) fn hint(self) -> Option<&'static str> {
                 match self { $(Self::$variant => $hint,)* }
             }
@@ -45,77 +54,158 @@ macro_rules! codes {
     };
 }
 
-codes! {
-    /// Form, JSON or parameter that does not parse.
-    Malformed = 400 "malformed_request" Some("See /docs for what this operation takes.");
-    /// The model that answered has no such class, or several of that name.
+/// Hint of the errors that always have a `Retry-After` header.
+const RETRY: Option<&str> = Some("Retry after the number of seconds in the Retry-After header.");
+
+error_codes! {
+    /// A form, JSON or a parameter does not parse.
+    Malformed = 400 "malformed_request" Some("See /docs for the parameters and the body of this operation.");
+    /// The model has no such class, or several classes of that name.
     UnknownClass = 400 "unknown_class" Some("GET /models/{name} lists the classes by index.");
-    /// No key came with the request.
+    /// The request has no key.
     KeyMissing = 401 "key_missing" Some("Send the key as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'.");
-    /// Nobody has that key.
-    KeyInvalid = 401 "key_invalid" Some("Check the key against those that the server was given.");
-    /// The key was right once.
+    /// The key is unknown.
+    KeyInvalid = 401 "key_invalid" Some("Check the key: it is not one of the server's keys.");
+    /// The key has expired.
     KeyExpired = 401 "key_expired" Some("Ask the operator for a new key.");
-    /// The token does not hold.
+    /// The token is invalid.
     TokenInvalid = 401 "token_invalid" Some("Get a new token from the identity provider.");
-    /// The key is right, but does not open this.
+    /// The key or token is valid, but lacks the scope of the operation.
     ScopeMissing = 403 "scope_missing" Some("Ask the operator for a key with that scope.");
-    /// Nothing lives at this address.
-    NotFound = 404 "not_found" Some("See /docs for the addresses.");
-    /// No such model.
+    /// The path does not exist.
+    NotFound = 404 "not_found" Some("See /docs for the paths.");
+    /// The model does not exist.
     UnknownModel = 404 "unknown_model" Some("GET /models lists the models.");
-    /// No such version of the model.
+    /// The model has no such version.
     UnknownVersion = 404 "unknown_version" Some("GET /models lists the versions.");
-    /// No such prediction, or none any more.
-    UnknownPrediction = 404 "unknown_prediction" Some("Those without feedback are kept as long as --prediction-retention-count and --prediction-retention say.");
-    /// The address is right, the method is not.
+    /// The prediction does not exist or has expired.
+    UnknownPrediction = 404 "unknown_prediction" Some("Predictions without feedback expire; see --prediction-retention-count and --prediction-retention.");
+    /// The path exists, but not with this method.
     MethodNotAllowed = 405 "method_not_allowed" Some("The Allow header lists the methods.");
-    /// The body stopped coming.
-    ClientTooSlow = 408 "request_timeout" None;
-    /// The key file is wrong, and the keys are those of before.
+    /// The client stopped sending the body, or sent it too slowly.
+    RequestTimeout = 408 "request_timeout" None;
+    /// The key file is invalid; the previous keys stay in use.
     KeyFileRefused = 409 "key_file_refused" None;
-    /// A body of which nobody tells how long it is, or that it comes in chunks.
-    LengthRequired = 411 "length_required" Some("Send a Content-Length, or the body in chunks.");
+    /// The request has neither a length nor chunks.
+    LengthRequired = 411 "length_required" Some("Send a Content-Length header, or use chunked transfer encoding.");
     /// The body is too large.
     BodyTooLarge = 413 "body_too_large" Some("Send a smaller file, or raise --max-body-bytes.");
-    /// Feedback is short.
-    FeedbackTooLarge = 413 "feedback_too_large" Some("A note has 1000 characters at most.");
-    /// More files than one request may bring.
-    TooManyFiles = 413 "too_many_files" Some("Send fewer files a request, or raise --max-batch-files.");
-    /// More pixels than the server decodes.
-    TooManyPixels = 413 "too_many_pixels" Some("Scale the picture down, or raise --max-pixels.");
-    /// The bytes are no picture that the server knows.
-    UnknownFormat = 415 "unknown_format" Some("The first bytes of the file decide, not its name.");
-    /// A picture, but of a format that the server was not told to accept.
-    FormatNotAccepted = 415 "format_not_accepted" Some("The operator chooses the formats with --formats.");
-    /// The file's name has an extension that the server was not told to accept.
-    ExtensionNotAccepted = 415 "extension_not_accepted" Some("The operator chooses the formats with --formats.");
-    /// The body is not of the type that the operation takes.
-    ContentType = 415 "content_type_not_supported" Some("See /docs for what this operation takes.");
-    /// The right type, but it will not decode.
-    Undecodable = 422 "undecodable_image" Some("Is the file complete?");
-    /// The scores of a client's tensor are not finite, and neither JSON nor a class has a form for that.
-    NotFinite = 422 "output_not_finite" None;
-    /// From the caller's address came too many wrong keys.
-    TooManyFailures = 429 "too_many_failures" Some("Check the key; try again after the seconds in the Retry-After header.");
-    /// The key's rate is used up.
-    RateExceeded = 429 "rate_exceeded" Some("Try again after the seconds in the Retry-After header.");
-    /// The key's part of the queue is full.
-    ShareFull = 429 "queue_share_full" Some("Try again after the seconds in the Retry-After header.");
+    /// The feedback is too large.
+    FeedbackTooLarge = 413 "feedback_too_large" Some("A note may have at most 1000 characters.");
+    /// One request has too many files.
+    TooManyFiles = 413 "too_many_files" Some("Send fewer files per request, or raise --max-batch-files.");
+    /// The image has more pixels than the server decodes.
+    TooManyPixels = 413 "too_many_pixels" Some("Scale the image down, or raise --max-pixels.");
+    /// The bytes are not an image of a known format.
+    UnknownFormat = 415 "unknown_format" Some("The first bytes of the file decide the format, not its name.");
+    /// The image has a known format that the server does not accept.
+    FormatNotAccepted = 415 "format_not_accepted" Some("--formats sets the accepted formats.");
+    /// The file name has an extension that the server does not accept.
+    ExtensionNotAccepted = 415 "extension_not_accepted" Some("--formats sets the accepted formats.");
+    /// The body has another content type or encoding than the operation takes.
+    UnsupportedContentType = 415 "content_type_not_supported" Some("See /docs for the body of this operation.");
+    /// The image has an accepted format, but does not decode.
+    UndecodableImage = 422 "undecodable_image" Some("The file may be truncated or corrupt.");
+    /// The scores of a client's tensor are not finite: neither JSON nor a class can express them.
+    NonFiniteOutput = 422 "output_not_finite" None;
+    /// The client's address sent too many wrong keys.
+    TooManyAuthFailures = 429 "too_many_failures" Some("Check the key; retry after the number of seconds in the Retry-After header.");
+    /// The rate limit of the key is exceeded.
+    RateExceeded = 429 "rate_exceeded" RETRY;
+    /// The key's share of the queue is full.
+    QueueShareFull = 429 "queue_share_full" RETRY;
     /// The queue is full.
-    Overloaded = 429 "overloaded" Some("Try again after the seconds in the Retry-After header.");
-    /// The deadline would pass in the queue.
-    DeadlineUnmeetable = 429 "deadline_unmeetable" Some("Try again after the seconds in the Retry-After header.");
-    /// The deadline passed in the queue.
-    DeadlinePassed = 429 "deadline_passed" Some("Try again after the seconds in the Retry-After header.");
+    Overloaded = 429 "overloaded" RETRY;
+    /// The deadline would pass while the image waits in the queue.
+    DeadlineUnmeetable = 429 "deadline_unmeetable" RETRY;
+    /// The deadline passed while the image waited in the queue.
+    DeadlinePassed = 429 "deadline_passed" RETRY;
     /// The device failed on this batch.
     DeviceFailed = 500 "device_failed" None;
-    /// A fault of the server's own.
+    /// An internal error of the server.
     Internal = 500 "internal_error" None;
     /// Models are being loaded.
-    Starting = 503 "starting" Some("Wait until /health/ready answers 200.");
-    /// Shutting down, or broken.
+    Starting = 503 "starting" Some("Wait until /health/ready returns 200.");
+    /// The server is shutting down or has failed.
     Unavailable = 503 "unavailable" Some("Try another replica.");
-    /// Feedback cannot be written.
-    FeedbackUnavailable = 503 "feedback_unavailable" Some("Send it again later; the operator finds the cause in the log.");
+    /// Feedback cannot be stored or read.
+    FeedbackUnavailable = 503 "feedback_unavailable" Some("Retry later; the server's log has the cause.");
+}
+
+/// An error that is sent to the client.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct ApiError {
+    pub(super) code: ErrorCode,
+    pub(super) message: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        // A 503 always has a Retry-After header; one second is its least value.
+        let retry_after = (code.status() == 503).then_some(Duration::from_secs(1));
+        Self { code, message: message.into(), retry_after }
+    }
+
+    /// Creates the error of a request that does not parse.
+    pub(super) fn malformed(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Malformed, message)
+    }
+
+    /// Creates an error without details. The caller logs the cause.
+    pub(super) fn internal() -> Self {
+        Self::new(ErrorCode::Internal, "the request failed because of an internal error")
+    }
+
+    /// Creates the error of a request with more than `max` of `items`.
+    pub(super) fn too_many(items: &str, count: usize, max: usize) -> Self {
+        Self::new(ErrorCode::TooManyFiles, format!("the request has {count} {items}; the maximum is {max}"))
+    }
+
+    /// Sets when the client should retry.
+    pub(super) fn with_retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Returns the JSON body of the error.
+    pub(super) fn body(&self, request_id: &str) -> ErrorBody {
+        ErrorBody {
+            error: self.message.clone(),
+            code: self.code.as_str().to_string(),
+            request_id: request_id.to_string(),
+            hint: self.code.hint().map(ToString::to_string),
+        }
+    }
+
+    /// Renders the error as a response: status, headers and JSON.
+    pub(super) fn to_response(&self, request_id: &str) -> Response {
+        let mut response = Response::builder().status(self.status()).body(self.body(request_id).to_json_string());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        if let Some(after) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
+        }
+        if let Some(challenge) = challenge(self.code) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// Returns the value of `WWW-Authenticate` (RFC 6750, section 3).
+fn challenge(code: ErrorCode) -> Option<&'static str> {
+    match (code.status(), code) {
+        (401, ErrorCode::KeyMissing) => Some("Bearer realm=\"kiln\""),
+        (401, _) => Some("Bearer realm=\"kiln\", error=\"invalid_token\""),
+        (403, _) => Some("Bearer realm=\"kiln\", error=\"insufficient_scope\""),
+        _ => None,
+    }
 }

@@ -1,46 +1,26 @@
-//! The HTTP interface: typed handlers, and the OpenAPI document that they produce.
+//! The HTTP API: operations, schemas, error codes, the OpenAPI document and the status page.
 //!
-//! It knows operations, schemas, keys and status codes. It knows neither pixels, nor batch sizes, nor devices' code.
-//!
-//! | file | responsibility |
-//! |---|---|
-//! | `predict/`, `models/`, `feedback/`, `health.rs`, `metrics.rs`, `key_file.rs` | the operations, and the JSON of their answers |
-//! | `protocol/` | the operations of the Open Inference Protocol |
-//! | `home.rs`, `home/` | the page that shows how the server is and classifies a picture |
-//! | `pages.rs` | Swagger UI and the OpenAPI document |
-//! | `upload/` | pictures as they arrive |
-//! | `caller.rs`, `peer.rs` | who is calling, and from where |
-//! | `error.rs`, `failure.rs` | the one status table; which error is which of its rows |
-//! | `refused.rs`, `error_answer.rs` | that table in the OpenAPI document, and in answers |
-//! | `request.rs`, `notes.rs` | what happens to every request, and what is known of it |
-//! | `body_limit.rs`, `allow.rs`, `server_timing.rs`, `cache_status.rs` | its helpers |
-//! | `security_headers.rs`, `page_policy.rs`, `cors.rs` | what browsers may do with the answers |
+//! This crate knows operations, schemas, keys and status codes. It knows neither pixels nor batch sizes nor device code.
 #![forbid(unsafe_code)]
 
-mod allow;
+mod auth;
 mod body_limit;
-mod cache_status;
-mod caller;
+mod cache_headers;
+mod client_ip;
 mod cors;
 mod error;
-mod error_answer;
-mod failure;
+mod error_mapping;
 mod feedback;
-mod health;
-mod home;
-mod key_file;
-mod metrics;
+mod management;
+mod middleware;
 mod models;
-mod notes;
-mod page_policy;
+mod open_inference;
+mod openapi_errors;
 mod pages;
-mod peer;
 mod predict;
-mod protocol;
-mod refused;
-mod request;
+mod request_context;
+mod route_table;
 mod security_headers;
-mod server_timing;
 mod upload;
 
 use std::sync::Arc;
@@ -50,37 +30,37 @@ use poem::endpoint::BoxEndpoint;
 use poem::{EndpointExt, Response, Route};
 use poem_openapi::{OpenApi, OpenApiService};
 
-use kiln_feedback::Store;
-use kiln_server::auth::Authenticator;
-use kiln_runtime::readiness::Readiness;
-use kiln_classifier::registry::Registry;
-use kiln_runtime::telemetry::metrics::Exporter;
-use allow::AllowTable;
-use body_limit::Budget;
+use body_limit::BodyBudget;
 use cors::Cors;
-use metrics::{GuardedMetrics, OpenMetrics};
-use request::Surroundings;
+use kiln_classifier::registry::Registry;
+use kiln_feedback::Store;
+use kiln_runtime::readiness::Readiness;
+use kiln_runtime::telemetry::metrics::Exporter;
+use kiln_server::auth::Authenticator;
+use management::{GuardedMetrics, OpenMetrics};
+use middleware::MiddlewareState;
+use route_table::RouteTable;
 
-pub use cors::{NotAnOrigin, Origin};
-pub use metrics::{MetricsAccess, metrics_endpoint};
-pub use peer::{ForwardedHeader, Peers};
+pub use client_ip::{ForwardedHeader, TrustedProxies, UnknownForwardedHeader};
+pub use cors::{InvalidOrigin, Origin};
+pub use management::{MetricsAccess, metrics_endpoint};
 
-/// The interface's own settings.
+/// Settings of the API.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The largest request body, in bytes.
+    /// Maximum size of a request body in bytes.
     pub max_body_bytes: usize,
-    /// Bytes of all bodies together that are held at once.
+    /// Maximum size of all request bodies in memory together, in bytes.
     pub max_inflight_body_bytes: usize,
-    /// The most files in one `/predict/batch`.
+    /// Maximum number of files in one `/predict/batch`.
     pub max_batch_files: usize,
-    /// How long an answer is worth waiting for; a picture that waits longer is not run.
+    /// Request timeout. An image that waits longer in the queue is not run.
     pub request_timeout: Duration,
     /// Who may read the metrics.
     pub metrics: MetricsAccess,
-    /// Which proxies are believed.
-    pub peers: Peers,
-    /// Whose pages may read the answers besides our own; nobody's where empty.
+    /// Proxies whose forwarded client addresses are used.
+    pub trusted_proxies: TrustedProxies,
+    /// Origins whose pages may read responses, besides the server's own pages. If empty, no other page may.
     pub cors_origins: Vec<Origin>,
 }
 
@@ -92,65 +72,66 @@ impl Default for Config {
             max_batch_files: 32,
             request_timeout: Duration::from_secs(30),
             metrics: MetricsAccess::default(),
-            peers: Peers::default(),
+            trusted_proxies: TrustedProxies::default(),
             cors_origins: Vec::new(),
         }
     }
 }
 
-/// What the handlers share.
+/// State that the handlers share.
 #[derive(Clone, Debug)]
 pub struct State {
     /// The models.
     pub registry: Registry,
-    /// Whether traffic is welcome.
+    /// Whether the server accepts requests.
     pub readiness: Readiness,
-    /// Renders `/metrics`, if anything is measured.
+    /// Renders `/metrics`; `None` if metrics are disabled.
     pub metrics: Option<Exporter>,
-    /// Who may call.
-    pub authority: Arc<Authenticator>,
-    /// What is recorded, if anything is.
+    /// Authenticates callers.
+    pub authenticator: Arc<Authenticator>,
+    /// The feedback store; `None` if predictions are not recorded.
     pub feedback: Option<Store>,
-    /// The interface's own settings.
+    /// Settings of the API.
     pub config: Config,
 }
 
 type Operations<M, F> = (
     predict::Predict,
     models::Models,
-    health::Health,
+    management::Health,
     M,
-    key_file::Keys,
-    home::Home,
+    management::Keys,
+    pages::StatusPage,
     F,
-    protocol::Inference,
-    protocol::ModelOperations,
-    protocol::ServerOperations,
+    open_inference::Inference,
+    open_inference::ModelOperations,
+    open_inference::ServerOperations,
 );
 
 fn service<M: OpenApi, F: OpenApi>(state: &State, metrics: M, feedback: F) -> OpenApiService<Operations<M, F>, ()> {
     let operations = (
         predict::Predict(state.clone()),
         models::Models(state.clone()),
-        health::Health(state.clone()),
+        management::Health(state.readiness.clone()),
         metrics,
-        key_file::Keys(Arc::clone(&state.authority)),
-        home::Home,
+        management::Keys(Arc::clone(&state.authenticator)),
+        pages::StatusPage,
         feedback,
-        protocol::Inference::new(state.clone()),
-        protocol::ModelOperations(state.clone()),
-        protocol::ServerOperations(state.clone()),
+        open_inference::Inference::new(state.clone()),
+        open_inference::ModelOperations(state.clone()),
+        open_inference::ServerOperations(state.clone()),
     );
-    OpenApiService::new(operations, "Kiln", env!("CARGO_PKG_VERSION"))
-        .description("Image classification. Authorize with an API key: the operator's, or the one that the server made at its start.")
+    OpenApiService::new(operations, "Kiln", env!("CARGO_PKG_VERSION")).description(
+        "Image classification. Authorize with an API key: a key from the operator, or the key that the server generated at start-up.",
+    )
 }
 
-/// Every address of the server behind one endpoint. Keys guard all but health, documentation, and metrics where those are open.
+/// Returns the endpoint of all paths. Health and documentation need no key, and neither do the metrics if they are open.
 pub fn endpoint(state: State) -> BoxEndpoint<'static, Response> {
     match state.feedback.clone() {
         Some(store) => {
-            let (registry, patience) = (state.registry.clone(), state.config.request_timeout);
-            with_feedback(&state, feedback::FeedbackOperations { store, registry, patience })
+            let (registry, timeout) = (state.registry.clone(), state.config.request_timeout);
+            with_feedback(&state, feedback::FeedbackOperations { store, registry, timeout })
         }
         None => with_feedback(&state, ()),
     }
@@ -158,27 +139,35 @@ pub fn endpoint(state: State) -> BoxEndpoint<'static, Response> {
 
 fn with_feedback<F: OpenApi + 'static>(state: &State, feedback: F) -> BoxEndpoint<'static, Response> {
     match (state.config.metrics, state.metrics.clone()) {
-        (MetricsAccess::Open, Some(metrics)) => around(state, service(state, OpenMetrics(metrics), feedback)),
-        (MetricsAccess::Guarded, Some(metrics)) => around(state, service(state, GuardedMetrics(metrics), feedback)),
-        (MetricsAccess::Elsewhere | MetricsAccess::Off, _) | (_, None) => around(state, service(state, (), feedback)),
+        (MetricsAccess::Open, Some(metrics)) => with_middleware(state, service(state, OpenMetrics(metrics), feedback)),
+        (MetricsAccess::Guarded, Some(metrics)) => {
+            with_middleware(state, service(state, GuardedMetrics(metrics), feedback))
+        }
+        (MetricsAccess::Elsewhere | MetricsAccess::Off, _) | (_, None) => {
+            with_middleware(state, service(state, (), feedback))
+        }
     }
 }
 
-fn around<T: OpenApi + 'static>(state: &State, service: OpenApiService<T, ()>) -> BoxEndpoint<'static, Response> {
-    let surroundings = Arc::new(Surroundings {
+fn with_middleware<T: OpenApi + 'static>(
+    state: &State,
+    service: OpenApiService<T, ()>,
+) -> BoxEndpoint<'static, Response> {
+    let routes = Arc::new(RouteTable::from_spec(&service.spec()));
+    let middleware = Arc::new(MiddlewareState {
         max_body_bytes: state.config.max_body_bytes,
-        bodies: Budget::new(state.config.max_inflight_body_bytes),
-        allow: Arc::new(AllowTable::from_spec(&service.spec())),
+        body_budget: BodyBudget::new(state.config.max_inflight_body_bytes),
+        routes: Arc::clone(&routes),
     });
-    let cors = Arc::new(Cors { origins: state.config.cors_origins.clone(), allow: Arc::clone(&surroundings.allow) });
-    let asked = Arc::clone(&cors);
-    pages::add(Route::new(), &service)
+    let cors = Arc::new(Cors { origins: state.config.cors_origins.clone(), routes });
+    let preflight = Arc::clone(&cors);
+    pages::add_docs(Route::new(), &service)
         .nest("/", service)
-        .data(Arc::clone(&state.authority))
-        .data(Arc::new(state.config.peers.clone()))
-        .around(move |endpoint, request| cors::preflight(endpoint, request, Arc::clone(&asked)))
-        .around(move |endpoint, request| request::handle(endpoint, request, Arc::clone(&surroundings)))
-        .around(move |endpoint, request| cors::mark(endpoint, request, Arc::clone(&cors)))
-        .around(security_headers::handle)
+        .data(Arc::clone(&state.authenticator))
+        .data(Arc::new(state.config.trusted_proxies.clone()))
+        .around(move |endpoint, request| cors::preflight(endpoint, request, Arc::clone(&preflight)))
+        .around(move |endpoint, request| middleware::run(endpoint, request, Arc::clone(&middleware)))
+        .around(move |endpoint, request| cors::add_headers(endpoint, request, Arc::clone(&cors)))
+        .around(security_headers::add_headers)
         .boxed()
 }

@@ -10,9 +10,9 @@ mod request_json;
 mod response;
 mod tensor;
 
-pub use request::{InferRequest, InputTensor, RequestedOutput, parse_request};
-pub use response::{EncodedResponse, NonFiniteOutput, OutputTensor, classification_element, encode_response};
-pub use tensor::TensorData;
+pub use request::{InferRequest, RequestedOutput, parse_request};
+pub use response::{EncodedResponse, NonFiniteOutput, classification_element, encode_response};
+pub use tensor::{Tensor, TensorData};
 
 /// Name of the model's only input.
 pub const INPUT: &str = "input";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::request_json::{self, BoundedVec, FlatNumbers, InputJson, OutputJson};
-use super::tensor::{Datatype, TensorData};
+use super::tensor::{Datatype, Tensor, TensorData};
 use super::{INPUT, MalformedRequest, OUTPUT, truncated};
 
 /// Maximum length of the client's request id in bytes; the id is sent back in the response.
@@ -17,22 +17,13 @@ pub struct InferRequest {
     /// The client's request id, to be sent back.
     pub id: Option<String>,
     /// The model's only input.
-    pub input: InputTensor,
+    pub input: Tensor,
     /// How to return the model's only output.
     pub output: RequestedOutput,
     /// Triton's `priority`: 1 is the highest. `None` means the default priority.
     pub priority: Option<u64>,
     /// Request timeout (Triton's `timeout`, microseconds).
     pub timeout: Option<Duration>,
-}
-
-/// An input tensor. The number of values matches the shape.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InputTensor {
-    /// `[batch, ..]`.
-    pub shape: Vec<usize>,
-    /// The values, row by row.
-    pub data: TensorData,
 }
 
 /// How to return the output tensor.
@@ -55,7 +46,7 @@ pub struct RequestedOutput {
 pub fn parse_request(mut body: Bytes, header_length: Option<usize>) -> Result<InferRequest, MalformedRequest> {
     if header_length == Some(0) {
         let output = RequestedOutput { binary: true, classes: None };
-        let input = InputTensor { shape: vec![1], data: TensorData::Bytes(vec![body]) };
+        let input = Tensor { shape: vec![1], data: TensorData::Bytes(vec![body]) };
         return Ok(InferRequest { id: None, input, output, priority: None, timeout: None });
     }
     let length = header_length.unwrap_or(body.len());
@@ -86,7 +77,7 @@ pub fn parse_request(mut body: Bytes, header_length: Option<usize>) -> Result<In
 }
 
 /// Takes a tensor's values from its own JSON or from the front of `binary`.
-fn read_input(json: InputJson, binary: &mut Bytes) -> Result<InputTensor, MalformedRequest> {
+fn read_input(json: InputJson, binary: &mut Bytes) -> Result<Tensor, MalformedRequest> {
     let InputJson { name, shape: BoundedVec(shape), datatype, parameters, data } = json;
     if name != INPUT {
         let name = truncated(&name, 40);
@@ -114,7 +105,7 @@ fn read_input(json: InputJson, binary: &mut Bytes) -> Result<InputTensor, Malfor
         let message = format!("the input has {} values, which does not match its shape {shape:?}", data.len());
         return Err(MalformedRequest::new(message));
     }
-    Ok(InputTensor { shape, data })
+    Ok(Tensor { shape, data })
 }
 
 fn tensor_from_json(datatype: Datatype, numbers: FlatNumbers) -> Result<TensorData, MalformedRequest> {
@@ -169,12 +160,11 @@ mod tests {
     fn json_and_binary_tensors_parse_to_the_same_request() {
         let json = r#"{"id":"7","inputs":[{"name":"input","shape":[1,2],"datatype":"FP32","data":[[1,-2]]}]}"#;
         let from_json = parse_request(Bytes::from(json), None).unwrap();
-        let header =
-            r#"{"id":"7","inputs":[{"name":"input","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}"#;
+        let header = r#"{"id":"7","inputs":[{"name":"input","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}"#;
         let (body, length) = body(header, &[0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]);
         assert_eq!(parse_request(body, length).unwrap(), from_json);
         assert_eq!(from_json.id.as_deref(), Some("7"));
-        assert_eq!(from_json.input, InputTensor { shape: vec![1, 2], data: TensorData::Floats(vec![1.0, -2.0]) });
+        assert_eq!(from_json.input, Tensor { shape: vec![1, 2], data: TensorData::Floats(vec![1.0, -2.0]) });
         assert_eq!(from_json.output, RequestedOutput::default());
     }
 
@@ -207,7 +197,11 @@ mod tests {
             (input(r#""shape":[1],"datatype":"BYTES","data":[1]"#), b"", "BYTES tensors cannot be sent as JSON"),
             (input(r#""shape":[1],"datatype":"FP32","parameters":{"shared_memory_region":"x"}"#), b"", "shared memory"),
             (input(r#""shape":[1],"datatype":"FP32""#), b"", "neither data nor binary_data_size"),
-            (input(r#""shape":[1],"datatype":"FP32","data":[1],"parameters":{"binary_data_size":4}"#), b"", "both data"),
+            (
+                input(r#""shape":[1],"datatype":"FP32","data":[1],"parameters":{"binary_data_size":4}"#),
+                b"",
+                "both data",
+            ),
             (input(r#""shape":[1],"datatype":"FP32","parameters":{"binary_data_size":8}"#), b"1234", "only 4 bytes"),
             (input(r#""shape":[1],"datatype":"FP32","parameters":{"binary_data_size":-4}"#), b"1234", "expected u64"),
             (input(r#""shape":[1],"datatype":"FP32","data":[1]"#), b"1234", "4 bytes follow the last tensor"),

@@ -86,9 +86,7 @@ impl<'de> Visitor<'de> for NumberCollector<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "numbers, nested or flat (BYTES tensors cannot be sent as JSON; use the binary tensor extension)",
-        )
+        f.write_str("numbers, nested or flat (BYTES tensors cannot be sent as JSON; use the binary tensor extension)")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {

@@ -4,16 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Value, json};
 
 use super::OUTPUT;
-use super::tensor::TensorData;
-
-/// An output tensor. The number of values matches the shape.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OutputTensor {
-    /// `[batch, ..]`.
-    pub shape: Vec<usize>,
-    /// The values, row by row.
-    pub data: TensorData,
-}
+use super::tensor::{Tensor, TensorData};
 
 /// The bytes of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +30,7 @@ pub struct NonFiniteOutput(pub usize);
 pub fn encode_response(
     (model, version): (&str, &str),
     id: Option<&str>,
-    output: &OutputTensor,
+    output: &Tensor,
     binary: bool,
 ) -> Result<EncodedResponse, NonFiniteOutput> {
     let datatype = match output.data {
@@ -101,8 +92,8 @@ mod tests {
 
     const MODEL: (&str, &str) = ("net", "1");
 
-    fn numbers(values: &[f32]) -> OutputTensor {
-        OutputTensor { shape: vec![1, values.len()], data: TensorData::Floats(values.to_vec()) }
+    fn numbers(values: &[f32]) -> Tensor {
+        Tensor { shape: vec![1, values.len()], data: TensorData::Floats(values.to_vec()) }
     }
 
     #[test]
@@ -135,7 +126,7 @@ mod tests {
     fn classes_are_encoded_as_length_prefixed_texts() {
         let element = classification_element(0.5, 285, "Egyptian cat");
         assert_eq!(element, "0.500000:285:Egyptian cat");
-        let output = OutputTensor { shape: vec![1, 1], data: TensorData::Bytes(vec![element]) };
+        let output = Tensor { shape: vec![1, 1], data: TensorData::Bytes(vec![element]) };
         let encoded = encode_response(MODEL, None, &output, true).unwrap();
         let binary = &encoded.body[encoded.header_length.unwrap()..];
         assert_eq!(&binary[..4], [25, 0, 0, 0]);

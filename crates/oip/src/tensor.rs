@@ -1,4 +1,4 @@
-//! Datatypes, and the data of a tensor: numbers, or elements of raw bytes.
+//! Tensors: a shape, and values that are either numbers or elements of raw bytes.
 
 use bytes::Bytes;
 use half::f16;
@@ -18,6 +18,15 @@ pub(super) enum Datatype {
     Fp16,
     /// Elements of any length; here they are encoded images.
     Bytes,
+}
+
+/// A tensor of a request or a response. The number of values matches the shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// `[batch, ..]`.
+    pub shape: Vec<usize>,
+    /// The values, row by row.
+    pub data: TensorData,
 }
 
 /// The values of a tensor, row by row.
@@ -71,7 +80,10 @@ impl TensorData {
 fn floats<const SIZE: usize>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> f32) -> Result<TensorData, MalformedRequest> {
     let (whole, rest) = bytes.as_chunks::<SIZE>();
     if !rest.is_empty() {
-        return Err(MalformedRequest::new(format!("{} bytes are not a multiple of {SIZE}, the size of one value", bytes.len())));
+        return Err(MalformedRequest::new(format!(
+            "{} bytes are not a multiple of {SIZE}, the size of one value",
+            bytes.len()
+        )));
     }
     Ok(TensorData::Floats(whole.iter().map(|chunk| number(*chunk)).collect()))
 }
@@ -87,7 +99,10 @@ fn elements(mut bytes: Bytes) -> Result<TensorData, MalformedRequest> {
         };
         let mut element = bytes.split_off(4);
         if element.len() < length {
-            return Err(MalformedRequest::new(format!("an element of {length} bytes has only {} bytes left", element.len())));
+            return Err(MalformedRequest::new(format!(
+                "an element of {length} bytes has only {} bytes left",
+                element.len()
+            )));
         }
         bytes = element.split_off(length);
         elements.push(element);

@@ -159,10 +159,9 @@ async fn handle(
     shared: &Shared,
     tracker: Arc<ConnectionTracker>,
 ) -> hyper::Response<BoxBody<Bytes, std::io::Error>> {
-    let (mut parts, incoming) = request.into_parts();
+    let (parts, incoming) = request.into_parts();
     let limits = BodyLimits { pause: shared.config.body_timeout, rate: shared.config.min_body_rate };
     let body = TimedBody::new(incoming, limits, tracker);
-    parts.extensions.insert(body.progress());
     let local = LocalAddr(shared.local_addr.into());
     let parts = RequestParts::from((parts, local, RemoteAddr(peer.into()), scheme));
     let request = Request::from_parts(parts, Body::from(body.boxed()));

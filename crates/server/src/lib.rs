@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | does not finish the TLS handshake | [`Config::header_read_timeout`] | `tls` |
 //! | sends no request head, or half of one | [`Config::header_read_timeout`] | `connection_state` |
-//! | stops in the middle of a body, or sends it slowly | [`Config::body_timeout`] and [`Config::min_body_rate`], see [`BodyProgress`] | `timed_body` |
+//! | stops in the middle of a body, or sends it slowly | [`Config::body_timeout`] and [`Config::min_body_rate`]; the body ends with an error of the kind [`TimedOut`](std::io::ErrorKind::TimedOut) | `timed_body` |
 //! | keeps an unused connection, or does not read its response | [`Config::idle_timeout`] (on HTTP/2 since the last response, with or without pings) | `connection_state` |
 //! | sends a huge request head | [`Config::max_header_bytes`], answered with 431 | `connection` |
 //! | sends many concurrent requests over HTTP/2 | 16 at a time; the client holds the rest | `connection` |
@@ -34,5 +34,4 @@ mod watchdog;
 
 pub use config::{Config, ServerError};
 pub use server::Server;
-pub use timed_body::BodyProgress;
 pub use tls::{Tls, TlsError};

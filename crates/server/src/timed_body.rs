@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,20 +11,6 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::connection_state::ConnectionTracker;
-
-/// Reports whether reading a request body timed out. It is in the extensions of the request.
-///
-/// poem reports the error of a body as text only. Clone this value before the request is passed on, and query it if the response
-/// is an error.
-#[derive(Clone, Debug, Default)]
-pub struct BodyProgress(Arc<AtomicBool>);
-
-impl BodyProgress {
-    /// Returns whether the client stopped sending in the middle of the body, or sent it too slowly. The matching status is 408.
-    pub fn timed_out(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// Limits on the speed of a request body.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +23,9 @@ pub(super) struct BodyLimits {
 
 /// An incoming body with a limit on the pause before each piece and on the time of all pieces together. With the first limit alone,
 /// a client could hold the connection forever with a byte now and then. The clock runs only while a reader waits for a piece.
+///
+/// If a limit is exceeded, the body ends with an error of the kind [`ErrorKind::TimedOut`]; the matching status is 408. Other errors
+/// have other kinds.
 pub(super) struct TimedBody {
     incoming: Incoming,
     limits: BodyLimits,
@@ -45,15 +33,13 @@ pub(super) struct TimedBody {
     /// Time at which a reader first waited for a piece.
     started: Option<Instant>,
     received: usize,
-    progress: BodyProgress,
     tracker: Arc<ConnectionTracker>,
     complete: bool,
 }
 
 impl TimedBody {
     pub(super) fn new(incoming: Incoming, limits: BodyLimits, tracker: Arc<ConnectionTracker>) -> Self {
-        let progress = BodyProgress::default();
-        Self { incoming, limits, timer: None, started: None, received: 0, progress, tracker, complete: false }
+        Self { incoming, limits, timer: None, started: None, received: 0, tracker, complete: false }
     }
 
     /// Returns the deadline of the next piece.
@@ -62,10 +48,6 @@ impl TimedBody {
         let started = *self.started.get_or_insert(now);
         let total = pause + Duration::from_secs_f64(self.received as f64 / rate as f64);
         (now + pause).min(started + total)
-    }
-
-    pub(super) fn progress(&self) -> BodyProgress {
-        self.progress.clone()
     }
 }
 
@@ -89,7 +71,6 @@ impl Body for TimedBody {
         if let Some(timer) = &mut this.timer {
             ready!(timer.as_mut().poll(context));
         }
-        this.progress.0.store(true, Ordering::Release);
         Poll::Ready(Some(Err(ErrorKind::TimedOut.into())))
     }
 

@@ -39,7 +39,7 @@ fn controls_are_reached_by_tab_in_order_with_names() {
     ];
     let mut found = controls(&browser);
     let (role, name) = found.pop().unwrap();
-    assert!(role == "button" && name.starts_with("Drop a picture, or choose one"), "{role} {name}");
+    assert!(role == "button" && name.starts_with("Drop an image, or choose one"), "{role} {name}");
     assert_eq!(found, expected);
 
     classify(&browser);
@@ -73,15 +73,15 @@ fn landmarks_headings_and_lists_have_roles_and_names() {
         ("//nav", "navigation", "Pages of this server"),
         ("/html/body/main", "main", ""),
         ("//section[1]", "region", "Server"),
-        ("//section[.//h2[@id='try']]", "region", "Classify a picture"),
-        ("//section[.//h2[@id='answer']]", "region", "Answer"),
+        ("//section[.//h2[@id='try']]", "region", "Classify an image"),
+        ("//section[.//h2[@id='response']]", "region", "Result"),
         ("//h1", "heading", "Kiln"),
         ("//*[@id='summary']", "status", ""),
         ("//*[@id='note']", "status", ""),
         ("//*[@id='error']", "alert", ""),
         ("//ol[@id='classes']", "list", "Most probable classes"),
         ("//ol[@id='classes']/li[1]", "listitem", ""),
-        ("//table", "table", "Where the time went"),
+        ("//table", "table", "Durations of the phases"),
         ("//tbody//th", "rowheader", "receive"),
         ("//thead//th[1]", "columnheader", "Phase"),
     ] {

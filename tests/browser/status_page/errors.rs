@@ -95,7 +95,7 @@ fn unreachable_server_is_shown_by_error_and_tile() {
     type_key(&browser, KEY);
     browser.find("//*[@id='ready']//b[.='Ready']");
     drop(server);
-    browser.find("//*[@id='ready'][@data-is='no']//b[.='No answer']");
+    browser.find("//*[@id='ready'][@data-is='no']//b[.='No response']");
     choose(&browser, CAT);
-    browser.find("//*[@id='error'][contains(., 'The server did not answer.')]");
+    browser.find("//*[@id='error'][contains(., 'The server did not respond.')]");
 }

@@ -66,14 +66,14 @@ fn page(a: u32, b: u32) -> String {
 fn figures_are_differences_summed_over_models_and_image_operations() {
     let Some((browser, _server)) = open(&[]) else { return };
     let between = "const [older, newer] = [kiln.snapshot(arguments[0], 100), kiln.snapshot(arguments[1], 110)];
-        return {...kiln.between(older, newer), queue: newer.queue, refused: newer.refused, models: newer.models,
+        return {...kiln.between(older, newer), queue: newer.queue, failed: newer.failed, models: newer.models,
             restarted: kiln.restarted(older, newer)}";
     let found = browser.evaluate(between, &json!([page(10, 5), page(90, 25)]));
     assert_eq!((&found["perSecond"], &found["batch"]), (&json!(10), &json!(4)), "{found}");
     // 80 of 100 requests took up to 100 ms, so the median is at 5/8 of that.
     assert_near(&found["p50"], 0.0625);
     assert_near(&found["p99"], 0.1);
-    assert_eq!((&found["queue"], &found["refused"], &found["restarted"]), (&json!(5), &json!(25), &json!(false)));
+    assert_eq!((&found["queue"], &found["failed"], &found["restarted"]), (&json!(5), &json!(25), &json!(false)));
     assert_eq!(found["models"][0]["model"], "one, \"two\" {x}");
     assert_eq!(found["models"][0]["version"], "1\\n\n");
     // The served version, not the built-in one.

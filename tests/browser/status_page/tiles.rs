@@ -44,14 +44,14 @@ fn tiles_show_readiness_device_and_traffic() {
     browser.find("//*[@id='rate']//b[number(.) > 0]");
     assert_eq!((figure(&browser, "batch").as_str(), figure(&browser, "queue").as_str()), ("1.0", "0"));
     assert!(figure(&browser, "p50").ends_with('s') && figure(&browser, "p99").ends_with('s'));
-    assert!(text(&browser, "rate").contains("1 so far, 0 failed"), "{}", text(&browser, "rate"));
+    assert!(text(&browser, "rate").contains("1 in total, 0 failed"), "{}", text(&browser, "rate"));
     for tile in ["rate", "p99"] {
         let line = "return document.querySelector(`#${arguments[0]} path`).getAttribute('d')";
         assert!(browser.run(line, &[tile]).starts_with('M'), "{tile} has no line");
     }
     // Requests without an image do not count, such as the polls of the page.
     assert!(counted(&server, "metrics", "200") > 0);
-    browser.find("//*[@id='rate'][contains(., '1 so far')]");
+    browser.find("//*[@id='rate'][contains(., '1 in total')]");
     // After ten seconds the figures are empty again.
     browser.find("//*[@id='rate']//b[.='0.0']");
     assert_eq!(figure(&browser, "p99"), "–");
@@ -69,7 +69,7 @@ fn protected_metrics_use_the_key_and_a_wrong_key_is_not_retried() {
     let (rejected, note) = (counted(&server, "metrics", "401"), text(&browser, "note"));
     assert!(note.contains("need a key"), "{note}");
     browser.press("\u{e004}");
-    browser.find("//*[@id='note'][contains(., 'This key does not open the metrics')]");
+    browser.find("//*[@id='note'][contains(., 'This key cannot read the metrics')]");
     wait_for_polls(&server, 3);
     // The server blocks addresses that send wrong keys, so the page must not retry.
     assert_eq!(counted(&server, "metrics", "401"), rejected + 1);

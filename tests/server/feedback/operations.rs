@@ -24,14 +24,14 @@ fn feedback_is_stored_summarized_and_replaced() {
     let wrong = give(&server, &json!({"prediction_id": coffee, "verdict": "wrong"}));
     assert_eq!((wrong.status, wrong.json().get("truth")), (200, None));
     let summary = server.get("/feedback/summary").json();
-    assert_eq!((&summary["judged"], &summary["total"]), (&json!(3), &json!(3)), "{summary}");
-    assert_eq!((&summary["labelled"], &summary["said_wrong"]), (&json!(2), &json!(1)), "{summary}");
+    assert_eq!((&summary["evaluated"], &summary["total"]), (&json!(3), &json!(3)), "{summary}");
+    assert_eq!((&summary["labelled"], &summary["rejected"]), (&json!(2), &json!(1)), "{summary}");
     assert!((summary["accuracy"].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-9, "{summary}");
     assert_eq!(summary["confusions"][0]["truth"]["class_id"], 281, "{summary}");
     assert_eq!(summary["confusions"].as_array().unwrap().len(), 1, "{summary}");
     assert_eq!(summary["calibration"]["bins"].as_array().unwrap().len(), 10);
     assert!(summary["calibration"]["expected_error"].as_f64().is_some_and(|error| error > 0.0), "{summary}");
-    assert_eq!(server.get("/feedback/summary?window=1").json()["judged"], 1);
+    assert_eq!(server.get("/feedback/summary?window=1").json()["evaluated"], 1);
     assert_eq!(server.get("/feedback/summary?model=nobody").code(), "unknown_model");
     // New feedback on the same prediction replaces the old one.
     let replacement = give(&server, &json!({"prediction_id": coffee, "verdict": "right"})).json();
@@ -79,7 +79,7 @@ fn invalid_feedback_is_rejected_with_its_error_code() {
     }
     assert_eq!(server.raw("/feedback", b"{").code(), "malformed_request");
     assert_eq!(refused(json!({"prediction_id": id, "note": "x".repeat(20_000)})), error(413, "feedback_too_large"));
-    assert_eq!(server.get("/feedback/summary").json()["judged"], 0);
+    assert_eq!(server.get("/feedback/summary").json()["evaluated"], 0);
 }
 
 #[test]

@@ -1,33 +1,32 @@
-//! What somebody tells of a prediction: JSON, checked before anything is looked up.
+//! The body of `POST /feedback`: JSON, validated before the prediction is looked up.
 
-use poem::error::ReadBodyError;
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::types::{ParseFromJSON, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, Enum, ExtractParamOptions, Object};
 use uuid::Uuid;
 
-use crate::error::Code;
-use crate::failure::Failure;
+use crate::body_limit::read_body_up_to;
+use crate::error::{ApiError, ErrorCode};
 use kiln_feedback::{Feedback, Truth};
 
-/// The largest body. A note with every character escaped fits.
-const MAX_BODY: usize = 16 << 10;
+/// Maximum size of the body in bytes. It suffices for a note in which every character is escaped.
+const MAX_BODY_BYTES: usize = 16 << 10;
 
-/// The body of `POST /feedback`.
+/// Feedback on a prediction.
 #[derive(Debug, Object)]
 #[oai(rename = "Feedback", deny_unknown_fields)]
-pub(super) struct GivenBody {
-    /// Id of the answer that this is about.
+pub(super) struct FeedbackBody {
+    /// Id of the prediction.
     #[oai(validator(min_length = 36, max_length = 36))]
     prediction_id: String,
     /// Index of the true class.
     class_id: Option<u32>,
-    /// Name of the true class, to the letter. Where a model has several of that name, its index is needed.
+    /// Exact name of the true class. If the model has several classes of that name, send `class_id` instead.
     label: Option<String>,
-    /// Whether the most probable class is the true one, for those who do not know or cannot say which is.
+    /// Whether the most probable class is the true one; for feedback without the true class.
     verdict: Option<VerdictBody>,
-    /// For people: what else there is to say.
+    /// Free text for people.
     #[oai(validator(max_length = 1000))]
     note: Option<String>,
 }
@@ -36,94 +35,86 @@ pub(super) struct GivenBody {
 #[derive(Clone, Copy, Debug, Enum)]
 #[oai(rename = "Verdict", rename_all = "lowercase")]
 enum VerdictBody {
-    /// It is.
+    /// The most probable class is the true one.
     Right,
-    /// It is not.
+    /// The most probable class is not the true one.
     Wrong,
 }
 
-/// That body, of any content type or none, as `curl -d` sends it.
+/// Extracts the feedback from a body of any content type, or none, as `curl -d` sends it.
 #[derive(Debug)]
-pub(super) struct Given(GivenBody);
+pub(super) struct FeedbackRequest(FeedbackBody);
 
-impl<'a> ApiExtractor<'a> for Given {
+impl<'a> ApiExtractor<'a> for FeedbackRequest {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        GivenBody::register(registry);
+        FeedbackBody::register(registry);
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        let content = MetaMediaType { content_type: "application/json", schema: GivenBody::schema_ref() };
+        let content = MetaMediaType { content_type: "application/json", schema: FeedbackBody::schema_ref() };
         let description = "One of `class_id`, `label` and `verdict`. Any content type, or none, is accepted.";
         Some(MetaRequest { description: Some(description), content: vec![content], required: true })
     }
 
     async fn from_request(
-        _request: &'a Request,
+        request: &'a Request,
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let bytes = body.take()?.into_bytes_limit(MAX_BODY).await.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => {
-                Failure::new(Code::FeedbackTooLarge, format!("the body is larger than {MAX_BODY} bytes")).into()
-            }
-            other => poem::Error::from(other),
-        })?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| malformed("the body is no text in UTF-8"))?;
-        let read = GivenBody::parse_from_json_string(text);
-        Ok(Self(read.map_err(|error| malformed(short(&error.into_message())))?))
+        let bytes = read_body_up_to(MAX_BODY_BYTES, ErrorCode::FeedbackTooLarge, request, body).await?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| ApiError::malformed("the body is not valid UTF-8"))?;
+        let parsed = FeedbackBody::parse_from_json_string(text);
+        Ok(Self(parsed.map_err(|error| {
+            // The message may quote what the client sent.
+            let message = error.into_message();
+            ApiError::malformed(&message[..message.floor_char_boundary(300)])
+        })?))
     }
 }
 
-impl Given {
-    /// What was told, by the key of that name.
+impl FeedbackRequest {
+    /// Validates the body and returns the feedback, given by the key or token called `account`.
     ///
     /// # Errors
     ///
-    /// It is not an id, not one of three things, or a note that is none.
-    pub(super) fn read(self, account: &str) -> Result<Feedback, Failure> {
-        let GivenBody { prediction_id, class_id, label, verdict, note } = self.0;
+    /// The prediction id is not a UUID, the body does not have exactly one of `class_id`, `label` and `verdict`, or the note has
+    /// forbidden characters.
+    pub(super) fn into_feedback(self, account: &str) -> Result<Feedback, ApiError> {
+        let FeedbackBody { prediction_id, class_id, label, verdict, note } = self.0;
         let prediction =
-            Uuid::try_parse(&prediction_id).map_err(|_| malformed("prediction_id is not the id of an answer"))?;
+            Uuid::try_parse(&prediction_id).map_err(|_| ApiError::malformed("prediction_id is not a prediction id"))?;
         let truth = match (class_id, label, verdict) {
             (Some(class_id), None, None) => Truth::ClassId(class_id),
             (None, Some(label), None) => Truth::Label(label),
             (None, None, Some(VerdictBody::Right)) => Truth::Right,
             (None, None, Some(VerdictBody::Wrong)) => Truth::Wrong,
-            _ => return Err(malformed("exactly one of class_id, label and verdict is needed")),
+            _ => return Err(ApiError::malformed("exactly one of class_id, label and verdict is required")),
         };
         Ok(Feedback { prediction, truth, note: check_note(note)?, account: Some(account.to_string()) })
     }
 }
 
-/// A note that says something, in characters that a terminal or a page can bear. Its length is checked before.
-fn check_note(note: Option<String>) -> Result<Option<String>, Failure> {
+/// Trims the note, drops an empty one, and refuses characters that are unsafe on a terminal or a page. The schema bounds its
+/// length.
+fn check_note(note: Option<String>) -> Result<Option<String>, ApiError> {
     let note = note.map(|note| note.trim().to_string()).filter(|note| !note.is_empty());
     match note {
-        Some(note) if note.contains(is_bad) => Err(malformed("the note has control characters")),
+        Some(note) if note.contains(is_forbidden) => Err(ApiError::malformed("the note has control characters")),
         note => Ok(note),
     }
 }
 
-/// What moves the cursor, ends a line where nobody looks for an end, or turns the direction of what follows, so that a note reads
-/// as another one.
-fn is_bad(c: char) -> bool {
+/// Returns whether a character moves the cursor, is an unusual line end, or changes the direction of text. Such characters can make
+/// a note read as another one.
+fn is_forbidden(c: char) -> bool {
     let is_line_end = matches!(c, '\u{2028}' | '\u{2029}');
     // Bidi_Control of Unicode's PropList.txt.
     let is_bidi = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() && !matches!(c, '\n' | '\t' | '\r') || is_line_end || is_bidi
-}
-
-fn malformed(reason: &str) -> Failure {
-    Failure::new(Code::Malformed, reason)
-}
-
-/// The part of a sentence that may quote what the client has sent.
-fn short(sentence: &str) -> &str {
-    &sentence[..sentence.floor_char_boundary(300)]
 }
 
 #[cfg(test)]
@@ -133,15 +124,15 @@ mod tests {
 
     const ID: &str = "01a210d2-a1b8-7393-9915-4b18e08932cf";
 
-    fn read(rest: &str) -> Result<Feedback, String> {
+    fn parse(rest: &str) -> Result<Feedback, String> {
         let text = format!("{{\"prediction_id\": \"{ID}\"{rest}}}");
-        let body = GivenBody::parse_from_json_string(&text).map_err(|error| error.into_message())?;
-        Given(body).read("app").map_err(|failure| failure.message)
+        let body = FeedbackBody::parse_from_json_string(&text).map_err(|error| error.into_message())?;
+        FeedbackRequest(body).into_feedback("app").map_err(|error| error.message)
     }
 
     #[test]
-    fn one_of_three_things_is_told() {
-        let truth = |rest: &str| read(rest).map(|feedback| feedback.truth);
+    fn exactly_one_of_class_id_label_and_verdict_is_required() {
+        let truth = |rest: &str| parse(rest).map(|feedback| feedback.truth);
         assert_eq!(truth(", \"class_id\": 285"), Ok(Truth::ClassId(285)));
         assert_eq!(truth(", \"label\": \"tabby\""), Ok(Truth::Label("tabby".to_string())));
         assert_eq!(truth(", \"verdict\": \"wrong\""), Ok(Truth::Wrong));
@@ -156,21 +147,21 @@ mod tests {
     }
 
     #[test]
-    fn a_note_has_bounds() {
+    fn note_is_trimmed_bounded_and_free_of_control_characters() {
         let note = |note: &str| {
             let note = note.replace('\u{7}', "\\u0007").replace('\n', "\\n");
-            read(&format!(", \"verdict\": \"right\", \"note\": \"{note}\"")).map(|feedback| feedback.note)
+            parse(&format!(", \"verdict\": \"right\", \"note\": \"{note}\"")).map(|feedback| feedback.note)
         };
         assert_eq!(note(" a cat,\nbut blurred "), Ok(Some("a cat,\nbut blurred".to_string())));
         assert_eq!(note("  "), Ok(None));
         assert_eq!(note(&"é".repeat(MAX_NOTE)).unwrap().map(|note| note.chars().count()), Some(MAX_NOTE));
         assert!(note(&"é".repeat(MAX_NOTE + 1)).is_err());
-        for bad in ['\u{7}', '\u{7f}', '\u{85}', '\u{202e}', '\u{2066}', '\u{61c}', '\u{2028}', '\u{2029}'] {
-            assert!(note(&format!("a {bad} b")).unwrap_err().contains("control characters"), "{bad:?}");
+        for forbidden in ['\u{7}', '\u{7f}', '\u{85}', '\u{202e}', '\u{2066}', '\u{61c}', '\u{2028}', '\u{2029}'] {
+            assert!(note(&format!("a {forbidden} b")).unwrap_err().contains("control characters"), "{forbidden:?}");
         }
-        // Words of any script, and what joins their letters.
-        for good in ["قطة", "नमस्ते", "👩‍🔬", "می‌خواهم"] {
-            assert_eq!(note(good), Ok(Some(good.to_string())));
+        // Words of any script, with the characters that join their letters.
+        for allowed in ["قطة", "नमस्ते", "👩‍🔬", "می‌خواهم"] {
+            assert_eq!(note(allowed), Ok(Some(allowed.to_string())));
         }
     }
 }

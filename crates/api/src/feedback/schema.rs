@@ -1,25 +1,25 @@
-//! The JSON of the answers.
+//! The JSON of the responses.
 
 use poem_openapi::Object;
 use uuid::Uuid;
 
 use kiln_feedback::{Bin, ClassCount, Confusion, Receipt, Summary};
 
-/// Feedback is stored.
+/// Confirmation of stored feedback.
 #[derive(Debug, Object)]
 #[oai(rename = "FeedbackStored", skip_serializing_if_is_none)]
 pub(super) struct ReceiptBody {
-    /// The prediction that it is about.
+    /// Id of the prediction.
     prediction_id: String,
-    /// The model that had answered.
+    /// The model that made the prediction.
     model: NamedModel,
-    /// `right`, `wrong`, or `label` where the true class was named.
+    /// `right`, `wrong`, or `label` if the feedback names the true class.
     verdict: String,
     /// The most probable class of the prediction.
     predicted: NamedClass,
-    /// The true class, where it is known.
+    /// The true class, if it is known.
     truth: Option<NamedClass>,
-    /// Whether it has taken the place of feedback from before.
+    /// Whether it replaced earlier feedback.
     replaced: bool,
 }
 
@@ -43,84 +43,84 @@ struct NamedClass {
     label: String,
 }
 
-/// How good a model's answers were, by the last feedback.
+/// The quality of a model's predictions, evaluated on the latest predictions with feedback.
 #[derive(Debug, Object)]
 #[oai(rename = "FeedbackSummary", skip_serializing_if_is_none)]
 pub(super) struct SummaryBody {
     /// The model.
     model: NamedModel,
-    /// Predictions that have feedback, of all times.
+    /// Number of all predictions with feedback.
     total: u64,
-    /// Those that are looked at here: the last ones.
-    judged: u64,
-    /// Of them, those said to be right.
-    said_right: u64,
-    /// Of them, those said to be wrong without the true class.
-    said_wrong: u64,
-    /// Of them, those whose true class was named.
+    /// Number of evaluated predictions: the latest ones, up to `window`.
+    evaluated: u64,
+    /// Number of evaluated predictions with the verdict `right`.
+    confirmed: u64,
+    /// Number of evaluated predictions with the verdict `wrong`.
+    rejected: u64,
+    /// Number of evaluated predictions whose feedback names the true class.
     labelled: u64,
-    /// The part of them whose most probable class was the true one; absent where nothing was judged.
+    /// Top-1 accuracy: the fraction whose most probable class is the true one; absent if nothing is evaluated.
     accuracy: Option<f64>,
-    /// Of those whose true class is known, the part where it was among the classes that were told.
-    told_accuracy: Option<f64>,
-    /// By the class that was predicted, the most frequent first.
+    /// Top-k accuracy: of the predictions with a known true class, the fraction in which it is among the returned classes.
+    top_k_accuracy: Option<f64>,
+    /// Counts by predicted class, the most frequent first.
     classes: Vec<ClassCountBody>,
-    /// What was taken for what, the most frequent first; at most twenty pairs.
+    /// Confused pairs of classes, the most frequent first; at most twenty.
     confusions: Vec<ConfusionBody>,
-    /// Whether probabilities are what they say.
+    /// How well the probabilities match the accuracy.
     calibration: CalibrationBody,
 }
 
-/// Judged predictions of one class.
+/// Evaluated predictions of one class.
 #[derive(Debug, Object)]
 #[oai(rename = "FeedbackClassCount")]
 struct ClassCountBody {
-    /// Index of the class that was predicted.
+    /// Index of the predicted class.
     class_id: u32,
-    /// Its name.
+    /// Name of the predicted class.
     label: String,
-    /// How often it was judged.
-    judged: u64,
-    /// The part of them that was right.
+    /// Number of evaluated predictions.
+    evaluated: u64,
+    /// The fraction that was right.
     accuracy: f64,
 }
 
-/// One class taken for another.
+/// A pair of confused classes.
 #[derive(Debug, Object)]
 #[oai(rename = "FeedbackConfusion")]
 struct ConfusionBody {
-    /// What the pictures showed.
+    /// The true class.
     truth: NamedClass,
-    /// What was predicted.
+    /// The predicted class.
     predicted: NamedClass,
-    /// How often.
+    /// Number of evaluated predictions.
     count: u64,
 }
 
-/// Of the answers given with 80 %, are 80 % right?
+/// Calibration: of the predictions with a probability of 80 %, are 80 % right?
 #[derive(Debug, Object)]
 #[oai(rename = "FeedbackCalibration", skip_serializing_if_is_none)]
 struct CalibrationBody {
-    /// Expected calibration error (Guo et al., 2017): the mean distance of accuracy and probability; absent where nothing was
-    /// judged.
+    /// Expected calibration error (Guo et al., 2017): the mean distance between accuracy and probability; absent if nothing is
+    /// evaluated.
     expected_error: Option<f64>,
-    /// Ten, by probability.
+    /// Ten bins by probability.
     bins: Vec<BinBody>,
 }
 
-/// Answers whose probability lies within a tenth.
+/// Predictions whose probability lies in one tenth.
 #[derive(Debug, Object)]
 #[oai(rename = "FeedbackCalibrationBin", skip_serializing_if_is_none)]
 struct BinBody {
-    /// Lower bound, not included but in the first.
+    /// Lower bound, exclusive except in the first bin.
     low: f64,
-    /// Upper bound, included.
+    /// Upper bound, inclusive.
     high: f64,
-    /// How many.
+    /// Number of evaluated predictions.
     count: u64,
-    /// Their mean probability; absent where there are none.
+    /// Mean probability; absent if the bin is empty.
     confidence: Option<f64>,
-    /// The part of them that was right; absent where there are none.
+    /// The fraction that was right; absent if the bin is empty.
     accuracy: Option<f64>,
 }
 
@@ -148,16 +148,16 @@ impl SummaryBody {
     pub(super) fn new(name: &str, version: &str, summary: Summary) -> Self {
         let accuracy = summary.accuracy();
         let Summary { total, judged, verdicts, told, classes, confusions, calibration, .. } = summary;
-        let [said_right, said_wrong, labelled] = verdicts.map(|count| count as u64);
+        let [confirmed, rejected, labelled] = verdicts.map(|count| count as u64);
         Self {
             model: NamedModel { name: name.to_string(), version: version.to_string() },
             total: total as u64,
-            judged: judged as u64,
-            said_right,
-            said_wrong,
+            evaluated: judged as u64,
+            confirmed,
+            rejected,
             labelled,
             accuracy,
-            told_accuracy: told,
+            top_k_accuracy: told,
             classes: classes.into_iter().map(ClassCountBody::from).collect(),
             confusions: confusions.into_iter().map(ConfusionBody::from).collect(),
             calibration: CalibrationBody {
@@ -171,7 +171,7 @@ impl SummaryBody {
 impl From<ClassCount> for ClassCountBody {
     fn from(count: ClassCount) -> Self {
         let ClassCount { class: (class_id, label), judged, right } = count;
-        Self { class_id, label, judged: judged as u64, accuracy: right as f64 / judged.max(1) as f64 }
+        Self { class_id, label, evaluated: judged as u64, accuracy: right as f64 / judged.max(1) as f64 }
     }
 }
 

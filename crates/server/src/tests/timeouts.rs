@@ -1,26 +1,27 @@
 //! Clients that stop, or slow down, in the middle of a request.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use poem::endpoint::{make, make_sync};
+use poem::error::ReadBodyError;
 use poem::http::StatusCode;
 use poem::{Endpoint, Request};
 
 use super::{SHORT_TIMEOUT, TestServer, config};
-use crate::{BodyProgress, Config};
+use crate::Config;
 
 fn hello() -> impl Endpoint + 'static {
     make_sync(|_| "hello")
 }
 
-/// Returns the length of the body, or 408 and the value of `BodyProgress::timed_out`.
+/// Returns the length of the body, or 408 and whether the error is a timeout.
 fn count_bytes() -> impl Endpoint + 'static {
     make(|mut request: Request| async move {
-        let progress = request.extensions().get::<BodyProgress>().cloned();
         match request.take_body().into_bytes().await {
             Ok(bytes) => (StatusCode::OK, format!("{} bytes.", bytes.len())),
             Err(error) => {
-                let timed_out = progress.unwrap().timed_out();
+                let timed_out = matches!(&error, ReadBodyError::Io(error) if error.kind() == ErrorKind::TimedOut);
                 (StatusCode::REQUEST_TIMEOUT, format!("{error}; timed out: {timed_out}."))
             }
         }

@@ -1,0 +1,157 @@
+//! Operations that describe the served models.
+
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi, Tags};
+
+use super::State;
+use super::auth::{AnyScope, Authenticated};
+use super::openapi_errors::{ModelErrors, OperationError};
+use kiln_classifier::Placement;
+use kiln_classifier::registry::Version;
+
+/// `GET /models` and `GET /models/{name}`.
+pub(super) struct Models(pub(super) State);
+
+#[derive(Tags)]
+enum Tag {
+    /// The served models, and the devices that run them.
+    Models,
+}
+
+#[OpenApi(tag = "Tag::Models")]
+impl Models {
+    /// List the models
+    #[oai(path = "/models", method = "get", operation_id = "list_models")]
+    async fn list(&self, _caller: Authenticated<AnyScope>) -> Result<Json<ModelsBody>, OperationError<ModelErrors>> {
+        let default = self.0.registry.default_model();
+        let all = self.0.registry.all()?;
+        let bodies = all.iter().map(|versions| ModelBody::new(versions, default.as_deref(), false));
+        Ok(Json(ModelsBody { models: bodies.collect() }))
+    }
+
+    /// Describe one model, with the names of its classes
+    #[oai(path = "/models/:name", method = "get", operation_id = "get_model")]
+    async fn get(
+        &self,
+        _caller: Authenticated<AnyScope>,
+        /// The model's name.
+        name: Path<String>,
+    ) -> Result<Json<ModelBody>, OperationError<ModelErrors>> {
+        let default = self.0.registry.default_model();
+        Ok(Json(ModelBody::new(&self.0.registry.versions(&name)?, default.as_deref(), true)))
+    }
+}
+
+/// All served models.
+#[derive(Debug, Object)]
+struct ModelsBody {
+    /// The models, sorted by name.
+    models: Vec<ModelBody>,
+}
+
+/// A served model.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct ModelBody {
+    /// Name, as in the `model` parameter.
+    name: String,
+    /// The stable version.
+    version: String,
+    /// `sha256:` and the digest of the model file, or of the model file and replaced weights.
+    digest: String,
+    /// Description in one sentence.
+    description: String,
+    /// Origin of the weights.
+    source: String,
+    /// Licence of the weights.
+    licence: String,
+    /// True if this model serves requests without the `model` parameter.
+    default: bool,
+    /// Width of the network's input in pixels.
+    width: u32,
+    /// Height of the network's input in pixels.
+    height: u32,
+    /// Number of classes.
+    classes: u32,
+    /// The devices that run the model; they share one queue.
+    devices: Vec<DeviceBody>,
+    /// The loaded versions, the stable one first.
+    versions: Vec<VersionBody>,
+    /// Class names in index order; only present for a single model.
+    labels: Option<Vec<String>>,
+}
+
+/// A loaded version.
+#[derive(Debug, Object)]
+struct VersionBody {
+    /// Version, as in the `version` parameter.
+    version: String,
+    /// Digest that identifies the graph and the weights.
+    digest: String,
+    /// Version labels: `stable`, `canary`, `shadow`.
+    labels: Vec<String>,
+}
+
+/// A device that runs a model.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct DeviceBody {
+    /// Product name, or `CPU`.
+    name: String,
+    /// Graphics API or runtime.
+    api: String,
+    /// Driver name and version.
+    driver: Option<String>,
+    /// Compiler of the kernels.
+    compiler: String,
+    /// `f32`, `f16` or `bf16`.
+    precision: String,
+    /// `fused` (Kiln's own) or `stock` (Burn's).
+    kernels: String,
+}
+
+impl ModelBody {
+    /// Describes a model by its loaded versions. There is at least one, and the stable version comes first.
+    fn new(versions: &[Version], default: Option<&str>, with_labels: bool) -> Self {
+        let stable = &versions[0].classifier;
+        let (model, spec) = (stable.model(), stable.model().spec());
+        Self {
+            name: spec.name.to_string(),
+            version: model.version().to_string(),
+            digest: model.digest(),
+            description: spec.description.to_string(),
+            source: spec.source.to_string(),
+            licence: spec.licence.to_string(),
+            default: default == Some(spec.name),
+            width: spec.width,
+            height: spec.height,
+            classes: spec.labels.len() as u32,
+            devices: stable.placements().iter().map(DeviceBody::from).collect(),
+            versions: versions.iter().map(VersionBody::from).collect(),
+            labels: with_labels.then(|| spec.labels.iter().map(ToString::to_string).collect()),
+        }
+    }
+}
+
+impl From<&Version> for VersionBody {
+    fn from(version: &Version) -> Self {
+        let model = version.classifier.model();
+        let labels = version.labels.iter().map(|label| label.word().to_string());
+        Self { version: model.version().to_string(), digest: model.digest(), labels: labels.collect() }
+    }
+}
+
+impl From<&Placement> for DeviceBody {
+    fn from(placement: &Placement) -> Self {
+        let Placement { device, precision, kernels } = placement.clone();
+        Self {
+            name: device.name,
+            api: device.api,
+            driver: device.driver,
+            compiler: device.compiler.to_string(),
+            precision,
+            kernels,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The context of one request: its id, its arrival, and the facts that authentication and handlers report about it. The
+//! middleware puts these facts into response headers, metrics and the access log.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use poem::Request;
+use uuid::Uuid;
+
+use super::body_limit::BodyLimit;
+use kiln_classifier::LookUp;
+use kiln_runtime::telemetry::PhaseTimings;
+use kiln_server::auth::Principal;
+
+/// The header with the request id, in requests and responses.
+pub(super) const REQUEST_ID: &str = "X-Request-Id";
+/// The header with the durations of the phases (W3C Server Timing).
+pub(super) const SERVER_TIMING: &str = "Server-Timing";
+
+/// The context of one request, found in the request's extensions.
+///
+/// The reported facts are slots that are set once. Response extensions would not do: error responses report the caller and the
+/// phases, too, and poem hands back extensions only of successful responses.
+#[derive(Debug)]
+pub(super) struct RequestContext {
+    /// Identifies the request in its response, in error bodies and in the log.
+    pub(super) id: String,
+    /// When the request's head was complete. Deadlines count from here, however long the body takes to arrive.
+    pub(super) arrived: Instant,
+    /// The bounds of the request's body.
+    pub(super) body_limit: BodyLimit,
+    /// The authenticated caller.
+    pub(super) principal: OnceLock<Arc<Principal>>,
+    /// The phases of the classified image; for several images those of the slowest.
+    pub(super) timings: OnceLock<PhaseTimings>,
+    /// The outcomes of the response cache, one per image; empty if the cache is disabled.
+    pub(super) cache_lookups: OnceLock<Vec<LookUp>>,
+}
+
+impl RequestContext {
+    /// Creates the context of a request whose head has just arrived. The id is the client's if it fits into a header and a log
+    /// line, otherwise a new UUID.
+    pub(super) fn new(request: &Request, body_limit: BodyLimit) -> Self {
+        let arrived = Instant::now();
+        let is_valid = |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
+        let given = request.header(REQUEST_ID).filter(is_valid);
+        let id = given.map_or_else(|| Uuid::now_v7().to_string(), ToString::to_string);
+        let (principal, timings, cache_lookups) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { id, arrived, body_limit, principal, timings, cache_lookups }
+    }
+
+    /// Returns the phases that took time in the syntax of `Server-Timing`, in milliseconds; `None` if nothing was classified.
+    pub(super) fn phases(&self) -> Option<String> {
+        self.timings.get().map(format_phases)
+    }
+}
+
+/// Returns the value of `Server-Timing` for a request that took `total`.
+pub(super) fn server_timing(phases: Option<&str>, total: Duration) -> String {
+    let separator = if phases.is_some() { ", " } else { "" };
+    format!("{}{separator}total;dur={:.3}", phases.unwrap_or_default(), ms(total))
+}
+
+fn format_phases(timings: &PhaseTimings) -> String {
+    let mut text = String::with_capacity(160);
+    for (phase, took) in timings.nonzero() {
+        let separator = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{separator}{};dur={:.3}", phase.as_str(), ms(took));
+    }
+    text
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiln_runtime::telemetry::Phase;
+
+    #[test]
+    fn server_timing_lists_nonzero_phases_and_then_the_total() {
+        let total = Duration::from_micros(9500);
+        assert_eq!(server_timing(None, total), "total;dur=9.500");
+        let (receive, device) = (Duration::from_micros(1250), Duration::from_millis(7));
+        let phases = format_phases(&PhaseTimings::from_iter([(Phase::Receive, receive), (Phase::Device, device)]));
+        let header = server_timing(Some(&phases), total);
+        assert_eq!(header, "receive;dur=1.250, device;dur=7.000, total;dur=9.500");
+    }
+}
