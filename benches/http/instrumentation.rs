@@ -49,7 +49,7 @@ pub fn role() -> Option<Role> {
     if role.logs {
         let level = "info".parse().expect("a level");
         let (format, file) = (LogFormat::Json, None);
-        let config = logging::Config { level, format, file, files_kept: 1, file_max_bytes: u64::MAX };
+        let config = logging::Config { level, format, file, max_files: 1, file_max_bytes: u64::MAX };
         // It lives as long as the process.
         std::mem::forget(logging::init(&config).expect("standard error is there"));
     }

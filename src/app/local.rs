@@ -10,7 +10,7 @@ use kiln_api::MetricsAccess;
 use kiln_server::auth::{Authenticator, Config, ApiKey};
 use kiln_runtime::readiness::Readiness;
 use kiln_classifier::registry::Registry;
-use kiln_runtime::shutdown::{self, Request};
+use kiln_runtime::shutdown::{self, ShutdownRequest};
 use kiln_runtime::telemetry::metrics::{self, Exporter};
 use kiln_api as api;
 use kiln_server as serve;
@@ -24,7 +24,7 @@ pub struct Local {
     pub registry: Registry,
     /// Starting at first.
     pub readiness: Readiness,
-    ask: mpsc::Sender<Request>,
+    ask: mpsc::Sender<ShutdownRequest>,
 }
 
 impl Local {
@@ -44,7 +44,7 @@ impl Local {
         };
         let (registry, readiness) = (Registry::default(), Readiness::starting());
         let (ask, requests) = mpsc::channel(1);
-        let signal = shutdown::begin(shutdown::Config::default(), readiness.clone(), requests);
+        let signal = shutdown::spawn_controller(shutdown::Config::default(), readiness.clone(), requests);
         let serve = serve::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..serve };
         let server = serve::Server::bind(serve, None).await.map_err(|error| error.to_string())?;
         let address = server.local_addr();
@@ -65,7 +65,7 @@ impl Local {
     /// Asks it to answer what is under way and end.
     pub async fn stop(&self) {
         // It may have ended by itself.
-        let _ = self.ask.send(Request::Interrupt).await;
+        let _ = self.ask.send(ShutdownRequest::Interrupt).await;
     }
 }
 

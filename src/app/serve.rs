@@ -8,9 +8,9 @@ use super::updates::Updates;
 use crate::config::Config;
 use kiln_feedback::{self as feedback, OpenError};
 use kiln_server::auth::{AuthSetupError, Authenticator, ServerKey};
-use kiln_runtime::readiness::{Readiness, State};
+use kiln_runtime::readiness::{Readiness, ReadinessState};
 use kiln_classifier::registry::Registry;
-use kiln_runtime::shutdown::{self, Signal, Stage};
+use kiln_runtime::shutdown::{self, ShutdownSignal, Stage};
 use kiln_runtime::telemetry::metrics::Exporter;
 use kiln_runtime::telemetry::{logging, metrics, traces};
 use kiln_api as api;
@@ -68,7 +68,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     announce(&provisioned, scheme, server.local_addr());
     let readiness = Readiness::starting();
-    let signal = shutdown::begin(config.shutdown, readiness.clone(), shutdown::os_requests()?);
+    let signal = shutdown::spawn_controller(config.shutdown, readiness.clone(), shutdown::os_requests()?);
     let registry = Registry::default();
     let state = api::State {
         registry: registry.clone(),
@@ -106,7 +106,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     finish(updates, recorded, &signal).await;
     match readiness.state() {
-        State::Failed(reason) => Err(ServeError::Device(reason)),
+        ReadinessState::Failed(reason) => Err(ServeError::Device(reason)),
         _ => Ok(served?),
     }
 }
@@ -150,7 +150,7 @@ async fn recorded(config: &Config) -> Result<Option<feedback::Store>, OpenError>
 }
 
 /// Joins the threads of the engines and of what is recorded, unless a second signal wants the end now.
-async fn finish(updates: Updates, recorded: Option<feedback::Store>, signal: &Signal) {
+async fn finish(updates: Updates, recorded: Option<feedback::Store>, signal: &ShutdownSignal) {
     let joined = async {
         updates.shut_down().await;
         if let Some(recorded) = recorded {

@@ -172,7 +172,7 @@ impl Config {
                 level: read.log_level("log-level")?,
                 format: read.log_format("log-format")?,
                 file: read.text("log-file").map(PathBuf::from),
-                files_kept: read.between("log-max-files", 1, 10_000)?,
+                max_files: read.between("log-max-files", 1, 10_000)?,
                 file_max_bytes: read.bytes("log-file-max-bytes", 64 << 10, 1 << 40)? as u64,
             },
             traces: traces::traces(read)?,

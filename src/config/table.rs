@@ -32,7 +32,7 @@ fn row(setting: &Setting) -> String {
 
 #[test]
 fn the_readme_has_every_setting() {
-    kiln_runtime::doc_tables::holds("README.md", "src/config/settings.rs", &table());
+    kiln_runtime::doc_tables::assert_table("README.md", "src/config/settings.rs", &table());
 }
 
 #[test]

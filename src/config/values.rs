@@ -8,7 +8,7 @@ use super::ConfigError;
 use super::shown::shown;
 use super::sources::{ANY_ADDRESS, Origin, PORT, Sources};
 use kiln_inference::model::Model;
-use kiln_runtime::telemetry::logging::{LogFormat, LogLevel, UnknownLevel};
+use kiln_runtime::telemetry::logging::{LogFormat, LogLevel, InvalidLogLevel};
 
 /// The longest queue delay that the batcher takes.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -118,7 +118,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn log_level(&self, key: &str) -> Result<LogLevel, ConfigError> {
-        self.required(key).parse().map_err(|error: UnknownLevel| self.refuse(key, &error.to_string()))
+        self.required(key).parse().map_err(|error: InvalidLogLevel| self.refuse(key, &error.to_string()))
     }
 
     pub(super) fn log_format(&self, key: &str) -> Result<LogFormat, ConfigError> {

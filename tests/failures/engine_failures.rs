@@ -81,7 +81,7 @@ fn device_failure_is_logged_but_not_sent_to_the_client() {
         level: "warn".parse().unwrap(),
         format: LogFormat::Json,
         file: Some(directory.path().join("app.log")),
-        files_kept: 1,
+        max_files: 1,
         file_max_bytes: 1 << 30,
     };
     let log_guard = logging::init(&config).unwrap();

@@ -26,7 +26,7 @@ pub(super) fn cache_status(lookups: &[LookUp]) -> Option<String> {
     .to_string();
     if outcomes.len() > 1 {
         let counts = [Outcome::Hit, Outcome::Miss, Outcome::Coalesced, Outcome::Bypassed]
-            .map(|outcome| (outcome.word(), outcomes.iter().filter(|other| **other == outcome).count()));
+            .map(|outcome| (outcome.as_str(), outcomes.iter().filter(|other| **other == outcome).count()));
         let counts = counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{word}={count}"));
         let _ = write!(value, "; detail=\"{}\"", counts.collect::<Vec<_>>().join(" "));
     }

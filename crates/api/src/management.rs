@@ -63,8 +63,8 @@ impl Health {
     async fn ready(&self) -> ReadyResponse {
         // The reason of a failure stays in the log, because this operation needs no key.
         let state = self.0.state();
-        let ready = state == readiness::State::Ready;
-        let body = Json(ReadyBody { ready, state: state.word().to_string() });
+        let ready = state == readiness::ReadinessState::Ready;
+        let body = Json(ReadyBody { ready, state: state.as_str().to_string() });
         if ready { ReadyResponse::Ready(body) } else { ReadyResponse::NotReady(body, 1) }
     }
 }

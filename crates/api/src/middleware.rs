@@ -55,7 +55,7 @@ pub(super) async fn run<E: Endpoint>(
     // The span has the highest level, so that every event inside it has the ids at any log level.
     let span = tracing::error_span!(target: target::REQUEST, "request", id, method, path, trace_id);
     async {
-        let outcome = trace.of(AssertUnwindSafe(endpoint.call(request)).catch_unwind()).await;
+        let outcome = trace.run(AssertUnwindSafe(endpoint.call(request)).catch_unwind()).await;
         let (mut response, operation, outcome) = match outcome {
             Ok(Ok(response)) => {
                 let response = response.into_response();
@@ -84,16 +84,16 @@ pub(super) async fn run<E: Endpoint>(
 }
 
 /// Begins the request's span, in the caller's trace if the request has one.
-fn begin_trace(request: &Request, context: &RequestContext, routes: &RouteTable) -> traces::Request {
+fn begin_trace(request: &Request, context: &RequestContext, routes: &RouteTable) -> traces::RequestSpan {
     let values = |name| request.headers().get_all(name).iter().map(HeaderValue::as_bytes);
-    let caller = traces::Caller::read(values("traceparent"), values("tracestate"));
+    let parent = traces::ParentContext::from_headers(values("traceparent"), values("tracestate"));
     let path = request.uri().path();
     // Probes and scrapers send requests every few seconds.
-    let interesting = path != "/metrics" && !path.starts_with("/health/") && !path.starts_with("/v2/health/");
+    let begins_trace = path != "/metrics" && !path.starts_with("/health/") && !path.starts_with("/v2/health/");
     let method = request.method().as_str();
-    let facts =
-        traces::Facts { id: &context.id, method, path: truncated(path), route: &|| routes.pattern(path), interesting };
-    traces::Request::begin(context.arrived, caller, facts)
+    let info =
+        traces::RequestInfo { id: &context.id, method, path: truncated(path), route: &|| routes.pattern(path), begins_trace };
+    traces::RequestSpan::start(context.arrived, parent, info)
 }
 
 fn error_response(error: &ApiError, context: &RequestContext, uri: &Uri, routes: &RouteTable) -> Response {
@@ -133,7 +133,7 @@ fn record(
     let status = response.status().as_u16();
     metrics::request(operation, status, outcome, took);
     if let Some(principal) = principal {
-        metrics::request_by(&principal.metric_label, outcome);
+        metrics::request_by_key(&principal.metric_label, outcome);
     }
     let key = principal.map(|principal| principal.id.as_str());
     let took_ms = took.as_secs_f64() * 1e3;

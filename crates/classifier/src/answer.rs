@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::batching::{Priority, Share};
+use crate::batching::{Priority, QueueShare};
 use crate::cache::LookUp;
 use kiln_feedback::Answered;
 use kiln_image::Format;
@@ -21,7 +21,7 @@ pub struct Options {
     /// Whether it goes before others in the queue.
     pub priority: Priority,
     /// The part of the queue that the caller may fill, if it is not all.
-    pub share: Option<Share>,
+    pub share: Option<QueueShare>,
     /// Whether it has to be an answer of its own, neither one that was kept nor one that will be.
     pub fresh: bool,
     /// When the request began, if its time began before the classifier was asked.

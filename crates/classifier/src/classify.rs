@@ -123,7 +123,7 @@ impl Classifier {
     pub(super) fn finish(&self, timer: PhaseTimer) -> PhaseTimings {
         let (started, timings) = (timer.started(), timer.finish());
         self.batcher.metrics().phases(&timings);
-        traces::phases(started, &timings);
+        traces::record_phases(started, &timings);
         timings
     }
 }

@@ -61,7 +61,7 @@ impl Classifier {
         options: &Options,
         mut timer: PhaseTimer,
     ) -> Result<(Answer, PhaseTimer, LookUp), ClassifyError> {
-        let count = |outcome| self.batcher.metrics().cache(outcome);
+        let count = |outcome| self.batcher.metrics().cache_lookup(outcome);
         if options.fresh {
             count(Outcome::Bypassed);
             let (answer, timer) = self.run_picture(bytes, options, timer).await?;

@@ -46,7 +46,7 @@ pub use picture::Picture;
 pub use rows::{Row, Scores, slowest};
 pub use statistics::Snapshot;
 // The types of the rooms below that a caller of this one meets.
-pub use crate::batching::{AdmitError, BatchError, Priority, Share, Timed};
+pub use crate::batching::{AdmitError, BatchError, Priority, QueueShare, Timed};
 pub use crate::cache::{LookUp, Outcome};
 pub use kiln_image::ImageError;
 pub use kiln_inference::Placement;

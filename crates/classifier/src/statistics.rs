@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::ClassifyError;
 use crate::batching::{BatchError, Timed};
-use kiln_runtime::telemetry::metrics::{ModelMetrics, Rejection, Shares};
+use kiln_runtime::telemetry::metrics::{FailureReason, ModelMetrics, RequestDurations};
 use kiln_runtime::telemetry::{Phase, PhaseTimings};
 
 /// The counts at one moment.
@@ -72,7 +72,7 @@ impl Statistics {
         let (infer, output) = (timings[Phase::Device], timings[Phase::Postprocess]);
         // Whatever else it waited for, so that the parts add up to the whole.
         let queue = took.saturating_sub(input + infer + output);
-        self.metrics.answered(Shares { request: took, queue, input, infer, output });
+        self.metrics.request_succeeded(RequestDurations { request: took, queue, input, infer, output });
         let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         all.last = Some(SystemTime::now());
         all.rows += rows as u64;
@@ -83,8 +83,8 @@ impl Statistics {
         all.output.add(output);
     }
 
-    fn failed(&self, took: Duration, why: Rejection) {
-        self.metrics.failed(why);
+    fn failed(&self, took: Duration, why: FailureReason) {
+        self.metrics.request_failed(why);
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).fail.add(took);
     }
 }
@@ -104,18 +104,18 @@ impl Asked<'_> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.statistics.failed(self.started.elapsed(), Rejection::Canceled);
+            self.statistics.failed(self.started.elapsed(), FailureReason::Canceled);
         }
     }
 }
 
-fn rejection(error: &ClassifyError) -> Rejection {
+fn rejection(error: &ClassifyError) -> FailureReason {
     match error {
-        ClassifyError::Image(_) => Rejection::Other,
+        ClassifyError::Image(_) => FailureReason::Other,
         ClassifyError::Batch(BatchError::Failed(_) | BatchError::NotFinite) | ClassifyError::Pool(_) => {
-            Rejection::Backend
+            FailureReason::Backend
         }
-        ClassifyError::Admit(_) | ClassifyError::Batch(_) => Rejection::Rejected,
+        ClassifyError::Admit(_) | ClassifyError::Batch(_) => FailureReason::Rejected,
     }
 }
 

@@ -14,7 +14,7 @@ use super::database::OpenError;
 use super::files::{self, Row};
 use super::picture::{FOLDER, Picture};
 use super::writer::millis;
-use kiln_runtime::telemetry::metrics::{self, Lost};
+use kiln_runtime::telemetry::metrics::{self, RecordKind};
 
 /// The most pictures that are looked up at once, and that one transaction lets go for their age, so that feedback never waits
 /// long behind it. For want of room it lets go of as many as it takes, or the limit would be none.
@@ -48,7 +48,7 @@ impl Shelf {
         let sum = "SELECT coalesce(sum(bytes), 0) FROM pictures";
         let bytes: i64 = connection.query_row(sum, [], |row| row.get(0)).map_err(database)?;
         let bytes = bytes.unsigned_abs();
-        metrics::kept_pictures(bytes);
+        metrics::stored_images_bytes(bytes);
         let (kept_for, kept_bytes) = (config.image_retention, config.image_retention_bytes);
         let (gone, written) = (Vec::new(), Vec::new());
         let mut shelf = Self { data, kept_for, kept_bytes, bytes, bytes_now: bytes, gone, written };
@@ -81,7 +81,7 @@ impl Shelf {
             let path = picture.path(&self.data);
             if let Err(error) = files::write(&path, bytes) {
                 tracing::warn!(%error, "a picture cannot be kept");
-                metrics::not_kept(Lost::Picture, "failed", 1);
+                metrics::record_dropped(RecordKind::Image, "failed", 1);
                 return Ok(None);
             }
             self.written.push(path);
@@ -145,7 +145,7 @@ impl Shelf {
         self.gone.drain(..).for_each(|path| remove(&path));
         if self.bytes != self.bytes_now {
             self.bytes = self.bytes_now;
-            metrics::kept_pictures(self.bytes);
+            metrics::stored_images_bytes(self.bytes);
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::choice::Choice;
 use super::record::{Answered, Held, ModelFacts, Recorded};
 use super::writer::Message;
-use kiln_runtime::telemetry::metrics::{self, Lost};
+use kiln_runtime::telemetry::metrics::{self, RecordKind};
 
 /// Bytes of pictures that may wait for the writer. What comes beyond is recorded without its picture.
 const WAITING: usize = 64 << 20;
@@ -59,7 +59,7 @@ impl Recorder {
             }
             let waiting = Waiting::begin(&pictures.waiting, bytes.len());
             if waiting.is_none() {
-                metrics::not_kept(Lost::Picture, "queue_full", 1);
+                metrics::record_dropped(RecordKind::Image, "queue_full", 1);
             }
             Some(Held { bytes, extension, _waiting: waiting? })
         });
@@ -69,7 +69,7 @@ impl Recorder {
                 mpsc::error::TrySendError::Full(_) => "queue_full",
                 mpsc::error::TrySendError::Closed(_) => "closed",
             };
-            metrics::not_kept(Lost::Prediction, reason, 1);
+            metrics::record_dropped(RecordKind::Prediction, reason, 1);
         }
     }
 }

@@ -45,7 +45,7 @@ impl Store {
     ///
     /// The system has no thread to give.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
-        metrics::begin_feedback();
+        metrics::init_feedback();
         let writer = Writer::open(config)?;
         let reader = Reader::open(&config.folder)?;
         let (messages, received) = mpsc::channel(QUEUE);

@@ -1,23 +1,31 @@
-//! Tables of the documents that are written from the code: for tests alone. `KILN_WRITE_DOCUMENTS=1 cargo test --release --lib`
-//! writes them anew.
+//! Tables in the documentation that tests generate from the code. `KILN_WRITE_DOCUMENTS=1 cargo test --release --lib`
+//! regenerates them.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Tests run side by side, and each writes a whole file.
+/// Serialises access to the documents: tests run in parallel, and each one writes a whole file.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Asserts that `document` has `table` behind the comment that says that it is written from `source`, or puts it there.
-pub fn holds(document: &str, source: &str, table: &str) {
-    let _one = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+/// Asserts that `document` contains `table` between the comments that name `source`. If `KILN_WRITE_DOCUMENTS` is set,
+/// writes the table there instead.
+///
+/// # Panics
+///
+/// Panics if the document cannot be read or written, has no such comments, or contains another table.
+pub fn assert_table(document: &str, source: &str, table: &str) {
+    let _guard = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(document);
-    let text = std::fs::read_to_string(&path).expect("the document is there");
+    let text = std::fs::read_to_string(&path).expect("cannot read the document");
     let (begin, end) =
-        (format!("<!-- written from {source} -->\n"), format!("<!-- end of what is written from {source} -->\n"));
-    let (before, rest) = text.split_once(&begin).expect("the document has a place for the table");
-    let (found, after) = rest.split_once(&end).expect("the table ends");
+        (format!("<!-- table generated from {source} -->\n"), format!("<!-- end of the table from {source} -->\n"));
+    let (before, rest) = text.split_once(&begin).expect("the document has no comment before the table");
+    let (found, after) = rest.split_once(&end).expect("the document has no comment after the table");
     if std::env::var_os("KILN_WRITE_DOCUMENTS").is_none() {
-        assert!(found == table, "{document}'s table of {source} is old; KILN_WRITE_DOCUMENTS=1 writes it anew");
+        assert!(
+            found == table,
+            "{document}: the table of {source} is outdated; set KILN_WRITE_DOCUMENTS=1 to update it"
+        );
     } else if found != table {
-        std::fs::write(&path, [before, &begin, table, &end, after].concat()).expect("the document can be written");
+        std::fs::write(&path, [before, &begin, table, &end, after].concat()).expect("cannot write the document");
     }
 }

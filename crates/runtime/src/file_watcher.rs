@@ -1,4 +1,7 @@
-//! Files that may change while the program runs. What a change leads to is for others to decide.
+//! Detects changes of files by polling their metadata once a second.
+//!
+//! Polling replaces the `notify` crate: it also sees network mounts, which send no events, and the symbolic links that
+//! Kubernetes swaps to update a ConfigMap or Secret.
 
 use std::fs::Metadata;
 use std::path::PathBuf;
@@ -6,77 +9,77 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often the files are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Files, and their state when they were last looked at.
+/// Watches files for changes.
 #[derive(Clone, Debug)]
-pub struct Watched {
+pub struct FileWatcher {
     files: Vec<PathBuf>,
-    seen: State,
+    last_reported: Fingerprint,
 }
 
-/// How files were when they were looked at, to be compared with another time.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct State(Vec<Stamp>);
-
-impl State {
-    /// To be called before the files are read, as [`Watched::new`] is.
-    pub fn of(files: &[PathBuf]) -> Self {
-        Self(files.iter().map(stamp).collect())
-    }
-}
-
-/// What tells one state of a file from another; nothing for a file that is not there.
-type Stamp = Option<(u64, SystemTime, Identity)>;
-
-impl Watched {
-    /// To be called before the files are read, so that a change meanwhile is one.
+impl FileWatcher {
+    /// Starts to watch `files`. Call it before the files are read, so that a change during the read is reported.
     pub fn new(files: Vec<PathBuf>) -> Self {
-        let seen = State::of(&files);
-        Self { files, seen }
+        let last_reported = Fingerprint::of(&files);
+        Self { files, last_reported }
     }
 
-    /// These as well, from now on.
-    pub fn and(mut self, more: Vec<PathBuf>) -> Self {
-        self.seen.0.extend(State::of(&more).0);
+    /// Watches `more` files as well.
+    pub fn with_files(mut self, more: Vec<PathBuf>) -> Self {
+        self.last_reported.0.extend(Fingerprint::of(&more).0);
         self.files.extend(more);
         self
     }
 
-    /// Looks once a second, and returns when a file is another one than it was and has not changed since the last look, for
-    /// it may be in the middle of being written. Links are followed, so that a folder that is exchanged as a whole, as
-    /// Kubernetes does it, is a change too.
+    /// Polls once a second and returns when a file differs from its last reported state and did not change between two
+    /// polls: a file that still changes may be only half written. Links are followed, so a folder that is replaced as a
+    /// whole is a change, too.
     pub async fn changed(&mut self) {
-        let mut ticks = interval(LOOK_INTERVAL);
+        let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = None;
+        let mut previous = None;
         loop {
             ticks.tick().await;
-            let now = State::of(&self.files);
-            if now != self.seen && last.as_ref() == Some(&now) {
-                self.seen = now;
+            let current = Fingerprint::of(&self.files);
+            if current != self.last_reported && previous.as_ref() == Some(&current) {
+                self.last_reported = current;
                 return;
             }
-            last = Some(now);
+            previous = Some(current);
         }
     }
 }
 
-fn stamp(file: &PathBuf) -> Stamp {
-    let about = std::fs::metadata(file).ok()?;
-    Some((about.len(), about.modified().ok()?, identity(&about)))
+/// The state of several files at one time, for comparison with another time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fingerprint(Vec<Option<FileState>>);
+
+impl Fingerprint {
+    /// Takes the state of `files`. Call it before the files are read, as for [`FileWatcher::new`].
+    pub fn of(files: &[PathBuf]) -> Self {
+        Self(files.iter().map(file_state).collect())
+    }
 }
 
-/// Which file it is, and when anything of it changed. Size and time of change alone do not tell a key from the next, where a
-/// tool sets the time.
+/// Size, modification time and identity.
+type FileState = (u64, SystemTime, Identity);
+
+/// Returns `None` for a file that does not exist.
+fn file_state(file: &PathBuf) -> Option<FileState> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.len(), metadata.modified().ok()?, identity(&metadata)))
+}
+
+/// Device, inode and change time. Two keys may have the same size, and a tool may set the same modification time.
 #[cfg(unix)]
 type Identity = (u64, u64, i64, i64);
 
 #[cfg(unix)]
-fn identity(about: &Metadata) -> Identity {
+fn identity(metadata: &Metadata) -> Identity {
     use std::os::unix::fs::MetadataExt;
-    (about.dev(), about.ino(), about.ctime(), about.ctime_nsec())
+    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
 }
 
 #[cfg(not(unix))]
@@ -92,25 +95,26 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_is_seen_once_whatever_it_is() {
+    async fn every_kind_of_change_is_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let mut watched = Watched::new(vec![path.clone()]);
-        let changed =
-            async |watched: &mut Watched| tokio::time::timeout(Duration::from_secs(5), watched.changed()).await.is_ok();
-        assert!(watched.changed().now_or_never().is_none());
+        let mut watcher = FileWatcher::new(vec![path.clone()]);
+        let changed = async |watcher: &mut FileWatcher| {
+            tokio::time::timeout(Duration::from_secs(5), watcher.changed()).await.is_ok()
+        };
+        assert!(watcher.changed().now_or_never().is_none());
         for change in [|path| std::fs::write(path, "1").unwrap(), |path| std::fs::write(path, "22").unwrap()] {
             change(&path);
-            assert!(changed(&mut watched).await);
-            assert!(!changed(&mut watched).await);
+            assert!(changed(&mut watcher).await);
+            assert!(!changed(&mut watcher).await);
         }
-        // Another file of the same size and time.
+        // Another file of the same size and modification time.
         let (other, time) = (folder.path().join("other"), std::fs::metadata(&path).unwrap().modified().unwrap());
         std::fs::write(&other, "33").unwrap();
         std::fs::File::options().write(true).open(&other).unwrap().set_modified(time).unwrap();
         std::fs::rename(&other, &path).unwrap();
-        assert!(changed(&mut watched).await);
+        assert!(changed(&mut watcher).await);
         std::fs::remove_file(&path).unwrap();
-        assert!(changed(&mut watched).await);
+        assert!(changed(&mut watcher).await);
     }
 }

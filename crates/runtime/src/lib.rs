@@ -1,5 +1,5 @@
 //! Process-wide services that every layer may use: logs, metrics and traces ([`telemetry`]), [`readiness`], graceful
-//! [`shutdown`], file watching, and the scheduling class of a request.
+//! [`shutdown`], the [`file_watcher`], and the [`scheduling`] class of a request.
 #![forbid(unsafe_code)]
 
 #[doc(hidden)]

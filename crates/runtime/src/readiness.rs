@@ -1,4 +1,9 @@
-//! Whether the server wants traffic, and if not, why. One handle that any room may hold; it takes no action itself.
+//! Whether the server accepts traffic, and the reason if it does not. [`Readiness`] is a cloneable handle; it only holds
+//! the state, and other modules act on it.
+//!
+//! A process starts in [`ReadinessState::Starting`], becomes [`ReadinessState::Ready`], and is
+//! [`ReadinessState::Recovering`] while a failed engine is replaced. Every state may change to
+//! [`ReadinessState::Draining`], and every state to [`ReadinessState::Failed`], which is final.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,36 +12,35 @@ use tokio::sync::watch;
 
 use crate::telemetry::metrics;
 
-/// A cloneable handle on the one readiness state of the process, or on that of a part of it.
+/// A cloneable handle to the readiness of the process, or of an optional part of it.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    state: watch::Sender<State>,
-    /// Whether the process can do without what it is of. The metrics have it if not.
-    is_aside: bool,
-    /// Whether models are warm: where an engine fails before, its replacement leads back to the start.
+    state: watch::Sender<ReadinessState>,
+    /// Whether the process can run without this part. The metrics only show the readiness of the process.
+    is_optional: bool,
+    /// Whether the models are warm. If an engine fails earlier, its replacement leads back to `Starting`.
     is_warm: Arc<AtomicBool>,
-    /// How many times engines have failed.
-    failures: Arc<AtomicU64>,
+    engine_failures: Arc<AtomicU64>,
 }
 
-/// What `/health/ready` tells.
+/// The state that `/health/ready` reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ReadinessState {
     /// Models are being loaded and warmed up.
     Starting,
-    /// Requests are welcome.
+    /// Requests are accepted.
     Ready,
-    /// So many engines failed and are being replaced; the text is the first one's reason, for the operator.
+    /// This many engines failed and are being replaced. The text is the reason of the first failure, for the operator.
     Recovering(usize, String),
-    /// The process is shutting down; what is in flight is still answered.
+    /// The process is shutting down. Requests in flight are still answered.
     Draining,
-    /// Something broke that only a restart mends; the text is for the operator.
+    /// A failure that only a restart can repair. The text is the reason, for the operator.
     Failed(String),
 }
 
-impl State {
-    /// In one word: `starting`, `ready`, `recovering`, `draining` or `failed`.
-    pub fn word(&self) -> &'static str {
+impl ReadinessState {
+    /// Returns `starting`, `ready`, `recovering`, `draining` or `failed`.
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
@@ -48,92 +52,93 @@ impl State {
 }
 
 impl Readiness {
-    /// The state in which every process begins.
+    /// Returns the readiness of a process that starts.
     pub fn starting() -> Self {
-        metrics::ready(State::Starting.word());
-        let state = watch::Sender::new(State::Starting);
-        Self { state, is_aside: false, is_warm: Arc::default(), failures: Arc::default() }
+        metrics::readiness(ReadinessState::Starting.as_str());
+        let state = watch::Sender::new(ReadinessState::Starting);
+        Self { state, is_optional: false, is_warm: Arc::default(), engine_failures: Arc::default() }
     }
 
-    /// That of a part which the process can do without. It is ready, and in no metric. Failures of engines count for all
-    /// parts: they are on the same devices.
-    pub fn aside(&self) -> Self {
-        let (state, is_warm) = (watch::Sender::new(State::Ready), Arc::new(AtomicBool::new(true)));
-        Self { state, is_aside: true, is_warm, failures: Arc::clone(&self.failures) }
+    /// Returns the readiness of a part that the process can run without. It begins ready and appears in no metric.
+    /// Engine failures count for all parts, because the parts share the devices.
+    pub fn optional(&self) -> Self {
+        let (state, is_warm) = (watch::Sender::new(ReadinessState::Ready), Arc::new(AtomicBool::new(true)));
+        Self { state, is_optional: true, is_warm, engine_failures: Arc::clone(&self.engine_failures) }
     }
 
-    /// Models are warm. Requests are welcome, unless an engine is being replaced just now. Does nothing once draining or
-    /// failed.
+    /// Records that the models are warm: the process is ready, unless an engine is being replaced. Does nothing once
+    /// the process is draining or has failed.
     pub fn set_ready(&self) {
         self.is_warm.store(true, Ordering::Relaxed);
-        self.advance(|now| (*now == State::Starting).then_some(State::Ready));
+        self.advance(|now| (*now == ReadinessState::Starting).then_some(ReadinessState::Ready));
     }
 
-    /// An engine failed and is about to be replaced. Does nothing once draining or failed.
+    /// Records that an engine failed and is about to be replaced. Does not change the state once the process is draining
+    /// or has failed.
     pub fn set_recovering(&self, reason: impl Into<String>) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.engine_failures.fetch_add(1, Ordering::Relaxed);
         self.advance(|now| match now {
-            State::Starting | State::Ready => Some(State::Recovering(1, reason.into())),
-            State::Recovering(engines, first) => Some(State::Recovering(engines + 1, first.clone())),
-            State::Draining | State::Failed(_) => None,
+            ReadinessState::Starting | ReadinessState::Ready => Some(ReadinessState::Recovering(1, reason.into())),
+            ReadinessState::Recovering(engines, first) => Some(ReadinessState::Recovering(engines + 1, first.clone())),
+            ReadinessState::Draining | ReadinessState::Failed(_) => None,
         });
     }
 
-    /// An engine was replaced; with the last of them requests are welcome again, once models are warm.
+    /// Records that an engine was replaced. After the last one the process is ready again, if the models are warm.
     pub fn set_recovered(&self) {
         self.advance(|now| match now {
-            State::Recovering(1, _) if self.is_warm.load(Ordering::Relaxed) => Some(State::Ready),
-            State::Recovering(1, _) => Some(State::Starting),
-            State::Recovering(engines, first) => Some(State::Recovering(engines - 1, first.clone())),
+            ReadinessState::Recovering(1, _) if self.is_warm.load(Ordering::Relaxed) => Some(ReadinessState::Ready),
+            ReadinessState::Recovering(1, _) => Some(ReadinessState::Starting),
+            ReadinessState::Recovering(engines, first) => Some(ReadinessState::Recovering(engines - 1, first.clone())),
             _ => None,
         });
     }
 
-    /// Shutdown has begun. Wins over everything but a failure.
+    /// Records that shutdown has begun. Overrides every state except a failure.
     pub fn set_draining(&self) {
-        self.advance(|now| (!matches!(now, State::Failed(_))).then_some(State::Draining));
+        self.advance(|now| (!matches!(now, ReadinessState::Failed(_))).then_some(ReadinessState::Draining));
     }
 
-    /// Latches the first failure; nothing leads out of it.
+    /// Records a failure that only a restart can repair. The first failure is final.
     pub fn fail(&self, reason: impl Into<String>) {
-        self.advance(|now| (!matches!(now, State::Failed(_))).then(|| State::Failed(reason.into())));
+        self.advance(|now| (!matches!(now, ReadinessState::Failed(_))).then(|| ReadinessState::Failed(reason.into())));
     }
 
-    /// Latches a failure of a part that the process can do without, and does nothing to the process itself: what is wrong is
-    /// bad enough to go on without the part, and not to end for.
-    pub fn fail_aside(&self, reason: impl Into<String>) {
-        if self.is_aside {
+    /// Records a failure if this is an optional part, and does nothing otherwise. For failures that justify removing a
+    /// part, but not ending the process.
+    pub fn fail_optional(&self, reason: impl Into<String>) {
+        if self.is_optional {
             self.fail(reason);
         }
     }
 
-    /// How many times engines have failed so far. What they computed before one of those times may have been wrong.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+    /// Returns how often engines have failed so far. Results that an engine computed before its failure may be wrong.
+    pub fn engine_failures(&self) -> u64 {
+        self.engine_failures.load(Ordering::Relaxed)
     }
 
-    /// The state now.
-    pub fn state(&self) -> State {
+    /// Returns the current state.
+    pub fn state(&self) -> ReadinessState {
         self.state.borrow().clone()
     }
 
-    /// Returns with the reason once something has broken for good.
-    pub async fn failed(&self) -> String {
+    /// Waits for a failure that only a restart can repair, and returns its reason.
+    pub async fn wait_for_failure(&self) -> String {
         let mut states = self.state.subscribe();
         loop {
-            if let State::Failed(reason) = &*states.borrow_and_update() {
+            if let ReadinessState::Failed(reason) = &*states.borrow_and_update() {
                 return reason.clone();
             }
-            // The sender is our own, so the channel does not end.
+            // `self` holds the sender, so the channel cannot close.
             let _ = states.changed().await;
         }
     }
 
-    fn advance(&self, next: impl FnOnce(&State) -> Option<State>) {
+    fn advance(&self, next: impl FnOnce(&ReadinessState) -> Option<ReadinessState>) {
         self.state.send_if_modified(|now| {
             let Some(next) = next(now) else { return false };
-            if !self.is_aside {
-                metrics::ready(next.word());
+            if !self.is_optional {
+                metrics::readiness(next.as_str());
             }
             *now = next;
             true
@@ -146,50 +151,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_latches_and_keeps_its_first_reason() {
+    fn first_failure_is_final() {
         let readiness = Readiness::starting();
         readiness.set_ready();
         readiness.fail("device lost");
         readiness.fail("later trouble");
         readiness.set_ready();
         readiness.set_draining();
-        assert_eq!(readiness.state(), State::Failed("device lost".to_string()));
+        assert_eq!(readiness.state(), ReadinessState::Failed("device lost".to_string()));
     }
 
     #[test]
-    fn draining_is_final_for_a_healthy_process() {
+    fn draining_process_does_not_become_ready() {
         let readiness = Readiness::starting();
         readiness.set_draining();
         readiness.set_ready();
-        assert_eq!(readiness.state(), State::Draining);
+        assert_eq!(readiness.state(), ReadinessState::Draining);
     }
 
     #[test]
-    fn an_engine_that_fails_while_others_are_loaded_makes_nothing_ready() {
+    fn engine_that_recovers_during_startup_does_not_make_the_process_ready() {
         let readiness = Readiness::starting();
         readiness.set_recovering("early");
         readiness.set_recovered();
-        assert_eq!(readiness.state(), State::Starting);
+        assert_eq!(readiness.state(), ReadinessState::Starting);
         readiness.set_recovering("once more");
         readiness.set_ready();
-        assert_eq!(readiness.state().word(), "recovering");
+        assert_eq!(readiness.state().as_str(), "recovering");
         readiness.set_recovered();
-        assert_eq!(readiness.state(), State::Ready);
+        assert_eq!(readiness.state(), ReadinessState::Ready);
     }
 
     #[test]
-    fn it_is_ready_again_when_the_last_engine_is_back() {
+    fn process_is_ready_again_after_the_last_engine_recovers() {
         let readiness = Readiness::starting();
         readiness.set_ready();
         readiness.set_recovering("first");
         readiness.set_recovering("second");
         readiness.set_recovered();
-        assert_eq!(readiness.state(), State::Recovering(1, "first".to_string()));
+        assert_eq!(readiness.state(), ReadinessState::Recovering(1, "first".to_string()));
         readiness.set_recovered();
-        assert_eq!(readiness.state(), State::Ready);
+        assert_eq!(readiness.state(), ReadinessState::Ready);
         readiness.set_draining();
         readiness.set_recovering("late");
         readiness.set_recovered();
-        assert_eq!(readiness.state(), State::Draining);
+        assert_eq!(readiness.state(), ReadinessState::Draining);
     }
 }

@@ -1,58 +1,24 @@
-//! How a caller stands beside others in the queue: whose pictures go first, and how many of his may be inside. Who gets what is
-//! for others to say, and what it leads to too.
+//! The scheduling class of a request: its priority in the queue, and the caller's share of the queue.
 
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Which pictures an engine takes first. Those of one priority keep the order in which they came.
+/// The order in which engines take images from the queue. Images of one priority keep their order of arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Before all others.
+    /// Runs before all others.
     High,
-    /// Where nothing was asked for.
+    /// The default.
     #[default]
     Normal,
-    /// When no other waits.
+    /// Runs if no image of a higher priority waits.
     Low,
 }
 
-/// A caller's part of the queue. Clones count together.
-#[derive(Clone, Debug)]
-pub struct Share {
-    /// Above 0, at most 1.
-    pub fraction: f64,
-    /// How many of the caller's pictures are inside now, of all models together.
-    pub inside: Arc<AtomicUsize>,
-}
-
-/// One of the caller's pictures, until it is dropped.
-#[derive(Debug)]
-pub struct Held(Arc<AtomicUsize>);
-
-impl Share {
-    /// Counts one more picture.
-    ///
-    /// # Errors
-    ///
-    /// As many as may be are inside, and that many they are.
-    pub fn hold(&self, capacity: usize) -> Result<Held, usize> {
-        // Of a small queue everybody may have a place.
-        let most = ((self.fraction * capacity as f64).floor() as usize).max(1);
-        let held = Held(Arc::clone(&self.inside));
-        if self.inside.fetch_add(1, Ordering::Relaxed) < most { Ok(held) } else { Err(most) }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Priority {
-    /// `high`, `normal` or `low`.
-    pub fn word(self) -> &'static str {
+    /// Returns `high`, `normal` or `low`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::High => "high",
             Self::Normal => "normal",
@@ -64,8 +30,41 @@ impl Priority {
 impl FromStr for Priority {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        let known = [Self::High, Self::Normal, Self::Low].into_iter().find(|priority| priority.word() == word);
-        known.ok_or_else(|| format!("priority is '{word}'; it has to be high, normal or low"))
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = [Self::High, Self::Normal, Self::Low].into_iter().find(|priority| priority.as_str() == text);
+        known.ok_or_else(|| format!("invalid priority '{text}': must be high, normal or low"))
+    }
+}
+
+/// The fraction of the queue that one caller may occupy. Clones share one count.
+#[derive(Clone, Debug)]
+pub struct QueueShare {
+    /// Greater than 0, at most 1.
+    pub fraction: f64,
+    /// The number of the caller's images that are in flight, over all models.
+    pub in_flight: Arc<AtomicUsize>,
+}
+
+impl QueueShare {
+    /// Counts one more image until the guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns the limit if the caller has that many images in flight.
+    pub fn acquire(&self, capacity: usize) -> Result<QueueShareGuard, usize> {
+        // At least one, so that a small queue excludes no caller.
+        let limit = ((self.fraction * capacity as f64).floor() as usize).max(1);
+        let guard = QueueShareGuard(Arc::clone(&self.in_flight));
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) < limit { Ok(guard) } else { Err(limit) }
+    }
+}
+
+/// Counts one image of a [`QueueShare`] until it is dropped.
+#[derive(Debug)]
+pub struct QueueShareGuard(Arc<AtomicUsize>);
+
+impl Drop for QueueShareGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -30,7 +30,7 @@ use crate::socket::{Socket, Stream};
 use crate::timed_body::{BodyLimits, TimedBody};
 use crate::tls::Tls;
 use crate::watchdog::Watchdog;
-use kiln_runtime::shutdown::{Signal, Stage};
+use kiln_runtime::shutdown::{ShutdownSignal, Stage};
 use kiln_runtime::telemetry::metrics::OpenConnection;
 
 /// Maximum number of concurrent requests on one HTTP/2 connection. Each of them may hold a body.
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) endpoint: BoxEndpoint<'static, Response>,
     pub(super) local_addr: SocketAddr,
-    pub(super) shutdown: Signal,
+    pub(super) shutdown: ShutdownSignal,
 }
 
 /// How a connection ended.
@@ -61,7 +61,7 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     _permit: OwnedSemaphorePermit,
 ) -> Outcome {
-    let _open_connection = OpenConnection::begin();
+    let _open_connection = OpenConnection::new();
     let shutdown = &shared.shutdown;
     let stream = select! {
         biased;
@@ -126,7 +126,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn after_closing(shutdown: &Signal) {
+async fn after_closing(shutdown: &ShutdownSignal) {
     shutdown.reached(Stage::Closing).await;
     sleep(PARTIAL_REQUEST_GRACE).await;
 }

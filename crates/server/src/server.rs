@@ -13,7 +13,7 @@ use crate::accept::{self, ConnectionLimit};
 use crate::config::{Config, ServerError};
 use crate::connection::{self, Outcome, Shared};
 use crate::tls::Tls;
-use kiln_runtime::shutdown::{Signal, Stage};
+use kiln_runtime::shutdown::{ShutdownSignal, Stage};
 
 /// A bound listener that does not accept connections yet.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Server {
     ///
     /// Returns [`ServerError::Accept`] if the listening socket is broken, which also drops every connection. Every other error
     /// is logged, and the server continues.
-    pub async fn run<E>(self, endpoint: E, shutdown: Signal) -> Result<(), ServerError>
+    pub async fn run<E>(self, endpoint: E, shutdown: ShutdownSignal) -> Result<(), ServerError>
     where
         E: IntoEndpoint,
         E::Endpoint: 'static,

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, rustls};
 
-use kiln_runtime::file_watcher::Watched;
+use kiln_runtime::file_watcher::FileWatcher;
 
 /// The current certificate chain and its private key.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Tls {
     key: PathBuf,
     current: ArcSwap<ServerConfig>,
     /// Created before the files were read, so that no change is missed.
-    watcher: Watched,
+    watcher: FileWatcher,
 }
 
 /// Why a certificate or its key cannot be used.
@@ -59,7 +59,7 @@ impl Tls {
     ///
     /// Returns an error if a file does not contain the expected PEM, or if the certificate and the key do not match.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let watcher = Watched::new(vec![certificate.to_path_buf(), key.to_path_buf()]);
+        let watcher = FileWatcher::new(vec![certificate.to_path_buf(), key.to_path_buf()]);
         let current = ArcSwap::from_pointee(read(certificate, key)?);
         Ok(Self { certificate: certificate.to_path_buf(), key: key.to_path_buf(), current, watcher })
     }

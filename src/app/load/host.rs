@@ -29,7 +29,7 @@ impl Host {
     pub(in crate::app) fn open(config: &Config, recorded: Option<feedback::Store>) -> Result<Self, LoadError> {
         let started = Instant::now();
         let devices = devices(config)?;
-        metrics::startup("device", started.elapsed());
+        metrics::startup_phase("device", started.elapsed());
         Ok(Self { options: options(config), devices: devices.into(), shared: Shared::new(config, recorded) })
     }
 
@@ -114,10 +114,10 @@ fn log(model: &str, step: Step) {
 /// What the phases of a start took.
 pub(in crate::app) fn measure(step: Step) {
     match step {
-        Step::Loaded(took) => metrics::startup("load", took),
-        Step::WarmedUp(_, took) => metrics::startup("warm_up", took),
-        Step::Measured { took, .. } => metrics::startup("measure", took),
-        Step::Checked(took) => metrics::startup("self_test", took),
+        Step::Loaded(took) => metrics::startup_phase("load", took),
+        Step::WarmedUp(_, took) => metrics::startup_phase("warm_up", took),
+        Step::Measured { took, .. } => metrics::startup_phase("measure", took),
+        Step::Checked(took) => metrics::startup_phase("self_test", took),
         Step::WarmingUp(_) => {}
     }
 }

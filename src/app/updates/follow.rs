@@ -7,7 +7,7 @@ use super::unit::{self, Loaded, Unit};
 use super::wanted::Case;
 use super::{LoadError, Updates};
 use crate::store::Store;
-use kiln_runtime::telemetry::metrics::{self, Swap};
+use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
 
 impl Updates {
     /// Does what the store's labels say, from now on. Ends when it is dropped; without a store there is nothing to do.
@@ -81,7 +81,7 @@ impl Updates {
         let served = &mut self.models[index];
         let (model, version) = (served.model.spec().name, &case.what.version);
         tracing::error!(model, %version, reason = %error, "a version stays out; what was served goes on");
-        metrics::swap(model, Swap::Refused);
+        metrics::model_reload(model, ReloadOutcome::Refused);
         served.refuse(case);
     }
 
@@ -91,7 +91,7 @@ impl Updates {
         let Some((model, unit)) = taken else { return };
         let version = unit.what.version.clone();
         tracing::error!(model, %version, reason, "a version broke and is not asked any more; the stable one goes on");
-        metrics::swap(model, Swap::Withdrawn);
+        metrics::model_reload(model, ReloadOutcome::Withdrawn);
         self.serve();
         self.retire(unit);
     }

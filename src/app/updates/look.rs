@@ -5,14 +5,14 @@ use tokio::task::spawn_blocking;
 use super::wanted::Asked;
 use kiln_inference::model::Model;
 use crate::store::{Labels, Store, StoreError};
-use kiln_runtime::file_watcher::{State, Watched};
+use kiln_runtime::file_watcher::{FileWatcher, Fingerprint};
 
 /// What the store said when it was looked at.
 pub(super) struct Look {
     /// Of each model; nothing where the labels cannot be read.
     pub(super) asked: Vec<Option<Asked>>,
     /// The labels, and the parts of every version that has one.
-    files: Watched,
+    files: FileWatcher,
 }
 
 impl Look {
@@ -25,15 +25,15 @@ impl Look {
     fn of(store: &Store, models: &[Model]) -> Self {
         // Before they are read, so that no change is missed. Versions that had no label then are watched from now on.
         let labels_alone = models.iter().flat_map(|model| store.files(model.spec().name, &[])).collect();
-        let labelled = Watched::new(labels_alone);
+        let labelled = FileWatcher::new(labels_alone);
         let labels: Vec<_> = models.iter().map(|model| told(store.labels(model.spec().name))).collect();
         let known = || models.iter().zip(&labels).filter_map(|(model, labels)| Some((model, labels.as_ref()?)));
         let parts = known().flat_map(|(model, labels)| {
-            let asked = Asked::new(labels, model.spec().version, |_| (None, State::default()));
+            let asked = Asked::new(labels, model.spec().version, |_| (None, Fingerprint::default()));
             let versions: Vec<&str> = asked.all().map(|case| case.what.version.as_str()).collect();
             store.files(model.spec().name, &versions)
         });
-        let files = labelled.and(parts.collect());
+        let files = labelled.with_files(parts.collect());
         let asked = models.iter().zip(&labels).map(|(model, labels)| Some(asked_of(store, model, labels.as_ref()?)));
         Self { asked: asked.collect(), files }
     }
@@ -47,12 +47,12 @@ impl Look {
 fn asked_of(store: &Store, model: &Model, labels: &Labels) -> Asked {
     let spec = model.spec();
     Asked::new(labels, spec.version, |version| match version == spec.version {
-        true => (None, State::default()),
+        true => (None, Fingerprint::default()),
         // Why it cannot be read is told by who loads it.
         false => {
             // Not the labels, which come first: those of other versions are none of its own.
             let files: Vec<_> = store.files(spec.name, &[version]).into_iter().skip(1).collect();
-            let files = State::of(&files);
+            let files = Fingerprint::of(&files);
             (store.manifest(model, version).ok().map(|manifest| manifest.weights), files)
         }
     })

@@ -84,7 +84,7 @@ impl Updates {
             metrics::build_info(model.spec().name, model.spec().version);
             updates.models.push(Served::new(model, stable));
         }
-        metrics::startup("total", started.elapsed());
+        metrics::startup_phase("total", started.elapsed());
         updates.serve();
         Ok(updates)
     }

@@ -6,8 +6,8 @@ use super::unit::Unit;
 use super::wanted::{Asked, Case, Wanted};
 use kiln_inference::model::{Label, Model};
 use kiln_classifier::registry::Versions;
-use kiln_runtime::telemetry::metrics::{self, Swap};
-use kiln_runtime::file_watcher::State;
+use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
+use kiln_runtime::file_watcher::Fingerprint;
 
 /// A model that is served.
 pub(super) struct Served {
@@ -32,10 +32,10 @@ impl Served {
     /// With one version, which is stable.
     pub(super) fn new(model: Model, stable: Unit) -> Self {
         let roles = Roles { stable: stable.id, canary: None, shadow: None };
-        metrics::swaps_begin(model.spec().name);
+        metrics::init_model_reloads(model.spec().name);
         metrics::version_label(model.spec().name, &stable.what.version, Label::Stable.word(), true);
         let alone =
-            Case { what: stable.what.clone(), labels: vec![Label::Stable], share: 0.0, files: State::default() };
+            Case { what: stable.what.clone(), labels: vec![Label::Stable], share: 0.0, files: Fingerprint::default() };
         let asked = Asked { stable: alone, aside: Vec::new() };
         Self { model, units: vec![stable], roles, asked, refused: Vec::new() }
     }
@@ -161,7 +161,7 @@ impl Served {
             metrics::version_label(name, version, label.word(), true);
         }
         if swapped {
-            metrics::swap(name, Swap::Swapped);
+            metrics::model_reload(name, ReloadOutcome::Swapped);
         }
         let all: Vec<String> = now.iter().map(|(version, label)| format!("{} {version}", label.word())).collect();
         tracing::info!(model = name, versions = all.join(", "), "versions changed");

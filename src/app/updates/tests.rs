@@ -5,14 +5,14 @@ use super::unit::Unit;
 use super::wanted::{Asked, Wanted};
 use kiln_inference::model::Model;
 use crate::store::{Canary, Labels, Share};
-use kiln_runtime::file_watcher::State;
+use kiln_runtime::file_watcher::Fingerprint;
 
 /// What the labels ask for, where versions have these weights.
 fn asked(stable: &str, canary: Option<(&str, f64)>, weights: &str) -> Asked {
     let canary =
         canary.map(|(version, part)| Canary { version: version.to_string(), share: Share::new(part).unwrap() });
     let labels = Labels { stable: Some(stable.to_string()), canary, ..Labels::default() };
-    Asked::new(&labels, "1", |version| ((version != "1").then(|| weights.to_string()), State::default()))
+    Asked::new(&labels, "1", |version| ((version != "1").then(|| weights.to_string()), Fingerprint::default()))
 }
 
 fn served() -> Served {

@@ -70,13 +70,13 @@ impl Unit {
         broken: UnboundedSender<Broken>,
     ) -> Self {
         let what = Wanted::aside(model.version(), weights(&model));
-        let readiness = of.aside();
+        let readiness = of.optional();
         // The stable version counts for the devices.
-        let metrics = ModelMetrics::beside(model.spec().name, model.version());
+        let metrics = ModelMetrics::beside_stable(model.spec().name, model.version());
         let (classifier, worker) = host.shared.queue(model, engines, readiness.clone(), metrics);
         let mut guard = JoinSet::new();
         guard.spawn(async move {
-            let reason = readiness.failed().await;
+            let reason = readiness.wait_for_failure().await;
             // Nobody listens any more when the server ends.
             let _ = broken.send((id, reason));
         });

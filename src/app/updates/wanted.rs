@@ -2,7 +2,7 @@
 
 use kiln_inference::model::Label;
 use crate::store::Labels;
-use kiln_runtime::file_watcher::State;
+use kiln_runtime::file_watcher::Fingerprint;
 
 /// A version that is to be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) struct Case {
     /// Of a canary.
     pub(super) share: f64,
     /// How its files were.
-    pub(super) files: State,
+    pub(super) files: Fingerprint,
 }
 
 /// What the labels of a model ask for.
@@ -54,7 +54,7 @@ pub(super) struct Asked {
 impl Asked {
     /// What the labels of a model ask for that was built in as `built_in`. `found` tells the digest of a version's weights and
     /// how its files are; it is asked once for each.
-    pub(super) fn new(labels: &Labels, built_in: &str, found: impl Fn(&str) -> (Option<String>, State)) -> Self {
+    pub(super) fn new(labels: &Labels, built_in: &str, found: impl Fn(&str) -> (Option<String>, Fingerprint)) -> Self {
         let stable = labels.stable_or(built_in);
         let canary = labels.canary.as_ref().map(|canary| canary.version.as_str());
         let shadow = labels.shadow.as_deref();
@@ -93,7 +93,7 @@ mod tests {
         let canary = |version: &str| Some(Canary { version: version.to_string(), share: Share::new(0.5).unwrap() });
         let shadow = |version: &str| Some(version.to_string());
         let asked = |labels: &Labels| {
-            let asked = Asked::new(labels, "1", |version| (Some(version.repeat(2)), State::default()));
+            let asked = Asked::new(labels, "1", |version| (Some(version.repeat(2)), Fingerprint::default()));
             asked.all().map(|case| (case.what.clone(), case.labels.clone(), case.share)).collect::<Vec<_>>()
         };
         let stable = |version: &str| (Wanted::stable(version, Some(version.repeat(2))), vec![Label::Stable], 0.0);

@@ -52,7 +52,7 @@ fn export_is_retried_after_503_and_429_but_not_after_400() {
     let collector = Collector::answering(&[400]);
     let server = Server::start_with(&["--device", "cpu", "--otlp-endpoint", &collector.url], &[EXPORT_AT_ONCE]);
     assert_eq!(predict(&server, &[("x-request-id", "refused")]).status, 200);
-    let lines = server.logged_until("spans are lost");
+    let lines = server.logged_until("spans dropped");
     assert!(lines.last().unwrap().contains("400"), "{lines:#?}");
     let refused = collector.export().spans();
     let rest = stop(server, &collector);

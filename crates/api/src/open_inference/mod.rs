@@ -58,7 +58,7 @@ impl ServerOperations {
     #[oai(path = "/health/ready", method = "get", operation_id = "oip_ready")]
     async fn ready(&self) -> ReadyResponse {
         match self.0.readiness.state() {
-            readiness::State::Ready => ReadyResponse::Ready(Json(Ready { ready: true })),
+            readiness::ReadinessState::Ready => ReadyResponse::Ready(Json(Ready { ready: true })),
             _ => ReadyResponse::NotReady(Json(Ready { ready: false }), 1),
         }
     }

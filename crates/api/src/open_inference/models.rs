@@ -128,7 +128,7 @@ impl ModelOperations {
     /// Reports a model that is not ready as an error, because load balancers read the status.
     fn readiness_of(&self, name: &str, version: Option<&str>) -> ModelResult<ModelReady> {
         self.find(name, version)?;
-        if self.0.readiness.state() != readiness::State::Ready {
+        if self.0.readiness.state() != readiness::ReadinessState::Ready {
             return Err(ApiError::new(ErrorCode::Unavailable, "the server does not accept requests now").into());
         }
         Ok(Json(ModelReady { name: name.to_string(), ready: true }))

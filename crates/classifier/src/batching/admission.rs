@@ -12,7 +12,7 @@ use super::inside::{Counted, Inside};
 use super::service_time::ServiceTime;
 use super::state::OLDEST_EVERY;
 use super::{AdmitError, Config};
-use kiln_runtime::scheduling::{Held, Priority, Share};
+use kiln_runtime::scheduling::{Priority, QueueShare, QueueShareGuard};
 use kiln_runtime::telemetry::metrics::ModelMetrics;
 
 /// HTTP counts `Retry-After` in whole seconds, and an earlier retry only adds to the load.
@@ -25,7 +25,7 @@ const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Permit {
     _place: OwnedSemaphorePermit,
     _counted: Counted,
-    _held: Option<Held>,
+    _held: Option<QueueShareGuard>,
     expectation: Option<Expectation>,
 }
 
@@ -51,7 +51,7 @@ pub struct Ask {
     /// Whether it goes before others.
     pub priority: Priority,
     /// The part of the queue that its caller may fill, if it is not all.
-    pub share: Option<Share>,
+    pub share: Option<QueueShare>,
 }
 
 /// Counts the pictures inside, and knows how long they take.
@@ -99,7 +99,7 @@ impl Admission {
             }
             Err(TryAcquireError::Closed) => return Err(AdmitError::Closed),
         };
-        let held = ask.share.as_ref().map(|share| share.hold(self.capacity)).transpose();
+        let held = ask.share.as_ref().map(|share| share.acquire(self.capacity)).transpose();
         let held = held.map_err(|most| AdmitError::ShareFull { most, retry_after: self.retry_after() })?;
         let counted = self.inside.count(ask.priority, &self.metrics);
         let fitted = self.times.is_settled().then(|| self.fitted(self.before(ask.priority))).flatten();

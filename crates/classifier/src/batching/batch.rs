@@ -8,7 +8,7 @@ use super::entry::{Caller, Entry};
 use super::{Answer, BatchError};
 use kiln_inference::{EngineError, Output, Sample};
 use kiln_runtime::telemetry::metrics;
-use kiln_runtime::telemetry::traces::Link;
+use kiln_runtime::telemetry::traces::SpanLink;
 
 /// Pictures and their callers, in the same order.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ impl Batch {
     }
 
     /// Takes out what leads to the requests that the pictures came with, of those that are recorded.
-    pub(super) fn take_links(&mut self) -> Vec<Link> {
-        self.callers.iter_mut().map(|caller| std::mem::take(&mut caller.link)).filter(Link::is_recorded).collect()
+    pub(super) fn take_links(&mut self) -> Vec<SpanLink> {
+        self.callers.iter_mut().map(|caller| std::mem::take(&mut caller.link)).filter(SpanLink::is_recorded).collect()
     }
 
     /// How many rows have scores that are not finite, of those whose pictures Kiln has prepared itself.

@@ -96,7 +96,7 @@ impl Batcher {
 
     /// How many times the process's engines have failed so far.
     pub fn failures(&self) -> u64 {
-        self.readiness.failures()
+        self.readiness.engine_failures()
     }
 
     /// When a picture that is turned away now had better come again: an estimate, at least a second.
@@ -125,7 +125,7 @@ impl Batcher {
     ) -> Result<Answer, BatchError> {
         let (reply, answer) = oneshot::channel();
         let expectation = permit.take_expectation();
-        let caller = Caller { reply, permit, arrived: Instant::now(), link: traces::link() };
+        let caller = Caller { reply, permit, arrived: Instant::now(), link: traces::current_link() };
         let entry = Entry { terms, sample: sample.into(), caller };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
         let waiting = Waiting(Some(&self.admission));

@@ -126,10 +126,10 @@ impl EngineThread {
         let error = outcome.as_ref().err().map(ToString::to_string);
         let answered = self.answer(batch, outcome, started, took, padding);
         // Only now: nobody waits for it.
-        traces::batch(
-            &traces::Run {
-                begun: started.into_std(),
-                took,
+        traces::record_batch(
+            &traces::BatchRun {
+                started: started.into_std(),
+                duration: took,
                 model: self.metrics.model(),
                 engine: self.index,
                 size,
@@ -153,7 +153,7 @@ impl EngineThread {
             Ok(rows) => {
                 self.admission.record(batch.len(), took);
                 self.runs.record(batch.len(), took);
-                self.metrics.ran(batch.len(), padding, took);
+                self.metrics.batch_completed(batch.len(), padding, took);
                 batch.answer(rows, started, took);
                 Ok(())
             }
@@ -174,7 +174,7 @@ impl EngineThread {
 
     fn canary(&mut self) -> Result<(), EngineError> {
         let outcome = self.engine.check();
-        metrics::canary_checked(outcome.is_ok());
+        metrics::self_test(outcome.is_ok());
         outcome.inspect_err(|error| tracing::error!(%error, "the canary failed"))
     }
 
@@ -190,7 +190,7 @@ impl EngineThread {
                 pictures,
                 "scores are not finite, though the device computes rightly: the weights do not do"
             );
-            self.readiness.fail_aside("scores of a picture are not finite");
+            self.readiness.fail_optional("scores of a picture are not finite");
         }
         Ok(rows)
     }

@@ -9,7 +9,7 @@ use super::state::Queued;
 use super::{BatchError, Permit};
 use kiln_inference::{Output, Sample};
 use kiln_runtime::scheduling::Priority;
-use kiln_runtime::telemetry::traces::Link;
+use kiln_runtime::telemetry::traces::SpanLink;
 
 /// What a picture's caller gets.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +53,7 @@ pub(super) struct Caller {
     pub(super) permit: Permit,
     pub(super) arrived: Instant,
     /// To the request that the picture came with.
-    pub(super) link: Link,
+    pub(super) link: SpanLink,
 }
 
 impl Caller {

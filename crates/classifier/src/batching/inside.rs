@@ -14,7 +14,7 @@ impl Inside {
     /// Counts a picture as long as what is returned lives.
     pub(super) fn count(&self, priority: Priority, metrics: &ModelMetrics) -> Counted {
         self.0[priority as usize].fetch_add(1, Ordering::Relaxed);
-        metrics.inside(1);
+        metrics.in_flight(1);
         Counted { inside: Arc::clone(&self.0), priority, metrics: metrics.clone() }
     }
 
@@ -37,6 +37,6 @@ pub(super) struct Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.inside[self.priority as usize].fetch_sub(1, Ordering::Relaxed);
-        self.metrics.inside(-1);
+        self.metrics.in_flight(-1);
     }
 }

@@ -64,4 +64,4 @@ pub use error::{AdmitError, BatchError};
 pub use runs::Timed;
 pub use worker::Worker;
 // Part of what is asked for.
-pub use kiln_runtime::scheduling::{Priority, Share};
+pub use kiln_runtime::scheduling::{Priority, QueueShare};

@@ -189,7 +189,7 @@ impl Scheduler {
     }
 
     fn dispatch(&mut self, entries: Vec<Entry>, reason: Reason) {
-        self.metrics.dispatched(entries.len(), reason.word());
+        self.metrics.batch_dispatched(entries.len(), reason.word());
         let (engine, free_since) = self.engines.begin(entries.len(), Instant::now());
         self.send(engine, Work::Run(Batch::new(entries, free_since)));
     }

@@ -58,7 +58,7 @@ impl<V: Weighed, E: Clone> Cache<V, E> {
     pub fn new(max_bytes: u64) -> Self {
         let weigh = |_: &Key, answer: &V| u32::try_from(answer.bytes() as u64 + ENTRY).unwrap_or(u32::MAX);
         let kept = moka::future::Cache::builder().max_capacity(max_bytes).weigher(weigh).build();
-        Self { kept, flights: Flights::default(), metrics: CacheMetrics::begin() }
+        Self { kept, flights: Flights::default(), metrics: CacheMetrics::new() }
     }
 
     /// The answer to a question. Where it is not there, the first who asks runs `run`; who asks the same meanwhile waits for
@@ -113,7 +113,7 @@ impl<V: Weighed, E: Clone> Cache<V, E> {
         self.kept.insert(key, answer).await;
         // Done now and not with the next one, so that what is told is so.
         self.kept.run_pending_tasks().await;
-        self.metrics.holds(self.kept.entry_count(), self.kept.weighted_size());
+        self.metrics.set_size(self.kept.entry_count(), self.kept.weighted_size());
         self.kept.contains_key(&key)
     }
 }

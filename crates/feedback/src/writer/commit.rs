@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::super::record::{Feedback, FeedbackError, Held, Receipt, Recorded, Verdict};
 use super::predictions::{self, Places};
 use super::{Message, Reply, Writer, judge, retention};
-use kiln_runtime::telemetry::metrics::{self, Lost};
+use kiln_runtime::telemetry::metrics::{self, RecordKind};
 
 /// How often it is looked whether something is too old. The store's ticks come less often.
 const AGED: Duration = Duration::from_secs(30);
@@ -61,7 +61,7 @@ impl Writer {
                 }
                 Message::Prediction(recorded) => match self.row(&recorded.model, false) {
                     Some(model) => work.push(Work::Prediction(recorded, model)),
-                    None => metrics::not_kept(Lost::Prediction, "failed", 1),
+                    None => metrics::record_dropped(RecordKind::Prediction, "failed", 1),
                 },
                 Message::Feedback(feedback, reply) => {
                     work.push(Work::Feedback(feedback));
@@ -82,8 +82,8 @@ impl Writer {
                 let predictions = work.len() - replies.len();
                 tracing::error!(%error, predictions, feedback = replies.len(), "feedback and predictions cannot be stored");
                 self.shelf.rolled_back();
-                metrics::not_kept(Lost::Prediction, "failed", predictions);
-                metrics::not_kept(Lost::Feedback, "failed", replies.len());
+                metrics::record_dropped(RecordKind::Prediction, "failed", predictions);
+                metrics::record_dropped(RecordKind::Feedback, "failed", replies.len());
                 for reply in replies {
                     // Who has gone does not wait.
                     let _ = reply.send(Err(FeedbackError::Unavailable));

@@ -107,7 +107,7 @@ impl Watch {
 
     /// A prediction was written down.
     pub(super) fn recorded(&mut self, class_id: u32, probability: f32) {
-        self.metrics.recorded();
+        self.metrics.prediction_recorded();
         if self.windows.references() < LENGTH {
             self.windows.refer(class_id, probability);
         }
@@ -121,7 +121,7 @@ impl Watch {
 
     /// Counts it.
     pub(super) fn count(&self, verdict: Verdict) {
-        self.metrics.judged(verdict.word());
+        self.metrics.feedback_stored(verdict.word());
     }
 
     /// Something was recorded or judged.
@@ -147,7 +147,7 @@ impl Watch {
     pub(super) fn show(&self) {
         if self.is_served {
             let (confidence, classes) = self.drift();
-            self.metrics.drift(confidence, classes);
+            self.metrics.set_drift(confidence, classes);
             self.show_accuracy();
         }
     }
@@ -155,7 +155,7 @@ impl Watch {
     fn show_accuracy(&self) {
         if self.is_served {
             // Of nothing there is none.
-            self.metrics.accuracy(self.judged.accuracy().unwrap_or(f64::NAN));
+            self.metrics.set_accuracy(self.judged.accuracy().unwrap_or(f64::NAN));
         }
     }
 }

@@ -1,30 +1,27 @@
-//! What the operator sees: logs, metrics and traces. Any room may record to it; it imports none.
-//!
-//! | file | responsibility |
-//! |---|---|
-//! | `logging.rs` | joins what follows into the process's log |
-//! | `level.rs`, `target.rs` | levels, and names to give them to |
-//! | `one_line.rs` | one event is one line, whatever is in it |
-//! | `daily_file/` | files by day and size, of which few are kept |
-//! | `repeats.rs`, `throttle.rs` | warnings and errors that repeat are held back |
-//! | `lost.rs` | counts lines that were lost |
-//! | `keeper.rs` | the thread that tells of both |
-//! | `metrics/` | what is counted and measured |
-//! | `traces/` | what happened to each request, for a collector |
+//! Observability: [`logging`], [`metrics`] and [`traces`]. Every layer may record here.
 
-mod daily_file;
-mod keeper;
-mod level;
+mod dropped_lines;
+mod escaping_writer;
 pub mod logging;
-mod lost;
 pub mod metrics;
-mod one_line;
 mod phases;
-mod repeats;
-pub mod target;
+mod rate_limit;
+mod rolling_file;
 #[cfg(test)]
 mod tests;
-mod throttle;
 pub mod traces;
 
 pub use phases::{Phase, PhaseTimings};
+
+/// Targets of log lines that are not module names, so that `--log-level` can select them.
+pub mod target {
+    /// One line for each answered request.
+    pub const ACCESS: &str = "kiln::access";
+
+    /// The span that adds the request ID to each line of a request. It is enabled at every level: see
+    /// [`LogLevel`](super::logging::LogLevel).
+    pub const REQUEST: &str = "kiln::request";
+
+    /// Lines about the log itself: dropped lines and suppressed repeats.
+    pub(super) const LOG: &str = "kiln::log";
+}

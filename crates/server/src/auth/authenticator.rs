@@ -12,7 +12,7 @@ use super::principal::Principal;
 use super::server_key::ServerKeyError;
 use super::tokens::jwks::JwksError;
 use super::tokens::{TokenError, TokenVerifier, is_token};
-use kiln_runtime::file_watcher::Watched;
+use kiln_runtime::file_watcher::FileWatcher;
 
 /// Interval at which expired records of client addresses are removed.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ pub struct Authenticator {
     tokens: Option<TokenVerifier>,
     failures: FailureLimiter,
     /// Created before the key file was read, so that no change is missed.
-    key_file_watcher: Watched,
+    key_file_watcher: FileWatcher,
 }
 
 /// The credential of a request.
@@ -76,7 +76,7 @@ impl Authenticator {
     ///
     /// Returns an error if the key file or the key set cannot be loaded or is invalid.
     pub fn load(config: &Config, server_key: Option<&ApiKey>) -> Result<Self, AuthSetupError> {
-        let key_file_watcher = Watched::new(config.key_file.clone().into_iter().collect());
+        let key_file_watcher = FileWatcher::new(config.key_file.clone().into_iter().collect());
         let keyring = Keyring::load(server_key, config.key_file.as_deref())?;
         let tokens = config.tokens.as_ref().map(TokenVerifier::load).transpose()?;
         Ok(Self { keyring, tokens, failures: FailureLimiter::new(config.max_auth_failures), key_file_watcher })

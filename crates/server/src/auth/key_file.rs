@@ -129,7 +129,7 @@ impl KeyEntry {
             line("queue-share", queue_share.to_string());
         }
         if *priority != Priority::default() {
-            line("priority", format!("\"{}\"", priority.word()));
+            line("priority", format!("\"{}\"", priority.as_str()));
         }
         text
     }

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use super::api_key::{ApiKey, KeyDigest};
 use super::key_file::{self, KeyEntry};
 use super::principal::{KeyRateLimiter, Principal};
-use kiln_runtime::scheduling::Share;
+use kiln_runtime::scheduling::QueueShare;
 
 /// The valid API keys. A lookup takes no lock, and the next request after a reload sees the new keys.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn keys(entries: Vec<KeyEntry>, previous: &[Key]) -> Vec<Key> {
         });
         let queue_share = policy.queue_share.map(|fraction| {
             let used = previous.and_then(|principal| principal.queue_share.as_ref());
-            Share { fraction, inside: used.map(|share| Arc::clone(&share.inside)).unwrap_or_default() }
+            QueueShare { fraction, in_flight: used.map(|share| Arc::clone(&share.in_flight)).unwrap_or_default() }
         });
         let principal = Principal {
             metric_label: policy.id.clone(),

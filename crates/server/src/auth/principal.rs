@@ -8,7 +8,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 
 use super::scope::{Scope, Scopes};
-use kiln_runtime::scheduling::{Priority, Share};
+use kiln_runtime::scheduling::{Priority, QueueShare};
 
 /// A century in seconds. Longer periods do not fit the rate limiter, which counts nanoseconds in 64 bits.
 const CENTURY: f64 = 100.0 * 365.25 * 86_400.0;
@@ -27,7 +27,7 @@ pub struct Principal {
     /// Limit on the request rate.
     pub rate_limiter: Option<Arc<KeyRateLimiter>>,
     /// Limit on the caller's images in the queue.
-    pub queue_share: Option<Share>,
+    pub queue_share: Option<QueueShare>,
     /// Highest priority of the caller's images. If it is absent, each request may use any priority.
     pub priority: Option<Priority>,
 }

@@ -29,8 +29,8 @@ const OBSERVATION_TIME: Duration = Duration::from_millis(150);
 /// A server that runs in its own task.
 struct TestServer {
     address: SocketAddr,
-    shutdown_requests: mpsc::Sender<graceful::Request>,
-    signal: graceful::Signal,
+    shutdown_requests: mpsc::Sender<graceful::ShutdownRequest>,
+    signal: graceful::ShutdownSignal,
     task: JoinHandle<Result<(), ServerError>>,
 }
 
@@ -66,7 +66,7 @@ impl TestServer {
         E::Endpoint: 'static,
     {
         let (shutdown_requests, requests) = mpsc::channel(2);
-        let signal = graceful::begin(shutdown, Readiness::starting(), requests);
+        let signal = graceful::spawn_controller(shutdown, Readiness::starting(), requests);
         let server = Server::bind(config, None).await.unwrap();
         let address = server.local_addr();
         let task = tokio::spawn(server.run(endpoint, signal.clone()));
@@ -83,7 +83,7 @@ impl TestServer {
     }
 
     async fn request_shutdown(&self) {
-        self.shutdown_requests.send(graceful::Request::Terminate).await.unwrap();
+        self.shutdown_requests.send(graceful::ShutdownRequest::Terminate).await.unwrap();
     }
 
     /// Waits until `run` has returned `Ok`.

@@ -94,7 +94,7 @@ fn who_goes_before_others_does_not_wait_for_them() {
 fn a_caller_fills_no_more_than_his_share() {
     let admission =
         Admission::new(&Config { queue_capacity: 8, ..Config::default() }, 1, ModelMetrics::new("model", "1"));
-    let share = Share { fraction: 0.25, inside: Arc::default() };
+    let share = QueueShare { fraction: 0.25, in_flight: Arc::default() };
     let ask = Ask { share: Some(share), ..Ask::default() };
     let first = admission.admit(&ask).unwrap();
     let _second = admission.admit(&ask).unwrap();

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use super::harness::{End, Fixture, MS, Waiting};
 use crate::batching::{AdmitError, Ask, Config};
-use kiln_runtime::readiness::{Readiness, State};
+use kiln_runtime::readiness::{Readiness, ReadinessState};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ pub(super) fn arrive(fixture: &Fixture, callers: &mut Callers, id: u32, deadline
 }
 
 pub(super) fn has_failed(readiness: &Readiness) -> bool {
-    matches!(readiness.state(), State::Failed(_))
+    matches!(readiness.state(), ReadinessState::Failed(_))
 }
 
 pub(super) fn leave(callers: &mut Callers, index: &Index) -> Option<u32> {

@@ -3,7 +3,7 @@
 use super::harness::{End, MS, on_a_still_clock, picture, row, settle, start};
 use crate::batching::{AdmitError, Ask, BatchError, Config, Terms};
 use kiln_inference::{EngineError, Output};
-use kiln_runtime::readiness::State;
+use kiln_runtime::readiness::ReadinessState;
 
 fn device(text: &str) -> BatchError {
     BatchError::Failed(EngineError::Device(text.to_string()))
@@ -24,7 +24,7 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
             let decoding = fixture.batcher.admit(&Ask::default()).unwrap();
             fixture.gate.finish(end);
             assert!(matches!(running.await, Err(BatchError::Failed(_))));
-            assert!(matches!(fixture.readiness.state(), State::Recovering(1, _)));
+            assert!(matches!(fixture.readiness.state(), ReadinessState::Recovering(1, _)));
             for waiting in queued {
                 assert_eq!(waiting.await, Err(BatchError::Recovering));
             }
@@ -33,7 +33,7 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
             assert_eq!(late, Err(BatchError::Recovering));
 
             fixture.gate.rebuilt(true);
-            while fixture.readiness.state() != State::Ready {
+            while fixture.readiness.state() != ReadinessState::Ready {
                 tokio::task::yield_now().await;
             }
             let later = fixture.submit(4, None);
@@ -54,10 +54,10 @@ fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
         settle().await;
         fixture.gate.finish(End::Rows);
         assert_eq!(unlucky.await, Err(BatchError::Recovering));
-        let State::Recovering(1, reason) = fixture.readiness.state() else { panic!("not recovering") };
+        let ReadinessState::Recovering(1, reason) = fixture.readiness.state() else { panic!("not recovering") };
         assert!(reason.contains("the canary is dead"), "{reason}");
         fixture.gate.rebuilt(true);
-        while fixture.readiness.state() != State::Ready {
+        while fixture.readiness.state() != ReadinessState::Ready {
             tokio::task::yield_now().await;
         }
         // It is sound now, and stays ready.
@@ -80,7 +80,7 @@ fn scores_that_are_not_finite_are_the_devices_fault_or_one_pictures() {
         let [rubbish, right] = pair;
         assert_eq!(rubbish.await, Err(BatchError::NotFinite));
         assert_eq!(right.await.unwrap().output, Output::Logits(row(1)));
-        assert_eq!(fixture.readiness.state(), State::Ready);
+        assert_eq!(fixture.readiness.state(), ReadinessState::Ready);
 
         fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
         let pair = [fixture.submit(2, None), fixture.submit(3, None)];
@@ -91,7 +91,7 @@ fn scores_that_are_not_finite_are_the_devices_fault_or_one_pictures() {
         for picture in pair {
             assert_eq!(picture.await, Err(device("the canary is dead")));
         }
-        assert!(matches!(fixture.readiness.state(), State::Recovering(1, _)));
+        assert!(matches!(fixture.readiness.state(), ReadinessState::Recovering(1, _)));
         fixture.gate.rebuilt(true);
     });
 }
@@ -106,10 +106,10 @@ fn an_engine_that_does_not_come_back_ends_the_batcher() {
         let waiting = fixture.submit(1, None);
         tokio::time::advance(limit - 2 * MS).await;
         settle().await;
-        assert_eq!(fixture.readiness.state(), State::Ready, "it may only be slow");
+        assert_eq!(fixture.readiness.state(), ReadinessState::Ready, "it may only be slow");
         tokio::time::advance(3 * MS).await;
         assert!(matches!(waiting.await, Err(BatchError::Failed(EngineError::Device(_)))));
-        assert!(fixture.readiness.failed().await.contains("has not answered for 60s"));
+        assert!(fixture.readiness.wait_for_failure().await.contains("has not answered for 60s"));
         assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
         // A driver that wakes up all the same is heard.
         fixture.gate.finish(End::Rows);
@@ -125,9 +125,9 @@ fn an_idle_engine_that_hangs_at_its_canary_is_found_out_without_a_picture() {
         fixture.begin_bad_check(often).await;
         tokio::time::advance(limit - 2 * MS).await;
         settle().await;
-        assert_eq!(fixture.readiness.state(), State::Ready, "it may only be slow");
+        assert_eq!(fixture.readiness.state(), ReadinessState::Ready, "it may only be slow");
         tokio::time::advance(3 * MS).await;
-        assert!(fixture.readiness.failed().await.contains("has not answered for 60s"));
+        assert!(fixture.readiness.wait_for_failure().await.contains("has not answered for 60s"));
         settle().await;
         assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
     });
@@ -161,11 +161,11 @@ fn another_engine_serves_while_one_is_replaced() {
             assert_eq!(next.await.unwrap().output, Output::Logits(row(id)));
         }
         assert!(
-            matches!(fixture.readiness.state(), State::Recovering(1, _)),
+            matches!(fixture.readiness.state(), ReadinessState::Recovering(1, _)),
             "half a server is not what was asked for"
         );
         fixture.gate.rebuilt(true);
-        while fixture.readiness.state() != State::Ready {
+        while fixture.readiness.state() != ReadinessState::Ready {
             tokio::task::yield_now().await;
         }
     });
@@ -186,7 +186,7 @@ fn no_row_is_given_out_when_their_number_is_wrong() {
             let complaint = "the engine returned 1 rows for 2 pictures";
             assert_eq!(waiting.await, Err(device(complaint)));
         }
-        assert!(matches!(fixture.readiness.state(), State::Recovering(1, _)));
+        assert!(matches!(fixture.readiness.state(), ReadinessState::Recovering(1, _)));
     });
 }
 
@@ -206,7 +206,7 @@ fn an_engine_that_cannot_be_replaced_closes_the_batcher() {
             let end = waiting.await.unwrap_err();
             assert!(end == panicked() || end == BatchError::Recovering, "{end}");
         }
-        assert!(fixture.readiness.failed().await.contains("shader on fire; the device failed: there is no other"));
+        assert!(fixture.readiness.wait_for_failure().await.contains("shader on fire; the device failed: there is no other"));
         while fixture.batcher.admit(&Ask::default()).unwrap_err() != AdmitError::Closed {
             tokio::task::yield_now().await;
         }

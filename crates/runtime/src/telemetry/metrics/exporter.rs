@@ -1,4 +1,4 @@
-//! The process-wide recorder, and the page that shows what it has.
+//! The process-wide recorder, and its output for `GET /metrics`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,31 +7,31 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use super::names::{ALL, Kind, LOG_LINES_LOST, Metric};
+use super::names::{ALL, Kind, LOG_LINES_DROPPED, Metric};
 use super::{requests, server};
-use crate::telemetry::lost::lines_lost;
+use crate::telemetry::dropped_lines::lines_dropped;
 
-/// How long what the system tells of the process is good for: anybody may ask, and counting files takes a while where there
-/// are thousands.
-const FRESH: Duration = Duration::from_secs(1);
+/// The minimum time between two collections of process metrics. Counting thousands of open files takes a while, and
+/// any client may scrape.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Shows the metrics. Cheap to clone.
+/// Renders the metrics. Cheap to clone.
 #[derive(Clone)]
 pub struct Exporter {
-    recorded: PrometheusHandle,
-    process: Arc<Mutex<Process>>,
+    recorder: PrometheusHandle,
+    process: Arc<Mutex<ProcessMetrics>>,
 }
 
-struct Process {
+struct ProcessMetrics {
     collector: Collector,
-    asked: Option<Instant>,
+    collected: Option<Instant>,
 }
 
-/// Installs the process-wide recorder. What is made of the metrics before, such as a [`super::ModelMetrics`], records nothing.
+/// Installs the process-wide recorder. Handles created before it, such as a [`super::ModelMetrics`], record nothing.
 ///
 /// # Errors
 ///
-/// A recorder is installed already.
+/// Returns an error if a recorder is installed already.
 pub fn install() -> Result<Exporter, BuildError> {
     let mut builder = PrometheusBuilder::new();
     for metric in ALL {
@@ -39,12 +39,12 @@ pub fn install() -> Result<Exporter, BuildError> {
             builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_string()), bounds)?;
         }
     }
-    let recorded = builder.install_recorder()?;
-    let process = Process { collector: Collector::default(), asked: None };
+    let recorder = builder.install_recorder()?;
+    let process = ProcessMetrics { collector: Collector::default(), collected: None };
     ALL.iter().for_each(describe);
-    server::begin();
-    requests::begin();
-    Ok(Exporter { recorded, process: Arc::new(Mutex::new(process)) })
+    server::init();
+    requests::init();
+    Ok(Exporter { recorder, process: Arc::new(Mutex::new(process)) })
 }
 
 fn describe(metric: &Metric) {
@@ -62,24 +62,24 @@ fn describe(metric: &Metric) {
 }
 
 impl Exporter {
-    /// Everything in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     pub fn render(&self) -> String {
-        self.ask_the_system();
-        counter!(LOG_LINES_LOST.name).absolute(lines_lost());
-        self.recorded.render()
+        self.collect_process_metrics();
+        counter!(LOG_LINES_DROPPED.name).absolute(lines_dropped());
+        self.recorder.render()
     }
 
-    /// Takes what was recorded into its buckets. To be called every few seconds, so that it does not pile up where nobody
-    /// reads the metrics.
+    /// Moves recorded observations into their buckets. Call it every few seconds, so that memory stays bounded if nothing
+    /// scrapes the metrics.
     pub fn run_upkeep(&self) {
-        self.recorded.run_upkeep();
+        self.recorder.run_upkeep();
     }
 
-    fn ask_the_system(&self) {
+    fn collect_process_metrics(&self) {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        if process.asked.is_none_or(|asked| asked.elapsed() >= FRESH) {
+        if process.collected.is_none_or(|collected| collected.elapsed() >= COLLECT_INTERVAL) {
             process.collector.collect();
-            process.asked = Some(Instant::now());
+            process.collected = Some(Instant::now());
         }
     }
 }

@@ -1,60 +1,59 @@
-//! What is recorded of predictions, what people say of them, and how far the last ones are from the first.
+//! Recorded predictions, feedback on them, and drift of the latest predictions from the first ones.
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-use super::names::{ACCURACY, CLASS_DRIFT, CONFIDENCE_DRIFT, FEEDBACK, KEPT_PICTURES, NOT_KEPT, RECORDED};
+use super::names::{
+    CLASS_DRIFT, CONFIDENCE_DRIFT, FEEDBACK, FEEDBACK_ACCURACY, PREDICTIONS_RECORDED, RECORDS_DROPPED,
+    STORED_IMAGES_BYTES,
+};
 
-/// What could not be kept.
+/// The kind of a record that could not be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// A prediction; whoever asked for it has it all the same.
+pub enum RecordKind {
+    /// A prediction. The client received it nevertheless.
     Prediction,
-    /// Feedback; whoever gave it was told so.
+    /// Feedback. The client received an error.
     Feedback,
-    /// A picture.
-    Picture,
+    /// An image.
+    Image,
 }
 
-impl Lost {
-    fn word(self) -> &'static str {
+impl RecordKind {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Prediction => "prediction",
             Self::Feedback => "feedback",
-            Self::Picture => "picture",
+            Self::Image => "picture",
         }
     }
 }
 
-/// Counts from zero on. Where nothing is recorded there are no such series.
-pub fn begin_feedback() {
-    for (what, reason) in [
-        (Lost::Prediction, "queue_full"),
-        (Lost::Prediction, "failed"),
-        (Lost::Prediction, "closed"),
-        (Lost::Feedback, "failed"),
-        (Lost::Picture, "queue_full"),
-        (Lost::Picture, "failed"),
+/// Creates the counters of dropped records, starting at zero. Without recording there are no such series.
+pub fn init_feedback() {
+    for (kind, reason) in [
+        (RecordKind::Prediction, "queue_full"),
+        (RecordKind::Prediction, "failed"),
+        (RecordKind::Prediction, "closed"),
+        (RecordKind::Feedback, "failed"),
+        (RecordKind::Image, "queue_full"),
+        (RecordKind::Image, "failed"),
     ] {
-        lost(what, reason).increment(0);
+        record_dropped(kind, reason, 0);
     }
 }
 
-/// So much could not be kept: there was no room for it in the queue (`queue_full`), it could not be written (`failed`), or the
-/// server ends (`closed`).
-pub fn not_kept(what: Lost, reason: &'static str, count: usize) {
-    lost(what, reason).increment(count as u64);
+/// Counts records that could not be stored: the queue was full (`queue_full`), writing failed (`failed`), or the server
+/// shuts down (`closed`).
+pub fn record_dropped(kind: RecordKind, reason: &'static str, count: usize) {
+    counter!(RECORDS_DROPPED.name, "what" => kind.as_str(), "reason" => reason).increment(count as u64);
 }
 
-fn lost(what: Lost, reason: &'static str) -> Counter {
-    counter!(NOT_KEPT.name, "what" => what.word(), "reason" => reason)
+/// Sets the total size of all stored images.
+pub fn stored_images_bytes(bytes: u64) {
+    gauge!(STORED_IMAGES_BYTES.name).set(bytes as f64);
 }
 
-/// All pictures that are kept have so many bytes.
-pub fn kept_pictures(bytes: u64) {
-    gauge!(KEPT_PICTURES.name).set(bytes as f64);
-}
-
-/// One version of a model. Made before a recorder is installed, it records nothing.
+/// The series of one model version.
 #[derive(Debug)]
 pub struct FeedbackMetrics {
     recorded: Counter,
@@ -65,49 +64,49 @@ pub struct FeedbackMetrics {
 }
 
 impl FeedbackMetrics {
-    /// The series of a model's version.
+    /// Creates the series. If no recorder is installed yet, they record nothing.
     pub fn new(model: &str, version: &str) -> Self {
         let labels = [("model", model.to_string()), ("version", version.to_string())];
-        let of_verdict = |verdict| {
+        let verdict_counter = |verdict| {
             let [(_, model), (_, version)] = labels.clone();
             counter!(FEEDBACK.name, "model" => model, "version" => version, "verdict" => verdict)
         };
-        let all = Self {
-            recorded: counter!(RECORDED.name, &labels),
-            verdicts: ["right", "wrong", "label"].map(|verdict| (verdict, of_verdict(verdict))),
-            accuracy: gauge!(ACCURACY.name, &labels),
+        let series = Self {
+            recorded: counter!(PREDICTIONS_RECORDED.name, &labels),
+            verdicts: ["right", "wrong", "label"].map(|verdict| (verdict, verdict_counter(verdict))),
+            accuracy: gauge!(FEEDBACK_ACCURACY.name, &labels),
             confidence_drift: gauge!(CONFIDENCE_DRIFT.name, &labels),
             class_drift: gauge!(CLASS_DRIFT.name, &labels),
         };
-        // From zero on. Of nothing there is no accuracy yet.
-        all.recorded.increment(0);
-        all.accuracy.set(f64::NAN);
-        all.verdicts.iter().for_each(|(_, counter)| counter.increment(0));
-        all
+        // The counters start at zero. Without feedback the accuracy is undefined.
+        series.recorded.increment(0);
+        series.accuracy.set(f64::NAN);
+        series.verdicts.iter().for_each(|(_, counter)| counter.increment(0));
+        series
     }
 
-    /// A prediction was written down.
-    pub fn recorded(&self) {
+    /// Counts a recorded prediction.
+    pub fn prediction_recorded(&self) {
         self.recorded.increment(1);
     }
 
-    /// Feedback was stored: `right`, `wrong` or `label`.
+    /// Counts stored feedback: `right`, `wrong` or `label`.
     ///
     /// # Panics
     ///
-    /// It is none of these.
-    pub fn judged(&self, verdict: &'static str) {
-        let known = self.verdicts.iter().find(|(word, _)| *word == verdict);
-        known.expect("a verdict of the list").1.increment(1);
+    /// Panics on another verdict.
+    pub fn feedback_stored(&self, verdict: &'static str) {
+        let known = self.verdicts.iter().find(|(name, _)| *name == verdict);
+        known.expect("the verdict is right, wrong or label").1.increment(1);
     }
 
-    /// The part of the last judged predictions that was right.
-    pub fn accuracy(&self, accuracy: f64) {
+    /// Sets the fraction of the latest labelled predictions that was correct.
+    pub fn set_accuracy(&self, accuracy: f64) {
         self.accuracy.set(accuracy);
     }
 
-    /// How far the last predictions are from the first.
-    pub fn drift(&self, confidence: f64, classes: f64) {
+    /// Sets the drift of the latest predictions from the first ones.
+    pub fn set_drift(&self, confidence: f64, classes: f64) {
         self.confidence_drift.set(confidence);
         self.class_drift.set(classes);
     }

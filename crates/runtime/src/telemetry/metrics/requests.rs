@@ -1,26 +1,17 @@
-//! Requests whatever they ask for, the connections that they come by, and the bytes that they hold.
+//! Requests of all operations, their connections, the bytes that they hold, and the response cache.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics::{Gauge, counter, gauge, histogram};
 
-use super::names::{CANCELLED, CONNECTIONS, INFLIGHT_BYTES, KEY_REQUESTS, REQUEST_SECONDS, REQUESTS};
+use super::names::{
+    CACHE_BYTES, CACHE_ENTRIES, CANCELLED, INFLIGHT_BYTES, KEY_REQUESTS, OPEN_CONNECTIONS, REQUEST_SECONDS, REQUESTS,
+};
 
-/// One request was answered. `outcome` is `ok` or an error's code.
-pub fn request(operation: &'static str, status: u16, outcome: &'static str, took: Duration) {
-    let status = status.to_string();
-    counter!(REQUESTS.name, "operation" => operation, "status" => status, "outcome" => outcome).increment(1);
-    histogram!(REQUEST_SECONDS.name, "operation" => operation).record(took);
-}
-
-/// The same, by the caller's key. Keys come from the operator, so there are not many.
-pub fn request_by(key: &str, outcome: &'static str) {
-    counter!(KEY_REQUESTS.name, "key" => key.to_string(), "outcome" => outcome).increment(1);
-}
-
-/// Operations that classify, and how they fail without a fault of the client.
+/// Operations that classify images.
 const CLASSIFYING: [&str; 5] = ["predict", "predict_raw", "predict_batch", "oip_infer", "oip_infer_version"];
+/// Status and error code of their failures that are not the client's fault.
 const FAILURES: [(&str, &str); 7] = [
     ("500", "device_failed"),
     ("500", "internal_error"),
@@ -31,8 +22,9 @@ const FAILURES: [(&str, &str); 7] = [
     ("429", "deadline_passed"),
 ];
 
-/// Counts them from zero on: a series that appears with a thousand failures has no rate, and no alert sees it.
-pub(super) fn begin() {
+/// Creates counters that start at zero. A series that appears with a thousand failures has no rate, and no alert sees
+/// them.
+pub(super) fn init() {
     for operation in CLASSIFYING {
         for (status, outcome) in FAILURES {
             let labels = [("operation", operation), ("status", status), ("outcome", outcome)];
@@ -42,11 +34,23 @@ pub(super) fn begin() {
     for stage in ["decode", "queue", "device"] {
         counter!(CANCELLED.name, "stage" => stage).increment(0);
     }
-    InflightBytes::begin();
+    InflightBytes::init();
 }
 
-/// A picture's client went away while it waited for a decode thread (`decode`), in the queue (`queue`), or for the device that
-/// had it (`device`).
+/// Counts an answered request. `outcome` is `ok` or an error code.
+pub fn request(operation: &'static str, status: u16, outcome: &'static str, duration: Duration) {
+    let status = status.to_string();
+    counter!(REQUESTS.name, "operation" => operation, "status" => status, "outcome" => outcome).increment(1);
+    histogram!(REQUEST_SECONDS.name, "operation" => operation).record(duration);
+}
+
+/// Counts an answered request of an API key. The operator configures the keys, so their number is bounded.
+pub fn request_by_key(key: &str, outcome: &'static str) {
+    counter!(KEY_REQUESTS.name, "key" => key.to_string(), "outcome" => outcome).increment(1);
+}
+
+/// Counts an image whose client disconnected while the image waited for a decode thread (`decode`), waited in the queue
+/// (`queue`), or ran on the device (`device`).
 pub fn cancelled(stage: &'static str) {
     counter!(CANCELLED.name, "stage" => stage).increment(1);
 }
@@ -56,51 +60,75 @@ pub fn cancelled(stage: &'static str) {
 pub struct OpenConnection(());
 
 impl OpenConnection {
-    /// A connection was opened.
-    pub fn begin() -> Self {
-        gauge!(CONNECTIONS.name).increment(1.0);
+    /// Counts a connection.
+    #[expect(clippy::new_without_default, reason = "each value counts as a connection")]
+    pub fn new() -> Self {
+        gauge!(OPEN_CONNECTIONS.name).increment(1.0);
         Self(())
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        gauge!(CONNECTIONS.name).decrement(1.0);
+        gauge!(OPEN_CONNECTIONS.name).decrement(1.0);
     }
 }
 
-/// Bytes that requests under way hold.
+/// Bytes that requests in flight hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InflightBytes {
-    /// Of their bodies.
+    /// Bytes of request bodies.
     Body,
-    /// Of decoded pictures.
+    /// Bytes of decoded images.
     Decoded,
 }
 
-/// Both of them, once there is a recorder: the budgets are made before, and each picture changes them four times.
+/// Both gauges, set once the recorder is installed. The budgets that change them are created earlier, and each image
+/// changes them four times.
 static INFLIGHT: OnceLock<[Gauge; 2]> = OnceLock::new();
 
 impl InflightBytes {
-    /// From zero on.
-    fn begin() {
+    fn init() {
         let gauges = ["body", "decoded"].map(|kind| gauge!(INFLIGHT_BYTES.name, "kind" => kind));
         gauges.iter().for_each(|gauge| gauge.set(0.0));
-        // There is one recorder a process.
+        // A process has only one recorder.
         let _ = INFLIGHT.set(gauges);
     }
 
-    /// More are held.
+    /// Adds bytes.
     pub fn add(self, bytes: u64) {
         if let Some(gauges) = INFLIGHT.get() {
             gauges[self as usize].increment(bytes as f64);
         }
     }
 
-    /// Fewer are.
+    /// Subtracts bytes.
     pub fn sub(self, bytes: u64) {
         if let Some(gauges) = INFLIGHT.get() {
             gauges[self as usize].decrement(bytes as f64);
         }
+    }
+}
+
+/// The size of the response cache. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CacheMetrics {
+    entries: Gauge,
+    bytes: Gauge,
+}
+
+impl CacheMetrics {
+    /// Creates the series of an empty cache. If no recorder is installed yet, they record nothing.
+    #[expect(clippy::new_without_default, reason = "it creates series in a process-wide recorder")]
+    pub fn new() -> Self {
+        let metrics = Self { entries: gauge!(CACHE_ENTRIES.name), bytes: gauge!(CACHE_BYTES.name) };
+        metrics.set_size(0, 0);
+        metrics
+    }
+
+    /// Sets the number of cached responses and their total size.
+    pub fn set_size(&self, entries: u64, bytes: u64) {
+        self.entries.set(entries as f64);
+        self.bytes.set(bytes as f64);
     }
 }

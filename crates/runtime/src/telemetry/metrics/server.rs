@@ -1,50 +1,53 @@
-//! The start, readiness and the devices: what changes seldom.
+//! Startup, readiness, devices and model versions: values that change rarely.
 
 use std::time::Duration;
 
 use metrics::{counter, gauge};
 
-use super::names::{BUILD_INFO, CANARIES, DEVICE_INFO, READINESS, READY, REBUILDS, STARTUP_SECONDS};
+use super::names::{
+    BUILD_INFO, DEVICE_INFO, DEVICE_REBUILDS, MODEL_RELOADS, MODEL_VERSION_INFO, READINESS, READY, SELF_TESTS,
+    SHADOW_COMPARED, STARTUP_SECONDS,
+};
 
-/// Every state that the server may be in.
+/// All readiness states.
 const STATES: [&str; 5] = ["starting", "ready", "recovering", "draining", "failed"];
 
-/// Rare things are counted from zero on, or their first time could not be seen as an increase.
-pub(super) fn begin() {
+/// Creates counters of rare events, starting at zero, so that the first event appears as an increase.
+pub(super) fn init() {
     for outcome in ["ok", "failed"] {
-        counter!(CANARIES.name, "outcome" => outcome).increment(0);
+        counter!(SELF_TESTS.name, "outcome" => outcome).increment(0);
     }
     for outcome in ["recovered", "failed"] {
-        counter!(REBUILDS.name, "outcome" => outcome).increment(0);
+        counter!(DEVICE_REBUILDS.name, "outcome" => outcome).increment(0);
     }
 }
 
-/// Tells once which model runs.
+/// Records the program's version and a built-in model.
 pub fn build_info(model: &'static str, model_version: &'static str) {
     let version = env!("CARGO_PKG_VERSION");
     gauge!(BUILD_INFO.name, "version" => version, "model" => model, "model_version" => model_version).set(1.0);
 }
 
-/// What a model runs on.
+/// The device of a model, for [`device_info`].
 #[derive(Clone, Debug)]
 pub struct DeviceLabels {
     /// The model's name.
     pub model: String,
     /// The device's name.
     pub device: String,
-    /// How it is reached.
+    /// The graphics or compute API.
     pub api: String,
-    /// Its driver, or nothing.
+    /// The driver, or an empty text.
     pub driver: String,
-    /// What compiles its kernels.
+    /// The compiler of the kernels.
     pub compiler: String,
-    /// What its tensors hold.
+    /// The data type of the tensors.
     pub precision: String,
-    /// Whose kernels they are.
+    /// The implementation of the kernels.
     pub kernels: String,
 }
 
-/// Tells once what a model runs on.
+/// Records the device of a model.
 pub fn device_info(labels: DeviceLabels) {
     let DeviceLabels { model, device, api, driver, compiler, precision, kernels } = labels;
     gauge!(
@@ -60,13 +63,13 @@ pub fn device_info(labels: DeviceLabels) {
     .set(1.0);
 }
 
-/// A phase of the start took that long.
-pub fn startup(phase: &'static str, took: Duration) {
-    gauge!(STARTUP_SECONDS.name, "phase" => phase).increment(took.as_secs_f64());
+/// Adds the duration of a startup phase.
+pub fn startup_phase(phase: &'static str, duration: Duration) {
+    gauge!(STARTUP_SECONDS.name, "phase" => phase).increment(duration.as_secs_f64());
 }
 
-/// The state that the server is in: `starting`, `ready`, `recovering`, `draining` or `failed`.
-pub fn ready(state: &'static str) {
+/// Sets the readiness state: `starting`, `ready`, `recovering`, `draining` or `failed`.
+pub fn readiness(state: &'static str) {
     debug_assert!(STATES.contains(&state), "{state}");
     for each in STATES {
         gauge!(READINESS.name, "state" => each).set(f64::from(u8::from(each == state)));
@@ -74,12 +77,60 @@ pub fn ready(state: &'static str) {
     gauge!(READY.name).set(f64::from(u8::from(state == "ready")));
 }
 
-/// A device that failed was replaced, or was not.
-pub fn device_rebuilt(done: bool) {
-    counter!(REBUILDS.name, "outcome" => if done { "recovered" } else { "failed" }).increment(1);
+/// Counts an attempt to replace a failed device.
+pub fn device_rebuilt(succeeded: bool) {
+    counter!(DEVICE_REBUILDS.name, "outcome" => if succeeded { "recovered" } else { "failed" }).increment(1);
 }
 
-/// An idle device was asked for the canary.
-pub fn canary_checked(healthy: bool) {
-    counter!(CANARIES.name, "outcome" => if healthy { "ok" } else { "failed" }).increment(1);
+/// Counts a self-test of an idle device.
+pub fn self_test(passed: bool) {
+    counter!(SELF_TESTS.name, "outcome" => if passed { "ok" } else { "failed" }).increment(1);
+}
+
+/// The outcome of assigning a label to a version while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// The version is now the stable one.
+    Swapped,
+    /// The version does not load or fails the self-test, and is not served.
+    Refused,
+    /// The version was a canary or a shadow, failed, and was removed.
+    Withdrawn,
+}
+
+impl ReloadOutcome {
+    const ALL: [Self; 3] = [Self::Swapped, Self::Refused, Self::Withdrawn];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Swapped => "swapped",
+            Self::Refused => "refused",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// Creates the reload counters of a model, starting at zero.
+pub fn init_model_reloads(model: &'static str) {
+    for outcome in ReloadOutcome::ALL {
+        counter!(MODEL_RELOADS.name, "model" => model, "outcome" => outcome.as_str()).increment(0);
+    }
+}
+
+/// Counts a reload of a model.
+pub fn model_reload(model: &'static str, outcome: ReloadOutcome) {
+    counter!(MODEL_RELOADS.name, "model" => model, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// Records whether a loaded version has a label.
+pub fn version_label(model: &'static str, version: &str, label: &'static str, has: bool) {
+    let version = version.to_string();
+    let info = gauge!(MODEL_VERSION_INFO.name, "model" => model, "version" => version, "label" => label);
+    info.set(f64::from(u8::from(has)));
+}
+
+/// Counts an image that a shadow version classified, too.
+pub fn shadow_compared(model: &'static str, version: &str, agrees: bool) {
+    let agrees = if agrees { "yes" } else { "no" };
+    counter!(SHADOW_COMPARED.name, "model" => model, "version" => version.to_string(), "agrees" => agrees).increment(1);
 }

@@ -1,80 +1,85 @@
-//! Sends spans to the collector, from the thread of the SDK's batch processor: whatever the collector does, no request
-//! waits for it. The protocol is OTLP over HTTP (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>).
+//! Sends spans to the collector with OTLP over HTTP (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>), on the thread
+//! of the SDK's batch processor: no request waits for the collector.
+//!
+//! `opentelemetry-otlp` is not used: its retries cannot be interrupted at shutdown, and its debug lines show the endpoint's
+//! query, which may contain a secret.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 use tokio_rustls::rustls::crypto::ring;
 use ureq::Agent;
 use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use ureq::tls::{RootCerts, TlsConfig};
 
-use super::count::Count;
-use super::{Config, message};
+use super::config::Config;
+use super::message;
 
-/// How long one batch of spans is tried for; then it is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The same once the end has begun.
-const LAST_PATIENCE: Duration = Duration::from_millis(1500);
-/// Before the second try; twice as long before each further one.
+/// The maximum time to send a batch of spans, including retries. The batch is dropped afterwards.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The timeout of an attempt once shutdown has begun.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1500);
+/// The pause before the first retry. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// How often lost spans are told.
-const TELL_INTERVAL: Duration = Duration::from_secs(60);
-/// Far above any answer of a collector.
-const MOST_BYTES: u64 = 1 << 16;
+/// The minimum time between two log lines about dropped spans: a collector may be unreachable for long.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+/// The maximum size of a response. A collector's responses are far smaller.
+const MAX_RESPONSE_BYTES: u64 = 1 << 16;
 
-/// Tells that the process ends: no more pauses.
+/// Interrupts the pauses between retries at shutdown.
 #[derive(Debug, Default)]
-pub(super) struct Ending(Mutex<bool>, Condvar);
+pub(super) struct StopFlag(Mutex<bool>, Condvar);
 
-impl Ending {
-    pub(super) fn begin(&self) {
+impl StopFlag {
+    pub(super) fn set(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.1.notify_all();
     }
 
-    fn has_begun(&self) -> bool {
+    fn is_set(&self) -> bool {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits so long, or until the end begins.
+    /// Waits for `pause`, or until the flag is set.
     fn wait(&self, pause: Duration) {
-        let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = self.1.wait_timeout_while(begun, pause, |begun| !*begun);
+        let flag = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.1.wait_timeout_while(flag, pause, |is_set| !*is_set);
     }
 }
 
-/// The way to one collector.
+/// Sends spans to one collector.
 #[derive(Debug)]
 pub(super) struct Exporter {
     agent: Agent,
     config: Config,
     resource: Resource,
-    ending: Arc<Ending>,
-    losses: Mutex<Losses>,
-    count: Count,
+    stop: Arc<StopFlag>,
+    dropped: Mutex<DroppedSpans>,
+    stats: SpanStats,
 }
 
-/// Spans that were lost and not told of yet.
+/// Dropped spans that were not logged yet.
 #[derive(Debug, Default)]
-struct Losses {
-    spans: usize,
-    told: Option<Instant>,
+struct DroppedSpans {
+    count: usize,
+    last_report: Option<Instant>,
 }
 
-/// Why spans did not arrive.
-struct Refused {
+/// The failure of one attempt.
+struct AttemptError {
     reason: String,
-    /// Whether they may be taken later, and when at the soonest.
-    again: Option<Duration>,
+    /// The minimum pause before a retry. `None` if a retry is pointless.
+    retry_after: Option<Duration>,
 }
 
 impl Exporter {
-    pub(super) fn new(config: &Config, ending: Arc<Ending>, count: Count) -> Self {
-        // The certificates that the machine trusts, an organisation's own among them.
+    pub(super) fn new(config: &Config, stop: Arc<StopFlag>, stats: SpanStats) -> Self {
+        // Trusts the certificates of the operating system, which include those of an organisation.
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::PlatformVerifier)
             .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
@@ -83,73 +88,177 @@ impl Exporter {
             agent: agent.build().into(),
             config: config.clone(),
             resource: Resource::builder_empty().build(),
-            ending,
-            losses: Mutex::default(),
-            count,
+            stop,
+            dropped: Mutex::default(),
+            stats,
         }
     }
 
-    /// Tries until the collector has taken it, refuses it for good, or patience is at its end.
+    /// Retries until the collector accepts the body, refuses it permanently, or the timeout expires.
     fn send(&self, body: &[u8]) -> Result<(), String> {
-        let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
+        let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let Err(Refused { reason, again }) = self.try_once(body, begun) else { return Ok(()) };
-            let Some(soonest) = again else { return Err(reason) };
-            let wait = pause.max(soonest);
-            if self.ending.has_begun() || begun.elapsed() + wait >= PATIENCE {
+            let Err(AttemptError { reason, retry_after }) = self.attempt(body, started) else { return Ok(()) };
+            let Some(retry_after) = retry_after else { return Err(reason) };
+            let wait = pause.max(retry_after);
+            if self.stop.is_set() || started.elapsed() + wait >= EXPORT_TIMEOUT {
                 return Err(reason);
             }
-            self.ending.wait(wait);
+            self.stop.wait(wait);
             pause *= 2;
         }
     }
 
-    fn try_once(&self, body: &[u8], begun: Instant) -> Result<(), Refused> {
-        let most = if self.ending.has_begun() { LAST_PATIENCE } else { PATIENCE.saturating_sub(begun.elapsed()) };
+    fn attempt(&self, body: &[u8], started: Instant) -> Result<(), AttemptError> {
+        let timeout = match self.stop.is_set() {
+            true => SHUTDOWN_TIMEOUT,
+            false => EXPORT_TIMEOUT.saturating_sub(started.elapsed()).max(Duration::from_millis(1)),
+        };
         let request = self.agent.post(self.config.endpoint.uri()).header(CONTENT_TYPE, "application/x-protobuf");
         let request = self.config.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        let sent = request.config().timeout_global(Some(most.max(Duration::from_millis(1)))).build().send(body);
-        let mut answer = sent.map_err(|error| Refused { reason: error.to_string(), again: Some(Duration::ZERO) })?;
-        // Read to its end, so that the connection can be used again; it says nothing that could be acted on.
-        let _ = answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec();
-        let status = answer.status();
+        let sent = request.config().timeout_global(Some(timeout)).build().send(body);
+        let mut response =
+            sent.map_err(|error| AttemptError { reason: error.to_string(), retry_after: Some(Duration::ZERO) })?;
+        // Reads the whole body, so that the connection can be reused. The content is irrelevant.
+        let _ = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec();
+        let status = response.status();
         if status.is_success() {
             return Ok(());
         }
-        let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let may_return = [429, 502, 503, 504].contains(&status.as_u16());
-        // A collector may name any number; nothing is tried again after so long.
-        let again = may_return.then(|| after.map_or(Duration::ZERO, Duration::from_secs).min(PATIENCE));
-        Err(Refused { reason: format!("it answers {status}"), again })
+        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let is_retryable = [429, 502, 503, 504].contains(&status.as_u16());
+        // The header may contain any number. A longer pause than the timeout has no effect.
+        let retry_after = is_retryable.then(|| header.map_or(Duration::ZERO, Duration::from_secs).min(EXPORT_TIMEOUT));
+        Err(AttemptError { reason: format!("the collector returned {status}"), retry_after })
     }
 
-    /// Says so now and then, not each time: a collector may be away for long.
-    fn lost(&self, spans: usize, reason: &str) {
-        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        losses.spans += spans;
-        if losses.told.is_some_and(|told| told.elapsed() < TELL_INTERVAL) && !self.ending.has_begun() {
+    /// Counts dropped spans, and logs their number at most once per [`REPORT_INTERVAL`].
+    fn record_dropped(&self, spans: usize, reason: &str) {
+        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        dropped.count += spans;
+        if dropped.last_report.is_some_and(|last| last.elapsed() < REPORT_INTERVAL) && !self.stop.is_set() {
             return;
         }
-        let (endpoint, lost) = (&self.config.endpoint, std::mem::take(&mut losses.spans));
-        losses.told = Some(Instant::now());
-        self.count.settle(lost);
-        let hint = if endpoint.looks_like_grpc() { "; 4317 is for gRPC, collectors take HTTP at 4318" } else { "" };
-        tracing::warn!(%endpoint, lost, "spans are lost, the collector does not take them: {reason}{hint}");
+        let count = std::mem::take(&mut dropped.count);
+        dropped.last_report = Some(Instant::now());
+        self.stats.settle(count);
+        let endpoint = &self.config.endpoint;
+        let hint = endpoint.looks_like_grpc().then_some("port 4317 is for gRPC; collectors accept HTTP on port 4318");
+        tracing::warn!(%endpoint, dropped = count, reason, hint, "spans dropped: the collector did not accept them");
     }
 }
 
 impl SpanExporter for Exporter {
-    /// Waits: it is called on a thread that is there for it.
+    /// Blocks: the SDK calls it on a thread of its own.
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let count = batch.len();
         match self.send(&message::request(&self.resource, &batch)) {
-            Ok(()) => self.count.settle(batch.len()),
-            Err(reason) => self.lost(batch.len(), &reason),
+            Ok(()) => self.stats.settle(count),
+            Err(reason) => self.record_dropped(count, &reason),
         }
-        // What is lost was told; the SDK would log each time.
+        // Failures are logged above. The SDK would log each one.
         Ok(())
     }
 
     fn set_resource(&mut self, resource: &Resource) {
         self.resource = resource.clone();
+    }
+}
+
+/// Counts spans that ended, and spans that arrived or whose loss was logged. The SDK does not report how many spans it drops
+/// at shutdown. Clones share the counters.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SpanStats(Arc<SpanCounters>);
+
+#[derive(Debug, Default)]
+struct SpanCounters {
+    ended: AtomicU64,
+    settled: AtomicU64,
+}
+
+impl SpanStats {
+    /// Counts spans that arrived or whose loss was logged.
+    fn settle(&self, spans: usize) {
+        self.0.settled.fetch_add(spans as u64, Ordering::Relaxed);
+    }
+
+    /// Returns the number of spans that ended but are not settled.
+    pub(super) fn pending(&self) -> u64 {
+        self.0.ended.load(Ordering::Relaxed).saturating_sub(self.0.settled.load(Ordering::Relaxed))
+    }
+}
+
+/// Counts the ended spans that it forwards to another processor.
+#[derive(Debug)]
+pub(super) struct CountingProcessor<P> {
+    pub(super) next: P,
+    pub(super) stats: SpanStats,
+}
+
+impl<P: SpanProcessor> SpanProcessor for CountingProcessor<P> {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.next.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        self.stats.0.ended.fetch_add(u64::from(span.span_context.is_sampled()), Ordering::Relaxed);
+        self.next.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.next.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.next.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.next.set_resource(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+    use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+
+    use super::*;
+
+    /// Drops all spans without a report, as the SDK does when its timeout expires.
+    #[derive(Debug)]
+    struct DroppingProcessor;
+
+    impl SpanProcessor for DroppingProcessor {
+        fn on_start(&self, _: &mut Span, _: &Context) {}
+        fn on_end(&self, _: SpanData) {}
+        fn force_flush(&self) -> OTelSdkResult {
+            Ok(())
+        }
+        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn recorded_spans_are_pending_until_they_are_settled() {
+        let stats = SpanStats::default();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(CountingProcessor { next: DroppingProcessor, stats: stats.clone() })
+            .build();
+        let tracer = provider.tracer("test");
+        for _ in 0..3 {
+            drop(tracer.start("span"));
+        }
+        assert_eq!(stats.pending(), 3);
+        stats.settle(2);
+        assert_eq!(stats.pending(), 1);
+        // Spans that are not recorded do not count.
+        let unsampled = SdkTracerProvider::builder()
+            .with_sampler(Sampler::AlwaysOff)
+            .with_span_processor(CountingProcessor { next: DroppingProcessor, stats: stats.clone() })
+            .build();
+        drop(unsampled.tracer("test").start("span"));
+        assert_eq!(stats.pending(), 1);
     }
 }

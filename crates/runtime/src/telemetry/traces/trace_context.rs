@@ -1,17 +1,20 @@
-//! The caller's place in a trace, as the headers `traceparent` and `tracestate` tell it (W3C Trace Context, level 1).
+//! Parses the headers `traceparent` and `tracestate` (W3C Trace Context, level 1).
+//!
+//! `TraceContextPropagator` of `opentelemetry_sdk` is not used, because it accepts headers that the standard forbids: short IDs,
+//! IDs with a sign, surrounding spaces, and text after the flags of version 00.
 
 use std::str::FromStr as _;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-/// The span of the caller, in whose trace the request takes place.
+/// The caller's span, which is the parent of the request's span.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Caller(pub(super) SpanContext);
+pub struct ParentContext(pub(super) SpanContext);
 
-impl Caller {
-    /// Reads the values of all headers of these two names. Nobody, where there is not exactly one `traceparent` or it is
-    /// not valid; a `tracestate` that is not valid is left out.
-    pub fn read<'a>(
+impl ParentContext {
+    /// Parses the values of all headers with these names. Returns `None` unless there is exactly one `traceparent` and it
+    /// is valid. An invalid `tracestate` is ignored.
+    pub fn from_headers<'a>(
         mut traceparent: impl Iterator<Item = &'a [u8]>,
         tracestate: impl Iterator<Item = &'a [u8]>,
     ) -> Option<Self> {
@@ -23,20 +26,21 @@ impl Caller {
     }
 }
 
-/// `version-trace_id-parent_id-flags`, in lower-case hexadecimal digits. Later versions may have more behind another dash.
+/// Parses `version-trace_id-parent_id-flags`, all in lower-case hexadecimal digits. Later versions may append further fields
+/// after another dash.
 fn parse(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     let (known, rest) = text.split_at_checked(55)?;
     let [version, trace_id, parent_id, flags] = known.split(|byte| *byte == b'-').collect::<Vec<_>>()[..] else {
         return None;
     };
-    let fits = (version.len(), trace_id.len(), parent_id.len(), flags.len()) == (2, 32, 16, 2)
+    let is_valid = (version.len(), trace_id.len(), parent_id.len(), flags.len()) == (2, 32, 16, 2)
         && version != b"ff"
         && (rest.is_empty() || version != b"00" && rest.starts_with(b"-"));
     hex(version)?;
     let (trace_id, parent_id, flags) = (hex(trace_id)?, u64::try_from(hex(parent_id)?).ok()?, hex(flags)?);
-    // Of the flags only one is defined.
+    // Only one flag is defined.
     let flags = TraceFlags::default().with_sampled(flags & 1 == 1);
-    (fits && trace_id != 0 && parent_id != 0).then(|| (TraceId::from(trace_id), SpanId::from(parent_id), flags))
+    (is_valid && trace_id != 0 && parent_id != 0).then(|| (TraceId::from(trace_id), SpanId::from(parent_id), flags))
 }
 
 fn hex(digits: &[u8]) -> Option<u128> {
@@ -59,34 +63,34 @@ mod tests {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const SPAN: &str = "00f067aa0ba902b7";
 
-    fn read(traceparent: &str) -> Option<Caller> {
-        Caller::read([traceparent.as_bytes()].into_iter(), std::iter::empty())
+    fn read(traceparent: &str) -> Option<ParentContext> {
+        ParentContext::from_headers([traceparent.as_bytes()].into_iter(), std::iter::empty())
     }
 
     #[test]
-    fn what_the_standard_gives_as_an_example_is_read() {
-        let caller = read(&format!("00-{TRACE}-{SPAN}-01")).unwrap().0;
-        assert_eq!((caller.trace_id().to_string(), caller.span_id().to_string()), (TRACE.into(), SPAN.into()));
-        assert!(caller.is_sampled() && caller.is_remote());
+    fn example_of_the_standard_is_parsed() {
+        let parent = read(&format!("00-{TRACE}-{SPAN}-01")).unwrap().0;
+        assert_eq!((parent.trace_id().to_string(), parent.span_id().to_string()), (TRACE.into(), SPAN.into()));
+        assert!(parent.is_sampled() && parent.is_remote());
         assert!(!read(&format!("00-{TRACE}-{SPAN}-00")).unwrap().0.is_sampled());
     }
 
     #[test]
-    fn flags_without_a_meaning_are_ignored() {
+    fn undefined_flags_are_ignored() {
         assert!(read(&format!("00-{TRACE}-{SPAN}-ff")).unwrap().0.is_sampled());
         assert!(!read(&format!("00-{TRACE}-{SPAN}-fe")).unwrap().0.is_sampled());
     }
 
     #[test]
-    fn a_later_version_is_read_as_far_as_it_is_known() {
+    fn later_version_is_parsed_as_far_as_it_is_known() {
         for rest in ["", "-", "-what-the-future-will-be-like"] {
-            assert!(read(&format!("cc-{TRACE}-{SPAN}-01{rest}")).is_some_and(|caller| caller.0.is_sampled()), "{rest}");
+            assert!(read(&format!("cc-{TRACE}-{SPAN}-01{rest}")).is_some_and(|parent| parent.0.is_sampled()), "{rest}");
         }
         assert_eq!(read(&format!("cc-{TRACE}-{SPAN}-01.what")), None);
     }
 
     #[test]
-    fn what_is_not_valid_is_nobody() {
+    fn invalid_header_is_ignored() {
         let zeros = |count| "0".repeat(count);
         for text in [
             String::new(),
@@ -115,17 +119,20 @@ mod tests {
     }
 
     #[test]
-    fn two_parents_are_none() {
+    fn two_parents_are_ignored() {
         let (one, two) = (format!("00-{TRACE}-{SPAN}-01"), format!("00-{TRACE}-{}1-01", &SPAN[1..]));
-        assert_eq!(Caller::read([one.as_bytes(), two.as_bytes()].into_iter(), std::iter::empty()), None);
+        assert_eq!(ParentContext::from_headers([one.as_bytes(), two.as_bytes()].into_iter(), std::iter::empty()), None);
     }
 
     #[test]
-    fn states_of_several_headers_are_one_and_an_invalid_one_costs_no_parent() {
+    fn states_of_several_headers_are_joined_and_an_invalid_state_is_ignored() {
         let parent = format!("00-{TRACE}-{SPAN}-01");
         let state = |states: &[&'static str]| {
-            let caller = Caller::read([parent.as_bytes()].into_iter(), states.iter().map(|state| state.as_bytes()));
-            caller.unwrap().0.trace_state().header()
+            let context = ParentContext::from_headers(
+                [parent.as_bytes()].into_iter(),
+                states.iter().map(|state| state.as_bytes()),
+            );
+            context.unwrap().0.trace_state().header()
         };
         assert_eq!(state(&["congo=t61rcWkgMzE", "rojo=00f067aa0ba902b7"]), "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7");
         assert_eq!(state(&["no state"]), "");
@@ -134,12 +141,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_break_it_and_what_is_read_is_what_was_sent(text in prop_oneof![
+        fn arbitrary_bytes_do_not_panic_and_parsed_ids_match_the_input(text in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..80),
             "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[ -~]{0,9})?".prop_map(String::into_bytes),
             "[0-9a-fA-F-]{50,60}".prop_map(String::into_bytes),
         ]) {
-            if let Some(Caller(context)) = Caller::read([&text[..]].into_iter(), std::iter::empty()) {
+            if let Some(ParentContext(context)) = ParentContext::from_headers([&text[..]].into_iter(), std::iter::empty()) {
                 prop_assert!(context.is_valid());
                 let ids = format!("-{}-{}-", context.trace_id(), context.span_id());
                 prop_assert_eq!(&text[2..53], ids.as_bytes());

@@ -14,7 +14,7 @@ use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::auth::config::JwksSource;
-use kiln_runtime::file_watcher::Watched;
+use kiln_runtime::file_watcher::FileWatcher;
 
 /// Interval between two fetches. Providers publish a key long before they use it.
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
@@ -41,7 +41,7 @@ pub(super) struct KeySet {
     source: JwksSource,
     keys: ArcSwap<Vec<VerificationKey>>,
     /// Created before the file was read, so that no change is missed. Absent for a URL.
-    watcher: Option<Watched>,
+    watcher: Option<FileWatcher>,
     /// Time of the last refresh. The lock is held during a refresh, so that refreshes run one at a time.
     last_refresh: Mutex<Instant>,
     /// Requests that wait for a refresh. They may hold memory before they are authenticated, so their number is bounded.
@@ -59,7 +59,7 @@ impl KeySet {
     /// Loads the keys. Blocks on the file or the network.
     pub(super) fn load(source: JwksSource) -> Result<Self, JwksError> {
         let watcher = match &source {
-            JwksSource::File(path) => Some(Watched::new(vec![path.clone()])),
+            JwksSource::File(path) => Some(FileWatcher::new(vec![path.clone()])),
             JwksSource::Url(_) => None,
         };
         let keys = ArcSwap::from_pointee(read(&source)?);

@@ -1,20 +1,20 @@
-//! One event is one line, whatever a client has put into it.
+//! Escapes control characters in log lines, so that every event is exactly one line, whatever input it contains.
 //!
-//! `tracing-subscriber` quotes strings, but of what is logged by `Display` (errors above all) it lets line feeds and
-//! marks of direction through. What is escaped here reads the same in text and in JSON.
+//! `tracing-subscriber` quotes strings, but writes line feeds and bidirectional marks of `Display` values (mostly errors)
+//! unchanged. The escapes are the same in text and in JSON.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Writes lines without control characters. Each call must bring a whole line, as `fmt::Layer` does.
+/// Writes lines without control characters. Each call to `write` must contain a whole line, as `fmt::Layer` does it.
 #[derive(Clone, Debug)]
-pub(super) struct OneLine<W>(pub(super) W);
+pub(super) struct EscapingWriter<W>(pub(super) W);
 
-impl<W: Write> Write for OneLine<W> {
+impl<W: Write> Write for EscapingWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write_all(&escaped(line))?;
+        self.0.write_all(&escape(line))?;
         Ok(line.len())
     }
 
@@ -23,7 +23,7 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
-impl<'a, W: Write + Clone + 'a> MakeWriter<'a> for OneLine<W> {
+impl<'a, W: Write + Clone + 'a> MakeWriter<'a> for EscapingWriter<W> {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -31,9 +31,9 @@ impl<'a, W: Write + Clone + 'a> MakeWriter<'a> for OneLine<W> {
     }
 }
 
-fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
+fn escape(line: &[u8]) -> Cow<'_, [u8]> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
-    // Most lines are plain ASCII, for which a look at the bytes is enough.
+    // Fast path: most lines are printable ASCII.
     if text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(line);
     }
@@ -43,7 +43,7 @@ fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_unseen(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if is_control_or_bidi(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => out.push(c),
         }
     }
@@ -51,8 +51,8 @@ fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out.into_bytes())
 }
 
-/// Characters that end lines, move the cursor or turn the direction of what follows.
-fn is_unseen(c: char) -> bool {
+/// Returns whether a character may end a line, move the cursor or change the writing direction.
+fn is_control_or_bidi(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -62,24 +62,24 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> String {
-        let mut out = OneLine(Vec::new());
+        let mut out = EscapingWriter(Vec::new());
         out.write_all(text.as_bytes()).unwrap();
         String::from_utf8(out.0).unwrap()
     }
 
     #[test]
-    fn what_people_write_is_left_alone() {
+    fn printable_text_is_unchanged() {
         for text in ["plain \"quoted\" \\n\n", "naïve Grüße 猫\n"] {
             assert_eq!(line(text), text);
         }
     }
 
     #[test]
-    fn nothing_ends_a_line_or_commands_a_terminal() {
+    fn control_characters_are_escaped() {
         let attack = "a\nb\r\tc\u{1b}[2J\u{9b}2J\u{7f}\u{85}\u{2028}\u{202e}d\0\n";
         let escaped = r"a\nb\r\tc\u001b[2J\u009b2J\u007f\u0085\u2028\u202ed\u0000";
         assert_eq!(line(attack), format!("{escaped}\n"));
         let json: String = serde_json::from_str(&format!("\"{escaped}\"")).unwrap();
-        assert_eq!(format!("{json}\n"), attack, "in JSON it still says what was sent");
+        assert_eq!(format!("{json}\n"), attack, "the escapes are valid in JSON");
     }
 }
