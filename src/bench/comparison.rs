@@ -1,7 +1,7 @@
 //! The fastest device against the slowest, at the same batch size.
 
 use super::Report;
-use kiln_plots::number;
+use kiln_plots::format_number;
 
 /// Two devices at one batch size, by their places in the report.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,9 +36,9 @@ impl Comparison {
         format!(
             "At batch size {}, {fast} runs {} images/s and {slow} {} images/s: {fast} is {} times as fast.",
             self.batch_size,
-            number(self.fastest.1),
-            number(self.slowest.1),
-            number(self.fastest.1 / self.slowest.1),
+            format_number(self.fastest.1),
+            format_number(self.slowest.1),
+            format_number(self.fastest.1 / self.slowest.1),
         )
     }
 }

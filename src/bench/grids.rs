@@ -1,18 +1,18 @@
 //! The findings as rows of text, the same for the terminal and the page. How rows are drawn is decided there.
 
 use super::{DeviceReport, EngineRun, LoadRun, Report};
-use kiln_plots::{Grid, mebibytes, number};
+use kiln_plots::{DataTable, format_mebibytes, format_number};
 
 /// The engine alone, by batch size.
-pub fn engine(report: &Report) -> Grid {
+pub fn engine(report: &Report) -> DataTable {
     let row = |run: &EngineRun| {
         let times = run.latency_ms;
-        let mut row = vec![run.batch_size.to_string(), number(run.images_per_second)];
-        row.extend([times.p50, times.p90, times.p99, times.mean].map(number));
-        row.extend([run.runs.to_string(), mebibytes(run.resident_bytes), mebibytes(run.device_bytes)]);
+        let mut row = vec![run.batch_size.to_string(), format_number(run.images_per_second)];
+        row.extend([times.p50, times.p90, times.p99, times.mean].map(format_number));
+        row.extend([run.runs.to_string(), format_mebibytes(run.resident_bytes), format_mebibytes(run.device_bytes)]);
         row
     };
-    Grid {
+    DataTable {
         caption: "Engine alone".to_string(),
         headings: &[
             "Device",
@@ -31,14 +31,14 @@ pub fn engine(report: &Report) -> Grid {
 }
 
 /// The server's latency, by concurrency.
-pub fn latency(report: &Report) -> Grid {
+pub fn latency(report: &Report) -> DataTable {
     let row = |run: &LoadRun| {
         let times = run.latency_ms;
         let mut row = vec![run.concurrency.to_string()];
-        row.extend([times.p50, times.p90, times.p99, times.mean].map(number));
+        row.extend([times.p50, times.p90, times.p99, times.mean].map(format_number));
         row
     };
-    Grid {
+    DataTable {
         caption: "Server, latency of a request".to_string(),
         headings: &["Device", "Concurrency", "p50 ms", "p90 ms", "p99 ms", "Mean ms"],
         rows: rows(report, |device| device.server.iter().map(row).collect()),
@@ -46,14 +46,14 @@ pub fn latency(report: &Report) -> Grid {
 }
 
 /// The server's throughput, by concurrency.
-pub fn throughput(report: &Report) -> Grid {
+pub fn throughput(report: &Report) -> DataTable {
     let row = |run: &LoadRun| {
         let counts = [run.requests, run.errors].map(|count| count.to_string());
-        let mut row = vec![run.concurrency.to_string(), number(run.images_per_second)];
+        let mut row = vec![run.concurrency.to_string(), format_number(run.images_per_second)];
         row.extend(counts);
         row
     };
-    Grid {
+    DataTable {
         caption: "Server, throughput".to_string(),
         headings: &["Device", "Concurrency", "Images/s", "Requests", "Errors"],
         rows: rows(report, |device| device.server.iter().map(row).collect()),
@@ -61,15 +61,15 @@ pub fn throughput(report: &Report) -> Grid {
 }
 
 /// Where a request's time goes, by concurrency.
-pub fn costs(report: &Report) -> Grid {
+pub fn costs(report: &Report) -> DataTable {
     let row = |run: &LoadRun| {
         let parts = run.parts();
         let mut row = vec![run.concurrency.to_string()];
-        row.extend(parts.map(number));
-        row.push(number(parts.iter().sum()));
+        row.extend(parts.map(format_number));
+        row.push(format_number(parts.iter().sum()));
         row
     };
-    Grid {
+    DataTable {
         caption: "Server, mean cost of a request".to_string(),
         headings: &["Device", "Concurrency", "Decode ms", "Queue ms", "Inference ms", "Other ms", "Sum ms"],
         rows: rows(report, |device| device.server.iter().map(row).collect()),
@@ -77,9 +77,9 @@ pub fn costs(report: &Report) -> Grid {
 }
 
 /// Seconds until a device is ready.
-pub fn start_up(report: &Report) -> Grid {
-    let row = |device: &DeviceReport| vec![number(device.start_seconds), number(device.warm_up_seconds)];
-    Grid {
+pub fn start_up(report: &Report) -> DataTable {
+    let row = |device: &DeviceReport| vec![format_number(device.start_seconds), format_number(device.warm_up_seconds)];
+    DataTable {
         caption: "Start-up".to_string(),
         headings: &["Device", "Start s", "Warm-up s"],
         rows: rows(report, |device| vec![row(device)]),

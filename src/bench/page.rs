@@ -3,21 +3,21 @@
 use super::comparison::Comparison;
 use super::sections::sections;
 use super::{DeviceReport, Report};
-use kiln_plots::{self as plots, escaped, facts, gibibytes, number};
+use kiln_plots::{self as plots, escape_html, format_gibibytes, format_number, key_value_table};
 
 impl Report {
     /// The page; sections without measurements are left out.
     pub fn page(&self) -> String {
         let title = format!("Kiln benchmark: {} {}", self.model.name, self.model.version);
-        let created = escaped(&self.created);
+        let created = escape_html(&self.created);
         let content = format!(
             "<p>Measured <time datetime=\"{created}\">{created}</time> with Kiln {}.</p>\n{}{}{}",
-            escaped(&self.kiln),
+            escape_html(&self.kiln),
             self.findings(),
             self.facts(),
             sections(self),
         );
-        plots::page(&title, &content)
+        plots::html_page(&title, &content)
     }
 
     /// What a reader in a hurry wants to know.
@@ -30,21 +30,21 @@ impl Report {
             let requests: usize = runs().map(|run| run.requests).sum();
             sentences.push(format!("{errors} of {requests} requests failed."));
         }
-        sentences.iter().map(|sentence| format!("<p class=\"finding\">{}</p>\n", escaped(sentence))).collect()
+        sentences.iter().map(|sentence| format!("<p class=\"finding\">{}</p>\n", escape_html(sentence))).collect()
     }
 
     fn facts(&self) -> String {
         let (machine, model) = (&self.machine, &self.model);
-        let machine = facts(
+        let machine = key_value_table(
             "Machine",
             &[
                 ("Processor", machine.processor.clone()),
                 ("Cores", machine.cores.to_string()),
-                ("Memory", gibibytes(machine.memory_bytes)),
+                ("Memory", format_gibibytes(machine.memory_bytes)),
                 ("System", machine.os.clone()),
             ],
         );
-        let model = facts(
+        let model = key_value_table(
             "Model",
             &[("Name", model.name.clone()), ("Version", model.version.clone()), ("Digest", model.digest.clone())],
         );
@@ -63,8 +63,8 @@ fn device_facts(label: &str, device: &DeviceReport) -> String {
     let engine = best(device.engine.iter().map(|run| run.images_per_second).collect());
     let server = best(device.server.iter().map(|run| run.images_per_second).collect());
     let peaks = [("Engine, at best", engine), ("Server, at best", server)];
-    rows.extend(peaks.into_iter().filter_map(|(name, best)| Some((name, format!("{} images/s", number(best?))))));
-    facts(&format!("Device {label}"), &rows)
+    rows.extend(peaks.into_iter().filter_map(|(name, best)| Some((name, format!("{} images/s", format_number(best?))))));
+    key_value_table(&format!("Device {label}"), &rows)
 }
 
 #[cfg(test)]

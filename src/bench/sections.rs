@@ -2,15 +2,15 @@
 
 use super::grids;
 use super::{DeviceReport, LoadRun, Report};
-use kiln_plots::{Bar, Bars, Lines, Segment, Series, Steps, escaped, section};
+use kiln_plots::{Bar, BarChart, LineChart, Segment, Series, XScale, escape_html, html_section};
 
 const COSTS: [Segment; 4] = [
-    Segment { name: "decode", look: 0 },
-    Segment { name: "queue", look: 1 },
-    Segment { name: "inference", look: 2 },
-    Segment { name: "other", look: 3 },
+    Segment { name: "decode", style: 0 },
+    Segment { name: "queue", style: 1 },
+    Segment { name: "inference", style: 2 },
+    Segment { name: "other", style: 3 },
 ];
-const START_UP: [Segment; 2] = [Segment { name: "device and weights", look: 4 }, Segment { name: "warm-up", look: 5 }];
+const START_UP: [Segment; 2] = [Segment { name: "device and weights", style: 4 }, Segment { name: "warm-up", style: 5 }];
 
 /// All sections that have measurements.
 pub fn sections(report: &Report) -> String {
@@ -23,9 +23,9 @@ fn engine(report: &Report) -> String {
     };
     let title = "Engine throughput by batch size";
     let plot =
-        Lines { title, x: "batch size", y: "images/s", steps: Steps::Given, series: series(report, "", false, points) };
+        LineChart { title, x: "batch size", y: "images/s", x_scale: XScale::Steps, series: series(report, "", false, points) };
     let note = "The engine alone, with ready pixels: nothing is decoded, there is no HTTP. Times are for a batch.";
-    section(title, note, &plot.html(), &grids::engine(report))
+    html_section(title, note, &plot.html(), &grids::engine(report))
 }
 
 fn latency(report: &Report) -> String {
@@ -37,9 +37,9 @@ fn latency(report: &Report) -> String {
     let mut lines = of(" p50", false, |run| run.latency_ms.p50);
     lines.extend(of(" p99", true, |run| run.latency_ms.p99));
     let title = "Server latency by concurrency";
-    let plot = Lines { title, x: "requests in flight", y: "ms", steps: Steps::Given, series: lines };
+    let plot = LineChart { title, x: "requests in flight", y: "ms", x_scale: XScale::Steps, series: lines };
     let note = "The whole server, seen from the client. Solid: p50, dashed: p99.";
-    section(title, note, &plot.html(), &grids::latency(report))
+    html_section(title, note, &plot.html(), &grids::latency(report))
 }
 
 fn throughput(report: &Report) -> String {
@@ -47,14 +47,14 @@ fn throughput(report: &Report) -> String {
         device.server.iter().map(|run| (run.concurrency as f64, run.images_per_second)).collect()
     };
     let title = "Server throughput by concurrency";
-    let plot = Lines {
+    let plot = LineChart {
         title,
         x: "requests in flight",
         y: "images/s",
-        steps: Steps::Given,
+        x_scale: XScale::Steps,
         series: series(report, "", false, points),
     };
-    section(title, "Answered images; requests that failed do not count.", &plot.html(), &grids::throughput(report))
+    html_section(title, "Answered images; requests that failed do not count.", &plot.html(), &grids::throughput(report))
 }
 
 fn costs(report: &Report) -> String {
@@ -63,19 +63,19 @@ fn costs(report: &Report) -> String {
         let bar = |run: &LoadRun| Bar { name: format!("{} at once", run.concurrency), amounts: run.parts().to_vec() };
         let title = format!("Mean cost of a request on {label}");
         let bars = device.server.iter().map(bar).collect();
-        let plot = Bars {
+        let plot = BarChart {
             title: &title,
             x: "mean of a request",
             unit: "ms",
             segments: &COSTS,
-            counts: false,
-            names: 10,
+            whole_numbers: false,
+            name_width: 10,
             bars,
         };
-        plots += &format!("<h3>{}</h3>\n{}", escaped(label), plot.html());
+        plots += &format!("<h3>{}</h3>\n{}", escape_html(label), plot.html());
     }
     let note = "Means of all requests. Each device has a scale of its own.";
-    section("Where a request's time goes", note, &plots, &grids::costs(report))
+    html_section("Where a request's time goes", note, &plots, &grids::costs(report))
 }
 
 fn start_up(report: &Report) -> String {
@@ -85,8 +85,8 @@ fn start_up(report: &Report) -> String {
     };
     let bars = report.labels().into_iter().zip(&report.devices).map(bar).collect();
     let title = "Start-up";
-    let plot = Bars { title, x: "time until ready", unit: "s", segments: &START_UP, counts: false, names: 10, bars };
-    section(title, "From nothing to a device that is warm.", &plot.html(), &grids::start_up(report))
+    let plot = BarChart { title, x: "time until ready", unit: "s", segments: &START_UP, whole_numbers: false, name_width: 10, bars };
+    html_section(title, "From nothing to a device that is warm.", &plot.html(), &grids::start_up(report))
 }
 
 /// A line for each device that has points; a device looks the same in every plot.
@@ -99,6 +99,6 @@ fn series(
     let labels = report.labels();
     let devices = report.devices.iter().enumerate();
     let line =
-        |(look, device)| Series { name: format!("{}{suffix}", labels[look]), look, dashed, points: points(device) };
+        |(style, device)| Series { name: format!("{}{suffix}", labels[style]), style, dashed, points: points(device) };
     devices.map(line).filter(|series| !series.points.is_empty()).collect()
 }

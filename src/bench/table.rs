@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use super::Report;
 use super::comparison::Comparison;
 use super::grids;
-use kiln_plots::{Grid, gibibytes};
+use kiln_plots::{DataTable, format_gibibytes};
 
 impl Report {
     /// Facts and tables as text, without colours; tables without rows are left out.
     pub fn table(&self) -> String {
         let (machine, model) = (&self.machine, &self.model);
         let mut text = format!("Kiln {}, {}\n", self.kiln, self.created);
-        let memory = gibibytes(machine.memory_bytes);
+        let memory = format_gibibytes(machine.memory_bytes);
         let _ = writeln!(text, "Machine: {}, {} cores, {memory}, {}", machine.processor, machine.cores, machine.os);
         let _ = writeln!(text, "Model: {} {} ({})", model.name, model.version, model.digest);
         for (label, device) in self.labels().iter().zip(&self.devices) {
@@ -35,7 +35,7 @@ impl Report {
 }
 
 /// The first column to the left, figures to the right.
-fn aligned(grid: &Grid) -> String {
+fn aligned(grid: &DataTable) -> String {
     let headings: Vec<String> = grid.headings.iter().map(ToString::to_string).collect();
     let lines = || std::iter::once(&headings).chain(&grid.rows);
     let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);
