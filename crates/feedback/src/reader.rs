@@ -1,52 +1,33 @@
-//! Reads feedback, beside the writer or without one: a connection that can change nothing.
+//! Reads predictions and feedback through a read-only connection, with or without a running server.
 
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
 
-use super::OpenError;
-use super::database;
-use super::judged::{self, Judged};
-use super::summary::Summary;
+use crate::database::{self, latest_model_row};
+use crate::error::{OpenError, ReadError};
+use crate::image_files::StoredImage;
+use crate::record::{FeedbackKind, LabelledPrediction};
+use crate::schema::{decode_class_ids, from_unix_millis};
+use crate::summary::Summary;
 
-/// A connection that reads.
+/// A read-only connection to the database.
 #[derive(Debug)]
 pub struct Reader(Connection);
 
-/// Why nothing was read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// SQLite.
-    #[error("feedback cannot be read: {0}")]
-    Database(#[from] rusqlite::Error),
-    /// What the rows were for went wrong.
-    #[error(transparent)]
-    Use(#[from] std::io::Error),
-    /// The server ends.
-    #[error("reading was ended")]
-    Ended,
-}
-
-/// A model that has predictions.
+/// A model with recorded predictions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
-    pub(super) row: i64,
-    /// Its name.
+pub struct RecordedModel {
+    pub(crate) row: i64,
+    /// Name of the model.
     pub name: String,
-    /// Its version.
+    /// Version of the model.
     pub version: String,
-    /// Predictions that are kept.
+    /// Number of stored predictions.
     pub predictions: usize,
-    /// Those with feedback.
-    pub judged: usize,
-}
-
-impl Counted {
-    /// One that no database knows.
-    #[doc(hidden)]
-    pub fn made_up(name: &str) -> Self {
-        Self { row: 0, name: name.to_string(), version: "1".to_string(), predictions: 0, judged: 0 }
-    }
+    /// Number of stored predictions with feedback.
+    pub labelled: usize,
 }
 
 impl Reader {
@@ -54,57 +35,57 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// There is nothing, or nothing that this program can read.
-    pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        database::open_to_read(folder).map(Self)
+    /// The folder has no database, or none that this program can read.
+    pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        database::open_to_read(data_dir).map(Self)
     }
 
-    /// Every model, or those of a name, by name and version.
+    /// Returns all models, or those with the given name, sorted by name and version.
     ///
     /// # Errors
     ///
     /// The database cannot be read.
-    pub fn models(&self, name: Option<&str>) -> Result<Vec<Counted>, ReadError> {
+    pub fn models(&self, name: Option<&str>) -> Result<Vec<RecordedModel>, ReadError> {
         let sql = "SELECT id, name, version, (SELECT count(*) FROM predictions WHERE model = models.id), \
                    (SELECT count(*) FROM feedback WHERE model = models.id) \
                    FROM models WHERE ?1 IS NULL OR name = ?1 ORDER BY name, version, id";
         let read = |row: &Row<'_>| {
             let count = |at| row.get::<_, i64>(at).map(|count| usize::try_from(count).unwrap_or_default());
-            let (predictions, judged) = (count(3)?, count(4)?);
-            Ok(Counted { row: row.get(0)?, name: row.get(1)?, version: row.get(2)?, predictions, judged })
+            let (predictions, labelled) = (count(3)?, count(4)?);
+            Ok(RecordedModel { row: row.get(0)?, name: row.get(1)?, version: row.get(2)?, predictions, labelled })
         };
         let mut statement = self.0.prepare(sql)?;
         Ok(statement.query_map([name], read)?.collect::<Result<_, _>>()?)
     }
 
-    /// Hands the judged predictions of a model to `use_one`, oldest feedback first: each of those that had feedback when this
-    /// began, once, with what is said of it when its turn comes. Nothing is open while `use_one` runs: however long it takes,
-    /// a server's log does not grow on its account.
+    /// Passes each prediction of a model with feedback to `callback`, oldest feedback first. It visits the predictions that have
+    /// feedback when it begins, each once, with the feedback as of the visit. No statement is open while `callback` runs, so a
+    /// slow callback does not prevent checkpoints, and the log of a running server stays small.
     ///
     /// # Errors
     ///
-    /// The database cannot be read, or `use_one` has failed.
-    pub fn each(
+    /// The database cannot be read, or `callback` failed.
+    pub fn for_each_labelled(
         &self,
-        model: &Counted,
-        mut use_one: impl FnMut(Judged) -> Result<(), std::io::Error>,
+        model: &RecordedModel,
+        mut callback: impl FnMut(LabelledPrediction) -> Result<(), std::io::Error>,
     ) -> Result<(), ReadError> {
         let all = "SELECT prediction FROM feedback WHERE model = ? ORDER BY time, prediction";
         let ids =
             self.0.prepare(all)?.query_map([model.row], |row| row.get(0))?.collect::<Result<Vec<[u8; 16]>, _>>()?;
-        let mut statement = self.0.prepare(&judged::rows("f.note", "f.prediction = ?"))?;
+        let mut statement = self.0.prepare(&select_labelled("f.note", "f.prediction = ?"))?;
         for id in ids {
-            statement.query_row([id], judged::read).optional()?.map_or(Ok(()), &mut use_one)?;
+            statement.query_row([id], read_labelled).optional()?.map_or(Ok(()), &mut callback)?;
         }
         Ok(())
     }
 
-    /// How many of a model's predictions have a probability in each tenth.
+    /// Returns the histogram of the top-1 probabilities of a model's predictions, in tenths.
     ///
     /// # Errors
     ///
     /// The database cannot be read.
-    pub fn confidence(&self, model: &Counted) -> Result<[usize; 10], ReadError> {
+    pub fn confidence_histogram(&self, model: &RecordedModel) -> Result<[usize; 10], ReadError> {
         let sql =
             "SELECT min(9, cast(probability * 10 AS INTEGER)), count(*) FROM predictions WHERE model = ? GROUP BY 1";
         let mut statement = self.0.prepare(sql)?;
@@ -118,28 +99,59 @@ impl Reader {
         Ok(tenths)
     }
 
-    /// How good the last `window` judged predictions were; of none for a model that nothing is known of.
+    /// Summarises the last `window` predictions with feedback of a model. For an unknown model, the summary is empty.
     ///
     /// # Errors
     ///
     /// The database cannot be read.
     pub fn summary(&self, name: &str, version: &str, window: usize) -> Result<Summary, ReadError> {
         let (mut last, mut total) = (Vec::new(), 0);
-        if let Some(row) = served_last(&self.0, name, version)? {
+        if let Some(row) = latest_model_row(&self.0, name, version)? {
             let sql = "SELECT count(*) FROM feedback WHERE model = ?";
             let all: i64 = self.0.query_row(sql, [row], |row| row.get(0))?;
             total = usize::try_from(all).unwrap_or_default();
-            // The notes would be most of it, and a sum has no use for them.
-            let sql = judged::rows("NULL", "f.model = ? ORDER BY f.time DESC, f.prediction DESC LIMIT ?");
-            let most = i64::try_from(window).unwrap_or(i64::MAX);
-            last = self.0.prepare(&sql)?.query_map(params![row, most], judged::read)?.collect::<Result<_, _>>()?;
+            // Notes are not read: they would be most of the data, and a summary does not use them.
+            let sql = select_labelled("NULL", "f.model = ? ORDER BY f.time DESC, f.prediction DESC LIMIT ?");
+            let limit = i64::try_from(window).unwrap_or(i64::MAX);
+            last = self.0.prepare(&sql)?.query_map(params![row, limit], read_labelled)?.collect::<Result<_, _>>()?;
         }
-        Ok(Summary::of(&last, total))
+        Ok(Summary::new(&last, total))
     }
 }
 
-/// The row of a model by its name and version. With other weights or labels there were others perhaps.
-pub(super) fn served_last(connection: &Connection, name: &str, version: &str) -> rusqlite::Result<Option<i64>> {
-    let sql = "SELECT id FROM models WHERE name = ? AND version = ? ORDER BY turn DESC LIMIT 1";
-    connection.query_row(sql, [name, version], |row| row.get(0)).optional()
+/// Returns the statement that selects predictions with feedback by `condition`, for [`read_labelled`]. `note` is the expression
+/// for the note.
+fn select_labelled(note: &str, condition: &str) -> String {
+    format!(
+        "SELECT f.prediction, f.time, p.class_id, c.label, p.probability, p.top, f.verdict, f.true_id, t.label, {note}, \
+         p.picture, k.extension \
+         FROM feedback f JOIN predictions p ON p.id = f.prediction \
+         LEFT JOIN classes c ON c.model = f.model AND c.class_id = p.class_id \
+         LEFT JOIN classes t ON t.model = f.model AND t.class_id = f.true_id \
+         LEFT JOIN pictures k ON k.sha256 = p.picture \
+         WHERE {condition}"
+    )
+}
+
+/// Reads a row of [`select_labelled`].
+fn read_labelled(row: &Row<'_>) -> rusqlite::Result<LabelledPrediction> {
+    let label = |at| row.get::<_, Option<String>>(at).map(Option::unwrap_or_default);
+    let kind: String = row.get(6)?;
+    let kind = FeedbackKind::ALL.into_iter().find(|known| known.as_str() == kind);
+    let true_id: Option<u32> = row.get(7)?;
+    let sha256: Option<[u8; 32]> = row.get(10)?;
+    let extension: Option<String> = row.get(11)?;
+    Ok(LabelledPrediction {
+        prediction: Uuid::from_bytes(row.get(0)?),
+        time: from_unix_millis(row.get(1)?),
+        predicted: (row.get(2)?, label(3)?),
+        probability: row.get(4)?,
+        top_classes: decode_class_ids(&row.get::<_, Vec<u8>>(5)?),
+        // The schema allows no other value.
+        kind: kind.unwrap_or(FeedbackKind::Wrong),
+        true_class: true_id.map(|class_id| Ok::<_, rusqlite::Error>((class_id, label(8)?))).transpose()?,
+        note: row.get(9)?,
+        image_was_stored: sha256.is_some(),
+        image: sha256.zip(extension).map(|(sha256, extension)| StoredImage { sha256, extension }),
+    })
 }

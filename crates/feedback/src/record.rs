@@ -1,115 +1,96 @@
-//! What is taken down of a prediction, what people say of it, and what they are told then: plain data.
+//! The data that the store holds: predictions, feedback, and both together. Plain data.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::picture::hex;
-use super::recorder::Waiting;
+use crate::image_files::StoredImage;
 
-/// The most characters of a note.
+/// Maximum number of characters of a note.
 pub const MAX_NOTE: usize = 1000;
 
-/// A prediction that was just answered.
+/// A prediction to be recorded.
 #[derive(Clone, Debug)]
-pub struct Answered {
-    /// Its id.
+pub struct PredictionRecord {
+    /// Id of the prediction: a UUID of version 7.
     pub id: Uuid,
-    /// Class and probability, most probable first. Of none nothing is recorded.
+    /// Class id and probability, most probable first. A prediction without classes is not recorded.
     pub classes: Vec<(u32, f32)>,
-    /// The file that was classified and the extension of its format, if it may be kept.
-    pub picture: Option<(Bytes, &'static str)>,
+    /// The bytes of the image file and the extension of its format, if the image may be stored.
+    pub image: Option<(Bytes, &'static str)>,
 }
 
-/// What has to be known of a model to tell what feedback on it means.
+/// Identifies a model and its classes, so that feedback on a prediction can be interpreted.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ModelFacts {
-    pub(super) name: String,
-    pub(super) version: String,
-    /// Of its graph, weights and labels: feedback on another of that name and version is not about this one.
-    pub(super) digest: String,
-    /// In index order.
-    pub(super) labels: Vec<String>,
+pub struct ModelIdentity {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Digest of the graph, the weights and the labels. Models with the same name and version but another digest are
+    /// different models, with separate feedback.
+    pub(crate) digest: String,
+    /// The labels in the order of the class ids.
+    pub(crate) labels: Vec<String>,
 }
 
-impl ModelFacts {
-    /// Those of a model whose graph and weights have the digest `network`.
-    pub(super) fn new(name: &str, version: &str, network: &str, labels: Vec<String>) -> Self {
+impl ModelIdentity {
+    /// Creates the identity of a model whose graph and weights have the digest `network`.
+    pub fn new(name: &str, version: &str, network: &str, labels: Vec<String>) -> Self {
         let mut digest = Sha256::new();
         for part in std::iter::once(network).chain(labels.iter().map(String::as_str)) {
-            // Each is told from the next, wherever their borders are.
+            // The length prefix makes the concatenation unambiguous.
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
-        let digest = format!("sha256:{}", hex(&digest.finalize()));
+        let digest = format!("sha256:{}", hex::encode(digest.finalize()));
         Self { name: name.to_string(), version: version.to_string(), digest, labels }
     }
 }
 
-/// A prediction on its way to the database.
-#[derive(Debug)]
-pub(super) struct Recorded {
-    pub(super) id: Uuid,
-    pub(super) time: SystemTime,
-    pub(super) model: Arc<ModelFacts>,
-    pub(super) classes: Vec<(u32, f32)>,
-    pub(super) picture: Option<Held>,
-}
-
-/// A picture that waits to be looked at. Its bytes count as waiting until it is dropped.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) bytes: Bytes,
-    pub(super) extension: &'static str,
-    pub(super) _waiting: Waiting,
-}
-
-/// What somebody says of a prediction.
+/// Feedback on a prediction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feedback {
-    /// Which one.
+    /// Id of the prediction.
     pub prediction: Uuid,
-    /// What is true.
-    pub truth: Truth,
-    /// In their own words; [`MAX_NOTE`] characters at most, which is for the caller to check.
+    /// The ground truth.
+    pub label: Label,
+    /// A free-text note. The caller ensures that it has at most [`MAX_NOTE`] characters.
     pub note: Option<String>,
-    /// Whose key it came with.
+    /// The account whose key authenticated the request.
     pub account: Option<String>,
 }
 
-/// What the picture truly shows.
+/// The ground truth, as the client gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Truth {
-    /// What was predicted.
+pub enum Label {
+    /// The predicted class is correct.
     Right,
-    /// Something else, and it was not said what.
+    /// The predicted class is wrong; the true class is unknown.
     Wrong,
-    /// The class of that index.
+    /// The true class, by its id.
     ClassId(u32),
-    /// The class of that name.
-    Label(String),
+    /// The true class, by its name.
+    ClassName(String),
 }
 
-/// How feedback was given.
+/// The kind of feedback that was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The prediction was said to be right.
+pub enum FeedbackKind {
+    /// The prediction was confirmed.
     Right,
-    /// It was said to be wrong, and no more.
+    /// The prediction was rejected, without a true class.
     Wrong,
-    /// The true class was named; it may be the one that was predicted.
+    /// The true class was given; it may be the predicted one.
     Label,
 }
 
-impl Verdict {
-    /// All of them.
+impl FeedbackKind {
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Right, Self::Wrong, Self::Label];
 
-    /// The word for it, in the database, in metrics and in exports.
-    pub fn word(self) -> &'static str {
+    /// Returns the name of the kind in the database, in metrics and in exports.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Right => "right",
             Self::Wrong => "wrong",
@@ -118,54 +99,51 @@ impl Verdict {
     }
 }
 
-/// Feedback is stored.
+/// Confirms that feedback is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The model that had answered.
+    /// The model of the prediction.
     pub model: String,
-    /// Its version.
+    /// The version of that model.
     pub version: String,
-    /// How it was given.
-    pub verdict: Verdict,
-    /// The most probable class of the prediction.
+    /// The kind of feedback.
+    pub kind: FeedbackKind,
+    /// Id and label of the most probable class of the prediction.
     pub predicted: (u32, String),
-    /// The true class, where it is known.
-    pub truth: Option<(u32, String)>,
-    /// Whether it took the place of feedback from before.
+    /// Id and label of the true class, if known.
+    pub true_class: Option<(u32, String)>,
+    /// Whether this feedback replaced earlier feedback on the same prediction.
     pub replaced: bool,
 }
 
-/// Why feedback is not stored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FeedbackError {
-    /// The prediction was never made here, or was let go since.
-    #[error("there is no prediction '{0}' here (any more)")]
-    UnknownPrediction(Uuid),
-    /// The model has no such class.
-    #[error("model '{model}' has no class {class_id}")]
-    UnknownClass {
-        /// The model that had answered.
-        model: String,
-        /// What was said.
-        class_id: u32,
-    },
-    /// The model has no class of that name.
-    #[error("model '{model}' has no class of that label")]
-    UnknownLabel {
-        /// The model that had answered.
-        model: String,
-    },
-    /// The model has several.
-    #[error("model '{model}' has several classes of that label, {first} and {second} among them; send the class_id")]
-    AmbiguousLabel {
-        /// The model that had answered.
-        model: String,
-        /// One of them.
-        first: u32,
-        /// Another.
-        second: u32,
-    },
-    /// It cannot be stored now. The cause is in the log.
-    #[error("feedback cannot be stored at the moment")]
-    Unavailable,
+/// A prediction with its feedback.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelledPrediction {
+    /// Id of the prediction.
+    pub prediction: Uuid,
+    /// When the feedback was given.
+    pub time: SystemTime,
+    /// Id and label of the most probable class.
+    pub predicted: (u32, String),
+    /// Probability of the most probable class.
+    pub probability: f32,
+    /// Ids of all classes that were returned, most probable first.
+    pub top_classes: Vec<u32>,
+    /// The kind of feedback.
+    pub kind: FeedbackKind,
+    /// Id and label of the true class, if known.
+    pub true_class: Option<(u32, String)>,
+    /// The free-text note.
+    pub note: Option<String>,
+    /// Whether the image was stored when the prediction was recorded.
+    pub image_was_stored: bool,
+    /// The image, if it is still stored.
+    pub image: Option<StoredImage>,
+}
+
+impl LabelledPrediction {
+    /// Returns whether the most probable class is the true one.
+    pub fn is_right(&self) -> bool {
+        self.true_class.as_ref().is_some_and(|(class_id, _)| *class_id == self.predicted.0)
+    }
 }

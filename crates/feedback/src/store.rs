@@ -1,129 +1,124 @@
-//! The handle: everything that the rest of the server does with what is recorded.
+//! The handle to the feedback store, with which the server records predictions, stores feedback and reads summaries.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use kiln_runtime::telemetry::metrics;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-use super::choice::Choice;
-use super::reader::{ReadError, Reader};
-use super::record::{Feedback, FeedbackError, ModelFacts, Receipt};
-use super::recorder::{Pictures, Recorder, WaitingBytes};
-use super::summary::Summary;
-use super::writer::{Message, Writer};
-use super::{Config, OpenError};
-use kiln_inference::model::Model;
-use kiln_runtime::telemetry::metrics;
+use crate::config::Config;
+use crate::error::{FeedbackError, OpenError, ReadError};
+use crate::queue::Message;
+use crate::reader::Reader;
+use crate::record::{Feedback, ModelIdentity, Receipt};
+use crate::recorder::{ImageQueue, Recorder};
+use crate::summary::Summary;
+use crate::writer::Writer;
 
-/// Messages that wait for the writer. Feedback waits for a place, predictions do not.
-const QUEUE: usize = 8192;
-/// How often it is looked whether something is too old.
-const TICK: Duration = Duration::from_secs(60);
+/// Capacity of the queue to the writer. If the queue is full, feedback waits and predictions are dropped.
+const QUEUE_CAPACITY: usize = 8192;
+/// How often the writer looks for expired records while there is no traffic.
+const TICK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What was recorded, and the way to record more. Cheap to clone.
+/// The feedback store of a server. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct FeedbackStore {
     messages: mpsc::Sender<Message>,
-    /// Absent where no picture is kept.
-    pictures: Option<Pictures>,
+    /// Absent if no images are stored.
+    images: Option<ImageQueue>,
     reader: Arc<Mutex<Reader>>,
-    /// One summary at a time: it takes a thread.
-    turns: Arc<Semaphore>,
+    /// Allows one summary at a time, because each occupies a thread.
+    summary_permit: Arc<Semaphore>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
-impl Store {
-    /// Opens the folder and starts the thread that writes. It waits for the disk, so it is not for an async thread.
+impl FeedbackStore {
+    /// Opens the folder and starts the writer thread. It blocks on the disk; do not call it on an async thread.
     ///
     /// # Errors
     ///
-    /// The folder cannot be used: another server has it, a newer program has written it, it is damaged or not writable.
+    /// The folder cannot be used: another server uses it, a newer program wrote it, it is damaged or not writable.
     ///
     /// # Panics
     ///
-    /// The system has no thread to give.
+    /// The operating system cannot create a thread.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         metrics::init_feedback();
         let writer = Writer::open(config)?;
-        let reader = Reader::open(&config.folder)?;
-        let (messages, received) = mpsc::channel(QUEUE);
+        let reader = Reader::open(&config.data_dir)?;
+        let (messages, received) = mpsc::channel(QUEUE_CAPACITY);
         let thread = std::thread::Builder::new().name("kiln-feedback".to_string());
-        let thread = thread.spawn(move || writer.run(received)).expect("the system has threads to give at start");
+        let thread = thread.spawn(move || writer.run(received)).expect("a thread can be created at start");
         Ok(Self {
             messages,
-            pictures: Choice::of(config).map(|choice| Pictures { choice, waiting: WaitingBytes::default() }),
+            images: ImageQueue::new(config),
             reader: Arc::new(Mutex::new(reader)),
-            turns: Arc::new(Semaphore::new(1)),
+            summary_permit: Arc::new(Semaphore::new(1)),
             writer: Arc::new(Mutex::new(Some(thread))),
         })
     }
 
-    /// What takes down the predictions of `model`.
-    pub fn recorder(&self, model: &Model) -> Recorder {
-        let spec = model.spec();
-        let labels = spec.labels.iter().map(ToString::to_string).collect();
-        self.recorder_of(ModelFacts::new(spec.name, model.version(), &model.digest(), labels))
-    }
-
-    pub(super) fn recorder_of(&self, model: ModelFacts) -> Recorder {
+    /// Creates the recorder of a model, which becomes the served one of its name and version.
+    pub fn recorder(&self, model: ModelIdentity) -> Recorder {
         let model = Arc::new(model);
-        // So that its metrics are there before its first prediction. That prediction brings the model along again.
+        // Creates the metrics before the first prediction. If the queue is full, the first prediction does that.
         let _ = self.messages.try_send(Message::Model(Arc::clone(&model)));
-        Recorder { model, messages: self.messages.clone(), pictures: self.pictures.clone() }
+        Recorder { model, messages: self.messages.clone(), images: self.images.clone() }
     }
 
-    /// Stores feedback. When this returns, it will be there after a crash and a loss of power too.
+    /// Stores feedback. When this returns, the feedback survives a crash and a power failure.
     ///
     /// # Errors
     ///
     /// See [`FeedbackError`].
-    pub async fn give(&self, feedback: Feedback) -> Result<Receipt, FeedbackError> {
+    pub async fn add_feedback(&self, feedback: Feedback) -> Result<Receipt, FeedbackError> {
         let (reply, receipt) = oneshot::channel();
         let sent = self.messages.send(Message::Feedback(feedback, reply)).await;
         sent.map_err(|_| FeedbackError::Unavailable)?;
         receipt.await.unwrap_or(Err(FeedbackError::Unavailable))
     }
 
-    /// How good the last `window` judged predictions of a model were: of the one that was served last by that name and version.
+    /// Summarises the last `window` predictions with feedback of a model. If several models had this name and version, the
+    /// summary is of the one that was served last.
     ///
     /// # Errors
     ///
     /// The database cannot be read.
     pub async fn summary(&self, name: &str, version: &str, window: usize) -> Result<Summary, ReadError> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.expect("nobody closes it");
+        let permit = Arc::clone(&self.summary_permit).acquire_owned().await.expect("the semaphore is never closed");
         let (reader, name, version) = (Arc::clone(&self.reader), name.to_string(), version.to_string());
         let reading = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             reader.lock().unwrap_or_else(PoisonError::into_inner).summary(&name, &version, window)
         });
-        reading.await.unwrap_or(Err(ReadError::Ended))
+        reading.await.unwrap_or(Err(ReadError::Cancelled))
     }
 
-    /// Has what is too old let go while nothing else happens. Returns when the store is closed.
-    pub async fn keep_up(self) {
+    /// Makes the writer delete expired records while there is no traffic. Returns when the store is closed.
+    pub async fn run_maintenance(self) {
         let messages = self.messages.downgrade();
-        // What is held here would keep the thread from its end.
+        // A sender held here would keep the writer thread alive.
         drop(self);
-        let mut ticks = tokio::time::interval(TICK);
+        let mut ticks = tokio::time::interval(TICK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let Some(messages) = messages.upgrade().filter(|messages| !messages.is_closed()) else { return };
-            // Where there is no room there is traffic, and transactions look by themselves.
+            // If the queue is full, there is traffic, and each transaction checks for expired records.
             let _ = messages.try_send(Message::Tick);
         }
     }
 
-    /// Writes what waits and ends the thread. What comes later is refused.
+    /// Writes all queued messages and ends the writer thread. Later feedback is refused.
     pub async fn close(&self) {
-        let _ = self.messages.send(Message::End).await;
+        let _ = self.messages.send(Message::Close).await;
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let ended = tokio::task::spawn_blocking(move || thread.join()).await;
             if !matches!(ended, Ok(Ok(()))) {
-                tracing::error!("the thread that writes feedback panicked");
+                tracing::error!("feedback writer thread panicked");
             }
         }
     }
