@@ -80,7 +80,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     tokio::spawn(async move { authority.run_maintenance().await });
     if let Some(recorded) = recorded.clone() {
-        tokio::spawn(recorded.keep_up());
+        tokio::spawn(recorded.run_maintenance());
     }
     if let Some((server, metrics)) = metrics_server.zip(metrics.clone()) {
         tracing::info!(address = %server.local_addr(), "metrics are shown here");
@@ -143,14 +143,14 @@ async fn metrics_server(config: &Config) -> Result<Option<serve::Server>, serve:
 }
 
 /// Where predictions are recorded, if they are to be.
-async fn recorded(config: &Config) -> Result<Option<feedback::Store>, OpenError> {
+async fn recorded(config: &Config) -> Result<Option<feedback::FeedbackStore>, OpenError> {
     let Some(config) = config.feedback.clone() else { return Ok(None) };
-    let opening = tokio::task::spawn_blocking(move || feedback::Store::open(&config));
+    let opening = tokio::task::spawn_blocking(move || feedback::FeedbackStore::open(&config));
     opening.await.expect("nothing there panics").map(Some)
 }
 
 /// Joins the threads of the engines and of what is recorded, unless a second signal wants the end now.
-async fn finish(updates: Updates, recorded: Option<feedback::Store>, signal: &ShutdownSignal) {
+async fn finish(updates: Updates, recorded: Option<feedback::FeedbackStore>, signal: &ShutdownSignal) {
     let joined = async {
         updates.shut_down().await;
         if let Some(recorded) = recorded {

@@ -33,7 +33,7 @@ use poem_openapi::{OpenApi, OpenApiService};
 use body_limit::BodyBudget;
 use cors::Cors;
 use kiln_classifier::registry::Registry;
-use kiln_feedback::Store;
+use kiln_feedback::FeedbackStore;
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::Exporter;
 use kiln_server::auth::Authenticator;
@@ -90,7 +90,7 @@ pub struct State {
     /// Authenticates callers.
     pub authenticator: Arc<Authenticator>,
     /// The feedback store; `None` if predictions are not recorded.
-    pub feedback: Option<Store>,
+    pub feedback: Option<FeedbackStore>,
     /// Settings of the API.
     pub config: Config,
 }

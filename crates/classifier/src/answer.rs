@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::batching::{Priority, QueueShare};
 use crate::cache::LookUp;
-use kiln_feedback::Answered;
+use kiln_feedback::PredictionRecord;
 use kiln_image::Format;
 use kiln_runtime::telemetry::PhaseTimings;
 
@@ -54,11 +54,11 @@ pub struct Answer {
 
 impl Prediction {
     /// What is recorded of it, with the picture's file if that may be kept.
-    pub(super) fn to_record(&self, picture: Option<Bytes>) -> Answered {
-        Answered {
+    pub(super) fn to_record(&self, picture: Option<Bytes>) -> PredictionRecord {
+        PredictionRecord {
             id: self.id,
             classes: self.classes.iter().map(|class| (class.class_id as u32, class.probability)).collect(),
-            picture: picture.map(|bytes| (bytes, self.image.format.extension())),
+            image: picture.map(|bytes| (bytes, self.image.format.extension())),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Classifier {
     pub async fn classify(&self, picture: Picture, options: Options) -> Result<Prediction, ClassifyError> {
         let Picture { bytes, file_name } = picture;
         let asked = self.statistics.begin(1);
-        let to_keep = self.recorder.as_ref().is_some_and(Recorder::keeps_pictures).then(|| bytes.clone());
+        let to_keep = self.recorder.as_ref().is_some_and(Recorder::stores_images).then(|| bytes.clone());
         let outcome = self.answer(bytes, file_name.as_deref(), options).await;
         asked.end(outcome.as_ref().map(|prediction| prediction.timings));
         if let (Some(recorder), Ok(prediction)) = (&self.recorder, &outcome) {

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::placement::Placement;
-use kiln_feedback::{Counted, Judged};
+use kiln_feedback::{RecordedModel, LabelledPrediction};
 
 /// The folder with a folder for each class, or with one for each model that has those.
 pub(super) const IMAGES: &str = "images";
@@ -33,11 +33,11 @@ impl<'a> Dataset<'a> {
     }
 
     /// One more line, and its picture if there is one.
-    pub(super) fn add(&mut self, model: &Counted, judged: &Judged) -> io::Result<()> {
+    pub(super) fn add(&mut self, model: &RecordedModel, judged: &LabelledPrediction) -> io::Result<()> {
         let image = self.picture(model, judged)?;
         self.counts.lines += 1;
         let (predicted_id, predicted) = &judged.predicted;
-        let (true_id, true_label) = judged.truth.clone().unzip();
+        let (true_id, true_label) = judged.true_class.clone().unzip();
         let line = json!({
             "prediction_id": judged.prediction.to_string(),
             "time": humantime::format_rfc3339_millis(judged.time).to_string(),
@@ -46,7 +46,7 @@ impl<'a> Dataset<'a> {
             "predicted_id": predicted_id,
             "predicted": predicted,
             "probability": judged.probability,
-            "verdict": judged.verdict.word(),
+            "verdict": judged.kind.as_str(),
             "true_id": true_id,
             "true_label": true_label,
             "note": judged.note,
@@ -62,16 +62,16 @@ impl<'a> Dataset<'a> {
     }
 
     /// Copies the picture to its class's folder, if there is one of both, and gives back where it lies in `out`.
-    fn picture(&mut self, model: &Counted, judged: &Judged) -> io::Result<Option<String>> {
-        let Some(picture) = &judged.picture else {
-            *if judged.had_picture { &mut self.counts.let_go } else { &mut self.counts.never_kept } += 1;
+    fn picture(&mut self, model: &RecordedModel, judged: &LabelledPrediction) -> io::Result<Option<String>> {
+        let Some(picture) = &judged.image else {
+            *if judged.image_was_stored { &mut self.counts.let_go } else { &mut self.counts.never_kept } += 1;
             return Ok(None);
         };
-        let Some(class) = &judged.truth else {
+        let Some(class) = &judged.true_class else {
             self.counts.no_class += 1;
             return Ok(None);
         };
-        let Some(folder) = self.placement.folder(model, judged, class) else {
+        let Some(folder) = self.placement.folder(&model.name, judged, class) else {
             self.counts.overruled += 1;
             return Ok(None);
         };

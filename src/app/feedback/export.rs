@@ -8,7 +8,7 @@ use super::super::progress;
 use super::dataset::{Dataset, IMAGES};
 use super::outside::is_inside;
 use super::placement::Placement;
-use kiln_feedback::{Counted, OpenError, ReadError, Reader};
+use kiln_feedback::{RecordedModel, OpenError, ReadError, Reader};
 
 /// The file with a line for each judged prediction. It is there once everything else is.
 const LINES: &str = "feedback.jsonl";
@@ -59,27 +59,27 @@ pub enum ExportError {
 pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Result<String, ExportError> {
     let reader = Reader::open(data)?;
     // What others are judged for the first time meanwhile is for the next export.
-    let models: Vec<Counted> = models(&reader, model)?.into_iter().filter(|model| model.judged > 0).collect();
+    let models: Vec<RecordedModel> = models(&reader, model)?.into_iter().filter(|model| model.labelled > 0).collect();
     prepare(data, out, force)?;
     let mut placement = Placement::default();
     for model in &models {
-        reader.each(model, |judged| {
-            placement.see(model, &judged);
+        reader.for_each_labelled(model, |judged| {
+            placement.see(&model.name, &judged);
             Ok(())
         })?;
     }
     let partial = out.join(PARTIAL);
     let file = File::create(&partial).map_err(|error| output(&partial, error))?;
     let mut dataset = Dataset::new(data, out, file, placement);
-    let judged = models.iter().map(|model| model.judged).sum();
+    let judged = models.iter().map(|model| model.labelled).sum();
     let bar = progress::bar(judged, "{bar:40} {pos}/{len} judged predictions, {per_sec}, {eta} left");
     for model in &models {
-        let each = reader.each(model, |judged| {
+        let each = reader.for_each_labelled(model, |judged| {
             bar.inc(1);
             dataset.add(model, &judged)
         });
         each.map_err(|error| match error {
-            ReadError::Use(error) => output(out, error),
+            ReadError::Callback(error) => output(out, error),
             error => error.into(),
         })?;
     }
@@ -90,7 +90,7 @@ pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Resu
     Ok(told)
 }
 
-fn models(reader: &Reader, name: Option<&str>) -> Result<Vec<Counted>, ExportError> {
+fn models(reader: &Reader, name: Option<&str>) -> Result<Vec<RecordedModel>, ExportError> {
     let models = reader.models(name)?;
     match name {
         Some(name) if models.is_empty() => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use super::dataset::IMAGES;
-use kiln_feedback::{Counted, Judged};
+use kiln_feedback::LabelledPrediction;
 
 /// The most characters of a label in a folder's name.
 const SLUG: usize = 40;
@@ -31,22 +31,22 @@ struct Said {
 
 impl Placement {
     /// One more piece of feedback, in any order.
-    pub(super) fn see(&mut self, model: &Counted, judged: &Judged) {
-        self.models.insert(model.name.clone());
-        let Some(picture) = &judged.picture else { return };
-        let (predicted, truth) = (judged.predicted.clone(), judged.truth.clone());
+    pub(super) fn see(&mut self, model: &str, judged: &LabelledPrediction) {
+        self.models.insert(model.to_string());
+        let Some(picture) = &judged.image else { return };
+        let (predicted, truth) = (judged.predicted.clone(), judged.true_class.clone());
         let said = Said { at: (judged.time, judged.prediction.into_bytes()), predicted, truth };
-        self.said.entry((model.name.clone(), picture.sha256)).or_default().push(said);
+        self.said.entry((model.to_string(), picture.sha256)).or_default().push(said);
     }
 
     /// The folder of a judged picture of that class; nothing where later feedback has put it elsewhere.
-    pub(super) fn folder(&mut self, model: &Counted, judged: &Judged, class: &Class) -> Option<String> {
-        let key = (model.name.clone(), judged.picture.as_ref()?.sha256);
+    pub(super) fn folder(&mut self, model: &str, judged: &LabelledPrediction, class: &Class) -> Option<String> {
+        let key = (model.to_string(), judged.image.as_ref()?.sha256);
         // It may have been judged, or judged anew, since all was shown.
         let id = judged.prediction.into_bytes();
         self.said.entry(key.clone()).or_default().retain(|said| said.at.1 != id);
         self.see(model, judged);
-        (decided(self.said.get_mut(&key)?) == Some(class)).then(|| self.named(&model.name, class))
+        (decided(self.said.get_mut(&key)?) == Some(class)).then(|| self.named(model, class))
     }
 
     /// By the class, and where there are several models by the model, whose classes have the same numbers.
@@ -59,7 +59,7 @@ impl Placement {
 /// The class that was named last, if nobody has said since that it is wrong.
 fn decided(said: &mut [Said]) -> Option<&Class> {
     said.sort_by_key(|one| one.at);
-    said.iter().fold(None, |class, one| match &one.truth {
+    said.iter().fold(None, |class, one| match &one.true_class {
         None if class == Some(&one.predicted) => None,
         None => class,
         named => named.as_ref(),
@@ -90,20 +90,30 @@ fn safe(model: &str) -> String {
 mod tests {
     use std::time::Duration;
 
+    use kiln_feedback::{FeedbackKind, StoredImage};
+    use uuid::Uuid;
+
     use super::*;
 
-    fn model(name: &str) -> Counted {
-        Counted::made_up(name)
-    }
-
     /// Feedback at a second on the one picture that there is, which was taken for a cat.
-    fn judged(second: u64, truth: Option<(u32, &str)>) -> Judged {
+    fn judged(second: u64, truth: Option<(u32, &str)>) -> LabelledPrediction {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        Judged::made_up(time, (285, "Egyptian cat"), truth, [7; 32])
+        LabelledPrediction {
+            prediction: Uuid::now_v7(),
+            time,
+            predicted: (285, "Egyptian cat".to_string()),
+            probability: 0.5,
+            top_classes: vec![285],
+            kind: if truth.is_some() { FeedbackKind::Label } else { FeedbackKind::Wrong },
+            true_class: truth.map(|(class_id, label)| (class_id, label.to_string())),
+            note: None,
+            image_was_stored: true,
+            image: Some(StoredImage { sha256: [7; 32], extension: "png".to_string() }),
+        }
     }
 
-    fn folder(placement: &mut Placement, judged: &Judged) -> Option<String> {
-        placement.folder(&model("net"), judged, judged.truth.as_ref().unwrap())
+    fn folder(placement: &mut Placement, judged: &LabelledPrediction) -> Option<String> {
+        placement.folder("net", judged, judged.true_class.as_ref().unwrap())
     }
 
     #[test]
@@ -111,18 +121,18 @@ mod tests {
         let mut placement = Placement::default();
         let (cat, tabby) = (judged(1, Some((285, "Egyptian cat"))), judged(2, Some((281, "tabby"))));
         // Versions of a model come one after the other, so the order is any.
-        [&tabby, &cat].into_iter().for_each(|one| placement.see(&model("net"), one));
+        [&tabby, &cat].into_iter().for_each(|one| placement.see("net", one));
         assert_eq!(folder(&mut placement, &tabby).as_deref(), Some("images/0281_tabby"));
         assert_eq!(folder(&mut placement, &cat), None);
         // That it is no cat was known.
-        placement.see(&model("net"), &judged(3, None));
+        placement.see("net", &judged(3, None));
         assert!(folder(&mut placement, &tabby).is_some());
         let again = judged(4, Some((285, "Egyptian cat")));
-        placement.see(&model("net"), &again);
+        placement.see("net", &again);
         assert_eq!(folder(&mut placement, &cat).as_deref(), Some("images/0285_egyptian_cat"));
         assert_eq!(folder(&mut placement, &tabby), None);
         // And that it is none after all.
-        placement.see(&model("net"), &judged(5, None));
+        placement.see("net", &judged(5, None));
         assert_eq!((folder(&mut placement, &cat), folder(&mut placement, &tabby)), (None, None));
     }
 
@@ -130,14 +140,14 @@ mod tests {
     fn models_have_folders_of_their_own_where_there_are_several() {
         let mut placement = Placement::default();
         let (cat, dog) = (judged(1, Some((285, "Egyptian cat"))), judged(2, Some((1, "dog"))));
-        placement.see(&model("net"), &cat);
-        placement.see(&model("dogs"), &dog);
+        placement.see("net", &cat);
+        placement.see("dogs", &dog);
         assert_eq!(folder(&mut placement, &cat).as_deref(), Some("images/net/0285_egyptian_cat"));
-        let class = dog.truth.clone().unwrap();
-        assert_eq!(placement.folder(&model("dogs"), &dog, &class).as_deref(), Some("images/dogs/0001_dog"));
+        let class = dog.true_class.clone().unwrap();
+        assert_eq!(placement.folder("dogs", &dog, &class).as_deref(), Some("images/dogs/0001_dog"));
         // Feedback that was given since the others were looked at.
         let mut other = judged(3, Some((2, "bird")));
-        other.picture.as_mut().unwrap().sha256 = [8; 32];
+        other.image.as_mut().unwrap().sha256 = [8; 32];
         assert_eq!(folder(&mut placement, &other).as_deref(), Some("images/net/0002_bird"));
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::outside::is_inside;
-use kiln_feedback::{ModelFeedback, OpenError, ReadError, Reader, page};
+use kiln_feedback::{ModelFeedback, OpenError, ReadError, Reader, report_page};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -42,17 +42,17 @@ pub fn report(data: &Path, out: &Path) -> Result<String, ReportError> {
     let mut models = Vec::new();
     for model in reader.models(None)? {
         let mut judged = Vec::new();
-        reader.each(&model, |one| {
+        reader.for_each_labelled(&model, |one| {
             judged.push(one);
             Ok(())
         })?;
-        let confidence = reader.confidence(&model)?;
-        models.push(ModelFeedback { model, judged, confidence });
+        let confidence_histogram = reader.confidence_histogram(&model)?;
+        models.push(ModelFeedback { model, labelled: judged, confidence_histogram });
     }
     let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let written = write(out, page(&created, &models).as_bytes());
+    let written = write(out, report_page(&created, &models).as_bytes());
     written.map_err(|error| ReportError::Output { path: out.to_path_buf(), error })?;
-    let judged: usize = models.iter().map(|model| model.judged.len()).sum();
+    let judged: usize = models.iter().map(|model| model.labelled.len()).sum();
     Ok(format!("{judged} judged predictions are shown in {}\n", out.display()))
 }
 

@@ -26,7 +26,7 @@ pub(in crate::app) struct Host {
 
 impl Host {
     /// Opens the devices. Predictions go to `recorded`, if there is such a place. Takes a while, and needs no async thread.
-    pub(in crate::app) fn open(config: &Config, recorded: Option<feedback::Store>) -> Result<Self, LoadError> {
+    pub(in crate::app) fn open(config: &Config, recorded: Option<feedback::FeedbackStore>) -> Result<Self, LoadError> {
         let started = Instant::now();
         let devices = devices(config)?;
         metrics::startup_phase("device", started.elapsed());

@@ -20,12 +20,12 @@ pub(in crate::app) struct Shared {
     limits: Arc<Limits>,
     answers: Option<Answers>,
     /// What takes predictions down, if anything does.
-    recorded: Option<feedback::Store>,
+    recorded: Option<feedback::FeedbackStore>,
 }
 
 impl Shared {
     /// Predictions go to `recorded`, if there is such a place.
-    pub(super) fn new(config: &Config, recorded: Option<feedback::Store>) -> Self {
+    pub(super) fn new(config: &Config, recorded: Option<feedback::FeedbackStore>) -> Self {
         Self {
             batching: config.batching.clone(),
             pool: DecodePool::new(config.decode_threads),
@@ -58,7 +58,10 @@ impl Shared {
             classifier = classifier.keeping(answers.clone());
         }
         if let Some(recorded) = &self.recorded {
-            let recorder = recorded.recorder(classifier.model());
+            let (model, spec) = (classifier.model(), classifier.model().spec());
+            let labels = spec.labels.iter().map(ToString::to_string).collect();
+            let identity = feedback::ModelIdentity::new(spec.name, model.version(), &model.digest(), labels);
+            let recorder = recorded.recorder(identity);
             classifier = classifier.recording(recorder);
         }
         (classifier, worker)

@@ -62,7 +62,7 @@ impl Updates {
         default: String,
         registry: Registry,
         readiness: Readiness,
-        recorded: Option<feedback::Store>,
+        recorded: Option<feedback::FeedbackStore>,
     ) -> Result<Self, LoadError> {
         let started = Instant::now();
         let store = load::store(&config).ok();

@@ -104,7 +104,7 @@ fn report_shows_accuracy_calibration_and_confusions() {
     assert_eq!(status, 0, "{stderr}");
     assert!(stdout.contains("2 judged predictions are shown"), "{stdout}");
     let page = std::fs::read_to_string(page).unwrap();
-    assert!(page.contains("50.0 % right: 1 of 2 judged predictions."), "{page}");
+    assert!(page.contains("50.0 % right: 1 of 2 predictions with feedback."), "{page}");
     for part in ["Accuracy over time", "Reliability", "tabby (281)", "Egyptian cat (285)", "Confidence"] {
         assert!(page.contains(part), "{part}");
     }

@@ -14,13 +14,13 @@ use super::auth::{Authenticated, FeedbackScope};
 use super::error::{ApiError, ErrorCode};
 use super::openapi_errors::{FeedbackErrors, OperationError, SummaryErrors};
 use kiln_classifier::registry::{LookupError, Registry};
-use kiln_feedback::Store;
+use kiln_feedback::FeedbackStore;
 use request::FeedbackRequest;
 use schema::{ReceiptBody, SummaryBody};
 
 /// `POST /feedback` and `GET /feedback/summary`.
 pub(super) struct FeedbackOperations {
-    pub(super) store: Store,
+    pub(super) store: FeedbackStore,
     pub(super) registry: Registry,
     /// How long storing or reading may take, including the requests before it.
     pub(super) timeout: Duration,
@@ -49,7 +49,7 @@ impl FeedbackOperations {
     ) -> Result<Json<ReceiptBody>, OperationError<FeedbackErrors>> {
         let feedback = body.into_feedback(caller.id())?;
         let id = feedback.prediction;
-        let receipt = within_timeout(self.timeout, "stored", self.store.give(feedback)).await??;
+        let receipt = within_timeout(self.timeout, "stored", self.store.add_feedback(feedback)).await??;
         Ok(Json(ReceiptBody::new(id, receipt)))
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::body_limit::read_body_up_to;
 use crate::error::{ApiError, ErrorCode};
-use kiln_feedback::{Feedback, Truth};
+use kiln_feedback::{Feedback, Label};
 
 /// Maximum size of the body in bytes. It suffices for a note in which every character is escaped.
 const MAX_BODY_BYTES: usize = 16 << 10;
@@ -87,14 +87,14 @@ impl FeedbackRequest {
         let FeedbackBody { prediction_id, class_id, label, verdict, note } = self.0;
         let prediction =
             Uuid::try_parse(&prediction_id).map_err(|_| ApiError::malformed("prediction_id is not a prediction id"))?;
-        let truth = match (class_id, label, verdict) {
-            (Some(class_id), None, None) => Truth::ClassId(class_id),
-            (None, Some(label), None) => Truth::Label(label),
-            (None, None, Some(VerdictBody::Right)) => Truth::Right,
-            (None, None, Some(VerdictBody::Wrong)) => Truth::Wrong,
+        let label = match (class_id, label, verdict) {
+            (Some(class_id), None, None) => Label::ClassId(class_id),
+            (None, Some(label), None) => Label::ClassName(label),
+            (None, None, Some(VerdictBody::Right)) => Label::Right,
+            (None, None, Some(VerdictBody::Wrong)) => Label::Wrong,
             _ => return Err(ApiError::malformed("exactly one of class_id, label and verdict is required")),
         };
-        Ok(Feedback { prediction, truth, note: check_note(note)?, account: Some(account.to_string()) })
+        Ok(Feedback { prediction, label, note: check_note(note)?, account: Some(account.to_string()) })
     }
 }
 
@@ -132,10 +132,10 @@ mod tests {
 
     #[test]
     fn exactly_one_of_class_id_label_and_verdict_is_required() {
-        let truth = |rest: &str| parse(rest).map(|feedback| feedback.truth);
-        assert_eq!(truth(", \"class_id\": 285"), Ok(Truth::ClassId(285)));
-        assert_eq!(truth(", \"label\": \"tabby\""), Ok(Truth::Label("tabby".to_string())));
-        assert_eq!(truth(", \"verdict\": \"wrong\""), Ok(Truth::Wrong));
+        let truth = |rest: &str| parse(rest).map(|feedback| feedback.label);
+        assert_eq!(truth(", \"class_id\": 285"), Ok(Label::ClassId(285)));
+        assert_eq!(truth(", \"label\": \"tabby\""), Ok(Label::ClassName("tabby".to_string())));
+        assert_eq!(truth(", \"verdict\": \"wrong\""), Ok(Label::Wrong));
         for rest in ["", ", \"class_id\": 1, \"label\": \"tabby\"", ", \"class_id\": 1, \"verdict\": \"right\""] {
             assert!(truth(rest).unwrap_err().contains("exactly one of"), "{rest}");
         }

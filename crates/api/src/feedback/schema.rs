@@ -3,7 +3,7 @@
 use poem_openapi::Object;
 use uuid::Uuid;
 
-use kiln_feedback::{Bin, ClassCount, Confusion, Receipt, Summary};
+use kiln_feedback::{CalibrationBin, ClassCount, Confusion, Receipt, Summary};
 
 /// Confirmation of stored feedback.
 #[derive(Debug, Object)]
@@ -132,13 +132,13 @@ impl From<(u32, String)> for NamedClass {
 
 impl ReceiptBody {
     pub(super) fn new(id: Uuid, receipt: Receipt) -> Self {
-        let Receipt { model, version, verdict, predicted, truth, replaced } = receipt;
+        let Receipt { model, version, kind, predicted, true_class, replaced } = receipt;
         Self {
             prediction_id: id.to_string(),
             model: NamedModel { name: model, version },
-            verdict: verdict.word().to_string(),
+            verdict: kind.as_str().to_string(),
             predicted: predicted.into(),
-            truth: truth.map(NamedClass::from),
+            truth: true_class.map(NamedClass::from),
             replaced,
         }
     }
@@ -147,8 +147,8 @@ impl ReceiptBody {
 impl SummaryBody {
     pub(super) fn new(name: &str, version: &str, summary: Summary) -> Self {
         let accuracy = summary.accuracy();
-        let Summary { total, judged, verdicts, told, classes, confusions, calibration, .. } = summary;
-        let [confirmed, rejected, labelled] = verdicts.map(|count| count as u64);
+        let Summary { total, count, kind_counts, top_k_accuracy, classes, confusions, calibration, .. } = summary;
+        let [confirmed, rejected, labelled] = kind_counts.map(|count| count as u64);
         Self {
             model: NamedModel { name: name.to_string(), version: version.to_string() },
             total: total as u64,
@@ -161,7 +161,7 @@ impl SummaryBody {
             classes: classes.into_iter().map(ClassCountBody::from).collect(),
             confusions: confusions.into_iter().map(ConfusionBody::from).collect(),
             calibration: CalibrationBody {
-                expected_error: calibration.error,
+                expected_error: calibration.expected_error,
                 bins: calibration.bins.into_iter().map(BinBody::from).collect(),
             },
         }
@@ -177,14 +177,14 @@ impl From<ClassCount> for ClassCountBody {
 
 impl From<Confusion> for ConfusionBody {
     fn from(confusion: Confusion) -> Self {
-        let Confusion { truth, predicted, count } = confusion;
-        Self { truth: truth.into(), predicted: predicted.into(), count: count as u64 }
+        let Confusion { true_class, predicted, count } = confusion;
+        Self { truth: true_class.into(), predicted: predicted.into(), count: count as u64 }
     }
 }
 
-impl From<Bin> for BinBody {
-    fn from(bin: Bin) -> Self {
-        let Bin { low, high, count, confidence, accuracy } = bin;
+impl From<CalibrationBin> for BinBody {
+    fn from(bin: CalibrationBin) -> Self {
+        let CalibrationBin { low, high, count, confidence, accuracy } = bin;
         let known = |value: f64| (count > 0).then_some(value);
         Self { low, high, count: count as u64, confidence: known(confidence), accuracy: known(accuracy) }
     }
