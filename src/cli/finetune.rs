@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::settings::with_settings;
 use crate::config::settings::{LOGS, MODEL, PICTURES, Setting};
-use kiln_finetune::Plan;
+use kiln_finetune::FinetuneOptions;
 
 /// The command.
 pub(super) fn command() -> Command {
@@ -54,10 +54,10 @@ pub(super) fn command() -> Command {
 }
 
 /// The plan in what was typed.
-pub(super) fn plan(matches: &ArgMatches) -> Plan {
-    let defaults = Plan::new(matches.get_one::<PathBuf>("from-feedback").cloned().unwrap_or_default());
+pub(super) fn plan(matches: &ArgMatches) -> FinetuneOptions {
+    let defaults = FinetuneOptions::new(matches.get_one::<PathBuf>("from-feedback").cloned().unwrap_or_default());
     let number = |name: &str, default: f64| matches.get_one::<f64>(name).copied().unwrap_or(default);
-    Plan {
+    FinetuneOptions {
         epochs: matches.get_one::<u32>("epochs").map_or(defaults.epochs, |epochs| *epochs as usize),
         learning_rate: number("learning-rate", 1.0) as f32,
         pull: number("pull", 0.001) as f32,
@@ -88,14 +88,14 @@ fn part(text: &str) -> Result<f64, String> {
 mod tests {
     use super::*;
 
-    fn typed(words: &[&str]) -> Result<Plan, clap::Error> {
+    fn typed(words: &[&str]) -> Result<FinetuneOptions, clap::Error> {
         let words = std::iter::once("finetune").chain(words.iter().copied());
         command().try_get_matches_from(words).map(|matches| plan(&matches))
     }
 
     #[test]
     fn the_defaults_of_the_help_are_those_of_the_plan() {
-        assert_eq!(typed(&["--from-feedback", "export"]).unwrap(), Plan::new("export".into()));
+        assert_eq!(typed(&["--from-feedback", "export"]).unwrap(), FinetuneOptions::new("export".into()));
     }
 
     #[test]
@@ -103,14 +103,14 @@ mod tests {
         let words =
             ["--from-feedback", "x", "--epochs", "7", "--learning-rate", "0.5", "--held-out", "0.5", "--seed", "3"];
         let plan = typed(&[&words[..], &["--pull", "0", "--force"]].concat()).unwrap();
-        let expected = Plan {
+        let expected = FinetuneOptions {
             epochs: 7,
             learning_rate: 0.5,
             held_out: 0.5,
             seed: 3,
             pull: 0.0,
             force: true,
-            ..Plan::new("x".into())
+            ..FinetuneOptions::new("x".into())
         };
         assert_eq!(plan, expected);
         for words in

@@ -19,7 +19,7 @@ use clap::ArgMatches;
 
 use crate::bench::Plan;
 use crate::config::{self, Checkup, Config, ConfigError};
-use kiln_finetune::Plan as FinetunePlan;
+use kiln_finetune::FinetuneOptions;
 use crate::import::Order as ImportOrder;
 use kiln_server::auth::KeyPolicy;
 use crate::store::Order;
@@ -67,7 +67,7 @@ pub enum Command {
     /// `kiln finetune`
     Finetune {
         /// How to train, and on what.
-        plan: FinetunePlan,
+        plan: FinetuneOptions,
         /// Everything else.
         config: Box<Config>,
     },

@@ -62,11 +62,11 @@ fn finetuned_version_predicts_corrected_classes_and_keeps_the_others() {
     let (status, stdout, stderr) = finetune(feedback.path(), store.path(), &["--force"]);
     assert_eq!(status, 0, "{stdout}{stderr}");
     for part in [
-        "3 files with a right class",
-        "1 without a right class",
-        "1 files show the same picture as another",
-        "in 1 of them it has another class",
-        "no picture was held out",
+        "3 files with a true class",
+        "1 without a true class",
+        "1 files have the same image as another file",
+        "1 of them have another class",
+        "no image was held out",
         "kiln models canary",
     ] {
         assert!(stdout.contains(part), "{part}: {stdout}");
@@ -94,7 +94,7 @@ fn version_without_improvement_is_not_written_without_force() {
     // Too few images to hold any out is another error, reported before the training.
     let feedback = export(&CORRECTED);
     let (status, stdout, stderr) = finetune(feedback.path(), store.path(), &[]);
-    assert!(status == 1 && stderr.contains("none of the 2 pictures, of 2 classes, can be held out"), "{stderr}");
+    assert!(status == 1 && stderr.contains("none of the 2 images of 2 classes can be held out"), "{stderr}");
     assert!(!stdout.contains("trained for"), "{stdout}");
     assert!(Store::open(store.path()).versions(&Model::named(MODEL).unwrap()).unwrap().is_empty());
 }
@@ -103,7 +103,7 @@ fn version_without_improvement_is_not_written_without_force() {
 fn unusable_feedback_is_reported_and_unreadable_images_are_skipped() {
     let (feedback, store) = (export(&[]), tempfile::tempdir().unwrap());
     let nowhere = store.path().join("nowhere");
-    for (folder, part) in [(feedback.path(), "no picture has a right class"), (&nowhere, "kiln feedback export")] {
+    for (folder, part) in [(feedback.path(), "no image has a true class"), (&nowhere, "kiln feedback export")] {
         let (status, _, stderr) = finetune(folder, store.path(), &[]);
         assert!(status == 1 && stderr.contains(part), "{stderr}");
     }

@@ -1,4 +1,4 @@
-//! What can go wrong when a head is trained.
+//! Why fine-tuning fails.
 
 use std::path::PathBuf;
 
@@ -6,63 +6,64 @@ use model_import::HeadError;
 
 use kiln_inference::{Difference, EngineError, StartError};
 
-/// Why nothing was trained.
+/// Why fine-tuning failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FinetuneError {
-    /// The folder is no export.
+    /// The folder is not a feedback export.
     #[error("cannot read {}: {reason}. --from-feedback takes the folder that 'kiln feedback export' wrote.", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         reason: String,
     },
-    /// A line of it is not as it must be.
-    #[error("line {line} of {} is not what 'kiln feedback export' writes: {reason}", path.display())]
+    /// A line of the export is invalid.
+    #[error("line {line} of {} is invalid: {reason}. Use the file as 'kiln feedback export' wrote it.", path.display())]
     Line {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// Number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
-    /// There is nothing to learn from.
-    #[error("no picture has a right class: {0}. Answers with POST /feedback first, with pictures kept.")]
-    NoPictures(String),
-    /// There are too few pictures to keep any apart.
+    /// The export has no labelled images.
+    #[error("no image has a true class: {0}. Start the server with --image-sample-percent and send the true classes to POST /feedback.")]
+    NoImages(String),
+    /// There are too few images to hold any out.
     #[error(
-        "none of the {pictures} pictures, of {classes} classes, can be held out to judge by: --held-out takes that part of them, \
-         and leaves each class one to train on. Collect more feedback, or say --force to train on all of them and judge by none."
+        "none of the {images} images of {classes} classes can be held out for the evaluation: --held-out takes that fraction of the \
+         images and leaves at least one of each class for training. Collect more feedback, or use --force to train on all \
+         images without an evaluation."
     )]
     NothingHeldOut {
-        /// Pictures that differ.
-        pictures: usize,
-        /// Their classes.
+        /// Number of distinct images.
+        images: usize,
+        /// Number of their classes.
         classes: usize,
     },
-    /// The model has no head that is known.
+    /// The model has no head of a supported kind.
     #[error("the model cannot be fine-tuned: {0}")]
     Head(#[from] HeadError),
-    /// The layer that was found is not the last one.
+    /// The layer that was found is not the last layer.
     #[error(
-        "the model cannot be fine-tuned: the layer that looks like its last one does not give its logits ({0}), so \
-         something follows it."
+        "the model cannot be fine-tuned: another layer follows the one that looks like the last, because that one does not \
+         compute the model's logits ({0})"
     )]
     NotTheLast(Difference),
-    /// The network does not come up.
+    /// The network cannot be started on the device.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The device failed on the way.
-    #[error("the features cannot be computed: {0}")]
+    /// The device failed while it computed features.
+    #[error("cannot compute the features: {0}")]
     Engine(#[from] EngineError),
-    /// The descent left the numbers.
-    #[error("training diverged in epoch {epoch}. Take a smaller --learning-rate.")]
+    /// The loss is not finite.
+    #[error("training diverged in epoch {epoch}; use a smaller --learning-rate")]
     Diverged {
-        /// Counted from 1.
+        /// Number of the epoch, from 1.
         epoch: usize,
     },
-    /// A device does not hand its numbers back.
-    #[error("the device does not answer: {0}")]
+    /// A tensor cannot be read back from the device.
+    #[error("cannot read a tensor from the device: {0}")]
     Device(String),
 }

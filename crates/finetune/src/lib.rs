@@ -1,48 +1,23 @@
-//! `kiln finetune`: the last layer of a model is trained on pictures that people have corrected; everything before it stays.
+//! Fine-tuning: trains the last layer of a model on images with corrected labels; all other layers stay as they are.
 //!
-//! With frozen features that is a softmax regression, which is convex and whose gradient is known in closed form, so Burn's
-//! plain tensors do and the feature `autodiff`, which would have all of Burn built again, is not needed. It brings no
-//! dependency either, so the command is part of every build.
-//!
-//! | file | responsibility |
-//! |---|---|
-//! | `feedback.rs` | what `kiln feedback export` wrote: pictures and their right classes |
-//! | `distinct.rs` | each picture once |
-//! | `split.rs` | which pictures train, which say when to stop, and which judge |
-//! | `pictures.rs` | files to what an engine takes, on several threads |
-//! | `extractor.rs` | the frozen network on a device |
-//! | `features.rs` | what it makes of them |
-//! | `set.rs` | features and classes as tensors |
-//! | `gradient.rs` | loss and gradient |
-//! | `train.rs` | descent |
-//! | `judge.rs` | is it better, and can that be told |
-//! | `improve.rs` | both |
-//! | `plan.rs` | what was typed |
-//! | `error.rs` | what can go wrong |
+//! With frozen features this is a softmax regression. It is convex and its gradient is known in closed form, so plain tensors of
+//! Burn are enough. The feature `autodiff`, which would compile all of Burn a second time, is not needed, and the command adds
+//! no dependency to the build.
 #![forbid(unsafe_code)]
 
-mod distinct;
+mod dataset;
 mod error;
-mod extractor;
+mod evaluation;
+mod export;
 mod features;
-mod feedback;
-mod gradient;
-mod improve;
-mod judge;
-mod pictures;
-mod plan;
-mod set;
+mod images;
 mod split;
 mod train;
 
-pub use distinct::{Distinct, Picture};
 pub use error::FinetuneError;
-pub use extractor::Extractor;
-pub use features::Features;
-pub use feedback::{Corrected, Feedback, Skipped, read};
-pub use improve::{Improved, improve};
-pub use judge::Verdict;
-pub use pictures::{Prepared, prepare};
-pub use plan::Plan;
+pub use evaluation::Evaluation;
+pub use export::{FeedbackExport, LabelledFile, SkippedLines, read_export};
+pub use features::{FeatureExtractor, Features};
+pub use images::{Deduplicated, LabelledImage, preprocess_files};
 pub use split::{Split, split};
-pub use train::Epoch;
+pub use train::{EpochReport, FinetuneOptions, FinetuneResult, finetune_head};

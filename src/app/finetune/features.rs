@@ -9,7 +9,7 @@ use super::super::{load, progress};
 use super::{FinetuneFailure, tell};
 use kiln_classifier as classifier;
 use crate::config::Config;
-use kiln_finetune::{self as finetune, Corrected, Distinct, Extractor, Features, FinetuneError};
+use kiln_finetune::{self as finetune, Deduplicated, FeatureExtractor, Features, FinetuneError, LabelledFile};
 use kiln_inference::ChosenDevice;
 use kiln_inference::model::Model;
 
@@ -24,22 +24,22 @@ pub(super) fn extracted(
     model: &Model,
     head: &model_import::Head,
     device: &ChosenDevice,
-    files: &[Corrected],
-) -> Result<(Features, Distinct), FinetuneFailure> {
+    files: &[LabelledFile],
+) -> Result<(Features, Deduplicated), FinetuneFailure> {
     let recipe = classifier::recipe(model);
     let threads = NonZeroUsize::new(config.decode_threads).unwrap_or(NonZeroUsize::MIN);
     let passes = head.passes();
     let bar = progress::bar(files.len() * passes, "{bar:40} {percent} % of the features, {eta} left");
-    let mut extractor = Extractor::start(model, head, device, load::options(config))?;
-    let (mut features, mut distinct) = (Features { width: head.features, values: Vec::new() }, Distinct::default());
+    let mut extractor = FeatureExtractor::start(model, head, device, load::options(config))?;
+    let (mut features, mut distinct) = (Features { width: head.features, values: Vec::new() }, Deduplicated::default());
     let mut broken = 0;
     for some in files.chunks(AT_ONCE) {
         let mut samples = Vec::with_capacity(some.len());
         let paths: Vec<&Path> = some.iter().map(|file| &*file.path).collect();
-        let prepared = finetune::prepare(&paths, &recipe, &config.image, threads);
+        let prepared = finetune::preprocess_files(&paths, &recipe, &config.image, threads);
         for (file, prepared) in some.iter().zip(prepared) {
             match prepared {
-                Ok(image) if distinct.is_new(&image, file.class) => samples.push(image.into()),
+                Ok(image) if distinct.insert(&image, file.class) => samples.push(image.into()),
                 Ok(_) => {}
                 Err(reason) => {
                     broken += 1;
@@ -56,8 +56,8 @@ pub(super) fn extracted(
     if broken > 0 {
         tell(&format!("{broken} files are no pictures that can be read, and are left out\n"))?;
     }
-    if distinct.pictures().is_empty() {
-        return Err(FinetuneError::NoPictures("none of the files is a picture".to_string()).into());
+    if distinct.images().is_empty() {
+        return Err(FinetuneError::NoImages("none of the files is an image".to_string()).into());
     }
     Ok((features, distinct))
 }

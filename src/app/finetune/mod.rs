@@ -10,7 +10,7 @@ use std::io::Write as _;
 use super::load::{self, LoadError, NoStore};
 use super::progress;
 use crate::config::Config;
-use kiln_finetune::{self as finetune, Epoch, Feedback, FinetuneError, Improved, Plan, Split};
+use kiln_finetune::{self as finetune, EpochReport, FeedbackExport, FinetuneError, FinetuneOptions, FinetuneResult, Split};
 use kiln_inference::{Precision, by_cpu};
 use kiln_inference::model::Model;
 use crate::store::{Store, StoreError};
@@ -49,7 +49,7 @@ pub enum FinetuneFailure {
 /// # Errors
 ///
 /// See [`FinetuneFailure`].
-pub async fn finetune(mut config: Config, plan: Plan) -> Result<(), FinetuneFailure> {
+pub async fn finetune(mut config: Config, plan: FinetuneOptions) -> Result<(), FinetuneFailure> {
     // Features are passed through the last layer unchanged.
     config.inference.precision = Precision::F32;
     let _log_guard = logging::init(&config.logging)?;
@@ -58,13 +58,13 @@ pub async fn finetune(mut config: Config, plan: Plan) -> Result<(), FinetuneFail
     load::joined(work)?
 }
 
-fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailure> {
+fn run(config: &Config, store: &Store, plan: &FinetuneOptions) -> Result<(), FinetuneFailure> {
     let base = load::stable(config, &load::default_model(config))?;
     let name = base.spec().name;
     let head = base.weights().head(base.spec().labels.len()).map_err(FinetuneError::from)?;
-    let Feedback { pictures, skipped } = finetune::read(&plan.feedback, name, head.classes)?;
+    let FeedbackExport { files: pictures, skipped } = finetune::read_export(&plan.feedback, name, head.classes)?;
     tell(&format!(
-        "{name} {}: {} files with a right class; lines skipped: {skipped}\n",
+        "{name} {}: {} files with a true class; lines skipped: {skipped}\n",
         base.version(),
         pictures.len()
     ))?;
@@ -72,22 +72,22 @@ fn run(config: &Config, store: &Store, plan: &Plan) -> Result<(), FinetuneFailur
     let device = load::open(config, choice)?;
     let (features, distinct) = features::extracted(config, &base, &head, &device, &pictures)?;
     tell(&distinct.to_string())?;
-    let pictures = distinct.pictures();
+    let pictures = distinct.images();
     let classes: Vec<usize> = pictures.iter().map(|picture| picture.class).collect();
     let split = finetune::split(pictures, plan.held_out, plan.seed);
     tell(&shares(&split))?;
     if split.held_out.is_empty() && !plan.force {
         let classes = classes.iter().collect::<BTreeSet<_>>().len();
-        return Err(FinetuneError::NothingHeldOut { pictures: pictures.len(), classes }.into());
+        return Err(FinetuneError::NothingHeldOut { images: pictures.len(), classes }.into());
     }
     let bar = progress::bar(plan.epochs, "{bar:40} epoch {pos}/{len}, {msg}");
-    let improved = finetune::improve(&head, &features, &classes, &split, plan, &device, |epoch| {
+    let improved = finetune::finetune_head(&head, &features, &classes, &split, plan, &device, |epoch| {
         bar.set_position(epoch.number as u64);
         bar.set_message(shown(&epoch));
     })?;
     bar.finish_and_clear();
-    tell(&format!("trained for {} epochs; held-out pictures:\n{}", improved.epochs, improved.verdict))?;
-    if !improved.verdict.is_better() && !plan.force {
+    tell(&format!("trained for {} epochs; held-out pictures:\n{}", improved.epochs, improved.evaluation))?;
+    if !improved.evaluation.is_better() && !plan.force {
         return Err(FinetuneFailure::NoBetter);
     }
     let version = add(config, store, &base, &improved, pictures.len())?;
@@ -104,32 +104,32 @@ fn add(
     config: &Config,
     store: &Store,
     base: &Model,
-    improved: &Improved,
+    improved: &FinetuneResult,
     pictures: usize,
 ) -> Result<String, FinetuneFailure> {
     let weights = base.weights().with_head(&improved.head).map_err(FinetuneError::from)?;
     let golden =
         by_cpu(&base.with_weights("finetuned", weights.clone()), &config.inference).map_err(FinetuneError::from)?;
-    let verdict = &improved.verdict;
+    let verdict = &improved.evaluation;
     let mut origin = format!("kiln finetune of version {} on {pictures} pictures of feedback", base.version());
-    if verdict.pictures > 0 {
+    if verdict.images > 0 {
         let _ = write!(
             origin,
             "; of {} held out, {} right before and {} after",
-            verdict.pictures, verdict.before, verdict.after
+            verdict.images, verdict.before, verdict.after
         );
     }
     Ok(store.add(base, &weights, &origin, Some(&golden))?)
 }
 
 fn shares(split: &Split) -> String {
-    let Split { training, stopping, held_out } = split;
-    format!("{} train, {} say when to stop, {} are held out\n", training.len(), stopping.len(), held_out.len())
+    let Split { training, validation, held_out } = split;
+    format!("{} train, {} say when to stop, {} are held out\n", training.len(), validation.len(), held_out.len())
 }
 
-fn shown(epoch: &Epoch) -> String {
+fn shown(epoch: &EpochReport) -> String {
     let seen =
-        epoch.stopping.map(|(loss, right)| format!(", kept apart: loss {loss:.3}, {:.1} % right", right * 100.0));
+        epoch.validation.map(|(loss, right)| format!(", kept apart: loss {loss:.3}, {:.1} % right", right * 100.0));
     format!("loss {:.3}{}", epoch.loss, seen.unwrap_or_default())
 }
 

@@ -1,4 +1,5 @@
-//! What `kiln feedback export` wrote: `feedback.jsonl`, an object a line, and the pictures that it names.
+//! Reads the folder that `kiln feedback export` writes: `feedback.jsonl` with one JSON object per line, and the image files that
+//! it names.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,78 +9,78 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
-use super::FinetuneError;
+use crate::error::FinetuneError;
 
-/// The most bytes of one line.
-const MOST_LINE_BYTES: u64 = 1 << 20;
+/// Maximum length of a line in bytes.
+const MAX_LINE_BYTES: u64 = 1 << 20;
 
-/// A picture whose right class somebody has told.
+/// An image file with its true class.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Corrected {
-    /// The file.
+pub struct LabelledFile {
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its right class.
+    /// Index of the true class.
     pub class: usize,
 }
 
-/// All that can be learnt from.
+/// The labelled images of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Feedback {
-    /// Each file once, in the order of the lines that last named them. Several may show the same picture.
-    pub pictures: Vec<Corrected>,
-    /// What else there was.
-    pub skipped: Skipped,
+pub struct FeedbackExport {
+    /// Each file once, in the order of the last line that names it. Several files may have the same content.
+    pub files: Vec<LabelledFile>,
+    /// Counts of the other lines.
+    pub skipped: SkippedLines,
 }
 
-/// Lines that nothing was learnt from.
+/// Counts of the lines that are not used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
-    /// Nobody has told the right class.
+pub struct SkippedLines {
+    /// The true class is unknown.
     pub unlabelled: usize,
-    /// The picture was not kept.
-    pub without_picture: usize,
-    /// Another model answered, whose classes are others.
+    /// The image is not stored.
+    pub without_image: usize,
+    /// The prediction is of another model, which has other classes.
     pub other_model: usize,
-    /// The same file had been named with another class; the last one counts.
+    /// A later line gives the same file another class.
     pub contradicted: usize,
 }
 
-impl fmt::Display for Skipped {
+impl fmt::Display for SkippedLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
-            (self.unlabelled, "without a right class"),
-            (self.without_picture, "without a picture"),
+            (self.unlabelled, "without a true class"),
+            (self.without_image, "without an image"),
             (self.other_model, "of other models"),
-            (self.contradicted, "contradicted by a later line for the same file, which counts"),
+            (self.contradicted, "replaced by a later line for the same file"),
         ];
-        let told: Vec<String> =
+        let texts: Vec<String> =
             parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-        f.write_str(if told.is_empty() { "none" } else { "" })?;
-        f.write_str(&told.join(", "))
+        f.write_str(if texts.is_empty() { "none" } else { "" })?;
+        f.write_str(&texts.join(", "))
     }
 }
 
-/// The pictures in `folder` that correct the model `name`, which has `classes` classes.
+/// Reads the labelled images in `folder` for the model `name`, which has `classes` classes.
 ///
 /// # Errors
 ///
-/// It is no such folder, or there is nothing to learn from.
-pub fn read(folder: &Path, name: &str, classes: usize) -> Result<Feedback, FinetuneError> {
+/// The folder is not an export, a line is invalid, or there are no labelled images.
+pub fn read_export(folder: &Path, name: &str, classes: usize) -> Result<FeedbackExport, FinetuneError> {
     let path = folder.join("feedback.jsonl");
     let unreadable = |e: std::io::Error| FinetuneError::Unreadable { path: path.clone(), reason: e.to_string() };
-    // A pipe that nobody writes to would be waited for.
+    // Opening a pipe without a writer would block.
     if !path.metadata().map_err(unreadable)?.is_file() {
-        return Err(unreadable(std::io::Error::other("it is no regular file")));
+        return Err(unreadable(std::io::Error::other("not a regular file")));
     }
     let mut lines = BufReader::new(File::open(&path).map_err(unreadable)?);
-    let mut feedback = Feedback::default();
+    let mut export = FeedbackExport::default();
     let mut named = HashMap::new();
     for number in 1.. {
         let mut line = Vec::new();
-        if lines.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+        if lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
             break;
         }
-        // Some editors begin a file with a mark of its byte order.
+        // Some editors begin a file with a byte order mark.
         let line = match line.strip_prefix(b"\xef\xbb\xbf") {
             Some(rest) if number == 1 => rest,
             _ => &line[..],
@@ -87,30 +88,31 @@ pub fn read(folder: &Path, name: &str, classes: usize) -> Result<Feedback, Finet
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let wrong = |reason: String| FinetuneError::Line { path: path.clone(), line: number, reason };
-        let row: Value = serde_json::from_slice(line).map_err(|e| wrong(e.to_string()))?;
-        let Some((image, class)) = labelled(&row, name, classes, &mut feedback.skipped).map_err(wrong)? else {
+        let invalid = |reason: String| FinetuneError::Line { path: path.clone(), line: number, reason };
+        let row: Value = serde_json::from_slice(line).map_err(|e| invalid(e.to_string()))?;
+        let Some((image, class)) = labelled_image(&row, name, classes, &mut export.skipped).map_err(invalid)? else {
             continue;
         };
         let earlier = named.insert(image, (number, class));
-        feedback.skipped.contradicted += usize::from(earlier.is_some_and(|(_, earlier)| earlier != class));
+        export.skipped.contradicted += usize::from(earlier.is_some_and(|(_, earlier)| earlier != class));
     }
     let mut named: Vec<_> = named.into_iter().collect();
     named.sort_unstable_by_key(|(_, (line, _))| *line);
-    let pictures = named.into_iter().map(|(image, (_, class))| Corrected { path: folder.join(image), class });
-    feedback.pictures = pictures.collect();
-    if feedback.pictures.is_empty() {
-        return Err(FinetuneError::NoPictures(format!("lines skipped: {}", feedback.skipped)));
+    let files = named.into_iter().map(|(image, (_, class))| LabelledFile { path: folder.join(image), class });
+    export.files = files.collect();
+    if export.files.is_empty() {
+        return Err(FinetuneError::NoImages(format!("lines skipped: {}", export.skipped)));
     }
-    Ok(feedback)
+    Ok(export)
 }
 
-/// The picture of a line, inside the folder, and its class; nothing if it has not both.
-fn labelled(
+/// Returns the image of a line, as a path inside the folder, and its true class. If the line has not both, counts it as skipped
+/// and returns nothing.
+fn labelled_image(
     row: &Value,
     name: &str,
     classes: usize,
-    skipped: &mut Skipped,
+    skipped: &mut SkippedLines,
 ) -> Result<Option<(PathBuf, usize)>, String> {
     if row.get("model").and_then(Value::as_str) != Some(name) {
         skipped.other_model += 1;
@@ -126,12 +128,12 @@ fn labelled(
     let class = class.ok_or_else(|| format!("'true_id' must be a class of '{name}', from 0 to {}", classes - 1))?;
     let image = match row.get("image") {
         None | Some(Value::Null) => {
-            skipped.without_picture += 1;
+            skipped.without_image += 1;
             return Ok(None);
         }
         Some(image) => image.as_str().map(PathBuf::from).ok_or("'image' must be a path")?,
     };
-    // Files elsewhere are none of the export's.
+    // The export contains only files inside its folder.
     if !image.components().all(|part| matches!(part, Component::Normal(_))) {
         return Err("'image' must be a path inside the folder".to_string());
     }
@@ -142,16 +144,16 @@ fn labelled(
 mod tests {
     use super::*;
 
-    fn export(lines: &str) -> (tempfile::TempDir, Result<Feedback, FinetuneError>) {
+    fn read_lines(lines: &str) -> (tempfile::TempDir, Result<FeedbackExport, FinetuneError>) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("feedback.jsonl"), lines).unwrap();
-        let feedback = read(folder.path(), "net", 10);
-        (folder, feedback)
+        let export = read_export(folder.path(), "net", 10);
+        (folder, export)
     }
 
     #[test]
-    fn lines_become_pictures_and_what_is_skipped_is_counted() {
-        let (folder, feedback) = export(
+    fn labelled_lines_are_read_and_skipped_lines_are_counted() {
+        let (folder, export) = read_lines(
             "{\"image\": \"images/0003_cat/a.jpg\", \"true_id\": 3, \"predicted_id\": 5, \"model\": \"net\"}\n\n\
              {\"image\": \"images/b.jpg\", \"true_id\": null, \"predicted_id\": 5, \"model\": \"net\"}\n\
              {\"image\": null, \"true_id\": 1, \"predicted_id\": 5, \"model\": \"net\"}\n\
@@ -160,30 +162,30 @@ mod tests {
              {\"image\": \"images/0007_dog/a.jpg\", \"true_id\": 7, \"predicted_id\": 5, \"model\": \"net\"}\n\
              {\"image\": \"images/d.jpg\", \"true_id\": 6, \"predicted_id\": 5, \"model\": \"net\"}\n",
         );
-        let feedback = feedback.unwrap();
-        let picture = |name: &str, class| Corrected { path: folder.path().join(name), class };
-        // One name in two folders is two files, and one file has the class of its last line.
+        let export = export.unwrap();
+        let file = |name: &str, class| LabelledFile { path: folder.path().join(name), class };
+        // The same name in two folders is two files. A file has the class of its last line.
         let expected =
-            [picture("images/0003_cat/a.jpg", 3), picture("images/0007_dog/a.jpg", 7), picture("images/d.jpg", 6)];
-        assert_eq!(feedback.pictures, expected);
-        assert_eq!(feedback.skipped, Skipped { unlabelled: 1, without_picture: 1, other_model: 1, contradicted: 1 });
-        assert!(feedback.skipped.to_string().starts_with("1 without a right class, 1 without a picture"));
+            [file("images/0003_cat/a.jpg", 3), file("images/0007_dog/a.jpg", 7), file("images/d.jpg", 6)];
+        assert_eq!(export.files, expected);
+        assert_eq!(export.skipped, SkippedLines { unlabelled: 1, without_image: 1, other_model: 1, contradicted: 1 });
+        assert!(export.skipped.to_string().starts_with("1 without a true class, 1 without an image"));
     }
 
     #[test]
-    fn what_is_no_export_is_told_by_line() {
+    fn invalid_line_is_reported_by_number() {
         for (lines, part) in [
             ("{}\nnonsense\n", "line 2 of"),
             ("{\"image\": \"a.jpg\", \"true_id\": 10, \"model\": \"net\"}", "from 0 to 9"),
             ("{\"image\": \"a.jpg\", \"true_id\": \"cat\", \"model\": \"net\"}", "from 0 to 9"),
             ("{\"image\": \"../../etc/passwd\", \"true_id\": 1, \"model\": \"net\"}", "inside the folder"),
             ("{\"image\": \"/etc/passwd\", \"true_id\": 1, \"model\": \"net\"}", "inside the folder"),
-            ("", "no picture has a right class"),
+            ("", "no image has a true class"),
         ] {
-            let refused = export(lines).1.unwrap_err().to_string();
+            let refused = read_lines(lines).1.unwrap_err().to_string();
             assert!(refused.contains(part), "{refused}");
         }
-        let nowhere = read(Path::new("/no/such/folder"), "net", 10).unwrap_err().to_string();
-        assert!(nowhere.contains("kiln feedback export"), "{nowhere}");
+        let missing = read_export(Path::new("/no/such/folder"), "net", 10).unwrap_err().to_string();
+        assert!(missing.contains("kiln feedback export"), "{missing}");
     }
 }
