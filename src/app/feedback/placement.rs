@@ -59,7 +59,7 @@ impl Placement {
 /// The class that was named last, if nobody has said since that it is wrong.
 fn decided(said: &mut [Said]) -> Option<&Class> {
     said.sort_by_key(|one| one.at);
-    said.iter().fold(None, |class, one| match &one.true_class {
+    said.iter().fold(None, |class, one| match &one.truth {
         None if class == Some(&one.predicted) => None,
         None => class,
         named => named.as_ref(),

@@ -76,7 +76,7 @@ fn units_are_understood() {
         Given::nothing().flag("data-dir", "data").flag("prediction-retention", "90d").flag("image-sample-percent", "2.5");
     let feedback = given.config().unwrap().feedback.unwrap();
     assert_eq!(feedback.prediction_retention, Duration::from_secs(90 * 24 * 60 * 60));
-    assert_eq!(feedback.image_sample_percent.part(), 0.025);
+    assert_eq!(feedback.image_sample_percent.fraction(), 0.025);
 }
 
 #[test]
