@@ -152,12 +152,12 @@ impl SummaryBody {
         Self {
             model: NamedModel { name: name.to_string(), version: version.to_string() },
             total: total as u64,
-            evaluated: judged as u64,
+            evaluated: count as u64,
             confirmed,
             rejected,
             labelled,
             accuracy,
-            top_k_accuracy: told,
+            top_k_accuracy,
             classes: classes.into_iter().map(ClassCountBody::from).collect(),
             confusions: confusions.into_iter().map(ConfusionBody::from).collect(),
             calibration: CalibrationBody {
@@ -170,8 +170,8 @@ impl SummaryBody {
 
 impl From<ClassCount> for ClassCountBody {
     fn from(count: ClassCount) -> Self {
-        let ClassCount { class: (class_id, label), judged, right } = count;
-        Self { class_id, label, evaluated: judged as u64, accuracy: right as f64 / judged.max(1) as f64 }
+        let ClassCount { class: (class_id, label), count, right } = count;
+        Self { class_id, label, evaluated: count as u64, accuracy: right as f64 / count.max(1) as f64 }
     }
 }
 
