@@ -28,10 +28,10 @@ const ROOTS: [&str; 14] = [
 ];
 
 /// A module's path below the crate root, such as `["batching", "policy"]`.
-type Module = Vec<String>;
+pub type Module = Vec<String>;
 
 /// One source file.
-struct Source {
+pub struct Source {
     path: PathBuf,
     code: String,
     /// What a name that a `use` declaration brings into scope stands for.
@@ -55,13 +55,18 @@ fn source_files_form_no_cycles() {
 }
 
 /// Every source file of a crate by its module path, without test modules.
-fn sources(root: &Path) -> BTreeMap<Module, Source> {
+pub fn sources(root: &Path) -> BTreeMap<Module, Source> {
     let mut paths = Vec::new();
     collect(root, &mut paths);
     let mut sources = BTreeMap::new();
     for path in paths {
-        let mut module: Module =
-            path.strip_prefix(root).unwrap().with_extension("").iter().map(|part| part.to_str().unwrap().to_string()).collect();
+        let mut module: Module = path
+            .strip_prefix(root)
+            .unwrap()
+            .with_extension("")
+            .iter()
+            .map(|part| part.to_str().unwrap().to_string())
+            .collect();
         if module.last().is_some_and(|last| last == "mod") || module == ["lib"] || module == ["main"] {
             module.pop();
         }
@@ -160,7 +165,7 @@ fn expand(tree: &str) -> Vec<Vec<String>> {
 }
 
 /// Each module with the modules that its file depends on.
-fn edges(sources: &BTreeMap<Module, Source>) -> BTreeMap<&Module, BTreeSet<&Module>> {
+pub fn edges(sources: &BTreeMap<Module, Source>) -> BTreeMap<&Module, BTreeSet<&Module>> {
     let mut edges = BTreeMap::new();
     for (module, source) in sources {
         let mut targets = BTreeSet::new();
@@ -272,7 +277,10 @@ fn cycles<'a>(edges: &BTreeMap<&'a Module, BTreeSet<&'a Module>>) -> Vec<Vec<&'a
 fn braces_and_aliases_are_expanded() {
     let (names, globs) = imports("use super::one::{self, Two as Three, four::{Five, *}};\n");
     let path = |name: &str| names[name].join("::");
-    assert_eq!((path("one"), path("Three"), path("Five")), ("super::one".into(), "super::one::Two".into(), "super::one::four::Five".into()));
+    assert_eq!(
+        (path("one"), path("Three"), path("Five")),
+        ("super::one".into(), "super::one::Two".into(), "super::one::four::Five".into())
+    );
     assert_eq!(globs, [["super", "one", "four"]]);
 }
 
