@@ -88,11 +88,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn check_integrity(connection: &Connection, folder: &Path) -> Result<(), OpenError> {
     let result = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
     let result: String = result.map_err(|error| OpenError::database(folder, error))?;
-    if result == "ok" {
-        Ok(())
-    } else {
-        Err(OpenError::Damaged { file: folder.join(DATABASE_FILE), reason: result })
-    }
+    if result == "ok" { Ok(()) } else { Err(OpenError::Damaged { file: folder.join(DATABASE_FILE), reason: result }) }
 }
 
 /// Locks a data folder for one server, because each server assumes that no other one deletes records. The operating system

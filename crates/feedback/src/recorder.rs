@@ -92,8 +92,7 @@ impl ImageSampler {
     /// Returns whether the image with these bytes is stored.
     fn accepts(self, bytes: &[u8]) -> bool {
         // The hash is uniformly distributed, so it is below the threshold for this fraction of the images.
-        bytes.len() as u64 <= self.max_bytes
-            && (self.fraction >= 1.0 || hash(bytes) < self.fraction * 2_f64.powi(32))
+        bytes.len() as u64 <= self.max_bytes && (self.fraction >= 1.0 || hash(bytes) < self.fraction * 2_f64.powi(32))
     }
 }
 

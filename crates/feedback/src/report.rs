@@ -37,8 +37,7 @@ pub struct ModelFeedback {
 pub fn report_page(created: &str, models: &[ModelFeedback]) -> String {
     let created = escape_html(created);
     let version = env!("CARGO_PKG_VERSION");
-    let mut content =
-        format!("<p>Created <time datetime=\"{created}\">{created}</time> with Kiln {version}.</p>\n");
+    let mut content = format!("<p>Created <time datetime=\"{created}\">{created}</time> with Kiln {version}.</p>\n");
     if models.iter().all(|model| model.labelled.is_empty()) {
         content += "<p class=\"finding\">There is no feedback yet.</p>\n";
     }

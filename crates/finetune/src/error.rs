@@ -28,7 +28,9 @@ pub enum FinetuneError {
         reason: String,
     },
     /// The export has no labelled images.
-    #[error("no image has a true class: {0}. Start the server with --image-sample-percent and send the true classes to POST /feedback.")]
+    #[error(
+        "no image has a true class: {0}. Start the server with --image-sample-percent and send the true classes to POST /feedback."
+    )]
     NoImages(String),
     /// There are too few images to hold any out.
     #[error(

@@ -110,7 +110,10 @@ impl fmt::Display for Evaluation {
             "fixed {fixed}, broken {broken}: p-value {p_value} (McNemar), the probability of such a difference between equally good heads"
         )?;
         if !self.is_significant() {
-            writeln!(f, "warning: the difference is not significant, there are too few images; collect more feedback, or test with a canary")?;
+            writeln!(
+                f,
+                "warning: the difference is not significant, there are too few images; collect more feedback, or test with a canary"
+            )?;
         }
         Ok(())
     }

@@ -165,8 +165,7 @@ mod tests {
         let export = export.unwrap();
         let file = |name: &str, class| LabelledFile { path: folder.path().join(name), class };
         // The same name in two folders is two files. A file has the class of its last line.
-        let expected =
-            [file("images/0003_cat/a.jpg", 3), file("images/0007_dog/a.jpg", 7), file("images/d.jpg", 6)];
+        let expected = [file("images/0003_cat/a.jpg", 3), file("images/0007_dog/a.jpg", 7), file("images/d.jpg", 6)];
         assert_eq!(export.files, expected);
         assert_eq!(export.skipped, SkippedLines { unlabelled: 1, without_image: 1, other_model: 1, contradicted: 1 });
         assert!(export.skipped.to_string().starts_with("1 without a true class, 1 without an image"));

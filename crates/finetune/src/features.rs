@@ -173,10 +173,7 @@ mod tests {
             let expected = engine.run(std::slice::from_ref(sample)).unwrap().swap_remove(0);
             let difference = Difference::between(&logits(&head, features.row(index)), &expected, 1e-5);
             assert!(difference.is_allowed(), "{difference}");
-            assert!(
-                features.row(index).iter().filter(|value| **value != 0.0).count() > 100,
-                "the features are zeros"
-            );
+            assert!(features.row(index).iter().filter(|value| **value != 0.0).count() > 100, "the features are zeros");
         }
         // Two calls, with one engine that is kept and one that is not.
         let mut extractor = FeatureExtractor::with_engines(1, &model, &head, &device, Options::new(2)).unwrap();

@@ -108,7 +108,10 @@ mod tests {
         assert_eq!(new, [true, true, false, false]);
         assert_eq!(distinct.images().iter().map(|image| image.class).collect::<Vec<_>>(), [7, 5]);
         let text = distinct.to_string();
-        assert!(text.contains("2 files have the same image") && text.contains("1 of them have another class"), "{text}");
+        assert!(
+            text.contains("2 files have the same image") && text.contains("1 of them have another class"),
+            "{text}"
+        );
         assert_eq!(Deduplicated::default().to_string(), "");
     }
 }

@@ -93,8 +93,7 @@ mod tests {
     fn each_class_is_split_by_the_fraction_and_no_image_is_in_two_sets() {
         let images = images(&[10, 4, 25]);
         let split = split(&images, 0.2, 0);
-        let count =
-            |indices: &[usize], class| indices.iter().filter(|index| images[**index].class == class).count();
+        let count = |indices: &[usize], class| indices.iter().filter(|index| images[**index].class == class).count();
         assert_eq!([0, 1, 2].map(|class| count(&split.held_out, class)), [2, 0, 5]);
         assert_eq!([0, 1, 2].map(|class| count(&split.validation, class)), [1, 1, 4]);
         let mut all = [split.training, split.validation, split.held_out].concat();

@@ -222,8 +222,7 @@ mod tests {
         let (features, mut classes) = clusters(60);
         // The labels of the two halves contradict each other, so the initial weight is the best.
         (30..60).for_each(|index| classes[index] = (classes[index] + 1) % 3);
-        let (training, validation) =
-            (dataset(&features, &classes, 0..30, 3), dataset(&features, &classes, 30..60, 3));
+        let (training, validation) = (dataset(&features, &classes, 0..30, 3), dataset(&features, &classes, 30..60, 3));
         let mut epochs = 0;
         let trained = train(&zeros(3), &training, Some(&validation), &options(), |_| epochs += 1).unwrap();
         assert_eq!((trained.epochs, epochs), (0, PATIENCE));

@@ -91,7 +91,8 @@ async fn files_are_private_in_a_folder_that_is_not() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let store = FeedbackStore::open(&Config { image_sample_percent: "100".parse().unwrap(), ..config(folder.path()) }).unwrap();
+    let store =
+        FeedbackStore::open(&Config { image_sample_percent: "100".parse().unwrap(), ..config(folder.path()) }).unwrap();
     let id = record(&store.recorder(model()), prediction_with_image(b"private"));
     store.add_feedback(feedback(id, Label::Right)).await.unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -16,8 +16,10 @@ async fn feedback_on_a_new_prediction_is_stored_and_survives_a_restart() {
     }
     store.close().await;
     let store = FeedbackStore::open(&config(folder.path())).unwrap();
-    let again =
-        store.add_feedback(Feedback { note: Some("a dog".to_string()), ..feedback(ids[0], Label::ClassId(1)) }).await.unwrap();
+    let again = store
+        .add_feedback(Feedback { note: Some("a dog".to_string()), ..feedback(ids[0], Label::ClassId(1)) })
+        .await
+        .unwrap();
     assert_eq!((again.replaced, again.true_class), (true, Some((1, "dog".to_string()))));
     let all = read_labelled(folder.path());
     let found: Vec<_> = ids.iter().map(|id| all.iter().find(|one| one.prediction == *id).unwrap()).collect();
@@ -135,7 +137,10 @@ async fn retention_count_deletes_the_oldest_predictions_without_feedback() {
     let store = FeedbackStore::open(&config(folder.path())).unwrap();
     let repeated = store.add_feedback(feedback(first, Label::Wrong)).await;
     assert!(repeated.is_ok_and(|receipt| receipt.replaced));
-    assert_eq!(store.add_feedback(feedback(ids[39], Label::Wrong)).await, Err(FeedbackError::UnknownPrediction(ids[39])));
+    assert_eq!(
+        store.add_feedback(feedback(ids[39], Label::Wrong)).await,
+        Err(FeedbackError::UnknownPrediction(ids[39]))
+    );
     assert!(store.add_feedback(feedback(ids[40], Label::Wrong)).await.is_ok());
 }
 
@@ -145,13 +150,17 @@ async fn expired_predictions_without_feedback_are_deleted() {
     let store = FeedbackStore::open(&Config { prediction_retention: 2 * MONTH, ..config(folder.path()) }).unwrap();
     let recorder = store.recorder(model());
     let minute = Duration::from_secs(60);
-    let [too_old, young] = [prediction_aged(MONTH + minute), prediction_aged(MONTH - minute)].map(|prediction| record(&recorder, prediction));
+    let [too_old, young] = [prediction_aged(MONTH + minute), prediction_aged(MONTH - minute)]
+        .map(|prediction| record(&recorder, prediction));
     store.close().await;
     assert_eq!(stored_predictions(folder.path()), 2);
     // The first transaction deletes expired predictions; later ones do so every 30 seconds.
     let store = FeedbackStore::open(&config(folder.path())).unwrap();
     store.add_feedback(feedback(young, Label::Right)).await.unwrap();
-    assert_eq!(store.add_feedback(feedback(too_old, Label::Right)).await, Err(FeedbackError::UnknownPrediction(too_old)));
+    assert_eq!(
+        store.add_feedback(feedback(too_old, Label::Right)).await,
+        Err(FeedbackError::UnknownPrediction(too_old))
+    );
     assert_eq!(stored_predictions(folder.path()), 1);
 }
 

@@ -34,7 +34,8 @@ const COLLECT_TIME: Duration = Duration::from_millis(20);
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Reported if the folder was removed: SQLite would still accept writes to the removed file, and they would be lost.
-const FILE_REPLACED: &str = "the database file was removed or replaced while it was open; restart the server to create a new one";
+const FILE_REPLACED: &str =
+    "the database file was removed or replaced while it was open; restart the server to create a new one";
 
 /// Writes predictions and feedback, on a thread of its own.
 #[derive(Debug)]
@@ -80,8 +81,8 @@ impl Writer {
         let identity =
             FileIdentity::new(&config.data_dir).map_err(|error| OpenError::folder(&config.data_dir, error))?;
         let images = ImageStore::open(config, &mut connection)?;
-        let unlabelled = predictions::count_unlabelled(&connection)
-            .map_err(|error| OpenError::database(&config.data_dir, error))?;
+        let unlabelled =
+            predictions::count_unlabelled(&connection).map_err(|error| OpenError::database(&config.data_dir, error))?;
         Ok(Self {
             connection,
             prediction_retention_count: config.prediction_retention_count,
@@ -262,8 +263,8 @@ impl Writer {
         if let Some((row, _)) = known.filter(|(_, monitor)| !starts || monitor.is_served()) {
             return Some(*row);
         }
-        let registered = ModelMonitor::register(&mut self.connection, model)
-            .and_then(|row| self.load_monitor(row).map(|()| row));
+        let registered =
+            ModelMonitor::register(&mut self.connection, model).and_then(|row| self.load_monitor(row).map(|()| row));
         let row = registered.inspect_err(|error| tracing::error!(%error, "model cannot be registered")).ok()?;
         let same_name = self.monitors.iter_mut().filter(|(_, monitor)| monitor.has_name_of(model));
         same_name.for_each(|(other, monitor)| monitor.set_served(*other == row));

@@ -20,8 +20,7 @@ pub(super) fn insert(
     image: Option<[u8; 32]>,
 ) -> rusqlite::Result<bool> {
     let (class_id, probability) = prediction.classes[0];
-    let (id, time, top) =
-        (prediction.id.as_bytes(), unix_millis(prediction.time), encode_classes(&prediction.classes));
+    let (id, time, top) = (prediction.id.as_bytes(), unix_millis(prediction.time), encode_classes(&prediction.classes));
     let insert = "INSERT INTO predictions (id, time, model, class_id, probability, top, picture) \
                   VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
     let values = params![id, time, model, class_id, probability, top, image];
