@@ -42,7 +42,6 @@ pub fn key_value_table(caption: &str, entries: &[(&str, String)]) -> String {
 }
 
 /// Renders a table of numbers. On a narrow screen the table scrolls separately from the page.
-
 fn data_table(table: &DataTable) -> String {
     let caption = escape_html(&table.caption);
     let mut html = format!("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\"><table>");
