@@ -1,16 +1,16 @@
-//! Validates every WGSL program, so that a broken one stops the build with its file and line.
+//! Validates every WGSL program, so that an invalid one stops the build with its file and line.
 
-#[path = "src/gpu/source.rs"]
-mod source;
+#[path = "src/wgsl.rs"]
+mod wgsl;
 
 use std::process::ExitCode;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use source::{Operation, Program};
+use wgsl::{Operation, Program};
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=src/gpu/source.rs");
+    println!("cargo::rerun-if-changed=src/wgsl.rs");
     let mut is_valid = true;
     for operation in Operation::all() {
         for half in [false, true] {
@@ -24,29 +24,29 @@ fn main() -> ExitCode {
     if is_valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The reason is one line, with the place in the file that a person would open.
+/// Validates a program. The error is a single line that begins with the file and the line in it.
 fn validate(program: Program) -> Result<(), String> {
     let text = program.text();
     let module = naga::front::wgsl::parse_str(&text).map_err(|error| {
         let line = error.location(&text).map(|location| location.line_number);
-        format!("{}: {}", place(program, line), error.message())
+        format!("{}: {}", source_location(program, line), error.message())
     })?;
     let capabilities = if program.half { Capabilities::SHADER_FLOAT16 } else { Capabilities::empty() };
     Validator::new(ValidationFlags::all(), capabilities).validate(&module).map(drop).map_err(|error| {
         let line = error.location(&text).map(|location| location.line_number);
-        format!("{}: {}", place(program, line), error.emit_to_string("").replace('\n', " "))
+        format!("{}: {}", source_location(program, line), error.emit_to_string("").replace('\n', " "))
     })
 }
 
-/// The file, and the line in it, of a line of the whole text.
-fn place(program: Program, line: Option<u32>) -> String {
-    let mut left = line.unwrap_or(1) as usize;
-    for (name, text) in program.parts() {
+/// Returns the file and the line in it for a line of the whole program.
+fn source_location(program: Program, line: Option<u32>) -> String {
+    let mut remaining = line.unwrap_or(1) as usize;
+    for (name, text) in program.sections() {
         let lines = text.lines().count();
-        if left <= lines {
-            return format!("{name}:{left}");
+        if remaining <= lines {
+            return format!("{name}:{remaining}");
         }
-        left -= lines;
+        remaining -= lines;
     }
-    "the end".to_string()
+    "the end of the program".to_string()
 }

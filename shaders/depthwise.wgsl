@@ -1,6 +1,6 @@
-// Depthwise convolution: each channel by itself. Each lane computes one quad of channels of four neighbouring output
-// pixels, so that a weight is read once for four. Nothing is brought into workgroup memory: a value is used by no more
-// than a window's worth of lanes, and the cache has it.
+// Depthwise convolution. Each lane computes one quad of channels of four neighbouring output pixels, so that it reads a
+// weight once for four pixels. It does not use workgroup memory: only the lanes of one window read the same load, and the
+// cache holds it.
 
 @group(0) @binding(0) var<storage, read_write> input: array<vec4<scalar>>;
 
@@ -16,7 +16,7 @@ fn run(group: u32, lane: u32) {
     }
     let top = i32(line % info.out_height * info.stride_y) - i32(info.top);
     let left = i32(x * info.stride_x) - i32(info.left);
-    let picture = i32(line / info.out_height * info.height);
+    let image = i32(line / info.out_height * info.height);
     let step = i32(info.stride_x);
     let taps = i32(info.depth / info.window);
     var first = bias[quad];
@@ -24,31 +24,31 @@ fn run(group: u32, lane: u32) {
     var third = first;
     var fourth = first;
     for (var i = max(-top, 0); i < min(taps, i32(info.height) - top); i++) {
-        let row = (picture + top + i) * i32(info.width);
+        let row = (image + top + i) * i32(info.width);
         for (var j = 0; j < i32(info.window); j++) {
             let factor = vec4<f32>(weight[u32(i * i32(info.window) + j) * info.columns + quad]);
-            first = fma(value(row, left + j, quad), factor, first);
-            second = fma(value(row, left + j + step, quad), factor, second);
-            third = fma(value(row, left + j + 2 * step, quad), factor, third);
-            fourth = fma(value(row, left + j + 3 * step, quad), factor, fourth);
+            first = fma(load(row, left + j, quad), factor, first);
+            second = fma(load(row, left + j + step, quad), factor, second);
+            third = fma(load(row, left + j + 2 * step, quad), factor, third);
+            fourth = fma(load(row, left + j + 3 * step, quad), factor, fourth);
         }
     }
     let pixel = line * info.out_width + x;
     let here = info.out_width - x;
-    finish(pixel, quad, first);
+    store(pixel, quad, first);
     if here > 1u {
-        finish(pixel + 1u, quad, second);
+        store(pixel + 1u, quad, second);
     }
     if here > 2u {
-        finish(pixel + 2u, quad, third);
+        store(pixel + 2u, quad, third);
     }
     if here > 3u {
-        finish(pixel + 3u, quad, fourth);
+        store(pixel + 3u, quad, fourth);
     }
 }
 
-// A quad of the pixel of that column, zero outside of the row.
-fn value(row: i32, x: i32, quad: u32) -> vec4<f32> {
+// Returns a quad of the pixel in column `x`, or zero in the padding.
+fn load(row: i32, x: i32, quad: u32) -> vec4<f32> {
     let inside = x >= 0 && x < i32(info.width);
     let at = u32(row + clamp(x, 0, i32(info.width) - 1)) * info.columns + quad;
     return select(vec4<f32>(), vec4<f32>(input[at]), inside);

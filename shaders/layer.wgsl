@@ -1,14 +1,14 @@
-// What convolutions share: their buffers, what they are told, and what is done to a sum before it is stored.
-// Pictures are NHWC; a quad is four neighbouring channels. `scalar` is what is stored, f32 or f16; sums are f32.
-// Every buffer of tensors is read_write because the runtime may place them all in one allocation, and a buffer must not
-// be bound as read-only and as writable in the same dispatch.
+// The common part of convolutions: buffers, parameters, activation and store.
+// Images are NHWC, and a quad is four neighbouring channels. Tensors store `scalar`, f32 or f16; sums are f32.
+// Every tensor buffer is read_write: the runtime may place all of them in one allocation, and one dispatch must not bind a
+// buffer both as read-only and as writable.
 
 struct Info {
     rows: u32,         // output pixels of the whole batch
     columns: u32,      // output channels, in quads
-    depth: u32,        // values that go into one sum, in quads
+    depth: u32,        // values in one sum, in quads
     across: u32,       // lanes side by side over the columns of a tile
-    channels: u32,     // input channels: in quads, or in conv_narrow.wgsl one by one
+    channels: u32,     // input channels: in quads, but in conv_narrow.wgsl in single channels
     height: u32,       // of the input
     width: u32,
     out_height: u32,
@@ -16,7 +16,7 @@ struct Info {
     window: u32,       // width of the window
     stride_y: u32,
     stride_x: u32,
-    top: u32,          // zeros above and on the left
+    top: u32,          // padding above and on the left
     left: u32,
     has_residual: u32,
     activation: u32,   // 0: clamp(low, high); 1: hard sigmoid of slope low, value high at zero; 2: hard swish
@@ -42,8 +42,8 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
     }
 }
 
-// Stores one quad of one output pixel.
-fn finish(row: u32, column: u32, sum: vec4<f32>) {
+// Adds the residual, applies the activation, and stores one quad of one output pixel.
+fn store(row: u32, column: u32, sum: vec4<f32>) {
     let at = row * info.columns + column;
     var x = sum;
     if info.has_residual != 0u {

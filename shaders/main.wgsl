@@ -1,4 +1,5 @@
-// Where every program begins. Its own file has `run`, which is told the number of the workgroup and of the lane in it.
+// The entry point of every program. The file of the program defines `run`, with the index of the workgroup and of the lane in
+// it.
 
 @compute @workgroup_size(LANES, 1, 1)
 fn main(
@@ -6,6 +7,6 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    // Two grid dimensions, because one holds at most 65,535 groups.
+    // The grid has two dimensions, because one is limited to 65,535 workgroups.
     run(group.y * groups.x + group.x, lane);
 }

@@ -1,10 +1,10 @@
-// Packed u8 pictures (NHWC, four bytes a word, first byte lowest) -> normalised values, y = (x - mean[c]) * inv_std[c].
-// Each lane takes one word. In NHWC the values go where their bytes were; in NCHW each to its channel's plane.
-// The buffers of tensors are read_write for the reason that layer.wgsl gives.
+// Normalises packed u8 images (NHWC, four bytes in a word, the first byte lowest): y = (x - mean[c]) * inv_std[c].
+// Each lane normalises one word. In NHWC a value keeps the index of its byte; in NCHW it goes to the plane of its channel.
+// Tensor buffers are read_write for the reason given in layer.wgsl.
 
 struct Info {
     values: u32, // in the whole batch
-    plane: u32,  // pixels of one picture, or 0 for NHWC
+    plane: u32,  // pixels of one image, or 0 for NHWC
 }
 
 @group(0) @binding(0) var<storage, read_write> packed: array<u32>;

@@ -1,15 +1,15 @@
-// Where a pointwise convolution finds its values: a pixel's own channels.
+// The input of a pointwise convolution: the channels of the pixel at the same position.
 
 @group(0) @binding(0) var<storage, read_write> input: array<vec4<scalar>>;
 
-alias Place = u32;
+alias Window = u32;
 
-// Where the values of an output pixel begin.
-fn place(row: u32) -> Place {
+// Returns the index of the first value of an output pixel.
+fn window_of(row: u32) -> Window {
     return row * info.depth;
 }
 
-// One quad of the values that go into a sum.
-fn value(first: Place, k: u32) -> vec4<f32> {
+// Returns one quad of the values of a sum.
+fn load(first: Window, k: u32) -> vec4<f32> {
     return vec4<f32>(input[first + k]);
 }

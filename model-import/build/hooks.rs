@@ -77,7 +77,9 @@ impl CustomOp for Hook {
         let name = format_ident!("{}", node.name);
         let (kind, specs) = match &self.layer(node)?.kind {
             LayerKind::Conv(conv) => (quote!(kiln_kernels::layers::Conv), vec![spec_tokens(conv)]),
-            LayerKind::Chain(convs) => (quote!(kiln_kernels::layers::Chain), convs.iter().map(spec_tokens).collect()),
+            LayerKind::Chain(convs) => {
+                (quote!(kiln_kernels::layers::InvertedBottleneck), convs.iter().map(spec_tokens).collect())
+            }
             _ => return Ok(None),
         };
         let init = quote!(let #name = #kind::new(#(#specs,)* device););

@@ -1,57 +1,58 @@
-//! Which implementation of the hand-written operations a device gets. It decides; it runs nothing.
+//! The choice between Kiln's own kernels and the reference implementation.
 
 use std::cell::Cell;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 
-pub use crate::gpu::Tiles;
+use crate::wgsl::Tiles;
 
-/// The implementation of every hand-written operation.
+/// The implementation of the operations of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernels {
-    /// Kiln's own: WGSL on a GPU, with its tiles held there, and kernels in Rust on the CPU.
+    /// Kiln's own kernels: WGSL on a GPU, with this kind of tiles, and Rust on the CPU.
     Fused(Tiles),
-    /// Stock tensor operations that compute the same.
+    /// The reference implementation in Burn's tensor operations.
     Stock,
 }
 
 thread_local! {
-    static IN_USE: Cell<Option<Kernels>> = const { Cell::new(None) };
+    /// The kernels of the innermost [`Kernels::scope`] on this thread.
+    static CURRENT: Cell<Option<Kernels>> = const { Cell::new(None) };
 }
 
 impl Kernels {
-    /// The quickest implementation that `device` can run, if it is a GPU.
+    /// Returns the fastest implementation that `device` can run.
     ///
-    /// WGSL programs are a launch error under the SPIR-V and MSL compilers, which the `vulkan` and `metal`
-    /// features switch on, and on runtimes that are not wgpu; those devices get the twins.
+    /// WGSL programs fail to launch under the SPIR-V and MSL compilers, which the features `vulkan` and `metal` enable, and
+    /// on runtimes other than wgpu. Those devices get [`Kernels::Stock`].
     pub fn best_for(device: &Device) -> Self {
         match device.as_dispatch() {
             DispatchDevice::Flex(_) => Self::Fused(Tiles::Registers),
             DispatchDevice::Cube(cube) if compiles_wgsl(cube) => Self::Fused(Tiles::Workgroup),
-            // Other backends appear here when a feature adds them to the enum.
+            // A feature of Burn can add other backends to the enum.
             #[allow(unreachable_patterns)]
             _ => Self::Stock,
         }
     }
 
-    /// Runs `work` with these kernels on this thread, instead of the best for each tensor's device.
+    /// Runs `work` with these kernels on this thread, instead of the best ones for the device of each tensor.
     ///
-    /// Fused kernels on a device that cannot run them are a launch error.
+    /// Fused kernels fail to launch on a device that cannot run them.
     pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
         struct Restore(Option<Kernels>);
         impl Drop for Restore {
             fn drop(&mut self) {
-                IN_USE.set(self.0);
+                CURRENT.set(self.0);
             }
         }
-        let _restore = Restore(IN_USE.replace(Some(self)));
+        let _restore = Restore(CURRENT.replace(Some(self)));
         work()
     }
 
-    /// Those of the scope that this thread is in, or else the best for `device`.
-    pub(crate) fn in_use(device: &Device) -> Self {
-        IN_USE.get().unwrap_or_else(|| Self::best_for(device))
+    /// Returns the kernels of the current [`Kernels::scope`], or the best ones for `device` outside of a scope.
+    pub(crate) fn current(device: &Device) -> Self {
+        CURRENT.get().unwrap_or_else(|| Self::best_for(device))
     }
 }
 

@@ -1,38 +1,33 @@
-//! Kiln's hand-written operations: WGSL kernels, their CPU counterparts, and for each a plain-tensor twin.
+//! Kiln's own tensor operations, with three implementations of each: CPU kernels, WGSL kernels, and a reference
+//! implementation in Burn's tensor operations.
 //!
-//! | operation | GPU (WGSL) | CPU | plain-tensor twin |
+//! | operation | WGSL kernel | CPU kernel | reference implementation |
 //! |---|---|---|---|
-//! | [`normalize`]: packed u8 NHWC -> normalised f32 or f16, NCHW or NHWC | `normalize.wgsl` | `normalize/flex.rs` | `normalize/plain.rs` |
-//! | [`resize`]: decoded pictures -> the network's input | `resize.wgsl` | the server's own image path | `resize/plain.rs` |
-//! | [`top_k`]: logits -> the most probable classes | `softmax_topk.wgsl` | - | whoever has the logits ranks them |
-//! | [`layers`]: fused convolutions, chains of them, pooling, scaling, in NHWC | `product*.wgsl` with `pointwise.wgsl` or `conv*.wgsl`, `depthwise.wgsl`, `pool.wgsl` | `cpu/` | `layers/plain.rs` |
+//! | [`Normalizer::run`]: u8 NHWC to normalised f32 or f16, NCHW or NHWC | `normalize.wgsl` | `normalize.rs` | `normalize.rs` |
+//! | [`Normalizer::resize`]: decoded images to the input of the network | `resize.wgsl` | none: the server resizes before | `resize.rs` |
+//! | [`top_k`]: logits to the most probable classes | `softmax_topk.wgsl` | none: the caller ranks | none: the caller ranks |
+//! | [`layers`]: fused convolution, inverted bottleneck, pooling, scaling, in NHWC | `product*.wgsl` with `pointwise.wgsl` or `conv*.wgsl`, `depthwise.wgsl`, `pool.wgsl` | [`cpu`] | `layers/reference.rs` |
 //!
-//! | module | responsibility |
-//! |---|---|
-//! | [`cpu`] | kernels for slices, for each instruction set, and the threads that share them; knows nothing of Burn |
-//! | [`caches`] | where compilers keep what they have compiled |
-//! | `gpu` | the WGSL programs and how they are launched |
-//! | [`layers`] | those kernels as Burn modules and operations, as generated networks call them |
-//! | [`normalize`] | pixels to the network's input |
-//! | [`Kernels`] | which implementation a device gets |
+//! Each operation is a Burn backend extension, so that one call reaches the backend of its tensors. A WGSL kernel runs only
+//! if the runtime uses the WGSL compiler; other GPUs run the reference implementation. [`Kernels::best_for`] selects the
+//! implementation for a device.
 //!
-//! A hand-written operation is a Burn backend extension, so one call goes to whichever backend holds the
-//! tensor. A WGSL kernel runs only where the runtime picked the WGSL compiler; everywhere else the twin, made
-//! of stock tensor operations, does the same work. [`Kernels::best_for`] chooses once, at start.
-//!
-//! Of the large crates it depends on Burn alone. It knows neither the server nor any one model.
+//! The crate depends on Burn, and neither on the server nor on a model.
 
-pub mod caches;
+// Every unsafe block states why it is sound.
+#![warn(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+
+pub mod compiler_cache;
 pub mod cpu;
 mod gpu;
 mod kernels;
 pub mod layers;
-mod layout;
-pub mod normalize;
+mod normalize;
 pub mod resize;
 mod top_k;
+mod wgsl;
 
-pub use kernels::{Kernels, Tiles};
-pub use layout::Layout;
-pub use normalize::Normalizer;
+pub use kernels::Kernels;
+pub use normalize::{Layout, Normalizer};
 pub use top_k::top_k;
+pub use wgsl::Tiles;

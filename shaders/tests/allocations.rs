@@ -1,32 +1,32 @@
-//! A network that has run once runs again without asking the system for a tensor's worth of memory.
+//! After its first run, a network allocates no memory for tensors.
 
 use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{DType, Device, Tensor};
-use kiln_kernels::layers::{self, Activation, Chain, Conv, ConvSpec, Geometry, Pooling};
+use kiln_kernels::layers::{self, Activation, Conv, ConvSpec, Geometry, InvertedBottleneck, Pooling};
 use kiln_kernels::{Layout, Normalizer};
 
-/// Every tensor of the network below is larger, but for the pooled ones of some bytes a channel; what Burn allocates to
-/// tell of a tensor is far smaller.
+/// Bytes of a large allocation. The tensors of the network below are larger, except for the globally pooled ones of a few
+/// bytes for each channel. Burn's metadata of a tensor is far smaller.
 const LARGE: usize = 8 << 10;
-static LARGE_ONES: AtomicUsize = AtomicUsize::new(0);
+static LARGE_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, which counts what is large, on whatever thread.
+/// The system allocator, with a count of the large allocations of all threads.
 struct Counting;
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed on to the system allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: MemoryLayout) -> *mut u8 {
         if layout.size() >= LARGE {
-            LARGE_ONES.fetch_add(1, Ordering::Relaxed);
+            LARGE_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: MemoryLayout) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::dealloc`.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -45,7 +45,7 @@ fn spec(inputs: usize, outputs: usize, geometry: Geometry, depthwise: bool) -> C
 struct Network {
     normalizer: Normalizer,
     stem: Conv,
-    chain: Chain,
+    bottleneck: InvertedBottleneck,
     depthwise: Conv,
     gate: Conv,
 }
@@ -58,7 +58,7 @@ impl Network {
         Self {
             normalizer: Normalizer::new(device, DType::F32, [127.0; 3], [128.0; 3]),
             stem: Conv::new(spec(3, narrow, WINDOW, false), device),
-            chain: Chain::new(first, spec(wide, wide, WINDOW, true), last, device),
+            bottleneck: InvertedBottleneck::new(first, spec(wide, wide, WINDOW, true), last, device),
             depthwise: Conv::new(spec(narrow, narrow, WINDOW, true), device),
             gate: Conv::new(spec(narrow, narrow, Geometry::POINTWISE, false), device),
         }
@@ -67,7 +67,7 @@ impl Network {
     fn run(&self, pixels: &[u8], batch: usize) -> Tensor<4> {
         let input = self.normalizer.run(pixels, batch, SIZE, SIZE, Layout::ChannelsLast);
         let x = self.stem.forward(input, None);
-        let x = self.chain.forward(x.clone(), Some(x));
+        let x = self.bottleneck.forward(x.clone(), Some(x));
         let x = self.depthwise.forward(x, None);
         let gate = self.gate.forward(layers::global_average_pool(x.clone()), None);
         layers::pool(layers::scale(x, gate), Pooling::Max, WINDOW)
@@ -75,18 +75,18 @@ impl Network {
 }
 
 #[test]
-fn a_network_that_has_run_allocates_no_tensor() {
+fn second_run_allocates_no_tensor() {
     let network = Network::new(&Device::flex());
     for batch in [1, 3] {
         let pixels = vec![200; batch * SIZE * SIZE * 3];
         let count = || {
-            let before = LARGE_ONES.load(Ordering::Relaxed);
+            let before = LARGE_ALLOCATIONS.load(Ordering::Relaxed);
             drop(network.run(&pixels, batch));
-            LARGE_ONES.load(Ordering::Relaxed) - before
+            LARGE_ALLOCATIONS.load(Ordering::Relaxed) - before
         };
         let counts: Vec<usize> = std::iter::repeat_with(count).take(101).collect();
         assert!(counts[0] > 0, "the counter does not count");
-        // A thread's scratch memory grows when chance first gives it that part of the work: in a run or two of all.
+        // The scratch memory of a thread grows when the thread first gets an item of that kind, in a few of the runs.
         let grown = counts[1..].iter().filter(|count| **count > 0).count();
         assert!(grown < 10, "{grown} of 100 runs allocated {LARGE} bytes or more at once");
     }

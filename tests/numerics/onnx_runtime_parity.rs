@@ -123,7 +123,7 @@ fn cpu_matches_onnx_runtime_with_every_instruction_set() {
 #[test]
 fn bfloat16_matches_onnx_runtime_within_its_tolerance() {
     let _isa = ISA_CHOICE.lock();
-    let Some(isa) = Isa::reduced() else {
+    let Some(isa) = Isa::bf16() else {
         eprintln!("skipped: this processor has no AVX-512 BF16");
         return;
     };

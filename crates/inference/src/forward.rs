@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use burn::tensor::{DType, Tensor};
-use kiln_kernels::cpu::threads;
+use kiln_kernels::cpu::thread_team;
 
 use super::burn_engine::BurnEngine;
 use super::engine::{EngineError, Logits, Output, Sample};
@@ -16,10 +16,10 @@ impl BurnEngine {
         if !self.on_cpu {
             return self.forward(samples);
         }
-        let _run = threads::Run::begin();
-        let (apart, together) = lanes::plan(samples.len(), threads::available());
+        let _run = thread_team::ActiveRun::begin();
+        let (apart, together) = lanes::plan(samples.len(), thread_team::available());
         let parts: Vec<OnceLock<Result<Vec<Logits>, EngineError>>> = apart.iter().map(|_| OnceLock::new()).collect();
-        threads::run(apart.len(), |part| {
+        thread_team::run(apart.len(), |part| {
             parts[part].get_or_init(|| self.forward(&samples[apart[part].clone()]));
         });
         let mut rows = Vec::with_capacity(samples.len());

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use kiln_kernels::resize::{Filter, Turn, Uncut};
+use kiln_kernels::resize::{Filter, Orientation, SourceImage};
 use kiln_kernels::{Layout, Normalizer};
 use model_import::ModelSpec;
 
@@ -68,8 +68,8 @@ impl Input {
 
     /// Pictures that are of the model's size already stand among the others as their own cut-outs.
     fn resized(&self, samples: &[&Sample], size: usize) -> Tensor<4> {
-        let mut pictures: Vec<Uncut<'_>> = samples.iter().filter_map(|sample| uncut(sample)).collect();
-        let padding = Uncut { pixels: &[0; 3], size: [1, 1], start: [0, 0], length: [1, 1], ..pictures[0] };
+        let mut pictures: Vec<SourceImage<'_>> = samples.iter().filter_map(|sample| uncut(sample)).collect();
+        let padding = SourceImage { pixels: &[0; 3], size: [1, 1], start: [0, 0], length: [1, 1], ..pictures[0] };
         pictures.resize(size, padding);
         let tensor = self.normalizer.resize(&pictures, self.height, self.width);
         match self.layout {
@@ -96,27 +96,35 @@ impl Input {
 }
 
 /// What is to be resized of a sample.
-fn uncut(sample: &Sample) -> Option<Uncut<'_>> {
+fn uncut(sample: &Sample) -> Option<SourceImage<'_>> {
     match sample {
         Sample::Cutout(cutout) => Some(source_of(cutout)),
         Sample::Picture(picture) => {
             let size = [picture.width(), picture.height()];
-            let (turn, filter) = (Turn::default(), Filter::Bilinear);
-            Some(Uncut { pixels: picture.pixels(), size, start: [0, 0], length: size, turn, rows_first: true, filter })
+            let (orientation, filter) = (Orientation::default(), Filter::Bilinear);
+            Some(SourceImage {
+                pixels: picture.pixels(),
+                size,
+                start: [0, 0],
+                length: size,
+                orientation,
+                rows_first: true,
+                filter,
+            })
         }
         Sample::Tensor(_) => None,
     }
 }
 
 /// Translates the image crate's terms into those of the kernels; the two crates do not know each other.
-pub fn source_of(cutout: &Cutout) -> Uncut<'_> {
+pub fn source_of(cutout: &Cutout) -> SourceImage<'_> {
     let [mirrored_x, mirrored_y] = cutout.mirrored;
-    Uncut {
+    SourceImage {
         pixels: &cutout.pixels,
         size: cutout.size,
         start: cutout.start,
         length: cutout.length,
-        turn: Turn { swapped: cutout.swapped, mirrored_x, mirrored_y },
+        orientation: Orientation { transposed: cutout.swapped, mirrored_x, mirrored_y },
         rows_first: cutout.rows_first,
         filter: match cutout.filter {
             image::Filter::Bilinear => Filter::Bilinear,

@@ -76,7 +76,7 @@ pub use start::{StartError, Step};
 /// Has drivers and compilers keep what they compile below `folder`. To be called before there are other threads and devices;
 /// later it does nothing.
 pub fn keep_caches(folder: &Path) {
-    kiln_kernels::caches::keep_in(folder);
+    kiln_kernels::compiler_cache::set_directory(folder);
 }
 
 /// What inference needs to know from the operator.

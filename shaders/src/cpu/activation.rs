@@ -1,4 +1,4 @@
-//! What is done to a convolution's sums before they are stored.
+//! The activation functions that a convolution applies to its sums before it stores them.
 
 use super::simd::Simd;
 
@@ -7,11 +7,11 @@ use super::simd::Simd;
 pub enum Activation {
     /// `x`
     Identity,
-    /// `min(max(x, low), high)`: ReLU is `(0, inf)`, ReLU6 is `(0, 6)`.
+    /// `min(max(x, low), high)`. ReLU is `(0, inf)`, ReLU6 is `(0, 6)`.
     Clamp {
-        /// The least value.
+        /// The lower bound.
         low: f32,
-        /// The largest value.
+        /// The upper bound.
         high: f32,
     },
     /// `clamp(alpha * x + beta, 0, 1)` (ONNX `HardSigmoid`).
@@ -29,36 +29,41 @@ impl Activation {
     /// Rectified linear unit.
     pub const RELU: Self = Self::Clamp { low: 0.0, high: f32::INFINITY };
 
-    /// Applies it to the vectors of a register tile. NaN stays NaN.
+    /// Applies the function to the vectors of a register tile. NaN stays NaN.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instruction set `S`.
     #[inline(always)]
     pub(crate) unsafe fn apply<S: Simd, const ROWS: usize, const VECTORS: usize>(
         self,
         tile: [[S::V; VECTORS]; ROWS],
     ) -> [[S::V; VECTORS]; ROWS] {
-        // SAFETY: arithmetic on vectors of `S`, which the caller promises to be there.
+        // SAFETY: the block only computes with vectors of `S`, and the caller guarantees the instruction set.
         unsafe {
             match self {
                 Self::Identity => tile,
                 Self::Clamp { low, high } => {
                     let (low, high) = (S::splat(low), S::splat(high));
-                    each::<S, ROWS, VECTORS>(tile, |x| S::min(high, S::max(low, x)))
+                    map_tile::<S, ROWS, VECTORS>(tile, |x| S::min(high, S::max(low, x)))
                 }
                 Self::HardSigmoid { alpha, beta } => {
                     let (alpha, beta) = (S::splat(alpha), S::splat(beta));
-                    each::<S, ROWS, VECTORS>(tile, |x| hard_sigmoid::<S>(alpha, beta, x))
+                    map_tile::<S, ROWS, VECTORS>(tile, |x| hard_sigmoid::<S>(alpha, beta, x))
                 }
                 Self::HardSwish => {
                     let (alpha, beta) = (S::splat(1.0 / 6.0), S::splat(0.5));
-                    each::<S, ROWS, VECTORS>(tile, |x| S::mul(x, hard_sigmoid::<S>(alpha, beta, x)))
+                    map_tile::<S, ROWS, VECTORS>(tile, |x| S::mul(x, hard_sigmoid::<S>(alpha, beta, x)))
                 }
             }
         }
     }
 }
 
-/// Counted loops over whole arrays: with iterators the compiler leaves the tile in memory, at half the speed.
+/// Applies `function` to every vector. The loops are counted: with iterators the compiler keeps the tile in memory, which
+/// halves the speed.
 #[inline(always)]
-fn each<S: Simd, const ROWS: usize, const VECTORS: usize>(
+fn map_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
     mut tile: [[S::V; VECTORS]; ROWS],
     function: impl Fn(S::V) -> S::V,
 ) -> [[S::V; VECTORS]; ROWS] {
@@ -72,6 +77,6 @@ fn each<S: Simd, const ROWS: usize, const VECTORS: usize>(
 
 #[inline(always)]
 unsafe fn hard_sigmoid<S: Simd>(alpha: S::V, beta: S::V, x: S::V) -> S::V {
-    // SAFETY: as above.
+    // SAFETY: as in `Activation::apply`.
     unsafe { S::min(S::splat(1.0), S::max(S::splat(0.0), S::mul_add(alpha, x, beta))) }
 }

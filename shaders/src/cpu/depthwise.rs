@@ -1,73 +1,60 @@
-//! Depthwise convolution (each channel by itself), a row of output pixels at a time, vectorised over channels.
+//! Depthwise convolution (each channel by itself), one row of output pixels at a time, vectorised over channels.
 //!
-//! A tile of output pixels stays in registers while the kernel passes over it, so that an input value is loaded once a
-//! kernel row and not once a tap. The rows of the input are given one by one and already padded: that lets them come
-//! from a ring buffer, and the kernel know no borders.
+//! A tile of output pixels stays in registers while the window passes over it, so that the kernel loads an input value once
+//! for each row of the window instead of once for each tap. The caller passes the input rows one by one and with their
+//! padding: they can come from a ring buffer, and the kernel handles no borders.
 
 use std::ops::Range;
 
 use super::activation::Activation;
-use super::aligned::{ALIGNMENT, Aligned};
+use super::isa::Kernel;
+use super::packed_weights::DepthwiseTaps;
 use super::simd::Simd;
 use super::simd::portable::Single;
 
-/// Largest kernel side.
-pub(crate) const MAX_SIDE: usize = 7;
-
-/// Weights and bias in the order in which the kernel reads them: `[side * side][channels]`, then the bias.
-#[derive(Clone, Debug)]
-pub(crate) struct DepthwiseTaps {
-    values: Aligned,
-    pub(crate) channels: usize,
-    pub(crate) side: usize,
-}
-
-impl DepthwiseTaps {
-    /// Packs weights, of which `weight(channel, tap)` is the one for a tap, counted row by row.
-    pub(crate) fn pack(channels: usize, side: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32) -> Self {
-        let weight = &weight;
-        let taps = (0..side * side).flat_map(|tap| (0..channels).map(move |channel| weight(channel, tap)));
-        Self { values: Aligned::from_iter(ALIGNMENT, taps.chain(bias.iter().copied())), channels, side }
-    }
-}
+/// The largest side of a window.
+pub(super) const MAX_SIDE: usize = 7;
 
 /// One call of the kernel: one row of output pixels.
-#[derive(Clone, Debug)]
-pub(crate) struct DepthwiseJob<'a> {
-    pub(crate) taps: &'a DepthwiseTaps,
-    /// For each row of the kernel, the first channel under the leftmost tap of the first output pixel.
-    pub(crate) rows: [*const f32; MAX_SIDE],
-    /// 1 or 2.
-    pub(crate) stride: usize,
-    /// The first channel of the first output pixel.
-    pub(crate) output: *mut f32,
-    /// Output pixels.
-    pub(crate) width: usize,
-    pub(crate) activation: Activation,
-}
-
-/// Output pixels in a tile.
-const TILE: usize = 8;
-/// Vectors of channels that are worked on together: their weights stay in the first-level cache.
-const BLOCK: usize = 8;
-
-/// Runs a job.
 ///
 /// # Safety
 ///
-/// The processor has `S`, and every pixel of the job lies within its buffer.
-#[inline(always)]
-pub(crate) unsafe fn run<S: Simd>(job: &DepthwiseJob<'_>) {
-    // SAFETY: the caller's promises, passed on for the window's size.
-    unsafe {
-        match (job.taps.side, job.stride) {
-            (3, 1) => run_sized::<S, 3, 1>(job),
-            (3, 2) => run_sized::<S, 3, 2>(job),
-            (5, 1) => run_sized::<S, 5, 1>(job),
-            (5, 2) => run_sized::<S, 5, 2>(job),
-            (7, 1) => run_sized::<S, 7, 1>(job),
-            (7, 2) => run_sized::<S, 7, 2>(job),
-            (side, stride) => unreachable!("a depthwise kernel of side {side} and stride {stride}"),
+/// To run a job, every pixel must lie within its buffer, and no other thread may access the same output.
+#[derive(Clone, Debug)]
+pub(super) struct DepthwiseJob<'a> {
+    pub(super) taps: &'a DepthwiseTaps,
+    /// For each row of the window, the first channel under the leftmost tap of the first output pixel.
+    pub(super) rows: [*const f32; MAX_SIDE],
+    /// 1 or 2.
+    pub(super) stride: usize,
+    /// The first channel of the first output pixel.
+    pub(super) output: *mut f32,
+    /// Output pixels.
+    pub(super) width: usize,
+    pub(super) activation: Activation,
+}
+
+/// Output pixels in a tile.
+const TILE_PIXELS: usize = 8;
+/// Vectors of channels that are computed together, so that their weights stay in the first-level cache.
+const BLOCK_VECTORS: usize = 8;
+
+impl Kernel for &DepthwiseJob<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller keeps the contract of the job.
+        unsafe {
+            match (self.taps.side, self.stride) {
+                (3, 1) => run_sized::<S, 3, 1>(self),
+                (3, 2) => run_sized::<S, 3, 2>(self),
+                (5, 1) => run_sized::<S, 5, 1>(self),
+                (5, 2) => run_sized::<S, 5, 2>(self),
+                (7, 1) => run_sized::<S, 7, 1>(self),
+                (7, 2) => run_sized::<S, 7, 2>(self),
+                (side, stride) => unreachable!("a depthwise kernel of side {side} and stride {stride}"),
+            }
         }
     }
 }
@@ -76,27 +63,27 @@ pub(crate) unsafe fn run<S: Simd>(job: &DepthwiseJob<'_>) {
 unsafe fn run_sized<S: Simd, const SIDE: usize, const STRIDE: usize>(job: &DepthwiseJob<'_>) {
     let channels = job.taps.channels;
     if channels < S::LANES {
-        // SAFETY: as above; vectors of one value are always there.
-        return unsafe { block::<Single, SIDE, STRIDE>(job, 0..channels) };
+        // SAFETY: the caller keeps the contract of the job; vectors of one value need no instruction set.
+        return unsafe { run_block::<Single, SIDE, STRIDE>(job, 0..channels) };
     }
-    for first in (0..channels).step_by(BLOCK * S::LANES) {
-        // SAFETY: as above; the block's channels exist.
-        unsafe { block::<S, SIDE, STRIDE>(job, first..(first + BLOCK * S::LANES).min(channels)) };
+    for first in (0..channels).step_by(BLOCK_VECTORS * S::LANES) {
+        // SAFETY: the caller keeps the contract of the job; the channels of the block exist.
+        unsafe { run_block::<S, SIDE, STRIDE>(job, first..(first + BLOCK_VECTORS * S::LANES).min(channels)) };
     }
 }
 
-/// All output pixels of a few vectors of channels: tile by tile, so that neighbouring channels are read one after the
-/// other.
+/// Computes all output pixels of a few vectors of channels, tile by tile, so that neighbouring channels are read one after
+/// the other.
 #[inline(always)]
-unsafe fn block<S: Simd, const SIDE: usize, const STRIDE: usize>(job: &DepthwiseJob<'_>, channels: Range<usize>) {
-    let mut tiles = job.width.div_ceil(TILE);
+unsafe fn run_block<S: Simd, const SIDE: usize, const STRIDE: usize>(job: &DepthwiseJob<'_>, channels: Range<usize>) {
+    let mut tiles = job.width.div_ceil(TILE_PIXELS);
     let mut x = 0;
     while x < job.width {
         let pixels = (job.width - x).div_ceil(tiles);
         for first in channels.clone().step_by(S::LANES) {
-            // The last vector may overlap the one before, which is then computed twice.
+            // The last vector may overlap the one before. The kernel then computes their common channels twice.
             let channel = first.min(job.taps.channels - S::LANES);
-            // SAFETY: there are at least as many channels as lanes here, so the last vector lies within them.
+            // SAFETY: there are at least as many channels as lanes, so that the last vector lies within them.
             unsafe {
                 match pixels {
                     1 => tile::<S, SIDE, STRIDE, 1>(job, channel, x),
@@ -115,7 +102,7 @@ unsafe fn block<S: Simd, const SIDE: usize, const STRIDE: usize>(job: &Depthwise
     }
 }
 
-/// `PIXELS` output pixels of one vector of channels, from output pixel `x` on.
+/// Computes `PIXELS` output pixels of one vector of channels, from output pixel `x` on.
 #[inline(always)]
 unsafe fn tile<S: Simd, const SIDE: usize, const STRIDE: usize, const PIXELS: usize>(
     job: &DepthwiseJob<'_>,
@@ -123,15 +110,15 @@ unsafe fn tile<S: Simd, const SIDE: usize, const STRIDE: usize, const PIXELS: us
     x: usize,
 ) {
     let all = job.taps.channels;
-    // SAFETY: every row holds what the window passes over, and the output the pixels, says the caller.
+    // SAFETY: the caller guarantees that every row holds the values under the window, and that the output holds the pixels.
     unsafe {
         let taps = job.taps.values.as_ptr().add(channel);
         let mut sums = [[S::load(taps.add(SIDE * SIDE * all))]; PIXELS];
         for ky in 0..SIDE {
             let row = job.rows[ky].add(x * STRIDE * all + channel);
             let weights: [S::V; SIDE] = std::array::from_fn(|kx| S::load(taps.add((ky * SIDE + kx) * all)));
-            // Each tap loads its own value: with the load folded into the multiply-add that costs nothing, and a loop over
-            // input columns, which would load each once, is too long for the compiler to unroll at stride 2.
+            // Each tap loads its own value, which is free as a memory operand of the multiply-add. A loop over input
+            // columns would load each value once, but the compiler does not unroll it at stride 2.
             for kx in 0..SIDE {
                 for pixel in 0..PIXELS {
                     let value = S::load(row.add((pixel * STRIDE + kx) * all));

@@ -1,38 +1,37 @@
-//! How a window moves over a picture: shared by convolution and pooling, and, as a file, by the build script of
-//! model-import, which must not have Burn built to know it. So it depends on nothing.
+//! The geometry of a window that slides over an image, shared by convolution and pooling.
 
-/// A window's size, steps and padding; pairs are `[vertical, horizontal]`.
+/// The size, stride and padding of a window. Each pair is `[vertical, horizontal]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// The window's height and width.
+    /// Height and width of the window.
     pub kernel: [usize; 2],
-    /// From one output pixel to the next.
+    /// Input pixels between two neighbouring output pixels.
     pub stride: [usize; 2],
-    /// Zeros above and on the left.
+    /// Padding above and on the left.
     pub before: [usize; 2],
-    /// Zeros below and on the right.
+    /// Padding below and on the right.
     pub after: [usize; 2],
 }
 
 impl Geometry {
-    /// A window of one pixel that steps by one: no window at all.
+    /// A window of one pixel with stride 1 and no padding.
     pub const POINTWISE: Self = Self { kernel: [1, 1], stride: [1, 1], before: [0, 0], after: [0, 0] };
 
-    /// Height and width of what comes out of `input`, a height and a width.
+    /// Returns the output's height and width for an `input` height and width.
     ///
     /// # Panics
     ///
-    /// The window is larger than the padded picture, or a stride is zero.
+    /// Panics if the window is larger than the padded image, or if a stride is zero.
     pub fn output_size(&self, input: [usize; 2]) -> [usize; 2] {
         let size = self.checked_output_size(input);
-        size.unwrap_or_else(|| panic!("a window of {:?} on a picture of {input:?}", self.kernel))
+        size.unwrap_or_else(|| panic!("a window of {:?} is larger than the padded image of {input:?}", self.kernel))
     }
 
-    /// The same, or nothing if the window is larger than the padded picture.
+    /// Returns the output's height and width, or `None` if the window is larger than the padded image.
     ///
     /// # Panics
     ///
-    /// A stride is zero.
+    /// Panics if a stride is zero.
     pub fn checked_output_size(&self, input: [usize; 2]) -> Option<[usize; 2]> {
         let along = |axis: usize| {
             let padded = input[axis] + self.before[axis] + self.after[axis];
@@ -41,12 +40,12 @@ impl Geometry {
         Some([along(0)?, along(1)?])
     }
 
-    /// Whether each output pixel comes from the one input pixel at its own place.
+    /// Returns whether each output pixel depends only on the input pixel at the same position.
     pub fn is_pointwise(&self) -> bool {
         *self == Self::POINTWISE
     }
 
-    /// Whether there is a depthwise kernel for it: square windows of 3, 5 or 7, steps of 1 or 2.
+    /// Returns whether a depthwise CPU kernel exists: square windows of side 3, 5 or 7 with stride 1 or 2.
     pub fn has_depthwise_kernel(&self) -> bool {
         let Self { kernel, stride, .. } = self;
         let square = kernel[0] == kernel[1] && stride[0] == stride[1];

@@ -1,38 +1,36 @@
-//! Kernels for the CPU: convolution, pooling and what they need, written for each instruction set.
+//! CPU kernels for convolution, pooling and scaling of NHWC images, compiled for each instruction set.
 //!
-//! It knows nothing of Burn: slices go in, slices come out. All of it is NHWC, the layout in which the channels of a
-//! pixel lie side by side.
+//! This module does not depend on Burn: input and output are slices of f32. In NHWC the channels of a pixel are adjacent.
+//!
+//! `simd` and `isa` abstract over instruction sets, and `nhwc` over memory. `dense`, `depthwise` and `pooling` hold the
+//! kernels. `conv` and `inverted_bottleneck` are their safe interface.
 
-// The compiler keeps a tile in registers only where it is indexed by counted loops.
+// The compiler keeps a register tile in registers only if counted loops index it.
 #![allow(clippy::needless_range_loop)]
 
 mod activation;
-mod aligned;
-mod arena;
-mod chain;
-mod convolution;
+mod buffers;
+mod conv;
 mod dense;
 mod depthwise;
 mod geometry;
-mod grid;
+mod inverted_bottleneck;
 mod isa;
-mod padded;
-mod parts;
+mod nhwc;
+mod packed_weights;
 mod pooling;
-mod scratch;
 mod simd;
-mod simple;
-mod target;
 #[cfg(test)]
 mod tests;
-pub mod threads;
+pub mod thread_team;
 
 pub use activation::Activation;
-pub(crate) use arena::Buffer;
-pub(crate) use chain::Chain;
-pub use convolution::ConvSpec;
-pub(crate) use convolution::{PackedConv, Pictures};
+pub(crate) use buffers::Buffer;
+pub use conv::ConvSpec;
+pub(crate) use conv::PackedConv;
 pub use geometry::Geometry;
+pub(crate) use inverted_bottleneck::InvertedBottleneck;
 pub use isa::Isa;
+pub(crate) use nhwc::NhwcBatch;
 pub use pooling::Pooling;
-pub(crate) use simple::{pool, scale};
+pub(crate) use pooling::{pool, scale};

@@ -1,78 +1,138 @@
-//! Pooling: the largest or the mean value of each channel under a window. A window as large as the picture is global
-//! pooling.
+//! Pooling (the maximum or the mean of each channel under a window), and scaling of each channel by a factor.
+//!
+//! A window as large as the image is global pooling.
 
 use std::ops::Range;
 
+use super::geometry::Geometry;
+use super::isa::{Isa, Kernel};
+use super::nhwc::{NhwcBatch, OutputView, split_by_image};
 use super::simd::Simd;
 use super::simd::portable::Single;
+use super::thread_team;
 
-/// What a window makes of its values.
+/// The function that a window applies to its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
-    /// The largest; padding never is.
+    /// The maximum, without the padding.
     Max,
-    /// The mean of the values that are not padding.
+    /// The mean, without the padding.
     Average,
     /// The sum of the values, divided by the size of the window.
     AverageWithPadding,
 }
 
-/// One call of the kernel: one picture, some output rows.
+/// Pools each image by a window.
+///
+/// # Panics
+///
+/// Panics if the sizes do not match.
+pub(crate) fn pool(pooling: Pooling, geometry: &Geometry, input: NhwcBatch<'_>, output: &mut [f32]) {
+    let [height, width] = geometry.output_size(input.size);
+    let row = width * input.channels;
+    assert_eq!(output.len(), input.count * height * row, "values of a pooled batch");
+    let (output, isa) = (OutputView::new(output, None), Isa::in_use());
+    thread_team::for_each_range(input.count * height, height.div_ceil(2), |rows| {
+        for (image, rows) in split_by_image(rows, height) {
+            let job = PoolJob {
+                pooling,
+                input: input.image(image).as_ptr(),
+                input_size: input.size,
+                channels: input.channels,
+                kernel: geometry.kernel,
+                stride: geometry.stride,
+                padding: geometry.before,
+                output: output.skip(image * height * row).output(height * row),
+                output_width: width,
+                rows,
+            };
+            // SAFETY: the image and the output have the sizes of the job, and no two jobs share an output row.
+            unsafe { isa.dispatch(&job) };
+        }
+    });
+}
+
+/// Multiplies each channel of each image by its own value of `gate`, `[count, channels]`.
+///
+/// # Panics
+///
+/// Panics if the sizes do not match.
+pub(crate) fn scale(input: NhwcBatch<'_>, gate: &[f32], output: &mut [f32]) {
+    assert_eq!(gate.len(), input.count * input.channels, "values of a gate");
+    assert_eq!(output.len(), input.values.len(), "values of a scaled batch");
+    let image = input.size[0] * input.size[1] * input.channels;
+    let images = output.chunks_exact_mut(image).zip(input.values.chunks_exact(image));
+    // One multiplication for each value is too little work to share among threads.
+    for ((output, input_values), gate) in images.zip(gate.chunks_exact(input.channels)) {
+        let pixels = output.chunks_exact_mut(input.channels).zip(input_values.chunks_exact(input.channels));
+        for (output, pixel) in pixels {
+            for ((output, value), factor) in output.iter_mut().zip(pixel).zip(gate) {
+                *output = value * factor;
+            }
+        }
+    }
+}
+
+/// One call of the pooling kernel: some output rows of one image.
+///
+/// # Safety
+///
+/// To run a job, input and output must have the sizes of the job, and no other thread may access the same output rows.
 #[derive(Clone, Debug)]
-pub(crate) struct PoolJob {
-    pub(crate) pooling: Pooling,
-    /// `[height, width, channels]`, laid out densely.
-    pub(crate) input: *const f32,
-    pub(crate) input_size: [usize; 2],
-    pub(crate) channels: usize,
-    pub(crate) kernel: [usize; 2],
-    pub(crate) stride: [usize; 2],
+struct PoolJob {
+    pooling: Pooling,
+    /// `[height, width, channels]` without gaps.
+    input: *const f32,
+    input_size: [usize; 2],
+    channels: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
     /// Rows above, columns on the left.
-    pub(crate) padding: [usize; 2],
-    /// `[height, width, channels]` of the whole output picture.
-    pub(crate) output: *mut f32,
-    pub(crate) output_width: usize,
-    pub(crate) rows: Range<usize>,
+    padding: [usize; 2],
+    /// `[height, width, channels]` of the whole output image.
+    output: *mut f32,
+    output_width: usize,
+    rows: Range<usize>,
 }
 
 impl PoolJob {
-    /// The input rows, or columns, under the window of output row, or column, `index`.
+    /// Returns the input rows (axis 0) or columns (axis 1) under the window of output row or column `index`.
     #[inline(always)]
-    fn under(&self, axis: usize, index: usize) -> Range<usize> {
+    fn window(&self, axis: usize, index: usize) -> Range<usize> {
         let start = index * self.stride[axis];
         let end = (start + self.kernel[axis]).saturating_sub(self.padding[axis]).min(self.input_size[axis]);
         start.saturating_sub(self.padding[axis])..end
     }
 }
 
-/// Runs a job.
-///
-/// # Safety
-///
-/// The processor has `S`, and input and output are as large as the job says.
-#[inline(always)]
-pub(crate) unsafe fn run<S: Simd>(job: &PoolJob) {
-    for y in job.rows.clone() {
-        for x in 0..job.output_width {
-            let (rows, columns) = (job.under(0, y), job.under(1, x));
-            let whole = job.channels / S::LANES * S::LANES;
-            // SAFETY: windows are cut to the picture, and channels end where they are said to.
-            unsafe {
-                let output = job.output.add((y * job.output_width + x) * job.channels);
-                for channel in (0..whole).step_by(S::LANES) {
-                    S::store(output.add(channel), window::<S>(job, &rows, &columns, channel));
-                }
-                for channel in whole..job.channels {
-                    Single::store(output.add(channel), window::<Single>(job, &rows, &columns, channel));
+impl Kernel for &PoolJob {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for y in self.rows.clone() {
+            for x in 0..self.output_width {
+                let (rows, columns) = (self.window(0, y), self.window(1, x));
+                let whole = self.channels / S::LANES * S::LANES;
+                // SAFETY: each window is clipped to the image, and every vector lies within the channels.
+                unsafe {
+                    let output = self.output.add((y * self.output_width + x) * self.channels);
+                    for channel in (0..whole).step_by(S::LANES) {
+                        S::store(output.add(channel), pool_window::<S>(self, &rows, &columns, channel));
+                    }
+                    for channel in whole..self.channels {
+                        Single::store(output.add(channel), pool_window::<Single>(self, &rows, &columns, channel));
+                    }
                 }
             }
         }
     }
 }
 
+/// Pools one vector of channels under one window.
 #[inline(always)]
-unsafe fn window<S: Simd>(job: &PoolJob, rows: &Range<usize>, columns: &Range<usize>, channel: usize) -> S::V {
-    // SAFETY: the caller's window lies within the picture.
+unsafe fn pool_window<S: Simd>(job: &PoolJob, rows: &Range<usize>, columns: &Range<usize>, channel: usize) -> S::V {
+    // SAFETY: the caller guarantees that the window lies within the image, and the vector within the channels.
     unsafe {
         let is_max = job.pooling == Pooling::Max;
         let mut result = S::splat(if is_max { f32::NEG_INFINITY } else { 0.0 });

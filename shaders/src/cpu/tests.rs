@@ -1,8 +1,8 @@
-//! Every kernel on every instruction set of this machine against the definition, written down plainly.
+//! Compares every kernel, on every instruction set of this machine, with a direct implementation of its definition.
 
 use super::*;
 
-/// Values that look random and are small, so that sums stay comparable, and that bfloat16 has, too.
+/// Returns pseudo-random values in -1..1 that bfloat16 represents exactly.
 fn values(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
     let mut next = || {
@@ -22,7 +22,7 @@ fn activate(activation: Activation, x: f32) -> f32 {
     }
 }
 
-/// One convolution with its data.
+/// One convolution with its input and weights.
 struct Case {
     spec: ConvSpec,
     shape: [usize; 4],
@@ -48,13 +48,13 @@ impl Case {
         PackedConv::pack(isa, self.spec, &self.weight, &self.bias)
     }
 
-    /// `activation(sum of input times weight + bias + residual)`, tap by tap.
+    /// Computes `activation(sum of input times weight + bias + residual)`, tap by tap.
     fn expected(&self, input: &[f32], shape: [usize; 4], residual: Option<&[f32]>) -> Vec<f32> {
         let ConvSpec { inputs, outputs, geometry: Geometry { kernel, stride, before, .. }, .. } = self.spec;
         let [count, height, width, _] = shape;
         let size = self.spec.geometry.output_size([height, width]);
         let mut output = Vec::new();
-        for (picture, y, x) in
+        for (image, y, x) in
             (0..count).flat_map(|p| (0..size[0]).flat_map(move |y| (0..size[1]).map(move |x| (p, y, x))))
         {
             for channel in 0..outputs {
@@ -70,7 +70,7 @@ impl Case {
                     }
                     for (index, c) in seen.clone().enumerate() {
                         let weight = ((channel * seen.len() + index) * kernel[0] + ky) * kernel[1] + kx;
-                        sum += input[((picture * height + iy) * width + ix) * inputs + c] * self.weight[weight];
+                        sum += input[((image * height + iy) * width + ix) * inputs + c] * self.weight[weight];
                     }
                 }
                 sum += residual.map_or(0.0, |values| values[output.len()]);
@@ -103,18 +103,18 @@ fn check(case: &Case, with_residual: bool) {
     let shape = case.packed(Isa::in_use()).output_shape(case.shape);
     let residual = with_residual.then(|| values(shape.iter().product(), 4));
     let expected = case.expected(&case.input, case.shape, residual.as_deref());
-    for isa in Isa::available().into_iter().chain(Isa::reduced()) {
-        // Beyond what may be written, nothing is: the output is followed by marks.
+    for isa in Isa::available().into_iter().chain(Isa::bf16()) {
+        // Marks follow the output, to detect a write beyond its end.
         let length = expected.len();
         let mut output = vec![77.0; length + 64];
-        case.packed(isa).run(Pictures::new(&case.input, case.shape), residual.as_deref(), &mut output[..length]);
+        case.packed(isa).run(NhwcBatch::new(&case.input, case.shape), residual.as_deref(), &mut output[..length]);
         assert!(output[length..].iter().all(|mark| *mark == 77.0), "{isa} writes beyond the end");
         assert_close(&output[..length], &expected, &format!("{isa} {:?}", case.spec));
     }
 }
 
 #[test]
-fn dense_convolutions_follow_the_definition() {
+fn dense_convolution_matches_definition() {
     let odd = Geometry { kernel: [3, 2], stride: [2, 1], before: [0, 1], after: [1, 0] };
     let square = |side: usize, stride: usize| Geometry {
         kernel: [side; 2],
@@ -134,14 +134,14 @@ fn dense_convolutions_follow_the_definition() {
     check(&Case::new(dense(4, 20, odd, Activation::Identity), [2, 6, 5]), true);
     check(&Case::new(dense(6, 33, square(7, 2), Activation::RELU), [1, 15, 13]), false);
     check(&Case::new(dense(64, 10, Geometry::POINTWISE, Activation::Identity), [3, 1, 1]), false);
-    // Channels in eights, of which bfloat16 takes two at once; and more pixels than one block has.
+    // Channels in multiples of 8, which use bfloat16 products; and more pixels than one block.
     check(&Case::new(dense(24, 40, Geometry::POINTWISE, RELU6), [2, 5, 7]), true);
     check(&Case::new(dense(40, 56, square(3, 2), Activation::Identity), [2, 9, 10]), false);
     check(&Case::new(dense(1024, 20, Geometry::POINTWISE, Activation::Identity), [1, 7, 9]), false);
 }
 
 #[test]
-fn depthwise_convolutions_follow_the_definition() {
+fn depthwise_convolution_matches_definition() {
     for channels in [1, 3, 8, 17, 40, 144] {
         check(&Case::new(depthwise(channels, 3, 1, 1, 1), [2, 6, 9]), false);
         check(&Case::new(depthwise(channels, 3, 2, 0, 1), [1, 8, 10]), false);
@@ -153,7 +153,7 @@ fn depthwise_convolutions_follow_the_definition() {
 }
 
 #[test]
-fn a_chain_is_its_three_convolutions() {
+fn inverted_bottleneck_matches_its_three_convolutions() {
     for (side, stride, size, count) in
         [(3, 1, [9, 8], 2), (3, 2, [56, 40], 1), (5, 1, [60, 31], 1), (5, 2, [14, 14], 3)]
     {
@@ -168,41 +168,40 @@ fn a_chain_is_its_three_convolutions() {
         let expected = last.expected(&narrow, last.shape, Some(&residual));
         for isa in Isa::available() {
             let [a, b, c] = [&first, &middle, &last].map(|case| case.packed(isa));
-            let chain = Chain { first: &a, depthwise: &b, last: &c };
+            let bottleneck = InvertedBottleneck { first: &a, depthwise: &b, last: &c };
             let mut output = vec![0.0; expected.len()];
-            chain.run(Pictures::new(&first.input, first.shape), Some(&residual), &mut output);
+            bottleneck.run(NhwcBatch::new(&first.input, first.shape), Some(&residual), &mut output);
             assert_close(&output, &expected, &format!("{isa}, side {side}, stride {stride}"));
         }
-        // What lies between is rounded, so only one convolution after the other has the same result.
-        if let Some(isa) = Isa::reduced() {
+        // bfloat16 rounds the values in between, so the expected result is that of the three convolutions one by one.
+        if let Some(isa) = Isa::bf16() {
             let [a, b, c] = [&first, &middle, &last].map(|case| case.packed(isa));
             let [mut wide, mut narrow] = [vec![0.0; wide.len()], vec![0.0; narrow.len()]];
             let (mut expected, mut output) = (vec![0.0; expected.len()], vec![0.0; expected.len()]);
-            a.run(Pictures::new(&first.input, first.shape), None, &mut wide);
-            b.run(Pictures::new(&wide, middle.shape), None, &mut narrow);
-            c.run(Pictures::new(&narrow, last.shape), Some(&residual), &mut expected);
-            let chain = Chain { first: &a, depthwise: &b, last: &c };
-            chain.run(Pictures::new(&first.input, first.shape), Some(&residual), &mut output);
+            a.run(NhwcBatch::new(&first.input, first.shape), None, &mut wide);
+            b.run(NhwcBatch::new(&wide, middle.shape), None, &mut narrow);
+            c.run(NhwcBatch::new(&narrow, last.shape), Some(&residual), &mut expected);
+            let bottleneck = InvertedBottleneck { first: &a, depthwise: &b, last: &c };
+            bottleneck.run(NhwcBatch::new(&first.input, first.shape), Some(&residual), &mut output);
             assert_close(&output, &expected, &format!("{isa}, side {side}, stride {stride}"));
         }
     }
 }
 
 #[test]
-fn pooling_and_scaling_follow_the_definition() {
+fn pooling_and_scaling_match_definition() {
     let geometry = Geometry { kernel: [3, 2], stride: [2, 2], before: [1, 0], after: [1, 1] };
     let (shape, channels) = ([2, 6, 7, 19], 19);
     let input = values(shape.iter().product(), 6);
     let size = geometry.output_size([6, 7]);
     for pooling in [Pooling::Max, Pooling::Average, Pooling::AverageWithPadding] {
         let mut expected = Vec::new();
-        for (picture, y, x) in (0..2).flat_map(|p| (0..size[0]).flat_map(move |y| (0..size[1]).map(move |x| (p, y, x))))
-        {
+        for (image, y, x) in (0..2).flat_map(|p| (0..size[0]).flat_map(move |y| (0..size[1]).map(move |x| (p, y, x)))) {
             for channel in 0..channels {
                 let rows = (y * 2).saturating_sub(1)..(y * 2 + 2).min(6);
                 let seen: Vec<f32> = rows
                     .flat_map(|iy| (x * 2..(x * 2 + 2).min(7)).map(move |ix| (iy, ix)))
-                    .map(|(iy, ix)| input[((picture * 6 + iy) * 7 + ix) * channels + channel])
+                    .map(|(iy, ix)| input[((image * 6 + iy) * 7 + ix) * channels + channel])
                     .collect();
                 let sum: f32 = seen.iter().sum();
                 expected.push(match pooling {
@@ -213,25 +212,25 @@ fn pooling_and_scaling_follow_the_definition() {
             }
         }
         let mut output = vec![0.0; expected.len()];
-        pool(pooling, &geometry, Pictures::new(&input, shape), &mut output);
+        pool(pooling, &geometry, NhwcBatch::new(&input, shape), &mut output);
         assert_close(&output, &expected, &format!("{pooling:?}"));
     }
     let gate = values(2 * channels, 7);
     let expected: Vec<f32> =
         input.iter().enumerate().map(|(i, x)| x * gate[i / (6 * 7 * channels) * channels + i % channels]).collect();
     let mut output = vec![0.0; input.len()];
-    scale(Pictures::new(&input, shape), &gate, &mut output);
+    scale(NhwcBatch::new(&input, shape), &gate, &mut output);
     assert_close(&output, &expected, "scale");
 }
 
 #[test]
-fn a_value_that_is_no_number_is_passed_on() {
+fn nan_stays_nan_in_its_own_pixel() {
     for isa in Isa::available() {
         let mut case = Case::new(dense(4, 20, Geometry::POINTWISE, RELU6), [1, 1, 3]);
         case.input[5] = f32::NAN;
         let mut output = vec![0.0; 60];
-        case.packed(isa).run(Pictures::new(&case.input, case.shape), None, &mut output);
-        assert!(output[20..40].iter().all(|value| value.is_nan()), "{isa} hides it");
-        assert!(output[..20].iter().all(|value| value.is_finite()), "{isa} spreads it");
+        case.packed(isa).run(NhwcBatch::new(&case.input, case.shape), None, &mut output);
+        assert!(output[20..40].iter().all(|value| value.is_nan()), "{isa} loses the NaN");
+        assert!(output[..20].iter().all(|value| value.is_finite()), "{isa} spreads the NaN");
     }
 }

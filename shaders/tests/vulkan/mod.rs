@@ -1,13 +1,17 @@
-//! A Vulkan device for tests, of whatever kind this machine has. Other crates' tests include this file.
+//! A Vulkan device for tests. The tests of other crates include this file by path.
 
 use std::sync::OnceLock;
 
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Device, DeviceKind};
 
-/// The device; without one the test is skipped, which is said, or, where `CI` is set, fails.
+/// Returns the default Vulkan device, or a software adapter. Without one, it prints that the test is skipped.
+///
+/// # Panics
+///
+/// Panics if there is no device and `CI` is set.
 pub fn device() -> Option<Device> {
-    // A runtime is set up once a process.
+    // A process can initialise a runtime only once.
     static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
     let started = DEVICE.get_or_init(|| {
         [DeviceKind::DefaultDevice, DeviceKind::Cpu]
@@ -15,8 +19,8 @@ pub fn device() -> Option<Device> {
             .find_map(|kind| Device::wgpu_options().device_kind(kind).graphics_api(WgpuBackend::Vulkan).init().ok())
     });
     if started.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "no Vulkan adapter: install one, mesa-vulkan-drivers for instance");
-        eprintln!("SKIPPED: this machine has no Vulkan adapter (mesa-vulkan-drivers provides one in software)");
+        assert!(std::env::var_os("CI").is_none(), "no Vulkan adapter; install one, for example mesa-vulkan-drivers");
+        eprintln!("SKIPPED: this machine has no Vulkan adapter; mesa-vulkan-drivers provides one in software");
     }
     started.clone()
 }

@@ -1,65 +1,118 @@
-//! Vectors of f32, one implementation an instruction set. Kernels are generic over [`Simd`] and compiled once for each.
+//! Vectors of f32, with one implementation for each instruction set. Kernels are generic over [`Simd`] and compiled once
+//! for each implementation.
 //!
-//! Every function here is `inline(always)`: a kernel calls them from a function that has the instruction set switched on
-//! (`#[target_feature]`), and only inlined into it do they become single instructions.
+//! Every function here is `inline(always)`: a kernel calls it from a function that enables the instruction set
+//! (`#[target_feature]`), and only an inlined call becomes a single instruction.
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx2;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx512;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx512_bf16;
-#[cfg(target_arch = "aarch64")]
-pub(crate) mod neon;
-pub(crate) mod portable;
-
-/// One vector of f32 and what the kernels do with it.
+/// One vector of f32 and the operations that the kernels need.
 ///
 /// # Safety
 ///
-/// All functions may only be called on a processor that has the instruction set, and pointers must be good for
-/// [`Simd::LANES`] values (no alignment is asked for).
+/// Every function requires a processor with the instruction set. Pointers must be valid for [`Simd::LANES`] values; they
+/// need no alignment.
 pub(crate) trait Simd: Copy {
     /// The vector.
     type V: Copy;
-    /// Vectors for the last columns of a product, where these would be half empty; itself if there are none.
+    /// A narrower implementation for the last columns of a product, where this vector would be half empty; `Self` if
+    /// there is none.
     type Narrow: Simd;
     /// f32 values in a vector.
     const LANES: usize;
-    /// Rows of the register tile: with [`Simd::TILE_VECTORS`] it fills the register file.
+    /// Rows of the register tile. Together with [`Simd::TILE_VECTORS`] it fills the register file.
     const TILE_ROWS: usize;
     /// Vectors in a row of the register tile.
     const TILE_VECTORS: usize;
-    /// Values of a dense sum in one word of 32 bits: one f32, or two bfloat16.
-    const PACKED: usize = 1;
+    /// Values of a dense sum in one 32-bit word: one f32 or two bfloat16.
+    const VALUES_PER_WORD: usize = 1;
 
-    /// The word of the values at 0 and, up to [`Simd::PACKED`], behind it.
-    fn word(value: impl Fn(usize) -> f32) -> f32 {
+    /// Packs `value(0)` and, up to [`Simd::VALUES_PER_WORD`], the following values into one word.
+    fn pack_word(value: impl Fn(usize) -> f32) -> f32 {
         value(0)
     }
 
-    /// `c`, in f32, plus the products of the words of `a` and `b`.
+    /// Returns `c`, in f32, plus the products of the values in the words of `a` and `b`.
     #[inline(always)]
     unsafe fn dot(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // SAFETY: the caller's promises.
+        // SAFETY: the caller keeps the contract of the trait.
         unsafe { Self::mul_add(a, b, c) }
     }
 
-    /// Writes `count` values, a multiple of 8, as words.
+    /// Packs `count` values, a multiple of 8, into words.
+    ///
+    /// # Safety
+    ///
+    /// `from` is valid for `count` values, and `to` for `count / VALUES_PER_WORD` words.
     #[inline(always)]
-    unsafe fn convert(_from: *const f32, _to: *mut f32, _count: usize) {
-        unreachable!("only where values are packed")
+    unsafe fn pack_words(_from: *const f32, _to: *mut f32, _count: usize) {
+        unreachable!("this instruction set has one value in a word")
     }
 
     unsafe fn splat(value: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
     unsafe fn store(to: *mut f32, vector: Self::V);
-    /// `a * b + c`.
+    /// Returns `a * b + c`.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
-    /// The larger one; where `b` is NaN, NaN.
+    /// Returns the larger value. If `b` is NaN, the result is NaN.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
-    /// The smaller one; where `b` is NaN, NaN.
+    /// Returns the smaller value. If `b` is NaN, the result is NaN.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
 }
+
+/// Implements the required functions of [`Simd`], except `mul_add`, by one function of the instruction set each.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! simd_functions {
+    (
+        splat: $splat:path, load: $load:path, store: $store:path,
+        add: $add:path, mul: $mul:path, max: $max:path, min: $min:path $(,)?
+    ) => {
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self::V {
+            // SAFETY: the caller guarantees the instruction set.
+            unsafe { $splat(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self::V {
+            // SAFETY: the caller guarantees the instruction set and a pointer to a whole vector.
+            unsafe { $load(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, vector: Self::V) {
+            // SAFETY: the caller guarantees the instruction set and a pointer to a whole vector.
+            unsafe { $store(to, vector) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: the caller guarantees the instruction set.
+            unsafe { $add(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: the caller guarantees the instruction set.
+            unsafe { $mul(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: the caller guarantees the instruction set.
+            unsafe { $max(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: the caller guarantees the instruction set.
+            unsafe { $min(a, b) }
+        }
+    };
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+pub(crate) mod portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86;

@@ -1,12 +1,10 @@
 //! NEON: 32 registers of 4 values.
-//!
-//! Each `unsafe` block here rests on what [`Simd`] asks of its callers, and on nothing else.
 
 use std::arch::aarch64::*;
 
 use super::Simd;
 
-/// The instruction set; never made where it is missing.
+/// The NEON instruction set. Code reaches it only on a processor that has it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Neon;
 
@@ -17,43 +15,14 @@ impl Simd for Neon {
     const TILE_ROWS: usize = 8;
     const TILE_VECTORS: usize = 3;
 
-    #[inline(always)]
-    unsafe fn splat(value: f32) -> float32x4_t {
-        unsafe { vdupq_n_f32(value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> float32x4_t {
-        unsafe { vld1q_f32(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, vector: float32x4_t) {
-        unsafe { vst1q_f32(to, vector) }
+    simd_functions! {
+        splat: vdupq_n_f32, load: vld1q_f32, store: vst1q_f32,
+        add: vaddq_f32, mul: vmulq_f32, max: vmaxq_f32, min: vminq_f32,
     }
 
     #[inline(always)]
     unsafe fn mul_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: the caller guarantees the instruction set.
         unsafe { vfmaq_f32(c, a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vaddq_f32(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vmulq_f32(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vmaxq_f32(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vminq_f32(a, b) }
     }
 }

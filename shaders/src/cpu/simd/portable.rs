@@ -1,10 +1,9 @@
-//! Plain Rust, for every other processor and for Miri. The compiler makes of it what the target's baseline allows.
-//!
-//! Each `unsafe` block here rests on what [`Simd`] asks of its callers, and on nothing else.
+//! Vectors in plain Rust, for every other processor and for Miri. The compiler emits the instructions of the target's
+//! baseline.
 
 use super::Simd;
 
-/// Arrays of 4.
+/// Vectors of 4 values, as arrays.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Portable;
 
@@ -24,15 +23,17 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self::V {
+        // SAFETY: the caller guarantees a pointer to a whole vector.
         unsafe { from.cast::<Self::V>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut f32, vector: Self::V) {
+        // SAFETY: the caller guarantees a pointer to a whole vector.
         unsafe { to.cast::<Self::V>().write_unaligned(vector) }
     }
 
-    // Not `f32::mul_add`, which is a call into the C library where the target has no such instruction.
+    // `f32::mul_add` would call the C library on targets without a fused multiply-add instruction.
     #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         std::array::from_fn(|lane| a[lane] * b[lane] + c[lane])
@@ -59,7 +60,7 @@ impl Simd for Portable {
     }
 }
 
-/// One value, for what is left over when channels are fewer than lanes.
+/// A vector of one value, for channels that do not fill a wider vector.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Single;
 
@@ -77,11 +78,13 @@ impl Simd for Single {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> f32 {
+        // SAFETY: the caller guarantees a pointer to one value.
         unsafe { *from }
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: f32) {
+        // SAFETY: the caller guarantees a pointer to one value.
         unsafe { *to = value }
     }
 

@@ -1,0 +1,122 @@
+//! The weights of convolutions, in the order in which the kernel of an instruction set reads them.
+
+use std::ops::Range;
+
+use super::buffers::{ALIGNMENT, AlignedVec};
+use super::isa::{Isa, Kernel};
+use super::simd::Simd;
+
+/// The weights and bias of a dense convolution, packed for the register tile of an instruction set.
+///
+/// The values lie panel by panel. A panel holds the bias of its columns, and then for each word of the sum (one f32, or a
+/// pair of bfloat16) the weights of its columns. Columns that the last vector lacks are zero.
+#[derive(Clone, Debug)]
+pub(super) struct DensePanels {
+    isa: Isa,
+    pub(super) values: AlignedVec,
+    pub(super) panels: Vec<Panel>,
+}
+
+/// The columns that a register tile computes at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Panel {
+    /// Index of the first value.
+    pub(super) start: usize,
+    pub(super) first_column: usize,
+    pub(super) columns: usize,
+    pub(super) vectors: usize,
+    /// Whether the vectors are those of [`Simd::Narrow`].
+    pub(super) narrow: bool,
+}
+
+impl DensePanels {
+    /// Packs the weights of `columns` output channels, whose sums have `depth` values. `weight(column, k)` is the weight of
+    /// value `k`. `segment` is the number of values of a sum that are adjacent in the input.
+    pub(super) fn pack(
+        isa: Isa,
+        columns: usize,
+        [depth, segment]: [usize; 2],
+        bias: &[f32],
+        weight: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        // The conversion to bfloat16 takes 8 values at a time. The first convolution, of three channels, keeps f32.
+        let isa = if segment.is_multiple_of(8) { isa } else { isa.without_bf16() };
+        let packing = Packing { columns, depth, bias, weight };
+        // SAFETY: packing has no contract besides the instruction set.
+        let (values, panels) = unsafe { isa.dispatch(packing) };
+        Self { isa, values: AlignedVec::from_slice(ALIGNMENT, &values), panels }
+    }
+
+    /// Returns the instruction set that the weights are packed for.
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Returns the columns of a range of panels.
+    pub(super) fn columns_of(&self, panels: Range<usize>) -> Range<usize> {
+        let last = &self.panels[panels.end - 1];
+        self.panels[panels.start].first_column..last.first_column + last.columns
+    }
+}
+
+/// The packing of dense weights as a kernel, because the layout depends on the instruction set.
+struct Packing<'a, F> {
+    columns: usize,
+    depth: usize,
+    bias: &'a [f32],
+    weight: F,
+}
+
+impl<F: Fn(usize, usize) -> f32> Kernel for Packing<'_, F> {
+    type Output = (Vec<f32>, Vec<Panel>);
+    const USES_BF16: bool = true;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> Self::Output {
+        let Self { columns, depth, bias, weight } = self;
+        let (mut values, mut panels) = (Vec::new(), Vec::new());
+        let mut first_column = 0;
+        for (vectors, narrow) in panel_widths::<S>(columns) {
+            let width = vectors * if narrow { S::Narrow::LANES } else { S::LANES };
+            let here = width.min(columns - first_column);
+            panels.push(Panel { start: values.len(), first_column, columns: here, vectors, narrow });
+            let column = |offset: usize| (offset < here).then_some(first_column + offset);
+            values.extend((0..width).map(|offset| column(offset).map_or(0.0, |c| bias[c])));
+            for k in (0..depth).step_by(S::VALUES_PER_WORD) {
+                let word = |c: usize| S::pack_word(|behind| weight(c, k + behind));
+                values.extend((0..width).map(|offset| column(offset).map_or(0.0, word)));
+            }
+            first_column += here;
+        }
+        (values, panels)
+    }
+}
+
+/// Returns the number of vectors of each panel, and whether they are narrow.
+fn panel_widths<S: Simd>(columns: usize) -> Vec<(usize, bool)> {
+    let rest = columns % S::LANES;
+    let narrow = S::Narrow::LANES < S::LANES && (1..=S::Narrow::LANES).contains(&rest);
+    let vectors = if narrow { columns / S::LANES } else { columns.div_ceil(S::LANES) };
+    let count = vectors.div_ceil(S::TILE_VECTORS);
+    // The panels are as even as possible: five vectors become three and two, instead of three, one and one.
+    let wide = (0..count).map(|index| (vectors / count + usize::from(index < vectors % count), false));
+    wide.chain(narrow.then_some((1, true))).collect()
+}
+
+/// The weights and bias of a depthwise convolution: `[side * side][channels]`, then the bias.
+#[derive(Clone, Debug)]
+pub(super) struct DepthwiseTaps {
+    pub(super) values: AlignedVec,
+    pub(super) channels: usize,
+    /// Height and width of the window.
+    pub(super) side: usize,
+}
+
+impl DepthwiseTaps {
+    /// Packs the weights. `weight(channel, tap)` is the weight of a tap; taps are counted row by row.
+    pub(super) fn pack(channels: usize, side: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32) -> Self {
+        let weight = &weight;
+        let taps = (0..side * side).flat_map(|tap| (0..channels).map(move |channel| weight(channel, tap)));
+        Self { values: AlignedVec::from_iter(ALIGNMENT, taps.chain(bias.iter().copied())), channels, side }
+    }
+}
