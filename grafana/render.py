@@ -1,8 +1,8 @@
-"""Draws a dashboard without Grafana: asks Prometheus what its panels ask, and plots the answers in their places.
+"""Draws a dashboard without Grafana: sends the queries of its panels to Prometheus, and plots the results.
 
     python render.py --prometheus http://localhost:9090 --minutes 15 --out dashboard.png
 
-It knows the panels, units and options that kiln.json uses, and fails on others. Needs matplotlib (made with 3.11.2).
+Supports the panels, units and options that kiln.json uses, and fails on others. Needs matplotlib (tested with 3.11.2).
 """
 
 import argparse
@@ -30,9 +30,9 @@ COLOURS = {
 }
 PALETTE = ["#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#ff780a", "#fade2a", "#96d98d",
            "#c4162a", "#ca95e5", "#ffa6b0", "#37872d"]
-# Seconds between two marks of the time axis.
+# Seconds between two ticks of the time axis.
 STEPS = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400]
-# The size of a cell of the dashboard's grid, in inches, and the dots of an inch.
+# The size of a cell of the dashboard's grid in inches, and the resolution in dots per inch.
 WIDTH, HEIGHT, DOTS = 0.74, 0.37, 96
 
 
@@ -41,7 +41,7 @@ def colour(name):
 
 
 def shown(value, unit, decimals=None):
-    """A number with its unit, short enough for an axis."""
+    """Formats a number with its unit, short enough for an axis."""
     if value is None or not math.isfinite(value):
         return "-"
     def number(x):
@@ -66,18 +66,18 @@ def shown(value, unit, decimals=None):
 
 
 class Prometheus:
-    """Asks, with the dashboard's variables filled in."""
+    """Queries Prometheus, with the dashboard's variables substituted."""
 
     def __init__(self, address, end, minutes, scrape):
         self.address, self.end, self.seconds = address.rstrip("/"), end, minutes * 60
-        # As many points as a panel is wide in Grafana, but not more than there are.
+        # As many points as Grafana requests for a panel, but not more than there are.
         self.step = max(scrape, self.seconds / 240)
         self.times = {"$__rate_interval": f"{math.ceil(max(self.step + scrape, 4 * scrape))}s",
                       "$__range": f"{int(self.seconds)}s"}
         self.variables = {}
 
     def get(self, path, **query):
-        # An answer never leaves this program; a proxy has no business with it.
+        # Bypasses proxies of the environment.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"{self.address}/api/v1/{path}?{urllib.parse.urlencode(query)}") as answer:
             return json.load(answer)["data"]
@@ -96,7 +96,7 @@ class Prometheus:
                 self.variables["$" + variable["name"]] = f"({'|'.join(escaped)})"
 
     def over_time(self, target):
-        """Series as (labels, [(time, value)])."""
+        """Returns the series as (labels, [(time, value)])."""
         found = self.get("query_range", query=self.fill(target["expr"]), start=self.end - self.seconds, end=self.end,
                          step=self.step)
         return [(series["metric"], [(float(t), float(v)) for t, v in series["values"]]) for series in found["result"]]
@@ -113,7 +113,7 @@ def legend(target, labels):
 
 
 def overrides(panel, name):
-    """Properties of a field, by its name."""
+    """Returns the properties of a field with this name."""
     properties = {}
     for override in panel["fieldConfig"]["overrides"]:
         matcher = override["matcher"]
@@ -124,13 +124,13 @@ def overrides(panel, name):
 
 
 def step_of(thresholds, value):
-    """The colour of the last threshold that the value has reached."""
+    """Returns the colour of the highest threshold that the value reaches."""
     reached = [step for step in thresholds["steps"] if step["value"] is None or value >= step["value"]]
     return colour(reached[-1]["color"])
 
 
 class Plot:
-    """A panel's frame and the axes within it, in inches from the upper left corner of the picture."""
+    """A panel's frame and its axes, in inches from the upper left corner of the image."""
 
     def __init__(self, figure, panel, top):
         self.figure, self.panel = figure, panel
@@ -143,7 +143,7 @@ class Plot:
         self.text(0.1, 0.18, panel["title"], size=9, weight="bold")
 
     def axes(self, left, top, width, height):
-        """Axes at a place of the panel, in inches."""
+        """Returns axes at a position within the panel, in inches."""
         w, h = self.figure.get_size_inches()
         return self.figure.add_axes([(self.x + left) / w, 1 - (self.y + top + height) / h, width / w, height / h])
 
@@ -158,7 +158,7 @@ class Plot:
         self.figure.text((self.x + x) / w, 1 - (self.y + y) / h, text, fontsize=size, color=ink, va="center", **more)
 
     def chart(self, below, left=0.62):
-        """Axes for something over time, with room for a legend below."""
+        """Returns axes for a time series, with space for a legend below."""
         axes = self.axes(left, 0.4, self.w - left - 0.13, self.h - 0.68 - below)
         axes.set_facecolor(PANEL)
         axes.spines[:].set_visible(False)
@@ -172,7 +172,7 @@ def when(seconds):
 
 
 def bounds(plot, axes, prometheus):
-    """The time shown, and a mark at full minutes or the like, as many as there is room for."""
+    """Sets the time range, and as many ticks at round times as fit."""
     start, most = prometheus.end - prometheus.seconds, max(2, plot.w * 1.3)
     step = next(step for step in STEPS if prometheus.seconds / step <= most or step == STEPS[-1])
     marks = [math.ceil(start / step) * step + index * step for index in range(int(most) + 1)]
@@ -334,7 +334,7 @@ def draw_bargauge(plot, prometheus):
 
 
 def draw_table(plot, prometheus):
-    """Rows are joined by their labels, as the transformation `merge` does it."""
+    """Draws a table. Rows are joined by their labels, like the transformation `merge` of Grafana."""
     rows, many = {}, len(plot.panel["targets"]) > 1
     for target in plot.panel["targets"]:
         field = f"Value #{target['refId']}" if many else "Value"
@@ -375,14 +375,14 @@ DRAW = {
 
 
 def render(dashboard, prometheus, rows):
-    """A figure of the rows whose first words are named, or of all."""
+    """Returns a figure of the rows whose first words are in `rows`, or of all rows."""
     panels, keep, shift = [], True, 0
     for panel in dashboard["panels"]:
         if panel["type"] == "row":
             keep = not rows or panel["title"].split()[0].strip(":").lower() in rows
         if keep:
             panels.append(json.loads(json.dumps(panel)))
-    # Close the gaps of rows that were left out.
+    # Closes the gaps of omitted rows.
     kept = sorted({y for panel in panels for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])})
     for panel in panels:
         panel["gridPos"]["y"] = kept.index(panel["gridPos"]["y"])
@@ -405,13 +405,13 @@ def render(dashboard, prometheus, rows):
 def main():
     here = pathlib.Path(__file__).parent
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prometheus", default="http://localhost:9090", help="its address")
-    parser.add_argument("--dashboard", default=here / "dashboards/kiln.json", help="the file")
-    parser.add_argument("--minutes", type=float, default=15, help="how far back")
-    parser.add_argument("--end", type=float, help="until then, in seconds since 1970; now, if absent")
+    parser.add_argument("--prometheus", default="http://localhost:9090", help="address of Prometheus")
+    parser.add_argument("--dashboard", default=here / "dashboards/kiln.json", help="file of the dashboard")
+    parser.add_argument("--minutes", type=float, default=15, help="length of the time range")
+    parser.add_argument("--end", type=float, help="end of the time range in seconds since 1970; default: now")
     parser.add_argument("--scrape", type=float, default=15, help="seconds between two scrapes")
-    parser.add_argument("--rows", default="", help="the first words of the rows, with commas; all, if absent")
-    parser.add_argument("--out", default="dashboard.png", help="the picture")
+    parser.add_argument("--rows", default="", help="first words of the rows to draw, separated by commas; default: all")
+    parser.add_argument("--out", default="dashboard.png", help="image file to write")
     arguments = parser.parse_args()
     dashboard = json.loads(pathlib.Path(arguments.dashboard).read_text(encoding="utf-8"))
     end = arguments.end or datetime.datetime.now().timestamp()
@@ -421,11 +421,11 @@ def main():
     matplotlib.rcParams["font.family"] = "DejaVu Sans"
     figure = render(dashboard, prometheus, rows)
     figure.savefig(arguments.out, dpi=DOTS)
-    # A few colours are enough, and a third of the bytes. Pillow comes with matplotlib.
+    # A small palette reduces the size to a third. Pillow is a dependency of matplotlib.
     from PIL import Image
 
-    with Image.open(arguments.out) as picture:
-        picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(arguments.out, optimize=True)
+    with Image.open(arguments.out) as image:
+        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(arguments.out, optimize=True)
 
 
 if __name__ == "__main__":
