@@ -8,12 +8,12 @@ pub struct Prediction {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Response {
     predictions: Vec<Prediction>,
 }
 
-pub fn classify(server: &str, key: &str, picture: &[u8]) -> Result<Vec<Prediction>, ureq::Error> {
+pub fn classify(server: &str, key: &str, image: &[u8]) -> Result<Vec<Prediction>, ureq::Error> {
     let request = ureq::post(format!("{server}/predict/raw")).header("X-API-Key", key);
-    let answer: Answer = request.send(picture)?.body_mut().read_json()?;
-    Ok(answer.predictions)
+    let response: Response = request.send(image)?.body_mut().read_json()?;
+    Ok(response.predictions)
 }
