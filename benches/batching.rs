@@ -1,7 +1,7 @@
-//! What the batcher itself costs: an engine that does nothing, so all the time is queueing and hand-over.
+//! Measures the overhead of the batcher with an engine that does nothing: all of the time is queueing and hand-over.
 //!
-//! `lone` is the round trip of one picture with nobody else about; `crowd` is N callers who each submit their next
-//! picture as soon as they have the answer to the last. `cargo bench --bench batching`
+//! `single_caller` is the round trip of one image on an idle batcher. `concurrent_callers` has N callers, each of which submits its
+//! next image as soon as the last one is answered. Run it with `cargo bench --bench batching`.
 #![forbid(unsafe_code)]
 
 mod machine;
@@ -15,18 +15,18 @@ use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
 use tokio::runtime::Runtime;
 
-/// Pictures of each caller in one measured round, so that starting the callers does not count.
-const ROUNDS: usize = 100;
+/// Images of each caller in one measured round. The number is high enough that starting the callers does not count.
+const IMAGES_PER_CALLER: usize = 100;
 
 fn main() {
     println!("machine: {}", machine::machine());
     divan::main();
 }
 
-/// Answers at once. A picture is moved, never copied, so a small one costs as much as a large one.
-struct Nothing;
+/// An engine that returns at once. The batcher moves images and never copies them, so their size does not matter.
+struct NoopEngine;
 
-impl Engine for Nothing {
+impl Engine for NoopEngine {
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
         Ok(batch.iter().map(|_| Logits::default()).collect())
     }
@@ -35,10 +35,10 @@ impl Engine for Nothing {
 fn start() -> (Runtime, Batcher, Worker) {
     let runtime = Runtime::new().expect("a runtime");
     let (batcher, worker) = {
-        let _inside = runtime.enter();
+        let _entered = runtime.enter();
         Batcher::start(
             Config::default(),
-            vec![Box::new(Nothing)],
+            vec![Box::new(NoopEngine)],
             Readiness::starting(),
             ModelMetrics::new("model", "1"),
         )
@@ -48,32 +48,32 @@ fn start() -> (Runtime, Batcher, Worker) {
 
 async fn classify(batcher: &Batcher) {
     let image = PreparedImage::new(1, 1, Box::new([0; 3]));
-    let permit = batcher.admit(&Ask::default()).expect("the queue holds every caller");
-    batcher.submit(permit, image, Terms::default()).await.expect("the engine cannot fail");
+    let permit = batcher.admit(&Ask::default()).expect("the queue has room for every caller");
+    batcher.submit(permit, image, Terms::default()).await.expect("the engine never fails");
 }
 
 #[divan::bench]
-fn lone(bencher: Bencher) {
+fn single_caller(bencher: Bencher) {
     let (runtime, batcher, worker) = start();
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| runtime.block_on(classify(&batcher)));
     runtime.block_on(worker.shutdown());
 }
 
 #[divan::bench(args = [1, 64, 256])]
-fn crowd(bencher: Bencher, callers: usize) {
+fn concurrent_callers(bencher: Bencher, callers: usize) {
     let (runtime, batcher, worker) = start();
-    bencher.counter(ItemsCount::new(callers * ROUNDS)).bench_local(|| {
-        let crowd: Vec<_> = (0..callers)
+    bencher.counter(ItemsCount::new(callers * IMAGES_PER_CALLER)).bench_local(|| {
+        let callers: Vec<_> = (0..callers)
             .map(|_| {
                 let batcher = batcher.clone();
                 runtime.spawn(async move {
-                    for _ in 0..ROUNDS {
+                    for _ in 0..IMAGES_PER_CALLER {
                         classify(&batcher).await;
                     }
                 })
             })
             .collect();
-        runtime.block_on(futures_util::future::join_all(crowd));
+        runtime.block_on(futures_util::future::join_all(callers));
     });
     runtime.block_on(worker.shutdown());
 }

@@ -1,8 +1,8 @@
-//! What the server sustains without a network to run: HTTP, decoding and batching on an engine that answers at once.
+//! Measures the throughput of the server without inference: HTTP, decoding and batching with an engine that returns at once.
 //!
-//! `cargo bench --bench http` prints requests a second by connections, and where the time of a lone one goes. The client runs on the
-//! same cores. Pictures are also compared with what decoding and resizing alone do on as many threads. At the end it tells what
-//! metrics, log and kept answers cost, which `-- instrumentation` tells alone.
+//! `cargo bench --bench http` prints the requests per second by number of connections, and the phases of a request on an idle
+//! server. The client runs on the same cores. Image requests are also compared with decoding and resizing alone on the same number of
+//! threads. At the end it measures the cost of metrics, log and response cache; `-- instrumentation` measures that part only.
 #![forbid(unsafe_code)]
 
 #[path = "http/client.rs"]
@@ -12,96 +12,104 @@ mod in_process;
 #[path = "http/instrumentation.rs"]
 mod instrumentation;
 mod machine;
-#[path = "http/requests.rs"]
-mod requests;
 
 use std::time::{Duration, Instant};
 
-use client::{KEY, rate};
+use client::{KEY, rate, requests};
 use in_process::{InProcess, Settings};
 use instrumentation::Extent;
-use kiln_api::MetricsAccess;
-use kiln_image::{Crop, Filter, Limits, Recipe, decode, prepare};
-use kiln_inference::{Engine, EngineError, Logits, Sample};
-use kiln_inference::model::Model;
 use kiln_api as api;
+use kiln_api::MetricsAccess;
 use kiln_classifier::batching;
+use kiln_image::{Crop, Filter, Limits, Recipe, decode, prepare};
+use kiln_inference::model::Model;
+use kiln_inference::{Engine, EngineError, Logits, Sample};
 use kiln_server as serve;
-use requests::requests;
 
-const CROWDS: [usize; 3] = [16, 64, 256];
+const CONNECTIONS: [usize; 3] = [16, 64, 256];
 const PHASES: [&str; 8] =
     ["receive", "decode_wait", "decode", "preprocess", "queue", "batch_wait", "device", "postprocess"];
 
 fn main() {
-    // Tests run it too, so that it cannot rot: each request a few times.
-    let measured = std::env::args().any(|argument| argument == "--bench");
-    let time = if measured { Duration::from_secs(2) } else { Duration::from_millis(1) };
+    // `cargo test` also runs this benchmark, to keep it working. It then sends each request only a few times.
+    let is_benchmark = std::env::args().any(|argument| argument == "--bench");
+    let time = if is_benchmark { Duration::from_secs(2) } else { Duration::from_millis(1) };
     let model = Model::named("efficientnet-lite0").expect("the default model");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     if let Some(role) = instrumentation::role() {
         let server = start(&model, threads, false, role.metrics, role.cache_bytes);
-        return instrumentation::serve_until_told(server.address);
+        return instrumentation::serve_until_stdin_closes(server.address);
     }
     println!("machine: {}; {threads} decode threads", machine::machine());
     if !std::env::args().any(|argument| argument == "instrumentation") {
-        sustained(&model, threads, time);
+        print_throughput(&model, threads, time);
     }
     let cheap = requests(&model).into_iter().filter(|(name, ..)| {
         name.contains("224x168") || *name == "/predict/raw, JPEG 640x480" || name.contains("binary")
     });
     let cheap: Vec<_> = cheap.map(|(name, request, _)| (name, request)).collect();
-    let (starts, rounds) = if measured { (24, 5) } else { (1, 1) };
+    let (starts, rounds) = if is_benchmark { (24, 5) } else { (1, 1) };
     instrumentation::compare(&cheap, Extent { starts, rounds, time: time.min(Duration::from_millis(400)) });
 }
 
-/// Prints what is sustained on each engine.
-fn sustained(model: &Model, threads: usize, time: Duration) {
-    println!("{:38}{}", "requests/s, connections:", format!("{:>9}", 1) + &CROWDS.map(|n| format!("{n:>9}")).concat());
-    let served = start(model, threads, false, MetricsAccess::Open, 0);
-    for (name, request, picture) in requests(model) {
-        row(&served, &name, &request, picture.as_deref().map(|picture| (picture, true)), threads, time);
+/// Prints the throughput of each request, with an engine that takes no time and with one as fast as a large GPU.
+fn print_throughput(model: &Model, threads: usize, time: Duration) {
+    println!(
+        "{:38}{}",
+        "requests/s, connections:",
+        format!("{:>9}", 1) + &CONNECTIONS.map(|n| format!("{n:>9}")).concat()
+    );
+    let server = start(model, threads, false, MetricsAccess::Open, 0);
+    for (name, request, image) in requests(model) {
+        print_row(&server, &name, &request, image.as_deref().map(|image| (image, true)), threads, time);
     }
-    println!("on an engine of 0.2 ms and 0.02 ms a picture that resizes by itself, as a large GPU would:");
-    let served = start(model, threads, true, MetricsAccess::Open, 0);
-    for (name, request, picture) in requests(model).into_iter().filter(|(name, ..)| name.starts_with("/predict/raw")) {
-        row(&served, &name, &request, picture.as_deref().map(|picture| (picture, false)), threads, time);
+    println!("with an engine that resizes images and takes 0.2 ms plus 0.02 ms per image, as a large GPU does:");
+    let server = start(model, threads, true, MetricsAccess::Open, 0);
+    for (name, request, image) in requests(model).into_iter().filter(|(name, ..)| name.starts_with("/predict/raw")) {
+        print_row(&server, &name, &request, image.as_deref().map(|image| (image, false)), threads, time);
     }
 }
 
-/// Prints a line, and for a picture another one: how it compares with decoding alone, or decoding and resizing.
-fn row(served: &InProcess, name: &str, request: &[u8], picture: Option<(&[u8], bool)>, threads: usize, time: Duration) {
-    let before = seconds(served.address);
-    let lone = rate(served.address, 1, time, request);
-    let shares = shares(before, seconds(served.address));
-    // The same machine is quicker at one moment and slower at another, so each is compared with what was there around it.
-    let mut beside = Vec::new();
-    let alone_now = || picture.map(|(picture, resized)| alone(picture, resized, threads, time / 2));
-    let crowds = CROWDS.map(|connections| {
-        let before = alone_now();
-        let rate = rate(served.address, connections, time, request);
-        beside.extend(before.zip(alone_now()).map(|(before, after)| 2.0 * rate / (before + after)));
+/// Prints the throughput of a request. For an image, prints a second line: the ratio to decoding alone, or to decoding and resizing.
+fn print_row(
+    server: &InProcess,
+    name: &str,
+    request: &[u8],
+    image: Option<(&[u8], bool)>,
+    threads: usize,
+    time: Duration,
+) {
+    let before = phase_seconds(server.address);
+    let single = rate(server.address, 1, time, request);
+    let shares = shares(before, phase_seconds(server.address));
+    // The speed of the machine varies over time, so each rate is compared with measurements just before and after it.
+    let mut ratios = Vec::new();
+    let preprocess_now = || image.map(|(image, resized)| preprocessing_rate(image, resized, threads, time / 2));
+    let concurrent = CONNECTIONS.map(|connections| {
+        let before = preprocess_now();
+        let rate = rate(server.address, connections, time, request);
+        ratios.extend(before.zip(preprocess_now()).map(|(before, after)| 2.0 * rate / (before + after)));
         rate
     });
-    let rates = std::iter::once(lone).chain(crowds);
+    let rates = std::iter::once(single).chain(concurrent);
     println!("{name:38}{}   {shares}", rates.map(|rate| format!("{rate:9.0}")).collect::<String>());
-    if let Some((_, resized)) = picture {
+    if let Some((_, resized)) = image {
         let what = if resized { "  of decode and resize alone" } else { "  of decode alone" };
-        let parts: String = beside.iter().map(|part| format!("{part:9.2}")).collect();
+        let parts: String = ratios.iter().map(|part| format!("{part:9.2}")).collect();
         println!("{what:47}{parts}");
     }
 }
 
-/// A thousand scores for each picture, of no time or of that of a large GPU.
-struct Pretended {
+/// An engine that returns constant logits, at once or after the time that a large GPU takes.
+struct FakeEngine {
     scores: Logits,
     takes_time: bool,
 }
 
-impl Engine for Pretended {
+impl Engine for FakeEngine {
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
         if self.takes_time {
-            // The thread that waits for a GPU leaves its core to others.
+            // A thread that waits for a GPU does not occupy a core.
             std::thread::sleep(Duration::from_micros(200 + 20 * batch.len() as u64));
         }
         Ok(vec![self.scores.clone(); batch.len()])
@@ -111,43 +119,43 @@ impl Engine for Pretended {
 fn start(model: &Model, threads: usize, as_gpu: bool, metrics: MetricsAccess, cache_bytes: u64) -> InProcess {
     let settings = Settings {
         serve: serve::Config::default(),
-        // 256 clients with a tensor in JSON each.
+        // Enough for 256 clients with a JSON tensor each.
         api: api::Config { metrics, max_inflight_body_bytes: 1 << 30, ..api::Config::default() },
         batching: batching::Config { queue_capacity: 1024, max_batch_size: 32, ..batching::Config::default() },
         decode_threads: threads,
         resizes: as_gpu,
         cache_bytes,
     };
-    let engine = Pretended { scores: vec![0.0; model.spec().labels.len()].into(), takes_time: as_gpu };
+    let engine = FakeEngine { scores: vec![0.0; model.spec().labels.len()].into(), takes_time: as_gpu };
     let mut server = InProcess::loading(model.clone(), Box::new(engine), KEY, settings);
     server.open();
     server
 }
 
-/// Pictures a second of decoding, and of resizing if wanted, on so many threads, without a server.
-fn alone(picture: &[u8], resized: bool, threads: usize, time: Duration) -> f64 {
+/// Returns the images per second of decoding, and of resizing if `resized`, on `threads` threads without a server.
+fn preprocessing_rate(image: &[u8], resized: bool, threads: usize, time: Duration) -> f64 {
     let crop = Crop::CentralPadded { padding: 32 };
     let (recipe, limits) = (Recipe { width: 224, height: 224, filter: Filter::Bicubic, crop }, Limits::default());
-    let (begun, done) = (Instant::now(), std::sync::atomic::AtomicUsize::new(0));
+    let (started, done) = (Instant::now(), std::sync::atomic::AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while begun.elapsed() < time {
+                while started.elapsed() < time {
                     if resized {
-                        prepare(picture, &recipe, &limits).expect("a photo");
+                        prepare(image, &recipe, &limits).expect("a photo");
                     } else {
-                        decode(picture, &limits).expect("a photo");
+                        decode(image, &limits).expect("a photo");
                     }
                     done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 }
             });
         }
     });
-    done.into_inner().max(1) as f64 / begun.elapsed().as_secs_f64()
+    done.into_inner().max(1) as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Seconds that went into each phase so far, then into whole requests.
-fn seconds(address: std::net::SocketAddr) -> [f64; 9] {
+/// Returns the total seconds of each phase so far, followed by the total of whole requests.
+fn phase_seconds(address: std::net::SocketAddr) -> [f64; 9] {
     let text = ureq::get(format!("http://{address}/metrics")).call().expect("metrics").body_mut().read_to_string();
     let text = text.expect("text");
     let sum = |name: String| {
@@ -163,10 +171,10 @@ fn seconds(address: std::net::SocketAddr) -> [f64; 9] {
     })
 }
 
-/// Parts of the requests' time. The rest is HTTP, and reading and writing bodies.
+/// Formats the share of each phase in the request time. The rest is HTTP, including reading and writing bodies.
 fn shares(before: [f64; 9], after: [f64; 9]) -> String {
-    let took: [f64; 9] = std::array::from_fn(|i| after[i] - before[i]);
-    let part = |(phase, took_by): (&str, &f64)| format!("{phase} {:.0} %", 100.0 * took_by / took[8]);
-    let parts: Vec<String> = PHASES.into_iter().zip(&took).map(part).collect();
-    format!("{}, the rest HTTP", parts.join(", "))
+    let elapsed: [f64; 9] = std::array::from_fn(|i| after[i] - before[i]);
+    let part = |(phase, seconds): (&str, &f64)| format!("{phase} {:.0} %", 100.0 * seconds / elapsed[8]);
+    let parts: Vec<String> = PHASES.into_iter().zip(&elapsed).map(part).collect();
+    format!("{}, the rest is HTTP", parts.join(", "))
 }

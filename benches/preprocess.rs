@@ -1,7 +1,7 @@
-//! What a picture costs before the engine sees it, on one thread: decoding, cropping with antialiased resize, and both.
+//! Measures preprocessing of an image on one thread: decoding, cropping with antialiased resize, and both.
 //!
-//! `cargo bench --bench preprocess`; with `--features turbojpeg` the JPEG decoder is libjpeg-turbo, and zune-jpeg is
-//! timed beside it.
+//! Run it with `cargo bench --bench preprocess`. With `--features turbojpeg`, the JPEG decoder is libjpeg-turbo, and zune-jpeg is
+//! measured as well.
 #![forbid(unsafe_code)]
 
 mod machine;
@@ -15,13 +15,13 @@ const FILES: [&str; 4] = [PHOTO, "photos/coffee_640x480.jpg", "variants/cat_prog
 
 fn main() {
     println!("machine: {}", machine::machine());
-    println!("JPEG by {}", if cfg!(feature = "turbojpeg") { "libjpeg-turbo" } else { "zune-jpeg" });
+    println!("JPEG decoder: {}", if cfg!(feature = "turbojpeg") { "libjpeg-turbo" } else { "zune-jpeg" });
     divan::main();
 }
 
 fn bytes(file: &str) -> Vec<u8> {
     let path = format!("tests/data/{file}");
-    std::fs::read(path).expect("the test data is there")
+    std::fs::read(path).expect("the test data exists")
 }
 
 fn recipe() -> Recipe {
@@ -29,27 +29,27 @@ fn recipe() -> Recipe {
 }
 
 #[divan::bench(args = FILES)]
-fn decode_alone(bencher: Bencher, file: &str) {
+fn decode_only(bencher: Bencher, file: &str) {
     let (bytes, limits) = (bytes(file), Limits::default());
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| decode(&bytes, &limits));
 }
 
 #[divan::bench(args = [PHOTO, "variants/exif_6.jpg"])]
-fn resize_alone(bencher: Bencher, file: &str) {
+fn resize_only(bencher: Bencher, file: &str) {
     let (raster, recipe) = (decode(&bytes(file), &Limits::default()).expect("a photo"), recipe());
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| resize(&raster, &recipe));
 }
 
 #[divan::bench(args = FILES)]
-fn prepare_picture(bencher: Bencher, file: &str) {
+fn decode_and_resize(bencher: Bencher, file: &str) {
     let (bytes, recipe, limits) = (bytes(file), recipe(), Limits::default());
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| prepare(&bytes, &recipe, &limits));
 }
 
-/// The default decoder beside the one that this build uses.
+/// Measures the default decoder, which this build does not use.
 #[cfg(feature = "turbojpeg")]
 #[divan::bench(args = FILES.into_iter().filter(|file| file.ends_with(".jpg")))]
-fn decode_by_zune(bencher: Bencher, file: &str) {
+fn decode_with_zune_jpeg(bencher: Bencher, file: &str) {
     use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
     let bytes = bytes(file);
     let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);

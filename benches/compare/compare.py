@@ -1,10 +1,10 @@
-"""Kiln's CPU engine and ONNX Runtime in turns on the same pictures: logits compared, images a second, and their ratio.
+"""Compares Kiln's CPU engine with ONNX Runtime on the same images: checks the logits, and prints images per second and their ratio.
 
     python -m venv /tmp/compare && /tmp/compare/bin/pip install -r benches/compare/requirements.txt
     /tmp/compare/bin/python benches/compare/compare.py
 
-Each round times one after the other, so that what else the machine does hits both; a ratio is the median of the rounds'
-ratios, with their quartiles. ONNX Runtime gets prepared float32 tensors; Kiln gets u8 pictures and normalises them too.
+Each round measures one after the other, so that other load on the machine affects both. The ratio is the median of the ratios of
+all rounds, printed with their quartiles. ONNX Runtime gets prepared float32 tensors; Kiln gets u8 images and also normalises them.
 """
 
 import argparse
@@ -22,20 +22,20 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "model-import/models/efficientnet-lite0/efficientnet-lite0.onnx"
-LARGEST = 64
+MAX_BATCH_SIZE = 64
 TOLERANCES = {"f32": 1e-3, "bf16": 0.2}  # as in tests/numerics/onnx_runtime_parity.rs
 
 
-def pictures() -> np.ndarray:
-    """What the other side reads, too: the golden pictures by name, again and again, normalised, NCHW."""
+def images() -> np.ndarray:
+    """Returns the images that engine.rs also reads: tests/data/golden in the order of their names, repeated, normalised, NCHW."""
     files = sorted((ROOT / "tests/data/golden").glob("*.png"))
     pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
-    pixels = pixels[np.arange(LARGEST) % len(files)].astype(np.float32)
+    pixels = pixels[np.arange(MAX_BATCH_SIZE) % len(files)].astype(np.float32)
     return np.ascontiguousarray(((pixels - np.float32(127)) / np.float32(128)).transpose(0, 3, 1, 2))
 
 
 def engine_binary() -> str:
-    """Builds the other side."""
+    """Builds engine.rs and returns the path of the program."""
     command = ["cargo", "bench", "--bench", "compare", "--no-run", "--message-format=json"]
     lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     (path,) = (m["executable"] for m in map(json.loads, lines) if m.get("target", {}).get("name") == "compare")
@@ -46,22 +46,22 @@ class Kiln:
     def __init__(self, binary: str, threads: int, precision: str):
         self.process = subprocess.Popen([binary, str(threads), precision], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, question: str):
-        print(question, file=self.process.stdin, flush=True)
+    def send(self, command: str):
+        print(command, file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
     def logits(self, count: int) -> np.ndarray:
-        return np.array(self.ask(f"logits {count}"), np.float32)
+        return np.array(self.send(f"logits {count}"), np.float32)
 
     def run(self, batch: int, seconds: float) -> float:
-        return self.ask(f"run {batch} {seconds}")
+        return self.send(f"run {batch} {seconds}")
 
 
 class OnnxRuntime:
     def __init__(self, threads: int, inputs: np.ndarray):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        # Idle, its threads must not take a core from the other side.
+        # Idle threads must not occupy a core while Kiln is measured.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         self.session = onnxruntime.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
         self.inputs = inputs
@@ -70,20 +70,20 @@ class OnnxRuntime:
         return self.session.run(None, {"input": self.inputs[:count]})[0]
 
     def run(self, batch: int, seconds: float) -> float:
-        start, images = time.perf_counter(), 0
+        start, count = time.perf_counter(), 0
         while (elapsed := time.perf_counter() - start) < seconds:
-            images += len(self.logits(batch))
-        return images / elapsed
+            count += len(self.logits(batch))
+        return count / elapsed
 
 
 def check(ours: np.ndarray, theirs: np.ndarray, precision: str) -> None:
-    """A fast wrong answer is worth nothing."""
+    """Exits if the logits or the top-5 classes differ: the speed of an engine that computes wrong results is meaningless."""
     difference = np.abs(ours - theirs).max()
     top5 = lambda rows: np.argsort(-rows, axis=1, kind="stable")[:, :5]
     same = bool((top5(ours) == top5(theirs)).all())
-    print(f"logits of {len(ours)} pictures: largest difference {difference:.1e}, top-5 {'equal' if same else 'DIFFERENT'}")
+    print(f"logits of {len(ours)} images: largest difference {difference:.1e}, top-5 {'equal' if same else 'DIFFERENT'}")
     if not difference < TOLERANCES[precision] or not same:
-        sys.exit("the two do not compute the same")
+        sys.exit("Kiln and ONNX Runtime return different results")
 
 
 def processor() -> str:
@@ -101,15 +101,15 @@ def main() -> None:
     parser.add_argument("--threads", type=numbers, default=[1, 2], metavar="N,..", help="default: 1,2")
     parser.add_argument("--batches", type=numbers, default=[1, 8, 32], metavar="N,..", help="default: 1,8,32")
     parser.add_argument("--rounds", type=int, default=9, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each side of a round; default: %(default)s")
-    parser.add_argument("--precision", choices=TOLERANCES, default="f32", help="Kiln's; default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=1.0, help="duration of one measurement; default: %(default)s")
+    parser.add_argument("--precision", choices=TOLERANCES, default="f32", help="precision of Kiln; default: %(default)s")
     arguments = parser.parse_args()
-    binary, inputs = engine_binary(), pictures()
+    binary, inputs = engine_binary(), images()
     print(f"machine: {processor()}; ONNX Runtime {onnxruntime.__version__}")
     print("threads  batch   Kiln/s   ONNX Runtime/s   ratio (quartiles)")
     for threads in arguments.threads:
         kiln, other = Kiln(binary, threads, arguments.precision), OnnxRuntime(threads, inputs)
-        check(kiln.logits(LARGEST // 2), other.logits(LARGEST // 2), arguments.precision)
+        check(kiln.logits(MAX_BATCH_SIZE // 2), other.logits(MAX_BATCH_SIZE // 2), arguments.precision)
         for batch in arguments.batches:
             kiln.run(batch, 0.5), other.run(batch, 0.5)
             rounds = [(kiln.run(batch, arguments.seconds), other.run(batch, arguments.seconds)) for _ in range(arguments.rounds)]

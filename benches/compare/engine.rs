@@ -1,7 +1,7 @@
-//! The CPU engine as a program that `compare.py` drives in turns with ONNX Runtime.
+//! The CPU engine as a program for `compare.py`, which alternates between it and ONNX Runtime.
 //!
-//! `engine THREADS PRECISION` answers each line of its standard input with one line: `logits N` with the logits of the first N golden
-//! pictures, `run BATCH SECONDS` with the pictures a second of that batch size over that time.
+//! The arguments are THREADS PRECISION. The program answers each command line on its standard input with one line: `logits N` with the
+//! logits of the first N reference images, `run BATCH SECONDS` with the images per second at that batch size, measured for that time.
 #![forbid(unsafe_code)]
 
 use std::io::BufRead;
@@ -13,18 +13,18 @@ use kiln_inference::{
     self, BurnEngine, DeviceChoice, Engine, KernelChoice, Options, ResizeChoice, Sample, configure_cpu, device,
 };
 
-const LARGEST: usize = 64;
+const MAX_BATCH_SIZE: usize = 64;
 
-/// The pictures of `tests/data/golden` in the order of their names, again and again.
-fn pictures() -> Vec<Sample> {
-    let entries = std::fs::read_dir("tests/data/golden").expect("this runs in the project's folder");
-    let mut files: Vec<_> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
+/// Returns the images of `tests/data/golden` in the order of their names, repeated up to the maximum batch size.
+fn images() -> Vec<Sample> {
+    let entries = std::fs::read_dir("tests/data/golden").expect("the program runs in the project directory");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a readable directory").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
     files.sort();
-    let open = |path| image::open(path).expect("a picture").into_rgb8();
+    let open = |path| image::open(path).expect("an image").into_rgb8();
     let prepare = |p: image::RgbImage| Sample::from(PreparedImage::new(p.width(), p.height(), p.into_raw().into()));
     let prepared: Vec<_> = files.iter().map(open).map(prepare).collect();
-    prepared.iter().cycle().take(LARGEST).cloned().collect()
+    prepared.iter().cycle().take(MAX_BATCH_SIZE).cloned().collect()
 }
 
 fn run(engine: &mut BurnEngine, batch: &[Sample], time: Duration) -> f64 {
@@ -36,17 +36,17 @@ fn run(engine: &mut BurnEngine, batch: &[Sample], time: Duration) -> f64 {
     (runs * batch.len()) as f64 / start.elapsed().as_secs_f64()
 }
 
-fn answer(engine: &mut BurnEngine, pictures: &[Sample], line: &str) -> String {
-    match line.split_whitespace().collect::<Vec<_>>()[..] {
+fn execute(engine: &mut BurnEngine, images: &[Sample], command: &str) -> String {
+    match command.split_whitespace().collect::<Vec<_>>()[..] {
         ["logits", n] => {
-            let rows = engine.run(&pictures[..n.parse().expect("a number")]).expect("the engine runs");
+            let rows = engine.run(&images[..n.parse().expect("a number")]).expect("the engine runs");
             serde_json::to_string(&rows).expect("rows of numbers")
         }
         ["run", batch, seconds] => {
             let time = Duration::from_secs_f64(seconds.parse().expect("a number"));
-            run(engine, &pictures[..batch.parse().expect("a number")], time).to_string()
+            run(engine, &images[..batch.parse().expect("a number")], time).to_string()
         }
-        _ => panic!("'{line}' is neither 'logits N' nor 'run BATCH SECONDS'"),
+        _ => panic!("'{command}' is neither 'logits N' nor 'run BATCH SECONDS'"),
     }
 }
 
@@ -55,7 +55,7 @@ fn main() {
     let threads = arguments.next().and_then(|text| text.parse().ok());
     let precision = arguments.next().and_then(|text| text.parse().ok());
     let (Some(threads), Some(precision)) = (threads, precision) else {
-        eprintln!("This is driven by benches/compare/compare.py; start that.");
+        eprintln!("this program is run by benches/compare/compare.py; run that script instead");
         return;
     };
     let config = kiln_inference::Config {
@@ -66,12 +66,12 @@ fn main() {
         resize: ResizeChoice::Auto,
         cache: None,
     };
-    let device = device::choose(&DeviceChoice::Cpu).expect("there is always a CPU");
-    configure_cpu(&config, &device).expect("the processor has the precision");
-    let model = Model::named("efficientnet-lite0").expect("the default model was built in");
-    let mut engine = BurnEngine::start(model, &device, &Options::new(LARGEST), |_| ()).expect("the model runs");
-    let pictures = pictures();
+    let device = device::choose(&DeviceChoice::Cpu).expect("a CPU is always available");
+    configure_cpu(&config, &device).expect("the processor supports the precision");
+    let model = Model::named("efficientnet-lite0").expect("the default model is built in");
+    let mut engine = BurnEngine::start(model, &device, &Options::new(MAX_BATCH_SIZE), |_| ()).expect("the model runs");
+    let images = images();
     for line in std::io::stdin().lock().lines() {
-        println!("{}", answer(&mut engine, &pictures, &line.expect("text")));
+        println!("{}", execute(&mut engine, &images, &line.expect("text")));
     }
 }

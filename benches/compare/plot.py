@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draws what the README's tables of measurements say, as two SVG files beside this one; it measures nothing.
+"""Draws the README's tables of measurements as two SVG files in this directory. It measures nothing.
 
     python benches/compare/plot.py            # needs matplotlib
 
-The figures are read from the README, so that a picture never says anything else.
+It reads the figures from the README, so that the charts always match the tables.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ OURS, THEIRS = "#d9480f", "#868e96"
 
 
 def table(heading):
-    """The cells of the README's table whose first line begins with `heading`, without its two first lines."""
+    """Returns the cells of the README's table whose header begins with `heading`, without the two header lines."""
     lines = README.read_text(encoding="utf-8").splitlines()
     begin = next(number for number, line in enumerate(lines) if line.startswith(heading))
     rows = []
@@ -32,12 +32,12 @@ def table(heading):
 
 
 def number(cell):
-    """The first number of a cell."""
+    """Returns the first number of a cell."""
     return float(re.search(r"[\d.]+", cell.replace(",", "")).group())
 
 
 def bars(axes, names, ours, theirs, ratios, words, title, unit):
-    """Two bars for each name, with the ratio above: the median of the rounds', not that of the medians."""
+    """Draws two bars per name with the ratio above them. The ratio is the median over the rounds, not the ratio of the medians."""
     places = range(len(names))
     axes.bar([place - 0.2 for place in places], ours, 0.4, label=words[0], color=OURS)
     axes.bar([place + 0.2 for place in places], theirs, 0.4, label=words[1], color=THEIRS)
@@ -53,14 +53,14 @@ def bars(axes, names, ours, theirs, ratios, words, title, unit):
 
 
 def save(figure, name):
-    """Without a date, so that the same figures give the same file."""
+    """Saves a chart without a date, so that the same figures produce the same file."""
     figure.tight_layout()
     figure.savefig(HERE / name, metadata={"Date": None})
     print(HERE / name)
 
 
 def main():
-    """Draws both."""
+    """Draws both charts."""
     matplotlib.rcParams["svg.hashsalt"] = "kiln"
     rows = table("| threads | batch |")
     figure, axes = plt.subplots(figsize=(7.5, 3.2))

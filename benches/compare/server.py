@@ -1,9 +1,9 @@
-"""Two running servers in turns under the same load: images a second, median latency, and their ratios.
+"""Compares two running servers under the same load: prints images per second, median latency, and their ratios.
 
     python benches/compare/server.py --key KEY http://127.0.0.1:8080/predict http://127.0.0.1:9000/predict
 
-Both take a photo as the form field `file`. The load is wrk's: as many connections as asked for, each sending its next
-photo of 640x480 when it has the answer to the last. Any answer but 200 ends the comparison.
+Both servers accept a photo in the form field `file`. wrk generates the load: each connection sends its next photo of 640x480 as soon
+as the last one is answered. The measurements alternate between the servers. A status other than 200 ends the comparison with an error.
 """
 
 import argparse
@@ -49,11 +49,11 @@ def load(folder: Path, url: str, connections: int, seconds: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("urls", nargs=2, metavar="URL", help="ours, then the other")
-    parser.add_argument("--key", default="", help="sent as X-API-Key to both")
+    parser.add_argument("urls", nargs=2, metavar="URL", help="Kiln, then the other server")
+    parser.add_argument("--key", default="", help="API key, sent to both as X-API-Key")
     parser.add_argument("--connections", default="1,16", help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--seconds", type=int, default=5, help="for each side of a round; default: %(default)s")
+    parser.add_argument("--seconds", type=int, default=5, help="duration of one measurement; default: %(default)s")
     arguments = parser.parse_args()
     headers = f'{{["Content-Type"] = "multipart/form-data; boundary={BOUNDARY}", ["X-API-Key"] = "{arguments.key}"}}'
     with tempfile.TemporaryDirectory() as name:

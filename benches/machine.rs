@@ -1,6 +1,6 @@
-//! Which machine a bench ran on: figures without it mean nothing.
+//! The machine that a benchmark runs on, printed with its results.
 
-/// The processor and the number of hardware threads that the bench may use.
+/// Returns the processor model and the number of hardware threads available to the benchmark.
 pub fn machine() -> String {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
