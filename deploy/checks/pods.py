@@ -1,15 +1,13 @@
-"""Pods: probes that exist, a way out that fits, settings that exist, nothing that they may and need not, and who
-selects them.
-"""
+"""Checks of pods: settings, probes, shutdown times, threads, security context, and selectors."""
 
-from . import facts as facts_of
+from . import source_facts
 from .manifests import of_kind, pods
 
-# Beside --drain-delay and --shutdown-grace: engines are joined, the last traces sent, the kubelet is late.
+# Seconds in addition to --drain-delay and --shutdown-grace: for joining engines, sending the last traces, and a late kubelet.
 MARGIN = 5.0
-# How long the endpoints of a cluster take to hear that a pod goes.
-HEAR_OF_IT = 5.0
-# What is set for others than Kiln.
+# Seconds until all load balancers of a cluster know that a pod is terminating.
+ENDPOINT_PROPAGATION = 5.0
+# Variables that programs other than Kiln read.
 FOREIGN = {"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "PORT"}
 
 
@@ -20,10 +18,10 @@ def findings(documents, facts):
         values = environment(container)
         yield from _settings(where, values, facts)
         yield from _probes(where, container, facts)
-        # KServe takes it from the service that uses the runtime.
-        until = [spec] if not services else [service["spec"]["predictor"] for service in services]
-        for whole in until:
-            yield from way_out(where, values, whole.get("terminationGracePeriodSeconds", 30), facts)
+        # KServe takes the grace period from the InferenceService that uses the runtime.
+        grace_owners = [spec] if not services else [service["spec"]["predictor"] for service in services]
+        for owner in grace_owners:
+            yield from shutdown_findings(where, values, owner.get("terminationGracePeriodSeconds", 30), facts)
         yield from _threads(where, container, values)
         yield from _restricted(where, spec, container)
     yield from _selected(documents)
@@ -34,12 +32,12 @@ def environment(container):
 
 
 def setting(values, key, facts):
-    """What a setting is by these variables, or by default."""
-    return values.get(facts_of.variable(key)) or facts.settings[key]
+    """Returns the value of a setting: from the variables, or its default."""
+    return values.get(source_facts.variable(key)) or facts.settings[key]
 
 
 def _settings(where, values, facts):
-    known = {facts_of.variable(key) for key in facts.settings} | FOREIGN | {"KILN_CONFIG"}
+    known = {source_facts.variable(key) for key in facts.settings} | FOREIGN | {"KILN_CONFIG"}
     for name in sorted(set(values) - known):
         yield f"{where}: Kiln has no setting {name}"
 
@@ -57,65 +55,65 @@ def _probes(where, container, facts):
         if port not in ports and port not in ports.values():
             yield f"{where}: {kind}: the container has no port {port}"
         if (kind == "livenessProbe") == path.endswith("/ready"):
-            yield f"{where}: {kind}: {path}: who drains or recovers is not ready, and must not be killed for it"
+            yield f"{where}: {kind}: {path}: a server that drains or recovers is not ready, and must not be killed for that"
     startup = container.get("startupProbe", {})
     if startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3) < 120:
-        yield f"{where}: startupProbe: the first start on a GPU compiles kernels; give it two minutes"
+        yield f"{where}: startupProbe: the first start on a GPU compiles kernels; allow at least two minutes"
 
 
-def way_out(where, values, until, facts, hear_of_it=HEAR_OF_IT):
-    """Whether what ends a server waits as long as the server may take."""
+def shutdown_findings(where, values, kill_after, facts, propagation=ENDPOINT_PROPAGATION):
+    """Checks that a server is not killed before its shutdown can be complete."""
     try:
         drain, grace, request = (
-            facts_of.seconds(setting(values, key, facts)) for key in ("drain-delay", "shutdown-grace", "request-timeout")
+            source_facts.seconds(setting(values, key, facts)) for key in ("drain-delay", "shutdown-grace", "request-timeout")
         )
     except ValueError as error:
         yield f"{where}: {error}"
         return
-    if until < drain + grace + MARGIN:
-        needed = f"drain {drain:g} s, grace {grace:g} s and {MARGIN:g} s need {drain + grace + MARGIN:g} s"
-        yield f"{where}: killed after {until:g} s, but {needed}"
+    if kill_after < drain + grace + MARGIN:
+        needed = f"drain delay {drain:g} s, grace {grace:g} s and a margin of {MARGIN:g} s need {drain + grace + MARGIN:g} s"
+        yield f"{where}: killed after {kill_after:g} s, but {needed}"
     if grace < request:
-        yield f"{where}: a request may wait {request:g} s (--request-timeout), but the grace is {grace:g} s"
-    if drain < hear_of_it:
-        yield f"{where}: a drain delay of {drain:g} s is over before the balancers have heard of it ({hear_of_it:g} s)"
+        yield f"{where}: a request may take {request:g} s (--request-timeout), but the grace is {grace:g} s"
+    if drain < propagation:
+        yield f"{where}: the drain delay of {drain:g} s ends before the load balancers know of the shutdown ({propagation:g} s)"
 
 
 def _threads(where, container, values):
     cores = float(container["resources"]["requests"]["cpu"])
     for name in ("KILN_THREADS", "KILN_DECODE_THREADS"):
         if values.get(name) is not None and float(values[name]) > cores:
-            yield f"{where}: {name} is {values[name]}, but the container asks for {cores:g} cores"
+            yield f"{where}: {name} is {values[name]}, but the container requests {cores:g} cores"
     has_quota = "cpu" in container["resources"].get("limits", {})
     if values.get("KILN_DEVICE", "auto") in ("cpu", "auto") and "KILN_THREADS" not in values and not has_quota:
-        yield f"{where}: without KILN_THREADS or a limit it takes a thread for each core of the node"
+        yield f"{where}: without KILN_THREADS or a CPU limit, Kiln starts a thread for each core of the node"
 
 
 def _restricted(where, spec, container):
-    """The standard 'restricted', and a root that nobody writes to."""
+    """Checks the Pod Security Standard 'restricted', and a read-only root file system."""
     pod, own = spec.get("securityContext", {}), container.get("securityContext", {})
     seccomp = own.get("seccompProfile", pod.get("seccompProfile", {}))
-    wanted = {
+    required = {
         "runAsNonRoot": own.get("runAsNonRoot", pod.get("runAsNonRoot")) is True,
         "seccompProfile RuntimeDefault": seccomp.get("type") == "RuntimeDefault",
         "allowPrivilegeEscalation: false": own.get("allowPrivilegeEscalation") is False,
         "readOnlyRootFilesystem": own.get("readOnlyRootFilesystem") is True,
         "capabilities drop ALL": own.get("capabilities", {}).get("drop") == ["ALL"],
     }
-    for what, is_so in wanted.items():
-        if not is_so:
-            yield f"{where}: securityContext lacks {what}"
+    for name, is_met in required.items():
+        if not is_met:
+            yield f"{where}: securityContext lacks {name}"
     mounted = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts", [])}
     volumes = {volume["name"] for volume in spec.get("volumes", [])}
     for path, name in mounted.items():
         if name not in volumes:
-            yield f"{where}: {path}: there is no volume {name}"
+            yield f"{where}: {path}: volume {name} does not exist"
     if "/cache" not in mounted:
-        yield f"{where}: nothing is mounted at /cache, and the root is read-only"
+        yield f"{where}: nothing is mounted at /cache, and the root file system is read-only"
 
 
 def _selected(documents):
-    """Selectors that find the pods."""
+    """Checks that the selectors match the pods."""
     for deployment in of_kind(documents, "Deployment"):
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         selectors = [("Deployment", deployment["spec"]["selector"]["matchLabels"])]
@@ -128,7 +126,7 @@ def _selected(documents):
         ]
         for kind, selector in selectors:
             if not selector.items() <= labels.items():
-                yield f"{kind}: its selector {selector} does not find the pods {labels}"
+                yield f"{kind}: its selector {selector} does not match the pods {labels}"
         ports = {port["name"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]}
         for service in of_kind(documents, "Service"):
             for port in service["spec"]["ports"]:

@@ -1,6 +1,4 @@
-"""Autoscalers and monitoring: metrics that exist, one owner of the number of pods, rules that are grafana's,
-expressions that parse.
-"""
+"""Checks of autoscaling and monitoring: metric names, PromQL syntax, who sets the number of pods, and the generated rules."""
 
 import functools
 import re
@@ -13,34 +11,34 @@ import yaml
 from .manifests import load, of_kind
 
 RULES = ("kiln.recording.yml", "kiln.alerts.yml")
-HEADER = "# Written from grafana/rules by 'deploy/check.py --write-rules'; change those.\n"
+HEADER = "# Generated from grafana/rules by 'deploy/check.py --write-rules'. Edit those files instead.\n"
 
 
 def findings(documents, facts, adapter):
-    """Of one overlay; 'adapter' is the configuration of the Prometheus adapter."""
+    """Checks an overlay. `adapter` is the configuration of the Prometheus adapter."""
     yield from _one_owner(documents)
     offered = {rule["name"]["as"] for rule in adapter["rules"]["custom"]}
     for autoscaler in of_kind(documents, "HorizontalPodAutoscaler"):
         target = autoscaler["spec"]["scaleTargetRef"]
         if not any(one["metadata"]["name"] == target["name"] for one in of_kind(documents, target["kind"])):
-            yield f"HorizontalPodAutoscaler: there is no {target['kind']} {target['name']}"
+            yield f"HorizontalPodAutoscaler: {target['kind']} {target['name']} does not exist"
         for metric in autoscaler["spec"]["metrics"]:
             name = metric["pods"]["metric"]["name"]
             if name not in offered:
-                yield f"HorizontalPodAutoscaler: the adapter's rules do not make {name}"
+                yield f"HorizontalPodAutoscaler: the adapter's rules do not define {name}"
     for scaled in of_kind(documents, "ScaledObject"):
         for trigger in scaled["spec"]["triggers"]:
             where = f"ScaledObject: {trigger.get('name')}"
-            yield from _asked(trigger["metadata"]["query"], facts, where)
+            yield from _query_findings(trigger["metadata"]["query"], facts, where)
     for monitor in of_kind(documents, "ServiceMonitor"):
-        yield from _scraped(monitor, documents, facts)
+        yield from _monitor_findings(monitor, documents, facts)
     for rule in of_kind(documents, "PrometheusRule"):
         for one in (one for group in rule["spec"]["groups"] for one in group["rules"]):
-            yield from _known(one["expr"], facts, one.get("alert") or one["record"])
+            yield from _name_findings(one["expr"], facts, one.get("alert") or one["record"])
 
 
 def adapter_findings(adapter, facts):
-    """What the adapter asks Prometheus, with its placeholders filled in as it does."""
+    """Checks the queries of the adapter, with the placeholders replaced as the adapter does."""
     for rule in adapter["rules"]["custom"]:
         where = f"adapter-values.yaml: {rule['name']['as']}"
         query = (
@@ -49,11 +47,11 @@ def adapter_findings(adapter, facts):
             .replace("<<.LabelMatchers>>", 'namespace="any",pod=~"any"')
         )
         for expression in (rule["seriesQuery"], query):
-            yield from _asked(expression, facts, where)
+            yield from _query_findings(expression, facts, where)
 
 
-def written_rules(root):
-    """The PrometheusRule that grafana's rules come to."""
+def generated_rules(root):
+    """Returns the PrometheusRule with the rules of grafana/rules."""
     groups = [
         group for name in RULES for [document] in [load(root / "grafana/rules" / name)] for group in document["groups"]
     ]
@@ -69,7 +67,7 @@ def written_rules(root):
 
 
 class _Readable(yaml.SafeDumper):
-    """Expressions of several lines stay as they are written."""
+    """Writes expressions of several lines as block scalars."""
 
 
 _Readable.add_representer(
@@ -82,10 +80,10 @@ def _one_owner(documents):
     owners = of_kind(documents, "HorizontalPodAutoscaler") + of_kind(documents, "ScaledObject")
     for deployment in of_kind(documents, "Deployment"):
         if owners and "replicas" in deployment["spec"]:
-            yield "an autoscaler owns the number of pods, but the Deployment sets replicas"
+            yield "an autoscaler sets the number of pods, but the Deployment also sets replicas"
 
 
-def _scraped(monitor, documents, facts):
+def _monitor_findings(monitor, documents, facts):
     spec = monitor["spec"]
     matching = [
         one
@@ -93,11 +91,11 @@ def _scraped(monitor, documents, facts):
         if spec["selector"]["matchLabels"].items() <= one["metadata"]["labels"].items()
     ]
     if not matching:
-        yield "ServiceMonitor: it selects no Service"
+        yield "ServiceMonitor: the selector matches no Service"
     for service in matching:
         job = service["metadata"]["labels"].get(spec["jobLabel"]) if "jobLabel" in spec else service["metadata"]["name"]
         if job != "kiln":
-            yield f"ServiceMonitor: the job would be called {job}; the rules ask for kiln"
+            yield f"ServiceMonitor: the job would be {job}, but the rules select kiln"
         for endpoint in spec["endpoints"]:
             if endpoint["port"] not in {port["name"] for port in service["spec"]["ports"]}:
                 yield f"ServiceMonitor: the Service has no port {endpoint['port']}"
@@ -105,18 +103,18 @@ def _scraped(monitor, documents, facts):
                 yield f"ServiceMonitor: Kiln does not serve {endpoint['path']}"
 
 
-def _asked(expression, facts, where):
-    """Of what an autoscaler asks; promtool has read the rules, which are grafana's, already."""
-    yield from _known(expression, facts, where)
-    yield from _parses(expression, where)
+def _query_findings(expression, facts, where):
+    """Checks a query of an autoscaler. Alerting and recording rules are checked with those of grafana/rules."""
+    yield from _name_findings(expression, facts, where)
+    yield from _syntax_findings(expression, where)
 
 
-def _known(expression, facts, where):
-    """Names and labels in a PromQL expression that no server has."""
+def _name_findings(expression, facts, where):
+    """Checks the metric names and labels of a PromQL expression."""
     bare = re.sub(r'"[^"]*"', '""', expression)
     for name in sorted(set(re.findall(r"\b(?:kiln_|nv_|process_)\w+|\b\w+:[\w:]+", bare))):
         if name not in facts.metrics:
-            yield f"{where}: there is no metric {name}"
+            yield f"{where}: no metric {name}"
     for name, matchers in re.findall(r"\b((?:kiln_|nv_|process_)\w+)\{([^}]*)\}", bare):
         labels = facts.metrics.get(name)
         for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers):
@@ -124,14 +122,14 @@ def _known(expression, facts, where):
                 yield f"{where}: {name} has no label {label}"
 
 
-def _parses(expression, where):
-    if shutil.which("promtool") and (refusal := _refusal(expression)):
-        yield f"{where}: {refusal}"
+def _syntax_findings(expression, where):
+    if shutil.which("promtool") and (error := _syntax_error(expression)):
+        yield f"{where}: {error}"
 
 
 @functools.cache
-def _refusal(expression):
-    """What Prometheus' own parser says against it."""
+def _syntax_error(expression):
+    """Returns the error of Prometheus' parser, or None."""
     rule = {"groups": [{"name": "one", "rules": [{"record": "one:two:three", "expr": expression}]}]}
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
         yaml.safe_dump(rule, file)

@@ -1,9 +1,8 @@
-"""Whether each object has only fields that its kind has, with values of their types.
+"""Validates the fields of each object and the types of their values.
 
-Kubernetes' own kinds are held to its published schemas (PyPI: kubernetes-validate, strict). For the kinds of KEDA,
-KServe and the Prometheus operator no package has schemas that refuse an unknown field, so what these files use of
-them is written down here; it was compared with @kubernetes-models/keda 2.0.0, @kubernetes-models/prometheus-operator
-6.0.0 and kserve 0.21.0.
+Kubernetes' own kinds are validated against its published schemas (PyPI: kubernetes-validate, strict). For the kinds of KEDA, KServe
+and the Prometheus operator, no package has schemas that refuse unknown fields. This module defines schemas with the fields that the
+manifests use. They were compared with @kubernetes-models/keda 2.0.0, @kubernetes-models/prometheus-operator 6.0.0 and kserve 0.21.0.
 """
 
 import jsonschema
@@ -22,11 +21,11 @@ def several(item):
 
 
 def texts(*keys):
-    """Free text by key; with keys, those and no others."""
+    """Schema of an object with text values: with exactly the given keys, or with any keys if none are given."""
     return fields(keys, **{key: TEXT for key in keys}) if keys else {"type": "object", "additionalProperties": TEXT}
 
 def _pod(part):
-    """A Pod with these parts of its spec; what is missing is filled in."""
+    """Returns a Pod with the given parts of a spec and placeholders for the rest."""
     spec = {"containers": [{"name": "any", "image": "any"}], **part}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, "spec": spec}
 
@@ -132,7 +131,7 @@ CUSTOM = {
 
 
 def findings(document):
-    """What the kind does not allow."""
+    """Validates a document."""
     where = f"{document.get('kind')} {document.get('metadata', {}).get('name')}"
     schema = CUSTOM.get((document.get("apiVersion"), document.get("kind")))
     if schema is None:
@@ -143,7 +142,7 @@ def findings(document):
     )
     for error in jsonschema.Draft7Validator(whole).iter_errors(document):
         yield f"{where}: {error.json_path}: {error.message[:200]}"
-    # The parts that are Kubernetes' own.
+    # The parts with Kubernetes' own types.
     spec = document.get("spec", {})
     parts = {key: spec[key] for key in ("containers", "volumes", "nodeSelector", "tolerations") if key in spec}
     if document["kind"] == "ServingRuntime":

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Copies a workspace without its code: manifests, the lock file, and an empty file for each that a manifest needs to
-# find. Dockerfile.gpu builds the dependencies from it, in a layer that a change of code does not touch.
+# Copies a workspace without its code: the manifests, the lock file, and an empty file for each source file that a manifest
+# names. Dockerfile.gpu builds the dependencies from this copy, in a layer that does not depend on the code.
 #
 #     stubs.sh WORKSPACE DESTINATION
 set -eu
@@ -13,16 +13,16 @@ for manifest in Cargo.toml Cargo.lock $(cd "$from" && ls crates/*/Cargo.toml mod
     cp "$from/$manifest" "$to/$manifest"
 done
 
-# Programs: a main that does nothing.
+# Programs get an empty main function.
 for source in src/main.rs $(cd "$from" && ls benches/*.rs ./*/build.rs) \
     $(sed -n 's/^path = "\(benches.*\)"/\1/p' "$from/Cargo.toml"); do
     mkdir -p "$to/$(dirname "$source")"
     echo 'fn main() {}' > "$to/$source"
 done
-# Libraries: nothing at all.
+# Libraries get an empty file.
 for source in $(cd "$from" && ls src/lib.rs ./*/src/lib.rs ./*/*/src/lib.rs 2>/dev/null); do
     mkdir -p "$to/$(dirname "$source")"
     : > "$to/$source"
 done
-# One date for all, so that a builder that looks at dates sees nothing new either.
+# All files get the same time, so that builders that compare times do not see a change.
 find "$to" -exec touch -d @0 {} +

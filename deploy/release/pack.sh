@@ -1,6 +1,6 @@
 #!/bin/sh
-# Packs a binary with what belongs to it: documents, licences, the systemd unit, completions and the manual. The same
-# binary and commit give the same archive, byte for byte, with GNU tar.
+# Packs a binary with its documentation, licences, systemd unit, shell completions and man page. With GNU tar, the archive is
+# reproducible: the same binary and commit produce the same bytes.
 #
 #     deploy/release/pack.sh target/dist/kiln x86_64-linux out
 set -eu
@@ -22,7 +22,7 @@ for pair in bash:kiln.bash zsh:_kiln fish:kiln.fish; do
     "$binary" completions "${pair%%:*}" > "$folder/completions/${pair#*:}"
 done
 "$binary" man --out "$folder/man/man1"
-# The commit's date for every file, in one order, owned by nobody in particular.
+# Every file gets the time of the commit and the owner 0, in a fixed order.
 date=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 if tar --version 2>/dev/null | grep -q GNU; then
     tar -C "$work" --sort=name --mtime="@$date" --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -n -9 > "$out/$name.tar.gz"

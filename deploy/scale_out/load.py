@@ -1,4 +1,4 @@
-"""Clients that send photos, and what each answer has to be."""
+"""The load: clients that send photos and check each response."""
 
 import http.client
 import json
@@ -10,35 +10,35 @@ from servers import KEY
 
 
 class Load:
-    """Clients that send one picture after the other, each over a connection of its own that is kept."""
+    """Clients that send one image after the other, each over its own kept connection."""
 
-    def __init__(self, port, clients, picture):
-        self.port, self.picture = port, picture
+    def __init__(self, port, clients, image):
+        self.port, self.image = port, image
         self.stop = threading.Event()
         self.lock = threading.Lock()
-        self.answers, self.failures = [], []  # (moment, seconds); sentences
+        self.responses, self.failures = [], []  # (time of the response, latency in s); messages
         self.threads = [threading.Thread(target=self.client, daemon=True) for _ in range(clients)]
 
     def client(self):
         connection = None
         while not self.stop.is_set():
-            began = time.monotonic()
+            start = time.monotonic()
             request_id = str(uuid.uuid4())
             try:
                 if connection is None:
                     connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
                 headers = {"X-API-Key": KEY, "X-Request-Id": request_id, "Content-Type": "image/jpeg"}
-                connection.request("POST", "/predict/raw?top_k=1", self.picture, headers)
-                answer = connection.getresponse()
-                failure = judge(answer, answer.read(), request_id)
+                connection.request("POST", "/predict/raw?top_k=1", self.image, headers)
+                response = connection.getresponse()
+                failure = check(response, response.read(), request_id)
             except (OSError, http.client.HTTPException) as error:
                 failure, connection = f"{type(error).__name__}: {error}", None
-            ended = time.monotonic()
+            end = time.monotonic()
             with self.lock:
                 if failure:
-                    self.failures.append(f"{request_id} after {ended - began:.3f} s: {failure}")
+                    self.failures.append(f"{request_id} after {end - start:.3f} s: {failure}")
                 else:
-                    self.answers.append((ended, ended - began))
+                    self.responses.append((end, end - start))
 
     def __enter__(self):
         for thread in self.threads:
@@ -51,11 +51,11 @@ class Load:
             thread.join(timeout=70)
 
 
-def judge(answer, body, request_id):
-    """What is wrong with an answer, if anything."""
-    if answer.status != 200:
-        return f"{answer.status} {body[:300]!r}"
-    if answer.headers.get("X-Request-Id") != request_id:
-        return f"the id came back as {answer.headers.get('X-Request-Id')}"
+def check(response, body, request_id):
+    """Returns what is wrong with a response, or None."""
+    if response.status != 200:
+        return f"{response.status} {body[:300]!r}"
+    if response.headers.get("X-Request-Id") != request_id:
+        return f"wrong request id: {response.headers.get('X-Request-Id')}"
     top = json.loads(body)["predictions"][0]["class_id"]
-    return None if 281 <= top <= 285 else f"the cat is taken for class {top}"
+    return None if 281 <= top <= 285 else f"wrong class for the cat: {top}"

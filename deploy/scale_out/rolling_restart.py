@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Several Kilns behind nginx, all restarted one after the other under load: no request may fail.
+"""Restarts several Kiln servers behind nginx one after the other under load, and checks that no request fails.
 
     deploy/scale_out/rolling_restart.py --binary target/release/kiln
 
-runs deploy/nginx/kiln.conf as it is (addresses and ports replaced) in front of the real binary on this machine, lets
-clients send photos over kept connections, and meanwhile ends each server with SIGTERM, waits until it is gone and
-starts it anew. Every answer has to be a 200 with a prediction and the request's own id. Prints what was counted;
-exits with 1 if anything failed, and with 3 where there is no nginx.
+The test runs deploy/nginx/kiln.conf (with other addresses and ports) in front of the real binary on this machine. Clients send
+photos over kept connections. Meanwhile each server is stopped with SIGTERM and started again after it has ended. Every response
+must have status 200, a prediction and the id of its request. Prints statistics. Exits with 1 if anything failed, and with 3 if
+nginx is not installed.
 
-It is not a benchmark: servers, nginx and clients share the machine's cores. Python's standard library alone.
+This is not a benchmark: servers, nginx and clients share the cores of one machine. It needs Python's standard library only.
 """
 
 import argparse
@@ -27,28 +27,28 @@ from load import Load
 from servers import ROOT, Kiln, free_ports, nginx_config
 
 
-def report(load, access_log, began, ended, restarts, ports):
-    """Prints what was counted, and tells whether all is well."""
-    moments = sorted(moment for moment, _ in load.answers)
-    pauses = [after - before for before, after in zip(moments, moments[1:])]
-    seconds = sorted(seconds for _, seconds in load.answers)
+def report(load, access_log, start, end, restarts, ports):
+    """Prints the statistics and returns whether the test succeeded."""
+    times = sorted(time for time, _ in load.responses)
+    pauses = [after - before for before, after in zip(times, times[1:])]
+    seconds = sorted(seconds for _, seconds in load.responses)
     lines = [json.loads(line) for line in access_log.read_text().splitlines()]
-    last = collections.Counter(line["servers"].split(", ")[-1] for line in lines)
-    again = collections.Counter(line["statuses"].rsplit(", ", 1)[0] for line in lines if ", " in line["servers"])
-    print(f"answered           {len(load.answers)}, failed {len(load.failures)}, restarts {len(restarts)}")
-    print(f"throughput         {len(moments) / (ended - began):.0f} requests/s over {ended - began:.1f} s")
+    answered_by = collections.Counter(line["servers"].split(", ")[-1] for line in lines)
+    retried = collections.Counter(line["statuses"].rsplit(", ", 1)[0] for line in lines if ", " in line["servers"])
+    print(f"answered           {len(load.responses)}, failed {len(load.failures)}, restarts {len(restarts)}")
+    print(f"throughput         {len(times) / (end - start):.0f} requests/s over {end - start:.1f} s")
     if pauses:
-        middle, late = (seconds[int(part * (len(seconds) - 1))] * 1000 for part in (0.5, 0.99))
-        print(f"longest pause      {max(pauses) * 1000:.0f} ms between two answers")
-        print(f"latency            median {middle:.0f} ms, p99 {late:.0f} ms, longest {seconds[-1] * 1000:.0f} ms")
-    print(f"SIGTERM to the end {', '.join(f'{gone:.1f}' for gone in restarts)} s")
-    print("answered by        " + ", ".join(f"{server}: {count}" for server, count in sorted(last.items())))
-    print("tried again after  " + (", ".join(f"{status}: {count}" for status, count in again.items()) or "nothing"))
+        median, p99 = (seconds[int(part * (len(seconds) - 1))] * 1000 for part in (0.5, 0.99))
+        print(f"longest pause      {max(pauses) * 1000:.0f} ms between two responses")
+        print(f"latency            median {median:.0f} ms, p99 {p99:.0f} ms, longest {seconds[-1] * 1000:.0f} ms")
+    print(f"SIGTERM to exit    {', '.join(f'{stop:.1f}' for stop in restarts)} s")
+    print("answered by        " + ", ".join(f"{server}: {count}" for server, count in sorted(answered_by.items())))
+    print("retried after      " + (", ".join(f"{status}: {count}" for status, count in retried.items()) or "nothing"))
     for failure in load.failures[:10]:
         print(f"FAILED {failure}")
-    idle = [port for port in ports if not last[f"127.0.0.1:{port}"]]
+    idle = [port for port in ports if not answered_by[f"127.0.0.1:{port}"]]
     for port in idle:
-        print(f"FAILED nothing was answered by 127.0.0.1:{port}")
+        print(f"FAILED 127.0.0.1:{port} answered no request")
     return not load.failures and not idle
 
 
@@ -57,23 +57,23 @@ def main():
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/kiln")
     parser.add_argument("--servers", type=int, default=3)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=1, help="how often all servers are restarted")
+    parser.add_argument("--rounds", type=int, default=1, help="number of restarts of each server")
     parser.add_argument(
         "--pause", type=float, default=3.0, help="seconds of load before, between and after the restarts"
     )
     parser.add_argument("--drain-delay", default="2s")
     parser.add_argument("--shutdown-grace", default="30s")
-    parser.add_argument("--keep", action="store_true", help="keep the logs even if all is well")
+    parser.add_argument("--keep", action="store_true", help="keep the logs after a successful test")
     options = parser.parse_args()
     if not (nginx := shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")):
-        print("SKIPPED: no nginx here (Debian: nginx-light)")
+        print("SKIPPED: nginx is not installed (Debian: nginx-light)")
         return 3
     folder = pathlib.Path(tempfile.mkdtemp(prefix="kiln-scale-out-"))
-    picture = (ROOT / "tests/data/photos/cat_640x480.jpg").read_bytes()
+    image = (ROOT / "tests/data/photos/cat_640x480.jpg").read_bytes()
     port, *ports = free_ports(options.servers + 1)
     servers = [Kiln(options, number, folder) for number in ports]
     balancer = None
-    well = False
+    succeeded = False
     try:
         for server in servers:
             server.start()
@@ -86,17 +86,17 @@ def main():
             if balancer.poll() is not None:
                 raise SystemExit(f"nginx ended; see {folder}/error.log")
             time.sleep(0.05)
-        began, restarts = time.monotonic(), []
-        with Load(port, options.clients, picture) as load:
+        start, restarts = time.monotonic(), []
+        with Load(port, options.clients, image) as load:
             time.sleep(options.pause)
             for server in servers * options.rounds:
-                restarts.append(server.end())
+                restarts.append(server.stop())
                 server.start()
                 server.wait_ready()
                 time.sleep(options.pause)
-        ended = time.monotonic()
-        well = report(load, folder / "access.log", began, ended, restarts, ports)
-        return 0 if well else 1
+        end = time.monotonic()
+        succeeded = report(load, folder / "access.log", start, end, restarts, ports)
+        return 0 if succeeded else 1
     finally:
         if balancer:
             balancer.terminate()
@@ -105,7 +105,7 @@ def main():
             if server.process and server.process.poll() is None:
                 server.process.kill()
                 server.process.wait()
-        if well and not options.keep:
+        if succeeded and not options.keep:
             shutil.rmtree(folder)
         else:
             print(f"logs: {folder}")

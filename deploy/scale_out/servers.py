@@ -1,4 +1,4 @@
-"""Kilns and an nginx on this machine, each a real process; nothing here knows what is asked of them."""
+"""Processes of the test: Kiln servers and nginx on this machine."""
 
 import http.client
 import os
@@ -11,11 +11,11 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEY = "rolling-restart-0123456789"
-READY_WITHIN = 60.0
+READY_TIMEOUT = 60.0
 
 
 def free_ports(number):
-    """Ports that nobody listens on now. They are held together, so that they differ."""
+    """Returns free ports. All of them are bound at once, so that they differ."""
     sockets = [socket.socket() for _ in range(number)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
@@ -26,7 +26,7 @@ def free_ports(number):
 
 
 class Kiln:
-    """One server, which keeps its port over restarts."""
+    """A Kiln server, which keeps its port across restarts."""
 
     def __init__(self, options, port, folder):
         self.port, self.log = port, open(folder / f"kiln-{port}.log", "ab")
@@ -60,8 +60,8 @@ class Kiln:
         )
 
     def wait_ready(self):
-        until = time.monotonic() + READY_WITHIN
-        while time.monotonic() < until:
+        deadline = time.monotonic() + READY_TIMEOUT
+        while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise SystemExit(f"kiln ended with {self.process.returncode}; see {self.log.name}")
             try:
@@ -72,29 +72,29 @@ class Kiln:
             except OSError:
                 pass
             time.sleep(0.02)
-        raise SystemExit(f"kiln was not ready within {READY_WITHIN} s; see {self.log.name}")
+        raise SystemExit(f"kiln was not ready within {READY_TIMEOUT} s; see {self.log.name}")
 
-    def end(self):
-        """SIGTERM, and how long it took to go; its status has to be 0."""
-        began = time.monotonic()
+    def stop(self):
+        """Sends SIGTERM and returns the seconds until the server has ended. Fails if its status is not 0."""
+        start = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(timeout=120)
         if status != 0:
             raise SystemExit(f"kiln ended with {status}; see {self.log.name}")
-        return time.monotonic() - began
+        return time.monotonic() - start
 
 
 def nginx_config(folder, port, servers):
-    """deploy/nginx/kiln.conf with other addresses, inside the least that nginx wants around it."""
+    """Writes deploy/nginx/kiln.conf with other addresses and a minimal main configuration, and returns its path."""
     text = (ROOT / "deploy/nginx/kiln.conf").read_text()
-    # Each is checked to be there, or the test would run something else than what users take.
+    # Each replacement is checked. Otherwise the test could run another configuration than the one that users install.
     lines = re.findall(r"^ +server \S+:8080 (.*);$", text, re.M)
-    assert len(lines) >= 1 and len(set(lines)) == 1, "the servers of kiln.conf are not alike"
+    assert len(lines) >= 1 and len(set(lines)) == 1, "the server lines of kiln.conf differ"
     block = "\n".join(f"    server 127.0.0.1:{server} {lines[0]};" for server in servers)
     text, found = re.subn(r"(^ +server \S+:8080 .*;\n)+", block + "\n", text, flags=re.M)
-    assert found == 1, "the servers of kiln.conf are not together"
+    assert found == 1, "the server lines of kiln.conf are not in one block"
     text, found = re.subn(r"^    listen 80;$", f"    listen 127.0.0.1:{port};", text, flags=re.M)
-    assert found == 1, "kiln.conf does not listen on 80"
+    assert found == 1, "kiln.conf does not listen on port 80"
     text, found = re.subn(r"/var/log/nginx/kiln.log", str(folder / "access.log"), text)
     assert found == 1, "kiln.conf has no access log"
     paths = "".join(

@@ -1,9 +1,8 @@
-"""Queues and batches of many nodes behind balancers, event by event: the model of simulate.py, which prints what
-comes of it.
+"""A discrete-event model of many nodes behind load balancers, with their queues and batches. simulate.py prints its results.
 
-A picture arrives at a random moment, a balancer chooses a node, one of its cores decodes it, an engine takes it with
-whatever else waits. Left out: clients that give up, warm-up, refusals, and everything inside the network but its
-width. Seeds are fixed.
+An image arrives at a random time, a load balancer chooses a node, one core of the node decodes the image, and an engine runs it in
+a batch with other waiting images. The model has no client timeouts, no warm-up and no refused requests, and it includes only the
+bandwidth of the network. Seeds are fixed.
 """
 
 import collections
@@ -11,32 +10,32 @@ import dataclasses
 import heapq
 import random
 
-# Seconds and bytes. Measured: README.md, "Measured", on two cores of a shared AMD EPYC (Zen 4). Assumed: by nobody yet.
+# Seconds and bytes. Measured values are from the project's benchmarks on two cores of a shared AMD EPYC (Zen 4).
 FIGURES = {
     "decode": (1.40e-3, "measured: decode, crop and resize a 640x480 JPEG on one thread (benches/preprocess)"),
     "http": (
         0.25e-3,
-        "measured: two cores serve 1189 such requests/s with an engine that answers at once, of which decoding is 0.85",
+        "measured: two cores serve 1189 such requests/s with an engine that returns at once; 0.85 of the time is decoding",
     ),
     "cpu_fixed": (
         0.64e-3,
-        "measured: a line through 122 images/s in ones and 131 in eights on one thread (benches/compare)",
+        "measured: a line through 122 images/s at batch 1 and 131 at batch 8 on one thread (benches/compare)",
     ),
     "cpu_each": (7.55e-3, "measured: the same line"),
-    "bf16_fixed": (0.34e-3, "measured: the same by --precision bf16, 1.89 and 1.95 times as fast"),
+    "bf16_fixed": (0.34e-3, "measured: the same with --precision bf16, which is 1.89 and 1.95 times as fast"),
     "bf16_each": (3.87e-3, "measured: the same line"),
-    "gpu_fixed": (1.0e-3, "ASSUMED: 60 launches and two copies; no GPU was at hand"),
-    "gpu_each": (0.27e-3, "ASSUMED: 0.8 GFLOP a picture on a GPU of 30 TFLOP/s (such as an L4) at a tenth of its peak"),
-    "picture": (83e3, "measured: cat_640x480.jpg of the tests, 82 kB, and a head"),
-    "answer": (1.0e3, "measured: five classes and heads"),
-    "spread": (0.3, "ASSUMED: pictures differ; the deviation of decoding, as a part of its mean"),
+    "gpu_fixed": (1.0e-3, "ASSUMED: 60 kernel launches and two copies; not measured on a GPU"),
+    "gpu_each": (0.27e-3, "ASSUMED: 0.8 GFLOP per image on a GPU with 30 TFLOP/s (such as an L4) at a tenth of its peak"),
+    "image": (83e3, "measured: cat_640x480.jpg of the tests (82 kB) and the request head"),
+    "response": (1.0e3, "measured: five classes and the response head"),
+    "spread": (0.3, "ASSUMED: standard deviation of the decoding time as a fraction of its mean"),
 }
 F = {name: value for name, (value, _) in FIGURES.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A node. Without GPUs its cores do the batches too."""
+    """A type of node. Without a GPU, its cores also run the batches."""
 
     name: str
     cores: int
@@ -44,22 +43,22 @@ class Kind:
     fixed: float
     each: float
     max_batch: int
-    network: float  # bytes a second, in one direction
+    network: float  # bytes per second in one direction
 
     def batch(self, size):
         return self.fixed + self.each * size
 
     def capacity(self):
-        """Pictures a second at most, and what bounds them."""
+        """Returns the maximum number of images per second, and the resource that limits it."""
         work = F["decode"] + F["http"]
         each = self.batch(self.max_batch) / self.max_batch
-        bounds = {"network": self.network / F["picture"]}
+        bounds = {"network": self.network / F["image"]}
         if self.gpus:
             bounds |= {"GPU": self.gpus / each, "decoding": self.cores / work}
         else:
             bounds |= {"cores": self.cores / (work + each)}
-        what = min(bounds, key=bounds.get)
-        return bounds[what], what
+        bottleneck = min(bounds, key=bounds.get)
+        return bounds[bottleneck], bottleneck
 
 
 GIGABIT = 125e6
@@ -72,7 +71,7 @@ KINDS = [
 
 
 class Node:
-    """One server: cores, engines, and what waits for them."""
+    """One server: its free cores and engines, and the images that wait for them."""
 
     __slots__ = ("batches", "cores", "decoding", "engines", "kind", "outstanding", "waiting")
 
@@ -82,9 +81,10 @@ class Node:
         self.outstanding, self.batches = 0, []
 
 
-class Run:
-    """Requests at random moments, for a while. 'balancers' see only what they sent themselves; None is chance. With
-    'burst' the first quarter of every two seconds has that many times the rate, and the rest as much less.
+class Simulation:
+    """A simulation with random arrivals. Each of the `balancers` counts only the requests that it sent itself; None chooses nodes at
+    random. With `burst`, the first quarter of every two seconds has that multiple of the rate, and the rest has a lower rate with
+    the same mean.
     """
 
     def __init__(self, kind, nodes, rate, seconds, balancers=1, burst=1.0, seed=1):
@@ -92,47 +92,45 @@ class Run:
         self.nodes = [Node(kind) for _ in range(nodes)]
         self.views = [[0] * nodes for _ in range(balancers or 0)]
         self.rate, self.seconds = rate, seconds
-        self.now_and_then = (burst * rate, (4 - burst) / 3 * rate)
+        self.burst_rates = (burst * rate, (4 - burst) / 3 * rate)
         self.events, self.order = [], 0
         self.waits, self.totals = [], []
 
-    def at(self, moment, what, *with_):
+    def schedule(self, time, event, *arguments):
         self.order += 1
-        heapq.heappush(self.events, (moment, self.order, what, with_))
+        heapq.heappush(self.events, (time, self.order, event, arguments))
 
-    def go(self):
-        self.at(0.0, self.arrives)
+    def run(self):
+        self.schedule(0.0, self.arrive)
         while self.events:
-            moment, _, what, with_ = heapq.heappop(self.events)
-            what(moment, *with_)
+            time, _, event, arguments = heapq.heappop(self.events)
+            event(time, *arguments)
         return self
 
-    def arrives(self, now):
+    def arrive(self, now):
         if now < self.seconds:
-            self.at(now + self.random.expovariate(self.now_and_then[now % 2.0 >= 0.5]), self.arrives)
+            self.schedule(now + self.random.expovariate(self.burst_rates[now % 2.0 >= 0.5]), self.arrive)
         view = self.random.choice(self.views) if self.views else None
         if view is None:
             chosen = self.random.randrange(len(self.nodes))
         else:
-            # Of those with the fewest, the next in turn: as nginx does it.
+            # Of the nodes with the fewest requests, the next in turn, as in nginx.
             start = self.random.randrange(len(view))
             chosen = min(range(start, start + len(view)), key=lambda index: view[index % len(view)]) % len(view)
             view[chosen] += 1
         node = self.nodes[chosen]
         node.outstanding += 1
         node.decoding.append([now, 0.0, view, chosen])
-        self.work(now, node)
+        self.dispatch(now, node)
 
-    def work(self, now, node):
-        """Gives free cores and engines what waits. Decoding goes first, so that batches have something to be made
-        of.
-        """
+    def dispatch(self, now, node):
+        """Gives waiting images to free cores and engines. Decoding comes first, so that larger batches can form."""
         kind = node.kind
         while node.cores and node.decoding:
             node.cores -= 1
-            picture = node.decoding.popleft()
-            took = max(0.2, self.random.gauss(1.0, F["spread"])) * F["decode"] + F["http"]
-            self.at(now + took, self.decoded, node, picture)
+            image = node.decoding.popleft()
+            duration = max(0.2, self.random.gauss(1.0, F["spread"])) * F["decode"] + F["http"]
+            self.schedule(now + duration, self.decoded, node, image)
         while node.waiting and (node.engines if kind.gpus else node.cores):
             if kind.gpus:
                 node.engines -= 1
@@ -140,21 +138,21 @@ class Run:
                 node.cores -= 1
             size = min(len(node.waiting), kind.max_batch)
             if not kind.gpus:
-                # Idle threads share what waits.
+                # Idle threads share the waiting images.
                 size = min(size, -(-len(node.waiting) // (node.cores + 1)))
             batch = [node.waiting.popleft() for _ in range(size)]
-            for picture in batch:
-                self.waits.append((now, now - picture[1]))
+            for image in batch:
+                self.waits.append((now, now - image[1]))
             node.batches.append(size)
-            self.at(now + kind.batch(size), self.ran, node, batch)
+            self.schedule(now + kind.batch(size), self.finished, node, batch)
 
-    def decoded(self, now, node, picture):
+    def decoded(self, now, node, image):
         node.cores += 1
-        picture[1] = now
-        node.waiting.append(picture)
-        self.work(now, node)
+        image[1] = now
+        node.waiting.append(image)
+        self.dispatch(now, node)
 
-    def ran(self, now, node, batch):
+    def finished(self, now, node, batch):
         if node.kind.gpus:
             node.engines += 1
         else:
@@ -164,38 +162,38 @@ class Run:
             self.totals.append((arrived, now - arrived))
             if view is not None:
                 view[chosen] -= 1
-        self.work(now, node)
+        self.dispatch(now, node)
 
     def quantile(self, values, part):
-        """Of what came after the first fifth, which is for queues to fill."""
-        kept = sorted(value for moment, value in values if moment > self.seconds / 5)
-        return kept[min(len(kept) - 1, int(part * len(kept)))]
+        """Returns a quantile of the values after the first fifth of the time, in which the queues fill."""
+        steady = sorted(value for time, value in values if time > self.seconds / 5)
+        return steady[min(len(steady) - 1, int(part * len(steady)))]
 
     def mean_batch(self):
         sizes = [size for node in self.nodes for size in node.batches]
         return sum(sizes) / len(sizes)
 
 
-def nodes_for(kind, rate, use):
-    """How many, if each is used by that part of what it can."""
-    return max(1, -(-int(rate) // max(1, int(kind.capacity()[0] * use))))
+def nodes_for(kind, rate, utilisation):
+    """Returns the number of nodes that serve a rate, each at that fraction of its capacity."""
+    return max(1, -(-int(rate) // max(1, int(kind.capacity()[0] * utilisation))))
 
 
-def simulate(kind, rate, use=0.7, balancers=1, pictures=60_000):
-    """As many nodes as the rate needs, for that many pictures."""
-    nodes = nodes_for(kind, rate, use)
-    return nodes, Run(kind, nodes, rate, pictures / rate, balancers).go()
+def simulate(kind, rate, utilisation=0.7, balancers=1, images=60_000):
+    """Simulates as many nodes as the rate needs, for that many images. Returns their number and the simulation."""
+    nodes = nodes_for(kind, rate, utilisation)
+    return nodes, Simulation(kind, nodes, rate, images / rate, balancers).run()
 
 
 def closed_loop(kind, connections, seconds=20.0):
-    """One node whose clients send the next picture when they have the last answer: what the README's load generator
-    does.
+    """Simulates one node whose clients send the next image after the last response, as the load generator of the benchmarks does.
+    Returns the images per second and the median latency.
     """
-    run = Run(kind, 1, 1.0, seconds)
-    finished = run.ran
+    run = Simulation(kind, 1, 1.0, seconds)
+    record = run.finished
 
-    def ran(now, node, batch):
-        finished(now, node, batch)
+    def finished(now, node, batch):
+        record(now, node, batch)
         for _ in batch if now < seconds else ():
             enter(now, node)
 
@@ -203,12 +201,12 @@ def closed_loop(kind, connections, seconds=20.0):
         view = run.views[0]
         view[0] += 1
         node.decoding.append([now, 0.0, view, 0])
-        run.work(now, node)
+        run.dispatch(now, node)
 
-    run.ran = ran
+    run.finished = finished
     for _ in range(connections):
         enter(0.0, run.nodes[0])
     while run.events:
-        moment, _, what, with_ = heapq.heappop(run.events)
-        what(moment, *with_)
-    return len([1 for arrived, took in run.totals if arrived + took < seconds]) / seconds, run.quantile(run.totals, 0.5)
+        time, _, event, arguments = heapq.heappop(run.events)
+        event(time, *arguments)
+    return len([1 for arrived, latency in run.totals if arrived + latency < seconds]) / seconds, run.quantile(run.totals, 0.5)

@@ -1,85 +1,85 @@
 #!/usr/bin/env python3
-"""How many servers a rate needs, and how long pictures wait.
+"""Computes how many servers a request rate needs, and how long images wait.
 
     deploy/scale_plan/simulate.py                   prints the tables of deploy/SCALE.md
-    deploy/scale_plan/simulate.py --plot FILE.svg   draws its plot as well (needs matplotlib)
+    deploy/scale_plan/simulate.py --plot FILE.svg   also draws its plot (needs matplotlib)
 
-A model, not a measurement: what it is made of stands in FIGURES of model.py, each with where it comes from.
+The results are from a model and not measured. FIGURES in model.py lists its inputs with their sources.
 """
 
 import argparse
 
-from model import FIGURES, GIGABIT, KINDS, F, Run, closed_loop, nodes_for, simulate
+from model import FIGURES, GIGABIT, KINDS, F, Simulation, closed_loop, nodes_for, simulate
 
 
-def checked():
-    """The model against what was measured of the whole server."""
+def validation():
+    """Compares the model with measurements of the whole server."""
     print("| connections | measured: images/s, median | model: images/s, median |\n|---|---|---|")
     for connections, rate, median in ((1, 139, 6.9), (4, 183, 21.1), (16, 206, 80.4), (64, 204, 308)):
-        modelled, middle = closed_loop(KINDS[0], connections)
-        print(f"| {connections} | {rate}, {median} ms | {modelled:.0f}, {middle * 1000:.1f} ms |")
+        modelled, modelled_median = closed_loop(KINDS[0], connections)
+        print(f"| {connections} | {rate}, {median} ms | {modelled:.0f}, {modelled_median * 1000:.1f} ms |")
 
 
 def figures():
-    print("| figure | value | from |\n|---|---|---|")
+    print("| figure | value | source |\n|---|---|---|")
     for name, (value, source) in FIGURES.items():
         shown = f"{value * 1000:.2f} ms" if value < 0.1 else f"{value / 1000:g} kB" if value >= 1000 else f"{value:g}"
         print(f"| {name} | {shown} | {source} |")
 
 
 def capacities():
-    print("| node | pictures/s at most | bounded by | a picture alone |\n|---|---|---|---|")
+    print("| node | maximum images/s | bottleneck | latency when idle |\n|---|---|---|---|")
     for kind in KINDS:
-        rate, what = kind.capacity()
-        alone = F["decode"] + F["http"] + kind.batch(1)
-        print(f"| {kind.name} | {rate:,.0f} | {what} | {alone * 1000:.1f} ms |")
+        rate, bottleneck = kind.capacity()
+        latency = F["decode"] + F["http"] + kind.batch(1)
+        print(f"| {kind.name} | {rate:,.0f} | {bottleneck} | {latency * 1000:.1f} ms |")
 
 
-def plan(use=0.7):
+def plan(utilisation=0.7):
     columns = (
         "requests/s",
         "node",
-        "how many",
+        "nodes",
         "mean batch",
         "queue wait p50, p99",
-        "answer p50, p99",
-        "into each node",
+        "latency p50, p99",
+        "network per node",
     )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for rate in (100, 1_000, 10_000, 100_000):
         for kind in KINDS:
-            nodes = nodes_for(kind, rate, use)
+            nodes = nodes_for(kind, rate, utilisation)
             if nodes > 400 or (nodes == 1 and rate < 0.02 * kind.capacity()[0]):
                 continue
-            nodes, run = simulate(kind, rate, use, pictures=60_000 if rate < 100_000 else 150_000)
-            wait, answer = (
+            nodes, run = simulate(kind, rate, utilisation, images=60_000 if rate < 100_000 else 150_000)
+            wait, latency = (
                 ", ".join(f"{run.quantile(values, part) * 1000:.1f}" for part in (0.5, 0.99)) + " ms"
                 for values in (run.waits, run.totals)
             )
-            width = f"{rate / nodes * F['picture'] / GIGABIT:.2f} Gbit/s"
-            print(f"| {rate:,} | {kind.name} | {nodes} | {run.mean_batch():.1f} | {wait} | {answer} | {width} |")
+            bandwidth = f"{rate / nodes * F['image'] / GIGABIT:.2f} Gbit/s"
+            print(f"| {rate:,} | {kind.name} | {nodes} | {run.mean_batch():.1f} | {wait} | {latency} | {bandwidth} |")
 
 
 def bursts(kind=KINDS[1], rate=20_000):
-    print("| in a burst | used on the whole by | queue wait p99 | answer p50, p99, p99.9 |\n|---|---|---|---|")
+    print("| burst | mean utilisation | queue wait p99 | latency p50, p99, p99.9 |\n|---|---|---|---|")
     for burst in (1.0, 1.3, 1.6):
-        for use in (0.6, 0.7, 0.8):
-            run = Run(kind, nodes_for(kind, rate, use), rate, 10.0, burst=burst).go()
+        for utilisation in (0.6, 0.7, 0.8):
+            run = Simulation(kind, nodes_for(kind, rate, utilisation), rate, 10.0, burst=burst).run()
             total = [f"{run.quantile(run.totals, part) * 1000:.0f}" for part in (0.5, 0.99, 0.999)]
-            print(f"| {burst} x | {use:.0%} | {run.quantile(run.waits, 0.99) * 1000:.0f} ms | {', '.join(total)} ms |")
+            print(f"| {burst} x | {utilisation:.0%} | {run.quantile(run.waits, 0.99) * 1000:.0f} ms | {', '.join(total)} ms |")
 
 
 def balancing(rate=100_000, kind=KINDS[1]):
-    print("| who chooses | used by | queue wait p50, p99 |\n|---|---|---|")
+    print("| load balancing | utilisation | queue wait p50, p99 |\n|---|---|---|")
     for name, balancers in (
-        ("one balancer, fewest under way", 1),
-        ("8 balancers, each by its own count", 8),
-        ("chance (or DNS)", None),
+        ("one balancer, fewest active requests", 1),
+        ("8 balancers, fewest of their own requests", 8),
+        ("random (or DNS)", None),
     ):
-        for use in (0.7, 0.9):
-            _, run = simulate(kind, rate, use, balancers, 150_000)
+        for utilisation in (0.7, 0.9):
+            _, run = simulate(kind, rate, utilisation, balancers, 150_000)
             wait = [f"{run.quantile(run.waits, part) * 1000:.1f}" for part in (0.5, 0.99)]
-            print(f"| {name} | {use:.0%} | {', '.join(wait)} ms |")
+            print(f"| {name} | {utilisation:.0%} | {', '.join(wait)} ms |")
 
 
 def plot(path):
@@ -93,21 +93,21 @@ def plot(path):
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    uses = [0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95]
+    utilisations = [0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95]
     colours = ["#1f77b4", "#2ca02c", "#d62728", "#9467bd"]
     for kind, colour in zip(KINDS, colours):
         rate = kind.capacity()[0]
-        answers = []
-        for use in uses:
-            run = Run(kind, 1, use * rate, 30_000 / (use * rate)).go()
-            answers.append(run.quantile(run.totals, 0.99) * 1000)
-        left.plot(uses, answers, marker="o", markersize=3, color=colour, label=kind.name)
+        latencies = []
+        for utilisation in utilisations:
+            run = Simulation(kind, 1, utilisation * rate, 30_000 / (utilisation * rate)).run()
+            latencies.append(run.quantile(run.totals, 0.99) * 1000)
+        left.plot(utilisations, latencies, marker="o", markersize=3, color=colour, label=kind.name)
     left.axvline(0.7, color="#999999", linewidth=0.8, linestyle="--")
     left.set(
-        xlabel="part of what one node can (dashed: the plan)",
-        ylabel="answer, p99, ms",
+        xlabel="utilisation of one node (dashed: the plan)",
+        ylabel="latency, p99, ms",
         yscale="log",
-        title="Waiting grows late, then fast",
+        title="Latency by utilisation",
     )
     left.set_yticks([3, 10, 30, 100, 300], labels=["3", "10", "30", "100", "300"])
     left.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
@@ -117,7 +117,7 @@ def plot(path):
     for kind, colour in zip(KINDS, colours):
         right.plot(rates, [nodes_for(kind, rate, 0.7) for rate in rates], color=colour, label=kind.name)
     right.set(
-        xlabel="requests/s", ylabel="nodes at 70 %", xscale="log", yscale="log", title="How many nodes (640x480 JPEG)"
+        xlabel="requests/s", ylabel="nodes at 70 %", xscale="log", yscale="log", title="Number of nodes (640x480 JPEG)"
     )
     right.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
     right.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -132,12 +132,12 @@ def main():
     parser.add_argument("--plot", metavar="FILE")
     options = parser.parse_args()
     for title, table in (
-        ("What it is made of", figures),
-        ("The model against the server, on two cores", checked),
+        ("Inputs of the model", figures),
+        ("The model and the measured server, on two cores", validation),
         ("One node", capacities),
-        ("Nodes at 70 % of what they can", plan),
+        ("Nodes at 70 % of their capacity", plan),
         ("Bursts of half a second, 20,000 requests/s on 32 cores each", bursts),
-        ("Who chooses the node, 100,000 requests/s on 32 cores each", balancing),
+        ("Load balancing, 100,000 requests/s on 32 cores each", balancing),
     ):
         print(f"\n### {title}\n")
         table()

@@ -1,4 +1,4 @@
-"""What is true of Kiln, read from its source: metrics, settings, addresses. Nothing here knows a manifest."""
+"""Facts about Kiln, read from its source: metrics, settings, and HTTP paths. Independent of the deployment files."""
 
 import dataclasses
 import pathlib
@@ -6,14 +6,14 @@ import re
 
 import yaml
 
-# What comes with a scrape or a cluster, whatever the metric.
+# Labels that a scrape or a cluster adds to every metric.
 COMMON_LABELS = {"job", "instance", "namespace", "pod", "le"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """Metric name -> its labels (None for recording rules, whose labels are not written down); setting -> default;
-    GET paths.
+    """Labels by metric name (None for recording rules, whose labels are unknown), defaults by setting, and the paths of GET
+    requests.
     """
 
     metrics: dict
@@ -26,7 +26,7 @@ def read(root: pathlib.Path) -> Facts:
 
 
 def metrics(root):
-    """Every series name, histograms by their three."""
+    """Returns the labels by series name. A histogram has three series."""
     source = (root / "crates/runtime/src/telemetry/metrics/names.rs").read_text()
     found = {}
     for kind, name, labels in re.findall(r'= (counter|gauge|histogram)\("([a-z_]+)",(?: \w+,)? &\[([^\]]*)\]', source):
@@ -37,21 +37,21 @@ def metrics(root):
     found.update({rule["record"]: None for group in rules["groups"] for rule in group["rules"]})
     found["up"] = set(COMMON_LABELS)
     if len(found) < 40:
-        raise SystemExit("crates/runtime/src/telemetry/metrics/names.rs is written otherwise than deploy/checks/facts.py reads it")
+        raise SystemExit("deploy/checks/source_facts.py cannot parse crates/runtime/src/telemetry/metrics/names.rs")
     return found
 
 
 def settings(root):
-    """Setting's key -> its default."""
+    """Returns the defaults by setting."""
     source = (root / "src/config/settings.rs").read_text()
     rows = re.findall(r'row\(\s*[A-Z]+,\s*"([a-z-]+)",\s*"[^"]*",\s*"([^"]*)",', source)
     if len(rows) < 40:
-        raise SystemExit("src/config/settings.rs is written otherwise than deploy/checks/facts.py reads it")
+        raise SystemExit("deploy/checks/source_facts.py cannot parse src/config/settings.rs")
     return dict(rows)
 
 
 def paths(root):
-    """Addresses that answer GET without a parameter in them."""
+    """Returns the paths of GET requests without path parameters."""
     found = set()
     for file in sorted((root / "crates/api/src").rglob("*.rs")):
         source = file.read_text()
@@ -60,19 +60,19 @@ def paths(root):
             found.add((prefix.group(1) if prefix else "") + path)
     for needed in ("/health/live", "/health/ready", "/metrics"):
         if needed not in found:
-            raise SystemExit(f"crates/api is written otherwise than deploy/checks/facts.py reads it: no {needed}")
+            raise SystemExit(f"deploy/checks/source_facts.py cannot parse crates/api: no {needed}")
     return found
 
 
 def variable(key):
-    """The environment variable of a setting."""
+    """Returns the environment variable of a setting."""
     return "KILN_" + key.upper().replace("-", "_")
 
 
 def seconds(text):
-    """A duration as Kiln writes it: 30s, 500ms, 2m. ValueError if it is none."""
+    """Parses a duration as Kiln does: 30s, 500ms, 2m. Raises ValueError for other text."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)", text.strip())
     if not found:
-        raise ValueError(f"'{text}' is no duration")
+        raise ValueError(f"'{text}' is not a duration")
     number, unit = found.groups()
     return float(number) * {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}[unit]

@@ -1,14 +1,11 @@
-"""Mistakes that somebody could make, each of which has to be found: what keeps the checks from being green for
-nothing.
-"""
+"""Tests the checks by mutation: each mistake in a list is made in a copy of the files, and a check must find it."""
 
 import os
 import pathlib
 import shutil
 import tempfile
 
-from . import facts as facts_of
-from . import hosts, manifests
+from . import hosts, manifests, source_facts
 
 BASE = "deploy/kubernetes/base/deployment.yaml"
 HPA = "deploy/kubernetes/components/hpa/horizontalpodautoscaler.yaml"
@@ -21,7 +18,7 @@ SERVICE = "deploy/kserve/inferenceservice.yaml"
 NGINX = "deploy/nginx/kiln.conf"
 UNIT = "deploy/systemd/kiln.service"
 
-# (file, what stands there, what is put there instead, a word of the finding, whether it needs kustomize)
+# (file, original text, replacement, text in the finding, whether the check needs kustomize)
 MISTAKES = [
     (BASE, "minReadySeconds: 5", "minReadySecond: 5", "minReadySecond", False),
     (BASE, "periodSeconds: 2\n", "periodSeconds: two\n", "two", False),
@@ -30,20 +27,20 @@ MISTAKES = [
     (BASE, "terminationGracePeriodSeconds: 60", "terminationGracePeriodSeconds: 50", "killed after 50 s", True),
     (BASE, "value: 10s", "value: 30s", "killed after 60 s", True),
     (BASE, "value: 40s", "value: 20s", "the grace is 20 s", True),
-    (BASE, "value: 40s", "value: 40 seconds", "no duration", True),
+    (BASE, "value: 40s", "value: 40 seconds", "not a duration", True),
     (BASE, "KILN_DRAIN_DELAY", "KILN_DRAIN", "no setting KILN_DRAIN", True),
     (BASE, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRootFilesystem", True),
-    (BASE, "  replicas: 2\n", "  replicas: 2\n  replicas: 3\n", "stands twice", False),
+    (BASE, "  replicas: 2\n", "  replicas: 2\n  replicas: 3\n", "duplicate key", False),
     ("deploy/kubernetes/base/service.yaml", "targetPort: http", "targetPort: web", "no port web", True),
     (
         "deploy/kubernetes/base/networkpolicy.yaml",
         "podSelector:\n    matchLabels:\n      app.kubernetes.io/name: kiln",
         "podSelector:\n    matchLabels:\n      app: kiln",
-        "does not find",
+        "does not match",
         True,
     ),
-    ("deploy/kubernetes/base/kustomization.yaml", "  - service.yaml\n", "", "no kustomization names it", False),
-    # kustomize itself refuses this one: the line is gone already.
+    ("deploy/kubernetes/base/kustomization.yaml", "  - service.yaml\n", "", "no kustomization references it", False),
+    # kustomize refuses this one: the first component has already removed the field.
     (
         CPU,
         "- ../../components/hpa\n  # - ../../components/keda",
@@ -55,7 +52,7 @@ MISTAKES = [
         "deploy/kubernetes/components/hpa/kustomization.yaml",
         "path: /spec/replicas",
         "path: /spec/minReadySeconds",
-        "sets replicas",
+        "also sets replicas",
         True,
     ),
     ("deploy/kubernetes/overlays/cpu/resources.yaml", 'value: "2"', 'value: "16"', "cores", True),
@@ -66,7 +63,7 @@ MISTAKES = [
         "each core of the node",
         True,
     ),
-    (HPA, "name: kiln_queue_wait_seconds", "name: kiln_queue_seconds", "do not make", True),
+    (HPA, "name: kiln_queue_wait_seconds", "name: kiln_queue_seconds", "do not define", True),
     (HPA, "averageValue: 50m", "averageValues: 50m", "averageValue", False),
     (ADAPTER, "(kiln_engines{", "(kiln_engine{", "no metric kiln_engine", False),
     (ADAPTER, 'seconds_sum{phase="queue",<<', 'seconds_sum{stage="queue",<<', "no label stage", False),
@@ -75,7 +72,7 @@ MISTAKES = [
     (KEDA, "minReplicaCount: 2", "minReplicas: 2", "minReplicas", False),
     (KEDA, 'threshold: "0.05"', "threshold: 0.05", "threshold", False),
     (KEDA, "stabilizationWindowSeconds: 0", "stabilisationWindowSeconds: 0", "stabilisation", False),
-    (MONITOR, "jobLabel: app.kubernetes.io/name", "jobLabel: app", "called None", True),
+    (MONITOR, "jobLabel: app.kubernetes.io/name", "jobLabel: app", "would be None", True),
     (MONITOR, "scrapeTimeout: 10s", "timeout: 10s", "timeout", False),
     ("grafana/rules/kiln.alerts.yml", "for: 2m", "for: 3m", "--write-rules", False),
     (RUNTIME, "path: /v2/health/ready", "path: /v2/ready", "/v2/ready", False),
@@ -96,8 +93,8 @@ MISTAKES = [
     (".github/workflows/check.yml", "run: .ci/run", "run: .ci/runs", ".ci/runs", False),
     (".github/workflows/check.yml", "github.ref }}", "github.branch }}", "actionlint", False),
 ]
-# Whether what finds it is installed.
-NEEDED_BY = {
+# Whether the program that finds the mistake is installed.
+REQUIREMENTS = {
     "parse error": lambda: shutil.which("promtool"),
     "NoNewPrivilege": lambda: shutil.which("systemd-analyze"),
     "actionlint": hosts.actionlint,
@@ -105,9 +102,9 @@ NEEDED_BY = {
 
 
 def prove(root, subjects):
-    """Makes each mistake in a copy. Returns an exit status."""
+    """Makes each mistake in a copy of the files. Returns an exit status."""
     missed = 0
-    facts = facts_of.read(root)
+    facts = source_facts.read(root)
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder)
         for name in ("deploy", "grafana", ".github"):
@@ -116,41 +113,41 @@ def prove(root, subjects):
             shutil.copy(root / name, copy / name)
         for name in ("src", "tests", ".ci"):
             os.symlink(root / name, copy / name)
-        if left := [one for subject in subjects.values() for one in subject(copy, facts)]:
-            print(f"WRONG before any mistake: {left}")
+        if existing := [one for subject in subjects.values() for one in subject(copy, facts)]:
+            print(f"WRONG without a mistake: {existing}")
             return 1
-        made = [mistake for mistake in MISTAKES if _can_be_found(mistake)]
-        for file, there, instead, word, _ in made:
-            missed += not _found(copy, subjects[_subject(file)], facts, (file, there, instead, word))
-    untried = len(MISTAKES) - len(made)
-    print(f"mistakes: {len(made) - missed} found, {missed} missed, {untried} not tried for want of a program")
+        applicable = [mistake for mistake in MISTAKES if _is_applicable(mistake)]
+        for file, original, replacement, text, _ in applicable:
+            missed += not _is_found(copy, subjects[_subject(file)], facts, (file, original, replacement, text))
+    skipped = len(MISTAKES) - len(applicable)
+    print(f"mistakes: {len(applicable) - missed} found, {missed} missed, {skipped} skipped because a program is missing")
     return 1 if missed else 0
 
 
 def _subject(file):
-    """Who has to find a mistake in that file."""
+    """Returns the subject whose check must find a mistake in a file."""
     for word in ("kserve", "nginx", "systemd", "workflows"):
         if word in file:
             return word
     return "image" if "docker" in file.lower() else "kubernetes"
 
 
-def _can_be_found(mistake):
-    needed = NEEDED_BY.get(mistake[3])
-    return (manifests.kustomize() or not mistake[4]) and (needed is None or needed())
+def _is_applicable(mistake):
+    requirement = REQUIREMENTS.get(mistake[3])
+    return (manifests.kustomize() or not mistake[4]) and (requirement is None or requirement())
 
 
-def _found(copy, subject, facts, mistake):
-    file, there, instead, word = mistake
+def _is_found(copy, subject, facts, mistake):
+    file, original, replacement, expected = mistake
     text = (copy / file).read_text()
-    assert there in text, f"{file} has no {there!r} any more"
-    (copy / file).write_text(text.replace(there, instead, 1))
+    assert original in text, f"{file} no longer contains {original!r}"
+    (copy / file).write_text(text.replace(original, replacement, 1))
     try:
-        said = list(subject(copy, facts))
-    except Exception as error:  # a file that does not even parse is found too
-        said = [f"{type(error).__name__}: {error}"]
+        findings = list(subject(copy, facts))
+    except Exception as error:  # a file that does not parse counts as found
+        findings = [f"{type(error).__name__}: {error}"]
     (copy / file).write_text(text)
-    is_found = any(word in one for one in said)
+    is_found = any(expected in finding for finding in findings)
     if not is_found:
-        print(f"MISSED: {file}: {there!r} -> {instead!r}; said {said}")
+        print(f"MISSED: {file}: {original!r} -> {replacement!r}; findings: {findings}")
     return is_found
