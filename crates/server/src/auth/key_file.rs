@@ -232,7 +232,7 @@ mod tests {
             ),
             (key_with("expires = 07:30:00"), "key 'app': expires is '07:30:00'"),
             (key_with("expires = 2027-01-31T12:00:00+02:00"), "key 'app': expires is"),
-            (key_with("priority = \"urgent\""), "key 'app': priority is 'urgent'"),
+            (key_with("priority = \"urgent\""), "key 'app': invalid priority 'urgent'"),
             (key_with("scope = [\"predict\"]"), "line 5: unknown field `scope`"),
             (key_with("").replace("\"predict\"", "\"root\""), "key 'app': 'root' is not a scope"),
             (key_with("").replace("\"predict\"", ""), "key 'app': scopes is empty"),

@@ -18,7 +18,8 @@ fn hello() -> impl Endpoint + 'static {
 /// Returns the length of the body, or 408 and whether the error is a timeout.
 fn count_bytes() -> impl Endpoint + 'static {
     make(|mut request: Request| async move {
-        match request.take_body().into_bytes().await {
+        // Unlike `into_bytes`, this keeps the kind of the error.
+        match request.take_body().into_bytes_limit(usize::MAX).await {
             Ok(bytes) => (StatusCode::OK, format!("{} bytes.", bytes.len())),
             Err(error) => {
                 let timed_out = matches!(&error, ReadBodyError::Io(error) if error.kind() == ErrorKind::TimedOut);
