@@ -1,10 +1,11 @@
 //! Process-wide services that every layer may use: logs, metrics and traces ([`telemetry`]), [`readiness`], graceful
-//! [`shutdown`], the [`file_watcher`], and the [`scheduling`] class of a request.
+//! [`shutdown`], the [`file_watcher`], the [`http_client`], and the [`scheduling`] class of a request.
 #![forbid(unsafe_code)]
 
 #[doc(hidden)]
 pub mod doc_tables;
 pub mod file_watcher;
+pub mod http_client;
 pub mod readiness;
 pub mod scheduling;
 pub mod shutdown;

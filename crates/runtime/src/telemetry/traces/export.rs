@@ -12,13 +12,12 @@ use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
-use tokio_rustls::rustls::crypto::ring;
 use ureq::Agent;
 use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use ureq::tls::{RootCerts, TlsConfig};
 
 use super::config::Config;
 use super::message;
+use crate::http_client::{CertificateVerification, agent_config};
 
 /// The maximum time to send a batch of spans, including retries. The batch is dropped afterwards.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,11 +78,7 @@ struct AttemptError {
 
 impl Exporter {
     pub(super) fn new(config: &Config, stop: Arc<StopFlag>, stats: SpanStats) -> Self {
-        // Trusts the certificates of the operating system, which include those of an organisation.
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
-        let agent = Agent::config_builder().tls_config(tls.build()).max_redirects(0).http_status_as_error(false);
+        let agent = agent_config(CertificateVerification::Platform).http_status_as_error(false);
         Self {
             agent: agent.build().into(),
             config: config.clone(),

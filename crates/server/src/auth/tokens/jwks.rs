@@ -8,13 +8,12 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgo
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio_rustls::rustls::crypto::ring;
 use ureq::Agent;
 use ureq::http::Uri;
-use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::auth::config::JwksSource;
 use kiln_runtime::file_watcher::FileWatcher;
+use kiln_runtime::http_client::{CertificateVerification, agent_config};
 
 /// Interval between two fetches. Providers publish a key long before they use it.
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
@@ -138,11 +137,7 @@ fn location(url: &Uri) -> String {
 }
 
 fn fetch(url: &Uri) -> Result<String, ureq::Error> {
-    // The platform's certificates include those that an organisation adds.
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
-    let config = Agent::config_builder().tls_config(tls.build()).timeout_global(Some(FETCH_TIMEOUT)).max_redirects(0);
+    let config = agent_config(CertificateVerification::Platform).timeout_global(Some(FETCH_TIMEOUT));
     // Plain HTTP must stay on this machine, so it bypasses a proxy from the environment.
     let config = if url.scheme_str() == Some("http") { config.proxy(None) } else { config };
     let agent: Agent = config.build().into();
