@@ -44,7 +44,7 @@ def metrics(root):
 def settings(root):
     """Returns the defaults by setting."""
     source = (root / "src/config/settings.rs").read_text()
-    rows = re.findall(r'row\(\s*[A-Z]+,\s*"([a-z-]+)",\s*"[^"]*",\s*"([^"]*)",', source)
+    rows = re.findall(r'setting\(\s*[A-Z]+,\s*"([a-z-]+)",\s*"[^"]*",\s*"([^"]*)",', source)
     if len(rows) < 40:
         raise SystemExit("deploy/checks/source_facts.py cannot parse src/config/settings.rs")
     return dict(rows)

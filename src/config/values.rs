@@ -1,154 +1,184 @@
-//! Texts to typed values. Each refusal names the place, the value and what is allowed.
+//! A setting's text with its origin, and the parsers from text to typed values. Every error names the origin, the value and the
+//! allowed values.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::ConfigError;
-use super::shown::shown;
-use super::sources::{ANY_ADDRESS, Origin, PORT, Sources};
-use kiln_inference::model::Model;
-use kiln_runtime::telemetry::logging::{LogFormat, LogLevel, InvalidLogLevel};
 
-/// The longest queue delay that the batcher takes.
-const MINUTE: Duration = Duration::from_secs(60);
-/// No time-out is longer than a day: longer ones are mistakes.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Environment variable in which hosting platforms pass the port to listen on.
+pub(super) const PORT: &str = "PORT";
+/// Address prefix for a port from [`PORT`]: all interfaces.
+pub(super) const ANY_ADDRESS: &str = "0.0.0.0:";
 
-/// Nothing is kept for longer.
+/// Maximum of every timeout. A longer one is most likely a mistake.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Maximum of every retention time and key lifetime: a century.
 pub const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
-/// Reads typed values out of sources.
-pub(super) struct Reader<'a>(pub(super) &'a Sources);
+/// Where the value of a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A command-line flag: the key of the setting.
+    Flag(&'static str),
+    /// An environment variable: its name.
+    Variable(String),
+    /// The configuration file: its path.
+    File(PathBuf),
+    /// The default of the setting.
+    Default,
+}
 
-impl Reader<'_> {
-    /// The text of a setting that may be absent. An empty text counts as absent, as is usual for variables.
-    pub(super) fn text(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(|(text, _)| text).filter(|text| !text.is_empty())
-    }
-
-    /// The text of a setting that has a default.
-    pub(super) fn required(&self, key: &str) -> &str {
-        self.0.get(key).map_or("", |(text, _)| text)
-    }
-
-    pub(super) fn parsed<T: FromStr>(&self, key: &str, allowed: &str) -> Result<T, ConfigError> {
-        self.required(key).parse().map_err(|_| self.refuse(key, &format!("must be {allowed}")))
-    }
-
-    /// The address to listen on.
-    pub(super) fn listen(&self) -> Result<SocketAddr, ConfigError> {
-        let is_port = matches!(self.0.get("listen"), Some((_, Origin::Variable(name))) if name == PORT);
-        let allowed = if is_port { "a port, such as 8080" } else { "an address and a port, such as 127.0.0.1:8080" };
-        self.parsed("listen", allowed)
-    }
-
-    /// What stands between commas, spaces around it left out; nothing where the setting is absent.
-    pub(super) fn list<T: FromStr>(&self, key: &str, allowed: &str) -> Result<Vec<T>, ConfigError> {
-        let parts = self.text(key).into_iter().flat_map(|text| text.split(','));
-        let all: Result<_, _> = parts.map(|part| part.trim().parse()).collect();
-        all.map_err(|_| self.refuse(key, &format!("must be {allowed}")))
-    }
-
-    pub(super) fn between(&self, key: &str, least: usize, most: usize) -> Result<usize, ConfigError> {
-        let number = self.required(key).parse().ok().filter(|number| (least..=most).contains(number));
-        number.ok_or_else(|| self.refuse(key, &format!("must be a whole number from {least} to {most}")))
-    }
-
-    /// A number of threads, or what this machine suggests.
-    pub(super) fn threads(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
-        if matches!(self.0.get(key), Some((_, Origin::Default))) {
-            return Ok(default);
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(key) => write!(f, "--{key}"),
+            Self::Variable(name) => f.write_str(name),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Default => f.write_str("default"),
         }
-        self.between(key, 1, 1024)
+    }
+}
+
+/// The text of one setting and its origin.
+#[derive(Clone, Debug)]
+pub(super) struct Value {
+    pub(super) key: &'static str,
+    pub(super) text: String,
+    pub(super) origin: Origin,
+}
+
+impl Value {
+    /// Parses any type with `FromStr`. `allowed` completes "must be ..." in the error.
+    pub(super) fn parsed<T: FromStr>(&self, allowed: &str) -> Result<T, ConfigError> {
+        self.text.parse().map_err(|_| self.error(&format!("must be {allowed}")))
     }
 
-    /// A time above zero.
-    pub(super) fn duration(&self, key: &str) -> Result<Duration, ConfigError> {
-        let time = self.duration_or_none(key)?;
-        if time.is_zero() {
-            return Err(self.refuse(key, "must be above 0"));
-        }
-        Ok(time)
+    /// As [`Self::parsed`], with the parser's own error message.
+    pub(super) fn parsed_by<T: FromStr>(&self) -> Result<T, ConfigError>
+    where
+        T::Err: fmt::Display,
+    {
+        self.text.parse().map_err(|error: T::Err| self.error(&error.to_string()))
     }
 
-    /// A time that may be zero.
-    pub(super) fn duration_or_none(&self, key: &str) -> Result<Duration, ConfigError> {
-        let time = humantime::parse_duration(self.required(key)).ok().filter(|time| *time <= DAY);
-        time.ok_or_else(|| self.refuse(key, "must be a time of at most a day with its unit, such as 5ms, 2s or 1m"))
+    /// As [`Self::parsed_by`] for a value that may hold a secret: the error does not show it.
+    pub(super) fn parsed_secret<T: FromStr>(&self) -> Result<T, ConfigError>
+    where
+        T::Err: fmt::Display,
+    {
+        self.text.parse().map_err(|error: T::Err| self.secret_error(&error.to_string()))
     }
 
-    /// A time above zero for which something is kept: days, or years.
-    pub(super) fn long(&self, key: &str) -> Result<Duration, ConfigError> {
-        let time = humantime::parse_duration(self.required(key)).ok();
-        let time = time.filter(|time| !time.is_zero() && *time <= CENTURY);
-        time.ok_or_else(|| {
-            self.refuse(key, "must be a time above 0 and at most a century with its unit, such as 12h, 30d or 1y")
-        })
+    /// Parses `true` or `false`.
+    pub(super) fn boolean(&self) -> Result<bool, ConfigError> {
+        self.parsed("true or false")
     }
 
-    /// A time that the batcher takes as its queue delay.
-    pub(super) fn queue_delay(&self, key: &str) -> Result<Duration, ConfigError> {
-        let delay = self.duration_or_none(key)?;
-        if delay > MINUTE {
-            return Err(self.refuse(key, "must be at most a minute"));
-        }
-        Ok(delay)
+    /// Parses a list with commas. Spaces around an element are ignored.
+    pub(super) fn list<T: FromStr>(&self, allowed: &str) -> Result<Vec<T>, ConfigError> {
+        let elements: Result<_, _> = self.text.split(',').map(|element| element.trim().parse()).collect();
+        elements.map_err(|_| self.error(&format!("must be {allowed}")))
     }
 
-    /// A number of bytes.
-    pub(super) fn bytes(&self, key: &str, least: u64, most: u64) -> Result<usize, ConfigError> {
-        let size = self.required(key).parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
-        let size = size.filter(|size| (least..=most).contains(size)).and_then(|size| usize::try_from(size).ok());
+    /// Parses a whole number in a range, the bounds included.
+    pub(super) fn number<T: TryFrom<u64>>(&self, min: u64, max: u64) -> Result<T, ConfigError> {
+        let number = self.text.parse().ok().filter(|number| (min..=max).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| self.error(&format!("must be a whole number from {min} to {max}")))
+    }
+
+    /// Parses a number of threads. The default of such a setting is a text for the help; its value is `default`.
+    pub(super) fn threads(&self, default: impl Fn() -> usize) -> Result<usize, ConfigError> {
+        if self.origin == Origin::Default { Ok(default()) } else { self.number(1, 1024) }
+    }
+
+    /// Parses a size in bytes in a range, the bounds included.
+    pub(super) fn bytes<T: TryFrom<u64>>(&self, min: u64, max: u64) -> Result<T, ConfigError> {
+        let size = self.text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
+        let size = size.filter(|size| (min..=max).contains(size)).and_then(|size| T::try_from(size).ok());
         size.ok_or_else(|| {
-            let (least, most) = (bytesize::ByteSize(least), bytesize::ByteSize(most));
-            self.refuse(key, &format!("must be a size from {least} to {most}, such as 64KiB or 20MiB"))
+            let (min, max) = (bytesize::ByteSize(min), bytesize::ByteSize(max));
+            self.error(&format!("must be a size from {min} to {max}, such as 64KiB or 20MiB"))
         })
     }
 
-    /// The name of a model of this program.
-    pub(super) fn model(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        match self.text(key) {
-            Some(name) if Model::named(name).is_none() => {
-                let known: Vec<&str> = Model::all().map(|model| model.spec().name).collect();
-                Err(self.refuse(key, &format!("must be a model that was built in: {}", known.join(", "))))
-            }
-            name => Ok(name.map(ToString::to_string)),
+    /// Parses a time above zero and of at most a day.
+    pub(super) fn time(&self) -> Result<Duration, ConfigError> {
+        let time = self.time_or_zero()?;
+        if time.is_zero() { Err(self.error("must be above 0")) } else { Ok(time) }
+    }
+
+    /// Parses a time of at most a day.
+    pub(super) fn time_or_zero(&self) -> Result<Duration, ConfigError> {
+        let time = humantime::parse_duration(&self.text).ok().filter(|time| *time <= MAX_TIMEOUT);
+        time.ok_or_else(|| self.error("must be a time of at most a day with its unit, such as 5ms, 2s or 1m"))
+    }
+
+    /// Parses a retention time: above zero and at most a century.
+    pub(super) fn retention(&self) -> Result<Duration, ConfigError> {
+        let time = humantime::parse_duration(&self.text).ok();
+        time.filter(|time| !time.is_zero() && *time <= CENTURY).ok_or_else(|| {
+            self.error("must be a time above 0 and at most a century with its unit, such as 12h, 30d or 1y")
+        })
+    }
+
+    /// Returns an error that names the origin and the value. `reason` follows the value.
+    pub(super) fn error(&self, reason: &str) -> ConfigError {
+        // The port from `PORT` is shown as the variable has it.
+        let is_port = matches!(&self.origin, Origin::Variable(name) if name == PORT);
+        let text = if is_port { self.text.strip_prefix(ANY_ADDRESS).unwrap_or(&self.text) } else { &self.text };
+        ConfigError(format!("{} '{}' {reason}", self.place(), redacted(text)))
+    }
+
+    /// As [`Self::error`], without the value.
+    pub(super) fn secret_error(&self, reason: &str) -> ConfigError {
+        ConfigError(format!("{} {reason}", self.place()))
+    }
+
+    fn place(&self) -> String {
+        match &self.origin {
+            Origin::File(path) => format!("{}: {}", path.display(), self.key),
+            Origin::Default => format!("--{}", self.key),
+            origin => origin.to_string(),
         }
     }
+}
 
-    pub(super) fn log_level(&self, key: &str) -> Result<LogLevel, ConfigError> {
-        self.required(key).parse().map_err(|error: InvalidLogLevel| self.refuse(key, &error.to_string()))
+/// Removes the parts of an address that may be secret: user name, password, query and fragment. Other text is returned as it is.
+pub(super) fn redacted(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_string() };
+    let before_query = rest.split(['?', '#']).next().unwrap_or_default();
+    match rest.rsplit_once('@') {
+        None => format!("{scheme}://{before_query}"),
+        Some((_, host)) if before_query == rest => format!("{scheme}://{host}"),
+        // A password may contain `?` and `#`, so its end is unknown.
+        Some(_) => format!("{scheme}://.."),
     }
+}
 
-    pub(super) fn log_format(&self, key: &str) -> Result<LogFormat, ConfigError> {
-        match self.required(key) {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err(self.refuse(key, "must be text or json")),
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub(super) fn refuse(&self, key: &str, why: &str) -> ConfigError {
-        let (text, place) = self.place(key);
-        ConfigError(format!("{place} '{}' {why}", shown(text)))
-    }
-
-    /// As [`Self::refuse`], without the value.
-    pub(super) fn refuse_secret(&self, key: &str, why: &str) -> ConfigError {
-        ConfigError(format!("{} {why}", self.place(key).1))
-    }
-
-    fn place(&self, key: &str) -> (&str, String) {
-        match self.0.get(key) {
-            Some((text, Origin::File(path))) => (text, format!("{}: {key}", path.display())),
-            Some((text, Origin::Default)) => (text, format!("--{key}")),
-            // As it was given.
-            Some((text, Origin::Variable(name))) if name == PORT => {
-                (text.strip_prefix(ANY_ADDRESS).unwrap_or(text), name.clone())
-            }
-            Some((text, origin)) => (text, origin.to_string()),
-            None => ("", format!("--{key}")),
+    #[test]
+    fn redacted_addresses_show_no_credentials_and_no_query() {
+        for (text, expected) in [
+            ("https://id.example/jwks.json", "https://id.example/jwks.json"),
+            ("https://u:hunter2@id.example/jwks", "https://id.example/jwks"),
+            ("https://u:hun/t@er2@id.example/", "https://id.example/"),
+            ("https://id.example/?key=hunter2", "https://id.example/"),
+            ("https://id.example/#hunter2", "https://id.example/"),
+            ("https://u:hun?ter2@id.example/", "https://.."),
+            ("https://id.example/?key=hun@ter2", "https://.."),
+            ("https://a.example,https://b.example", "https://a.example,https://b.example"),
+            ("data/keys@home.toml", "data/keys@home.toml"),
+            ("0.0.0.0:8080", "0.0.0.0:8080"),
+        ] {
+            assert_eq!(redacted(text), expected);
         }
     }
 }

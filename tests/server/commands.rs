@@ -70,7 +70,7 @@ fn invalid_arguments_exit_with_status_two_and_an_explanation() {
 #[test]
 fn config_check_finds_invalid_settings_like_serve_and_predict() {
     for (arguments, part) in [
-        (["--model", "nobody"], "--model 'nobody' must be a model that was built in: "),
+        (["--model", "nobody"], "--model 'nobody' must be a built-in model: "),
         (["--log-level", "loud"], "--log-level 'loud' must be error, warn"),
     ] {
         for command in [&["config", "check"][..], &["serve", "--listen", "127.0.0.1:0"], &["predict", "cat.jpg"]] {

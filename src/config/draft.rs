@@ -1,0 +1,206 @@
+//! A configuration under construction. Each setting writes its value into the draft; [`Draft::finish`] then checks the settings
+//! that depend on each other.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_api::MetricsAccess;
+use kiln_feedback::Percentage;
+use kiln_inference::{DeviceChoice, KernelChoice, Precision, ResizeChoice};
+use kiln_runtime::telemetry::logging::{self, LogFormat};
+use kiln_runtime::telemetry::traces::{self, Endpoint, Headers, Ratio};
+use kiln_server::auth::{self, ApiKey, JwksSource, TokenConfig, TokenSecret};
+
+use super::values::Value;
+use super::{Config, ConfigError};
+
+/// A parsed value with its text and origin, for an error that only another setting reveals.
+pub(super) type Given<T> = Option<(T, Value)>;
+
+/// The configuration so far, and the settings of which several make one field of it.
+pub(super) struct Draft {
+    pub(super) config: Config,
+    pub(super) tls_cert: Given<PathBuf>,
+    pub(super) tls_key: Given<PathBuf>,
+    pub(super) api_key: Given<String>,
+    pub(super) api_key_file: Given<PathBuf>,
+    pub(super) jwt_jwks: Given<JwksSource>,
+    pub(super) jwt_secret: Given<TokenSecret>,
+    pub(super) jwt_issuer: Given<String>,
+    pub(super) jwt_audience: Given<String>,
+    pub(super) metrics: bool,
+    pub(super) metrics_auth: bool,
+    pub(super) metrics_listen: Given<SocketAddr>,
+    /// Without the folder and the sample percentage, which stand in `data_dir` and `image_sample_percent`.
+    pub(super) feedback: kiln_feedback::Config,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) image_sample_percent: Given<Percentage>,
+    pub(super) otlp_endpoint: Option<Endpoint>,
+    pub(super) otlp_headers: Headers,
+    pub(super) otlp_sampling: Option<Ratio>,
+}
+
+impl Draft {
+    /// Returns a draft without any setting. Every setting that has a default overwrites its field.
+    pub(super) fn new() -> Self {
+        let config = Config {
+            server: kiln_server::Config::default(),
+            tls: None,
+            shutdown: kiln_runtime::shutdown::Config::default(),
+            batching: kiln_classifier::batching::Config::default(),
+            image: kiln_image::Limits::default(),
+            decode_threads: 1,
+            api: kiln_api::Config::default(),
+            response_cache_bytes: 0,
+            metrics_listen: None,
+            auth: auth::Config { api_key: None, key_file: None, tokens: None, max_auth_failures: NonZeroU32::MIN },
+            inference: kiln_inference::Config {
+                device: DeviceChoice::Auto.into(),
+                threads: 1,
+                precision: Precision::default(),
+                kernels: KernelChoice::default(),
+                resize: ResizeChoice::default(),
+                cache: super::user_cache_dir(),
+            },
+            model: None,
+            model_store: None,
+            feedback: None,
+            logging: logging::Config {
+                level: "info".parse().expect("'info' is a log level"),
+                format: LogFormat::Text,
+                file: None,
+                max_files: 1,
+                file_max_bytes: 0,
+            },
+            traces: None,
+        };
+        let feedback = kiln_feedback::Config {
+            data_dir: PathBuf::new(),
+            prediction_retention_count: 0,
+            prediction_retention: Duration::ZERO,
+            image_sample_percent: Percentage::default(),
+            image_retention: Duration::ZERO,
+            image_retention_bytes: 0,
+        };
+        Self {
+            config,
+            tls_cert: None,
+            tls_key: None,
+            api_key: None,
+            api_key_file: None,
+            jwt_jwks: None,
+            jwt_secret: None,
+            jwt_issuer: None,
+            jwt_audience: None,
+            metrics: true,
+            metrics_auth: false,
+            metrics_listen: None,
+            feedback,
+            data_dir: None,
+            image_sample_percent: None,
+            otlp_endpoint: None,
+            otlp_headers: Headers::default(),
+            otlp_sampling: None,
+        }
+    }
+
+    /// Checks the settings that depend on each other and returns the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first combination of settings that contradict each other, or a file that cannot be read.
+    pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
+        self.config.tls = self.tls()?;
+        self.config.auth.api_key = self.server_key()?;
+        self.config.auth.tokens = self.tokens()?;
+        self.config.api.metrics = self.metrics_access()?;
+        self.config.metrics_listen = self.metrics_listen.map(|(address, _)| address);
+        self.config.feedback = match (self.data_dir, self.image_sample_percent) {
+            (Some(folder), percent) => {
+                let image_sample_percent = percent.map_or(Percentage::default(), |(percent, _)| percent);
+                Some(kiln_feedback::Config { data_dir: folder, image_sample_percent, ..self.feedback })
+            }
+            (None, Some((percent, value))) if percent.fraction() > 0.0 => {
+                return Err(value.error("needs data-dir beside it: the folder that stores the images"));
+            }
+            (None, _) => None,
+        };
+        self.config.traces = self.otlp_endpoint.zip(self.otlp_sampling).map(|(endpoint, sampling)| traces::Config {
+            endpoint,
+            headers: self.otlp_headers,
+            sampling,
+        });
+        Ok(self.config)
+    }
+
+    /// Loads the certificate and its private key, so that `kiln config check` finds a broken file.
+    fn tls(&self) -> Result<Option<Arc<kiln_server::Tls>>, ConfigError> {
+        match (&self.tls_cert, &self.tls_key) {
+            (None, None) => Ok(None),
+            (Some((certificate, _)), Some((key, _))) => kiln_server::Tls::load(certificate, key)
+                .map(|tls| Some(Arc::new(tls)))
+                .map_err(|error| ConfigError(error.to_string())),
+            (Some((_, value)), None) => {
+                Err(value.error("needs tls-key beside it: the private key of that certificate"))
+            }
+            (None, Some((_, value))) => Err(value.error("needs tls-cert beside it: the certificate of that key")),
+        }
+    }
+
+    /// Returns the API key of the server, from `api-key` or from the file of `api-key-file`.
+    fn server_key(&self) -> Result<Option<ApiKey>, ConfigError> {
+        let (text, value) = match (&self.api_key, &self.api_key_file) {
+            (Some((_, value)), Some(_)) => {
+                return Err(value.secret_error("and api-key-file are both set; remove one of them"));
+            }
+            (Some((key, value)), None) => (key.clone(), value),
+            (None, Some((path, value))) => (read(path, value)?, value),
+            (None, None) => return Ok(None),
+        };
+        ApiKey::parse(text.trim()).map(Some).map_err(|reason| value.secret_error(&reason))
+    }
+
+    /// Returns the settings of token verification. They are complete or absent: without an issuer or an audience, Kiln would
+    /// accept tokens that the identity provider issued for other services.
+    fn tokens(&self) -> Result<Option<TokenConfig>, ConfigError> {
+        let claims = self.jwt_issuer.as_ref().zip(self.jwt_audience.as_ref());
+        let key = self.jwt_jwks.as_ref().map(|(_, value)| value).or(self.jwt_secret.as_ref().map(|(_, value)| value));
+        let claim = self.jwt_issuer.as_ref().or(self.jwt_audience.as_ref());
+        match (claims, key, claim) {
+            (Some(((issuer, _), (audience, _))), Some(_), _) => Ok(Some(TokenConfig {
+                jwks: self.jwt_jwks.as_ref().map(|(source, _)| source.clone()),
+                secret: self.jwt_secret.as_ref().map(|(secret, _)| secret.clone()),
+                issuer: issuer.clone(),
+                audience: audience.clone(),
+            })),
+            (None, Some(key), _) => Err(key.secret_error(
+                "needs jwt-issuer and jwt-audience beside it: the issuer and the audience that a token must name",
+            )),
+            (_, None, Some((_, claim))) => Err(claim
+                .error("needs jwt-jwks or jwt-secret beside it: the public keys or the secret that verify tokens")),
+            (_, None, None) => Ok(None),
+        }
+    }
+
+    fn metrics_access(&self) -> Result<MetricsAccess, ConfigError> {
+        match (self.metrics, self.metrics_auth, &self.metrics_listen) {
+            (false, _, Some((_, value))) => {
+                Err(value.error("cannot serve the metrics: 'metrics' is false; remove one of both"))
+            }
+            (false, _, None) => Ok(MetricsAccess::Off),
+            (true, true, Some((_, value))) => {
+                Err(value.error("serves the metrics without a key; remove it or metrics-auth"))
+            }
+            (true, true, None) => Ok(MetricsAccess::Guarded),
+            (true, false, Some(_)) => Ok(MetricsAccess::Elsewhere),
+            (true, false, None) => Ok(MetricsAccess::Open),
+        }
+    }
+}
+
+fn read(path: &Path, value: &Value) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| value.error(&format!("cannot be read: {error}")))
+}
