@@ -1,34 +1,9 @@
-//! Kiln serves image classification over HTTP: an ONNX classifier, turned into Burn code when the program is built,
-//! on the GPU or the CPU, behind a dynamic batcher and an API whose OpenAPI document its own handlers produce.
+//! Kiln serves image classification over HTTP. A build turns ONNX classifiers into Burn code; the server runs them on a GPU or the
+//! CPU, behind a dynamic batcher and an API whose OpenAPI document the handlers generate.
 //!
-//! # The rooms
-//!
-//! Imports go downwards only; a test enforces it (`tests/architecture`).
-//!
-//! | room | responsibility |
-//! |---|---|
-//! | [`cli`], [`config`] | what was typed, and what is meant |
-//! | [`app`] | joins the rooms for each command |
-//! | [`mod@finetune`] | trains the last layer of a model on corrected pictures |
-//! | [`mod@import`] | what `kiln import` was told and asks, and where models live |
-//! | [`mod@bench`] | what `kiln bench` finds, and how it is shown |
-//! | [`shutdown`], [`serve`] | the way out; connections and time-outs |
-//! | [`api`] | operations, schemas, keys, status codes |
-//! | [`registry`] | model name and version -> classifier; exchanged as a whole when versions change |
-//! | [`classifier`] | one picture's way through the rooms below |
-//! | [`cache`] | keeps answers, and joins those who ask the same at once |
-//! | [`batching`] | groups pictures that wait for an engine |
-//! | [`inference`] | runs the network on a device |
-//! | [`feedback`] | what was answered, and what people said of it |
-//! | [`image`] | bytes -> pixels of the model's size |
-//! | [`store`] | versions with other weights, and which of them is to answer |
-//! | [`keys`] | keys and tokens, and what their owners may do |
-//! | [`model`], [`oip`], [`plots`], [`readiness`], [`standing`], [`telemetry`], [`watched`] | leaves that others may use |
-//!
-//! Two crates lie below: `model-import` (ONNX -> Burn code, when the program is built) and `kiln-kernels` (operations
-//! written by hand).
-//!
-//! `docs/architecture.md` follows a picture through them, and has what each may import.
+//! This package is the program: the command line ([`cli`]), the settings ([`config`]) and the commands ([`app`]), with the parts of
+//! `kiln import` ([`mod@import`]), `kiln bench` ([`mod@bench`]) and `kiln models` ([`store`]) that need no device. The crates below it
+//! are described in `docs/architecture.md`, which also follows a request through them.
 #![forbid(unsafe_code)]
 
 pub mod app;

@@ -1,79 +1,109 @@
-//! Reads the command line, runs the command, turns its end into an exit status.
+//! Parses the command line, runs the command, and turns its result into an exit status.
 #![forbid(unsafe_code)]
 
+use std::error::Error;
+use std::fmt;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use kiln::app;
-use kiln::cli::{self, Command, Exit, Page};
-use kiln_server::auth as keys;
+use kiln::cli::{self, CliError, Command, Page};
+use kiln_server::auth::ApiKey;
 
-fn main() -> ExitCode {
-    let env = |name: &str| std::env::var_os(name);
-    match cli::parse(std::env::args_os(), &env) {
-        Ok(command) => run(command),
-        Err(Exit::Clap(error)) => {
-            // If nobody can be told, there is nobody to tell.
-            let _ = error.print();
-            ExitCode::from(error.exit_code() as u8)
+/// A failed command: its exit status and the message for standard error.
+struct Failure {
+    status: u8,
+    message: String,
+}
+
+impl Failure {
+    /// Exit status for an operation that failed.
+    const FAILED: u8 = 1;
+    /// Exit status for invalid arguments and settings, as clap has it.
+    const USAGE: u8 = 2;
+
+    /// Joins the messages of an error and its causes with colons.
+    fn new(status: u8, error: &dyn Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            // A transparent error repeats the message of its cause.
+            if !message.contains(&inner.to_string()) {
+                message.push_str(&format!(": {inner}"));
+            }
+            cause = inner.source();
         }
-        Err(Exit::Config(error)) => fail(2, &error),
+        Self { status, message }
     }
 }
 
-fn run(command: Command) -> ExitCode {
+/// Every error of a command is a failure with status 1.
+impl<E: Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(Self::FAILED, &error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The message may contain names from files, and a terminal would execute their escape sequences.
+        write!(f, "kiln: {}", app::terminal_text(&self.message))
+    }
+}
+
+fn main() -> ExitCode {
+    let env = |name: &str| std::env::var_os(name);
+    let result = match cli::parse(std::env::args_os(), &env) {
+        Ok(command) => run(command),
+        Err(CliError::Clap(error)) => {
+            // Nothing else can be done if standard error is closed.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+        Err(CliError::Config(error)) => Err(Failure::new(Failure::USAGE, &error)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
     if let Command::Serve(config)
     | Command::Predict { config, .. }
     | Command::Bench { config, .. }
     | Command::Check(config)
     | Command::Finetune { config, .. } = &command
     {
-        // Before there is a second thread.
+        // It sets environment variables, so it runs before the process has a second thread.
         app::keep_caches(config);
     }
-    let outcome: Result<(), Box<dyn std::error::Error>> = match command {
-        Command::Serve(config) => block_on(app::serve(*config)).map_err(Into::into),
-        Command::Predict { files, top_k, json, config } => {
-            block_on(app::predict(*config, files, top_k, json)).map_err(Into::into)
-        }
-        Command::Bench { plan, config } => match block_on(app::bench(*config, plan)) {
-            Ok(table) => print(&table),
-            Err(error) => Err(error.into()),
-        },
-        Command::Import(order) => match app::import(&order) {
-            Err(error) => return fail(error.exit_status(), &error),
-            Ok(()) => Ok(()),
-        },
-        Command::Check(config) => block_on(app::check(*config)).map_err(Into::into),
-        Command::Finetune { plan, config } => block_on(app::finetune(*config, plan)).map_err(Into::into),
-        Command::Healthcheck(checkup) => app::healthcheck(checkup).map_err(Into::into),
+    match command {
+        Command::Serve(config) => Ok(block_on(app::serve(*config))?),
+        Command::Predict { files, top_k, json, config } => Ok(block_on(app::predict(*config, files, top_k, json))?),
+        Command::Bench { plan, config } => print(&block_on(app::bench(*config, plan))?),
+        Command::Import(order) => app::import(&order).map_err(|error| Failure::new(error.exit_status(), &error)),
+        Command::Check(config) => Ok(block_on(app::check(*config))?),
+        Command::Finetune { options, config } => Ok(block_on(app::finetune(*config, options))?),
+        Command::Healthcheck(request) => Ok(app::healthcheck(request)?),
         Command::Devices => print(&app::devices()),
-        Command::Keygen(None) => print(&format!("{}\n", keys::ApiKey::generate().expose())),
-        Command::Keygen(Some(terms)) => {
-            let (key, entry) = app::keygen(terms);
-            // Only here: the entry goes to a file.
+        Command::Keygen(None) => print(&format!("{}\n", ApiKey::generate().expose())),
+        Command::Keygen(Some(policy)) => {
+            let (key, entry) = app::keygen(policy);
+            // Standard output is the entry alone, since users append it to a key file.
             eprintln!("{key}");
             print(&entry)
         }
         Command::FeedbackExport { data, out, model, force } => {
-            match app::export(&data, &out, model.as_deref(), force) {
-                Ok(told) => print(&told),
-                Err(error) => Err(error.into()),
-            }
+            print(&app::export_feedback(&data, &out, model.as_deref(), force)?)
         }
-        Command::FeedbackReport { data, out } => match app::report(&data, &out) {
-            Ok(told) => print(&told),
-            Err(error) => Err(error.into()),
-        },
-        Command::Models { order, config } => match app::models(order, &config) {
-            Ok(done) => print(&done),
-            Err(error) => Err(error.into()),
-        },
+        Command::FeedbackReport { data, out } => print(&app::report_feedback(&data, &out)?),
+        Command::Models { order, config } => print(&app::models(order, &config)?),
         Command::ConfigCheck(report) => print(&report),
-        Command::Print(pages) => pages.iter().try_for_each(show),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, error.as_ref()),
+        Command::Print(pages) => pages.iter().try_for_each(print_page),
     }
 }
 
@@ -81,38 +111,21 @@ fn block_on<T>(command: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .expect("the system has threads to give at start");
-    let outcome = runtime.block_on(command);
-    // A model that is still being loaded must not hold up a process that was told to stop.
+        .expect("the operating system provides threads at start");
+    let output = runtime.block_on(command);
+    // Do not wait for a model that still loads on a blocking thread.
     runtime.shutdown_background();
-    outcome
+    output
 }
 
-/// Prints without the panic that `print!` has for a closed pipe.
-fn print(text: &str) -> Result<(), Box<dyn std::error::Error>> {
-    Ok(std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())?)
+/// Prints text. In contrast to `print!`, a closed pipe is an error, not a panic.
+fn print(text: &str) -> Result<(), Failure> {
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }
 
 /// Prints a page, or writes it to its file.
-fn show(page: &Page) -> Result<(), Box<dyn std::error::Error>> {
-    let Page { file: Some(file), text } = page else { return print(&page.text) };
-    let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-    let written = folder.and_then(|()| std::fs::write(file, text));
-    Ok(written.map_err(|error| format!("{}: {error}", file.display()))?)
-}
-
-/// Tells an error and its causes in one line.
-fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        // Transparent errors repeat their cause's text.
-        if !sentence.contains(&inner.to_string()) {
-            sentence.push_str(&format!(": {inner}"));
-        }
-        cause = inner.source();
-    }
-    // Names out of files may be part of it.
-    eprintln!("kiln: {}", app::terminal_text(&sentence));
-    ExitCode::from(status)
+fn print_page(page: &Page) -> Result<(), Failure> {
+    let Some(file) = &page.file else { return print(&page.text) };
+    let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(file, &page.text));
+    written.map_err(|error| Failure { status: Failure::FAILED, message: format!("{}: {error}", file.display()) })
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kiln::app::{Connection, post};
+use kiln::app::{HttpConnection, post_request};
 use kiln_inference::model::Model;
 use tokio::task::JoinSet;
 
@@ -30,7 +30,7 @@ impl LoadResult {
 /// and the image if its rate is compared with preprocessing alone.
 pub fn requests(model: &Model) -> Vec<(String, Vec<u8>, Option<Vec<u8>>)> {
     let read = |path: &str| std::fs::read(path).expect("the benchmark runs in the project directory");
-    let request = |path: &str, headers: &str, body: &[u8]| post(path, KEY, headers, body);
+    let request = |path: &str, headers: &str, body: &[u8]| post_request(path, KEY, headers, body);
     let mut all = Vec::new();
     for file in ["benches/http/cat_224x168.jpg", "tests/data/photos/cat_640x480.jpg", "benches/http/cat_1280x960.jpg"] {
         let size = file.rsplit(['_', '.']).nth(1).expect("a size in the name");
@@ -97,7 +97,7 @@ async fn run_connection(
     mut request: Vec<u8>,
     counter: Option<&'static AtomicU64>,
 ) -> usize {
-    let mut connection = Connection::open(address).await.expect("the server listens");
+    let mut connection = HttpConnection::open(address).await.expect("the server listens");
     let mut requests = 0;
     loop {
         if let Some(counter) = counter {

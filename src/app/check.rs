@@ -1,89 +1,93 @@
-//! `kiln check`: does the stable version of each model answer the picture whose logits are known as it should, on each device?
+//! `kiln check`: compares the logits of the stable version of each model with its reference logits, on each device.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use super::load::{self, LoadError};
-use crate::config::Config;
-use kiln_inference::{Checked, Reference, check as compare};
 use kiln_inference::model::Model;
+use kiln_inference::{Checked, Reference, check as compare};
 use kiln_runtime::telemetry::logging::{self, LoggingError};
 
-/// Why `kiln check` ends with an error.
+use super::load::{self, LoadError};
+use crate::config::Config;
+
+/// The error of [`check`].
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// Logging.
+    /// Logging cannot start.
     #[error(transparent)]
     Logging(#[from] LoggingError),
-    /// A model or the device.
+    /// A device or a model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Standard output is gone.
-    #[error("cannot write the answers: {0}")]
+    /// Standard output is closed.
+    #[error("cannot write the results: {0}")]
     Output(#[from] std::io::Error),
-    /// The table has told which.
+    /// Some logits are wrong. The printed table lists them.
     #[error(
-        "{wrong} of {total} answers are further from the right ones than another order of sums explains. If the model was just \
-         imported: are mean and std of its model.toml those that the logits were made with, and is it the same network?"
+        "{wrong} of {total} results differ from the reference logits by more than rounding explains. If the model was just \
+         imported, check that mean and std in its model.toml are those of the reference logits, and that it is the same network."
     )]
     Wrong {
-        /// How many.
+        /// Number of wrong results.
         wrong: usize,
-        /// Of how many.
+        /// Number of all results.
         total: usize,
     },
 }
 
-/// Checks the model that `--model` names, or else all, and prints a line for each device.
+/// Checks the model that `--model` names, or all models, and prints a line for each model and device.
 ///
 /// # Errors
 ///
-/// A model does not run, or answers wrongly.
+/// Returns an error if a model does not run, or if its logits are wrong.
 pub async fn check(config: Config) -> Result<(), CheckError> {
     let _log_guard = logging::init(&config.logging)?;
-    let answers = load::joined(tokio::task::spawn_blocking(move || all(&config)).await)?;
-    let table: String = answers.iter().map(|(model, checked)| line(model, checked)).collect();
+    let results = load::join(tokio::task::spawn_blocking(move || check_all(&config)).await)?;
+    let table: String = results.iter().map(|(model, checked)| line(model, checked)).collect();
     std::io::stdout().lock().write_all(table.as_bytes())?;
     let is_wrong = |checked: &Checked| checked.difference.is_some_and(|difference| !difference.is_allowed());
-    let (wrong, total) = (answers.iter().filter(|(_, checked)| is_wrong(checked)).count(), answers.len());
+    let (wrong, total) = (results.iter().filter(|(_, checked)| is_wrong(checked)).count(), results.len());
     if wrong > 0 { Err(CheckError::Wrong { wrong, total }) } else { Ok(()) }
 }
 
-fn all(config: &Config) -> Result<Vec<(Model, Checked)>, LoadError> {
-    let devices = load::devices(config)?;
-    let is_wanted = |model: &Model| config.model.as_deref().is_none_or(|name| name == model.spec().name);
-    let mut answers = Vec::new();
-    for model in Model::all().filter(is_wanted) {
-        let model = load::stable(config, model.spec().name)?;
+fn check_all(config: &Config) -> Result<Vec<(Model, Checked)>, LoadError> {
+    let devices = load::open_devices(config)?;
+    let is_selected = |model: &Model| config.model.as_deref().is_none_or(|name| name == model.spec().name);
+    let mut results = Vec::new();
+    for model in Model::all().filter(is_selected) {
+        let model = load::stable_version(config, model.spec().name)?;
         for device in &devices {
-            answers.push((model.clone(), compare(model.clone(), device, &load::options(config), |_| ())?));
+            results.push((model.clone(), compare(model.clone(), device, &load::engine_options(config), |_| ())?));
         }
     }
-    Ok(answers)
+    Ok(results)
 }
 
 fn line(model: &Model, checked: &Checked) -> String {
-    let (spec, place) = (model.spec(), &checked.placement);
+    let (spec, placement) = (model.spec(), &checked.placement);
     let mut line = format!(
         "{} {} on {} ({}, {}): ",
         spec.name,
         model.version(),
-        place.device.name,
-        place.precision,
-        place.kernels
+        placement.device.name,
+        placement.precision,
+        placement.kernels
     );
-    let whose = match checked.reference {
+    let reference = match checked.reference {
         Reference::Known if model.version() == spec.version => "those of its manifest",
         Reference::Known => "those that came with the version",
         Reference::Cpu => "the CPU's",
         Reference::None => "",
     };
     let _ = match checked.difference {
-        None => writeln!(line, "it runs; its manifest names no logits ('reference_logits') to compare with"),
+        None => writeln!(line, "it runs; its manifest has no reference logits ('reference_logits') to compare with"),
         Some(difference) => {
             let verdict = if difference.is_allowed() { "right" } else { "WRONG" };
             let (largest, allowed) = (difference.largest, difference.allowed);
-            writeln!(line, "{verdict}; logits differ from {whose} by {largest:.1e} at most, {allowed:.1e} is allowed")
+            writeln!(
+                line,
+                "{verdict}; logits differ from {reference} by {largest:.1e} at most, {allowed:.1e} is allowed"
+            )
         }
     };
     line

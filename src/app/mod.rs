@@ -1,34 +1,30 @@
-//! The composition root: names concrete types and joins the rooms for each command. It holds no logic of its own.
+//! The composition root: every command of the program. Each one builds the concrete types of the crates below and connects them.
 
 mod bench;
 mod check;
-mod connection;
-mod devices;
 mod feedback;
 mod finetune;
-mod healthcheck;
+mod http_connection;
 mod import;
-mod keygen;
 mod load;
-mod local;
+mod loopback_server;
 mod models;
 mod predict;
 mod progress;
 mod serve;
+mod tools;
 mod updates;
 
 pub use bench::{BenchError, bench};
 pub use check::{CheckError, check};
-pub use connection::{Answered, Connection, post};
-pub use devices::devices;
-pub use feedback::{ExportError, ReportError, export, report};
+pub use feedback::{ExportError, ReportError, export_feedback, report_feedback};
 pub use finetune::{FinetuneFailure, finetune};
-pub use healthcheck::{Unhealthy, healthcheck};
+pub use http_connection::{HttpConnection, Response, post_request};
 pub use import::{ImportFailure, import};
-pub use keygen::keygen;
 pub use load::keep_caches;
-pub use local::Local;
+pub use loopback_server::LoopbackServer;
 pub use model_import::import::terminal_text;
 pub use models::{ModelsError, models};
 pub use predict::{PredictError, predict};
 pub use serve::{ServeError, serve};
+pub use tools::{HealthcheckError, devices, healthcheck, keygen};

@@ -1,4 +1,4 @@
-//! `kiln predict FILE...`: classifies files without a server, through the same rooms.
+//! `kiln predict FILE...`: classifies files without a server, with the same classifier.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,58 +6,61 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
+use kiln_classifier::{AdmitError, BatchError, Classifier, ClassifyError, Options, Picture, Prediction};
+use kiln_runtime::readiness::Readiness;
+use kiln_runtime::telemetry::logging::{self, LoggingError};
 use model_import::import::{read_file, terminal_text};
 use serde_json::json;
 
 use super::load::{self, LoadError};
 use super::progress;
-use kiln_classifier::{AdmitError, BatchError, Classifier, ClassifyError, Options, Picture, Prediction};
 use crate::config::Config;
-use kiln_runtime::readiness::Readiness;
-use kiln_runtime::telemetry::logging::{self, LoggingError};
 
-/// Files from which on a progress bar is worth its line.
-const MANY: usize = 8;
+/// Minimum number of files for a progress bar.
+const MIN_FILES_FOR_PROGRESS: usize = 8;
 
-/// Why `kiln predict` ends with an error.
+/// Time until the next attempt while a failed device is replaced.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// The error of [`predict`].
 #[derive(Debug, thiserror::Error)]
 pub enum PredictError {
-    /// Logging.
+    /// Logging cannot start.
     #[error(transparent)]
     Logging(#[from] LoggingError),
-    /// The model or the device.
+    /// The model or the device cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Standard output is gone.
-    #[error("cannot write the answers: {0}")]
+    /// Standard output is closed.
+    #[error("cannot write the predictions: {0}")]
     Output(#[from] std::io::Error),
-    /// Some files have no answer; each was named on standard error.
+    /// Some files have no prediction. Standard error names each of them.
     #[error("{failed} of {total} files could not be classified")]
     Files {
-        /// How many.
+        /// Number of files without a prediction.
         failed: usize,
-        /// Of how many.
+        /// Number of all files.
         total: usize,
     },
 }
 
-/// Classifies `files` and prints the `top_k` classes of each, as text or as one JSON object a line.
+/// Classifies `files` and prints the `top_k` classes of each, as text or as one JSON object per line.
 ///
 /// # Errors
 ///
-/// Nothing can be classified, or some file cannot.
+/// Returns an error if the model cannot be loaded or if a file cannot be classified.
 pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bool) -> Result<(), PredictError> {
     let _log_guard = logging::init(&config.logging)?;
     let name = load::default_model(&config);
-    let (model, engines) = load::engines(&config, &name).await?;
+    let (model, engines) = load::start_engines(&config, &name).await?;
     let (classifier, worker) = load::classifier(&config, model, engines, Readiness::starting());
-    let outcome = all(&classifier, &config, files, top_k, json).await;
+    let outcome = predict_all(&classifier, &config, files, top_k, json).await;
     drop(classifier);
     worker.shutdown().await;
     outcome
 }
 
-async fn all(
+async fn predict_all(
     classifier: &Classifier,
     config: &Config,
     files: Vec<PathBuf>,
@@ -65,22 +68,22 @@ async fn all(
     json: bool,
 ) -> Result<(), PredictError> {
     let total = files.len();
-    let bar = match total < MANY {
+    let bar = match total < MIN_FILES_FOR_PROGRESS {
         true => ProgressBar::hidden(),
-        false => progress::bar(total, "{bar:40} {pos}/{len} pictures, {per_sec}, {eta} left"),
+        false => progress::bar(total, "{bar:40} {pos}/{len} images, {per_sec}, {eta} left"),
     };
-    // Enough in flight to fill a batch while the next one is decoded, never more than the queue holds.
+    // Two batches: one runs while the next is decoded. More than the queue holds would be rejected.
     let in_flight = (config.batching.max_batch_size * 2).min(config.batching.queue_capacity);
-    let mut answers = stream::iter(files)
+    let mut results = stream::iter(files)
         .map(|file| async move {
-            let answer = one(classifier, &file, config.image.decoded.most(), top_k).await;
-            (file, answer)
+            let result = predict_file(classifier, &file, config.image.decoded.most(), top_k).await;
+            (file, result)
         })
         .buffered(in_flight);
     let mut failed = 0;
-    while let Some((file, answer)) = answers.next().await {
+    while let Some((file, result)) = results.next().await {
         bar.inc(1);
-        match answer {
+        match result {
             Ok(prediction) => {
                 let text = if json { as_json(classifier, &file, &prediction) } else { as_text(&file, &prediction) };
                 bar.suspend(|| std::io::stdout().lock().write_all(text.as_bytes()))?;
@@ -95,20 +98,25 @@ async fn all(
     if failed > 0 { Err(PredictError::Files { failed, total }) } else { Ok(()) }
 }
 
-/// The answer to a file of at most `most` bytes.
-async fn one(classifier: &Classifier, file: &Path, most: u64, top_k: usize) -> Result<Prediction, String> {
+/// Classifies a file of at most `max_bytes`.
+async fn predict_file(
+    classifier: &Classifier,
+    file: &Path,
+    max_bytes: u64,
+    top_k: usize,
+) -> Result<Prediction, String> {
     let path = file.to_path_buf();
-    let read = tokio::task::spawn_blocking(move || read_file(&path, most)).await.map_err(|e| e.to_string())?;
+    let read = tokio::task::spawn_blocking(move || read_file(&path, max_bytes)).await.map_err(|e| e.to_string())?;
     let bytes = read.map_err(|e| e.to_string())?;
-    let picture = Picture { bytes: bytes.into(), file_name: None };
+    let image = Picture { bytes: bytes.into(), file_name: None };
     loop {
         let options = Options { top_k, ..Options::default() };
-        match classifier.classify(picture.clone(), options).await {
-            // A device that is replaced is back in a moment, and nobody else could take the file.
+        match classifier.classify(image.clone(), options).await {
+            // The device is being replaced, which takes a moment, and no other server can take the file.
             Err(ClassifyError::Admit(AdmitError::Recovering) | ClassifyError::Batch(BatchError::Recovering)) => {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
-            answer => return answer.map_err(|e| e.to_string()),
+            result => return result.map_err(|e| e.to_string()),
         }
     }
 }

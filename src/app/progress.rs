@@ -1,32 +1,32 @@
-//! How far long work is, for a person at a terminal: on standard error, and only where that is one.
+//! Progress bars on standard error. They are hidden if standard error is not a terminal.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How often what moves by itself moves.
+/// Interval between two redraws of a bar that moves by itself.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A bar for so many steps, of the form that indicatif's `template` says.
+/// Returns a bar of `length` steps with an indicatif template.
 pub(super) fn bar(length: usize, template: &str) -> ProgressBar {
-    shown(ProgressBar::new(length as u64), template)
+    styled(ProgressBar::new(length as u64), template)
 }
 
-/// The same for work whose end is not known. It turns by itself.
+/// Returns a spinner, for work of unknown length. It turns by itself.
 pub(super) fn spinner(template: &str) -> ProgressBar {
-    turning(shown(ProgressBar::new_spinner(), template))
+    self_updating(styled(ProgressBar::new_spinner(), template))
 }
 
-/// Has time, and what turns, go on while nobody says how far the work is.
-pub(super) fn turning(bar: ProgressBar) -> ProgressBar {
+/// Redraws the elapsed time and the spinner of a bar regularly, even without progress.
+pub(super) fn self_updating(bar: ProgressBar) -> ProgressBar {
     if !bar.is_hidden() {
         bar.enable_steady_tick(TICK);
     }
     bar
 }
 
-fn shown(bar: ProgressBar, template: &str) -> ProgressBar {
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

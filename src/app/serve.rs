@@ -1,99 +1,101 @@
-//! `kiln serve`: listen, load, answer, drain.
+//! `kiln serve`: listens, loads the models, answers requests, and drains at shutdown.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use kiln_api::MetricsAccess;
+use kiln_classifier::registry::Registry;
+use kiln_feedback::{FeedbackStore, OpenError};
+use kiln_runtime::readiness::{Readiness, ReadinessState};
+use kiln_runtime::shutdown::{self, ShutdownSignal, Stage};
+use kiln_runtime::telemetry::metrics::Exporter;
+use kiln_runtime::telemetry::{logging, metrics, traces};
+use kiln_server::auth::{AuthSetupError, Authenticator, ServerKey};
+use kiln_server::{Server, ServerError};
 
 use super::load::{self, LoadError};
 use super::updates::Updates;
 use crate::config::Config;
-use kiln_feedback::{self as feedback, OpenError};
-use kiln_server::auth::{AuthSetupError, Authenticator, ServerKey};
-use kiln_runtime::readiness::{Readiness, ReadinessState};
-use kiln_classifier::registry::Registry;
-use kiln_runtime::shutdown::{self, ShutdownSignal, Stage};
-use kiln_runtime::telemetry::metrics::Exporter;
-use kiln_runtime::telemetry::{logging, metrics, traces};
-use kiln_api as api;
-use kiln_server as serve;
 
-/// How often old samples are taken out of the histograms, as the exporter asks for.
+/// Interval in which the exporter removes old samples from the histograms.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
-/// Why the server did not start, or stopped by itself.
+/// The error of [`serve`]: the server did not start, or it stopped without a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Logging.
+    /// Logging cannot start.
     #[error(transparent)]
     Logging(#[from] logging::LoggingError),
-    /// Metrics.
+    /// Metrics cannot start.
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    /// Keys or tokens.
+    /// The keys or the token settings are invalid.
     #[error(transparent)]
     Authenticator(#[from] AuthSetupError),
-    /// The socket.
+    /// The listening socket failed.
     #[error(transparent)]
-    Serve(#[from] serve::ServerError),
-    /// The folder of predictions and feedback.
+    Serve(#[from] ServerError),
+    /// The folder of predictions and feedback cannot be opened.
     #[error(transparent)]
     Feedback(#[from] OpenError),
-    /// A model or the device.
+    /// A model or the device cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The device failed and could not be replaced; an orchestrator starts the process anew.
+    /// The device failed and could not be replaced. An orchestrator restarts the process.
     #[error("stopped because {0}")]
     Device(String),
-    /// The operating system.
+    /// The operating system refuses the signal handlers.
     #[error("cannot listen for signals: {0}")]
     Signals(#[from] std::io::Error),
 }
 
-/// Serves until a signal. The address is bound first, so that a taken port is told at once; health is served while
+/// Serves until a signal. The address is bound first, so that a port in use is reported at once; the health endpoints answer while
 /// the models are loaded.
 ///
 /// # Errors
 ///
-/// Anything that keeps the server from starting, or the listener's death.
+/// Returns an error if the server does not start, if its listener fails, or if the device fails and cannot be replaced.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let _log_guard = logging::init(&config.logging)?;
-    // Dropped before the log, which it may have something to tell.
+    // Dropped before the log guard, since the last export may log an error.
     let _traces = config.traces.as_ref().map(traces::install);
     let metrics = exporter(&config)?;
-    let default = load::default_model(&config);
-    let provisioned = ServerKey::provision(&config.keys, config.serve.listen).map_err(AuthSetupError::from)?;
-    let authority = authority(&config, &provisioned).await?;
-    let server = serve::Server::bind(config.serve, config.tls.clone()).await?;
-    let metrics_server = metrics_server(&config).await?;
-    let recorded = recorded(&config).await?;
+    let default_model = load::default_model(&config);
+    let server_key = ServerKey::provision(&config.auth, config.server.listen).map_err(AuthSetupError::from)?;
+    let authenticator = load_authenticator(&config, &server_key).await?;
+    let server = Server::bind(config.server, config.tls.clone()).await?;
+    let metrics_server = bind_metrics_server(&config).await?;
+    let feedback = open_feedback_store(&config).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
-    announce(&provisioned, scheme, server.local_addr());
+    announce(&server_key, scheme, server.local_addr());
     let readiness = Readiness::starting();
     let signal = shutdown::spawn_controller(config.shutdown, readiness.clone(), shutdown::os_requests()?);
     let registry = Registry::default();
-    let state = api::State {
+    let state = kiln_api::State {
         registry: registry.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
-        authenticator: Arc::clone(&authority),
-        feedback: recorded.clone(),
+        authenticator: Arc::clone(&authenticator),
+        feedback: feedback.clone(),
         config: config.api.clone(),
     };
-    tokio::spawn(async move { authority.run_maintenance().await });
-    if let Some(recorded) = recorded.clone() {
-        tokio::spawn(recorded.run_maintenance());
+    tokio::spawn(async move { authenticator.run_maintenance().await });
+    if let Some(feedback) = feedback.clone() {
+        tokio::spawn(feedback.run_maintenance());
     }
     if let Some((server, metrics)) = metrics_server.zip(metrics.clone()) {
-        tracing::info!(address = %server.local_addr(), "metrics are shown here");
-        tokio::spawn(server.run(api::metrics_endpoint(metrics), signal.clone()));
+        tracing::info!(address = %server.local_addr(), "metrics listener started");
+        tokio::spawn(server.run(kiln_api::metrics_endpoint(metrics), signal.clone()));
     }
     if let Some(metrics) = metrics {
-        tokio::spawn(keep_up(metrics));
+        tokio::spawn(run_metrics_upkeep(metrics));
     }
-    let serving = server.run(api::endpoint(state), signal.clone());
+    let serving = server.run(kiln_api::endpoint(state), signal.clone());
     tokio::pin!(serving);
-    let loading = Updates::start(config, default, registry, readiness.clone(), recorded.clone());
+    let loading = Updates::start(config, default_model, registry, readiness.clone(), feedback.clone());
     tokio::pin!(loading);
-    // A model that does not load ends the process, and the connections with it.
+    // If a model cannot be loaded, the process exits and closes its connections.
     let mut updates = tokio::select! {
         served = &mut serving => return served.map_err(ServeError::from),
         loaded = &mut loading => loaded?,
@@ -104,22 +106,22 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         served = &mut serving => served,
         never = updates.follow() => match never {},
     };
-    finish(updates, recorded, &signal).await;
+    finish(updates, feedback, &signal).await;
     match readiness.state() {
         ReadinessState::Failed(reason) => Err(ServeError::Device(reason)),
         _ => Ok(served?),
     }
 }
 
-/// What shows the metrics, if anything is to be measured.
+/// Installs the metrics recorder, unless metrics are disabled.
 fn exporter(config: &Config) -> Result<Option<Exporter>, ServeError> {
     match config.api.metrics {
-        api::MetricsAccess::Off => Ok(None),
+        MetricsAccess::Off => Ok(None),
         _ => Ok(Some(metrics::install()?)),
     }
 }
 
-async fn keep_up(metrics: Exporter) {
+async fn run_metrics_upkeep(metrics: Exporter) {
     let mut ticks = tokio::time::interval(METRICS_UPKEEP);
     loop {
         ticks.tick().await;
@@ -127,43 +129,43 @@ async fn keep_up(metrics: Exporter) {
     }
 }
 
-/// Keys and tokens. A key set may come over the network, by a library that waits.
-async fn authority(config: &Config, provisioned: &ServerKey) -> Result<Arc<Authenticator>, AuthSetupError> {
-    let (config, own) = (config.keys.clone(), provisioned.key.clone());
-    let loading = tokio::task::spawn_blocking(move || Authenticator::load(&config, own.as_ref()));
-    loading.await.expect("nothing there panics").map(Arc::new)
+/// Loads keys and token settings on a blocking thread: the HTTP client that fetches a key set blocks.
+async fn load_authenticator(config: &Config, server_key: &ServerKey) -> Result<Arc<Authenticator>, AuthSetupError> {
+    let (auth, key) = (config.auth.clone(), server_key.key.clone());
+    let loading = tokio::task::spawn_blocking(move || Authenticator::load(&auth, key.as_ref()));
+    loading.await.expect("blocking task panicked").map(Arc::new)
 }
 
-/// The listener of the metrics, if they have one. Without encryption: it is for addresses that only the operator reaches.
-async fn metrics_server(config: &Config) -> Result<Option<serve::Server>, serve::ServerError> {
+/// Binds the listener of the metrics, if they have one. It has no TLS: its address is for the operator's network only.
+async fn bind_metrics_server(config: &Config) -> Result<Option<Server>, ServerError> {
     match config.metrics_listen {
-        Some(listen) => serve::Server::bind(serve::Config { listen, ..config.serve }, None).await.map(Some),
+        Some(listen) => Server::bind(kiln_server::Config { listen, ..config.server }, None).await.map(Some),
         None => Ok(None),
     }
 }
 
-/// Where predictions are recorded, if they are to be.
-async fn recorded(config: &Config) -> Result<Option<feedback::FeedbackStore>, OpenError> {
+/// Opens the store of predictions and feedback, if recording is enabled.
+async fn open_feedback_store(config: &Config) -> Result<Option<FeedbackStore>, OpenError> {
     let Some(config) = config.feedback.clone() else { return Ok(None) };
-    let opening = tokio::task::spawn_blocking(move || feedback::FeedbackStore::open(&config));
-    opening.await.expect("nothing there panics").map(Some)
+    let opening = tokio::task::spawn_blocking(move || FeedbackStore::open(&config));
+    opening.await.expect("blocking task panicked").map(Some)
 }
 
-/// Joins the threads of the engines and of what is recorded, unless a second signal wants the end now.
-async fn finish(updates: Updates, recorded: Option<feedback::FeedbackStore>, signal: &ShutdownSignal) {
+/// Joins the threads of the engines and of the feedback store. A second signal ends the wait.
+async fn finish(updates: Updates, feedback: Option<FeedbackStore>, signal: &ShutdownSignal) {
     let joined = async {
         updates.shut_down().await;
-        if let Some(recorded) = recorded {
-            recorded.close().await;
+        if let Some(feedback) = feedback {
+            feedback.close().await;
         }
     };
     tokio::select! {
         () = joined => tracing::info!("stopped"),
-        () = signal.reached(Stage::Ended) => tracing::warn!("stopped before the engine was done"),
+        () = signal.reached(Stage::Ended) => tracing::warn!("stopped before the engines finished"),
     }
 }
 
-fn announce(provisioned: &ServerKey, scheme: &str, address: std::net::SocketAddr) {
+fn announce(server_key: &ServerKey, scheme: &str, address: SocketAddr) {
     tracing::info!(%address, docs = %format!("{scheme}://{address}/docs"), "listening");
-    provisioned.announce(scheme, address);
+    server_key.announce(scheme, address);
 }

@@ -1,4 +1,4 @@
-//! What `kiln import` was told: flags become an order.
+//! Arguments of `kiln import`.
 
 use std::path::PathBuf;
 
@@ -8,73 +8,74 @@ use model_import::import::{PRESETS, Preset};
 
 use crate::import::{Labels, Order, channels, deviations, size};
 
-/// The command.
-pub(super) fn command() -> Command {
+/// Defines `kiln import`.
+pub(super) fn import_command() -> Command {
     let flag = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
     let onnx = Arg::new("onnx")
         .value_name("MODEL.onnx")
-        .help("The classifier: one input float32 [batch, 3, height, width], one output of logits")
+        .help("ONNX classifier with one input, float32 [batch, 3, height, width], and one output, the logits.")
         .required(true)
         .value_parser(value_parser!(PathBuf));
     let about = [
-        flag("name", "NAME", "Its name in addresses [default: the file's]"),
-        flag("model-version", "VERSION", "Its version [default: 1]"),
-        flag("description", "TEXT", "One sentence for the people who will choose among the models"),
-        flag("source", "TEXT", "Where the weights come from, exactly enough to get the same ones again"),
-        flag("licence", "SPDX", "The licence that the weights came under"),
+        flag("name", "NAME", "Name of the model in URLs [default: the name of the file]."),
+        flag("model-version", "VERSION", "Version of the model [default: 1]."),
+        flag("description", "TEXT", "One sentence that helps users to choose among the models."),
+        flag("source", "TEXT", "Source of the weights, exact enough to obtain the same weights again."),
+        flag("licence", "SPDX", "Licence of the weights."),
         flag(
             "labels",
             "FILE",
-            "Names of the classes, one a line; or 'imagenet'; or 'numbers', which writes class_0 and so on",
+            "File with the names of the classes, one per line; or 'imagenet'; or 'numbers' for class_0, class_1 and so on.",
         )
         .value_parser(|text: &str| text.parse::<Labels>()),
     ];
-    let pictures = [
-        flag("size", "WIDTHxHEIGHT", "Size of the pictures, for a network that leaves it open").value_parser(size),
-        flag("preset", "WHOSE", "How the training code prepared its pictures; the list is below")
+    let preprocessing = [
+        flag("size", "WIDTHxHEIGHT", "Image size, for a network with a dynamic input size.").value_parser(size),
+        flag("preset", "NAME", "Preprocessing of the training code. The presets are listed below.")
             .value_parser(|text: &str| text.parse::<&'static Preset>()),
-        flag("filter", "FILTER", "Instead of the preset's: bilinear, bicubic or lanczos")
+        flag("filter", "FILTER", "Resize filter, instead of the preset's: bilinear, bicubic or lanczos.")
             .value_parser(|text: &str| text.parse::<Filter>()),
         flag(
             "crop",
             "CROP",
-            "Instead of the preset's: none, a part of the shorter side (0.875; 1 is all of it), or a padding in pixels (32)",
+            "Centre crop, instead of the preset's: none, a fraction of the shorter side (0.875; 1 is all of it), or a padding in pixels (32).",
         ),
-        flag("mean", "R,G,B", "Instead of the preset's, in units of 0..255")
+        flag("mean", "R,G,B", "Mean per channel, instead of the preset's, in units of 0..255.")
             .value_parser(channels)
             .allow_hyphen_values(true),
-        flag("std", "R,G,B", "Instead of the preset's, in units of 0..255").value_parser(deviations),
+        flag("std", "R,G,B", "Standard deviation per channel, instead of the preset's, in units of 0..255.")
+            .value_parser(deviations),
     ];
     let check = [
         flag(
             "logits",
             "FILE",
-            "What another runtime answers to the synthetic picture of model-import/export/images.py, one a \
-             line: kept, and checked now and at each start of a server",
+            "Reference logits: the output of another runtime for the synthetic image of model-import/export/images.py, one per line. \
+             Kiln stores them, and checks the model against them now and at each start of a server.",
         )
         .value_parser(value_parser!(PathBuf)),
-        switch("verify", "Build the program now and check the model in it; so it is with --logits"),
-        switch("no-verify", "Leave that out").conflicts_with("verify"),
+        switch("verify", "Builds the program now and checks the model in it. --logits implies it."),
+        switch("no-verify", "Skips the build and the check.").conflicts_with("verify"),
     ];
     let place = [
         flag(
             "out",
             "FOLDER",
-            "The folder to make [default: model-import/models/NAME of the checkout that this is run in]",
+            "Folder to create [default: model-import/models/NAME in the checkout of the current folder].",
         )
         .value_parser(value_parser!(PathBuf)),
-        switch("force", "Replace a model that is there already"),
+        switch("force", "Replaces an existing model."),
     ];
     Command::new("import")
-        .about("Turn an ONNX classifier into a folder that the build takes")
+        .about("Convert an ONNX classifier to a model folder that the build compiles in")
         .after_help(after_help())
         .arg(onnx)
         .args(about.map(|arg| arg.help_heading("About the model")))
-        .args(pictures.map(|arg| arg.help_heading("How pictures are prepared")))
-        .args(check.map(|arg| arg.help_heading("Proof that it is the same network")))
-        .args(place.map(|arg| arg.help_heading("Where it goes")))
+        .args(preprocessing.map(|arg| arg.help_heading("Preprocessing")))
+        .args(check.map(|arg| arg.help_heading("Verification")))
+        .args(place.map(|arg| arg.help_heading("Output")))
 }
 
 fn switch(name: &'static str, help: &'static str) -> Arg {
@@ -85,15 +86,15 @@ fn after_help() -> String {
     let presets: String = PRESETS.iter().map(|preset| format!("  {:<18} {}\n", preset.name, preset.about)).collect();
     format!(
         "Presets:\n{presets}\n\
-         A wrong preset breaks nothing and only costs accuracy, often several points, so take it from the training code or the \
-         model's card rather than guess. (--logits finds a wrong mean or std, but no wrong filter or crop.)\n\n\
-         What has no default is asked for on a terminal. With --labels and --preset nothing is asked.\n\n\
+         A wrong preset causes no error; it only costs accuracy, often several points. Take the preset from the training code or the \
+         model card. (--logits detects a wrong mean or std, but not a wrong filter or crop.)\n\n\
+         On a terminal, Kiln asks for missing values that have no default. With --labels and --preset, it asks for nothing.\n\n\
          Example: kiln import resnet50.onnx --labels imagenet --preset torchvision --logits logits.txt"
     )
 }
 
-/// The order in what was typed.
-pub(super) fn order(matches: &ArgMatches) -> Order {
+/// Returns the parsed `kiln import`.
+pub(super) fn import_order(matches: &ArgMatches) -> Order {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
     let verify = match (matches.get_flag("verify"), matches.get_flag("no-verify")) {
@@ -126,14 +127,14 @@ pub(super) fn order(matches: &ArgMatches) -> Order {
 mod tests {
     use super::*;
 
-    fn typed(words: &[&str]) -> Result<Order, clap::Error> {
+    fn parsed(words: &[&str]) -> Result<Order, clap::Error> {
         let words = std::iter::once("import").chain(words.iter().copied());
-        command().try_get_matches_from(words).map(|matches| order(&matches))
+        import_command().try_get_matches_from(words).map(|matches| import_order(&matches))
     }
 
     #[test]
-    fn flags_become_an_order() {
-        let order = typed(&[
+    fn flags_set_the_request() {
+        let order = parsed(&[
             "net.onnx",
             "--labels",
             "numbers",
@@ -154,12 +155,12 @@ mod tests {
         assert_eq!((order.labels, order.preset.unwrap().name), (Some(Labels::Numbers), "timm"));
         assert_eq!((order.mean, order.std, order.size), (Some([0.0; 3]), Some([255.0; 3]), Some([160, 96])));
         assert_eq!((order.version.as_deref(), order.verify, order.replace), (Some("7"), Some(false), true));
-        let plain = typed(&["net.onnx"]).unwrap();
+        let plain = parsed(&["net.onnx"]).unwrap();
         assert!(plain.labels.is_none() && plain.verify.is_none() && !plain.replace);
     }
 
     #[test]
-    fn wrong_values_are_told_with_what_they_must_be() {
+    fn invalid_values_are_reported_with_allowed_values() {
         for (words, part) in [
             (&[][..], "MODEL.onnx"),
             (&["net.onnx", "--preset", "pytorch"], "torchvision"),
@@ -168,15 +169,15 @@ mod tests {
             (&["net.onnx", "--filter", "nearest"], "bilinear"),
             (&["net.onnx", "--verify", "--no-verify"], "cannot be used with"),
         ] {
-            let error = typed(words).unwrap_err();
+            let error = parsed(words).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{words:?}");
             assert!(error.to_string().contains(part), "{error}");
         }
     }
 
     #[test]
-    fn the_help_lists_every_preset_and_says_what_a_wrong_one_costs() {
-        let help = command().render_help().to_string();
+    fn help_lists_every_preset_and_warns_of_a_wrong_one() {
+        let help = import_command().render_help().to_string();
         for preset in PRESETS {
             assert!(help.contains(preset.name), "{}", preset.name);
         }

@@ -1,50 +1,48 @@
-//! The command line: what was typed becomes a [`Command`]. Meaning is given to it in `config` and `app`.
+//! The command line: parses the arguments into a [`Command`], which `main` runs.
 
-mod arguments;
-mod bench;
 mod feedback;
-mod finetune;
-mod healthcheck;
 mod import;
-mod keygen;
+mod inference;
 mod models;
-mod predict;
 mod settings;
-mod shell;
+#[cfg(test)]
+mod tests;
+mod tools;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
+use kiln_finetune::FinetuneOptions;
+use kiln_server::auth::KeyPolicy;
 
 use crate::bench::Plan;
-use crate::config::{self, Checkup, Config, ConfigError};
-use kiln_finetune::FinetuneOptions;
+use crate::config::{self, Config, ConfigError, Healthcheck};
 use crate::import::Order as ImportOrder;
-use kiln_server::auth::KeyPolicy;
 use crate::store::Order;
+use settings::with_settings;
 
-/// What the program is to do.
+/// A parsed command with its arguments.
 #[derive(Debug)]
 pub enum Command {
-    /// `kiln serve`, and plain `kiln`.
+    /// `kiln serve`, and `kiln` alone.
     Serve(Box<Config>),
     /// `kiln predict FILE...`
     Predict {
-        /// The pictures.
+        /// Image files.
         files: Vec<PathBuf>,
-        /// How many classes to tell of each.
+        /// Number of classes to print for each image.
         top_k: usize,
-        /// JSON lines instead of text.
+        /// Prints JSON lines instead of text.
         json: bool,
-        /// Everything else.
+        /// The settings.
         config: Box<Config>,
     },
     /// `kiln bench`
     Bench {
         /// What to measure.
         plan: Plan,
-        /// Everything else.
+        /// The settings.
         config: Box<Config>,
     },
     /// `kiln import MODEL.onnx`
@@ -52,113 +50,148 @@ pub enum Command {
     /// `kiln check`
     Check(Box<Config>),
     /// `kiln healthcheck`
-    Healthcheck(Checkup),
+    Healthcheck(Healthcheck),
     /// `kiln devices`
     Devices,
-    /// `kiln keygen`, perhaps for a key file.
+    /// `kiln keygen`; with a policy it prints an entry for a key file.
     Keygen(Option<KeyPolicy>),
-    /// `kiln models WORD`
+    /// `kiln models SUBCOMMAND`
     Models {
-        /// What is to be done.
+        /// The subcommand.
         order: Order,
-        /// Everything else.
+        /// The settings.
         config: Box<Config>,
     },
     /// `kiln finetune`
     Finetune {
-        /// How to train, and on what.
-        plan: FinetuneOptions,
-        /// Everything else.
+        /// Training data and hyperparameters.
+        options: FinetuneOptions,
+        /// The settings.
         config: Box<Config>,
     },
     /// `kiln feedback export`
     FeedbackExport {
-        /// Where predictions were recorded.
+        /// Folder in which a server recorded predictions.
         data: PathBuf,
-        /// Where it goes.
+        /// Folder of the export.
         out: PathBuf,
-        /// Which model it is about; all if absent.
+        /// Name of the model to export; `None` exports all.
         model: Option<String>,
-        /// Also where something is already.
+        /// Writes to a folder that is not empty.
         force: bool,
     },
     /// `kiln feedback report`
     FeedbackReport {
-        /// Where predictions were recorded.
+        /// Folder in which a server recorded predictions.
         data: PathBuf,
-        /// The page.
+        /// File of the report.
         out: PathBuf,
     },
-    /// `kiln config check`, with its text.
+    /// `kiln config check`, with its report.
     ConfigCheck(String),
-    /// `kiln completions` and `kiln man`, ready to be printed or written.
+    /// `kiln completions` and `kiln man`, with the texts to print or write.
     Print(Vec<Page>),
 }
 
-/// A text that was asked for.
+/// A completion script or a manual page.
 #[derive(Debug)]
 pub struct Page {
-    /// The file that it is for, if it is not to be printed.
+    /// File to write. `None` prints the text.
     pub file: Option<PathBuf>,
     /// The text.
     pub text: String,
 }
 
-/// Why there is nothing to do.
+/// The error of [`parse`].
 #[derive(Debug)]
-pub enum Exit {
-    /// Help or version was asked for, or the words are wrong: clap prints it and knows the status.
+pub enum CliError {
+    /// Invalid arguments, or a request for the help or the version. clap prints it and knows the exit status.
     Clap(clap::Error),
-    /// A value is wrong.
+    /// An invalid setting.
     Config(ConfigError),
 }
 
-/// Reads the arguments (without the program's name first) and the environment through `env`.
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+/// Parses the arguments, which begin with the name of the program, and reads the environment through `env`.
 ///
 /// # Errors
 ///
-/// See [`Exit`].
+/// See [`CliError`].
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     env: &impl Fn(&str) -> Option<OsString>,
-) -> Result<Command, Exit> {
-    let matches = arguments::command().try_get_matches_from(arguments).map_err(Exit::Clap)?;
-    let own = |inner| settings::own(inner, env);
-    let quiet = |inner| settings::quiet(inner, env);
-    let all = |inner| settings::gather(inner, env);
+) -> Result<Command, CliError> {
+    let matches = program().try_get_matches_from(arguments).map_err(CliError::Clap)?;
+    let config = |inner| settings::config(inner, env);
+    let quiet_config = |inner| settings::quiet_config(inner, env);
+    let sources = |inner| settings::sources(inner, env);
     Ok(match matches.subcommand() {
         Some(("devices", _)) => Command::Devices,
-        Some(("healthcheck", inner)) => {
-            Command::Healthcheck(healthcheck::checkup(inner, &all(inner)?).map_err(Exit::Config)?)
-        }
-        Some(("import", inner)) => Command::Import(Box::new(import::order(inner))),
-        Some(("check", inner)) => Command::Check(quiet(inner)?),
-        Some(("keygen", inner)) => Command::Keygen(keygen::terms(inner).map_err(Exit::Config)?),
+        Some(("healthcheck", inner)) => Command::Healthcheck(tools::healthcheck(inner, &sources(inner)?)?),
+        Some(("import", inner)) => Command::Import(Box::new(import::import_order(inner))),
+        Some(("check", inner)) => Command::Check(quiet_config(inner)?),
+        Some(("keygen", inner)) => Command::Keygen(tools::key_policy(inner)?),
         Some(("models", inner)) => {
-            let (word, inner) = inner.subcommand().expect("clap asks for a word after 'models'");
-            Command::Models { order: models::order(word, inner), config: own(inner)? }
+            let (subcommand, inner) = inner.subcommand().expect("'models' requires a subcommand");
+            Command::Models { order: models::store_command(subcommand, inner), config: config(inner)? }
         }
-        Some(("finetune", inner)) => Command::Finetune { plan: finetune::plan(inner), config: quiet(inner)? },
+        Some(("finetune", inner)) => {
+            Command::Finetune { options: feedback::finetune_options(inner), config: quiet_config(inner)? }
+        }
         Some(("config", inner)) => {
-            let (_, check) = inner.subcommand().expect("clap asks for a word after 'config'");
-            let sources = all(check)?;
-            Config::from_sources(&sources).map_err(Exit::Config)?;
+            let (_, check) = inner.subcommand().expect("'config' requires a subcommand");
+            let sources = sources(check)?;
+            Config::from_sources(&sources)?;
             Command::ConfigCheck(config::report(&sources))
         }
-        Some(("predict", inner)) => predict::told(inner, own(inner)?),
-        Some(("bench", inner)) => Command::Bench { plan: bench::plan(inner), config: quiet(inner)? },
-        Some(("feedback", inner)) => feedback::told(inner, env)?,
-        Some(("completions", inner)) => Command::Print(vec![shell::completion(inner, arguments::command())]),
-        Some(("man", inner)) => Command::Print(shell::manual(inner, arguments::command())),
+        Some(("predict", inner)) => inference::predict(inner, config(inner)?),
+        Some(("bench", inner)) => Command::Bench { plan: inference::bench_plan(inner), config: quiet_config(inner)? },
+        Some(("feedback", inner)) => feedback::feedback(inner, env)?,
+        Some(("completions", inner)) => Command::Print(vec![tools::completions(inner, program())]),
+        Some(("man", inner)) => Command::Print(tools::manual_pages(inner, program())),
         Some((_, inner)) => serve(inner, env)?,
         None => serve(&matches, env)?,
     })
 }
 
-fn serve(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Command, Exit> {
-    let config = Config::from_sources(&settings::gather(matches, env)?).map_err(Exit::Config)?;
+fn serve(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Command, CliError> {
+    let config = Config::from_sources(&settings::sources(matches, env)?)?;
     Ok(Command::Serve(Box::new(config)))
 }
 
-#[cfg(test)]
-mod tests;
+/// Defines `kiln` with its subcommands.
+fn program() -> clap::Command {
+    let serve = clap::Command::new("serve").about("Serve image classification over HTTP; 'kiln' alone does the same");
+    let devices =
+        clap::Command::new("devices").about("List the devices of this machine, and the one that 'auto' selects");
+    let config_check =
+        clap::Command::new("check").about("Print every setting with its value and the source of that value");
+    let config = clap::Command::new("config")
+        .about("Inspect the settings")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(with_settings(config_check, |_| true));
+    with_settings(clap::Command::new("kiln"), |_| true)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Serves image classification over HTTP with dynamic batching, on a GPU or the CPU.")
+        .args_conflicts_with_subcommands(true)
+        .subcommand(with_settings(serve, |_| true))
+        .subcommand(inference::predict_command())
+        .subcommand(inference::bench_command())
+        .subcommand(import::import_command())
+        .subcommand(inference::check_command())
+        .subcommand(feedback::finetune_command())
+        .subcommand(tools::healthcheck_command())
+        .subcommand(devices)
+        .subcommand(tools::keygen_command())
+        .subcommand(models::models_command())
+        .subcommand(feedback::feedback_command())
+        .subcommand(config)
+        .subcommand(tools::completions_command())
+        .subcommand(tools::man_command())
+}

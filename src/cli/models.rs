@@ -1,4 +1,4 @@
-//! `kiln models`: the words, and what was typed of them.
+//! Arguments of `kiln models`.
 
 use std::path::PathBuf;
 
@@ -7,77 +7,78 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::settings::with_settings;
 use crate::store::{Canary, Order, Share};
 
-/// The command with all its words.
-pub(super) fn command() -> Command {
-    let name = || Arg::new("name").value_name("NAME").help("The model").required(true);
-    let version = || Arg::new("version").value_name("VERSION").help("The version").required(true);
+/// Defines `kiln models` with its subcommands.
+pub(super) fn models_command() -> Command {
+    let name = || Arg::new("name").value_name("NAME").help("Name of the model.").required(true);
+    let version = || Arg::new("version").value_name("VERSION").help("Name of the version.").required(true);
     let off = |help: &'static str| Arg::new("off").long("off").help(help).action(ArgAction::SetTrue);
-    let tried = || version().required(false).required_unless_present("off").conflicts_with("off");
-    let named = |help: &'static str| Arg::new("version").long("version").value_name("VERSION").help(help);
+    let version_or_off = || version().required(false).required_unless_present("off").conflicts_with("off");
+    let version_flag = |help: &'static str| Arg::new("version").long("version").value_name("VERSION").help(help);
     let file = |id: &'static str| Arg::new(id).required(true).value_parser(value_parser!(PathBuf));
     let share = Arg::new("share")
         .long("share")
-        .value_name("PART")
-        .help("Which part of the requests that name no version it answers, such as 10%")
+        .value_name("FRACTION")
+        .help("Fraction of the requests that name no version, such as 10%.")
         .default_value("10%")
         .value_parser(value_parser!(Share));
-    let weights = file("file").value_name("WEIGHTS.bpk").help("A Burnpack file; 'kiln models export' writes one");
-    let out = file("out").long("out").value_name("FILE.bpk").help("The file, which must not be there yet");
-    let words =
+    let weights =
+        file("file").value_name("WEIGHTS.bpk").help("Burnpack file with the weights; 'kiln models export' writes one.");
+    let out = file("out").long("out").value_name("FILE.bpk").help("File to write. It must not exist.");
+    let subcommands =
         [
-            Command::new("list").about("Show every version with its labels"),
+            Command::new("list").about("List every version with its labels"),
             Command::new("add")
-                .about("Take in other weights of a model, once they have proved to fit its graph")
-                .args([name(), weights, named("What to call it [default: the next number]")]),
+                .about("Add weights of a model as a new version, after a check that they fit its graph")
+                .args([name(), weights, version_flag("Name of the version [default: the next number].")]),
             Command::new("export").about("Write the weights of a version to a file").args([
                 name(),
-                named("Which one [default: the stable one]"),
+                version_flag("Version to export [default: the stable version]."),
                 out,
             ]),
-            Command::new("promote").about("Make a version the stable one, which answers").args([name(), version()]),
-            Command::new("rollback").about("Make the version stable again that was so before").arg(name()),
-            Command::new("canary").about("Have a version answer a part of the requests that name none").args([
+            Command::new("promote").about("Make a version the stable version, which serves requests").args([name(), version()]),
+            Command::new("rollback").about("Make the previous stable version stable again").arg(name()),
+            Command::new("canary").about("Send a fraction of the requests that name no version to a version").args([
                 name(),
-                tried(),
+                version_or_off(),
                 share.conflicts_with("off"),
-                off("Have it answer none any more"),
+                off("Ends the canary."),
             ]),
             Command::new("shadow")
-                .about("Have a version's answers compared with the stable ones, without anybody seeing them")
-                .args([name(), tried(), off("Compare no more")]),
+                .about("Compare the predictions of a version with those of the stable version; clients receive only the stable ones")
+                .args([name(), version_or_off(), off("Ends the comparison.")]),
             Command::new("remove").about("Delete a version that has no label").args([name(), version()]),
         ];
-    let with_store = |word: Command| with_settings(word, |setting| setting.key == "model-store");
+    let with_store = |subcommand: Command| with_settings(subcommand, |setting| setting.key == "model-store");
     Command::new("models")
-        .about("Keep versions of the models with other weights, and choose who answers")
+        .about("Manage versions of the models, and choose which version serves requests")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands(words.map(with_store))
+        .subcommands(subcommands.map(with_store))
         .after_help(
-            "All of it is done in the folder of --model-store, whether a server runs or not; one that does sees it and begins to \
-             load within two seconds.",
+            "These commands change the folder of --model-store. A running server notices the change and begins to load within two \
+             seconds.",
         )
 }
 
-/// What is to be done, of a word and its arguments.
-pub(super) fn order(word: &str, matches: &ArgMatches) -> Order {
+/// Returns the parsed subcommand of `kiln models`.
+pub(super) fn store_command(subcommand: &str, matches: &ArgMatches) -> Order {
     let text = |id: &str| matches.try_get_one::<String>(id).ok().flatten().cloned();
     let path = |id: &str| matches.get_one::<PathBuf>(id).cloned().unwrap_or_default();
-    // Not "model", which is a setting.
+    // Not "model", which is the key of a setting.
     let model = text("name").unwrap_or_default();
     let version = text("version");
-    let named = || version.clone().unwrap_or_default();
-    match word {
+    let required = || version.clone().unwrap_or_default();
+    match subcommand {
         "add" => Order::Add { model, file: path("file"), version },
         "export" => Order::Export { model, version, out: path("out") },
-        "promote" => Order::Promote { model, version: named() },
+        "promote" => Order::Promote { model, version: required() },
         "rollback" => Order::Rollback { model },
         "canary" => {
             let share = matches.get_one::<Share>("share").copied();
             Order::Canary { model, canary: version.zip(share).map(|(version, share)| Canary { version, share }) }
         }
         "shadow" => Order::Shadow { model, version },
-        "remove" => Order::Remove { model, version: named() },
+        "remove" => Order::Remove { model, version: required() },
         _ => Order::List,
     }
 }

@@ -1,4 +1,4 @@
-//! Settings as flags: those that a command has, and what was typed of them.
+//! Settings as command-line flags.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,30 +6,30 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use super::Exit;
+use super::CliError;
 use crate::config::settings::{SETTINGS, Setting};
 use crate::config::{Config, Sources};
 
-/// The command with the flags of the settings that are `wanted`, and how else they can be told.
-pub(super) fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
+/// Ends the help of every command that has settings.
+const PRECEDENCE: &str = "Every setting has an environment variable (KILN_...) and a key in the --config file; every setting except a \
+                          secret has a flag. A flag takes precedence over a variable, and a variable over the file.";
+
+/// Adds the flags of the selected settings and `--config` to a command.
+pub(super) fn with_settings(command: Command, selected: impl Fn(&Setting) -> bool) -> Command {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")
-        .help("A TOML file with settings, keys named as the flags [env: KILN_CONFIG]")
+        .help("TOML file with settings. Its keys are the names of the flags. [env: KILN_CONFIG]")
         .value_parser(value_parser!(PathBuf));
-    let wanted: Vec<&Setting> = SETTINGS.iter().filter(|setting| wanted(setting)).collect();
-    let secrets: Vec<String> = wanted
-        .iter()
-        .filter(|setting| setting.secret)
-        .map(|setting| format!("{}: {}. No flag: others could read it.", setting.variable(), setting.help))
-        .collect();
-    let flags = wanted.iter().filter(|setting| !setting.secret).map(|setting| flag(setting));
-    let command = command.arg(config).args(flags.collect::<Vec<_>>());
-    let precedence = "Every setting is a variable (KILN_...) and a key of the --config file, and all but secrets are flags. \
-                      A flag beats a variable, which beats the file.";
-    let after = secrets.into_iter().chain([precedence.to_string()]).collect::<Vec<_>>().join("\n\n");
-    let example = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
-    command.after_help(format!("{example}{after}"))
+    let (secrets, flags): (Vec<&Setting>, Vec<&Setting>) =
+        SETTINGS.iter().filter(|setting| selected(setting)).partition(|setting| setting.secret);
+    let command = command.arg(config).args(flags.into_iter().map(flag));
+    let example = command.get_after_help().map(ToString::to_string);
+    let secrets = secrets.into_iter().map(|setting| {
+        format!("{}: {} It has no flag, since other users can read command lines.", setting.variable(), setting.help)
+    });
+    let after: Vec<String> = example.into_iter().chain(secrets).chain([PRECEDENCE.to_string()]).collect();
+    command.after_help(after.join("\n\n"))
 }
 
 fn flag(setting: &Setting) -> Arg {
@@ -38,7 +38,7 @@ fn flag(setting: &Setting) -> Arg {
         default => format!(" [default: {default}]"),
     };
     let flag = Arg::new(setting.key).long(setting.key).value_name(setting.value);
-    // The name alone says yes.
+    // The flag alone means true.
     let flag = if setting.value == "BOOL" {
         flag.num_args(0..=1).require_equals(true).default_missing_value("true")
     } else {
@@ -47,38 +47,42 @@ fn flag(setting: &Setting) -> Arg {
     flag.help(format!("{} [env: {}]{default}", setting.help, setting.variable())).help_heading(setting.heading)
 }
 
-/// Settings and where they come from.
+/// Collects the settings from flags, variables and the configuration file.
 ///
 /// # Errors
 ///
-/// The file of `--config` cannot be read, or has keys that are none.
-pub(super) fn gather(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Sources, Exit> {
+/// Returns an error if the configuration file cannot be read or contains an unknown key.
+pub(super) fn sources(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Sources, CliError> {
     let mut flags = BTreeMap::new();
     for setting in SETTINGS {
+        // A command may lack the flag of a setting.
         if let Ok(Some(text)) = matches.try_get_one::<String>(setting.key) {
             flags.insert(setting.key, text.clone());
         }
     }
     let variable = || env("KILN_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     let file = matches.get_one::<PathBuf>("config").cloned().or_else(variable);
-    Sources::gather(&flags, env, file.as_deref()).map_err(Exit::Config)
+    Ok(Sources::gather(&flags, env, file.as_deref())?)
 }
 
-/// Settings of a command that serves nobody.
+/// Returns the configuration of a command that does not serve.
 ///
 /// # Errors
 ///
-/// A value is wrong.
-pub(super) fn own(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Box<Config>, Exit> {
-    Ok(Box::new(Config::without_serving(&gather(matches, env)?).map_err(Exit::Config)?))
+/// Returns an error if a setting is invalid.
+pub(super) fn config(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Box<Config>, CliError> {
+    Ok(Box::new(Config::without_serving(&sources(matches, env)?)?))
 }
 
-/// The same, and no lines of a log come between who looks and what he looks at, unless he wants them.
+/// As [`config`], with the log level `warn` by default, so that log lines do not interrupt the output.
 ///
 /// # Errors
 ///
-/// The same.
-pub(super) fn quiet(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Box<Config>, Exit> {
-    let sources = gather(matches, env)?.with_default("log-level", "warn");
-    Ok(Box::new(Config::without_serving(&sources).map_err(Exit::Config)?))
+/// Returns an error if a setting is invalid.
+pub(super) fn quiet_config(
+    matches: &ArgMatches,
+    env: &impl Fn(&str) -> Option<OsString>,
+) -> Result<Box<Config>, CliError> {
+    let sources = sources(matches, env)?.with_default("log-level", "warn");
+    Ok(Box::new(Config::without_serving(&sources)?))
 }

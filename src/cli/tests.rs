@@ -1,4 +1,4 @@
-//! What was typed, and what is understood.
+//! Tests of the command line.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use super::*;
 use crate::config::settings::SETTINGS;
 use crate::store::{Canary, Share};
 
-fn typed(words: &[&str]) -> Result<Command, Exit> {
+fn parsed(words: &[&str]) -> Result<Command, CliError> {
     let words = std::iter::once("kiln").chain(words.iter().copied()).map(OsString::from);
     parse(words, &|_: &str| None)
 }
 
 fn help(words: &[&str]) -> String {
-    match typed(words) {
-        Err(Exit::Clap(help)) => {
+    match parsed(words) {
+        Err(CliError::Clap(help)) => {
             assert_eq!(help.exit_code(), 0);
             help.to_string()
         }
@@ -22,16 +22,16 @@ fn help(words: &[&str]) -> String {
 }
 
 #[test]
-fn serve_is_what_kiln_does_and_flags_stand_with_or_without_the_word() {
-    assert!(matches!(typed(&[]), Ok(Command::Serve(_))));
+fn serve_is_the_default_command() {
+    assert!(matches!(parsed(&[]), Ok(Command::Serve(_))));
     for words in [&["--max-batch-size", "3"][..], &["serve", "--max-batch-size", "3"]] {
-        let Ok(Command::Serve(config)) = typed(words) else { panic!("{words:?}") };
+        let Ok(Command::Serve(config)) = parsed(words) else { panic!("{words:?}") };
         assert_eq!(config.batching.max_batch_size, 3);
     }
 }
 
 #[test]
-fn the_help_teaches_every_setting_with_its_variable() {
+fn help_lists_every_setting_with_its_variable() {
     let help = help(&["serve", "--help"]);
     for setting in SETTINGS {
         assert!(help.contains(&setting.variable()), "{} is not in the help", setting.key);
@@ -40,45 +40,45 @@ fn the_help_teaches_every_setting_with_its_variable() {
 }
 
 #[test]
-fn predict_takes_files_and_its_own_flags() {
+fn predict_parses_files_and_flags() {
     let Ok(Command::Predict { files, top_k, json, config }) =
-        typed(&["predict", "a.jpg", "b.png", "--top-k", "3", "--json", "--device", "cpu"])
+        parsed(&["predict", "a.jpg", "b.png", "--top-k", "3", "--json", "--device", "cpu"])
     else {
-        panic!("not understood")
+        panic!("not parsed")
     };
     assert_eq!((files.len(), top_k, json), (2, 3, true));
     assert_eq!(config.inference.device, kiln_inference::DeviceChoice::Cpu.into());
 }
 
 #[test]
-fn bench_takes_lists() {
+fn bench_parses_lists() {
     let words = ["bench", "--device", "cpu,vulkan", "--batch", "1,8", "--concurrency", "2", "--seconds", "1"];
-    let Ok(Command::Bench { plan, config }) = typed(&words) else { panic!("not understood") };
+    let Ok(Command::Bench { plan, config }) = parsed(&words) else { panic!("not parsed") };
     assert_eq!((plan.batch_sizes, plan.concurrencies), (vec![1, 8], vec![2]));
     assert_eq!((plan.time, plan.images), (Duration::from_secs(1), None));
     assert_eq!(config.inference.device.all().len(), 2);
-    let Ok(Command::Bench { plan, .. }) = typed(&["bench", "--engine-only"]) else { panic!("not understood") };
+    let Ok(Command::Bench { plan, .. }) = parsed(&["bench", "--engine-only"]) else { panic!("not parsed") };
     assert_eq!((plan.batch_sizes, plan.concurrencies), (vec![1, 2, 4, 8], vec![]));
     for words in [&["bench", "--batch", "0"][..], &["bench", "--batch", ""], &["bench", "--seconds", "0"]] {
-        assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        assert!(matches!(parsed(words), Err(CliError::Clap(e)) if e.exit_code() == 2), "{words:?}");
     }
 }
 
 #[test]
-fn wrong_words_and_wrong_values_are_told_apart() {
+fn invalid_arguments_and_invalid_settings_are_different_errors() {
     for words in [&["--no-such-flag"][..], &["no-such-word"], &["predict"], &["predict", "a", "--top-k", "0"]] {
-        assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        assert!(matches!(parsed(words), Err(CliError::Clap(e)) if e.exit_code() == 2), "{words:?}");
     }
-    assert!(matches!(typed(&["--device", "tpu"]), Err(Exit::Config(_))));
+    assert!(matches!(parsed(&["--device", "tpu"]), Err(CliError::Config(_))));
 }
 
 #[test]
-fn keygen_prints_a_key_or_terms_for_a_file() {
-    assert!(matches!(typed(&["keygen"]), Ok(Command::Keygen(None))));
+fn keygen_parses_the_policy_of_a_key() {
+    assert!(matches!(parsed(&["keygen"]), Ok(Command::Keygen(None))));
     let words = ["keygen", "--id", "app", "--scope", "predict,metrics", "--expires", "90d", "--queue-share", "0.5"];
-    let Ok(Command::Keygen(Some(terms))) = typed(&words) else { panic!("not understood") };
-    assert_eq!((terms.id.as_str(), terms.scopes.to_string().as_str()), ("app", "predict, metrics"));
-    let left = terms.expires.unwrap().duration_since(std::time::SystemTime::now()).unwrap();
+    let Ok(Command::Keygen(Some(policy))) = parsed(&words) else { panic!("not parsed") };
+    assert_eq!((policy.id.as_str(), policy.scopes.to_string().as_str()), ("app", "predict, metrics"));
+    let left = policy.expires.unwrap().duration_since(std::time::SystemTime::now()).unwrap();
     assert_eq!(left.as_secs().div_ceil(24 * 60 * 60), 90);
     for (words, reason) in [
         (&["keygen", "--id", "a b"][..], "--id: id must have"),
@@ -87,33 +87,33 @@ fn keygen_prints_a_key_or_terms_for_a_file() {
         (&["keygen", "--id", "app", "--expires", "10000y"], "--expires: expires is more than a century"),
         (&["keygen", "--id", "app", "--expires", "9999999999999999999s"], "--expires: expires is more than"),
     ] {
-        let Err(Exit::Config(refusal)) = typed(words) else { panic!("{words:?}") };
+        let Err(CliError::Config(refusal)) = parsed(words) else { panic!("{words:?}") };
         assert!(refusal.to_string().starts_with(reason), "{refusal}");
     }
     for words in [&["keygen", "--scope", "predict"][..], &["keygen", "--id", "a", "--scope", "root"]] {
-        assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        assert!(matches!(parsed(words), Err(CliError::Clap(e)) if e.exit_code() == 2), "{words:?}");
     }
 }
 
 #[test]
-fn healthcheck_asks_where_the_server_listens() {
+fn healthcheck_reads_address_and_tls_of_the_server() {
     let words = ["healthcheck", "--live", "--timeout", "1s", "--listen", "0.0.0.0:81"];
-    let Ok(Command::Healthcheck(checkup)) = typed(&words) else { panic!("not understood") };
+    let Ok(Command::Healthcheck(request)) = parsed(&words) else { panic!("not parsed") };
     let (listen, timeout) = ("0.0.0.0:81".parse().unwrap(), Duration::from_secs(1));
-    assert_eq!(checkup, Checkup { listen, encrypted: false, live: true, timeout });
-    let Ok(Command::Healthcheck(checkup)) = typed(&["healthcheck", "--tls-cert", "nowhere"]) else { panic!() };
-    assert!(checkup.encrypted && !checkup.live && checkup.listen.port() == 8080);
+    assert_eq!(request, Healthcheck { listen, tls: false, live: true, timeout });
+    let Ok(Command::Healthcheck(request)) = parsed(&["healthcheck", "--tls-cert", "nowhere"]) else { panic!() };
+    assert!(request.tls && !request.live && request.listen.port() == 8080);
 }
 
 #[test]
-fn check_takes_a_model_and_devices() {
-    let Ok(Command::Check(config)) = typed(&["check", "--device", "cpu"]) else { panic!("not understood") };
+fn check_parses_devices() {
+    let Ok(Command::Check(config)) = parsed(&["check", "--device", "cpu"]) else { panic!("not parsed") };
     assert_eq!((config.inference.device.all().len(), config.model), (1, None));
 }
 
 #[test]
-fn models_takes_a_word_and_what_belongs_to_it() {
-    let order = |words: &[&str]| match typed(&[&["models"], words].concat()) {
+fn models_parses_each_subcommand() {
+    let order = |words: &[&str]| match parsed(&[&["models"], words].concat()) {
         Ok(Command::Models { order, .. }) => order,
         other => panic!("{words:?}: {other:?}"),
     };
@@ -132,36 +132,39 @@ fn models_takes_a_word_and_what_belongs_to_it() {
     assert_eq!(order(&["canary", "m", "--off"]), canary(None));
     assert_eq!(order(&["shadow", "m", "--off"]), Order::Shadow { model: model.clone(), version: None });
     for words in [&["models"][..], &["models", "canary", "m"], &["models", "canary", "m", "2", "--share", "2"]] {
-        assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        assert!(matches!(parsed(words), Err(CliError::Clap(e)) if e.exit_code() == 2), "{words:?}");
     }
 }
 
 #[test]
-fn feedback_needs_to_know_where_it_is() {
+fn feedback_requires_a_data_dir() {
     let words = ["feedback", "export", "--data-dir", "data", "--out", "set", "--model", "cat", "--force"];
-    let Ok(Command::FeedbackExport { data, out, model, force }) = typed(&words) else { panic!("not understood") };
+    let Ok(Command::FeedbackExport { data, out, model, force }) = parsed(&words) else { panic!("not parsed") };
     assert_eq!((data, out), (PathBuf::from("data"), PathBuf::from("set")));
     assert_eq!((model.as_deref(), force), (Some("cat"), true));
-    let Ok(Command::FeedbackReport { data, out }) = typed(&["feedback", "report", "--data-dir", "data"]) else {
-        panic!("not understood")
+    let Ok(Command::FeedbackReport { data, out }) = parsed(&["feedback", "report", "--data-dir", "data"]) else {
+        panic!("not parsed")
     };
     assert_eq!((data, out), (PathBuf::from("data"), PathBuf::from("report.html")));
-    let Err(Exit::Config(refusal)) = typed(&["feedback", "report"]) else { panic!("it was not missed") };
+    let Err(CliError::Config(refusal)) = parsed(&["feedback", "report"]) else { panic!("no error") };
     assert!(refusal.to_string().contains("--data-dir"), "{refusal}");
     for words in [&["feedback"][..], &["feedback", "export", "--data-dir", "data"]] {
-        assert!(matches!(typed(words), Err(Exit::Clap(e)) if e.exit_code() == 2), "{words:?}");
+        assert!(matches!(parsed(words), Err(CliError::Clap(e)) if e.exit_code() == 2), "{words:?}");
     }
 }
 
 #[test]
-fn config_check_reports() {
-    let Ok(Command::ConfigCheck(report)) = typed(&["config", "check", "--shutdown-grace", "5s"]) else { panic!() };
-    assert!(report.lines().any(|line| line.starts_with("shutdown-grace") && line.ends_with("--shutdown-grace")), "{report}");
+fn config_check_returns_a_report() {
+    let Ok(Command::ConfigCheck(report)) = parsed(&["config", "check", "--shutdown-grace", "5s"]) else { panic!() };
+    assert!(
+        report.lines().any(|line| line.starts_with("shutdown-grace") && line.ends_with("--shutdown-grace")),
+        "{report}"
+    );
 }
 
 #[test]
-fn shells_and_man_learn_every_command() {
-    let pages = |words: &[&str]| match typed(words) {
+fn completions_and_manual_pages_cover_every_command() {
+    let pages = |words: &[&str]| match parsed(words) {
         Ok(Command::Print(pages)) => pages,
         other => panic!("{words:?}: {other:?}"),
     };
@@ -177,5 +180,5 @@ fn shells_and_man_learn_every_command() {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
     assert!(!names.iter().any(|name| name.contains("help")), "{names:?}");
-    assert!(matches!(typed(&["completions", "cmd"]), Err(Exit::Clap(e)) if e.exit_code() == 2));
+    assert!(matches!(parsed(&["completions", "cmd"]), Err(CliError::Clap(e)) if e.exit_code() == 2));
 }

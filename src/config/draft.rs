@@ -179,8 +179,10 @@ impl Draft {
             (None, Some(key), _) => Err(key.secret_error(
                 "needs jwt-issuer and jwt-audience beside it: the issuer and the audience that a token must name",
             )),
-            (_, None, Some((_, claim))) => Err(claim
-                .error("needs jwt-jwks or jwt-secret beside it: the public keys or the secret that verify tokens")),
+            (_, None, Some((_, claim))) => {
+                Err(claim
+                    .error("needs jwt-jwks or jwt-secret beside it: the public keys or the secret that verify tokens"))
+            }
             (_, None, None) => Ok(None),
         }
     }

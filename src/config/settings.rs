@@ -112,14 +112,9 @@ pub static SETTINGS: &[Setting] = &[
         "Serves HTTPS with this certificate chain (PEM). Kiln reloads the file when it changes.",
         |draft, value| set(&mut draft.tls_cert, given(value, value.parsed_by())),
     ),
-    setting(
-        SERVING,
-        "tls-key",
-        "FILE",
-        "",
-        "Private key of the certificate in --tls-cert (PEM).",
-        |draft, value| set(&mut draft.tls_key, given(value, value.parsed_by())),
-    ),
+    setting(SERVING, "tls-key", "FILE", "", "Private key of the certificate in --tls-cert (PEM).", |draft, value| {
+        set(&mut draft.tls_key, given(value, value.parsed_by()))
+    }),
     setting(
         SERVING,
         "max-connections",
@@ -160,14 +155,9 @@ pub static SETTINGS: &[Setting] = &[
         "Closes a connection that has had no request for this long.",
         |draft, value| set(&mut draft.config.server.idle_timeout, value.time()),
     ),
-    setting(
-        SERVING,
-        "max-header-bytes",
-        "SIZE",
-        "64KiB",
-        "Maximum size of the head of a request.",
-        |draft, value| set(&mut draft.config.server.max_header_bytes, value.bytes(8 * KIB, MIB)),
-    ),
+    setting(SERVING, "max-header-bytes", "SIZE", "64KiB", "Maximum size of the head of a request.", |draft, value| {
+        set(&mut draft.config.server.max_header_bytes, value.bytes(8 * KIB, MIB))
+    }),
     setting(
         SERVING,
         "max-body-bytes",
@@ -291,14 +281,9 @@ pub static SETTINGS: &[Setting] = &[
         "Exits if a batch, a self-test or the replacement of a failed device takes longer than this. 0s disables the check.",
         |draft, value| set(&mut draft.config.batching.device_timeout, value.time_or_zero()),
     ),
-    setting(
-        BATCHING,
-        "max-batch-size",
-        "N",
-        "8",
-        "Maximum number of images in one batch.",
-        |draft, value| set(&mut draft.config.batching.max_batch_size, value.number(1, 1024)),
-    ),
+    setting(BATCHING, "max-batch-size", "N", "8", "Maximum number of images in one batch.", |draft, value| {
+        set(&mut draft.config.batching.max_batch_size, value.number(1, 1024))
+    }),
     setting(
         BATCHING,
         "max-queue-delay",
@@ -315,17 +300,10 @@ pub static SETTINGS: &[Setting] = &[
         "Maximum number of images in the server: decoding, queued and running. Further requests get 429.",
         |draft, value| set(&mut draft.config.batching.queue_capacity, value.number(1, 1_000_000)),
     ),
-    setting(
-        IMAGES,
-        "decode-threads",
-        "N",
-        "all cores",
-        "Number of threads that decode images.",
-        |draft, value| {
-            let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-            set(&mut draft.config.decode_threads, value.threads(cores))
-        },
-    ),
+    setting(IMAGES, "decode-threads", "N", "all cores", "Number of threads that decode images.", |draft, value| {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        set(&mut draft.config.decode_threads, value.threads(cores))
+    }),
     setting(
         IMAGES,
         "max-pixels",
@@ -362,14 +340,9 @@ pub static SETTINGS: &[Setting] = &[
         |draft, value| set(&mut draft.api_key, given(value, value.parsed_by())),
     )
     .secret(),
-    setting(
-        ACCESS,
-        "api-key-file",
-        "FILE",
-        "",
-        "File that contains that API key.",
-        |draft, value| set(&mut draft.api_key_file, given(value, value.parsed_by())),
-    ),
+    setting(ACCESS, "api-key-file", "FILE", "", "File that contains that API key.", |draft, value| {
+        set(&mut draft.api_key_file, given(value, value.parsed_by()))
+    }),
     setting(
         ACCESS,
         "keys",
@@ -399,22 +372,12 @@ pub static SETTINGS: &[Setting] = &[
         },
     )
     .secret(),
-    setting(
-        ACCESS,
-        "jwt-issuer",
-        "NAME",
-        "",
-        "Required issuer of a token (claim 'iss').",
-        |draft, value| set(&mut draft.jwt_issuer, given(value, value.parsed_by())),
-    ),
-    setting(
-        ACCESS,
-        "jwt-audience",
-        "NAME",
-        "",
-        "Required audience of a token (claim 'aud').",
-        |draft, value| set(&mut draft.jwt_audience, given(value, value.parsed_by())),
-    ),
+    setting(ACCESS, "jwt-issuer", "NAME", "", "Required issuer of a token (claim 'iss').", |draft, value| {
+        set(&mut draft.jwt_issuer, given(value, value.parsed_by()))
+    }),
+    setting(ACCESS, "jwt-audience", "NAME", "", "Required audience of a token (claim 'aud').", |draft, value| {
+        set(&mut draft.jwt_audience, given(value, value.parsed_by()))
+    }),
     setting(
         ACCESS,
         "max-auth-failures",
@@ -439,14 +402,9 @@ pub static SETTINGS: &[Setting] = &[
         "Header in which trusted proxies send the client address: x-forwarded-for or forwarded.",
         |draft, value| set(&mut draft.config.api.trusted_proxies.header, value.parsed("x-forwarded-for or forwarded")),
     ),
-    setting(
-        ACCESS,
-        "metrics",
-        "BOOL",
-        "true",
-        "Collects metrics and serves them at GET /metrics.",
-        |draft, value| set(&mut draft.metrics, value.boolean()),
-    ),
+    setting(ACCESS, "metrics", "BOOL", "true", "Collects metrics and serves them at GET /metrics.", |draft, value| {
+        set(&mut draft.metrics, value.boolean())
+    }),
     setting(
         ACCESS,
         "metrics-auth",
@@ -537,14 +495,9 @@ pub static SETTINGS: &[Setting] = &[
         "off, error, warn, info, debug, trace, or directives such as 'warn,kiln=debug'. The target 'kiln::access' logs each answered request.",
         |draft, value| set(&mut draft.config.logging.level, value.parsed_by()),
     ),
-    setting(
-        LOGS,
-        "log-format",
-        "FORMAT",
-        "text",
-        "Format of log lines: text or json.",
-        |draft, value| set(&mut draft.config.logging.format, log_format(value)),
-    ),
+    setting(LOGS, "log-format", "FORMAT", "text", "Format of log lines: text or json.", |draft, value| {
+        set(&mut draft.config.logging.format, log_format(value))
+    }),
     setting(
         LOGS,
         "log-file",

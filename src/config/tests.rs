@@ -112,14 +112,17 @@ fn kiln_variable_precedes_opentelemetry_variable() {
 
 #[test]
 fn values_with_units_are_parsed() {
-    let inputs = Inputs::nothing().flag("max-queue-delay", "5ms").flag("shutdown-grace", "1m").flag("max-body-bytes", "3MiB");
+    let inputs =
+        Inputs::nothing().flag("max-queue-delay", "5ms").flag("shutdown-grace", "1m").flag("max-body-bytes", "3MiB");
     let config = inputs.config().unwrap();
     assert_eq!(config.batching.max_queue_delay, Duration::from_millis(5));
     assert_eq!(config.shutdown.grace, Duration::from_secs(60));
     assert_eq!(config.api.max_body_bytes, 3 << 20);
     assert!(config.feedback.is_none());
-    let inputs =
-        Inputs::nothing().flag("data-dir", "data").flag("prediction-retention", "90d").flag("image-sample-percent", "2.5");
+    let inputs = Inputs::nothing()
+        .flag("data-dir", "data")
+        .flag("prediction-retention", "90d")
+        .flag("image-sample-percent", "2.5");
     let feedback = inputs.config().unwrap().feedback.unwrap();
     assert_eq!(feedback.prediction_retention, Duration::from_secs(90 * 24 * 60 * 60));
     assert_eq!(feedback.image_sample_percent.fraction(), 0.025);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use kiln::app::Local;
+use kiln::app::LoopbackServer;
 use kiln_api as api;
 use kiln_classifier::batching::{self, Batcher, Worker};
 use kiln_classifier::{Answers, Classifier};
@@ -30,7 +30,7 @@ pub struct Settings {
 /// A running server; it stops when it is dropped. The model is not ready until [`InProcess::open`].
 pub struct InProcess {
     pub address: SocketAddr,
-    server: Local,
+    server: LoopbackServer,
     loading: Option<Classifier>,
     _worker: Worker,
     _runtime: Runtime,
@@ -42,7 +42,7 @@ impl InProcess {
         let runtime = Runtime::new().expect("a runtime");
         let entered = runtime.enter();
         let key = ApiKey::parse(key).expect("a key");
-        let server = runtime.block_on(Local::start(settings.serve, settings.api, &key)).expect("a server");
+        let server = runtime.block_on(LoopbackServer::start(settings.serve, settings.api, &key)).expect("a server");
         let metrics = ModelMetrics::new(model.spec().name, model.version());
         let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);
         let pool = DecodePool::new(settings.decode_threads);

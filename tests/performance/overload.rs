@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kiln::app::{Connection, post};
+use kiln::app::{HttpConnection, post_request};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -49,13 +49,13 @@ fn quantile(mut times: Vec<Duration>, part: f64) -> Duration {
 /// Sends `rate` requests per second independently of the answers (open loop). Without a rate, each connection sends its next
 /// request after its previous answer (closed loop).
 async fn load(address: SocketAddr, connections: usize, rate: Option<f64>, time: Duration) -> Load {
-    let request: Arc<[u8]> = post("/predict/raw", KEY, "", &bytes("photos/cat_640x480.jpg")).into();
+    let request: Arc<[u8]> = post_request("/predict/raw", KEY, "", &bytes("photos/cat_640x480.jpg")).into();
     let (started, next) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
     let mut clients = JoinSet::new();
     for _ in 0..connections {
         let (request, next) = (Arc::clone(&request), Arc::clone(&next));
         clients.spawn(async move {
-            let (mut connection, mut load) = (Connection::open(address).await.unwrap(), Load::default());
+            let (mut connection, mut load) = (HttpConnection::open(address).await.unwrap(), Load::default());
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed) as f64;
                 let due = rate.map_or_else(Instant::now, |rate| started + Duration::from_secs_f64(number / rate));
@@ -90,7 +90,7 @@ async fn load(address: SocketAddr, connections: usize, rate: Option<f64>, time: 
 async fn probes(address: SocketAddr, path: &str, time: Duration) -> Vec<Duration> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: kiln\r\n\r\n");
     let (started, mut times) = (Instant::now(), Vec::new());
-    let mut connection = Connection::open(address).await.unwrap();
+    let mut connection = HttpConnection::open(address).await.unwrap();
     while started.elapsed() < time {
         let sent = Instant::now();
         assert_eq!(connection.exchange(request.as_bytes()).await.unwrap().status, 200);

@@ -76,7 +76,7 @@ fn finetuned_version_predicts_corrected_classes_and_keeps_the_others() {
     let versions = store.versions(&built_in).unwrap();
     let [(version, Ok(manifest))] = &versions[..] else { panic!("{versions:?}") };
     assert_eq!(version, "2");
-    assert!(manifest.origin.contains("finetune of version 1 on 2 pictures"), "{}", manifest.origin);
+    assert!(manifest.origin.contains("finetune of version 1 on 2 images"), "{}", manifest.origin);
     // The new version does not serve requests yet.
     assert_eq!(store.labels(MODEL).unwrap().stable_or("1"), "1");
     let tuned = store.read(&built_in, version).unwrap();
@@ -114,6 +114,6 @@ fn unusable_feedback_is_reported_and_unreadable_images_are_skipped() {
     std::fs::write(feedback.path().join("images/0100_class/coffee_640x480.jpg"), "not a photo").unwrap();
     let (status, stdout, stderr) = finetune(feedback.path(), store.path(), &["--force", "--epochs", "3"]);
     assert_eq!(status, 0, "{stderr}");
-    assert!(stdout.contains("1 files are no pictures"), "{stdout}");
+    assert!(stdout.contains("1 files are not readable images"), "{stdout}");
     assert!(stderr.contains("coffee_640x480.jpg: this is not a picture"), "{stderr}");
 }

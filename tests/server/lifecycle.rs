@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kiln::app::{Connection, post};
+use kiln::app::{HttpConnection, post_request};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -33,7 +33,7 @@ async fn client(address: SocketAddr, request: Arc<[u8]>) -> Observed {
     loop {
         let mut connection = match open.take() {
             Some(connection) => connection,
-            None => match Connection::open(address).await {
+            None => match HttpConnection::open(address).await {
                 Ok(connection) => connection,
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => return seen,
                 Err(error) => {
@@ -68,7 +68,7 @@ async fn client(address: SocketAddr, request: Arc<[u8]>) -> Observed {
 fn stopped_under_load(name: &str, flags: &[&str]) -> (Vec<Observed>, Duration) {
     let server = Server::start(&[&["--device", "cpu", "--log-level", "warn,kiln::app=info"], flags].concat());
     let address: SocketAddr = server.url.trim_start_matches("http://").parse().unwrap();
-    let request: Arc<[u8]> = post("/predict/raw", KEY, "", &bytes("photos/cat_640x480.jpg")).into();
+    let request: Arc<[u8]> = post_request("/predict/raw", KEY, "", &bytes("photos/cat_640x480.jpg")).into();
     let runtime = Runtime::new().unwrap();
     let mut clients: JoinSet<Observed> = JoinSet::new();
     for _ in 0..CLIENTS {

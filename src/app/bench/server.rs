@@ -1,61 +1,78 @@
-//! The whole server in this process, on a port of its own, under a load of connections.
+//! Measures the whole server: a server in this process under the load of several connections.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kiln_classifier::batching::Worker;
+use kiln_inference::BurnEngine;
+use kiln_inference::model::Model;
+use kiln_server::auth::ApiKey;
 use tokio::task::JoinSet;
 
+use super::super::http_connection::{HttpConnection, Response, invalid_response, post_request};
 use super::super::load;
-use super::super::local::Local;
-use super::client::{self, Answered};
-use kiln_classifier::batching::Worker;
+use super::super::loopback_server::LoopbackServer;
 use crate::bench::{Latency, LoadRun};
 use crate::config::Config;
-use kiln_inference::BurnEngine;
-use kiln_server::auth as keys;
-use kiln_inference::model::Model;
 
 /// A server that is ready.
-pub(super) struct Served {
-    server: Local,
+pub(super) struct BenchServer {
+    server: LoopbackServer,
     key: String,
     worker: Worker,
 }
 
-/// Starts one on this engine.
-pub(super) async fn start(config: &Config, model: Model, engine: BurnEngine) -> Result<Served, String> {
-    let key = keys::ApiKey::generate();
-    let server = Local::start(config.serve, config.api.clone(), &key).await?;
-    let name = model.spec().name.to_string();
-    let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone());
-    server.registry.open(name, vec![classifier]);
-    server.readiness.set_ready();
-    Ok(Served { server, key: key.expose().to_string(), worker })
+/// A completed request. Times are in milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct CompletedRequest {
+    status: u16,
+    /// Latency that the client measured.
+    total_ms: f64,
+    /// Durations that the server reported.
+    decode_ms: f64,
+    queue_ms: f64,
+    inference_ms: f64,
 }
 
-impl Served {
-    /// `connections` that each send the next picture as soon as the last one is answered.
-    pub(super) async fn load(
+impl BenchServer {
+    /// Starts a server with one engine.
+    pub(super) async fn start(config: &Config, model: Model, engine: BurnEngine) -> Result<Self, String> {
+        let key = ApiKey::generate();
+        let server = LoopbackServer::start(config.server, config.api.clone(), &key).await?;
+        let name = model.spec().name.to_string();
+        let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone());
+        server.registry.open(name, vec![classifier]);
+        server.readiness.set_ready();
+        Ok(Self { server, key: key.expose().to_string(), worker })
+    }
+
+    /// Measures `connections` that each send the next image as soon as the last one is answered (closed loop).
+    pub(super) async fn measure(
         &self,
         connections: usize,
         time: Duration,
         files: &Arc<[Bytes]>,
     ) -> Result<LoadRun, String> {
-        // Connections, threads and buffers come up at the expense of nobody.
-        self.volley(connections, time / 10, files).await?;
-        let (answers, took) = self.volley(connections, time, files).await?;
-        let done: Vec<&Answered> = answers.iter().filter(|answer| answer.status == 200).collect();
-        let mean = |part: &dyn Fn(&Answered) -> f64| {
-            done.iter().map(|answer| part(answer)).sum::<f64>() / done.len().max(1) as f64
+        // Warm-up: connections, threads and buffers.
+        self.run_clients(connections, time / 10, files).await?;
+        let (requests, took) = self.run_clients(connections, time, files).await?;
+        let done: Vec<&CompletedRequest> = requests.iter().filter(|request| request.status == 200).collect();
+        let mean = |part: &dyn Fn(&CompletedRequest) -> f64| {
+            done.iter().map(|request| part(request)).sum::<f64>() / done.len().max(1) as f64
         };
-        let [decode_ms, queue_ms, inference_ms] =
-            [mean(&|answer| answer.decode_ms), mean(&|answer| answer.queue_ms), mean(&|answer| answer.inference_ms)];
-        let latency_ms = Latency::from_ms(done.iter().map(|answer| answer.total_ms).collect());
+        let [decode_ms, queue_ms, inference_ms] = [
+            mean(&|request| request.decode_ms),
+            mean(&|request| request.queue_ms),
+            mean(&|request| request.inference_ms),
+        ];
+        let latency_ms = Latency::from_ms(done.iter().map(|request| request.total_ms).collect());
         Ok(LoadRun {
             concurrency: connections,
-            requests: answers.len(),
-            errors: answers.len() - done.len(),
+            requests: requests.len(),
+            errors: requests.len() - done.len(),
             images_per_second: done.len() as f64 / took.as_secs_f64(),
             other_ms: (latency_ms.mean - decode_ms - queue_ms - inference_ms).max(0.0),
             latency_ms,
@@ -65,27 +82,58 @@ impl Served {
         })
     }
 
-    async fn volley(
+    async fn run_clients(
         &self,
         connections: usize,
         time: Duration,
         files: &Arc<[Bytes]>,
-    ) -> Result<(Vec<Answered>, Duration), String> {
+    ) -> Result<(Vec<CompletedRequest>, Duration), String> {
         let begun = Instant::now();
         let mut clients = JoinSet::new();
         for first in 0..connections {
-            clients.spawn(client::send(self.server.address, self.key.clone(), Arc::clone(files), first, begun + time));
+            clients.spawn(run_client(self.server.address, self.key.clone(), Arc::clone(files), first, begun + time));
         }
-        let mut answers = Vec::new();
+        let mut requests = Vec::new();
         while let Some(client) = clients.join_next().await {
-            answers.extend(client.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?);
+            requests.extend(client.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?);
         }
-        Ok((answers, begun.elapsed()))
+        Ok((requests, begun.elapsed()))
     }
 
-    /// Answers what is under way and ends.
+    /// Completes the requests in flight and stops.
     pub(super) async fn stop(self) {
         self.server.stop().await;
         self.worker.shutdown().await;
     }
+}
+
+/// Sends the images in turn, from the `first` on, over one connection until `end`; at least one.
+async fn run_client(
+    address: SocketAddr,
+    key: String,
+    files: Arc<[Bytes]>,
+    first: usize,
+    end: Instant,
+) -> io::Result<Vec<CompletedRequest>> {
+    let (mut connection, mut requests) = (HttpConnection::open(address).await?, Vec::new());
+    for file in files.iter().cycle().skip(first % files.len()) {
+        let request = post_request("/predict/raw", &key, "", file);
+        let started = Instant::now();
+        let response = connection.exchange(&request).await?;
+        requests.push(completed(response, started.elapsed().as_secs_f64() * 1e3)?);
+        if Instant::now() >= end {
+            break;
+        }
+    }
+    Ok(requests)
+}
+
+fn completed(response: Response<'_>, total_ms: f64) -> io::Result<CompletedRequest> {
+    let body: serde_json::Value = serde_json::from_slice(response.body).map_err(|_| invalid_response())?;
+    // An error response has no timings.
+    let phase = |name: &str| body["timings_ms"][name].as_f64().unwrap_or_default();
+    let decode_ms = phase("decode") + phase("preprocess");
+    let queue_ms = phase("queue") + phase("batch_wait");
+    let inference_ms = phase("device");
+    Ok(CompletedRequest { status: response.status, total_ms, decode_ms, queue_ms, inference_ms })
 }

@@ -1,96 +1,101 @@
-//! `kiln feedback export`: where it goes, and what it may take the place of.
+//! `kiln feedback export`: checks the output folder and writes a [`Dataset`] to it.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::progress;
-use super::dataset::{Dataset, IMAGES};
-use super::outside::is_inside;
-use super::placement::Placement;
-use kiln_feedback::{RecordedModel, OpenError, ReadError, Reader};
+use kiln_feedback::{OpenError, ReadError, Reader, RecordedModel};
 
-/// The file with a line for each judged prediction. It is there once everything else is.
+use super::super::progress;
+use super::class_folders::ClassFolders;
+use super::dataset::Dataset;
+use super::{IMAGES, is_inside};
+
+/// File with one line per labelled prediction. It appears after all other files, so its presence means a complete export.
 const LINES: &str = "feedback.jsonl";
-/// Its name until then.
+/// Name of that file during the export.
 const PARTIAL: &str = "feedback.jsonl.part";
 
-/// Why nothing, or not all, was exported.
+/// The error of [`export_feedback`].
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// What was recorded.
+    /// The recorded predictions cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The same.
+    /// The recorded predictions cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Nothing was recorded of that model.
-    #[error("nothing was recorded of a model '{name}'; there is {known}")]
+    /// There are no predictions of that model.
+    #[error("no predictions are recorded for model '{name}'; there is {known}")]
     UnknownModel {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The names of the recorded models.
         known: String,
     },
-    /// Something else may be there.
-    #[error("{folder} is not empty. Name another folder, or say --force.", folder = .0.display())]
+    /// The output folder contains files.
+    #[error("{folder} is not empty; name another folder, or add --force", folder = .0.display())]
     NotEmpty(PathBuf),
-    /// Pictures of somebody else.
-    #[error("{folder} is there, and no export has made it. Name another folder, or move it away.", folder = .0.display())]
-    NotAnExports(PathBuf),
-    /// The export would take the place of what it is made of.
-    #[error("{folder} lies in the folder of --data-dir, or that one in its pictures. Name a folder beside it.", folder = .0.display())]
+    /// The output folder contains images that no export wrote.
+    #[error("{folder} exists, and no export wrote it; name another folder, or move it away", folder = .0.display())]
+    NotAnExport(PathBuf),
+    /// The export would overwrite the recorded data.
+    #[error(
+        "{folder} lies in the folder of --data-dir, or that folder lies in its images; name a folder beside --data-dir",
+        folder = .0.display()
+    )]
     Overlaps(PathBuf),
-    /// The folder of the export.
+    /// A file or folder of the export cannot be written.
     #[error("cannot write to {path}: {error}", path = path.display())]
     Output {
-        /// Which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: io::Error,
     },
 }
 
-/// Writes all feedback, or that on one model, to the folder `out`, and gives back what there is to tell.
+/// Writes the feedback on all models, or on one, to the folder `out`. Returns a summary.
 ///
 /// # Errors
 ///
 /// See [`ExportError`].
-pub fn export(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Result<String, ExportError> {
+pub fn export_feedback(data: &Path, out: &Path, model: Option<&str>, force: bool) -> Result<String, ExportError> {
     let reader = Reader::open(data)?;
-    // What others are judged for the first time meanwhile is for the next export.
-    let models: Vec<RecordedModel> = models(&reader, model)?.into_iter().filter(|model| model.labelled > 0).collect();
+    // A model that receives its first feedback during the export is part of the next one.
+    let models: Vec<RecordedModel> =
+        recorded_models(&reader, model)?.into_iter().filter(|model| model.labelled > 0).collect();
     prepare(data, out, force)?;
-    let mut placement = Placement::default();
+    let mut class_folders = ClassFolders::default();
     for model in &models {
-        reader.for_each_labelled(model, |judged| {
-            placement.see(&model.name, &judged);
+        reader.for_each_labelled(model, |labelled| {
+            class_folders.add(&model.name, &labelled);
             Ok(())
         })?;
     }
     let partial = out.join(PARTIAL);
     let file = File::create(&partial).map_err(|error| output(&partial, error))?;
-    let mut dataset = Dataset::new(data, out, file, placement);
-    let judged = models.iter().map(|model| model.labelled).sum();
-    let bar = progress::bar(judged, "{bar:40} {pos}/{len} judged predictions, {per_sec}, {eta} left");
+    let mut dataset = Dataset::new(data, out, file, class_folders);
+    let total = models.iter().map(|model| model.labelled).sum();
+    let bar = progress::bar(total, "{bar:40} {pos}/{len} labelled predictions, {per_sec}, {eta} left");
     for model in &models {
-        let each = reader.for_each_labelled(model, |judged| {
+        let written = reader.for_each_labelled(model, |labelled| {
             bar.inc(1);
-            dataset.add(model, &judged)
+            dataset.add(model, &labelled)
         });
-        each.map_err(|error| match error {
+        written.map_err(|error| match error {
             ReadError::Callback(error) => output(out, error),
             error => error.into(),
         })?;
     }
     bar.finish_and_clear();
-    let told = dataset.finish().map_err(|error| output(&partial, error))?;
-    // An older one gives way.
+    let summary = dataset.finish().map_err(|error| output(&partial, error))?;
+    // Replaces the file of an earlier export.
     std::fs::rename(&partial, out.join(LINES)).map_err(|error| output(&partial, error))?;
-    Ok(told)
+    Ok(summary)
 }
 
-fn models(reader: &Reader, name: Option<&str>) -> Result<Vec<RecordedModel>, ExportError> {
+fn recorded_models(reader: &Reader, name: Option<&str>) -> Result<Vec<RecordedModel>, ExportError> {
     let models = reader.models(name)?;
     match name {
         Some(name) if models.is_empty() => {
@@ -104,8 +109,8 @@ fn models(reader: &Reader, name: Option<&str>) -> Result<Vec<RecordedModel>, Exp
     }
 }
 
-/// A folder that is empty but for what the user wants to be there, and none of the server's own. Of an earlier export, be it one
-/// that was broken off, nothing stays: a trainer would take its pictures for those of this one.
+/// Creates the output folder, or deletes an earlier export in it, complete or not: a training program would read its images as part
+/// of the new export. Other files of the user stay, and files of a server are never touched.
 fn prepare(data: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
     let images = out.join(IMAGES);
     let refuse_overlap = || {
@@ -114,7 +119,7 @@ fn prepare(data: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
     };
     refuse_overlap()?;
     std::fs::create_dir_all(out).map_err(|error| output(out, error))?;
-    // Where folders were missing on its way, it may lead elsewhere now.
+    // Again: with the folders that were missing before, the path may lead to another place.
     refuse_overlap()?;
     let mut entries = std::fs::read_dir(out).map_err(|error| output(out, error))?;
     if entries.next().is_some() && !force {
@@ -123,13 +128,13 @@ fn prepare(data: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
     let marks = [LINES, PARTIAL].map(|name| out.join(name)).into_iter().filter(|mark| mark.exists());
     let marks: Vec<PathBuf> = marks.collect();
     if images.exists() {
-        // Another export would take it for one of its own.
+        // Without a mark, the images are not from an export.
         if marks.is_empty() {
-            return Err(ExportError::NotAnExports(images));
+            return Err(ExportError::NotAnExport(images));
         }
         std::fs::remove_dir_all(&images).map_err(|error| output(&images, error))?;
     }
-    // Last, so that what is broken off here is known for an export the next time.
+    // The marks go last, so that the next export recognises a deletion that was interrupted here.
     marks.iter().try_for_each(|mark| std::fs::remove_file(mark).map_err(|error| output(mark, error)))
 }
 
@@ -142,18 +147,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_there_is_not_touched_unless_it_was_an_export() {
+    fn existing_files_are_kept_unless_they_are_an_export() {
         let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let prepare = |force| prepare(data.path(), out.path(), force);
         let (kept, images) = (out.path().join("thesis.txt"), out.path().join(IMAGES));
         std::fs::write(&kept, "years of work").unwrap();
         std::fs::create_dir(&images).unwrap();
         assert!(matches!(prepare(false), Err(ExportError::NotEmpty(_))));
-        assert!(matches!(prepare(true), Err(ExportError::NotAnExports(_))));
+        assert!(matches!(prepare(true), Err(ExportError::NotAnExport(_))));
         std::fs::remove_dir(&images).unwrap();
         prepare(true).unwrap();
         assert!(kept.exists());
-        // One that was broken off is one too.
+        // An interrupted export is an export.
         for mark in [LINES, PARTIAL] {
             std::fs::create_dir_all(&images).unwrap();
             std::fs::write(out.path().join(mark), "{}").unwrap();
@@ -163,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_keeps_is_never_taken_for_an_export() {
+    fn data_of_a_server_is_never_an_output_folder() {
         let parent = tempfile::tempdir().unwrap();
         let data = parent.path().join("set/images/data");
         std::fs::create_dir_all(data.join(IMAGES)).unwrap();
@@ -176,7 +181,7 @@ mod tests {
             }
         }
         assert!(data.join(IMAGES).exists() && data.join(LINES).exists());
-        // By way of a folder that is not there yet.
+        // Through a folder that does not exist yet.
         let refused = prepare(&data, &parent.path().join("new/../set/images/data"), true);
         assert!(matches!(refused, Err(ExportError::Overlaps(_))), "{refused:?}");
         prepare(&data, &parent.path().join("beside"), true).unwrap();

@@ -1,73 +1,75 @@
-//! `kiln feedback report`: a page with plots.
+//! `kiln feedback report`: writes an HTML report with charts.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::outside::is_inside;
 use kiln_feedback::{ModelFeedback, OpenError, ReadError, Reader, report_page};
 
-/// Why there is no report.
+use super::is_inside;
+
+/// The error of [`report_feedback`].
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// What was recorded.
+    /// The recorded predictions cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The same.
+    /// The recorded predictions cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The page would take the place of what it is made of.
-    #[error("{file} lies in the folder of --data-dir. Name a file elsewhere.", file = .0.display())]
+    /// The report would overwrite the recorded data.
+    #[error("{file} lies in the folder of --data-dir; name a file outside of it", file = .0.display())]
     Overlaps(PathBuf),
-    /// The page.
+    /// The report cannot be written.
     #[error("cannot write {path}: {error}", path = path.display())]
     Output {
-        /// Its file.
+        /// The file of the report.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: io::Error,
     },
 }
 
-/// Writes the page about all models to `out`, and gives back what there is to tell.
+/// Writes the report on all models to the file `out`. Returns a summary.
 ///
 /// # Errors
 ///
 /// See [`ReportError`].
-pub fn report(data: &Path, out: &Path) -> Result<String, ReportError> {
+pub fn report_feedback(data: &Path, out: &Path) -> Result<String, ReportError> {
     if is_inside(data, out) {
         return Err(ReportError::Overlaps(out.to_path_buf()));
     }
     let reader = Reader::open(data)?;
     let mut models = Vec::new();
     for model in reader.models(None)? {
-        let mut judged = Vec::new();
+        let mut labelled = Vec::new();
         reader.for_each_labelled(&model, |one| {
-            judged.push(one);
+            labelled.push(one);
             Ok(())
         })?;
         let confidence_histogram = reader.confidence_histogram(&model)?;
-        models.push(ModelFeedback { model, labelled: judged, confidence_histogram });
+        models.push(ModelFeedback { model, labelled, confidence_histogram });
     }
     let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let written = write(out, report_page(&created, &models).as_bytes());
+    let written = write_atomically(out, report_page(&created, &models).as_bytes());
     written.map_err(|error| ReportError::Output { path: out.to_path_buf(), error })?;
-    let judged: usize = models.iter().map(|model| model.labelled.len()).sum();
-    Ok(format!("{judged} judged predictions are shown in {}\n", out.display()))
+    let labelled: usize = models.iter().map(|model| model.labelled.len()).sum();
+    Ok(format!("{labelled} labelled predictions are shown in {}\n", out.display()))
 }
 
-/// All of it or nothing: an older page stays until there is a new one. What is no file, as `/dev/stdout`, is written to.
-fn write(out: &Path, page: &[u8]) -> io::Result<()> {
-    if out.metadata().is_ok_and(|there| !there.is_file()) {
+/// Writes the file through a temporary file, so that an earlier report stays until the new one is complete. Writes directly to a path
+/// that is not a regular file, such as `/dev/stdout`.
+fn write_atomically(out: &Path, page: &[u8]) -> io::Result<()> {
+    if out.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return std::fs::write(out, page);
     }
-    // A link leads there still.
+    // Replaces the target of a symbolic link, not the link.
     let out = out.canonicalize().unwrap_or_else(|_| out.to_path_buf());
     let mut partial = out.as_os_str().to_owned();
     partial.push(format!(".{}.part", std::process::id()));
     let written = std::fs::write(&partial, page).and_then(|()| std::fs::rename(&partial, &out));
     if written.is_err() {
-        // The disk is full perhaps.
+        // Frees the space on a full disk.
         let _ = std::fs::remove_file(&partial);
     }
     written
@@ -78,28 +80,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_takes_the_place_of_an_older_one_and_of_nothing_that_a_server_keeps() {
+    fn report_replaces_an_earlier_report_and_no_data_of_a_server() {
         let data = tempfile::tempdir().unwrap();
         let database = data.path().join("feedback.db");
         std::fs::write(&database, "a database").unwrap();
-        let refused = report(data.path(), &database);
+        let refused = report_feedback(data.path(), &database);
         assert!(matches!(refused, Err(ReportError::Overlaps(_))), "{refused:?}");
         assert_eq!(std::fs::read(&database).unwrap(), b"a database");
         let out = tempfile::tempdir().unwrap();
         let page = out.path().join("report.html");
         for text in ["first", "second"] {
-            write(&page, text.as_bytes()).unwrap();
+            write_atomically(&page, text.as_bytes()).unwrap();
             assert_eq!(std::fs::read_to_string(&page).unwrap(), text);
         }
         assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 1);
-        // Who has the older one open reads on in it.
+        // An open earlier report keeps its content.
         #[cfg(unix)]
         {
             let link = out.path().join("link.html");
             std::fs::hard_link(&page, &link).unwrap();
-            write(&page, b"third").unwrap();
+            write_atomically(&page, b"third").unwrap();
             assert_eq!(std::fs::read_to_string(link).unwrap(), "second");
         }
-        assert!(write(&out.path().join("nowhere/report.html"), b"page").is_err());
+        assert!(write_atomically(&out.path().join("nowhere/report.html"), b"page").is_err());
     }
 }

@@ -22,7 +22,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::load::{self, Host, LoadError, joined};
+use super::load::{self, LoadError, ModelLoader, join};
 use crate::config::Config;
 use kiln_feedback as feedback;
 use kiln_inference::model::Model;
@@ -36,7 +36,7 @@ use wanted::Case;
 
 /// Everything that is loaded. To be followed while the server runs, and shut down when it ends.
 pub(super) struct Updates {
-    host: Host,
+    host: ModelLoader,
     store: Option<Store>,
     /// The model of requests that name none.
     default: String,
@@ -66,7 +66,7 @@ impl Updates {
     ) -> Result<Self, LoadError> {
         let started = Instant::now();
         let store = load::store(&config).ok();
-        let host = joined(spawn_blocking(move || Host::open(&config, recorded)).await)?;
+        let host = join(spawn_blocking(move || ModelLoader::open(&config, recorded)).await)?;
         let mut updates = Self {
             host,
             store,
@@ -98,10 +98,10 @@ impl Updates {
             Some(store) => store.stable(model)?,
             None => built_in.to_string(),
         };
-        let loaded = unit::start(&self.host, self.store.as_ref(), model, &version, load::measure).await;
+        let loaded = unit::start(&self.host, self.store.as_ref(), model, &version, load::record_startup_phase).await;
         let loaded = loaded.map_err(|error| match version == built_in {
             true => error,
-            false => load::unusable(model, &version, &error),
+            false => load::unusable_stable_version(model, &version, &error),
         })?;
         let id = self.id();
         Ok(Unit::stable(&self.host, id, loaded, self.readiness.clone()))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
-use super::super::load::{Host, LoadError, joined};
+use super::super::load::{LoadError, ModelLoader, join};
 use super::wanted::Wanted;
 use crate::store::Store;
 use kiln_classifier::Classifier;
@@ -34,7 +34,7 @@ pub(super) struct Unit {
 
 /// Reads, loads and warms up a version of a built-in model on each device, off the async threads.
 pub(super) async fn start(
-    host: &Host,
+    host: &ModelLoader,
     store: Option<&Store>,
     model: &Model,
     version: &str,
@@ -46,24 +46,24 @@ pub(super) async fn start(
             Some(store) => store.read(&model, &version)?,
             None => model,
         };
-        let engines = host.engines(&model, &progress)?;
+        let engines = host.start_engines(&model, &progress)?;
         Ok((model, engines))
     };
-    joined(tokio::task::spawn_blocking(work).await)
+    join(tokio::task::spawn_blocking(work).await)
 }
 
 impl Unit {
     /// A unit that the server stands or falls with.
-    pub(super) fn stable(host: &Host, id: u64, (model, engines): Loaded, readiness: Readiness) -> Self {
+    pub(super) fn stable(host: &ModelLoader, id: u64, (model, engines): Loaded, readiness: Readiness) -> Self {
         let what = Wanted::stable(model.version(), weights(&model));
         let metrics = ModelMetrics::new(model.spec().name, model.version());
-        let (classifier, worker) = host.shared.queue(model, engines, readiness, metrics);
+        let (classifier, worker) = host.resources.build_classifier(model, engines, readiness, metrics);
         Self { id, what, classifier: Arc::new(classifier), worker, _guard: JoinSet::new() }
     }
 
     /// A unit that the server can do without: if it breaks, `broken` is told.
     pub(super) fn aside(
-        host: &Host,
+        host: &ModelLoader,
         id: u64,
         (model, engines): Loaded,
         of: &Readiness,
@@ -73,7 +73,7 @@ impl Unit {
         let readiness = of.optional();
         // The stable version counts for the devices.
         let metrics = ModelMetrics::beside_stable(model.spec().name, model.version());
-        let (classifier, worker) = host.shared.queue(model, engines, readiness.clone(), metrics);
+        let (classifier, worker) = host.resources.build_classifier(model, engines, readiness.clone(), metrics);
         let mut guard = JoinSet::new();
         guard.spawn(async move {
             let reason = readiness.wait_for_failure().await;
@@ -93,7 +93,7 @@ impl Unit {
     }
 
     /// Has requests that are with it end as they would have, and then frees what it took.
-    pub(super) async fn retire(self, host: Host) {
+    pub(super) async fn retire(self, host: ModelLoader) {
         let model = self.classifier.model().clone();
         drop(self.classifier);
         self.worker.retire().await;

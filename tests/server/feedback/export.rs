@@ -42,7 +42,7 @@ fn export_has_a_line_per_feedback_and_images_by_true_class() {
     assert_eq!(std::fs::read(set.join(image(&coffee))).unwrap(), bytes(COFFEE));
     assert_eq!(std::fs::read_dir(set.join("images")).unwrap().count(), 2);
     assert!(
-        stdout.contains("4 judged predictions, 3 of them with a picture") && stdout.contains("true class is not known")
+        stdout.contains("4 labelled predictions, 3 of them with an image") && stdout.contains("true class is not known")
     );
     let arguments = ["export", "--data-dir", data.path().to_str().unwrap(), "--out", set.to_str().unwrap()];
     let (status, _, stderr) = feedback(&arguments);
@@ -75,7 +75,7 @@ fn export_and_report_do_not_overwrite_the_data_directory() {
     assert_eq!(image(&first), json!(null));
     assert!(image(&last).as_str().unwrap().starts_with("images/0285_egyptian_cat/"), "{}", image(&last));
     assert_eq!(std::fs::read_dir(out.path().join("set/images")).unwrap().count(), 1);
-    assert!(stdout.contains("1 without a picture: later feedback on the same picture says otherwise"), "{stdout}");
+    assert!(stdout.contains("1 without an image: later feedback on the same image contradicts it"), "{stdout}");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn export_without_images_names_the_setting_that_stores_them() {
     assert!(server.wait().success());
     let (lines, stdout) = export_feedback(data.path(), &out.path().join("set"));
     assert_eq!((lines.len(), &lines[0]["image"]), (1, &json!(null)));
-    assert!(stdout.contains("1 without a picture: it was not kept; --image-sample-percent says"), "{stdout}");
+    assert!(stdout.contains("1 without an image: the server did not store it; --image-sample-percent sets"), "{stdout}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn report_shows_accuracy_calibration_and_confusions() {
     let (status, stdout, stderr) =
         feedback(&["report", "--data-dir", data.path().to_str().unwrap(), "--out", page.to_str().unwrap()]);
     assert_eq!(status, 0, "{stderr}");
-    assert!(stdout.contains("2 judged predictions are shown"), "{stdout}");
+    assert!(stdout.contains("2 labelled predictions are shown"), "{stdout}");
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("50.0 % right: 1 of 2 predictions with feedback."), "{page}");
     for part in ["Accuracy over time", "Reliability", "tabby (281)", "Egyptian cat (285)", "Confidence"] {
