@@ -238,7 +238,7 @@ pub static SETTINGS: &[Setting] = &[
         "precision",
         "TYPE",
         "f32",
-        "Number format: f32; f16, which halves the memory on a GPU; or bf16, on a CPU with AVX-512 BF16. f16 and bf16 are less exact.",
+        "Number format: f32; f16, which takes less memory on a GPU; or bf16, on a CPU with AVX-512 BF16. f16 and bf16 are less exact.",
         |draft, value| set(&mut draft.config.inference.precision, value.parsed("f32, f16 or bf16")),
     ),
     setting(
@@ -289,7 +289,7 @@ pub static SETTINGS: &[Setting] = &[
         "max-queue-delay",
         "TIME",
         "0ms",
-        "How long a free device waits for a batch to fill. A longer delay raises throughput and latency.",
+        "How long a free device waits for a batch to fill. A longer delay allows larger batches but adds latency.",
         |draft, value| set(&mut draft.config.batching.max_queue_delay, queue_delay(value)),
     ),
     setting(
