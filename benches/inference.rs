@@ -68,8 +68,7 @@ fn device() -> &'static ChosenDevice {
     DEVICE.get_or_init(|| {
         let config = config();
         let device = device::choose(&config.device.all()[0]).expect("the device is available");
-        configure_cpu(&config, &device).expect("the processor supports the precision");
-        device
+        configure_cpu(&config, device).expect("the processor supports the precision")
     })
 }
 

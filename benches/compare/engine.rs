@@ -67,7 +67,7 @@ fn main() {
         cache: None,
     };
     let device = device::choose(&DeviceChoice::Cpu).expect("a CPU is always available");
-    configure_cpu(&config, &device).expect("the processor supports the precision");
+    let device = configure_cpu(&config, device).expect("the processor supports the precision");
     let model = Model::named("efficientnet-lite0").expect("the default model is built in");
     let mut engine = BurnEngine::start(model, &device, &Options::new(MAX_BATCH_SIZE), |_| ()).expect("the model runs");
     let images = images();

@@ -159,11 +159,11 @@ impl CpuNormalizeOps for Flex {
         let (mean, inv_std) = ([affine[0], affine[1], affine[2]], [affine[3], affine[4], affine[5]]);
         match layout {
             Layout::ChannelsLast => {
-                filled_tensor([batch, height, width, 3], |output| normalize_nhwc(pixels, mean, inv_std, output))
+                filled_tensor([batch, height, width, 3], |_, output| normalize_nhwc(pixels, mean, inv_std, output))
             }
             Layout::ChannelsFirst => {
                 let plane = height * width;
-                filled_tensor([batch, 3, height, width], |output| {
+                filled_tensor([batch, 3, height, width], |_, output| {
                     normalize_nchw(pixels, mean, inv_std, plane, output);
                 })
             }

@@ -189,8 +189,7 @@ pub(super) fn open_device(config: &Config, choice: &DeviceChoice) -> Result<Chos
     let device = device::choose(choice)?;
     let DeviceInfo { name, api, driver, compiler } = &device.info;
     tracing::info!(device = %name, %api, driver, compiler, reason = %device.reason, "device chosen");
-    configure_cpu(&config.inference, &device)?;
-    Ok(device)
+    Ok(configure_cpu(&config.inference, device)?)
 }
 
 /// Returns the options of every engine.

@@ -1,13 +1,13 @@
 //! Compares the logits of the default model with ONNX Runtime, for every kernel variant and device.
 
-use std::sync::Mutex;
-
 use image::ImageReader;
 use kiln_image::PreparedImage;
 use kiln_inference::adapters::{self, Api};
 use kiln_inference::model::Model;
-use kiln_inference::{BurnEngine, DeviceChoice, Engine, KernelChoice, Options, Precision, Sample, device, rank};
-use kiln_kernels::cpu::Isa;
+use kiln_inference::{
+    BurnEngine, ChosenDevice, DeviceChoice, Engine, KernelChoice, Options, Precision, Sample, device, rank,
+};
+use kiln_kernels::cpu::{Context, Isa, default_threads};
 use serde_json::Value;
 
 use crate::common;
@@ -20,9 +20,6 @@ const REDUCED_TOLERANCE: f32 = 0.2;
 const HALF_TOLERANCES: [(KernelChoice, f32); 2] = [(KernelChoice::Fused, 0.06), (KernelChoice::Stock, 0.2)];
 /// Images per batch. Not a power of two, so that devices with fixed batch sizes must pad.
 const BATCH: usize = 3;
-
-/// Guards the choice of the instruction set, which applies to the whole process.
-static ISA_CHOICE: Mutex<()> = Mutex::new(());
 
 /// Returns each preprocessed image with the logits of ONNX Runtime.
 fn reference() -> Vec<(String, Sample, Vec<f32>)> {
@@ -63,13 +60,17 @@ struct Case {
 
 const EXACT: Case = Case { precision: Precision::F32, kernels: KernelChoice::Auto, tolerance: TOLERANCE, top: 5 };
 
+/// Returns the CPU with this instruction set and number of threads.
+fn cpu(isa: Isa, threads: usize) -> ChosenDevice {
+    device::choose(&DeviceChoice::Cpu).unwrap().with_cpu_context(Context::new(isa, threads))
+}
+
 /// Runs images through an engine and compares logits and top classes with ONNX Runtime.
-fn compare(what: &str, choice: &DeviceChoice, images: usize, case: &Case) {
+fn compare(what: &str, device: &ChosenDevice, images: usize, case: &Case) {
     let model = Model::all().find(|model| model.spec().name == "efficientnet-lite0").unwrap();
-    let device = device::choose(choice).unwrap();
     let Case { precision, kernels, tolerance, top } = *case;
     let options = Options { precision, kernels, ..Options::new(4) };
-    let mut engine = BurnEngine::start(model, &device, &options, |_| ()).unwrap();
+    let mut engine = BurnEngine::start(model, device, &options, |_| ()).unwrap();
     let reference: Vec<_> = reference().into_iter().take(images).collect();
     assert!(reference.len() > 5, "too few reference images");
     let mut largest = 0.0_f32;
@@ -89,7 +90,6 @@ fn compare(what: &str, choice: &DeviceChoice, images: usize, case: &Case) {
 
 #[test]
 fn concurrent_engines_give_the_same_logits_as_one_engine() {
-    let _isa = ISA_CHOICE.lock();
     let model = Model::named("efficientnet-lite0").unwrap();
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
     let mut alone = BurnEngine::start(model, &device, &Options::new(4), |_| ()).unwrap();
@@ -112,25 +112,36 @@ fn concurrent_engines_give_the_same_logits_as_one_engine() {
 }
 
 #[test]
+fn concurrent_engines_have_their_own_threads_and_instruction_sets() {
+    let sets = Isa::available();
+    std::thread::scope(|scope| {
+        for (isa, threads) in [(sets[0], 3), (sets[sets.len() - 1], 1)] {
+            scope.spawn(move || {
+                let device = cpu(isa, threads);
+                let model = Model::named("efficientnet-lite0").unwrap();
+                let engine = BurnEngine::start(model, &device, &Options::new(4), |_| ()).unwrap();
+                assert_eq!(engine.workers().len(), threads, "{isa}");
+                compare(isa.name(), &device, 6, &EXACT);
+            });
+        }
+    });
+}
+
+#[test]
 fn cpu_matches_onnx_runtime_with_every_instruction_set() {
-    let _isa = ISA_CHOICE.lock();
     for isa in Isa::available() {
-        isa.choose();
-        compare(isa.name(), &DeviceChoice::Cpu, usize::MAX, &EXACT);
+        compare(isa.name(), &cpu(isa, default_threads()), usize::MAX, &EXACT);
     }
 }
 
 #[test]
 fn bfloat16_matches_onnx_runtime_within_its_tolerance() {
-    let _isa = ISA_CHOICE.lock();
     let Some(isa) = Isa::bf16() else {
         eprintln!("skipped: this processor has no AVX-512 BF16");
         return;
     };
-    isa.choose();
     let reduced = Case { precision: Precision::Bf16, tolerance: REDUCED_TOLERANCE, ..EXACT };
-    compare(isa.name(), &DeviceChoice::Cpu, usize::MAX, &reduced);
-    Isa::available()[0].choose();
+    compare(isa.name(), &cpu(isa, default_threads()), usize::MAX, &reduced);
 }
 
 #[test]
@@ -138,12 +149,12 @@ fn vulkan_matches_onnx_runtime() {
     if !common::has_vulkan() {
         return;
     }
-    let vulkan = DeviceChoice::Vulkan(None);
-    compare("vulkan, stock", &vulkan, 6, &Case { kernels: KernelChoice::Stock, ..EXACT });
+    let vulkan = || device::choose(&DeviceChoice::Vulkan(None)).unwrap();
+    compare("vulkan, stock", &vulkan(), 6, &Case { kernels: KernelChoice::Stock, ..EXACT });
     if cfg!(any(feature = "vulkan", feature = "metal")) {
         return;
     }
-    compare("vulkan, fused", &vulkan, usize::MAX, &Case { kernels: KernelChoice::Fused, ..EXACT });
+    compare("vulkan, fused", &vulkan(), usize::MAX, &Case { kernels: KernelChoice::Fused, ..EXACT });
     let has_f16 = adapters::enumerate().iter().any(|adapter| adapter.api == Api::Vulkan && adapter.has_f16);
     if !has_f16 {
         eprintln!("skipped: no Vulkan adapter of this machine has f16");
@@ -154,6 +165,6 @@ fn vulkan_matches_onnx_runtime() {
         let top = usize::from(kernels == KernelChoice::Fused);
         let half = Case { precision: Precision::F16, kernels, tolerance, top };
         let images = if kernels == KernelChoice::Fused { usize::MAX } else { 6 };
-        compare(&format!("vulkan, f16, {kernels:?}"), &vulkan, images, &half);
+        compare(&format!("vulkan, f16, {kernels:?}"), &vulkan(), images, &half);
     }
 }

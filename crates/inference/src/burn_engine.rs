@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_kernels::Kernels;
-use kiln_kernels::cpu::thread_team;
 use model_import::Network;
 
 use super::batch_sizes::BatchSizes;
@@ -105,7 +104,7 @@ impl BurnEngine {
     /// As many engines as may run at the same time: on a GPU one, on the CPU one for each thread. One that runs while the
     /// others are idle uses their threads as well.
     pub fn workers(self) -> Vec<Box<dyn Engine>> {
-        let count = if self.on_cpu { thread_team::count() } else { 1 };
+        let count = if self.on_cpu { self.device.cpu.threads() } else { 1 };
         std::iter::repeat_n(self, count).map(|engine| Box::new(engine) as Box<dyn Engine>).collect()
     }
 }

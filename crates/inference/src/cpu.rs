@@ -1,34 +1,34 @@
-//! What the CPU device is told once, before an engine is started on it: how many threads, and in what it multiplies.
+//! The threads and the instruction set of the CPU kernels, chosen for a device before engines start on it.
 
-use kiln_kernels::cpu::{Isa, thread_team};
+use kiln_kernels::cpu::{self, Context, Isa};
 
 use super::precision::{Precision, PrecisionError};
 use super::{ChosenDevice, Config};
 
-/// One thread for each physical core that the process may use.
+/// Returns the default number of threads: the physical cores that the process may use.
 pub fn default_threads() -> usize {
-    thread_team::default_count()
+    cpu::default_threads()
 }
 
-/// Decides for all engines of the process; the number of threads is decided by the first call.
+/// Returns `device` with the threads and the instruction set of `config`. All engines on the device and its clones share the
+/// threads.
 ///
 /// # Errors
 ///
-/// A precision that the device does not have.
-pub fn configure_cpu(config: &Config, device: &ChosenDevice) -> Result<(), PrecisionError> {
+/// Returns an error if the device does not support the precision.
+pub fn configure_cpu(config: &Config, device: ChosenDevice) -> Result<ChosenDevice, PrecisionError> {
     let name = || device.info.name.clone();
     let isa = match config.precision {
         Precision::Bf16 if device.is_gpu_runtime => return Err(PrecisionError::NotTheCpu { device: name() }),
         Precision::F16 if !device.has_f16() => return Err(PrecisionError::NoF16 { device: name() }),
         Precision::Bf16 => Isa::bf16().ok_or(PrecisionError::NoBf16)?,
-        Precision::F32 | Precision::F16 => Isa::available()[0],
+        Precision::F32 | Precision::F16 => Isa::best(),
     };
-    thread_team::configure(config.threads);
-    isa.choose();
+    let context = Context::new(isa, config.threads);
     if !device.is_gpu_runtime {
-        tracing::info!(instructions = isa.name(), threads = thread_team::count(), "CPU kernels chosen");
+        tracing::info!(instructions = isa.name(), threads = context.threads(), "CPU kernels chosen");
     }
-    Ok(())
+    Ok(device.with_cpu_context(context))
 }
 
 /// Whether this processor multiplies in bfloat16.

@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 
 use burn::tensor::{DType, Tensor};
-use kiln_kernels::cpu::thread_team;
 
 use super::burn_engine::BurnEngine;
 use super::engine::{EngineError, Logits, Output, Sample};
@@ -16,10 +15,15 @@ impl BurnEngine {
         if !self.on_cpu {
             return self.forward(samples);
         }
-        let _run = thread_team::ActiveRun::begin();
-        let (apart, together) = lanes::plan(samples.len(), thread_team::available());
+        self.device.cpu.enter(|| self.run_on_threads(samples))
+    }
+
+    /// Runs samples of one kind on the CPU, in the context that this thread has entered.
+    fn run_on_threads(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
+        let cpu = &self.device.cpu;
+        let (apart, together) = lanes::plan(samples.len(), cpu.available_threads());
         let parts: Vec<OnceLock<Result<Vec<Logits>, EngineError>>> = apart.iter().map(|_| OnceLock::new()).collect();
-        thread_team::run(apart.len(), |part| {
+        cpu.run(apart.len(), |part| {
             parts[part].get_or_init(|| self.forward(&samples[apart[part].clone()]));
         });
         let mut rows = Vec::with_capacity(samples.len());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kiln_kernels::cpu::Isa;
 use model_import::Network;
 
 use super::Config;
@@ -24,31 +25,29 @@ pub(super) fn known_logits(model: &Model, device: &ChosenDevice) -> Result<Optio
     if !device.is_gpu_runtime {
         return Ok(None);
     }
-    on_cpu(model).map(Some).map_err(|e| e.to_string())
+    let cpu = device::cpu("for the canary alone".to_string()).with_cpu_context(device.cpu.with_isa(Isa::best()));
+    on_cpu(model, &cpu).map(Some).map_err(|e| e.to_string())
 }
 
 /// What the CPU computes of the canary in f32, whatever precision `config` asks for: servers are held to what the weights
-/// themselves give. All CPU engines of the process multiply in f32 from then on, so it is for one that has none which should
-/// not.
+/// themselves give.
 ///
 /// # Errors
 ///
 /// The weights do not load, or the numbers are not finite.
 pub fn by_cpu(model: &Model, config: &Config) -> Result<Logits, StartError> {
     let exact = Config { precision: Precision::F32, ..config.clone() };
-    configure_cpu(&exact, &device::cpu("for the canary alone".to_string()))?;
-    on_cpu(model)
+    on_cpu(model, &configure_cpu(&exact, device::cpu("for the canary alone".to_string()))?)
 }
 
-fn on_cpu(model: &Model) -> Result<Logits, StartError> {
-    let cpu = device::cpu("for the canary alone".to_string());
-    let network: Arc<dyn Network> = start::load(model, &cpu)?.into();
-    let mut engine = BurnEngine::new(model.clone(), &cpu, &Options::new(1), network, cpu.best_kernels(), None);
+fn on_cpu(model: &Model, cpu: &ChosenDevice) -> Result<Logits, StartError> {
+    let network: Arc<dyn Network> = start::load(model, cpu)?.into();
+    let mut engine = BurnEngine::new(model.clone(), cpu, &Options::new(1), network, cpu.best_kernels(), None);
     let rows = engine.caught(|engine| engine.run(&[canary::picture(model)]));
-    let logits = rows.map(|mut rows| rows.swap_remove(0)).map_err(|reason| start::no_start(model, &cpu, reason))?;
+    let logits = rows.map(|mut rows| rows.swap_remove(0)).map_err(|reason| start::no_start(model, cpu, reason))?;
     // Nobody could be held to them.
     if !logits.iter().all(|logit| logit.is_finite()) {
-        return Err(start::no_start(model, &cpu, "the logits are not finite".to_string()));
+        return Err(start::no_start(model, cpu, "the logits are not finite".to_string()));
     }
     Ok(logits)
 }

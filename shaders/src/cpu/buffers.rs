@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aligned_vec::{AVec, ConstAlign};
 
@@ -13,33 +13,47 @@ pub(super) const ALIGNMENT: usize = 64;
 /// f32 values that start on a cache line.
 pub(super) type AlignedVec = AVec<f32, ConstAlign<ALIGNMENT>>;
 
-/// Memory that is free for reuse. A network requests the same sizes again and again, and new memory comes from the operating
-/// system page by page and zeroed, which takes longer than some layers.
-static FREE: Mutex<Vec<AlignedVec>> = Mutex::new(Vec::new());
-/// The maximum number of free buffers. A network uses a few at once on each thread that runs it.
+/// The maximum number of free buffers in a pool. A network uses a few at once on each thread that runs it.
 const MAX_FREE: usize = 64;
 
-/// The output of a layer. Dropping it returns its memory to the pool.
+/// Memory for the outputs of layers, to be used again and again.
+///
+/// A network requests the same sizes in every run. New memory comes from the operating system page by page and zeroed, which
+/// takes longer than some layers.
+#[derive(Default)]
+pub(crate) struct BufferPool {
+    free: Mutex<Vec<AlignedVec>>,
+}
+
+impl BufferPool {
+    /// Takes a buffer of `length` values from the pool. The values are unspecified.
+    pub(crate) fn take(self: &Arc<Self>, length: usize) -> Buffer {
+        let memory = self.reuse(length).unwrap_or_else(|| allocate(length));
+        Buffer { memory, length, pool: Arc::clone(self) }
+    }
+
+    /// Returns the smallest free buffer of at least `length` values, unless it has more than twice as many: those stay free
+    /// for larger requests.
+    fn reuse(&self, length: usize) -> Option<AlignedVec> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |size: usize| size >= length && size / 2 <= length;
+        let (index, _) = free.iter().enumerate().filter(|(_, b)| fits(b.len())).min_by_key(|(_, b)| b.len())?;
+        Some(free.swap_remove(index))
+    }
+}
+
+impl std::fmt::Debug for BufferPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BufferPool").finish_non_exhaustive()
+    }
+}
+
+/// The output of a layer. Dropping it returns its memory to its pool, on any thread.
 pub(crate) struct Buffer {
     /// Never shrunk, so that a later use of a larger length costs nothing.
     memory: AlignedVec,
     length: usize,
-}
-
-impl Buffer {
-    /// Takes a buffer of `length` values from the pool. The values are unspecified.
-    pub(crate) fn take(length: usize) -> Self {
-        Self { memory: reuse(length).unwrap_or_else(|| allocate(length)), length }
-    }
-}
-
-/// Returns the smallest free buffer of at least `length` values, unless it has more than twice as many: those stay free for
-/// larger requests.
-fn reuse(length: usize) -> Option<AlignedVec> {
-    let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-    let fits = |size: usize| size >= length && size / 2 <= length;
-    let (index, _) = free.iter().enumerate().filter(|(_, b)| fits(b.len())).min_by_key(|(_, b)| b.len())?;
-    Some(free.swap_remove(index))
+    pool: Arc<BufferPool>,
 }
 
 fn allocate(length: usize) -> AlignedVec {
@@ -51,7 +65,7 @@ fn allocate(length: usize) -> AlignedVec {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let memory = std::mem::replace(&mut self.memory, AlignedVec::new(ALIGNMENT));
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < MAX_FREE {
             free.push(memory);
         }
@@ -118,13 +132,13 @@ mod tests {
 
     #[test]
     fn pool_reuses_memory_unless_it_is_much_too_large() {
-        // A size that no other test requests.
         const SIZE: usize = 77_777;
-        let first = Buffer::take(SIZE);
+        let pool = Arc::<BufferPool>::default();
+        let first = pool.take(SIZE);
         let address = first.as_ptr();
         drop(first);
-        assert_eq!(Buffer::take(SIZE - 100).as_ptr(), address);
-        assert_ne!(Buffer::take(SIZE / 4).as_ptr(), address);
-        assert_eq!(Buffer::take(SIZE).len(), SIZE);
+        assert_eq!(pool.take(SIZE - 100).as_ptr(), address);
+        assert_ne!(pool.take(SIZE / 4).as_ptr(), address);
+        assert_eq!(pool.take(SIZE).len(), SIZE);
     }
 }

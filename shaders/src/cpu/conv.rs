@@ -7,13 +7,13 @@ use std::ops::Range;
 
 use super::activation::Activation;
 use super::buffers::{Scratch, with_scratch};
+use super::context::Context;
 use super::dense::{DenseJob, DepthLayout};
 use super::depthwise::{DepthwiseJob, MAX_SIDE};
 use super::geometry::Geometry;
 use super::isa::Isa;
 use super::nhwc::{Band, Grid, NhwcBatch, OutputView, for_each_band, split_by_image};
 use super::packed_weights::{DensePanels, DepthwiseTaps};
-use super::thread_team;
 
 /// The parameters of a convolution, without its weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,25 +93,26 @@ impl PackedConv {
     /// # Panics
     ///
     /// Panics if the sizes do not match, or if a depthwise convolution is given a residual.
-    pub(crate) fn run(&self, input: NhwcBatch<'_>, residual: Option<&[f32]>, output: &mut [f32]) {
+    pub(crate) fn run(&self, context: &Context, input: NhwcBatch<'_>, residual: Option<&[f32]>, output: &mut [f32]) {
+        let team = &context.team;
         let size = self.spec.geometry.output_size(input.size);
         let pixels = input.count * size[0] * size[1];
         assert_eq!(output.len(), pixels * self.spec.outputs, "values of the output of {:?}", self.spec);
         let output = OutputView::new(output, residual);
         if self.spec.geometry.is_pointwise() {
             // The pixels of all images are rows of one product. If there are few of them, threads share its columns.
-            if pixels >= thread_team::available() * MIN_PIXELS {
-                thread_team::for_each_range(pixels, MIN_PIXELS, |pixels| {
+            if pixels >= team.available() * MIN_PIXELS {
+                team.for_each_range(pixels, MIN_PIXELS, |pixels| {
                     self.run_pixels(input.values, pixels, 0..self.panels(), output);
                 });
             } else {
-                thread_team::for_each_range(self.panels(), 1, |panels| {
+                team.for_each_range(self.panels(), 1, |panels| {
                     self.run_pixels(input.values, 0..pixels, panels, output);
                 });
             }
             return;
         }
-        thread_team::for_each_range(input.count * size[0], size[0].min(4), |rows| {
+        team.for_each_range(input.count * size[0], size[0].min(4), |rows| {
             for (image, rows) in split_by_image(rows, size[0]) {
                 let output = output.at_pixel((image * size[0] + rows.start) * size[1], self.spec.outputs);
                 self.run_rows(input, image, rows, output);

@@ -7,11 +7,11 @@
 
 use std::ops::Range;
 
-use super::buffers::{Buffer, Scratch, with_scratch};
+use super::buffers::{Scratch, with_scratch};
+use super::context::Context;
 use super::conv::PackedConv;
 use super::geometry::Geometry;
 use super::nhwc::{Grid, NhwcBatch, OutputView, split_by_image};
-use super::thread_team;
 
 /// Values of the ring buffer: a quarter of a small second-level cache.
 const RING_VALUES: usize = 64 * 1024;
@@ -33,9 +33,9 @@ impl InvertedBottleneck<'_> {
     }
 
     /// Returns whether threads are used better when they share each convolution by itself.
-    fn prefers_separate(&self, input: [usize; 4]) -> bool {
+    fn prefers_separate(&self, context: &Context, input: [usize; 4]) -> bool {
         let [count, rows, ..] = self.output_shape(input);
-        let threads = thread_team::available();
+        let threads = context.available_threads();
         threads > 1 && count < threads && rows < MIN_ROWS
     }
 
@@ -44,16 +44,16 @@ impl InvertedBottleneck<'_> {
     /// # Panics
     ///
     /// Panics if the sizes do not match.
-    pub(crate) fn run(&self, input: NhwcBatch<'_>, residual: Option<&[f32]>, output: &mut [f32]) {
+    pub(crate) fn run(&self, context: &Context, input: NhwcBatch<'_>, residual: Option<&[f32]>, output: &mut [f32]) {
         let input_shape = [input.count, input.size[0], input.size[1], input.channels];
         let shape = self.output_shape(input_shape);
         assert_eq!(output.len(), shape.iter().product::<usize>(), "values of the output of an inverted bottleneck");
-        if self.prefers_separate(input_shape) {
-            return self.run_separately(input, input_shape, residual, output);
+        if self.prefers_separate(context, input_shape) {
+            return self.run_separately(context, input, input_shape, residual, output);
         }
         let [_, height, width, channels] = shape;
         let output = OutputView::new(output, residual);
-        thread_team::for_each_range(input.count * height, height.div_ceil(2), |rows| {
+        context.team.for_each_range(input.count * height, height.div_ceil(2), |rows| {
             for (image, rows) in split_by_image(rows, height) {
                 let output = output.at_pixel((image * height + rows.start) * width, channels);
                 self.run_rows(input, image, rows, width, output);
@@ -62,14 +62,21 @@ impl InvertedBottleneck<'_> {
     }
 
     /// Runs one convolution after the other.
-    fn run_separately(&self, input: NhwcBatch<'_>, shape: [usize; 4], residual: Option<&[f32]>, output: &mut [f32]) {
+    fn run_separately(
+        &self,
+        context: &Context,
+        input: NhwcBatch<'_>,
+        shape: [usize; 4],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+    ) {
         let wide_shape = self.first.output_shape(shape);
-        let mut wide = Buffer::take(wide_shape.iter().product());
-        self.first.run(input, None, &mut wide);
+        let mut wide = context.buffers.take(wide_shape.iter().product());
+        self.first.run(context, input, None, &mut wide);
         let narrow_shape = self.depthwise.output_shape(wide_shape);
-        let mut narrow = Buffer::take(narrow_shape.iter().product());
-        self.depthwise.run(NhwcBatch::new(&wide, wide_shape), None, &mut narrow);
-        self.last.run(NhwcBatch::new(&narrow, narrow_shape), residual, output);
+        let mut narrow = context.buffers.take(narrow_shape.iter().product());
+        self.depthwise.run(context, NhwcBatch::new(&wide, wide_shape), None, &mut narrow);
+        self.last.run(context, NhwcBatch::new(&narrow, narrow_shape), residual, output);
     }
 
     /// Computes some output rows, of `width` pixels, of one image.

@@ -1,15 +1,11 @@
 //! The instruction sets of the CPU kernels, and the dispatch of a kernel to one of them.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::simd::Simd;
 #[cfg(target_arch = "aarch64")]
 use super::simd::neon::Neon;
 use super::simd::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::simd::x86::{Avx2, Avx512, Avx512Bf16};
-
-static CHOSEN: Mutex<Option<Isa>> = Mutex::new(None);
 
 /// An instruction set of the CPU kernels.
 ///
@@ -66,16 +62,9 @@ impl Isa {
         None
     }
 
-    /// Returns the instruction set for weights that are packed from now on: the fastest one, unless [`Isa::choose`] was
-    /// called.
-    pub fn in_use() -> Self {
-        let chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
-        chosen.unwrap_or_else(|| Self::available()[0])
-    }
-
-    /// Selects this instruction set for networks that are loaded from now on.
-    pub fn choose(self) {
-        *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(self);
+    /// Returns the fastest f32 instruction set of this processor.
+    pub fn best() -> Self {
+        Self::available()[0]
     }
 
     /// Returns the usual name in lower case, for example `avx2`.

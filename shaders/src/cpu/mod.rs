@@ -3,13 +3,15 @@
 //! This module does not depend on Burn: input and output are slices of f32. In NHWC the channels of a pixel are adjacent.
 //!
 //! `simd` and `isa` abstract over instruction sets, and `nhwc` over memory. `dense`, `depthwise` and `pooling` hold the
-//! kernels. `conv` and `inverted_bottleneck` are their safe interface.
+//! kernels. `conv` and `inverted_bottleneck` are their safe interface. [`Context`] holds the resources that they use: there is
+//! no global state.
 
 // The compiler keeps a register tile in registers only if counted loops index it.
 #![allow(clippy::needless_range_loop)]
 
 mod activation;
 mod buffers;
+mod context;
 mod conv;
 mod dense;
 mod depthwise;
@@ -22,10 +24,10 @@ mod pooling;
 mod simd;
 #[cfg(test)]
 mod tests;
-pub mod thread_team;
+mod thread_team;
 
 pub use activation::Activation;
-pub(crate) use buffers::Buffer;
+pub use context::Context;
 pub use conv::ConvSpec;
 pub(crate) use conv::PackedConv;
 pub use geometry::Geometry;
@@ -34,3 +36,4 @@ pub use isa::Isa;
 pub(crate) use nhwc::NhwcBatch;
 pub use pooling::Pooling;
 pub(crate) use pooling::{pool, scale};
+pub use thread_team::default_threads;

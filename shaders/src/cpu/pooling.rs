@@ -4,12 +4,12 @@
 
 use std::ops::Range;
 
+use super::context::Context;
 use super::geometry::Geometry;
-use super::isa::{Isa, Kernel};
+use super::isa::Kernel;
 use super::nhwc::{NhwcBatch, OutputView, split_by_image};
 use super::simd::Simd;
 use super::simd::portable::Single;
-use super::thread_team;
 
 /// The function that a window applies to its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +27,12 @@ pub enum Pooling {
 /// # Panics
 ///
 /// Panics if the sizes do not match.
-pub(crate) fn pool(pooling: Pooling, geometry: &Geometry, input: NhwcBatch<'_>, output: &mut [f32]) {
+pub(crate) fn pool(context: &Context, pooling: Pooling, geometry: &Geometry, input: NhwcBatch<'_>, output: &mut [f32]) {
     let [height, width] = geometry.output_size(input.size);
     let row = width * input.channels;
     assert_eq!(output.len(), input.count * height * row, "values of a pooled batch");
-    let (output, isa) = (OutputView::new(output, None), Isa::in_use());
-    thread_team::for_each_range(input.count * height, height.div_ceil(2), |rows| {
+    let (output, isa) = (OutputView::new(output, None), context.isa());
+    context.team.for_each_range(input.count * height, height.div_ceil(2), |rows| {
         for (image, rows) in split_by_image(rows, height) {
             let job = PoolJob {
                 pooling,

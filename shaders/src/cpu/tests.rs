@@ -97,17 +97,27 @@ fn depthwise(channels: usize, side: usize, stride: usize, before: usize, after: 
     ConvSpec { inputs: channels, outputs: channels, geometry, depthwise: true, activation: RELU6 }
 }
 
+/// A context with several threads, whatever the machine has.
+fn context() -> Context {
+    Context::new(Isa::best(), 3)
+}
+
 const RELU6: Activation = Activation::Clamp { low: 0.0, high: 6.0 };
 
 fn check(case: &Case, with_residual: bool) {
-    let shape = case.packed(Isa::in_use()).output_shape(case.shape);
+    let shape = case.packed(Isa::best()).output_shape(case.shape);
     let residual = with_residual.then(|| values(shape.iter().product(), 4));
     let expected = case.expected(&case.input, case.shape, residual.as_deref());
     for isa in Isa::available().into_iter().chain(Isa::bf16()) {
         // Marks follow the output, to detect a write beyond its end.
         let length = expected.len();
         let mut output = vec![77.0; length + 64];
-        case.packed(isa).run(NhwcBatch::new(&case.input, case.shape), residual.as_deref(), &mut output[..length]);
+        case.packed(isa).run(
+            &context(),
+            NhwcBatch::new(&case.input, case.shape),
+            residual.as_deref(),
+            &mut output[..length],
+        );
         assert!(output[length..].iter().all(|mark| *mark == 77.0), "{isa} writes beyond the end");
         assert_close(&output[..length], &expected, &format!("{isa} {:?}", case.spec));
     }
@@ -160,7 +170,7 @@ fn inverted_bottleneck_matches_its_three_convolutions() {
         let (before, after) = if stride == 1 { (side / 2, side / 2) } else { ((side - 2) / 2, (side - 1) / 2) };
         let first = Case::new(dense(8, 40, Geometry::POINTWISE, RELU6), [count, size[0], size[1]]);
         let middle = Case::new(depthwise(40, side, stride, before, after), [count, size[0], size[1]]);
-        let [_, height, width, _] = middle.packed(Isa::in_use()).output_shape(middle.shape);
+        let [_, height, width, _] = middle.packed(Isa::best()).output_shape(middle.shape);
         let last = Case::new(dense(40, 9, Geometry::POINTWISE, Activation::Identity), [count, height, width]);
         let residual = values(count * height * width * 9, 5);
         let wide = first.expected(&first.input, first.shape, None);
@@ -170,7 +180,7 @@ fn inverted_bottleneck_matches_its_three_convolutions() {
             let [a, b, c] = [&first, &middle, &last].map(|case| case.packed(isa));
             let bottleneck = InvertedBottleneck { first: &a, depthwise: &b, last: &c };
             let mut output = vec![0.0; expected.len()];
-            bottleneck.run(NhwcBatch::new(&first.input, first.shape), Some(&residual), &mut output);
+            bottleneck.run(&context(), NhwcBatch::new(&first.input, first.shape), Some(&residual), &mut output);
             assert_close(&output, &expected, &format!("{isa}, side {side}, stride {stride}"));
         }
         // bfloat16 rounds the values in between, so the expected result is that of the three convolutions one by one.
@@ -178,11 +188,11 @@ fn inverted_bottleneck_matches_its_three_convolutions() {
             let [a, b, c] = [&first, &middle, &last].map(|case| case.packed(isa));
             let [mut wide, mut narrow] = [vec![0.0; wide.len()], vec![0.0; narrow.len()]];
             let (mut expected, mut output) = (vec![0.0; expected.len()], vec![0.0; expected.len()]);
-            a.run(NhwcBatch::new(&first.input, first.shape), None, &mut wide);
-            b.run(NhwcBatch::new(&wide, middle.shape), None, &mut narrow);
-            c.run(NhwcBatch::new(&narrow, last.shape), Some(&residual), &mut expected);
+            a.run(&context(), NhwcBatch::new(&first.input, first.shape), None, &mut wide);
+            b.run(&context(), NhwcBatch::new(&wide, middle.shape), None, &mut narrow);
+            c.run(&context(), NhwcBatch::new(&narrow, last.shape), Some(&residual), &mut expected);
             let bottleneck = InvertedBottleneck { first: &a, depthwise: &b, last: &c };
-            bottleneck.run(NhwcBatch::new(&first.input, first.shape), Some(&residual), &mut output);
+            bottleneck.run(&context(), NhwcBatch::new(&first.input, first.shape), Some(&residual), &mut output);
             assert_close(&output, &expected, &format!("{isa}, side {side}, stride {stride}"));
         }
     }
@@ -212,7 +222,7 @@ fn pooling_and_scaling_match_definition() {
             }
         }
         let mut output = vec![0.0; expected.len()];
-        pool(pooling, &geometry, NhwcBatch::new(&input, shape), &mut output);
+        pool(&context(), pooling, &geometry, NhwcBatch::new(&input, shape), &mut output);
         assert_close(&output, &expected, &format!("{pooling:?}"));
     }
     let gate = values(2 * channels, 7);
@@ -229,7 +239,7 @@ fn nan_stays_nan_in_its_own_pixel() {
         let mut case = Case::new(dense(4, 20, Geometry::POINTWISE, RELU6), [1, 1, 3]);
         case.input[5] = f32::NAN;
         let mut output = vec![0.0; 60];
-        case.packed(isa).run(NhwcBatch::new(&case.input, case.shape), None, &mut output);
+        case.packed(isa).run(&context(), NhwcBatch::new(&case.input, case.shape), None, &mut output);
         assert!(output[20..40].iter().all(|value| value.is_nan()), "{isa} loses the NaN");
         assert!(output[..20].iter().all(|value| value.is_finite()), "{isa} spreads the NaN");
     }

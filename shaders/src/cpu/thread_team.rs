@@ -10,123 +10,37 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
-use std::thread::Thread;
+use std::thread::{JoinHandle, Thread};
 
 thread_local! {
     /// Whether this thread runs an item. Steps within an item run on its thread alone.
     static IN_ITEM: Cell<bool> = const { Cell::new(false) };
 }
 
-static TEAM: OnceLock<ThreadTeam> = OnceLock::new();
-
-fn team() -> &'static ThreadTeam {
-    TEAM.get_or_init(|| ThreadTeam::start(default_count()))
-}
-
-/// Sets the number of threads that share the work, including the caller's.
-///
-/// Only the first call has an effect. Without a call, [`run`] uses [`default_count`].
-pub fn configure(threads: usize) {
-    // `OnceLock::set` would start helpers that are never used and never end.
-    TEAM.get_or_init(|| ThreadTeam::start(threads.max(1)));
-}
-
-/// Returns the number of threads in use.
-pub fn count() -> usize {
-    team().threads
-}
-
-/// Returns the number of threads for a step that starts on this thread now: those that no other [`ActiveRun`] occupies.
-pub fn available() -> usize {
-    if IN_ITEM.get() { 1 } else { unoccupied(count()) }
-}
-
-/// Marks its thread as running a network. Each one takes a helper away from the other callers, so that no more threads work
-/// than were configured.
-#[derive(Debug)]
-#[must_use = "a guard that is dropped at once occupies no thread"]
-pub struct ActiveRun(());
-
-/// The number of [`ActiveRun`]s.
-static ACTIVE_RUNS: AtomicUsize = AtomicUsize::new(0);
-
-impl ActiveRun {
-    /// Marks this thread as running a network.
-    pub fn begin() -> Self {
-        ACTIVE_RUNS.fetch_add(1, Ordering::SeqCst);
-        Self(())
-    }
-}
-
-impl Drop for ActiveRun {
-    fn drop(&mut self) {
-        ACTIVE_RUNS.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Returns how many of `threads` threads one run may use beside the others. A caller without an [`ActiveRun`] counts as one.
-fn unoccupied(threads: usize) -> usize {
-    threads.saturating_sub(ACTIVE_RUNS.load(Ordering::SeqCst).saturating_sub(1)).max(1)
-}
-
 /// Returns the default number of threads: the physical cores that this process may use. Two threads on one core would
 /// compete for its multipliers.
-pub fn default_count() -> usize {
+pub fn default_threads() -> usize {
     let usable = std::thread::available_parallelism().map_or(1, usize::from);
     usable.min(num_cpus::get_physical()).max(1)
-}
-
-/// Calls `work` once for each item in `0..items`, on any thread of the team, and returns when all items are done.
-///
-/// All items run on the calling thread if it is itself within an item, if another caller uses the team, or if other
-/// [`ActiveRun`]s leave no helper.
-///
-/// # Panics
-///
-/// Panics if an item panicked, after all other items are done.
-pub fn run(items: usize, work: impl Fn(usize) + Sync) {
-    if items <= 1 || IN_ITEM.get() {
-        return (0..items).for_each(work);
-    }
-    let team = team();
-    let step = match team.step.try_lock() {
-        Ok(step) => Some(step),
-        // An item of an earlier step panicked. The lock protects no data.
-        Err(TryLockError::Poisoned(step)) => Some(step.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    };
-    if step.is_some() && unoccupied(team.threads) > 1 {
-        team.run_step(items, &work);
-    } else {
-        (0..items).for_each(work);
-    }
-}
-
-/// Splits `0..total` into even ranges of at least `min_length`, and calls `work` for each of them on the threads of the team.
-pub(super) fn for_each_range(total: usize, min_length: usize, work: impl Fn(Range<usize>) + Sync) {
-    // There are more ranges than threads, so that a thread that starts late still finds some.
-    let ranges = match available() {
-        1 => 1,
-        threads => (total / min_length).clamp(1, threads * 4),
-    };
-    run(ranges, |index| work(total * index / ranges..total * (index + 1) / ranges));
 }
 
 /// Rounds of spinning before a helper or a waiting caller sleeps: some tens of microseconds. With 800 rounds, which is less
 /// than an item takes, a single image takes 2 % longer, and a busy server takes the same time.
 const SPINS: u32 = 5_000;
 
-/// The helper threads, and the state of the current step.
-struct ThreadTeam {
-    threads: usize,
+/// A caller and the helper threads that share its steps.
+pub(super) struct ThreadTeam {
+    /// The number of threads requested, including the caller's.
+    requested: usize,
+    /// Started at the first use.
+    helpers: OnceLock<Vec<Helper>>,
     shared: Arc<Shared>,
-    helpers: Vec<Helper>,
     /// Held during a step.
     step: Mutex<()>,
 }
 
 struct Helper {
-    thread: Thread,
+    handle: JoinHandle<()>,
     asleep: Arc<AtomicBool>,
 }
 
@@ -143,26 +57,96 @@ struct Shared {
     waiting: AtomicBool,
     /// The function of the step.
     work: Mutex<Option<Work>>,
+    /// The number of [`ActiveRun`]s.
+    active_runs: AtomicUsize,
+    /// Whether the helpers must end.
+    stopped: AtomicBool,
 }
 
 /// The function of a step, with its lifetime erased (see [`ThreadTeam::run_step`]), and the calling thread.
 #[derive(Clone)]
 struct Work(&'static (dyn Fn(usize) + Sync), Thread);
 
+/// Marks its thread as running a network. Each one takes a helper away from the other callers, so that no more threads work
+/// than the team has.
+#[must_use = "a guard that is dropped at once occupies no thread"]
+pub(super) struct ActiveRun<'a>(&'a Shared);
+
+impl Drop for ActiveRun<'_> {
+    fn drop(&mut self) {
+        self.0.active_runs.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl ThreadTeam {
-    fn start(threads: usize) -> Self {
-        let shared = Arc::new(Shared::default());
-        let helper = |index: usize| {
-            let asleep = Arc::new(AtomicBool::new(false));
-            let (shared, flag) = (Arc::clone(&shared), Arc::clone(&asleep));
-            let may_help = move || index < unoccupied(threads);
-            let thread = std::thread::Builder::new().name(format!("kiln-cpu-{index}"));
-            // If the operating system has no thread left, the others do its work.
-            let handle = thread.spawn(move || run_helper(&shared, &flag, may_help)).ok()?;
-            Some(Helper { thread: handle.thread().clone(), asleep })
+    /// Creates a team of this number of threads, including the caller's.
+    pub(super) fn new(threads: usize) -> Self {
+        Self { requested: threads.max(1), helpers: OnceLock::new(), shared: Arc::default(), step: Mutex::new(()) }
+    }
+
+    /// Returns the number of threads, and starts them in the first call.
+    pub(super) fn threads(&self) -> usize {
+        self.helpers().len() + 1
+    }
+
+    /// Returns the number of threads for a step that starts on this thread now: those that no other [`ActiveRun`] occupies.
+    pub(super) fn available(&self) -> usize {
+        if IN_ITEM.get() { 1 } else { self.shared.unoccupied(self.threads()) }
+    }
+
+    /// Marks this thread as running a network.
+    pub(super) fn begin_run(&self) -> ActiveRun<'_> {
+        self.shared.active_runs.fetch_add(1, Ordering::SeqCst);
+        ActiveRun(&self.shared)
+    }
+
+    /// Calls `work` once for each item in `0..items`, on any thread of the team, and returns when all items are done.
+    ///
+    /// All items run on the calling thread if it is itself within an item, if another caller uses the team, or if other
+    /// [`ActiveRun`]s leave no helper.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an item panicked, after all other items are done.
+    pub(super) fn run(&self, items: usize, work: impl Fn(usize) + Sync) {
+        if items <= 1 || IN_ITEM.get() {
+            return (0..items).for_each(work);
+        }
+        let step = match self.step.try_lock() {
+            Ok(step) => Some(step),
+            // An item of an earlier step panicked. The lock protects no data.
+            Err(TryLockError::Poisoned(step)) => Some(step.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         };
-        let helpers: Vec<Helper> = (1..threads).filter_map(helper).collect();
-        Self { threads: helpers.len() + 1, shared, helpers, step: Mutex::new(()) }
+        if step.is_some() && self.shared.unoccupied(self.threads()) > 1 {
+            self.run_step(items, &work);
+        } else {
+            (0..items).for_each(work);
+        }
+    }
+
+    /// Splits `0..total` into even ranges of at least `min_length`, and calls `work` for each of them on the threads of the team.
+    pub(super) fn for_each_range(&self, total: usize, min_length: usize, work: impl Fn(Range<usize>) + Sync) {
+        // There are more ranges than threads, so that a thread that starts late still finds some.
+        let ranges = match self.available() {
+            1 => 1,
+            threads => (total / min_length).clamp(1, threads * 4),
+        };
+        self.run(ranges, |index| work(total * index / ranges..total * (index + 1) / ranges));
+    }
+
+    fn helpers(&self) -> &[Helper] {
+        self.helpers.get_or_init(|| {
+            let start = |index: usize| {
+                let asleep = Arc::new(AtomicBool::new(false));
+                let (shared, flag, threads) = (Arc::clone(&self.shared), Arc::clone(&asleep), self.requested);
+                let thread = std::thread::Builder::new().name(format!("kiln-cpu-{index}"));
+                // If the operating system has no thread left, the others do its work.
+                let handle = thread.spawn(move || shared.run_helper(index, threads, &flag)).ok()?;
+                Some(Helper { handle, asleep })
+            };
+            (1..self.requested).filter_map(start).collect()
+        })
     }
 
     /// Runs all items of a step, and returns when they are done.
@@ -176,9 +160,9 @@ impl ThreadTeam {
         *shared.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
         shared.done.store(0, Ordering::Relaxed);
         shared.state.store(u64::from(items) << 32, Ordering::SeqCst);
-        for helper in self.helpers.iter().take(unoccupied(self.threads) - 1) {
+        for helper in self.helpers().iter().take(shared.unoccupied(self.threads()) - 1) {
             if helper.asleep.load(Ordering::SeqCst) {
-                helper.thread.unpark();
+                helper.handle.thread().unpark();
             }
         }
         while shared.run_one_item() {}
@@ -199,7 +183,34 @@ impl ThreadTeam {
     }
 }
 
+impl Drop for ThreadTeam {
+    /// Ends the helpers and waits for them.
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        let helpers = self.helpers.take().unwrap_or_default();
+        helpers.iter().for_each(|helper| helper.handle.thread().unpark());
+        for helper in helpers {
+            // A thread cannot wait for itself. A helper catches the panics of items, so its own result says nothing.
+            if helper.handle.thread().id() != std::thread::current().id() {
+                let _ = helper.handle.join();
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for ThreadTeam {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ThreadTeam").field("requested", &self.requested).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
+    /// Returns how many of `threads` threads one run may use beside the others. A caller without an [`ActiveRun`] counts as
+    /// one.
+    fn unoccupied(&self, threads: usize) -> usize {
+        threads.saturating_sub(self.active_runs.load(Ordering::SeqCst).saturating_sub(1)).max(1)
+    }
+
     fn has_items(&self) -> bool {
         let state = self.state.load(Ordering::SeqCst);
         (state & 0xffff_ffff) < state >> 32
@@ -232,25 +243,26 @@ impl Shared {
         }
         true
     }
-}
 
-/// The loop of a helper thread. It ends with the process.
-fn run_helper(shared: &Shared, asleep: &AtomicBool, may_help: impl Fn() -> bool) {
-    let mut spins = 0;
-    loop {
-        if may_help() && shared.run_one_item() {
-            spins = 0;
-            continue;
-        }
-        spin_or(&mut spins, || {
-            asleep.store(true, Ordering::SeqCst);
-            // Check again after setting the flag: this check finds a step that began before, and a later step finds the
-            // flag.
-            if !(may_help() && shared.has_items()) {
-                std::thread::park();
+    /// The loop of helper `index` of a team of `threads` threads.
+    fn run_helper(&self, index: usize, threads: usize, asleep: &AtomicBool) {
+        let may_help = || index < self.unoccupied(threads);
+        let mut spins = 0;
+        while !self.stopped.load(Ordering::SeqCst) {
+            if may_help() && self.run_one_item() {
+                spins = 0;
+                continue;
             }
-            asleep.store(false, Ordering::SeqCst);
-        });
+            spin_or(&mut spins, || {
+                asleep.store(true, Ordering::SeqCst);
+                // Check again after setting the flag: this check finds a step that began before, and a later step finds the
+                // flag. A stop unparks the thread in any case.
+                if !(may_help() && self.has_items()) {
+                    std::thread::park();
+                }
+                asleep.store(false, Ordering::SeqCst);
+            });
+        }
     }
 }
 
@@ -271,7 +283,7 @@ mod tests {
     #[test]
     fn every_item_runs_once_for_any_number_of_threads() {
         for threads in [1, 2, 5] {
-            let team = ThreadTeam::start(threads);
+            let team = ThreadTeam::new(threads);
             for items in [2_usize, 3, 64, 1000] {
                 let done: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
                 team.run_step(items, &|item| {
@@ -284,49 +296,50 @@ mod tests {
 
     #[cfg(all(target_os = "linux", not(miri)))]
     #[test]
-    fn only_the_first_configuration_starts_threads() {
-        let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
-        configure(3);
-        let (team, before) = (count(), threads());
-        configure(200);
-        assert!(threads() < before + 100, "other tests start a few");
-        assert_eq!(count(), team);
+    fn threads_start_at_first_use_and_end_with_the_team() {
+        let count = || std::fs::read_dir("/proc/self/task").unwrap().count();
+        let before = count();
+        let team = ThreadTeam::new(200);
+        assert!(count() < before + 100, "other tests start a few");
+        assert_eq!(team.threads(), 200);
+        assert!(count() >= before + 100, "other tests end a few");
+        drop(team);
+        assert!(count() < before + 100, "other tests start a few");
     }
 
     #[test]
     fn nested_steps_run_on_the_thread_of_their_item() {
-        configure(3);
-        run(4, |_| {
+        let team = ThreadTeam::new(3);
+        team.run(4, |_| {
             let outer = std::thread::current().id();
-            run(8, |_| assert_eq!(std::thread::current().id(), outer));
+            team.run(8, |_| assert_eq!(std::thread::current().id(), outer));
         });
     }
 
     #[test]
     fn active_runs_take_threads_from_each_other() {
-        configure(3);
-        let _first = ActiveRun::begin();
-        assert_eq!(available(), count());
-        let others: Vec<ActiveRun> = (1..count()).map(|_| ActiveRun::begin()).collect();
+        let team = ThreadTeam::new(3);
+        let _first = team.begin_run();
+        assert_eq!(team.available(), team.threads());
+        let others: Vec<ActiveRun<'_>> = (1..team.threads()).map(|_| team.begin_run()).collect();
         let here = std::thread::current().id();
-        run(64, |_| assert_eq!(std::thread::current().id(), here));
-        let one_too_many = ActiveRun::begin();
-        assert_eq!(available(), 1);
+        team.run(64, |_| assert_eq!(std::thread::current().id(), here));
+        let one_too_many = team.begin_run();
+        assert_eq!(team.available(), 1);
         drop((others, one_too_many));
-        assert_eq!(available(), count());
+        assert_eq!(team.available(), team.threads());
     }
 
     #[test]
     fn helpers_share_work_after_a_panic() {
-        configure(3);
-        let intended = || run(4, |item| assert!(item != 2, "this panic is intended"));
+        let team = ThreadTeam::new(3);
+        let intended = || team.run(4, |item| assert!(item != 2, "this panic is intended"));
         assert!(catch_unwind(AssertUnwindSafe(intended)).is_err());
-        // Another test may use the team for a moment.
         let arrived = AtomicUsize::new(0);
         loop {
             let here = std::thread::current().id();
             let helped = AtomicBool::new(false);
-            run(64, |_| {
+            team.run(64, |_| {
                 arrived.fetch_add(1, Ordering::Relaxed);
                 helped.fetch_or(std::thread::current().id() != here, Ordering::Relaxed);
                 std::thread::yield_now();
@@ -340,7 +353,7 @@ mod tests {
 
     #[test]
     fn panic_reaches_the_caller_after_all_items_are_done() {
-        let team = ThreadTeam::start(2);
+        let team = ThreadTeam::new(2);
         let done = AtomicUsize::new(0);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             team.run_step(20, &|item| {

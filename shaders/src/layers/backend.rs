@@ -7,7 +7,7 @@ use burn::tensor::{AllocationProperty, Bytes, DType, Shape};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::cpu::{self, Activation, Buffer, ConvSpec, Geometry, InvertedBottleneck, NhwcBatch, PackedConv, Pooling};
+use crate::cpu::{self, Activation, Context, ConvSpec, Geometry, InvertedBottleneck, NhwcBatch, PackedConv, Pooling};
 use crate::gpu::Launch;
 use crate::wgsl::{LANES, Operation, Tiles};
 
@@ -58,22 +58,24 @@ impl CpuLayerOps for Flex {
         let input = input.to_contiguous();
         let [count, height, width, channels] = shape_of(&input);
         let [height, width] = geometry.output_size([height, width]);
-        filled_tensor([count, height, width, channels], |output| {
-            cpu::pool(pooling, &geometry, as_batch(&input), output);
+        filled_tensor([count, height, width, channels], |context, output| {
+            cpu::pool(context, pooling, &geometry, as_batch(&input), output);
         })
     }
 
     fn cpu_scale(input: FlexTensor, gate: FlexTensor) -> FlexTensor {
         let (input, gate) = (input.to_contiguous(), gate.to_contiguous());
         let shape = shape_of(&input);
-        filled_tensor(shape, |output| cpu::scale(as_batch(&input), values(&gate), output))
+        filled_tensor(shape, |_, output| cpu::scale(as_batch(&input), values(&gate), output))
     }
 }
 
 fn run_cpu_conv(input: FlexTensor, residual: Option<FlexTensor>, conv: &PackedConv) -> FlexTensor {
     let (input, residual) = (input.to_contiguous(), residual.map(|tensor| tensor.to_contiguous()));
     let shape = conv.output_shape(shape_of(&input));
-    filled_tensor(shape, |output| conv.run(as_batch(&input), residual.as_ref().map(values), output))
+    filled_tensor(shape, |context, output| {
+        conv.run(context, as_batch(&input), residual.as_ref().map(values), output);
+    })
 }
 
 fn run_cpu_bottleneck(
@@ -83,13 +85,16 @@ fn run_cpu_bottleneck(
 ) -> FlexTensor {
     let (input, residual) = (input.to_contiguous(), residual.map(|tensor| tensor.to_contiguous()));
     let shape = bottleneck.output_shape(shape_of(&input));
-    filled_tensor(shape, |output| bottleneck.run(as_batch(&input), residual.as_ref().map(values), output))
+    filled_tensor(shape, |context, output| {
+        bottleneck.run(context, as_batch(&input), residual.as_ref().map(values), output);
+    })
 }
 
-/// Returns a tensor whose values `fill` writes, in a buffer from the pool.
-pub(crate) fn filled_tensor(shape: [usize; 4], fill: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let mut output = Buffer::take(shape.iter().product());
-    fill(&mut output);
+/// Returns a tensor whose values `fill` writes, in the context of this thread and in a buffer from its pool.
+pub(crate) fn filled_tensor(shape: [usize; 4], fill: impl FnOnce(&Context, &mut [f32])) -> FlexTensor {
+    let context = Context::current();
+    let mut output = context.buffers.take(shape.iter().product());
+    fill(&context, &mut output);
     let bytes = Bytes::from_shared(bytes::Bytes::from_owner(output), AllocationProperty::Native);
     FlexTensor::new(bytes, Layout::contiguous(Shape::from(shape)), DType::F32)
 }

@@ -8,7 +8,8 @@
 //! | [`scale`] | a factor for each channel (squeeze and excite) |
 //!
 //! On the CPU they run the kernels of [`crate::cpu`], and on GPUs the WGSL programs. Elsewhere, and under
-//! [`Kernels::Stock`], they run the reference implementation in Burn's tensor operations.
+//! [`Kernels::Stock`], they run the reference implementation in Burn's tensor operations. The CPU kernels use the instruction
+//! set, threads and buffers of the [`Context`] that the thread has entered.
 
 mod backend;
 mod reference;
@@ -20,7 +21,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::Kernels;
-use crate::cpu::{self, Isa, PackedConv};
+use crate::cpu::{self, Context, PackedConv};
 pub use crate::cpu::{Activation, ConvSpec, Geometry, Pooling};
 use crate::gpu::GpuWeights;
 use crate::wgsl::Tiles;
@@ -48,7 +49,8 @@ impl Runner {
 
 /// `activation(convolution(input) + bias + residual)` on NHWC images.
 ///
-/// The module holds the weights as they are stored, and packs them in its first run for the device that runs it.
+/// The module holds the weights as they are stored, and packs them in its first run for the device that runs it. On the CPU
+/// that fixes the instruction set: the one of the [`Context`] of the first run.
 #[derive(Module, Debug)]
 pub struct Conv {
     /// f32 `[outputs, inputs / groups, height, width]`.
@@ -134,7 +136,7 @@ impl Conv {
     fn packed(&self) -> &PackedConv {
         self.packed.get_or_init(|| {
             let (weight, bias) = self.values();
-            PackedConv::pack(Isa::in_use(), self.spec, &weight, &bias)
+            PackedConv::pack(Context::current().isa(), self.spec, &weight, &bias)
         })
     }
 

@@ -2,6 +2,7 @@
 //! and cannot be had is an error, and only `auto` may pick the CPU.
 
 use burn::tensor::Device;
+use kiln_kernels::cpu::{Context, Isa, default_threads};
 
 use super::latest::Place;
 use super::{ChosenDevice, DeviceError, DeviceInfo};
@@ -35,6 +36,11 @@ fn asked_for(choice: DeviceChoice, api: Api, index: Option<usize>) -> Result<Cho
     open(adapter, choice, "asked for".to_string())
 }
 
+/// Returns the context of a device for which none was configured.
+fn default_context() -> Context {
+    Context::new(Isa::best(), default_threads())
+}
+
 /// The CPU, which is always there.
 pub(in crate) fn cpu(reason: String) -> ChosenDevice {
     ChosenDevice {
@@ -47,6 +53,7 @@ pub(in crate) fn cpu(reason: String) -> ChosenDevice {
         max_buffer_bytes: 1 << 30,
         slot: "cpu".to_string(),
         wgpu: None,
+        cpu: default_context(),
         place: Place::default(),
     }
 }
@@ -68,6 +75,7 @@ fn open(adapter: &Adapter, choice: DeviceChoice, reason: String) -> Result<Chose
         max_buffer_bytes: adapter.max_buffer_bytes,
         slot: adapter.slot.clone(),
         wgpu: opened.wgpu,
+        cpu: default_context(),
         place: Place::default(),
     })
 }
@@ -96,6 +104,7 @@ fn cuda(index: usize) -> Result<ChosenDevice, DeviceError> {
         max_buffer_bytes: 1 << 30,
         slot: format!("cuda:{index}"),
         wgpu: None,
+        cpu: default_context(),
         place: Place::default(),
     })
 }

@@ -20,6 +20,7 @@ impl ChosenDevice {
 
     /// It was lost, and `next` was opened in its place.
     pub(in crate) fn replaced_by(&self, next: Self) -> Self {
+        let next = Self { cpu: self.cpu.clone(), ..next };
         *self.place.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(next));
         self.latest()
     }

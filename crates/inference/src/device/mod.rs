@@ -5,6 +5,7 @@ mod latest;
 
 use burn::tensor::{DType, Device};
 use burn_wgpu::wgpu;
+use kiln_kernels::cpu::Context;
 use kiln_kernels::{Kernels, Tiles};
 
 use super::choice::DeviceChoice;
@@ -47,6 +48,8 @@ pub struct ChosenDevice {
     pub(super) slot: String,
     /// wgpu's own handle, where another device can take its place.
     pub(super) wgpu: Option<wgpu::Device>,
+    /// The threads and the instruction set of the CPU kernels. On a GPU they compute the reference logits.
+    pub(super) cpu: Context,
     /// What was opened in its place after it was lost, for all clones.
     place: Place,
 }
@@ -58,6 +61,12 @@ impl ChosenDevice {
             Kernels::Fused(_) if self.is_software => Kernels::Fused(Tiles::Registers),
             best => best,
         }
+    }
+
+    /// Returns the device with another context for the CPU kernels.
+    #[doc(hidden)]
+    pub fn with_cpu_context(self, cpu: Context) -> Self {
+        Self { cpu, ..self }
     }
 
     /// Whether both are the same piece of hardware.
