@@ -2,13 +2,11 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 use kiln_inference::{adapters, has_bf16, pick_auto};
+use kiln_runtime::http_client::{CertificateVerification, agent_config};
 use kiln_server::auth::{ApiKey, KeyEntry, KeyPolicy};
-use tokio_rustls::rustls::crypto::ring;
 use ureq::Agent;
-use ureq::tls::TlsConfig;
 
 use crate::config::Healthcheck;
 
@@ -89,14 +87,9 @@ pub enum HealthcheckError {
 pub fn healthcheck(request: Healthcheck) -> Result<(), HealthcheckError> {
     let url = health_url(&request)?;
     // A certificate never names the loopback address, and the request contains no secret.
-    let tls = TlsConfig::builder()
-        .disable_verification(true)
-        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
-    let config = Agent::config_builder()
-        .tls_config(tls.build())
+    let config = agent_config(CertificateVerification::Disabled)
         .timeout_global(Some(request.timeout))
         .http_status_as_error(false)
-        .max_redirects(0)
         .proxy(None);
     let agent: Agent = config.build().into();
     let no_response = |error: ureq::Error| HealthcheckError::NoResponse { url: url.clone(), reason: error.to_string() };
