@@ -8,7 +8,8 @@ mod machine;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kiln_classifier::batching::{Ask, Batcher, Config, Terms, Worker};
+use kiln_classifier::RequestOptions;
+use kiln_classifier::batching::{Batcher, Config, Worker};
 use kiln_image::PreparedImage;
 use kiln_inference::{Engine, EngineError, Logits, Sample};
 use kiln_runtime::readiness::Readiness;
@@ -48,8 +49,9 @@ fn start() -> (Runtime, Batcher, Worker) {
 
 async fn classify(batcher: &Batcher) {
     let image = PreparedImage::new(1, 1, Box::new([0; 3]));
-    let permit = batcher.admit(&Ask::default()).expect("the queue has room for every caller");
-    batcher.submit(permit, image, Terms::default()).await.expect("the engine never fails");
+    let options = RequestOptions::default();
+    let admitted = batcher.admit(&options).expect("the queue has room for every caller");
+    batcher.submit(admitted, image, &options).await.expect("the engine never fails");
 }
 
 #[divan::bench]

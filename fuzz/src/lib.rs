@@ -14,8 +14,6 @@ mod body_limit;
 mod content_encoding;
 #[path = "../../crates/api/src/error.rs"]
 mod error;
-#[path = "../../crates/classifier/src/picture.rs"]
-mod picture;
 #[path = "../../crates/api/src/upload.rs"]
 mod upload;
 
@@ -32,7 +30,7 @@ use upload::{MultiImageForm, SingleImageForm};
 
 pub use kiln_image as image;
 pub use kiln_oip as oip;
-pub use picture::Picture;
+pub use kiln_image::EncodedImage;
 
 /// An incoming form.
 #[derive(Clone, Debug)]
@@ -52,7 +50,7 @@ pub struct Form {
 pub struct Refusal(pub u16);
 
 /// Returns the images of a form. As in the server, the body limit applies first and then the operation's extractor.
-pub fn form_images(form: Form, max_bytes: usize) -> Result<Vec<Picture>, Refusal> {
+pub fn form_images(form: Form, max_bytes: usize) -> Result<Vec<EncodedImage>, Refusal> {
     let mut request = Request::builder().method(Method::POST).header(CONTENT_TYPE, form.content_type).finish();
     if form.has_content_length {
         let length: usize = form.pieces.iter().map(Bytes::len).sum();

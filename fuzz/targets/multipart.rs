@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use kiln_fuzz::image::{FormatSet, check_file_name, sanitise_file_name};
-use kiln_fuzz::{Form, Picture, Refusal, form_images};
+use kiln_fuzz::{Form, EncodedImage, Refusal, form_images};
 use libfuzzer_sys::fuzz_target;
 use poem::http::HeaderValue;
 
@@ -42,10 +42,10 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn check(images: &[Picture], body: &[u8]) {
+fn check(images: &[EncodedImage], body: &[u8]) {
     assert!(!images.is_empty());
     assert!(images.iter().map(|image| image.bytes.len()).sum::<usize>() <= body.len().min(MAX_BYTES));
-    for Picture { bytes, file_name } in images {
+    for EncodedImage { bytes, file_name } in images {
         assert!(bytes.is_empty() || body.windows(bytes.len()).any(|part| part == bytes), "bytes that are not in the body");
         let Some(name) = file_name.as_deref() else { continue };
         let shown = sanitise_file_name(name);
@@ -59,7 +59,7 @@ fn check(images: &[Picture], body: &[u8]) {
 type Images<'a> = Option<Vec<(&'a Bytes, Option<&'a str>)>>;
 
 /// Returns what must be equal for a body in pieces and a whole body. Error messages may differ.
-fn images_of(outcome: &Result<Vec<Picture>, Refusal>) -> Images<'_> {
+fn images_of(outcome: &Result<Vec<EncodedImage>, Refusal>) -> Images<'_> {
     let images = outcome.as_ref().ok()?;
     Some(images.iter().map(|image| (&image.bytes, image.file_name.as_deref())).collect())
 }

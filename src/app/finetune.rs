@@ -114,7 +114,7 @@ fn extract_features(
     device: &ChosenDevice,
     files: &[LabelledFile],
 ) -> Result<(Features, Deduplicated), FinetuneFailure> {
-    let recipe = kiln_classifier::recipe(model);
+    let recipe = kiln_classifier::preprocess_spec(model);
     let threads = NonZeroUsize::new(config.decode_threads).unwrap_or(NonZeroUsize::MIN);
     let passes = head.passes();
     let bar = progress::bar(files.len() * passes, "{bar:40} {percent} % of the features, {eta} left");

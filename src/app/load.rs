@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_classifier::batching::{self, Batcher, Worker};
-use kiln_classifier::{Answers, Classifier};
+use kiln_classifier::{Classifier, ResponseCache};
 use kiln_feedback::{FeedbackStore, ModelIdentity};
 use kiln_image::{DecodePool, Limits};
 use kiln_inference::model::Model;
@@ -255,7 +255,7 @@ pub(super) struct SharedResources {
     batching: batching::Config,
     pool: DecodePool,
     limits: Arc<Limits>,
-    responses: Option<Answers>,
+    responses: Option<ResponseCache>,
     feedback: Option<FeedbackStore>,
 }
 
@@ -266,7 +266,7 @@ impl SharedResources {
             batching: config.batching.clone(),
             pool: DecodePool::new(config.decode_threads),
             limits: Arc::new(config.image.clone()),
-            responses: (cache_bytes > 0).then(|| Answers::new(cache_bytes)),
+            responses: (cache_bytes > 0).then(|| ResponseCache::new(cache_bytes)),
             feedback,
         }
     }
@@ -288,16 +288,16 @@ impl SharedResources {
         let (limits, pool) = (Arc::clone(&self.limits), self.pool.clone());
         let mut classifier = Classifier::new(model, placements, limits, pool, batcher);
         if let Some(bytes) = max_crop_bytes.flatten() {
-            classifier = classifier.resizing(bytes);
+            classifier = classifier.with_engine_resize(bytes);
         }
         if let Some(responses) = &self.responses {
-            classifier = classifier.keeping(responses.clone());
+            classifier = classifier.with_cache(responses.clone());
         }
         if let Some(feedback) = &self.feedback {
             let (model, spec) = (classifier.model(), classifier.model().spec());
             let labels = spec.labels.iter().map(ToString::to_string).collect();
             let recorder = feedback.recorder(ModelIdentity::new(spec.name, model.version(), &model.digest(), labels));
-            classifier = classifier.recording(recorder);
+            classifier = classifier.with_recorder(recorder);
         }
         (classifier, worker)
     }

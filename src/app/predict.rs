@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
-use kiln_classifier::{AdmitError, BatchError, Classifier, ClassifyError, Options, Picture, Prediction};
+use kiln_classifier::{AdmitError, BatchError, Classifier, ClassifyError, EncodedImage, Prediction, RequestOptions};
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::logging::{self, LoggingError};
 use model_import::import::{read_file, terminal_text};
@@ -108,9 +108,9 @@ async fn predict_file(
     let path = file.to_path_buf();
     let read = tokio::task::spawn_blocking(move || read_file(&path, max_bytes)).await.map_err(|e| e.to_string())?;
     let bytes = read.map_err(|e| e.to_string())?;
-    let image = Picture { bytes: bytes.into(), file_name: None };
+    let image = EncodedImage { bytes: bytes.into(), file_name: None };
     loop {
-        let options = Options { top_k, ..Options::default() };
+        let options = RequestOptions { top_k: Some(top_k), ..RequestOptions::default() };
         match classifier.classify(image.clone(), options).await {
             // The device is being replaced, which takes a moment, and no other server can take the file.
             Err(ClassifyError::Admit(AdmitError::Recovering) | ClassifyError::Batch(BatchError::Recovering)) => {

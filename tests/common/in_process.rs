@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kiln::app::LoopbackServer;
 use kiln_api as api;
 use kiln_classifier::batching::{self, Batcher, Worker};
-use kiln_classifier::{Answers, Classifier};
+use kiln_classifier::{Classifier, ResponseCache};
 use kiln_image::DecodePool;
 use kiln_inference::Engine;
 use kiln_inference::model::Model;
@@ -47,9 +47,9 @@ impl InProcess {
         let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);
         let pool = DecodePool::new(settings.decode_threads);
         let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);
-        let mut classifier = if settings.resizes { classifier.resizing(1 << 20) } else { classifier };
+        let mut classifier = if settings.resizes { classifier.with_engine_resize(1 << 20) } else { classifier };
         if settings.cache_bytes > 0 {
-            classifier = classifier.keeping(Answers::new(settings.cache_bytes));
+            classifier = classifier.with_cache(ResponseCache::new(settings.cache_bytes));
         }
         drop(entered);
         Self { address: server.address, server, loading: Some(classifier), _worker: worker, _runtime: runtime }
@@ -58,7 +58,7 @@ impl InProcess {
     /// Completes the load and makes the server ready.
     pub fn open(&mut self) {
         let classifier = self.loading.take().expect("the model is opened once");
-        self.server.registry.open(classifier.model().spec().name.to_string(), vec![classifier]);
+        self.server.registry.replace_with_stable(classifier.model().spec().name.to_string(), vec![classifier]);
         self.server.readiness.set_ready();
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::common::{bytes, kiln, run_command};
 use kiln::store::Store;
-use kiln_classifier::recipe;
+use kiln_classifier::preprocess_spec;
 use kiln_image::{self as image, Limits};
 use kiln_inference::model::Model;
 use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, top};
@@ -44,7 +44,7 @@ fn predictions(model: &Model, photos: &[&str]) -> Vec<usize> {
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
     let mut engine = BurnEngine::start(model.clone(), &device, &Options::new(1), |_| ()).unwrap();
     let mut predict = |photo: &&str| {
-        let prepared = image::prepare(&bytes(&format!("photos/{photo}")), &recipe(model), &Limits::default()).unwrap();
+        let prepared = image::prepare(&bytes(&format!("photos/{photo}")), &preprocess_spec(model), &Limits::default()).unwrap();
         top(&engine.run(&[Sample::from(prepared.image)]).unwrap()[0]).expect("a class")
     };
     photos.iter().map(&mut predict).collect()

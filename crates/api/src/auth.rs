@@ -15,7 +15,7 @@ use super::cache_headers::bypasses_cache;
 use super::client_ip::TrustedProxies;
 use super::error::{ApiError, ErrorCode};
 use super::request_context::RequestContext;
-use kiln_classifier::{LookUp, Options, Priority};
+use kiln_classifier::{CacheStatus, Priority, RequestOptions};
 use kiln_runtime::telemetry::PhaseTimings;
 use kiln_server::auth::{Authenticator, Credential, Principal, Scope};
 
@@ -72,13 +72,18 @@ impl<S> Authenticated<S> {
     ///
     /// The timeout counts from the arrival of the request's head, however long its body takes to arrive. The priority is the lower
     /// one of `priority` and the key's own.
-    pub(super) fn options(&self, top_k: usize, timeout: Duration, priority: Option<Priority>) -> Options {
-        Options {
+    pub(super) fn options(
+        &self,
+        top_k: Option<usize>,
+        timeout: Duration,
+        priority: Option<Priority>,
+    ) -> RequestOptions {
+        RequestOptions {
             top_k,
-            deadline: Some(self.context.arrived + timeout),
+            deadline: Some((self.context.arrived + timeout).into()),
             priority: self.principal.priority.into_iter().chain(priority).max().unwrap_or_default(),
             share: self.principal.queue_share.clone(),
-            fresh: self.bypasses_cache,
+            bypass_cache: self.bypasses_cache,
             arrived: Some(self.context.arrived),
         }
     }
@@ -104,7 +109,7 @@ impl<S> Authenticated<S> {
     }
 
     /// Reports the outcomes of the response cache, one per image, to the middleware.
-    pub(super) fn report_cache_lookups(&self, lookups: impl IntoIterator<Item = LookUp>) {
+    pub(super) fn report_cache_lookups(&self, lookups: impl IntoIterator<Item = CacheStatus>) {
         let _ = self.context.cache_lookups.set(lookups.into_iter().collect());
     }
 }

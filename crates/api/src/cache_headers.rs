@@ -5,27 +5,27 @@ use std::fmt::Write as _;
 use poem::Request;
 use poem::http::header::CACHE_CONTROL;
 
-use kiln_classifier::{LookUp, Outcome};
+use kiln_classifier::{CacheOutcome, CacheStatus};
 
 /// The header with the outcome of the response cache.
 pub(super) const CACHE_STATUS: &str = "Cache-Status";
 
 /// Returns the value of `Cache-Status` for one lookup per image; `None` if there are none because the cache is disabled.
-pub(super) fn cache_status(lookups: &[LookUp]) -> Option<String> {
-    let outcomes: Vec<Outcome> = lookups.iter().map(|lookup| lookup.outcome).collect();
+pub(super) fn cache_status(lookups: &[CacheStatus]) -> Option<String> {
+    let outcomes: Vec<CacheOutcome> = lookups.iter().map(|lookup| lookup.outcome).collect();
     let all = |expected| outcomes.iter().all(|outcome| *outcome == expected);
     let mut value = match lookups {
         [] => return None,
-        _ if all(Outcome::Hit) => "kiln; hit",
-        _ if all(Outcome::Miss) && lookups.iter().all(|lookup| lookup.is_kept) => "kiln; fwd=miss; stored",
-        _ if all(Outcome::Coalesced) => "kiln; fwd=miss; collapsed",
-        _ if all(Outcome::Bypassed) => "kiln; fwd=request",
-        _ if outcomes.contains(&Outcome::Hit) => "kiln; fwd=partial",
+        _ if all(CacheOutcome::Hit) => "kiln; hit",
+        _ if all(CacheOutcome::Miss) && lookups.iter().all(|lookup| lookup.stored) => "kiln; fwd=miss; stored",
+        _ if all(CacheOutcome::Coalesced) => "kiln; fwd=miss; collapsed",
+        _ if all(CacheOutcome::Bypassed) => "kiln; fwd=request",
+        _ if outcomes.contains(&CacheOutcome::Hit) => "kiln; fwd=partial",
         _ => "kiln; fwd=miss",
     }
     .to_string();
     if outcomes.len() > 1 {
-        let counts = [Outcome::Hit, Outcome::Miss, Outcome::Coalesced, Outcome::Bypassed]
+        let counts = [CacheOutcome::Hit, CacheOutcome::Miss, CacheOutcome::Coalesced, CacheOutcome::Bypassed]
             .map(|outcome| (outcome.as_str(), outcomes.iter().filter(|other| **other == outcome).count()));
         let counts = counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{word}={count}"));
         let _ = write!(value, "; detail=\"{}\"", counts.collect::<Vec<_>>().join(" "));
@@ -66,8 +66,9 @@ mod tests {
     #[test]
     fn cache_status_summarises_the_lookups() {
         let [hit, miss, coalesced, bypassed] =
-            [Outcome::Hit, Outcome::Miss, Outcome::Coalesced, Outcome::Bypassed].map(LookUp::from);
-        let stored = LookUp { is_kept: true, ..miss };
+            [CacheOutcome::Hit, CacheOutcome::Miss, CacheOutcome::Coalesced, CacheOutcome::Bypassed]
+                .map(CacheStatus::from);
+        let stored = CacheStatus { stored: true, ..miss };
         for (lookups, expected) in [
             (&[][..], None),
             (&[hit], Some("kiln; hit")),

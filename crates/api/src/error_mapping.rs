@@ -57,7 +57,7 @@ impl From<ClassifyError> for ApiError {
             ClassifyError::Admit(AdmitError::ShareFull { retry_after, .. }) => {
                 Self::new(ErrorCode::QueueShareFull, message).with_retry_after(retry_after)
             }
-            ClassifyError::Admit(AdmitError::TooLate { retry_after, .. }) => {
+            ClassifyError::Admit(AdmitError::DeadlineUnmeetable { retry_after, .. }) => {
                 Self::new(ErrorCode::DeadlineUnmeetable, message).with_retry_after(retry_after)
             }
             ClassifyError::Batch(BatchError::DeadlinePassed { retry_after, .. }) => {
@@ -144,7 +144,7 @@ mod tests {
         let overloaded = mapped(ClassifyError::Admit(AdmitError::Overloaded { retry_after }));
         assert_eq!((overloaded.0, overloaded.1, overloaded.2), (429, "overloaded", Some(7)));
         let expected = Duration::from_secs(31);
-        let unmeetable = mapped(ClassifyError::Admit(AdmitError::TooLate { expected, retry_after }));
+        let unmeetable = mapped(ClassifyError::Admit(AdmitError::DeadlineUnmeetable { expected, retry_after }));
         assert_eq!((unmeetable.0, unmeetable.1, unmeetable.2), (429, "deadline_unmeetable", Some(7)));
         let queued = Duration::from_secs(30);
         let late = mapped(ClassifyError::Batch(BatchError::DeadlinePassed { queued, retry_after }));

@@ -12,7 +12,7 @@ use super::auth::{Authenticated, PredictScope};
 use super::error::{ApiError, ErrorBody};
 use super::openapi_errors::{OperationError, PredictErrors};
 use super::upload::{MultiImageForm, RawImage, SingleImageForm};
-use kiln_classifier::{Classifier, ClassifyError, ImageError, Options, Picture, Prediction};
+use kiln_classifier::{Classifier, ClassifyError, EncodedImage, ImageError, Prediction, RequestOptions};
 use kiln_inference::model::Model;
 use kiln_runtime::telemetry::{Phase, PhaseTimings};
 
@@ -115,7 +115,7 @@ impl Predict {
             Ok(prediction) => prediction.cache,
             // The file name was refused before the cache lookup.
             Err(ClassifyError::Image(ImageError::ExtensionNotAccepted { .. })) => None,
-            Err(_) => classifier.without_answer(&options),
+            Err(_) => classifier.cache_status_of_failure(&options),
         };
         caller.report_cache_lookups(outcomes.iter().filter_map(lookup));
         let item = |(index, outcome)| BatchItem::new(index, &classifier, outcome, caller.request_id());
@@ -124,18 +124,18 @@ impl Predict {
 }
 
 impl Predict {
-    fn options(&self, caller: &Authenticated<PredictScope>, top_k: u32, timeout_ms: Option<u64>) -> Options {
+    fn options(&self, caller: &Authenticated<PredictScope>, top_k: u32, timeout_ms: Option<u64>) -> RequestOptions {
         let max = self.0.config.request_timeout;
         let timeout = timeout_ms.map_or(max, |ms| max.min(Duration::from_millis(ms)));
-        caller.options(top_k as usize, timeout, None)
+        caller.options(Some(top_k as usize), timeout, None)
     }
 
     async fn classify(
         &self,
         caller: &Authenticated<PredictScope>,
         classifier: &Classifier,
-        image: Picture,
-        options: Options,
+        image: EncodedImage,
+        options: RequestOptions,
     ) -> PredictResult<PredictionBody> {
         let prediction = classifier.classify(image, options).await?;
         caller.report_timings(prediction.timings);

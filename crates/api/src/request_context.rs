@@ -9,7 +9,7 @@ use poem::Request;
 use uuid::Uuid;
 
 use super::body_limit::BodyLimit;
-use kiln_classifier::LookUp;
+use kiln_classifier::CacheStatus;
 use kiln_runtime::telemetry::PhaseTimings;
 use kiln_server::auth::Principal;
 
@@ -35,7 +35,7 @@ pub(super) struct RequestContext {
     /// The phases of the classified image; for several images those of the slowest.
     pub(super) timings: OnceLock<PhaseTimings>,
     /// The outcomes of the response cache, one per image; empty if the cache is disabled.
-    pub(super) cache_lookups: OnceLock<Vec<LookUp>>,
+    pub(super) cache_lookups: OnceLock<Vec<CacheStatus>>,
 }
 
 impl RequestContext {

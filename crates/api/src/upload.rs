@@ -7,7 +7,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::body_limit::read_body;
 use super::error::ApiError;
-use kiln_classifier::Picture;
+use kiln_classifier::EncodedImage;
 
 /// Parts of a form that are not images are skipped, up to these totals. A browser may send a few; thousands are abuse.
 const MAX_OTHER_PARTS: usize = 100;
@@ -15,15 +15,15 @@ const MAX_OTHER_BYTES: usize = 64 << 10;
 
 /// A form with one image in the field `file`.
 #[derive(Debug)]
-pub(super) struct SingleImageForm(pub(super) Picture);
+pub(super) struct SingleImageForm(pub(super) EncodedImage);
 
 /// A form with images in the fields `files`, in the order of the form.
 #[derive(Debug)]
-pub(super) struct MultiImageForm(pub(super) Vec<Picture>);
+pub(super) struct MultiImageForm(pub(super) Vec<EncodedImage>);
 
 /// A body that is one image, whatever its content type.
 #[derive(Debug)]
-pub(super) struct RawImage(pub(super) Picture);
+pub(super) struct RawImage(pub(super) EncodedImage);
 
 impl<'a> ApiExtractor<'a> for SingleImageForm {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -90,7 +90,7 @@ impl<'a> ApiExtractor<'a> for RawImage {
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        Ok(Self(Picture { bytes: read_body(request, body).await?, file_name: None }))
+        Ok(Self(EncodedImage { bytes: read_body(request, body).await?, file_name: None }))
     }
 }
 
@@ -118,7 +118,7 @@ fn form_meta(field: &'static str, description: &'static str, schema: MetaSchema)
 }
 
 /// Returns the images in the form fields called `name`: at least one, at most `max`.
-async fn read_form(request: &Request, body: &mut RequestBody, name: &str, max: usize) -> Result<Vec<Picture>> {
+async fn read_form(request: &Request, body: &mut RequestBody, name: &str, max: usize) -> Result<Vec<EncodedImage>> {
     // Checks the content type before the body is read.
     form_parser(request, Body::empty()).await?;
     // The parser searches everything that it holds of a header or of the preamble whenever a piece arrives, so tiny pieces would
@@ -133,7 +133,7 @@ async fn read_form(request: &Request, body: &mut RequestBody, name: &str, max: u
                 return Err(ApiError::malformed(format!("the form has more than {max} field '{name}'")).into());
             }
             let file_name = field.file_name().map(ToString::to_string);
-            images.push(Picture { bytes: field.bytes().await?.into(), file_name });
+            images.push(EncodedImage { bytes: field.bytes().await?.into(), file_name });
             continue;
         }
         other_parts += 1;
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     /// Reads a form whose pieces arrive one by one, each after the reader has seen the one before.
-    async fn read_in_pieces(piece: &'static [u8], count: usize) -> Result<Vec<Picture>> {
+    async fn read_in_pieces(piece: &'static [u8], count: usize) -> Result<Vec<EncodedImage>> {
         let pieces = stream::iter(0..count).then(move |_| async move {
             tokio::task::yield_now().await;
             Ok::<_, io::Error>(Bytes::from_static(piece))

@@ -1,18 +1,20 @@
-//! Another version that sees what the first one answers, and is only compared with it. It works on one picture at a time, with
-//! the lowest priority, and begins only while an engine of the first version has nothing to do: real requests do not wait in a
-//! queue for it, but one that comes a moment later shares the device with it.
+//! A shadow version: it runs some of the images of the stable version, and only its predictions are compared.
+//!
+//! The shadow runs one image at a time, with the lowest priority, and starts only while an engine of the stable version is idle.
+//! So no request waits in a queue for the shadow, but a request that arrives shortly after shares the device with it.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Class, Classifier};
-use crate::batching::{Ask, Batcher, Priority, Terms};
-use kiln_inference::{Output, Sample, top};
+use crate::batching::Batcher;
+use crate::options::RequestOptions;
 use kiln_inference::model::Model;
+use kiln_inference::{Output, Sample, top};
+use kiln_runtime::scheduling::Priority;
 use kiln_runtime::telemetry::metrics;
 
-/// The version that is compared. Clones have one turn together.
+/// The shadow version. Clones together run one image at a time.
 #[derive(Clone, Debug)]
 pub(super) struct Shadow {
     model: Model,
@@ -20,53 +22,45 @@ pub(super) struct Shadow {
     turn: Arc<Semaphore>,
 }
 
-/// A picture that the shadow is to see once it is answered.
+/// A copy of an image that the shadow runs after the stable version.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct ShadowComparison {
     shadow: Shadow,
     sample: Sample,
     _turn: OwnedSemaphorePermit,
 }
 
-impl Classifier {
-    /// The same with its answers compared with those of `other`, a version of the same model on the same devices, while an
-    /// engine is free.
-    pub fn shadowed_by(&self, other: &Self) -> Self {
-        let (model, batcher) = (other.model.clone(), other.batcher.clone());
-        Self { shadow: Some(Shadow { model, batcher, turn: Arc::new(Semaphore::new(1)) }), ..self.clone() }
-    }
-}
-
 impl Shadow {
-    /// Takes a copy of a picture that is about to run, if the shadow is through with the last one.
-    pub(super) fn see(&self, sample: &Sample) -> Option<Seen> {
+    /// Creates a shadow that runs `model` on `batcher`.
+    pub(super) fn new(model: Model, batcher: Batcher) -> Self {
+        Self { model, batcher, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Copies an image that is about to run, unless the shadow still runs another one.
+    pub(super) fn reserve(&self, sample: &Sample) -> Option<ShadowComparison> {
         let turn = Arc::clone(&self.turn).try_acquire_owned().ok()?;
-        Some(Seen { shadow: self.clone(), sample: sample.clone(), _turn: turn })
+        Some(ShadowComparison { shadow: self.clone(), sample: sample.clone(), _turn: turn })
+    }
+
+    /// Returns the most probable class of an image, or nothing if the shadow rejects the image or fails.
+    async fn top_class(&self, sample: Sample) -> Option<usize> {
+        let options = RequestOptions { priority: Priority::Low, top_k: Some(1), ..RequestOptions::default() };
+        let admitted = self.batcher.admit(&options).ok()?;
+        match self.batcher.submit(admitted, sample, &options).await.ok()?.output {
+            Output::Logits(logits) => top(&logits),
+            Output::Ranked(ranked) => ranked.first().map(|best| best.class_id),
+        }
     }
 }
 
-impl Seen {
-    /// Asks the shadow too, unless others wait for an engine, and counts whether it agrees. Does not wait for it.
-    pub(super) fn compare(self, answered_by: &Batcher, top: Option<&Class>) {
-        let Some(class_id) = top.map(|class| class.class_id).filter(|_| answered_by.is_idle()) else { return };
+impl ShadowComparison {
+    /// Runs the image on the shadow in the background, and counts whether its most probable class is `class_id`.
+    pub(super) fn start(self, class_id: usize) {
         tokio::spawn(async move {
-            if let Some(other) = self.shadow.top(self.sample).await {
+            if let Some(other) = self.shadow.top_class(self.sample).await {
                 let Shadow { model, .. } = &self.shadow;
                 metrics::shadow_compared(model.spec().name, model.version(), other == class_id);
             }
         });
-    }
-}
-
-impl Shadow {
-    /// The most probable class; nothing where it has no time, or fails.
-    async fn top(&self, sample: Sample) -> Option<usize> {
-        let priority = Priority::Low;
-        let permit = self.batcher.admit(&Ask { priority, ..Ask::default() }).ok()?;
-        let terms = Terms { priority, deadline: None, top_k: Some(1) };
-        match self.batcher.submit(permit, sample, terms).await.ok()?.output {
-            Output::Logits(logits) => top(&logits),
-            Output::Ranked(ranked) => ranked.first().map(|best| best.class_id),
-        }
     }
 }

@@ -51,7 +51,7 @@ pub use error::ImageError;
 pub use format::Format;
 pub use format_set::{FormatSet, UnknownFormatName};
 pub use limits::Limits;
-pub use name::{check_file_name, sanitise_file_name};
+pub use name::{EncodedImage, check_file_name, sanitise_file_name};
 pub use pool::{DecodePool, PoolError};
 pub use prepared::PreparedImage;
 pub use raster::Raster;

@@ -1,5 +1,7 @@
 //! What a file's name may be. Nothing is ever opened by it; only its extension matters.
 
+use bytes::Bytes;
+
 use super::error::ImageError;
 use super::format::Format;
 use super::format_set::FormatSet;
@@ -8,6 +10,15 @@ use super::format_set::FormatSet;
 const SHOWN_EXTENSION: usize = 16;
 /// The longest name that is shown back, in characters.
 const SHOWN_NAME: usize = 100;
+
+/// An image as a client sent it.
+#[derive(Clone, Debug)]
+pub struct EncodedImage {
+    /// The encoded file.
+    pub bytes: Bytes,
+    /// The file name, if the client sent one. Only its extension matters.
+    pub file_name: Option<String>,
+}
 
 /// Refuses a name whose extension is none of `accepted`. No name, and a name without an extension, are fine.
 ///

@@ -25,7 +25,7 @@ impl Images {
     ///
     /// Returns an error if the folder cannot be read, or if it contains no image that can be classified.
     pub(super) fn load(folder: Option<&Path>, model: &Model, limits: &Limits) -> Result<Self, String> {
-        let recipe = kiln_classifier::recipe(model);
+        let recipe = kiln_classifier::preprocess_spec(model);
         let (mut files, mut prepared) = (Vec::new(), Vec::new());
         let mut last_error = None;
         for (name, file) in read_folder(folder, limits.decoded.most())? {

@@ -44,7 +44,7 @@ impl BenchServer {
         let server = LoopbackServer::start(config.server, config.api.clone(), &key).await?;
         let name = model.spec().name.to_string();
         let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone());
-        server.registry.open(name, vec![classifier]);
+        server.registry.replace_with_stable(name, vec![classifier]);
         server.readiness.set_ready();
         Ok(Self { server, key: key.expose().to_string(), worker })
     }

@@ -117,7 +117,7 @@ impl Updates {
 
     /// Requests find what is loaded now.
     fn serve(&self) {
-        self.registry.serve(self.default.clone(), self.models.iter().map(Served::versions).collect());
+        self.registry.replace(self.default.clone(), self.models.iter().map(Served::versions).collect());
     }
 
     fn id(&mut self) -> u64 {

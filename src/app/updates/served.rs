@@ -122,7 +122,7 @@ impl Served {
         let stable = classifier(self.roles.stable);
         Versions {
             stable: match &shadow {
-                Some(shadow) => Arc::new(stable.shadowed_by(shadow)),
+                Some(shadow) => Arc::new(stable.with_shadow(shadow)),
                 None => stable,
             },
             canary: self.roles.canary.map(|(id, share)| (classifier(id), share)),

@@ -98,7 +98,7 @@ impl Inference {
             2 => Priority::Normal,
             _ => Priority::Low,
         });
-        let scores = classifier.infer(rows, caller.options(0, timeout, priority)).await?;
+        let scores = classifier.infer(rows, caller.options(None, timeout, priority)).await?;
         caller.report_timings(slowest(&scores));
         self.run_blocking(move || {
             let model = classifier.model();
@@ -162,7 +162,7 @@ fn into_rows(input: Tensor, classifier: &Classifier, max_rows: usize) -> Result<
                     "the images have the shape {shape:?}; it must be [N] with N >= 1"
                 )));
             }
-            Ok(elements.into_iter().map(Row::Picture).collect())
+            Ok(elements.into_iter().map(Row::Image).collect())
         }
     }
 }

@@ -7,7 +7,7 @@ use poem_openapi::Object;
 use poem_openapi::types::Any;
 use serde_json::{Map, Value};
 
-use kiln_classifier::{Classifier, Timed};
+use kiln_classifier::{Classifier, DurationStats};
 
 /// Statistics of one or several models.
 #[derive(Debug, Object)]
@@ -77,8 +77,8 @@ struct Duration {
     ns: u64,
 }
 
-impl From<Timed> for Duration {
-    fn from(timed: Timed) -> Self {
+impl From<DurationStats> for Duration {
+    fn from(timed: DurationStats) -> Self {
         Self { count: timed.count, ns: u64::try_from(timed.total.as_nanos()).unwrap_or(u64::MAX) }
     }
 }
@@ -87,19 +87,19 @@ impl ModelStatistics {
     pub(super) fn new(classifier: &Classifier) -> Self {
         let (model, all) = (classifier.model(), classifier.statistics());
         let zero = |count| Duration { count, ns: 0 };
-        let batch = |(size, runs): (usize, Timed)| BatchStatistics {
+        let batch = |(size, runs): (usize, DurationStats)| BatchStatistics {
             batch_size: size as u64,
             compute_input: zero(runs.count),
             compute_infer: runs.into(),
             compute_output: zero(runs.count),
         };
-        let last = all.last.and_then(|last| last.duration_since(UNIX_EPOCH).ok());
+        let last = all.last_success.and_then(|last| last.duration_since(UNIX_EPOCH).ok());
         Self {
             name: model.spec().name.to_string(),
             version: model.version().to_string(),
             last_inference: last.map_or(0, |last| last.as_millis() as u64),
             inference_count: all.rows,
-            execution_count: all.runs.values().map(|runs| runs.count).sum(),
+            execution_count: all.batches.values().map(|runs| runs.count).sum(),
             inference_stats: InferenceStatistics {
                 success: all.success.into(),
                 fail: all.fail.into(),
@@ -110,7 +110,7 @@ impl ModelStatistics {
                 cache_hit: zero(0),
                 cache_miss: zero(0),
             },
-            batch_stats: all.runs.into_iter().map(batch).collect(),
+            batch_stats: all.batches.into_iter().map(batch).collect(),
             response_stats: Any(Value::Object(Map::new())),
             memory_usage: Vec::new(),
         }

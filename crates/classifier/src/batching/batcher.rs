@@ -1,46 +1,48 @@
-//! The handle on a batcher: everything that the rest of the server does with it, and how it starts.
+//! The handle of a batcher, and the worker that keeps its engines running.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc as thread_mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle as TaskHandle, spawn_blocking};
 use tokio::time::Instant;
 
-use super::admission::Admission;
-use super::engine_thread::EngineThread;
-use super::entry::{Caller, Entry};
-use super::guarded::Guarded;
-use super::runs::Runs;
-use super::scheduler::{Links, Scheduler};
-use super::{AdmitError, Answer, Ask, BatchError, Config, Permit, Terms, Timed, Worker};
+use super::admission::{Admission, AdmitError, Admitted};
+use super::batch::{BatchError, BatchOutput, BatchStatistics, DurationStats, Entry, Responder};
+use super::config::Config;
+use super::engine_thread::{EngineThread, PanicGuard};
+use super::scheduler::{Channels, Scheduler};
+use crate::options::RequestOptions;
 use kiln_inference::{Engine, Sample};
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
 use kiln_runtime::telemetry::traces;
 
-/// Hands pictures to engines, in batches. Clones share the queue and the engines.
+/// Runs images on engines, in batches. Clones share the queue and the engines.
 #[derive(Clone, Debug)]
 pub struct Batcher {
     admission: Arc<Admission>,
-    runs: Arc<Runs>,
+    statistics: Arc<BatchStatistics>,
     readiness: Readiness,
+    /// Unbounded, but each entry holds a permit, so the queue capacity bounds it.
     entries: mpsc::UnboundedSender<Entry>,
 }
 
 impl Batcher {
-    /// Starts the scheduler as a task of the current tokio runtime, and for each engine a thread that owns it. What they do is
-    /// told to `metrics`. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher is dropped; what
-    /// is in the queue then is still answered.
+    /// Starts the scheduler as a task of the current tokio runtime, and one thread for each engine. They record their work to
+    /// `metrics`. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher is dropped. Images that
+    /// are queued then still get their results.
     ///
-    /// An engine that fails, panics, or when idle answers its canary wrongly turns `readiness` off and is replaced
-    /// ([`Engine::rebuild`]). While no engine is left, what waits is answered at once and nobody is admitted. If one cannot be
-    /// replaced, or does not answer at all, readiness fails for good, no engine is used again and the batcher closes.
+    /// If an engine fails, panics, or fails its self-test, `readiness` changes to recovering and the engine is rebuilt
+    /// ([`Engine::rebuild`]). While no engine is left, queued images get an error at once and no image is admitted. If an engine
+    /// cannot be rebuilt, or hangs, readiness fails for good, no engine is used again and the batcher closes.
     ///
     /// # Panics
     ///
-    /// There is no engine, the settings are out of range (see [`Config::validate`]), there is no tokio
-    /// runtime with a timer, or the operating system has no thread to give.
+    /// Panics if there is no engine, if the settings are out of range (see [`Config::validate`]), if there is no tokio runtime
+    /// with a timer, or if the operating system cannot create a thread.
     pub fn start(
         config: Config,
         engines: Vec<Box<dyn Engine>>,
@@ -51,133 +53,172 @@ impl Batcher {
         assert!(!engines.is_empty(), "a batcher needs an engine");
         metrics.engines(engines.len(), config.queue_capacity);
         let admission = Arc::new(Admission::new(&config, engines.len(), metrics.clone()));
-        let runs = Arc::new(Runs::default());
+        let statistics = Arc::new(BatchStatistics::default());
         let (entries, entries_out) = mpsc::unbounded_channel();
         let (events, events_out) = mpsc::unbounded_channel();
         let (stop, stop_out) = oneshot::channel();
         let start = |(index, engine)| {
-            let (work, work_out) = thread_mpsc::channel();
+            let (commands, commands_out) = thread_mpsc::channel();
             let thread = EngineThread {
                 index,
-                engine: Guarded::new(engine),
-                work: work_out,
+                engine: PanicGuard::new(engine),
+                commands: commands_out,
                 admission: Arc::clone(&admission),
-                runs: Arc::clone(&runs),
+                statistics: Arc::clone(&statistics),
                 readiness: readiness.clone(),
                 metrics: metrics.clone(),
                 events: events.clone(),
-                memory_told: None,
+                memory_measured: None,
             };
-            (work, thread.spawn())
+            (commands, thread.spawn())
         };
-        let (work, threads) = engines.into_iter().enumerate().map(start).unzip();
-        // Only the threads hold on to it, so that its end tells of theirs.
+        let (commands, threads) = engines.into_iter().enumerate().map(start).unzip();
+        // Only the threads hold senders, so the events end with the last thread.
         drop(events);
-        let links = Links { entries: entries_out, stop: stop_out, work, events: events_out };
-        let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness.clone(), metrics, links);
+        let channels = Channels { entries: entries_out, stop: stop_out, commands, events: events_out };
+        let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness.clone(), metrics, channels);
         (
-            Self { admission, runs, readiness, entries },
+            Self { admission, statistics, readiness, entries },
             Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads },
         )
     }
 
-    /// Asks for room for one picture. Answers at once; to be asked before the picture is decoded.
+    /// Requests a place for one image. Returns at once; call it before the image is decoded.
     ///
     /// # Errors
     ///
-    /// [`AdmitError::Overloaded`] if as many pictures as may be are inside,
-    /// [`AdmitError::ShareFull`] if as many of this caller are,
-    /// [`AdmitError::TooLate`] if the deadline would pass before the engines are done with it,
-    /// [`AdmitError::Recovering`] while every engine is being replaced,
+    /// Returns [`AdmitError::Overloaded`] if the maximum number of images is in flight,
+    /// [`AdmitError::ShareFull`] if the caller's share of the queue is full,
+    /// [`AdmitError::DeadlineUnmeetable`] if the image is not expected to finish before its deadline,
+    /// [`AdmitError::Recovering`] while every engine is being replaced, and
     /// [`AdmitError::Closed`] if the batcher is shutting down or its engine is broken.
-    pub fn admit(&self, ask: &Ask) -> Result<Permit, AdmitError> {
-        self.admission.admit(ask)
+    pub fn admit(&self, options: &RequestOptions) -> Result<Admitted, AdmitError> {
+        self.admission.admit(options)
     }
 
-    /// How many times the process's engines have failed so far.
-    pub fn failures(&self) -> u64 {
+    /// Returns how many times the engines of the process have failed so far.
+    pub fn engine_failures(&self) -> u64 {
         self.readiness.engine_failures()
     }
 
-    /// When a picture that is turned away now had better come again: an estimate, at least a second.
+    /// Returns when a client that is rejected now should retry: an estimate, at least one second.
     pub fn retry_after(&self) -> Duration {
         self.admission.retry_after()
     }
 
-    /// Runs one picture as part of a batch and waits for what the engine finds in it.
+    /// Runs one image as part of a batch and waits for its result.
     ///
-    /// `permit` is one that this batcher gave out; it is released just before the answer is. A picture is not run from its
-    /// deadline on; one that runs by then is answered even if the answer comes later. Dropping the future takes the picture out
-    /// of the queue, and the permit is released then. A picture that runs already runs on.
+    /// `admitted` comes from [`Batcher::admit`] of the same batcher; its permit is released just before the result is sent. An
+    /// image does not start to run from its deadline on. If it starts before, the result is returned even after the deadline.
+    /// Dropping the future removes the image from the queue and releases the permit. An image that already runs is not
+    /// interrupted.
     ///
     /// # Errors
     ///
-    /// [`BatchError::DeadlinePassed`] if the deadline passed while the picture waited,
-    /// [`BatchError::Failed`] if the engine failed or broke,
-    /// [`BatchError::NotFinite`] if the scores are no numbers though the engine is sound,
-    /// [`BatchError::Recovering`] if the picture still waited when the engines failed and is not run,
-    /// [`BatchError::Closed`] if the batcher was shut down before it took the picture.
+    /// Returns [`BatchError::DeadlinePassed`] if the deadline passed while the image waited,
+    /// [`BatchError::Failed`] if the engine failed or is broken,
+    /// [`BatchError::NotFinite`] if the scores are not finite although the engine passes its self-test,
+    /// [`BatchError::Recovering`] if the engines failed while the image waited, and
+    /// [`BatchError::Closed`] if the batcher was shut down before it accepted the image.
     pub async fn submit(
         &self,
-        mut permit: Permit,
+        admitted: Admitted,
         sample: impl Into<Sample>,
-        terms: Terms,
-    ) -> Result<Answer, BatchError> {
-        let (reply, answer) = oneshot::channel();
-        let expectation = permit.take_expectation();
-        let caller = Caller { reply, permit, arrived: Instant::now(), link: traces::current_link() };
-        let entry = Entry { terms, sample: sample.into(), caller };
+        options: &RequestOptions,
+    ) -> Result<BatchOutput, BatchError> {
+        let Admitted { permit, prediction } = admitted;
+        let (sender, result) = oneshot::channel();
+        let responder = Responder { result: sender, permit, arrived: Instant::now(), link: traces::current_link() };
+        let RequestOptions { top_k, deadline, priority, .. } = *options;
+        let entry = Entry { priority, deadline, top_k, sample: sample.into(), responder };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
-        let waiting = Waiting(Some(&self.admission));
-        // A reply channel that ends without an answer means that the runtime is going down.
-        let answer = answer.await.unwrap_or(Err(BatchError::Closed));
-        waiting.end();
-        // Here and not where the answer is given: on a busy machine it takes a while until somebody takes it.
-        if let (Some(expectation), Ok(_) | Err(BatchError::DeadlinePassed { .. })) = (expectation, &answer) {
-            expectation.learn();
+        let on_cancel = NotifyOnCancel(Some(&self.admission));
+        // The sender is dropped without a result only if the runtime shuts down.
+        let result = result.await.unwrap_or(Err(BatchError::Closed));
+        on_cancel.disarm();
+        // Recorded by the receiver, not by the engine's thread: on a busy machine the receiver continues noticeably later.
+        if let (Some(prediction), Ok(_) | Err(BatchError::DeadlinePassed { .. })) = (prediction, &result) {
+            prediction.record_completion();
         }
-        answer
+        result
     }
 
-    /// The engines' runs that ended with rows, by the size of the batch.
-    pub fn runs(&self) -> BTreeMap<usize, Timed> {
-        self.runs.by_batch_size()
+    /// Returns the successful runs of the engines, by batch size.
+    pub fn batch_statistics(&self) -> BTreeMap<usize, DurationStats> {
+        self.statistics.by_batch_size()
     }
 
-    /// The most pictures that may be inside at once.
+    /// Returns the maximum number of images in flight.
     pub fn capacity(&self) -> usize {
         self.admission.capacity()
     }
 
-    /// Whether fewer pictures are inside than there are engines.
+    /// Returns whether there are fewer images in flight than engines.
     pub fn is_idle(&self) -> bool {
         self.admission.is_idle()
     }
 
-    /// Where this model's work is told.
+    /// Returns the metrics of this batcher's model.
     pub fn metrics(&self) -> &ModelMetrics {
         self.admission.metrics()
     }
 
-    /// How many pictures are inside now: being decoded, waiting and running.
+    /// Returns the number of images in flight: being decoded, waiting and running.
     pub fn depth(&self) -> usize {
         self.admission.depth()
     }
 }
 
-/// Tells the scheduler if it is dropped before the wait is over, so that whoever goes leaves room for others at once.
-struct Waiting<'a>(Option<&'a Admission>);
+/// Wakes the scheduler if it is dropped before the result arrives, so that the place of a cancelled image is freed at once.
+struct NotifyOnCancel<'a>(Option<&'a Admission>);
 
-impl Waiting<'_> {
-    fn end(mut self) {
+impl NotifyOnCancel<'_> {
+    fn disarm(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for NotifyOnCancel<'_> {
     fn drop(&mut self) {
         if let Some(admission) = self.0 {
-            admission.left.notify_one();
+            admission.cancelled.notify_one();
         }
     }
+}
+
+/// Keeps the engines of a batcher running. Dropping it stops the batcher like [`Worker::shutdown`], but does not wait.
+#[derive(Debug)]
+#[must_use = "dropping the worker stops its batcher"]
+pub struct Worker {
+    /// Dropping it stops the scheduler.
+    stop: oneshot::Sender<()>,
+    scheduler: TaskHandle<()>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Stops accepting images, runs those in the queue, and ends the engines' threads. An image that is admitted but not yet
+    /// submitted gets [`BatchError::Closed`].
+    ///
+    /// This takes as long as the engines need for the queue. If the future is dropped early, the shutdown continues in the
+    /// background.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        join(self.scheduler, self.threads).await;
+    }
+
+    /// Waits until every clone of the batcher is dropped and the last image has its result, then ends the engines' threads. No
+    /// image is rejected in the meantime.
+    pub async fn retire(self) {
+        join(self.scheduler, self.threads).await;
+        drop(self.stop);
+    }
+}
+
+/// Waits for the scheduler and the engines' threads.
+async fn join(scheduler: TaskHandle<()>, threads: Vec<JoinHandle<()>>) {
+    // Errors are ignored, since a task or thread that panicked has ended too. The task ends after the engines, so joining the
+    // threads is quick, and a hung engine does not block the runtime.
+    let _ = scheduler.await;
+    let _ = spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join)).await;
 }

@@ -1,42 +1,40 @@
-//! What an operator can set about batching, with defaults and ranges.
+//! The settings of a batcher, with their defaults and ranges.
 
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-/// Longer than this, a delay hides a wrong unit: nobody waits a minute for company.
+/// The maximum of [`Config::max_queue_delay`]. A longer delay is probably a value in the wrong unit.
 const MAX_QUEUE_DELAY: Duration = Duration::from_secs(60);
 
 /// Settings of one batcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The most pictures that the engine is given at once, 1 or more. 8 by default.
+    /// Maximum number of images in a batch, at least 1. Default: 8.
     pub max_batch_size: usize,
-    /// How long a free engine may be held back so that a batch can fill, at most a minute. Zero by
-    /// default: a free engine takes whatever waits. The timer counts whole milliseconds and rounds
-    /// up.
+    /// How long a free engine waits for a batch to fill, at most one minute. Default: zero, so that a free engine takes the
+    /// images that wait. The timer counts whole milliseconds and rounds up.
     pub max_queue_delay: Duration,
-    /// The most pictures that may be inside at once: being decoded, waiting and running. 1 or more,
-    /// 256 by default.
+    /// Maximum number of images in flight: being decoded, waiting and running. At least 1. Default: 256.
     pub queue_capacity: usize,
-    /// After how long without a batch an engine checks itself; never if zero. 30 s by default.
+    /// An engine that ran no batch for this long runs a self-test. Zero disables the self-test. Default: 30 s.
     pub self_test_interval: Duration,
-    /// An engine that takes longer for a batch, to check itself or to be replaced hangs for good; never if zero. A minute by
-    /// default.
+    /// An engine that takes longer for a batch, a self-test or a rebuild is considered hung for good. Zero disables the
+    /// check. Default: one minute.
     pub device_timeout: Duration,
 }
 
-/// A setting that cannot work. The fault is the operator's.
+/// A setting that is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// No batch could ever hold a picture.
-    #[error("the maximum batch size is 0; it has to be at least 1")]
-    NoBatch,
+    /// A batch could not contain any image.
+    #[error("the maximum batch size is 0; it must be at least 1")]
+    BatchSize,
     /// The delay is longer than a minute.
-    #[error("the maximum queue delay is {0:?}; it has to be at most {MAX_QUEUE_DELAY:?}")]
-    DelayTooLong(Duration),
-    /// Nobody could ever be admitted, or more than can be counted.
-    #[error("the queue capacity is {0}; it has to be from 1 to {most}", most = Semaphore::MAX_PERMITS)]
+    #[error("the maximum queue delay is {0:?}; it must be at most {MAX_QUEUE_DELAY:?}")]
+    QueueDelay(Duration),
+    /// No image could be admitted, or more images than the semaphore can count.
+    #[error("the queue capacity is {0}; it must be from 1 to {max}", max = Semaphore::MAX_PERMITS)]
     Capacity(usize),
 }
 
@@ -53,17 +51,17 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks every setting's range.
+    /// Checks the range of every setting.
     ///
     /// # Errors
     ///
-    /// The first setting that cannot work.
+    /// Returns the first setting that is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_batch_size == 0 {
-            return Err(ConfigError::NoBatch);
+            return Err(ConfigError::BatchSize);
         }
         if self.max_queue_delay > MAX_QUEUE_DELAY {
-            return Err(ConfigError::DelayTooLong(self.max_queue_delay));
+            return Err(ConfigError::QueueDelay(self.max_queue_delay));
         }
         if !(1..=Semaphore::MAX_PERMITS).contains(&self.queue_capacity) {
             return Err(ConfigError::Capacity(self.queue_capacity));
@@ -77,18 +75,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_in_range() {
+    fn defaults_are_in_range() {
         Config::default().validate().unwrap();
     }
 
     #[test]
-    fn what_could_never_answer_is_refused() {
+    fn out_of_range_settings_are_refused() {
         let good = Config::default();
         let no_batch = Config { max_batch_size: 0, ..good };
-        let nobody = Config { queue_capacity: 0, ..good };
+        let no_capacity = Config { queue_capacity: 0, ..good };
         let wrong_unit = Config { max_queue_delay: Duration::MAX, ..good };
-        assert_eq!(no_batch.validate(), Err(ConfigError::NoBatch));
-        assert_eq!(nobody.validate(), Err(ConfigError::Capacity(0)));
-        assert_eq!(wrong_unit.validate(), Err(ConfigError::DelayTooLong(Duration::MAX)));
+        assert_eq!(no_batch.validate(), Err(ConfigError::BatchSize));
+        assert_eq!(no_capacity.validate(), Err(ConfigError::Capacity(0)));
+        assert_eq!(wrong_unit.validate(), Err(ConfigError::QueueDelay(Duration::MAX)));
     }
 }

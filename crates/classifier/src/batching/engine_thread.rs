@@ -1,5 +1,5 @@
-//! The thread that owns an engine: it does what the scheduler says, one thing after the other, and reports when it is done.
-//! An engine that fails is replaced here.
+//! The thread that owns an engine. It runs the scheduler's commands one after the other, reports when each is done, and
+//! replaces the engine if it fails.
 
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread::{Builder, JoinHandle};
@@ -10,122 +10,124 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::admission::Admission;
-use super::batch::Batch;
-use super::guarded::Guarded;
-use super::runs::Runs;
-use kiln_inference::{EngineError, Output};
+use super::batch::{Batch, BatchStatistics};
+use kiln_inference::{Engine, EngineError, Output, Sample, caught};
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, ModelMetrics};
 use kiln_runtime::telemetry::traces;
 
-/// How often an engine is asked for the memory that it has.
+/// The minimum time between two measurements of the device's memory.
 const MEMORY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What an engine is to do. It is given one thing at a time.
+/// A command of the scheduler. A thread has at most one at a time.
 #[derive(Debug)]
-pub(super) enum Work {
-    /// Run these pictures and answer their callers.
+pub(super) enum EngineCommand {
+    /// Run a batch and send its results.
     Run(Batch),
-    /// Find out whether it still computes rightly.
-    Check,
+    /// Run a self-test: does the engine still compute correct results?
+    SelfTest,
 }
 
-/// What an engine's thread reports when it has done its work, or cannot.
+/// What the thread reports to the scheduler.
 #[derive(Debug)]
-pub(super) enum Event {
-    /// The engine of this index can do something else.
-    Free(usize),
-    /// It failed and is being replaced.
+pub(super) enum EngineEvent {
+    /// The engine with this index is idle.
+    Idle(usize),
+    /// The engine failed and is being replaced.
     Failed(usize),
-    /// It was replaced, and can do something else.
+    /// The engine was replaced and is idle.
     Recovered(usize),
-    /// It failed and cannot be replaced. No engine is used again.
+    /// The engine failed and cannot be replaced. No engine is used again.
     Broken(EngineError),
 }
 
 /// Everything that an engine's thread owns.
 pub(super) struct EngineThread {
     pub(super) index: usize,
-    // The order matters when the thread ends: the end of the events tells that the engine is gone.
-    pub(super) engine: Guarded,
-    pub(super) work: thread_mpsc::Receiver<Work>,
+    // Fields are dropped in this order. The engine comes before the events, because the scheduler takes the end of the events
+    // as the end of the engine.
+    pub(super) engine: PanicGuard,
+    /// Unbounded, but holds at most one command: the scheduler sends the next one after the event of the last one.
+    pub(super) commands: thread_mpsc::Receiver<EngineCommand>,
     pub(super) admission: Arc<Admission>,
-    pub(super) runs: Arc<Runs>,
+    pub(super) statistics: Arc<BatchStatistics>,
     pub(super) readiness: Readiness,
     pub(super) metrics: ModelMetrics,
-    pub(super) events: mpsc::UnboundedSender<Event>,
-    /// When it was last asked for the memory that it has.
-    pub(super) memory_told: Option<Instant>,
+    /// Unbounded, but a command has at most two events, and there is one command at a time.
+    pub(super) events: mpsc::UnboundedSender<EngineEvent>,
+    /// When the device's memory was last measured.
+    pub(super) memory_measured: Option<Instant>,
 }
 
 impl Drop for EngineThread {
-    /// If the thread ends for a reason that nobody foresaw, the scheduler must not wait for it.
+    /// Reports the end of the thread, so that the scheduler does not wait for it after an unexpected panic.
     fn drop(&mut self) {
-        self.report(Event::Broken(EngineError::Panicked("its thread has ended".to_string())));
+        self.report(EngineEvent::Broken(EngineError::Panicked("its thread has ended".to_string())));
     }
 }
 
 impl EngineThread {
-    /// The thread ends when the scheduler drops its end of `work`, as it does after an
-    /// [`Event::Broken`].
+    /// Starts the thread. It ends when the scheduler drops its sender of `commands`, or after [`EngineEvent::Broken`].
     ///
     /// # Panics
     ///
-    /// There is no tokio runtime, or the operating system has no thread to give.
+    /// Panics if there is no tokio runtime, or if the operating system cannot create a thread.
     pub(super) fn spawn(self) -> JoinHandle<()> {
         let runtime = Handle::current();
         let name = format!("kiln-engine-{}", self.index);
-        let work = move || {
-            // Only for the clock: the thread and the scheduler measure time by the same one.
+        let run = move || {
+            // Only for the clock: the thread and the scheduler use the same one, also if a test pauses it.
             let _clock = runtime.enter();
-            self.work();
+            self.run();
         };
-        Builder::new().name(name).spawn(work).expect("the operating system gives a thread for the engine")
+        Builder::new().name(name).spawn(run).expect("the operating system creates a thread for the engine")
     }
 
-    fn work(mut self) {
+    fn run(mut self) {
         loop {
-            self.tell_memory();
-            let Ok(work) = self.work.recv() else { return };
-            let done = match work {
-                Work::Run(batch) => self.run(batch),
-                Work::Check => self.check(),
+            self.measure_memory();
+            let Ok(command) = self.commands.recv() else { return };
+            let outcome = match command {
+                EngineCommand::Run(batch) => self.run_batch(batch),
+                EngineCommand::SelfTest => {
+                    self.self_test().inspect_err(|error| self.readiness.set_recovering(error.to_string()))
+                }
             };
-            match done {
-                Ok(()) => self.report(Event::Free(self.index)),
-                Err(error) => match self.recover(&error) {
-                    Ok(()) => self.report(Event::Recovered(self.index)),
-                    Err(()) => return self.report(Event::Broken(error)),
+            match outcome {
+                Ok(()) => self.report(EngineEvent::Idle(self.index)),
+                Err(error) => match self.rebuild(&error) {
+                    Ok(()) => self.report(EngineEvent::Recovered(self.index)),
+                    Err(()) => return self.report(EngineEvent::Broken(error)),
                 },
             }
         }
     }
 
-    fn report(&self, event: Event) {
-        // The scheduler may be gone, with the runtime that ran it; then nothing else is to be done either.
+    fn report(&self, event: EngineEvent) {
+        // If the scheduler was dropped with its runtime, the event has no use.
         let _ = self.events.send(event);
     }
 
-    /// For the metrics, and seldom: some devices take a moment to tell.
-    fn tell_memory(&mut self) {
-        if self.memory_told.is_some_and(|told| told.elapsed() < MEMORY_INTERVAL) {
+    /// Updates the metric of the device's memory. This is rare, since some devices take a moment to answer.
+    fn measure_memory(&mut self) {
+        if self.memory_measured.is_some_and(|measured| measured.elapsed() < MEMORY_INTERVAL) {
             return;
         }
-        self.memory_told = Some(Instant::now());
+        self.memory_measured = Some(Instant::now());
         if let Some((device, bytes)) = self.engine.memory() {
             self.metrics.device_memory(device, bytes);
         }
     }
 
-    fn run(&mut self, mut batch: Batch) -> Result<(), EngineError> {
+    fn run_batch(&mut self, mut batch: Batch) -> Result<(), EngineError> {
         let (links, size, padding) = (batch.take_links(), batch.len(), self.engine.padding(batch.samples()));
         let started = Instant::now();
         let outcome = self.engine.run(&batch);
         let took = started.elapsed();
-        let outcome = outcome.and_then(|rows| self.trust(&batch, rows));
+        let outcome = outcome.and_then(|rows| self.verify(&batch, rows));
         let error = outcome.as_ref().err().map(ToString::to_string);
-        let answered = self.answer(batch, outcome, started, took, padding);
-        // Only now: nobody waits for it.
+        let outcome = self.respond(batch, outcome, started, took, padding);
+        // The span is recorded after the results are sent, so that it delays no client.
         traces::record_batch(
             &traces::BatchRun {
                 started: started.into_std(),
@@ -138,10 +140,10 @@ impl EngineThread {
             },
             &links,
         );
-        answered
+        outcome
     }
 
-    fn answer(
+    fn respond(
         &self,
         batch: Batch,
         outcome: Result<Vec<Output>, EngineError>,
@@ -151,15 +153,15 @@ impl EngineThread {
     ) -> Result<(), EngineError> {
         match outcome {
             Ok(rows) => {
-                self.admission.record(batch.len(), took);
-                self.runs.record(batch.len(), took);
+                self.admission.record_batch(batch.len(), took);
+                self.statistics.record(batch.len(), took);
                 self.metrics.batch_completed(batch.len(), padding, took);
-                batch.answer(rows, started, took);
+                batch.respond(rows, started, took);
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(pictures = batch.len(), %error, "a batch failed");
-                // Before the answers, so that whoever sees the error sees its effect too.
+                tracing::error!(images = batch.len(), %error, "batch failed");
+                // Before the results, so that a client that sees the error also sees the changed readiness.
                 self.readiness.set_recovering(error.to_string());
                 batch.fail(&error);
                 Err(error)
@@ -167,50 +169,128 @@ impl EngineThread {
         }
     }
 
-    /// While there is nothing else to do.
-    fn check(&mut self) -> Result<(), EngineError> {
-        self.canary().inspect_err(|error| self.readiness.set_recovering(error.to_string()))
-    }
-
-    fn canary(&mut self) -> Result<(), EngineError> {
+    fn self_test(&mut self) -> Result<(), EngineError> {
         let outcome = self.engine.check();
         metrics::self_test(outcome.is_ok());
-        outcome.inspect_err(|error| tracing::error!(%error, "the canary failed"))
+        outcome.inspect_err(|error| tracing::error!(%error, "self-test failed"))
     }
 
-    /// Rows as they are, if the engine computes rightly as far as it can tell. Where scores are not finite, either the device
-    /// is sick, and no row is worth anything, or the weights are, and the other rows are right.
-    fn trust(&mut self, batch: &Batch, rows: Vec<Output>) -> Result<Vec<Output>, EngineError> {
-        let pictures = batch.not_finite(&rows);
-        if pictures > 0 {
-            self.canary()?;
+    /// Returns the rows of a batch. If scores are not finite, a self-test finds the cause: either the device is faulty, and no
+    /// row may be used, or the weights are, and the finite rows are correct.
+    fn verify(&mut self, batch: &Batch, rows: Vec<Output>) -> Result<Vec<Output>, EngineError> {
+        let images = batch.count_not_finite(&rows);
+        if images > 0 {
+            self.self_test()?;
             let model = self.metrics.model();
             tracing::error!(
                 model,
-                pictures,
-                "scores are not finite, though the device computes rightly: the weights do not do"
+                images,
+                "scores are not finite although the device passes its self-test; the weights are probably corrupt"
             );
-            self.readiness.fail_optional("scores of a picture are not finite");
+            self.readiness.fail_optional("the scores of an image are not finite");
         }
         Ok(rows)
     }
 
-    /// Replaces the engine. Meanwhile nobody is kept waiting for it.
-    fn recover(&mut self, error: &EngineError) -> Result<(), ()> {
-        self.report(Event::Failed(self.index));
+    /// Replaces the engine. The scheduler gives it no batch in the meantime.
+    fn rebuild(&mut self, error: &EngineError) -> Result<(), ()> {
+        self.report(EngineEvent::Failed(self.index));
         let started = Instant::now();
         let outcome = self.engine.rebuild();
         metrics::device_rebuilt(outcome.is_ok());
         match outcome {
             Ok(()) => {
-                tracing::warn!(took = ?started.elapsed(), "the device was replaced");
+                tracing::warn!(took = ?started.elapsed(), "device replaced");
                 Ok(())
             }
             Err(reason) => {
-                tracing::error!(%reason, "the device cannot be replaced");
+                tracing::error!(%reason, "device cannot be replaced");
                 self.readiness.fail(format!("{error}; {reason}"));
                 Err(())
             }
         }
+    }
+}
+
+/// Wraps an engine: turns panics and wrong row counts into errors. After an error the engine must be rebuilt before it is used
+/// again.
+pub(super) struct PanicGuard(Box<dyn Engine>);
+
+impl PanicGuard {
+    pub(super) fn new(engine: Box<dyn Engine>) -> Self {
+        Self(engine)
+    }
+
+    /// Runs a batch and returns one row per image, in the same order.
+    fn run(&mut self, batch: &Batch) -> Result<Vec<Output>, EngineError> {
+        let rows = caught(|| match batch.top_k() {
+            Some(top) => self.0.run_ranked(batch.samples(), top),
+            None => Ok(self.0.run(batch.samples())?.into_iter().map(Output::Logits).collect()),
+        })?;
+        if rows.len() == batch.len() {
+            return Ok(rows);
+        }
+        Err(EngineError::Device(format!("the engine returned {} rows for {} images", rows.len(), batch.len())))
+    }
+
+    /// Runs the engine's self-test.
+    fn check(&mut self) -> Result<(), EngineError> {
+        caught(|| self.0.check())
+    }
+
+    /// Rebuilds the engine after a failure.
+    fn rebuild(&mut self) -> Result<(), EngineError> {
+        caught(|| self.0.rebuild())
+    }
+
+    /// Returns how many rows the engine computes beyond those of the samples. After a panic it returns 0; the batch itself
+    /// then fails and is handled there.
+    fn padding(&self, samples: &[Sample]) -> usize {
+        caught(|| Ok(self.0.padding(samples))).unwrap_or_default()
+    }
+
+    /// Returns the device's name and the bytes that its allocator holds, if the engine knows them.
+    fn memory(&self) -> Option<(String, u64)> {
+        caught(|| Ok(self.0.memory())).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiln_inference::Logits;
+
+    struct PanickingEngine;
+
+    impl Engine for PanickingEngine {
+        fn run(&mut self, _batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
+            panic!("run")
+        }
+
+        fn padding(&self, _batch: &[Sample]) -> usize {
+            panic!("padding")
+        }
+
+        fn memory(&self) -> Option<(String, u64)> {
+            panic!("memory")
+        }
+
+        fn check(&mut self) -> Result<(), EngineError> {
+            panic!("check")
+        }
+
+        fn rebuild(&mut self) -> Result<(), EngineError> {
+            panic!("rebuild")
+        }
+    }
+
+    #[test]
+    fn panics_become_errors_or_default_values() {
+        let mut engine = PanicGuard::new(Box::new(PanickingEngine));
+        let panicked = |what: &str| EngineError::Panicked(what.to_string());
+        let empty = Batch::new(Vec::new(), Instant::now());
+        assert_eq!(engine.run(&empty), Err(panicked("run")));
+        assert_eq!((engine.check(), engine.rebuild()), (Err(panicked("check")), Err(panicked("rebuild"))));
+        assert_eq!((engine.padding(&[]), engine.memory()), (0, None));
     }
 }

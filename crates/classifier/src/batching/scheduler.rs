@@ -1,4 +1,4 @@
-//! The task that owns the state: it carries events in and decisions out, and decides nothing itself.
+//! The scheduler task: it owns the policy and the engine states, feeds them with events and carries out their decisions.
 
 use std::pin::pin;
 use std::sync::{Arc, mpsc as thread_mpsc};
@@ -7,43 +7,41 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
+use super::Config;
 use super::admission::Admission;
-use super::batch::Batch;
-use super::decision::{Decision, Dropped, Reason, Step};
-use super::engine_thread::{Event, Work};
-use super::engines::Engines;
-use super::entry::Entry;
-use super::state::State;
-use super::{BatchError, Config};
+use super::batch::{Batch, BatchError, Entry};
+use super::engine_states::EngineStates;
+use super::engine_thread::{EngineCommand, EngineEvent};
+use super::policy::{BatchPolicy, DispatchReason, EvictReason, PolicyAction, Step};
 use kiln_inference::EngineError;
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, ModelMetrics};
 
 /// The scheduler's ends of all channels.
 #[derive(Debug)]
-pub(super) struct Links {
-    /// Unbounded, because the permits bound it.
+pub(super) struct Channels {
+    /// Unbounded, but each entry holds a permit, so the queue capacity bounds it.
     pub(super) entries: mpsc::UnboundedReceiver<Entry>,
-    /// Ends when the batcher has to stop.
+    /// Closes when the batcher has to stop.
     pub(super) stop: oneshot::Receiver<()>,
-    /// To each engine's thread.
-    pub(super) work: Vec<thread_mpsc::Sender<Work>>,
-    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    /// The senders to the engines' threads.
+    pub(super) commands: Vec<thread_mpsc::Sender<EngineCommand>>,
+    pub(super) events: mpsc::UnboundedReceiver<EngineEvent>,
 }
 
-/// The task and what it owns.
+/// The scheduler task and its state.
 #[derive(Debug)]
 pub(super) struct Scheduler {
-    state: State<Entry>,
-    engines: Engines,
+    policy: BatchPolicy<Entry>,
+    engines: EngineStates,
     admission: Arc<Admission>,
-    links: Links,
+    channels: Channels,
     metrics: ModelMetrics,
     readiness: Readiness,
-    /// Stopping has not begun.
-    taking: bool,
-    /// Entries may still come out of their channel.
-    open: bool,
+    /// Whether the batcher still accepts images.
+    accepting: bool,
+    /// Whether the channel of the entries may still return one.
+    entries_open: bool,
 }
 
 impl Scheduler {
@@ -52,167 +50,171 @@ impl Scheduler {
         admission: Arc<Admission>,
         readiness: Readiness,
         metrics: ModelMetrics,
-        links: Links,
+        channels: Channels,
     ) -> Self {
         Self {
-            state: State::new(config),
-            engines: Engines::new(config, links.work.len(), Instant::now()),
+            policy: BatchPolicy::new(config),
+            engines: EngineStates::new(config, channels.commands.len(), Instant::now()),
             admission,
-            links,
+            channels,
             metrics,
             readiness,
-            taking: true,
-            open: true,
+            accepting: true,
+            entries_open: true,
         }
     }
 
-    /// Ends when everything is answered and the engines are gone.
+    /// Runs until every image has its result and the engines are dropped.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.serve().await {
-            // Whoever knows more has said so already.
+            // If the engine's thread reported a more detailed reason before, that one stays.
             self.readiness.fail(error.to_string());
             self.abandon(&error).await;
         }
-        // Without more work the threads end, and with them the events.
-        let Links { work, mut events, .. } = self.links;
-        drop(work);
+        // Without senders of commands the threads end, and then the events end.
+        let Channels { commands, mut events, .. } = self.channels;
+        drop(commands);
         while events.recv().await.is_some() {}
     }
 
-    /// Until the batcher is stopped and the queue is empty, or an engine is broken.
+    /// Runs until the batcher is stopped and the queue is empty, or until an engine is broken.
     async fn serve(&mut self) -> Result<(), EngineError> {
         let admission = Arc::clone(&self.admission);
-        // It may ring too early, for what it was set for may have passed, but never too late.
-        let mut alarm = pin!(sleep(Duration::MAX));
+        // The timer may fire early, because the entry that it was set for may be gone, but never late.
+        let mut timer = pin!(sleep(Duration::MAX));
         loop {
             self.collect();
             let wake_at = match self.decide() {
-                Decision::Dispatch(entries, reason) => {
+                PolicyAction::Dispatch(entries, reason) => {
                     self.dispatch(entries, reason);
                     continue;
                 }
-                Decision::WaitUntil(instant) => Some(instant),
-                Decision::Idle if !self.open && self.engines.are_idle() => return Ok(()),
-                Decision::Idle => None,
+                PolicyAction::WaitUntil(instant) => Some(instant),
+                PolicyAction::Idle if !self.entries_open && self.engines.are_idle() => return Ok(()),
+                PolicyAction::Idle => None,
             };
             let wake_at = wake_at.into_iter().chain(self.engines.wake_at()).min();
-            if let Some(at) = wake_at.filter(|at| *at < alarm.deadline() || alarm.is_elapsed()) {
-                alarm.as_mut().reset(at);
+            if let Some(at) = wake_at.filter(|at| *at < timer.deadline() || timer.is_elapsed()) {
+                timer.as_mut().reset(at);
             }
+            // Biased: the state of the engines is up to date before the next decision.
             tokio::select! {
                 biased;
-                event = self.links.events.recv() => self.take(event.expect("a thread that ends says so"))?,
-                _ = &mut self.links.stop, if self.taking => self.stop_taking(),
-                entry = self.links.entries.recv(), if self.open => match entry {
-                    Some(entry) => self.state.append(entry),
+                event = self.channels.events.recv() => self.handle_event(event)?,
+                _ = &mut self.channels.stop, if self.accepting => self.stop_accepting(),
+                entry = self.channels.entries.recv(), if self.entries_open => match entry {
+                    Some(entry) => self.policy.push(entry),
                     None => {
-                        self.open = false;
-                        // The way out is when all of them are free at once.
-                        self.engines.check_no_more();
+                        self.entries_open = false;
+                        // The scheduler ends when all engines are idle. With alternating self-tests they never would be.
+                        self.engines.disable_self_tests();
                     }
                 },
-                () = admission.left.notified() => {}
-                () = &mut alarm, if wake_at.is_some() => self.look_after_engines()?,
+                () = admission.cancelled.notified() => {}
+                () = &mut timer, if wake_at.is_some() => self.check_engines()?,
             }
         }
     }
 
-    /// Takes in all that has been submitted, so that a batch misses nobody who is already there.
+    /// Receives all entries that were submitted, so that a batch contains every image that is already there.
     fn collect(&mut self) {
-        while let Ok(entry) = self.links.entries.try_recv() {
-            self.state.append(entry);
+        while let Ok(entry) = self.channels.entries.try_recv() {
+            self.policy.push(entry);
         }
-        // Nobody waits for engines that may never come back: another server may be quicker.
+        // No image waits for engines that may not recover: another server may answer sooner.
         if self.engines.are_down() {
-            self.answer_all(&BatchError::Recovering);
+            self.respond_to_all(&BatchError::Recovering);
         }
     }
 
-    /// An engine's thread has something to say. The error is the end of the batcher.
-    fn take(&mut self, event: Event) -> Result<(), EngineError> {
+    /// Handles an event of an engine's thread. An error ends the batcher.
+    fn handle_event(&mut self, event: Option<EngineEvent>) -> Result<(), EngineError> {
+        // A thread reports `Broken` before it drops its sender, so the events do not end before an error was returned here.
+        let event = event.ok_or_else(|| EngineError::Panicked("all engine threads have ended".to_string()))?;
         let now = Instant::now();
         match event {
-            Event::Free(engine) => self.engines.is_free(engine, now),
-            Event::Failed(engine) => {
-                self.engines.has_failed(engine, now);
-                self.admission.pause(self.engines.are_down());
+            EngineEvent::Idle(engine) => self.engines.mark_idle(engine, now),
+            EngineEvent::Failed(engine) => {
+                self.engines.mark_failed(engine, now);
+                self.admission.set_paused(self.engines.are_down());
             }
-            Event::Recovered(engine) => {
-                self.engines.is_back(engine, now);
-                self.admission.pause(false);
+            EngineEvent::Recovered(engine) => {
+                self.engines.mark_recovered(engine, now);
+                self.admission.set_paused(false);
                 self.readiness.set_recovered();
             }
-            Event::Broken(error) => return Err(error),
+            EngineEvent::Broken(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Has those check themselves that have had nothing to do for long. The error is that one hangs: nobody can take back what
-    /// a driver has swallowed, and the process has to end.
-    fn look_after_engines(&mut self) -> Result<(), EngineError> {
+    /// Starts the self-tests that are due. Returns an error if an engine hangs: a call into a driver cannot be cancelled, so the
+    /// process has to end.
+    fn check_engines(&mut self) -> Result<(), EngineError> {
         let now = Instant::now();
-        if let Some(timeout) = self.engines.hang(now) {
+        if let Some(timeout) = self.engines.hung_for(now) {
             return Err(EngineError::Device(format!("it has not answered for {timeout:?}")));
         }
-        while let Some(engine) = self.engines.begin_check(now) {
-            self.send(engine, Work::Check);
+        while let Some(engine) = self.engines.begin_self_test(now) {
+            self.send(engine, EngineCommand::SelfTest);
         }
         Ok(())
     }
 
-    fn answer_all(&mut self, error: &BatchError) {
-        for entry in self.state.take_all() {
-            entry.caller.answer(Err(error.clone()));
+    fn respond_to_all(&mut self, error: &BatchError) {
+        for entry in self.policy.take_all() {
+            entry.responder.respond(Err(error.clone()));
         }
     }
 
-    fn decide(&mut self) -> Decision<Entry> {
+    fn decide(&mut self) -> PolicyAction<Entry> {
         let now = Instant::now();
-        let Step { decision, dropped } = self.state.next_batch(now, self.engines.running());
-        for (entry, why) in dropped {
-            self.discard(entry, why, now);
+        let Step { action, evicted } = self.policy.next_step(now, self.engines.running());
+        for (entry, reason) in evicted {
+            self.evict(entry, reason, now);
         }
-        self.metrics.queue_depth(self.state.len());
-        decision
+        self.metrics.queue_depth(self.policy.len());
+        action
     }
 
-    fn discard(&self, entry: Entry, why: Dropped, now: Instant) {
-        match why {
-            Dropped::Cancelled => metrics::cancelled("queue"),
-            Dropped::DeadlinePassed => {
+    fn evict(&self, entry: Entry, reason: EvictReason, now: Instant) {
+        match reason {
+            EvictReason::Cancelled => metrics::cancelled("queue"),
+            EvictReason::DeadlinePassed => {
                 self.metrics.deadline_passed();
-                let queued = now.duration_since(entry.caller.arrived);
+                let queued = now.duration_since(entry.responder.arrived);
                 let retry_after = self.admission.retry_after();
-                entry.caller.answer(Err(BatchError::DeadlinePassed { queued, retry_after }));
+                entry.responder.respond(Err(BatchError::DeadlinePassed { queued, retry_after }));
             }
         }
     }
 
-    fn dispatch(&mut self, entries: Vec<Entry>, reason: Reason) {
-        self.metrics.batch_dispatched(entries.len(), reason.word());
-        let (engine, free_since) = self.engines.begin(entries.len(), Instant::now());
-        self.send(engine, Work::Run(Batch::new(entries, free_since)));
+    fn dispatch(&mut self, entries: Vec<Entry>, reason: DispatchReason) {
+        self.metrics.batch_dispatched(entries.len(), reason.as_str());
+        let (engine, idle_since) = self.engines.begin_batch(entries.len(), Instant::now());
+        self.send(engine, EngineCommand::Run(Batch::new(entries, idle_since)));
     }
 
-    fn send(&self, engine: usize, work: Work) {
-        // If the thread has ended, a batch is dropped, which tells its callers, and the thread's last event tells the scheduler.
-        let _ = self.links.work[engine].send(work);
+    fn send(&self, engine: usize, command: EngineCommand) {
+        // If the thread has ended, the batch is dropped, which closes its result channels, and the thread's last event ends the
+        // batcher.
+        let _ = self.channels.commands[engine].send(command);
     }
 
-    fn stop_taking(&mut self) {
-        self.taking = false;
+    fn stop_accepting(&mut self) {
+        self.accepting = false;
         self.admission.close();
-        self.links.entries.close();
-        self.state.stop_waiting();
+        self.channels.entries.close();
+        self.policy.start_draining();
     }
 
-    /// Answers everything that is or comes into the queue, so that nobody waits for a broken engine.
+    /// Sends the error to every image that is or comes into the queue, so that no image waits for a broken engine.
     async fn abandon(&mut self, error: &EngineError) {
-        self.stop_taking();
-        while let Some(entry) = self.links.entries.recv().await {
-            self.state.append(entry);
+        self.stop_accepting();
+        while let Some(entry) = self.channels.entries.recv().await {
+            self.policy.push(entry);
         }
-        self.answer_all(&BatchError::Failed(error.clone()));
+        self.respond_to_all(&BatchError::Failed(error.clone()));
         self.metrics.queue_depth(0);
     }
 }

@@ -1,14 +1,15 @@
-//! Pictures flow through a healthy batcher, until it is shut down.
+//! A healthy batcher: batches, capacity, cancellation and shutdown.
 
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::harness::{End, Fixture, MS, on_a_still_clock, picture, row, settle, start};
-use crate::batching::{AdmitError, Ask, BatchError, Config, Terms};
+use super::harness::{End, Fixture, MS, image, on_paused_clock, row, settle, start};
+use crate::batching::{AdmitError, BatchError, Config};
+use crate::options::RequestOptions;
 use kiln_inference::Output;
 
 #[test]
-fn what_arrives_while_the_engine_works_makes_up_the_next_batch() {
-    on_a_still_clock(async {
+fn images_that_arrive_during_a_run_form_the_next_batch() {
+    on_paused_clock(async {
         let mut fixture = start(Config::default());
         let first = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
@@ -19,36 +20,36 @@ fn what_arrives_while_the_engine_works_makes_up_the_next_batch() {
         assert_eq!(fixture.gate.next_run().await, [1, 2, 3, 4, 5]);
         fixture.gate.finish(End::Rows);
         for (id, other) in (1..).zip(others) {
-            let answer = other.await.unwrap();
-            assert_eq!((answer.output, answer.batch_size), (Output::Logits(row(id)), 5));
+            let result = other.await.unwrap();
+            assert_eq!((result.output, result.batch_size), (Output::Logits(row(id)), 5));
         }
     });
 }
 
 #[test]
-fn whoever_comes_when_all_places_are_taken_is_told_at_once() {
-    on_a_still_clock(async {
+fn full_queue_rejects_at_once() {
+    on_paused_clock(async {
         let mut fixture = start(Config { queue_capacity: 3, ..Config::default() });
-        let decoding = fixture.batcher.admit(&Ask::default()).unwrap();
+        let decoding = fixture.batcher.admit(&RequestOptions::default()).unwrap();
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
         let _queued = fixture.submit(1, None);
-        let refusal = fixture.batcher.admit(&Ask::default()).unwrap_err();
-        assert!(matches!(refusal, AdmitError::Overloaded { retry_after } if retry_after >= 1000 * MS));
+        let error = fixture.batcher.admit(&RequestOptions::default()).unwrap_err();
+        assert!(matches!(error, AdmitError::Overloaded { retry_after } if retry_after >= 1000 * MS));
         assert_eq!(fixture.batcher.depth(), 3);
 
         drop(decoding);
-        let _next = fixture.batcher.admit(&Ask::default()).expect("a dropped permit makes room");
-        assert!(fixture.batcher.admit(&Ask::default()).is_err());
+        let _next = fixture.batcher.admit(&RequestOptions::default()).expect("a dropped permit frees its place");
+        assert!(fixture.batcher.admit(&RequestOptions::default()).is_err());
         fixture.gate.finish(End::Rows);
         running.await.unwrap();
-        let _last = fixture.batcher.admit(&Ask::default()).expect("an answer makes room");
+        let _last = fixture.batcher.admit(&RequestOptions::default()).expect("a result frees its place");
     });
 }
 
 #[test]
-fn a_caller_who_goes_away_leaves_the_queue_and_his_place() {
-    on_a_still_clock(async {
+fn cancelled_image_leaves_the_queue_and_frees_its_place() {
+    on_paused_clock(async {
         let mut fixture = start(Config::default());
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
@@ -65,16 +66,16 @@ fn a_caller_who_goes_away_leaves_the_queue_and_his_place() {
 }
 
 #[test]
-fn a_caller_who_goes_away_during_the_run_does_not_shift_the_rows() {
-    on_a_still_clock(async {
+fn cancellation_during_a_run_does_not_shift_the_rows() {
+    on_paused_clock(async {
         let mut fixture = start(Config::default());
         let _first = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
-        let gone = fixture.submit(1, None);
+        let cancelled = fixture.submit(1, None);
         let stays = fixture.submit(2, None);
         fixture.gate.finish(End::Rows);
         assert_eq!(fixture.gate.next_run().await, [1, 2]);
-        drop(gone);
+        drop(cancelled);
         fixture.gate.finish(End::Rows);
         assert_eq!(stays.await.unwrap().output, Output::Logits(row(2)));
         assert_eq!(fixture.batcher.depth(), 0);
@@ -82,10 +83,10 @@ fn a_caller_who_goes_away_during_the_run_does_not_shift_the_rows() {
 }
 
 #[test]
-fn a_batcher_that_retires_turns_nobody_away_who_still_has_it() {
-    on_a_still_clock(async {
+fn retire_waits_for_the_last_handle_and_rejects_no_image() {
+    on_paused_clock(async {
         let fixture = start(Config::default());
-        let permit = fixture.batcher.admit(&Ask::default()).unwrap();
+        let admitted = fixture.batcher.admit(&RequestOptions::default()).unwrap();
         let running = fixture.submit(0, None);
         let Fixture { batcher, worker, mut gate, .. } = fixture;
         assert_eq!(gate.next_run().await, [0]);
@@ -93,64 +94,65 @@ fn a_batcher_that_retires_turns_nobody_away_who_still_has_it() {
         settle().await;
         gate.finish(End::Rows);
         running.await.unwrap();
-        let still_there = batcher.clone();
-        let late = tokio::spawn(async move { still_there.submit(permit, picture(1), Terms::default()).await });
+        let last_handle = batcher.clone();
+        let late =
+            tokio::spawn(async move { last_handle.submit(admitted, image(1), &RequestOptions::default()).await });
         assert_eq!(gate.next_run().await, [1]);
         gate.finish(End::Rows);
         late.await.unwrap().unwrap();
         settle().await;
-        assert!(!retiring.is_finished(), "somebody has it still");
+        assert!(!retiring.is_finished(), "a handle is left");
         drop(batcher);
         retiring.await.unwrap();
     });
 }
 
 #[test]
-fn shutdown_answers_all_that_is_queued_and_takes_no_more() {
-    on_a_still_clock(async {
+fn shutdown_runs_the_queue_and_admits_no_more_images() {
+    on_paused_clock(async {
         let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
-        let permit = fixture.batcher.admit(&Ask::default()).unwrap();
+        let admitted = fixture.batcher.admit(&RequestOptions::default()).unwrap();
         let mut waiting = vec![fixture.submit(0, None)];
         assert_eq!(fixture.gate.next_run().await, [0]);
         waiting.extend((1..6).map(|id| fixture.submit(id, None)));
 
         let shutdown = tokio::spawn(fixture.worker.shutdown());
         settle().await;
-        assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
-        let late = fixture.batcher.submit(permit, picture(6), Terms::default()).await;
+        assert_eq!(fixture.batcher.admit(&RequestOptions::default()).unwrap_err(), AdmitError::Closed);
+        let late = fixture.batcher.submit(admitted, image(6), &RequestOptions::default()).await;
         assert_eq!(late, Err(BatchError::Closed));
-        assert!(!shutdown.is_finished(), "the engine still works");
+        assert!(!shutdown.is_finished(), "the engine still runs");
 
         let mut runs = fixture.gate.open();
-        for (id, answer) in (0..).zip(waiting) {
-            assert_eq!(answer.await.unwrap().output, Output::Logits(row(id)));
+        for (id, pending) in (0..).zip(waiting) {
+            assert_eq!(pending.await.unwrap().output, Output::Logits(row(id)));
         }
         shutdown.await.unwrap();
         assert_eq!(runs.recv().await.unwrap(), [1, 2]);
         assert_eq!(runs.recv().await.unwrap(), [3, 4]);
         assert_eq!(runs.recv().await.unwrap(), [5]);
         let after = runs.try_recv();
-        assert_eq!(after, Err(TryRecvError::Disconnected), "the engine is gone");
+        assert_eq!(after, Err(TryRecvError::Disconnected), "the engine was dropped");
         assert_eq!(fixture.batcher.depth(), 0);
     });
 }
 
 #[test]
-fn a_dropped_worker_stops_the_batcher_and_loses_nobody() {
-    on_a_still_clock(async {
+fn dropped_worker_stops_the_batcher_and_loses_no_image() {
+    on_paused_clock(async {
         let mut fixture = start(Config { max_queue_delay: 1000 * MS, ..Config::default() });
         let waiting = fixture.submit(0, None);
         drop(fixture.worker);
         assert_eq!(fixture.gate.next_run().await, [0]);
-        assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
+        assert_eq!(fixture.batcher.admit(&RequestOptions::default()).unwrap_err(), AdmitError::Closed);
         fixture.gate.finish(End::Rows);
         assert_eq!(waiting.await.unwrap().output, Output::Logits(row(0)));
     });
 }
 
 #[test]
-fn the_engine_goes_when_the_last_handle_does() {
-    on_a_still_clock(async {
+fn engine_is_dropped_with_the_last_handle() {
+    on_paused_clock(async {
         let fixture = start(Config::default());
         drop(fixture.batcher);
         assert_eq!(fixture.gate.open().recv().await, None);
@@ -159,13 +161,13 @@ fn the_engine_goes_when_the_last_handle_does() {
 }
 
 #[test]
-fn nobody_hangs_when_the_runtime_goes_down() {
+fn images_get_an_error_if_the_runtime_is_dropped() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let fixture = {
-        let _inside = runtime.enter();
+        let _runtime = runtime.enter();
         start(Config::default())
     };
     let waiting = fixture.submit(0, None);
     drop(runtime);
-    on_a_still_clock(async { assert_eq!(waiting.await, Err(BatchError::Closed)) });
+    on_paused_clock(async { assert_eq!(waiting.await, Err(BatchError::Closed)) });
 }

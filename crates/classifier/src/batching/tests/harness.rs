@@ -1,4 +1,4 @@
-//! A clock that stands still, and an engine with a gate.
+//! A paused clock, and an engine whose every run a test controls.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,25 +10,26 @@ use tokio::sync::mpsc;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::Instant;
 
-use crate::batching::{Answer, Ask, BatchError, Batcher, Config, Permit, Terms, Worker};
+use crate::batching::{Admitted, BatchError, BatchOutput, Batcher, Config, Worker};
+use crate::options::RequestOptions;
 use kiln_image::PreparedImage;
 use kiln_inference::{Engine, EngineError, Logits, Sample};
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
-/// In real time; only a test that would hang waits so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// In real time. Only a test that hangs waits so long.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs a test on a paused clock that only `tokio::time::advance` moves.
 ///
-/// A paused clock jumps to the next timer when all tasks wait, and they do while the engine's thread
-/// works. Tokio does not let it jump while a blocking task runs: the watchdog is that task.
-pub(super) fn on_a_still_clock<T>(test: impl Future<Output = T>) -> T {
+/// A paused clock jumps to the next timer when all tasks wait, and they do so while the engine's thread works. Tokio does not
+/// let it jump while a blocking task runs, and the watchdog is such a task.
+pub(super) fn on_paused_clock<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let (_done, watched) = thread_mpsc::channel::<()>();
-        let watchdog = spawn_blocking(move || watched.recv_timeout(PATIENCE));
+        let watchdog = spawn_blocking(move || watched.recv_timeout(TIMEOUT));
         tokio::select! {
             outcome = test => outcome,
             _ = watchdog => panic!("the test hung"),
@@ -36,7 +37,7 @@ pub(super) fn on_a_still_clock<T>(test: impl Future<Output = T>) -> T {
     })
 }
 
-/// Lets the other tasks do all that they can do without the engine's thread.
+/// Lets the other tasks run until they wait for the engine's thread.
 pub(super) async fn settle() {
     for _ in 0..16 {
         yield_now().await;
@@ -49,7 +50,7 @@ pub(super) enum End {
     Rows,
     OneRowTooFew,
     /// The first row is not finite.
-    Rubbish,
+    NotFinite,
     Failure,
     Panic,
 }
@@ -58,31 +59,32 @@ pub(super) enum End {
 pub(super) struct Gate {
     started: mpsc::UnboundedReceiver<Vec<u32>>,
     ends: thread_mpsc::Sender<End>,
-    /// Whether each rebuild is a success.
+    /// Whether each rebuild succeeds.
     rebuilds: thread_mpsc::Sender<bool>,
-    /// Whether the canary is answered rightly.
-    pub(super) is_sound: Arc<AtomicBool>,
+    /// Whether the engine passes its self-test.
+    pub(super) is_healthy: Arc<AtomicBool>,
 }
 
 impl Gate {
-    /// Waits until the engine runs a batch and tells which pictures it got; none if it is a canary that will fail.
+    /// Waits until the engine runs a batch, and returns the ids of its images. A self-test that will fail has no images.
     pub(super) async fn next_run(&mut self) -> Vec<u32> {
         self.started.recv().await.expect("the engine is alive")
     }
 
-    /// Ends the run that is under way, or else the next one.
+    /// Ends the current run, or the next one.
     pub(super) fn finish(&self, end: End) {
-        // A broken engine ends no more runs.
+        // A broken engine does not run any more.
         let _ = self.ends.send(end);
     }
 
-    /// Ends the rebuild that is under way, or else the next one.
-    pub(super) fn rebuilt(&self, done: bool) {
+    /// Ends the current rebuild, or the next one.
+    pub(super) fn finish_rebuild(&self, succeeds: bool) {
         // A broken engine is not rebuilt any more.
-        let _ = self.rebuilds.send(done);
+        let _ = self.rebuilds.send(succeeds);
     }
 
-    /// From now on every run gives its rows at once, and no rebuild succeeds. The channel tells of them and ends with the engine.
+    /// Lets every further run return its rows at once, and every rebuild fail. The channel returns the ids of each batch and
+    /// ends with the engine.
     pub(super) fn open(self) -> mpsc::UnboundedReceiver<Vec<u32>> {
         self.started
     }
@@ -92,18 +94,18 @@ struct GatedEngine {
     started: mpsc::UnboundedSender<Vec<u32>>,
     ends: thread_mpsc::Receiver<End>,
     rebuilds: thread_mpsc::Receiver<bool>,
-    is_sound: Arc<AtomicBool>,
+    is_healthy: Arc<AtomicBool>,
 }
 
 impl Engine for GatedEngine {
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
-        // The test may have ended without interest in the rest.
+        // The test may have dropped the receiver.
         let _ = self.started.send(batch.iter().map(id).collect());
         let mut rows: Vec<Logits> = batch.iter().map(|image| row(id(image))).collect();
         match self.ends.recv().unwrap_or(End::Rows) {
             End::Rows => {}
             End::OneRowTooFew => drop(rows.pop()),
-            End::Rubbish => rows[0][1] = f32::NAN,
+            End::NotFinite => rows[0][1] = f32::NAN,
             End::Failure => return Err(EngineError::Device("out of memory".to_string())),
             End::Panic => panic!("shader on fire"),
         }
@@ -111,51 +113,51 @@ impl Engine for GatedEngine {
     }
 
     fn check(&mut self) -> Result<(), EngineError> {
-        if self.is_sound.load(Ordering::SeqCst) {
+        if self.is_healthy.load(Ordering::SeqCst) {
             return Ok(());
         }
         let _ = self.started.send(Vec::new());
         let _ = self.ends.recv();
-        Err(EngineError::Device("the canary is dead".to_string()))
+        Err(EngineError::Device("wrong reference logits".to_string()))
     }
 
     fn rebuild(&mut self) -> Result<(), EngineError> {
         match self.rebuilds.recv() {
             Ok(true) => {
-                self.is_sound.store(true, Ordering::SeqCst);
+                self.is_healthy.store(true, Ordering::SeqCst);
                 Ok(())
             }
-            Ok(false) | Err(_) => Err(EngineError::Device("there is no other".to_string())),
+            Ok(false) | Err(_) => Err(EngineError::Device("no other device".to_string())),
         }
     }
 }
 
-/// A picture that carries a number below 2^24.
-pub(super) fn picture(id: u32) -> PreparedImage {
+/// Returns an image that encodes a number below 2^24.
+pub(super) fn image(id: u32) -> PreparedImage {
     let [_, r, g, b] = id.to_be_bytes();
     PreparedImage::new(1, 1, Box::new([r, g, b]))
 }
 
 pub(super) fn id(sample: &Sample) -> u32 {
-    let Sample::Picture(image) = sample else { panic!("no test sends tensors") };
+    let Sample::Picture(image) = sample else { panic!("the tests send no tensors") };
     let pixels = image.pixels();
     u32::from_be_bytes([0, pixels[0], pixels[1], pixels[2]])
 }
 
-/// The row that belongs to a picture: exact in f32, and different for each.
+/// Returns the row of an image: exact in f32, and different for each id.
 pub(super) fn row(id: u32) -> Logits {
     Box::new([id as f32, -(id as f32)])
 }
 
-pub(super) type Waiting = Pin<Box<dyn Future<Output = Result<Answer, BatchError>>>>;
+pub(super) type Pending = Pin<Box<dyn Future<Output = Result<BatchOutput, BatchError>>>>;
 
 fn gated() -> (Box<dyn Engine>, Gate) {
     let (started, started_out) = mpsc::unbounded_channel();
     let (ends, ends_out) = thread_mpsc::channel();
     let (rebuilds, rebuilds_out) = thread_mpsc::channel();
-    let is_sound = Arc::new(AtomicBool::new(true));
-    let engine = GatedEngine { started, ends: ends_out, rebuilds: rebuilds_out, is_sound: Arc::clone(&is_sound) };
-    (Box::new(engine), Gate { started: started_out, ends, rebuilds, is_sound })
+    let is_healthy = Arc::new(AtomicBool::new(true));
+    let engine = GatedEngine { started, ends: ends_out, rebuilds: rebuilds_out, is_healthy: Arc::clone(&is_healthy) };
+    (Box::new(engine), Gate { started: started_out, ends, rebuilds, is_healthy })
 }
 
 /// A batcher on a gated engine.
@@ -172,7 +174,7 @@ pub(super) fn start(config: Config) -> Fixture {
     start_with(config, vec![engine], gate)
 }
 
-/// A batcher on two engines, and the second one's gate.
+/// Returns a batcher on two engines, and the gate of the second engine.
 pub(super) fn start_two(config: Config) -> (Fixture, Gate) {
     let ((first, gate), (second, other)) = (gated(), gated());
     (start_with(config, vec![first, second], gate), other)
@@ -187,26 +189,27 @@ fn start_with(config: Config, engines: Vec<Box<dyn Engine>>, gate: Gate) -> Fixt
 }
 
 impl Fixture {
-    /// Has the first engine, idle for `interval`, begin a check that it will fail once the gate ends it.
-    pub(super) async fn begin_bad_check(&mut self, interval: Duration) {
-        self.gate.is_sound.store(false, Ordering::SeqCst);
+    /// Advances the clock by the self-test interval. The first engine then begins a self-test, and fails it when the gate ends
+    /// it.
+    pub(super) async fn begin_failing_self_test(&mut self, interval: Duration) {
+        self.gate.is_healthy.store(false, Ordering::SeqCst);
         settle().await;
         tokio::time::advance(interval + MS).await;
-        assert!(self.gate.next_run().await.is_empty(), "a canary");
+        assert!(self.gate.next_run().await.is_empty(), "a self-test");
     }
 
-    /// Submits a picture; it is in the queue when this returns.
-    pub(super) fn submit(&self, id: u32, deadline: Option<Instant>) -> Waiting {
-        let permit = self.batcher.admit(&Ask::default()).expect("there is room");
-        self.submit_with(permit, id, deadline)
+    /// Submits an image, which is in the queue afterwards.
+    pub(super) fn submit(&self, id: u32, deadline: Option<Instant>) -> Pending {
+        let admitted = self.batcher.admit(&RequestOptions::default()).expect("the queue has a free place");
+        self.submit_admitted(admitted, id, deadline)
     }
 
-    pub(super) fn submit_with(&self, permit: Permit, id: u32, deadline: Option<Instant>) -> Waiting {
+    pub(super) fn submit_admitted(&self, admitted: Admitted, id: u32, deadline: Option<Instant>) -> Pending {
         let batcher = self.batcher.clone();
-        let mut waiting: Waiting =
-            Box::pin(async move { batcher.submit(permit, picture(id), Terms { deadline, ..Terms::default() }).await });
-        let first = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        assert!(first.is_pending(), "answered before it ran");
-        waiting
+        let options = RequestOptions { deadline, ..RequestOptions::default() };
+        let mut pending: Pending = Box::pin(async move { batcher.submit(admitted, image(id), &options).await });
+        let first = pending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(first.is_pending(), "a result before the run");
+        pending
     }
 }

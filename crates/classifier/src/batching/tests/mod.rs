@@ -1,10 +1,8 @@
-//! The batcher as its callers see it, with an engine whose every run the test controls.
+//! The batcher as its clients see it, with an engine whose every run a test controls.
 
-mod arrivals;
-mod engine_trouble;
+mod deadlines;
+mod engine_failure;
 mod flow;
 mod harness;
 mod properties;
-mod several;
-mod stress;
-mod timing;
+mod two_engines;

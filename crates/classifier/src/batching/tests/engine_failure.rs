@@ -1,7 +1,8 @@
-//! An engine that fails, miscounts or panics: every waiter hears of it, and nobody hangs.
+//! An engine fails, panics, hangs or returns a wrong number of rows. Every image still gets a result.
 
-use super::harness::{End, MS, on_a_still_clock, picture, row, settle, start};
-use crate::batching::{AdmitError, Ask, BatchError, Config, Terms};
+use super::harness::{End, MS, image, on_paused_clock, row, settle, start, start_two};
+use crate::batching::{AdmitError, BatchError, Config};
+use crate::options::RequestOptions;
 use kiln_inference::{EngineError, Output};
 use kiln_runtime::readiness::ReadinessState;
 
@@ -14,25 +15,25 @@ fn panicked() -> BatchError {
 }
 
 #[test]
-fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
-    on_a_still_clock(async {
+fn engine_is_replaced_after_a_failure_and_images_get_an_error_in_the_meantime() {
+    on_paused_clock(async {
         let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
         for end in [End::Failure, End::Panic] {
             let running = fixture.submit(0, None);
             assert_eq!(fixture.gate.next_run().await, [0]);
             let queued = [fixture.submit(1, None), fixture.submit(2, None)];
-            let decoding = fixture.batcher.admit(&Ask::default()).unwrap();
+            let decoding = fixture.batcher.admit(&RequestOptions::default()).unwrap();
             fixture.gate.finish(end);
             assert!(matches!(running.await, Err(BatchError::Failed(_))));
             assert!(matches!(fixture.readiness.state(), ReadinessState::Recovering(1, _)));
             for waiting in queued {
                 assert_eq!(waiting.await, Err(BatchError::Recovering));
             }
-            assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Recovering);
-            let late = fixture.batcher.submit(decoding, picture(3), Terms::default()).await;
+            assert_eq!(fixture.batcher.admit(&RequestOptions::default()).unwrap_err(), AdmitError::Recovering);
+            let late = fixture.batcher.submit(decoding, image(3), &RequestOptions::default()).await;
             assert_eq!(late, Err(BatchError::Recovering));
 
-            fixture.gate.rebuilt(true);
+            fixture.gate.finish_rebuild(true);
             while fixture.readiness.state() != ReadinessState::Ready {
                 tokio::task::yield_now().await;
             }
@@ -45,60 +46,60 @@ fn while_an_engine_is_replaced_nobody_waits_for_it_and_then_it_serves_again() {
 }
 
 #[test]
-fn an_idle_engine_that_does_not_know_its_canary_is_replaced() {
-    on_a_still_clock(async {
+fn idle_engine_that_fails_its_self_test_is_replaced() {
+    on_paused_clock(async {
         let mut fixture = start(Config { self_test_interval: 1000 * MS, ..Config::default() });
-        fixture.begin_bad_check(1000 * MS).await;
-        // What comes meanwhile waits for the outcome.
+        fixture.begin_failing_self_test(1000 * MS).await;
+        // An image that arrives now waits for the self-test.
         let unlucky = fixture.submit(4, None);
         settle().await;
         fixture.gate.finish(End::Rows);
         assert_eq!(unlucky.await, Err(BatchError::Recovering));
         let ReadinessState::Recovering(1, reason) = fixture.readiness.state() else { panic!("not recovering") };
-        assert!(reason.contains("the canary is dead"), "{reason}");
-        fixture.gate.rebuilt(true);
+        assert!(reason.contains("wrong reference logits"), "{reason}");
+        fixture.gate.finish_rebuild(true);
         while fixture.readiness.state() != ReadinessState::Ready {
             tokio::task::yield_now().await;
         }
-        // It is sound now, and stays ready.
+        // The engine passes its self-test now, so it stays ready.
         let mut gate = fixture.gate.open();
-        let permit = fixture.batcher.admit(&Ask::default()).unwrap();
-        let answer = fixture.batcher.submit(permit, picture(5), Terms::default()).await;
+        let admitted = fixture.batcher.admit(&RequestOptions::default()).unwrap();
+        let answer = fixture.batcher.submit(admitted, image(5), &RequestOptions::default()).await;
         assert_eq!(answer.unwrap().output, Output::Logits(row(5)));
         assert_eq!(gate.recv().await, Some(vec![5]));
     });
 }
 
 #[test]
-fn scores_that_are_not_finite_are_the_devices_fault_or_one_pictures() {
-    on_a_still_clock(async {
+fn self_test_decides_whether_non_finite_scores_fail_one_image_or_the_batch() {
+    on_paused_clock(async {
         let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
         let pair = [fixture.submit(0, None), fixture.submit(1, None)];
         assert_eq!(fixture.gate.next_run().await, [0, 1]);
-        fixture.gate.finish(End::Rubbish);
-        // The canary is right: so is the other picture's row.
-        let [rubbish, right] = pair;
-        assert_eq!(rubbish.await, Err(BatchError::NotFinite));
+        fixture.gate.finish(End::NotFinite);
+        // The engine passes its self-test, so the other row is correct.
+        let [not_finite, right] = pair;
+        assert_eq!(not_finite.await, Err(BatchError::NotFinite));
         assert_eq!(right.await.unwrap().output, Output::Logits(row(1)));
         assert_eq!(fixture.readiness.state(), ReadinessState::Ready);
 
-        fixture.gate.is_sound.store(false, std::sync::atomic::Ordering::SeqCst);
+        fixture.gate.is_healthy.store(false, std::sync::atomic::Ordering::SeqCst);
         let pair = [fixture.submit(2, None), fixture.submit(3, None)];
         assert_eq!(fixture.gate.next_run().await, [2, 3]);
-        fixture.gate.finish(End::Rubbish);
-        assert!(fixture.gate.next_run().await.is_empty(), "a canary");
+        fixture.gate.finish(End::NotFinite);
+        assert!(fixture.gate.next_run().await.is_empty(), "a self-test");
         fixture.gate.finish(End::Rows);
-        for picture in pair {
-            assert_eq!(picture.await, Err(device("the canary is dead")));
+        for pending in pair {
+            assert_eq!(pending.await, Err(device("wrong reference logits")));
         }
         assert!(matches!(fixture.readiness.state(), ReadinessState::Recovering(1, _)));
-        fixture.gate.rebuilt(true);
+        fixture.gate.finish_rebuild(true);
     });
 }
 
 #[test]
-fn an_engine_that_does_not_come_back_ends_the_batcher() {
-    on_a_still_clock(async {
+fn hung_engine_closes_the_batcher() {
+    on_paused_clock(async {
         let limit = std::time::Duration::from_secs(60);
         let mut fixture = start(Config { max_batch_size: 1, device_timeout: limit, ..Config::default() });
         let running = fixture.submit(0, None);
@@ -106,39 +107,39 @@ fn an_engine_that_does_not_come_back_ends_the_batcher() {
         let waiting = fixture.submit(1, None);
         tokio::time::advance(limit - 2 * MS).await;
         settle().await;
-        assert_eq!(fixture.readiness.state(), ReadinessState::Ready, "it may only be slow");
+        assert_eq!(fixture.readiness.state(), ReadinessState::Ready, "the engine may only be slow");
         tokio::time::advance(3 * MS).await;
         assert!(matches!(waiting.await, Err(BatchError::Failed(EngineError::Device(_)))));
         assert!(fixture.readiness.wait_for_failure().await.contains("has not answered for 60s"));
-        assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
-        // A driver that wakes up all the same is heard.
+        assert_eq!(fixture.batcher.admit(&RequestOptions::default()).unwrap_err(), AdmitError::Closed);
+        // If the driver returns after all, its result is still used.
         fixture.gate.finish(End::Rows);
         assert_eq!(running.await.unwrap().output, Output::Logits(row(0)));
     });
 }
 
 #[test]
-fn an_idle_engine_that_hangs_at_its_canary_is_found_out_without_a_picture() {
-    on_a_still_clock(async {
-        let (often, limit) = (1000 * MS, 60_000 * MS);
-        let mut fixture = start(Config { self_test_interval: often, device_timeout: limit, ..Config::default() });
-        fixture.begin_bad_check(often).await;
+fn hung_self_test_closes_the_batcher_without_any_image() {
+    on_paused_clock(async {
+        let (interval, limit) = (1000 * MS, 60_000 * MS);
+        let mut fixture = start(Config { self_test_interval: interval, device_timeout: limit, ..Config::default() });
+        fixture.begin_failing_self_test(interval).await;
         tokio::time::advance(limit - 2 * MS).await;
         settle().await;
-        assert_eq!(fixture.readiness.state(), ReadinessState::Ready, "it may only be slow");
+        assert_eq!(fixture.readiness.state(), ReadinessState::Ready, "the engine may only be slow");
         tokio::time::advance(3 * MS).await;
         assert!(fixture.readiness.wait_for_failure().await.contains("has not answered for 60s"));
         settle().await;
-        assert_eq!(fixture.batcher.admit(&Ask::default()).unwrap_err(), AdmitError::Closed);
+        assert_eq!(fixture.batcher.admit(&RequestOptions::default()).unwrap_err(), AdmitError::Closed);
     });
 }
 
 #[test]
-fn while_one_engine_checks_itself_another_takes_what_comes() {
-    on_a_still_clock(async {
+fn other_engine_serves_during_a_self_test() {
+    on_paused_clock(async {
         let config = Config { self_test_interval: 1000 * MS, ..Config::default() };
-        let (mut fixture, mut other) = super::harness::start_two(config);
-        fixture.begin_bad_check(1000 * MS).await;
+        let (mut fixture, mut other) = start_two(config);
+        fixture.begin_failing_self_test(1000 * MS).await;
         let next = fixture.submit(1, None);
         assert_eq!(other.next_run().await, [1]);
         other.finish(End::Rows);
@@ -147,9 +148,9 @@ fn while_one_engine_checks_itself_another_takes_what_comes() {
 }
 
 #[test]
-fn another_engine_serves_while_one_is_replaced() {
-    on_a_still_clock(async {
-        let (mut fixture, mut other) = super::harness::start_two(Config { max_batch_size: 1, ..Config::default() });
+fn other_engine_serves_during_a_replacement() {
+    on_paused_clock(async {
+        let (mut fixture, mut other) = start_two(Config { max_batch_size: 1, ..Config::default() });
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
         fixture.gate.finish(End::Failure);
@@ -162,9 +163,9 @@ fn another_engine_serves_while_one_is_replaced() {
         }
         assert!(
             matches!(fixture.readiness.state(), ReadinessState::Recovering(1, _)),
-            "half a server is not what was asked for"
+            "one of two engines is not ready"
         );
-        fixture.gate.rebuilt(true);
+        fixture.gate.finish_rebuild(true);
         while fixture.readiness.state() != ReadinessState::Ready {
             tokio::task::yield_now().await;
         }
@@ -172,8 +173,8 @@ fn another_engine_serves_while_one_is_replaced() {
 }
 
 #[test]
-fn no_row_is_given_out_when_their_number_is_wrong() {
-    on_a_still_clock(async {
+fn wrong_number_of_rows_fails_the_whole_batch() {
+    on_paused_clock(async {
         let mut fixture = start(Config {
             max_batch_size: 2,
             max_queue_delay: std::time::Duration::from_secs(1),
@@ -183,34 +184,36 @@ fn no_row_is_given_out_when_their_number_is_wrong() {
         assert_eq!(fixture.gate.next_run().await, [0, 1]);
         fixture.gate.finish(End::OneRowTooFew);
         for waiting in waiting {
-            let complaint = "the engine returned 1 rows for 2 pictures";
-            assert_eq!(waiting.await, Err(device(complaint)));
+            let message = "the engine returned 1 rows for 2 images";
+            assert_eq!(waiting.await, Err(device(message)));
         }
         assert!(matches!(fixture.readiness.state(), ReadinessState::Recovering(1, _)));
     });
 }
 
 #[test]
-fn an_engine_that_cannot_be_replaced_closes_the_batcher() {
-    on_a_still_clock(async {
+fn engine_that_cannot_be_replaced_closes_the_batcher() {
+    on_paused_clock(async {
         let mut fixture = start(Config { max_batch_size: 2, ..Config::default() });
-        let decoding = fixture.batcher.admit(&Ask::default()).unwrap();
+        let decoding = fixture.batcher.admit(&RequestOptions::default()).unwrap();
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
         let queued: Vec<_> = (1..6).map(|id| fixture.submit(id, None)).collect();
 
-        fixture.gate.rebuilt(false);
+        fixture.gate.finish_rebuild(false);
         fixture.gate.finish(End::Panic);
         assert_eq!(running.await, Err(panicked()));
         for waiting in queued {
             let end = waiting.await.unwrap_err();
             assert!(end == panicked() || end == BatchError::Recovering, "{end}");
         }
-        assert!(fixture.readiness.wait_for_failure().await.contains("shader on fire; the device failed: there is no other"));
-        while fixture.batcher.admit(&Ask::default()).unwrap_err() != AdmitError::Closed {
+        assert!(
+            fixture.readiness.wait_for_failure().await.contains("shader on fire; the device failed: no other device")
+        );
+        while fixture.batcher.admit(&RequestOptions::default()).unwrap_err() != AdmitError::Closed {
             tokio::task::yield_now().await;
         }
-        let late = fixture.batcher.submit(decoding, picture(6), Terms::default()).await;
+        let late = fixture.batcher.submit(decoding, image(6), &RequestOptions::default()).await;
         assert!(matches!(late, Err(BatchError::Closed | BatchError::Recovering)), "{late:?}");
         assert_eq!(fixture.batcher.depth(), 0);
         let mut runs = fixture.gate.open();
@@ -220,17 +223,17 @@ fn an_engine_that_cannot_be_replaced_closes_the_batcher() {
 }
 
 #[test]
-fn a_picture_that_arrives_just_after_a_panic_is_answered() {
-    on_a_still_clock(async {
+fn image_that_arrives_just_after_a_panic_gets_a_result() {
+    on_paused_clock(async {
         let mut fixture = start(Config::default());
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
-        fixture.gate.rebuilt(false);
+        fixture.gate.finish_rebuild(false);
         fixture.gate.finish(End::Panic);
         running.await.unwrap_err();
-        // The scheduler may or may not know yet.
-        if let Ok(permit) = fixture.batcher.admit(&Ask::default()) {
-            let late = fixture.batcher.submit(permit, picture(1), Terms::default()).await;
+        // The scheduler may not have received the event yet.
+        if let Ok(admitted) = fixture.batcher.admit(&RequestOptions::default()) {
+            let late = fixture.batcher.submit(admitted, image(1), &RequestOptions::default()).await;
             let expected = [panicked(), BatchError::Recovering, BatchError::Closed];
             assert!(expected.contains(late.as_ref().unwrap_err()), "{late:?}");
         }

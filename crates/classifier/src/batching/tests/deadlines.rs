@@ -1,22 +1,23 @@
-//! The queue delay and deadlines, to the millisecond.
+//! The queue delay and deadlines, exact to the millisecond.
 
 use tokio::time::{Duration, Instant, advance};
 
-use super::harness::{End, MS, on_a_still_clock, row, settle, start};
-use crate::batching::{AdmitError, Answer, Ask, BatchError, Config};
+use super::harness::{End, MS, on_paused_clock, row, settle, start};
+use crate::batching::{AdmitError, BatchError, BatchOutput, Config};
+use crate::options::RequestOptions;
 use kiln_inference::Output;
 
 fn with_delay(max_queue_delay: Duration) -> Config {
     Config { max_batch_size: 3, max_queue_delay, ..Config::default() }
 }
 
-fn deadline_passed(queued: Duration) -> Result<Answer, BatchError> {
+fn deadline_passed(queued: Duration) -> Result<BatchOutput, BatchError> {
     Err(BatchError::DeadlinePassed { queued, retry_after: Duration::from_secs(1) })
 }
 
 #[test]
-fn without_a_delay_a_lone_picture_waits_for_nothing() {
-    on_a_still_clock(async {
+fn single_image_does_not_wait_without_a_delay() {
+    on_paused_clock(async {
         let mut fixture = start(with_delay(Duration::ZERO));
         let waiting = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
@@ -25,34 +26,34 @@ fn without_a_delay_a_lone_picture_waits_for_nothing() {
     });
 }
 
-/// Waiting for a free engine, and for company.
-fn waits(answer: &Answer) -> (Duration, Duration) {
-    (answer.queue, answer.batch_wait)
+/// Returns how long an image waited for an idle engine, and for its batch to fill.
+fn waits(result: &BatchOutput) -> (Duration, Duration) {
+    (result.queue, result.batch_wait)
 }
 
 #[test]
-fn the_oldest_picture_waits_exactly_the_delay() {
-    on_a_still_clock(async {
+fn oldest_image_waits_exactly_the_delay() {
+    on_paused_clock(async {
         let mut fixture = start(with_delay(10 * MS));
         let oldest = fixture.submit(0, None);
         advance(4 * MS).await;
         let second = fixture.submit(1, None);
         settle().await;
-        // In steps, for a run that began early would show in the times below.
+        // In steps, so that an early run would change the times below.
         advance(5 * MS).await;
         settle().await;
         advance(MS).await;
         assert_eq!(fixture.gate.next_run().await, [0, 1]);
         fixture.gate.finish(End::Rows);
-        // The engine was free all the time.
+        // The engine was idle all the time.
         assert_eq!(waits(&oldest.await.unwrap()), (Duration::ZERO, 10 * MS));
         assert_eq!(waits(&second.await.unwrap()), (Duration::ZERO, 6 * MS));
     });
 }
 
 #[test]
-fn a_full_batch_does_not_wait_for_the_delay() {
-    on_a_still_clock(async {
+fn full_batch_does_not_wait_for_the_delay() {
+    on_paused_clock(async {
         let mut fixture = start(with_delay(10 * MS));
         let oldest = fixture.submit(0, None);
         settle().await;
@@ -65,8 +66,8 @@ fn a_full_batch_does_not_wait_for_the_delay() {
 }
 
 #[test]
-fn the_time_that_the_engine_was_busy_counts_towards_the_delay() {
-    on_a_still_clock(async {
+fn busy_time_of_the_engine_counts_towards_the_delay() {
+    on_paused_clock(async {
         let mut fixture = start(with_delay(10 * MS));
         let first: Vec<_> = (0..3).map(|id| fixture.submit(id, None)).collect();
         assert_eq!(fixture.gate.next_run().await, [0, 1, 2]);
@@ -84,8 +85,8 @@ fn the_time_that_the_engine_was_busy_counts_towards_the_delay() {
 }
 
 #[test]
-fn a_deadline_that_passes_in_the_queue_is_told_then_and_not_run() {
-    on_a_still_clock(async {
+fn deadline_that_passes_in_the_queue_is_reported_at_once_and_the_image_is_not_run() {
+    on_paused_clock(async {
         let mut fixture = start(with_delay(Duration::ZERO));
         let running = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
@@ -95,7 +96,7 @@ fn a_deadline_that_passes_in_the_queue_is_told_then_and_not_run() {
         advance(10 * MS).await;
         // The engine is still busy.
         assert_eq!(late.await, deadline_passed(10 * MS));
-        assert_eq!(fixture.batcher.depth(), 2, "the place is free again");
+        assert_eq!(fixture.batcher.depth(), 2, "its place is free again");
 
         fixture.gate.finish(End::Rows);
         running.await.unwrap();
@@ -106,8 +107,8 @@ fn a_deadline_that_passes_in_the_queue_is_told_then_and_not_run() {
 }
 
 #[test]
-fn a_picture_that_comes_too_late_is_not_run_by_a_free_engine() {
-    on_a_still_clock(async {
+fn image_that_arrives_after_its_deadline_is_not_run() {
+    on_paused_clock(async {
         let mut fixture = start(with_delay(Duration::ZERO));
         let late = fixture.submit(0, Some(Instant::now()));
         assert_eq!(late.await, deadline_passed(Duration::ZERO));
@@ -117,19 +118,19 @@ fn a_picture_that_comes_too_late_is_not_run_by_a_free_engine() {
 }
 
 #[test]
-fn a_deadline_shorter_than_the_delay_is_met() {
-    on_a_still_clock(async {
+fn deadline_shorter_than_the_delay_is_met() {
+    on_paused_clock(async {
         let mut fixture = start(with_delay(10 * MS));
-        let hurried = fixture.submit(0, Some(Instant::now() + 5 * MS));
+        let urgent = fixture.submit(0, Some(Instant::now() + 5 * MS));
         assert_eq!(fixture.gate.next_run().await, [0]);
         fixture.gate.finish(End::Rows);
-        assert_eq!(hurried.await.unwrap().queue, Duration::ZERO);
+        assert_eq!(urgent.await.unwrap().queue, Duration::ZERO);
     });
 }
 
 #[test]
-fn a_picture_that_runs_is_answered_although_its_deadline_passes() {
-    on_a_still_clock(async {
+fn deadline_that_passes_during_the_run_does_not_discard_the_result() {
+    on_paused_clock(async {
         let mut fixture = start(with_delay(Duration::ZERO));
         let waiting = fixture.submit(0, Some(Instant::now() + 5 * MS));
         assert_eq!(fixture.gate.next_run().await, [0]);
@@ -140,8 +141,8 @@ fn a_picture_that_runs_is_answered_although_its_deadline_passes() {
 }
 
 #[test]
-fn the_measured_time_of_a_run_is_told_and_becomes_the_advice() {
-    on_a_still_clock(async {
+fn retry_after_is_the_measured_time_of_a_run() {
+    on_paused_clock(async {
         let mut fixture = start(Config { queue_capacity: 3, ..with_delay(Duration::ZERO) });
         let waiting = fixture.submit(0, None);
         assert_eq!(fixture.gate.next_run().await, [0]);
@@ -149,9 +150,9 @@ fn the_measured_time_of_a_run_is_told_and_becomes_the_advice() {
         fixture.gate.finish(End::Rows);
         assert_eq!(waiting.await.unwrap().inference, 800 * MS);
 
-        let _inside: Vec<_> = (0..3).map(|_| fixture.batcher.admit(&Ask::default()).unwrap()).collect();
-        let refusal = fixture.batcher.admit(&Ask::default()).unwrap_err();
+        let _in_flight: Vec<_> = (0..3).map(|_| fixture.batcher.admit(&RequestOptions::default()).unwrap()).collect();
+        let error = fixture.batcher.admit(&RequestOptions::default()).unwrap_err();
         let retry_after = 3 * 800 * MS;
-        assert_eq!(refusal, AdmitError::Overloaded { retry_after });
+        assert_eq!(error, AdmitError::Overloaded { retry_after });
     });
 }

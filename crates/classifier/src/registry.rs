@@ -1,0 +1,278 @@
+//! The registry of models: model name and version to classifier. It is empty while the models are being loaded, and it is
+//! replaced as a whole if versions change. A request keeps the classifier that it got for as long as it needs it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::classifier::Classifier;
+use kiln_inference::model::Label;
+
+/// The classifiers that are ready. Cheap to clone; clones share one table.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Arc<RwLock<Option<Arc<Table>>>>);
+
+/// Everything that is served at one moment.
+#[derive(Debug)]
+struct Table {
+    default_model: String,
+    models: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    versions: Versions,
+    /// The number of requests without a version.
+    unversioned: AtomicU64,
+}
+
+/// Why there is no classifier for a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// The models are still being loaded.
+    #[error("the models are still being loaded")]
+    Starting,
+    /// There is no model with this name.
+    #[error("unknown model '{name}'; the server has {known}")]
+    UnknownModel {
+        /// The requested name.
+        name: String,
+        /// The known names.
+        known: String,
+    },
+    /// The model has no such version.
+    #[error("model '{name}' has no version '{version}'; it has {known}")]
+    UnknownVersion {
+        /// The model.
+        name: String,
+        /// The requested version.
+        version: String,
+        /// The known versions.
+        known: String,
+    },
+}
+
+impl Registry {
+    /// Replaces all models by one version of each. `default_model` is the model of requests without a model name.
+    pub fn replace_with_stable(&self, default_model: String, classifiers: Vec<Classifier>) {
+        let stable_only = |stable| Versions { stable: Arc::new(stable), canary: None, shadow: None };
+        self.replace(default_model, classifiers.into_iter().map(stable_only).collect());
+    }
+
+    /// Replaces all models. Requests that already have a classifier keep it.
+    pub fn replace(&self, default_model: String, models: Vec<Versions>) {
+        let models = models.into_iter().map(|versions| Entry { versions, unversioned: AtomicU64::new(0) }).collect();
+        let next = Some(Arc::new(Table { default_model, models }));
+        let previous = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), next);
+        // Dropping classifiers takes time, so the lock is released first.
+        drop(previous);
+    }
+
+    /// Returns the classifier for a request. Without a name it is the default model. The version may be a label, `stable` or
+    /// `canary`. Of the requests without a version, the canary gets its share.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the models are not loaded yet, or if there is no such model or version.
+    pub fn resolve(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Classifier>, LookupError> {
+        let table = self.table()?;
+        let entry = table.entry(name)?;
+        match version {
+            Some(version) => entry.versions.find(version),
+            None => Ok(Arc::clone(entry.next())),
+        }
+    }
+
+    /// Returns the classifier of a model for a request that only reads information. Without a version it is the stable one;
+    /// such a request does not count for the canary's share.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the models are not loaded yet, or if there is no such model or version.
+    pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Classifier>, LookupError> {
+        self.table()?.entry(name)?.versions.find(version.unwrap_or(Label::Stable.word()))
+    }
+
+    /// Returns the loaded versions of a model, the stable one first.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the models are not loaded yet, or if there is no such model.
+    pub fn versions(&self, name: &str) -> Result<Vec<Version>, LookupError> {
+        Ok(self.table()?.entry(Some(name))?.versions.list())
+    }
+
+    /// Returns the loaded versions of every model, ordered by model name.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the models are not loaded yet.
+    pub fn all(&self) -> Result<Vec<Vec<Version>>, LookupError> {
+        Ok(self.table()?.models.iter().map(|entry| entry.versions.list()).collect())
+    }
+
+    /// Returns the name of the default model, or nothing if the models are not loaded yet.
+    pub fn default_model(&self) -> Option<String> {
+        self.table().ok().map(|table| table.default_model.clone())
+    }
+
+    fn table(&self) -> Result<Arc<Table>, LookupError> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(LookupError::Starting)
+    }
+}
+
+impl Table {
+    fn entry(&self, name: Option<&str>) -> Result<&Entry, LookupError> {
+        let name = name.unwrap_or(&self.default_model);
+        let name_of = |entry: &Entry| entry.versions.stable.model().spec().name;
+        self.models.iter().find(|entry| name_of(entry) == name).ok_or_else(|| LookupError::UnknownModel {
+            name: name.to_string(),
+            known: quoted_list(self.models.iter().map(name_of)),
+        })
+    }
+}
+
+impl Entry {
+    /// Returns the classifier for the next request without a version. The canary's requests are evenly distributed.
+    fn next(&self) -> &Arc<Classifier> {
+        let Some((canary, share)) = &self.versions.canary else { return &self.versions.stable };
+        let before = self.unversioned.fetch_add(1, Ordering::Relaxed);
+        let canary_requests = |requests: u64| (requests as f64 * share).floor();
+        if canary_requests(before + 1) > canary_requests(before) { canary } else { &self.versions.stable }
+    }
+}
+
+/// The loaded versions of one model.
+#[derive(Clone, Debug)]
+pub struct Versions {
+    /// The version for requests that request no other.
+    pub stable: Arc<Classifier>,
+    /// The canary, and its share of the requests without a version, from 0 to 1.
+    pub canary: Option<(Arc<Classifier>, f64)>,
+    /// The version whose predictions are only compared with the stable ones. It may also be the canary.
+    pub shadow: Option<Arc<Classifier>>,
+}
+
+/// One version and its labels.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The classifier of the version.
+    pub classifier: Arc<Classifier>,
+    /// At least one label.
+    pub labels: Vec<Label>,
+}
+
+impl Versions {
+    /// Returns the version with this name or label.
+    fn find(&self, version: &str) -> Result<Arc<Classifier>, LookupError> {
+        let matches = |(classifier, label): &(&Arc<Classifier>, Label)| {
+            (*label != Label::Shadow && label.word() == version) || classifier.model().version() == version
+        };
+        self.labelled().find(matches).map(|(classifier, _)| Arc::clone(classifier)).ok_or_else(|| {
+            LookupError::UnknownVersion {
+                name: self.stable.model().spec().name.to_string(),
+                version: version.to_string(),
+                known: quoted_list(self.list().iter().map(|each| each.classifier.model().version())),
+            }
+        })
+    }
+
+    /// Returns all versions, the stable one first.
+    fn list(&self) -> Vec<Version> {
+        let mut all: Vec<Version> = Vec::new();
+        for (classifier, label) in self.labelled() {
+            let version = classifier.model().version();
+            match all.iter_mut().find(|each| each.classifier.model().version() == version) {
+                Some(known) => known.labels.push(label),
+                None => all.push(Version { classifier: Arc::clone(classifier), labels: vec![label] }),
+            }
+        }
+        all
+    }
+
+    /// Iterates over the labels and their classifiers. Two labels may have the same version.
+    fn labelled(&self) -> impl Iterator<Item = (&Arc<Classifier>, Label)> {
+        let canary = self.canary.iter().map(|(canary, _)| (canary, Label::Canary));
+        let shadow = self.shadow.iter().map(|shadow| (shadow, Label::Shadow));
+        std::iter::once((&self.stable, Label::Stable)).chain(canary).chain(shadow)
+    }
+}
+
+fn quoted_list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batching::Config;
+    use crate::test_support::idle;
+    use kiln_image::DecodePool;
+    use kiln_inference::model::{Model, Weights};
+
+    fn classifier(model: Model) -> Arc<Classifier> {
+        Arc::new(idle(model, Config::default(), DecodePool::new(1)).0)
+    }
+
+    fn resolved(
+        registry: &Registry,
+        name: Option<&str>,
+        version: Option<&str>,
+    ) -> Result<(&'static str, String), String> {
+        let model = registry.resolve(name, version).map(|classifier| classifier.model().clone());
+        model.map(|model| (model.spec().name, model.version().to_string())).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn request_gets_the_model_that_it_names_or_the_default() {
+        let registry = Registry::default();
+        assert_eq!(registry.resolve(None, None).unwrap_err(), LookupError::Starting);
+        let [cat, dog] = [("cat", "1"), ("dog", "7")].map(|(name, version)| classifier(Model::made_up(name, version)));
+        let stable_only = |stable| Versions { stable, canary: None, shadow: None };
+        registry.replace("dog".to_string(), vec![stable_only(cat), stable_only(dog)]);
+        let resolved = |name, version| resolved(&registry, name, version);
+        let model = |name, version: &str| Ok((name, version.to_string()));
+        assert_eq!(resolved(None, None), model("dog", "7"));
+        assert_eq!(resolved(Some("cat"), None), model("cat", "1"));
+        assert_eq!(resolved(Some("dog"), Some("7")), model("dog", "7"));
+        assert_eq!(resolved(Some("dog"), Some("stable")), model("dog", "7"));
+        let unknown = "unknown model 'cow'; the server has 'cat', 'dog'";
+        assert_eq!(resolved(Some("cow"), None), Err(unknown.to_string()));
+        assert_eq!(resolved(Some("cat"), Some("7")), Err("model 'cat' has no version '7'; it has '1'".to_string()));
+        assert_eq!(resolved(None, Some("1")), Err("model 'dog' has no version '1'; it has '7'".to_string()));
+    }
+
+    #[tokio::test]
+    async fn canary_gets_its_share_of_requests_without_a_version_and_shadow_gets_none() {
+        let registry = Registry::default();
+        let cat = Model::made_up("cat", "1");
+        let other = |version| classifier(cat.with_weights(version, Weights::new(Vec::new())));
+        let (stable, canary, shadow) = (classifier(cat.clone()), Some((other("2"), 0.1)), Some(other("3")));
+        registry.replace("cat".to_string(), vec![Versions { stable, canary, shadow }]);
+        let versions: Vec<String> = (0..40).map(|_| resolved(&registry, None, None).unwrap().1).collect();
+        assert_eq!(versions.iter().filter(|version| *version == "2").count(), 4, "{versions:?}");
+        assert!(versions.chunks(10).all(|ten| ten.contains(&"2".to_string())), "not evenly: {versions:?}");
+        assert!(!versions.contains(&"3".to_string()), "{versions:?}");
+        for (requested, version) in [("stable", "1"), ("canary", "2"), ("1", "1"), ("2", "2"), ("3", "3")] {
+            assert_eq!(resolved(&registry, Some("cat"), Some(requested)).unwrap().1, version);
+        }
+        let unknown = "model 'cat' has no version 'shadow'; it has '1', '2', '3'";
+        assert_eq!(resolved(&registry, None, Some("shadow")).unwrap_err(), unknown);
+        assert_eq!(registry.find(None, None).unwrap().model().version(), "1");
+        let labels = |all: Vec<Version>| all.into_iter().map(|each| each.labels).collect::<Vec<_>>();
+        let each = [Label::Stable, Label::Canary, Label::Shadow].map(|label| vec![label]);
+        assert_eq!(labels(registry.versions("cat").unwrap()), each);
+    }
+
+    #[tokio::test]
+    async fn version_with_two_labels_is_listed_once() {
+        let registry = Registry::default();
+        let cat = Model::made_up("cat", "1");
+        let candidate = classifier(cat.with_weights("2", Weights::new(Vec::new())));
+        let (canary, shadow) = (Some((candidate.clone(), 1.0)), Some(candidate));
+        registry.replace("cat".to_string(), vec![Versions { stable: classifier(cat), canary, shadow }]);
+        let all = registry.all().unwrap().remove(0);
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[1].labels, [Label::Canary, Label::Shadow]);
+        assert_eq!(resolved(&registry, None, None).unwrap().1, "2", "a share of 1 is all requests");
+    }
+}
