@@ -48,7 +48,7 @@ fn name(value: Value) -> String {
 fn op_type(kind: &LayerKind) -> &'static str {
     match kind {
         LayerKind::Conv(_) => "Conv",
-        LayerKind::Chain(_) => "Chain",
+        LayerKind::InvertedBottleneck(_) => "InvertedBottleneck",
         LayerKind::Pool(..) => "Pool",
         LayerKind::GlobalAveragePool => "GlobalAveragePool",
         LayerKind::Scale => "Scale",

@@ -20,7 +20,7 @@ pub const LAYER: &str = "layer";
 
 /// Registers the operators of the private domain. `network` has their layers.
 pub fn register(generator: &mut ModelGen, network: &Arc<Network>) {
-    for op_type in ["Conv", "Chain", "Pool", "GlobalAveragePool", "Scale"] {
+    for op_type in ["Conv", "InvertedBottleneck", "Pool", "GlobalAveragePool", "Scale"] {
         generator.register_custom_op(Hook { op_type, network: Arc::clone(network) });
     }
 }
@@ -58,7 +58,7 @@ impl CustomOp for Hook {
         let input = ctx.arg(&node.inputs[0]);
         let second = node.inputs.get(1).map(|argument| ctx.arg(argument));
         let call = match &layer.kind {
-            LayerKind::Conv(_) | LayerKind::Chain(_) => {
+            LayerKind::Conv(_) | LayerKind::InvertedBottleneck(_) => {
                 let field = format_ident!("{}", node.name);
                 let residual = second.map_or(quote!(None), |residual| quote!(Some(#residual)));
                 quote!(self.#field.forward(#input, #residual))
@@ -77,7 +77,7 @@ impl CustomOp for Hook {
         let name = format_ident!("{}", node.name);
         let (kind, specs) = match &self.layer(node)?.kind {
             LayerKind::Conv(conv) => (quote!(kiln_kernels::layers::Conv), vec![spec_tokens(conv)]),
-            LayerKind::Chain(convs) => {
+            LayerKind::InvertedBottleneck(convs) => {
                 (quote!(kiln_kernels::layers::InvertedBottleneck), convs.iter().map(spec_tokens).collect())
             }
             _ => return Ok(None),
@@ -89,7 +89,7 @@ impl CustomOp for Hook {
     fn collect_tensors(&self, node: &CustomNode, field: &str) -> Result<Vec<PackTensor>, ProcessError> {
         Ok(match &self.layer(node)?.kind {
             LayerKind::Conv(conv) => tensors(conv, field),
-            LayerKind::Chain(convs) => {
+            LayerKind::InvertedBottleneck(convs) => {
                 let parts = ["first", "depthwise", "last"].into_iter().zip(convs.iter());
                 parts.flat_map(|(part, conv)| tensors(conv, &format!("{field}.{part}"))).collect()
             }

@@ -37,7 +37,7 @@ pub enum LayerKind {
     /// A convolution of the first input; the second input, if there is one, is a residual that is added before the activation.
     Conv(Conv),
     /// Dense, depthwise and pointwise convolution in a row, with an optional residual as in `Conv`.
-    Chain(Box<[Conv; 3]>),
+    InvertedBottleneck(Box<[Conv; 3]>),
     /// Pooling under a window.
     Pool(Pooling, Geometry),
     /// The mean of each channel.
@@ -154,7 +154,10 @@ impl LayerKind {
 
     /// Whether Kiln has a fused kernel for the operation. The other operations are supported only inside a convolution.
     pub fn has_fused_kernel(&self) -> bool {
-        matches!(self, Self::Conv(_) | Self::Chain(_) | Self::Pool(..) | Self::GlobalAveragePool | Self::Scale)
+        matches!(
+            self,
+            Self::Conv(_) | Self::InvertedBottleneck(_) | Self::Pool(..) | Self::GlobalAveragePool | Self::Scale
+        )
     }
 }
 

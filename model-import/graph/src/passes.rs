@@ -26,7 +26,7 @@ const STAGES: [&[Pass]; 4] = [
         Pass { name: "merge-residuals", is_candidate: is_add, apply: merge_residual },
         Pass { name: "merge-activations", is_candidate: is_activation, apply: merge_activation },
     ],
-    &[Pass { name: "chain-convolutions", is_candidate: is_end_of_chain, apply: chain_convolutions }],
+    &[Pass { name: "fuse-inverted-bottlenecks", is_candidate: is_projection, apply: fuse_inverted_bottleneck }],
 ];
 
 /// Converts a graph into a network of fused layers.
@@ -226,7 +226,7 @@ fn merge_activation(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), 
 }
 
 /// Whether a layer is a pointwise convolution after a depthwise one.
-fn is_end_of_chain(editor: &NetworkEditor<'_>, index: usize) -> bool {
+fn is_projection(editor: &NetworkEditor<'_>, index: usize) -> bool {
     let Some(layer) = editor.layer(index) else { return false };
     let is_pointwise = layer.kind.as_conv().is_some_and(|conv| !conv.depthwise && conv.geometry.is_pointwise());
     let before = editor.producer(layer.inputs[0]).and_then(|before| editor.conv(before));
@@ -234,7 +234,7 @@ fn is_end_of_chain(editor: &NetworkEditor<'_>, index: usize) -> bool {
 }
 
 /// Dense, depthwise and pointwise convolution become one layer, so that the wide values between them never leave the cache.
-fn chain_convolutions(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
+fn fuse_inverted_bottleneck(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
     let inputs = |editor: &NetworkEditor<'_>, index: usize| {
         editor.layer(index).map(|layer| layer.inputs.clone()).unwrap_or_default()
     };
@@ -253,7 +253,7 @@ fn chain_convolutions(editor: &mut NetworkEditor<'_>, index: usize) -> Result<()
     last_inputs[0] = first_inputs[0];
     editor.remove(middle);
     editor.remove(first);
-    editor.replace(index, last_inputs, LayerKind::Chain(Box::new([dense, depthwise, pointwise])));
+    editor.replace(index, last_inputs, LayerKind::InvertedBottleneck(Box::new([dense, depthwise, pointwise])));
     Ok(())
 }
 
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn expanded_depthwise_block_becomes_one_chain_with_its_residual() {
+    fn expand_depthwise_project_becomes_one_layer_with_its_residual() {
         let depthwise = conv(Geometry { kernel: [3, 3], before: [1, 1], after: [1, 1], ..Geometry::POINTWISE }, true);
         let mut network = network(vec![
             (&[0], pointwise()),
@@ -345,9 +345,12 @@ mod tests {
             (&[5, 1], LayerKind::Add),
         ]);
         let reports = run_passes(&mut network);
-        assert_eq!(report(&reports, "chain-convolutions").fused, 1);
-        let [_, chain] = &network.layers[..] else { panic!("{network:?}") };
-        assert!(matches!(chain.kind, LayerKind::Chain(_)) && chain.inputs == [1, 1] && chain.output == 6, "{chain:?}");
+        assert_eq!(report(&reports, "fuse-inverted-bottlenecks").fused, 1);
+        let [_, block] = &network.layers[..] else { panic!("{network:?}") };
+        assert!(
+            matches!(block.kind, LayerKind::InvertedBottleneck(_)) && block.inputs == [1, 1] && block.output == 6,
+            "{block:?}"
+        );
     }
 
     #[test]
