@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::body_limit::read_body_up_to;
 use crate::error::{ApiError, ErrorCode};
 use kiln_feedback::{Feedback, Label};
+use kiln_runtime::telemetry::is_control_or_bidi;
 
 /// Maximum size of the body in bytes. It suffices for a note in which every character is escaped.
 const MAX_BODY_BYTES: usize = 16 << 10;
@@ -108,13 +109,9 @@ fn check_note(note: Option<String>) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// Returns whether a character moves the cursor, is an unusual line end, or changes the direction of text. Such characters can make
-/// a note read as another one.
+/// Returns whether a character can make a note look like another one. Ordinary line ends and tabs are allowed.
 fn is_forbidden(c: char) -> bool {
-    let is_line_end = matches!(c, '\u{2028}' | '\u{2029}');
-    // Bidi_Control of Unicode's PropList.txt.
-    let is_bidi = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() && !matches!(c, '\n' | '\t' | '\r') || is_line_end || is_bidi
+    is_control_or_bidi(c) && !matches!(c, '\n' | '\t' | '\r')
 }
 
 #[cfg(test)]

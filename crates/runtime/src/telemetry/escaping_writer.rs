@@ -51,10 +51,13 @@ fn escape(line: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out.into_bytes())
 }
 
-/// Returns whether a character may end a line, move the cursor or change the writing direction.
-fn is_control_or_bidi(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Returns whether a character may end a line, move the cursor or change the writing direction, so that text looks like other
+/// text.
+pub fn is_control_or_bidi(c: char) -> bool {
+    let is_line_end = matches!(c, '\u{2028}' | '\u{2029}');
+    // Bidi_Control of Unicode's PropList.txt.
+    let is_bidi = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || is_line_end || is_bidi
 }
 
 #[cfg(test)]

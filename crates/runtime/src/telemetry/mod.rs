@@ -11,6 +11,7 @@ mod rolling_file;
 mod tests;
 pub mod traces;
 
+pub use escaping_writer::is_control_or_bidi;
 pub use phases::{Phase, PhaseTimings};
 
 /// Targets of log lines that are not module names, so that `--log-level` can select them.
