@@ -10,7 +10,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use kiln_classifier::RequestOptions;
 use kiln_classifier::batching::{Batcher, Config, Worker};
-use kiln_image::PreparedImage;
+use kiln_image::PreprocessedImage;
 use kiln_inference::{Engine, EngineError, Logits, Sample};
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
@@ -48,7 +48,7 @@ fn start() -> (Runtime, Batcher, Worker) {
 }
 
 async fn classify(batcher: &Batcher) {
-    let image = PreparedImage::new(1, 1, Box::new([0; 3]));
+    let image = PreprocessedImage::new(1, 1, Box::new([0; 3]));
     let options = RequestOptions::default();
     let admitted = batcher.admit(&options).expect("the queue has room for every caller");
     batcher.submit(admitted, image, &options).await.expect("the engine never fails");

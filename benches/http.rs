@@ -21,7 +21,7 @@ use instrumentation::Extent;
 use kiln_api as api;
 use kiln_api::MetricsAccess;
 use kiln_classifier::batching;
-use kiln_image::{Crop, Filter, Limits, Recipe, decode, prepare};
+use kiln_image::{Crop, Filter, Limits, PreprocessSpec, decode, preprocess};
 use kiln_inference::model::Model;
 use kiln_inference::{Engine, EngineError, Logits, Sample};
 use kiln_server as serve;
@@ -135,14 +135,14 @@ fn start(model: &Model, threads: usize, as_gpu: bool, metrics: MetricsAccess, ca
 /// Returns the images per second of decoding, and of resizing if `resized`, on `threads` threads without a server.
 fn preprocessing_rate(image: &[u8], resized: bool, threads: usize, time: Duration) -> f64 {
     let crop = Crop::CentralPadded { padding: 32 };
-    let (recipe, limits) = (Recipe { width: 224, height: 224, filter: Filter::Bicubic, crop }, Limits::default());
+    let (recipe, limits) = (PreprocessSpec { width: 224, height: 224, filter: Filter::Bicubic, crop }, Limits::default());
     let (started, done) = (Instant::now(), std::sync::atomic::AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while started.elapsed() < time {
                     if resized {
-                        prepare(image, &recipe, &limits).expect("a photo");
+                        preprocess(image, &recipe, &limits).expect("a photo");
                     } else {
                         decode(image, &limits).expect("a photo");
                     }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kiln_image::PreparedImage;
+use kiln_image::PreprocessedImage;
 use kiln_inference::model::Model;
 use kiln_inference::{
     BurnEngine, ChosenDevice, Config, DeviceChoice, Engine, Logits, Options, Precision, ResizeChoice, Sample,
@@ -109,7 +109,7 @@ fn run(bencher: Bencher, batch_size: usize) {
     let spec = model().spec();
     let bytes = (spec.width * spec.height * 3) as usize;
     let pixels: Box<[u8]> = (0..bytes).map(|i| (i * 7919 % 256) as u8).collect();
-    let batch = vec![Sample::from(PreparedImage::new(spec.width, spec.height, pixels)); batch_size];
+    let batch = vec![Sample::from(PreprocessedImage::new(spec.width, spec.height, pixels)); batch_size];
     check(&engine.run(&batch).expect("the engine runs"));
     bencher.counter(ItemsCount::new(batch_size)).bench_local(|| engine.run(&batch).expect("the engine runs"));
 }

@@ -8,7 +8,7 @@ mod machine;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kiln_image::{Crop, Filter, Limits, Recipe, decode, prepare, resize};
+use kiln_image::{Crop, Filter, Limits, PreprocessSpec, decode, preprocess, resize};
 
 const PHOTO: &str = "photos/cat_640x480.jpg";
 const FILES: [&str; 4] = [PHOTO, "photos/coffee_640x480.jpg", "variants/cat_progressive.jpg", "variants/cat.png"];
@@ -24,8 +24,8 @@ fn bytes(file: &str) -> Vec<u8> {
     std::fs::read(path).expect("the test data exists")
 }
 
-fn recipe() -> Recipe {
-    Recipe { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } }
+fn recipe() -> PreprocessSpec {
+    PreprocessSpec { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } }
 }
 
 #[divan::bench(args = FILES)]
@@ -43,7 +43,7 @@ fn resize_only(bencher: Bencher, file: &str) {
 #[divan::bench(args = FILES)]
 fn decode_and_resize(bencher: Bencher, file: &str) {
     let (bytes, recipe, limits) = (bytes(file), recipe(), Limits::default());
-    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| prepare(&bytes, &recipe, &limits));
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| preprocess(&bytes, &recipe, &limits));
 }
 
 /// Measures the default decoder, which this build does not use.

@@ -7,7 +7,7 @@
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 
-use kiln_image::PreparedImage;
+use kiln_image::PreprocessedImage;
 use kiln_inference::model::Model;
 use kiln_inference::{
     self, BurnEngine, DeviceChoice, Engine, KernelChoice, Options, ResizeChoice, Sample, configure_cpu, device,
@@ -22,7 +22,7 @@ fn images() -> Vec<Sample> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
     files.sort();
     let open = |path| image::open(path).expect("an image").into_rgb8();
-    let prepare = |p: image::RgbImage| Sample::from(PreparedImage::new(p.width(), p.height(), p.into_raw().into()));
+    let prepare = |p: image::RgbImage| Sample::from(PreprocessedImage::new(p.width(), p.height(), p.into_raw().into()));
     let prepared: Vec<_> = files.iter().map(open).map(prepare).collect();
     prepared.iter().cycle().take(MAX_BATCH_SIZE).cloned().collect()
 }

@@ -2,18 +2,18 @@
 #![forbid(unsafe_code)]
 #![no_main]
 
-use kiln_fuzz::image::{Crop, Filter, Limits, Recipe, cut, cut_bytes, decode, resize};
+use kiln_fuzz::image::{Crop, Filter, Limits, PreprocessSpec, crop, crop_bytes, decode, resize};
 use libfuzzer_sys::fuzz_target;
 
 /// Maximum number of pixels. It is small, so that many images are tried and excessive memory use stands out.
 const MAX_PIXELS: u64 = 100_000;
 
-const RECIPES: [Recipe; 4] = [
-    Recipe { width: 32, height: 32, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 4 } },
-    Recipe { width: 24, height: 41, filter: Filter::Bilinear, crop: Crop::None },
-    Recipe { width: 7, height: 5, filter: Filter::Lanczos3, crop: Crop::CentralPadded { padding: 0 } },
-    // The recipe of the built-in model.
-    Recipe { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } },
+const SPECS: [PreprocessSpec; 4] = [
+    PreprocessSpec { width: 32, height: 32, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 4 } },
+    PreprocessSpec { width: 24, height: 41, filter: Filter::Bilinear, crop: Crop::None },
+    PreprocessSpec { width: 7, height: 5, filter: Filter::Lanczos3, crop: Crop::CentralPadded { padding: 0 } },
+    // The spec of the built-in model.
+    PreprocessSpec { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } },
 ];
 
 fuzz_target!(|bytes: &[u8]| {
@@ -22,15 +22,15 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(image) = decode(bytes, &limits) else { return };
     let (width, height) = image.displayed_size();
     assert!(width > 0 && height > 0 && u64::from(width) * u64::from(height) <= MAX_PIXELS);
-    let recipe = &RECIPES[bytes.len() % RECIPES.len()];
+    let spec = &SPECS[bytes.len() % SPECS.len()];
 
-    let resized = resize(&image, recipe).expect("a decoded image can be resized");
-    assert_eq!((resized.width(), resized.height()), (recipe.width, recipe.height));
+    let resized = resize(&image, spec).expect("a decoded image can be resized");
+    assert_eq!((resized.width(), resized.height()), (spec.width, spec.height));
 
-    let part = cut(&image, recipe);
+    let part = crop(&image, spec);
     let [columns, rows] = part.size.map(|side| side as usize);
     assert_eq!(part.pixels.len(), columns * rows * 3);
-    assert_eq!(part.pixels.len(), cut_bytes(&image, recipe));
+    assert_eq!(part.pixels.len(), crop_bytes(&image, spec));
     let upright = if part.swapped { [height, width] } else { [width, height] };
     for axis in 0..2 {
         assert!(part.size[axis] <= upright[axis], "the region is larger than the image");

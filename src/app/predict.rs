@@ -76,7 +76,7 @@ async fn predict_all(
     let in_flight = (config.batching.max_batch_size * 2).min(config.batching.queue_capacity);
     let mut results = stream::iter(files)
         .map(|file| async move {
-            let result = predict_file(classifier, &file, config.image.decoded.most(), top_k).await;
+            let result = predict_file(classifier, &file, config.image.decode_budget.capacity(), top_k).await;
             (file, result)
         })
         .buffered(in_flight);

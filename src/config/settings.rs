@@ -318,7 +318,7 @@ pub static SETTINGS: &[Setting] = &[
         "SIZE",
         "512MiB",
         "Memory for all decoded images together. Further images wait; an image that alone needs more gets 413.",
-        |draft, value| set(&mut draft.config.image.decoded, value.bytes(MIB, TIB).map(DecodeBudget::new)),
+        |draft, value| set(&mut draft.config.image.decode_budget, value.bytes(MIB, TIB).map(DecodeBudget::new)),
     ),
     setting(
         IMAGES,

@@ -5,7 +5,7 @@
 mod vulkan;
 
 use burn::tensor::DType;
-use kiln_image::{self as image, Crop, Filter, Limits, Recipe};
+use kiln_image::{self as image, Crop, Filter, Limits, PreprocessSpec};
 use kiln_kernels::{Kernels, Normalizer};
 
 use crate::common;
@@ -15,9 +15,9 @@ fn device_resize_matches_the_cpu_within_one_level() {
     let Some(device) = vulkan::device() else { return };
     let limits = Limits { formats: "png,jpg,gif,webp,bmp,tiff".parse().unwrap(), ..Limits::default() };
     let normalizer = Normalizer::new(&device, DType::F32, [0.0; 3], [1.0; 3]);
-    let square = Recipe { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } };
-    let oblong = Recipe { width: 96, height: 160, filter: Filter::Lanczos3, crop: Crop::None };
-    let bilinear = Recipe { filter: Filter::Bilinear, ..oblong.clone() };
+    let square = PreprocessSpec { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } };
+    let oblong = PreprocessSpec { width: 96, height: 160, filter: Filter::Lanczos3, crop: Crop::None };
+    let bilinear = PreprocessSpec { filter: Filter::Bilinear, ..oblong.clone() };
     let mut files = Vec::new();
     for folder in ["photos", "variants", "kinds"] {
         let names = std::fs::read_dir(common::data(folder)).unwrap().map(|entry| entry.unwrap().file_name());
@@ -28,8 +28,8 @@ fn device_resize_matches_the_cpu_within_one_level() {
         let Ok(raster) = image::decode(&common::bytes(file), &limits) else { continue };
         for recipe in [&square, &oblong, &bilinear] {
             let expected = image::resize(&raster, recipe).unwrap();
-            let cutout = image::cut(&raster, recipe);
-            assert_eq!(cutout.pixels.len(), image::cut_bytes(&raster, recipe));
+            let cutout = image::crop(&raster, recipe);
+            assert_eq!(cutout.pixels.len(), image::crop_bytes(&raster, recipe));
             let (height, width) = (recipe.height as usize, recipe.width as usize);
             let ours = Kernels::best_for(&device).scope(|| normalizer.resize(&[kiln_inference::source_of(&cutout)], height, width));
             let ours = ours.into_data();

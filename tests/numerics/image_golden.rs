@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use image::ImageReader;
-use kiln_image::{Crop, Filter, Format, Limits, PreparedImage, Recipe, prepare};
+use kiln_image::{Crop, Filter, Format, Limits, PreprocessedImage, PreprocessSpec, preprocess};
 
 use crate::common;
 
 /// Returns the preprocessing of the default model.
-fn recipe() -> Recipe {
-    Recipe { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } }
+fn recipe() -> PreprocessSpec {
+    PreprocessSpec { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } }
 }
 
 /// Returns limits that accept all formats.
@@ -17,12 +17,12 @@ fn all_formats() -> Limits {
     Limits { formats: "png,jpg,gif,webp,bmp,tiff".parse().unwrap(), ..Limits::default() }
 }
 
-fn ours(file: &str, recipe: &Recipe) -> PreparedImage {
-    prepare(&common::bytes(file), recipe, &all_formats()).unwrap_or_else(|e| panic!("{file}: {e}")).image
+fn ours(file: &str, recipe: &PreprocessSpec) -> PreprocessedImage {
+    preprocess(&common::bytes(file), recipe, &all_formats()).unwrap_or_else(|e| panic!("{file}: {e}")).image
 }
 
 /// Asserts bounds on the mean and maximum difference from Pillow's image, in levels of 0..=255.
-fn assert_close(file: &str, ours: &PreparedImage, golden: &Path, mean_below: f64, max_at_most: u8) {
+fn assert_close(file: &str, ours: &PreprocessedImage, golden: &Path, mean_below: f64, max_at_most: u8) {
     let golden = ImageReader::open(golden).unwrap().decode().unwrap().into_rgb8();
     assert_eq!(golden.dimensions(), (ours.width(), ours.height()), "{file}");
     let differences = ours.pixels().iter().zip(golden.as_raw()).map(|(a, b)| a.abs_diff(*b));
@@ -107,14 +107,14 @@ fn filters_crops_and_shapes_match_pillow() {
     ] {
         let golden = common::data(&format!("recipes/{name}.png"));
         let (width, height) = ImageReader::open(&golden).unwrap().into_dimensions().unwrap();
-        let prepared = ours("variants/cat.png", &Recipe { width, height, filter, crop });
+        let prepared = ours("variants/cat.png", &PreprocessSpec { width, height, filter, crop });
         assert_close(name, &prepared, &golden, 0.02, 1);
     }
 }
 
 #[test]
 fn rare_pixel_formats_match_pillow() {
-    let recipe = Recipe { width: 64, height: 64, crop: Crop::CentralPadded { padding: 8 }, ..recipe() };
+    let recipe = PreprocessSpec { width: 64, height: 64, crop: Crop::CentralPadded { padding: 8 }, ..recipe() };
     let mut names: Vec<String> = std::fs::read_dir(common::data("kinds"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -137,7 +137,7 @@ fn rare_pixel_formats_match_pillow() {
 #[test]
 fn format_and_displayed_size_are_reported() {
     let report = |file: &str| {
-        let decoded = prepare(&common::bytes(file), &recipe(), &all_formats()).unwrap();
+        let decoded = preprocess(&common::bytes(file), &recipe(), &all_formats()).unwrap();
         (decoded.format, decoded.width, decoded.height)
     };
     assert_eq!(report("variants/exif_1.jpg"), (Format::Jpeg, 301, 200));

@@ -1,7 +1,7 @@
 //! Compares the logits of the default model with ONNX Runtime, for every kernel variant and device.
 
 use image::ImageReader;
-use kiln_image::PreparedImage;
+use kiln_image::PreprocessedImage;
 use kiln_inference::adapters::{self, Api};
 use kiln_inference::model::Model;
 use kiln_inference::{
@@ -42,7 +42,7 @@ fn image(name: &str) -> Sample {
     } else {
         ImageReader::open(common::data(name)).unwrap().decode().unwrap().into_rgb8().into_raw()
     };
-    PreparedImage::new(224, 224, pixels.into()).into()
+    PreprocessedImage::new(224, 224, pixels.into()).into()
 }
 
 fn classes(logits: &[f32], top: usize) -> Vec<usize> {

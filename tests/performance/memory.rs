@@ -3,7 +3,7 @@
 
 use std::alloc::System;
 
-use kiln_image::PreparedImage;
+use kiln_image::PreprocessedImage;
 use kiln_inference::model::Model;
 use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -40,7 +40,7 @@ fn assert_constant_memory(choice: &DeviceChoice, images: usize) {
     let model = Model::named("efficientnet-lite0").unwrap();
     let device = device::choose(choice).unwrap();
     let mut engine = BurnEngine::start(model, &device, &Options::new(LARGEST), |_| ()).unwrap();
-    let image = Sample::from(PreparedImage::new(224, 224, vec![127; 224 * 224 * 3].into()));
+    let image = Sample::from(PreprocessedImage::new(224, 224, vec![127; 224 * 224 * 3].into()));
     let (mut done, mut state) = (0, 1_u32);
     let mut points = [Vec::new(), Vec::new()];
     while done < images {
@@ -69,7 +69,7 @@ fn batch_allocates_no_tensors() {
     let model = Model::named("efficientnet-lite0").unwrap();
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
     let mut engine = BurnEngine::start(model, &device, &Options::new(32), |_| ()).unwrap();
-    let image = Sample::from(PreparedImage::new(224, 224, vec![127; 224 * 224 * 3].into()));
+    let image = Sample::from(PreprocessedImage::new(224, 224, vec![127; 224 * 224 * 3].into()));
     for size in [1, 8, 32] {
         let batch = vec![image.clone(); size];
         let mut allocated = || {

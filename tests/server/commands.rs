@@ -31,7 +31,7 @@ fn predict_reports_unreadable_files_and_classifies_the_others() {
     let (status, text, stderr) = run(&[&["predict", "--device", "cpu"], &files[..]].concat());
     assert_eq!(status, 1);
     assert!(text.contains("cat_451x300.jpg"), "{text}");
-    assert!(stderr.contains("/no/such/file: ") && stderr.contains("README.md: this is not a picture"), "{stderr}");
+    assert!(stderr.contains("/no/such/file: ") && stderr.contains("README.md: not an image"), "{stderr}");
     assert!(stderr.contains("/dev/zero: it is not a regular file"), "{stderr}");
     assert!(stderr.contains("3 of 4 files could not be classified"), "{stderr}");
 }

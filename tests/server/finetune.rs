@@ -44,7 +44,7 @@ fn predictions(model: &Model, photos: &[&str]) -> Vec<usize> {
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
     let mut engine = BurnEngine::start(model.clone(), &device, &Options::new(1), |_| ()).unwrap();
     let mut predict = |photo: &&str| {
-        let prepared = image::prepare(&bytes(&format!("photos/{photo}")), &preprocess_spec(model), &Limits::default()).unwrap();
+        let prepared = image::preprocess(&bytes(&format!("photos/{photo}")), &preprocess_spec(model), &Limits::default()).unwrap();
         top(&engine.run(&[Sample::from(prepared.image)]).unwrap()[0]).expect("a class")
     };
     photos.iter().map(&mut predict).collect()
@@ -115,5 +115,5 @@ fn unusable_feedback_is_reported_and_unreadable_images_are_skipped() {
     let (status, stdout, stderr) = finetune(feedback.path(), store.path(), &["--force", "--epochs", "3"]);
     assert_eq!(status, 0, "{stderr}");
     assert!(stdout.contains("1 files are not readable images"), "{stdout}");
-    assert!(stderr.contains("coffee_640x480.jpg: this is not a picture"), "{stderr}");
+    assert!(stderr.contains("coffee_640x480.jpg: not an image"), "{stderr}");
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::cache::{Cache, Key, Lookup, OutcomeGuard, Weight};
 use crate::options::RequestOptions;
 use crate::prediction::{Classification, ClassifyError};
-use kiln_image::{DecodePool, PoolError, Recipe};
+use kiln_image::{DecodePool, PoolError, PreprocessSpec};
 use kiln_inference::model::Model;
 use kiln_runtime::telemetry::metrics::CacheOutcome;
 
@@ -35,7 +35,7 @@ pub(super) struct ModelCache {
 
 impl ModelCache {
     /// Creates the view of one model on the cache of all models.
-    pub(super) fn new(responses: ResponseCache, model: &Model, preprocessing: &Recipe, pool: DecodePool) -> Self {
+    pub(super) fn new(responses: ResponseCache, model: &Model, preprocessing: &PreprocessSpec, pool: DecodePool) -> Self {
         let spec = model.spec();
         let digest = model.digest();
         let preprocessing = format!("{preprocessing:?} {:?} {:?}", spec.mean, spec.std);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::batching::Admitted;
 use crate::prediction::{ClassifyError, ImageInfo};
 use crate::statistics::PhaseTimer;
-use kiln_image::{self as image, DecodePool, ImageError, Limits, Recipe};
+use kiln_image::{self as image, DecodePool, ImageError, Limits, PreprocessSpec};
 use kiln_inference::Sample;
 use kiln_inference::model::Model;
 use kiln_runtime::telemetry::Phase;
@@ -16,7 +16,7 @@ use kiln_runtime::telemetry::Phase;
 /// Decodes and resizes images for one model.
 #[derive(Clone, Debug)]
 pub(super) struct Preprocessor {
-    pub(super) spec: Recipe,
+    pub(super) spec: PreprocessSpec,
     pub(super) limits: Arc<Limits>,
     pub(super) pool: DecodePool,
     /// If the engines resize images, the size of the largest crop that they take, in bytes.
@@ -57,8 +57,8 @@ impl Preprocessor {
             let (width, height) = decoded.displayed_size();
             let image = ImageInfo { format: decoded.format(), width, height };
             // A sample takes memory while it waits for the device, so the CPU resizes large images.
-            let sample = if max_crop_bytes.is_some_and(|max| image::cut_bytes(&decoded, &spec) <= max) {
-                image::cut(&decoded, &spec).into()
+            let sample = if max_crop_bytes.is_some_and(|max| image::crop_bytes(&decoded, &spec) <= max) {
+                image::crop(&decoded, &spec).into()
             } else {
                 image::resize(&decoded, &spec)?.into()
             };
@@ -70,9 +70,9 @@ impl Preprocessor {
 }
 
 /// Returns the preprocessing of a model in the terms of the image crate, which does not depend on models.
-pub fn preprocess_spec(model: &Model) -> Recipe {
+pub fn preprocess_spec(model: &Model) -> PreprocessSpec {
     let spec = model.spec();
-    Recipe {
+    PreprocessSpec {
         width: spec.width,
         height: spec.height,
         filter: match spec.filter {

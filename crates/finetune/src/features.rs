@@ -148,12 +148,12 @@ fn logits(head: &Head, features: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kiln_image::PreparedImage;
+    use kiln_image::PreprocessedImage;
     use kiln_inference::{DeviceChoice, device};
 
     fn image(seed: usize) -> Sample {
         let pixels = (0..224 * 224 * 3).map(|i| (i * 7919 * seed % 256) as u8).collect();
-        Sample::from(PreparedImage::new(224, 224, pixels))
+        Sample::from(PreprocessedImage::new(224, 224, pixels))
     }
 
     #[test]

@@ -8,21 +8,21 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use kiln_image::{self as image, Limits, PreparedImage, Recipe};
+use kiln_image::{self as image, Limits, PreprocessedImage, PreprocessSpec};
 use model_import::import::read_file;
 
 /// Reads, decodes and resizes files on `threads` threads. Returns one result per file, in order; an error concerns its file
 /// alone.
 pub fn preprocess_files(
     files: &[&Path],
-    recipe: &Recipe,
+    recipe: &PreprocessSpec,
     limits: &Limits,
     threads: NonZeroUsize,
-) -> Vec<Result<PreparedImage, String>> {
+) -> Vec<Result<PreprocessedImage, String>> {
     let files_per_thread = files.len().div_ceil(threads.get()).max(1);
     let preprocess = |file: &&Path| {
-        let bytes = read_file(file, limits.decoded.most()).map_err(|e| e.to_string())?;
-        image::prepare(&bytes, recipe, limits).map(|decoded| decoded.image).map_err(|e| e.to_string())
+        let bytes = read_file(file, limits.decode_budget.capacity()).map_err(|e| e.to_string())?;
+        image::preprocess(&bytes, recipe, limits).map(|decoded| decoded.image).map_err(|e| e.to_string())
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = files
@@ -57,7 +57,7 @@ pub struct Deduplicated {
 
 impl Deduplicated {
     /// Inserts an image and returns whether it is new. The class of a duplicate replaces the earlier class.
-    pub fn insert(&mut self, image: &PreparedImage, class: usize) -> bool {
+    pub fn insert(&mut self, image: &PreprocessedImage, class: usize) -> bool {
         let digest = *blake3::hash(image.pixels()).as_bytes();
         if let Some(index) = self.indices.get(&digest) {
             let earlier = &mut self.images[*index];
@@ -96,8 +96,8 @@ impl fmt::Display for Deduplicated {
 mod tests {
     use super::*;
 
-    fn image(value: u8) -> PreparedImage {
-        PreparedImage::new(1, 1, vec![value; 3].into())
+    fn image(value: u8) -> PreprocessedImage {
+        PreprocessedImage::new(1, 1, vec![value; 3].into())
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Encoded bytes -> RGB pixels, after the header was judged.
+//! Decodes image files to RGB pixels, after the limits were checked against the header.
 //!
-//! Alpha is dropped and not blended, as Pillow's `convert("RGB")` has it, so a transparent pixel shows the colour that is
-//! stored under it. 16-bit samples keep their upper byte. What a GIF's first frame leaves of its canvas is black.
+//! The alpha channel is ignored, not blended, as in Pillow's `convert("RGB")`: a transparent pixel shows its stored colour.
+//! 16-bit samples keep the upper byte. The part of a GIF's canvas that the first frame does not cover is black.
 
 use std::io::Cursor;
 
@@ -11,96 +11,145 @@ use image::{DynamicImage, ImageDecoder};
 
 use super::error::ImageError;
 use super::format::Format;
-use super::inner_size;
+use super::header;
 use super::jpeg;
-use super::limits::Limits;
-use super::raster::Raster;
-use super::tiff_directory;
+use super::limits::{BudgetGuard, Limits};
+
+/// A decoded image as it is stored in the file: not yet oriented, cropped or resized.
+#[derive(Debug)]
+pub struct DecodedImage {
+    pub(super) format: Format,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// u8 RGB, `[height, width, 3]` laid out flat.
+    pub(super) pixels: Vec<u8>,
+    /// The transformation that makes the image upright.
+    pub(super) orientation: Orientation,
+    /// The image's part of the decode budget.
+    _budget: BudgetGuard,
+}
+
+impl DecodedImage {
+    /// Returns the format by the first bytes.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Returns width and height of the upright image, in pixels.
+    pub fn displayed_size(&self) -> (u32, u32) {
+        if self.swaps_sides() { (self.height, self.width) } else { (self.width, self.height) }
+    }
+
+    /// Returns true if the orientation exchanges width and height.
+    pub(super) fn swaps_sides(&self) -> bool {
+        use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+        matches!(self.orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+    }
+}
 
 /// Decodes `bytes`; of an animation, only the first frame.
 ///
 /// # Errors
 ///
-/// Always the picture's fault; see [`ImageError`]. The format and the number of pixels are judged from the first
-/// bytes and the header, before anything is decoded.
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, ImageError> {
-    let format = Format::sniff(bytes, limits)?;
-    let broken = |e: image::ImageError| ImageError::Undecodable { format, reason: e.to_string() };
+/// Every error is the image's fault; see [`ImageError`]. The format and the number of pixels are checked by the first bytes
+/// and the header, before anything is decoded.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError> {
+    let format = limits.check_format(bytes)?;
+    let undecodable = |e: image::ImageError| ImageError::Undecodable { format, reason: e.to_string() };
     let input = Cursor::new(bytes);
     match format {
-        Format::Jpeg => jpeg::decode(bytes, limits),
+        Format::Jpeg => decode_jpeg(bytes, limits),
         Format::Png => {
-            // The decoder allocates for a row and for metadata while it reads the header. Pixels are no reason to let a
-            // colour profile unpack to as much.
-            check(png_size(bytes), format, limits)?;
-            with(PngDecoder::with_limits(input, memory(0)).map_err(broken)?, None, format, limits)
+            // While the decoder reads the header, it allocates memory for a row and for metadata. The limit for metadata does
+            // not grow with the number of pixels, so a compressed colour profile cannot expand to that much.
+            check_header_size(header::png_size(bytes), format, limits)?;
+            decode_with(PngDecoder::with_limits(input, memory_limit(0)).map_err(undecodable)?, None, format, limits)
         }
         Format::Gif => {
-            check(inner_size::gif_frame(bytes), format, limits)?;
-            with(GifDecoder::new(input).map_err(broken)?, None, format, limits)
+            check_header_size(header::gif_frame(bytes), format, limits)?;
+            decode_with(GifDecoder::new(input).map_err(undecodable)?, None, format, limits)
         }
         Format::Webp => {
-            check(inner_size::webp_bitstream(bytes), format, limits)?;
-            // The decoder makes room for as much as the chunk claims to hold, up to four gigabytes, and reads it then.
-            let exif = inner_size::webp_exif(bytes).and_then(Orientation::from_exif_chunk);
+            check_header_size(header::webp_bitstream(bytes), format, limits)?;
+            // The decoder allocates the declared length of the EXIF chunk, up to four gigabytes, before it reads the chunk.
+            let exif = header::webp_exif(bytes).and_then(Orientation::from_exif_chunk);
             let orientation = exif.unwrap_or(Orientation::NoTransforms);
-            with(WebPDecoder::new(input).map_err(broken)?, Some(orientation), format, limits)
+            decode_with(WebPDecoder::new(input).map_err(undecodable)?, Some(orientation), format, limits)
         }
-        Format::Bmp => with(BmpDecoder::new(input).map_err(broken)?, None, format, limits),
+        Format::Bmp => decode_with(BmpDecoder::new(input).map_err(undecodable)?, None, format, limits),
         Format::Tiff => {
-            if tiff_directory::most_values(bytes).is_some_and(|most| most > bytes.len() as u64) {
-                let reason = "a tag has more values than the file has bytes".to_string();
+            if header::tiff_max_values(bytes).is_some_and(|max| max > bytes.len() as u64) {
+                let reason = "a tag declares more values than the file has bytes".to_string();
                 return Err(ImageError::Undecodable { format, reason });
             }
-            with(TiffDecoder::new(input).map_err(broken)?, None, format, limits)
+            decode_with(TiffDecoder::new(input).map_err(undecodable)?, None, format, limits)
         }
     }
 }
 
-/// Width and height from the IHDR chunk, which comes first (PNG specification, 11.2.1).
-fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let [w0, w1, w2, w3, h0, h1, h2, h3] = *bytes.get(12..24)?.strip_prefix(b"IHDR")? else { return None };
-    Some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
-}
-
-/// Judges a size if there is one; a file that has none will not decode.
-fn check(size: Option<(u32, u32)>, format: Format, limits: &Limits) -> Result<(), ImageError> {
+/// Checks the size, if the header has one. A file without a size fails in the decoder.
+fn check_header_size(size: Option<(u32, u32)>, format: Format, limits: &Limits) -> Result<(), ImageError> {
     size.map_or(Ok(()), |(width, height)| limits.check_size(format, width, height))
 }
 
-/// What a decoder may allocate: eight bytes a pixel is 16-bit RGBA; the rest is for metadata and tables.
-fn memory(pixels: u64) -> image::Limits {
-    let mut memory = image::Limits::no_limits();
-    memory.max_alloc = Some(pixels.saturating_mul(8).saturating_add(16 << 20));
-    memory
+/// Returns the allocation limit of a decoder: eight bytes per pixel, as for 16-bit RGBA, and 16 MiB for metadata and tables.
+fn memory_limit(pixels: u64) -> image::Limits {
+    let mut limit = image::Limits::no_limits();
+    limit.max_alloc = Some(pixels.saturating_mul(8).saturating_add(16 << 20));
+    limit
 }
 
-/// Where no orientation is given, the decoder is asked.
-fn with(
+/// Decodes with a decoder of the `image` crate. If `orientation` is `None`, the decoder reads it.
+fn decode_with(
     mut decoder: impl ImageDecoder,
     orientation: Option<Orientation>,
     format: Format,
     limits: &Limits,
-) -> Result<Raster, ImageError> {
-    let undecodable = |reason: String| ImageError::Undecodable { format, reason };
-    let broken = |e: image::ImageError| undecodable(e.to_string());
+) -> Result<DecodedImage, ImageError> {
+    let error = |reason: String| ImageError::Undecodable { format, reason };
+    let undecodable = |e: image::ImageError| error(e.to_string());
     let (width, height) = decoder.dimensions();
     limits.check_size(format, width, height)?;
-    let memory = memory(u64::from(width) * u64::from(height));
-    if memory.max_alloc.is_some_and(|most| decoder.total_bytes() > most) {
-        return Err(undecodable("its samples are too wide".to_string()));
+    let memory = memory_limit(u64::from(width) * u64::from(height));
+    if memory.max_alloc.is_some_and(|max| decoder.total_bytes() > max) {
+        return Err(error("its samples are wider than 16 bits".to_string()));
     }
-    decoder.set_limits(memory).map_err(broken)?;
-    let orientation = orientation.map_or_else(|| decoder.orientation(), Ok).map_err(broken)?;
-    // The decoder's samples, and the RGB that they become.
-    let _held = limits.hold(format, decoder.total_bytes() + 3 * u64::from(width) * u64::from(height))?;
-    let pixels = rgb8(DynamicImage::from_decoder(decoder).map_err(broken)?);
-    Ok(Raster { format, width, height, pixels, orientation, _held })
+    decoder.set_limits(memory).map_err(undecodable)?;
+    let orientation = orientation.map_or_else(|| decoder.orientation(), Ok).map_err(undecodable)?;
+    // The decoder's samples, and the RGB pixels that they are converted to.
+    let _budget = limits.acquire(format, decoder.total_bytes() + 3 * u64::from(width) * u64::from(height))?;
+    let pixels = to_rgb8(DynamicImage::from_decoder(decoder).map_err(undecodable)?);
+    Ok(DecodedImage { format, width, height, pixels, orientation, _budget })
 }
 
-/// Three bytes a pixel.
-fn rgb8(picture: DynamicImage) -> Vec<u8> {
-    match picture {
+/// Decodes baseline and progressive JPEG: grey, YCbCr, RGB, CMYK and YCCK.
+fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError> {
+    let format = Format::Jpeg;
+    let undecodable = |reason: String| ImageError::Undecodable { format, reason };
+    let header = jpeg::Header::read(bytes).ok_or_else(|| undecodable("its header is incomplete".to_string()))?;
+    let jpeg::Header { width, height, components, exif, scans, is_complete } = header;
+    limits.check_size(format, width, height)?;
+    if !matches!(components, 1 | 3 | 4) {
+        return Err(undecodable(format!("{components} colour components are not supported")));
+    }
+    if !is_complete {
+        return Err(undecodable("the file is truncated".to_string()));
+    }
+    let max_scans = jpeg::max_scans(width, height);
+    if scans as u64 > max_scans {
+        return Err(undecodable(format!("it has {scans} scans; the maximum at this size is {max_scans}")));
+    }
+    let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
+    // With several scans, a decoder keeps the coefficients of all components, 16 bits each.
+    let coefficients = if scans > 1 { 2 * u64::from(components) } else { 0 };
+    let _budget = limits.acquire(format, (3 + coefficients) * u64::from(width) * u64::from(height))?;
+    let pixels = jpeg::decode_pixels(bytes, &header).map_err(undecodable)?;
+    Ok(DecodedImage { format, width, height, pixels, orientation, _budget })
+}
+
+/// Converts to three bytes per pixel.
+fn to_rgb8(image: DynamicImage) -> Vec<u8> {
+    match image {
         DynamicImage::ImageRgb8(rgb) => rgb.into_raw(),
         DynamicImage::ImageLuma16(grey) => upper_bytes(grey.as_raw(), |&[y]| [y, y, y]),
         DynamicImage::ImageLumaA16(grey) => upper_bytes(grey.as_raw(), |&[y, _]| [y, y, y]),
@@ -110,7 +159,7 @@ fn rgb8(picture: DynamicImage) -> Vec<u8> {
     }
 }
 
-/// 16-bit samples, `N` a pixel, to 8-bit RGB without the rounding that `into_rgb8` would do.
+/// Converts 16-bit samples, `N` per pixel, to 8-bit RGB. It truncates, where `into_rgb8` would round.
 fn upper_bytes<const N: usize>(samples: &[u16], rgb: impl Fn(&[u16; N]) -> [u16; 3]) -> Vec<u8> {
     samples.as_chunks::<N>().0.iter().flat_map(|pixel| rgb(pixel).map(|sample| (sample >> 8) as u8)).collect()
 }

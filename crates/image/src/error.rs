@@ -1,62 +1,61 @@
-//! Why a picture is not taken. Each is the sender's fault; the API gives each its status.
+//! The reasons for which an image is rejected. Each is the client's fault; the API maps each to its status.
 
-use super::format::Format;
-use super::format_set::FormatSet;
+use super::format::{Format, FormatSet};
 
-/// Why a picture is not taken.
+/// Why an image is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
-    /// No bytes at all. A malformed request.
-    #[error("the picture has no bytes")]
+    /// There are no bytes. A malformed request.
+    #[error("the image is empty")]
     Empty,
-    /// The first bytes are those of no known picture format. An unsupported media type.
-    #[error("this is not a picture of a known format; accepted are {accepted}")]
+    /// The first bytes match no known image format. An unsupported media type.
+    #[error("not an image of a known format; accepted formats are {accepted}")]
     UnknownFormat {
-        /// What would have been accepted.
+        /// The accepted formats.
         accepted: FormatSet,
     },
-    /// A picture, but of a format that is not accepted here. An unsupported media type.
-    #[error("this is a {format} picture; accepted are {accepted}")]
+    /// The image has a known format that is not accepted. An unsupported media type.
+    #[error("{format} images are not accepted; accepted formats are {accepted}")]
     FormatNotAccepted {
-        /// What it is.
+        /// The format of the image.
         format: Format,
-        /// What would have been accepted.
+        /// The accepted formats.
         accepted: FormatSet,
     },
-    /// The file's name has an extension that is not accepted here. An unsupported media type.
-    #[error("files with the extension '{extension}' are not accepted; accepted are {accepted}")]
+    /// The file name has an extension that is not accepted. An unsupported media type.
+    #[error("files with the extension '{extension}' are not accepted; accepted extensions are {accepted}")]
     ExtensionNotAccepted {
-        /// The extension, made fit to be shown.
+        /// The extension, sanitised.
         extension: String,
-        /// What would have been accepted.
+        /// The accepted formats.
         accepted: FormatSet,
     },
-    /// More pixels than may be decoded, by the header. Content too large.
-    #[error("the picture has {width}x{height} pixels; at most {limit} pixels are decoded")]
+    /// The header declares more pixels than are allowed. Content too large.
+    #[error("the image has {width}x{height} pixels; the maximum is {limit} pixels")]
     TooManyPixels {
-        /// As the header has it.
+        /// The declared width in pixels.
         width: u32,
-        /// As the header has it.
+        /// The declared height in pixels.
         height: u32,
-        /// Pixels, not bytes.
+        /// The maximum, in pixels.
         limit: u64,
     },
-    /// More bytes than decoded pictures may take together, by the header. Content too large.
-    #[error("decoded, the {format} picture takes {bytes} bytes; at most {limit} are to be had")]
+    /// The decoded image needs more bytes than all decoded images may use together, by the header. Content too large.
+    #[error("the decoded {format} image needs {bytes} bytes; the maximum is {limit} bytes")]
     TooManyBytes {
-        /// What it is.
+        /// The format of the image.
         format: Format,
-        /// What it takes.
+        /// The number of bytes that decoding needs.
         bytes: u64,
-        /// What there is for all.
+        /// The capacity of the decode budget, in bytes.
         limit: u64,
     },
-    /// The right format, but broken. Unprocessable content.
-    #[error("the {format} picture cannot be decoded: {reason}")]
+    /// The image has an accepted format, but it cannot be decoded. Unprocessable content.
+    #[error("the {format} image cannot be decoded: {reason}")]
     Undecodable {
-        /// What it claims to be.
+        /// The format by the first bytes.
         format: Format,
-        /// What the decoder said.
+        /// The reason that the decoder reports.
         reason: String,
     },
 }

@@ -1,84 +1,54 @@
-//! Bytes of a picture -> pixels of the model's size. It knows file formats and resampling; neither tensors nor HTTP.
+//! Decodes, crops and resizes images to a model's input size. This crate handles file formats and resampling, but neither
+//! tensors nor HTTP.
 //!
-//! [`prepare`] does it all on the calling thread; [`DecodePool`] gives it threads of its own.
-//!
-//! | file | responsibility |
-//! |---|---|
-//! | `format.rs`, `format_set.rs` | the formats, their magic bytes and extensions |
-//! | `name.rs` | what a file's name may be |
-//! | `limits.rs` | what is accepted |
-//! | `budget.rs` | bytes that decoded pictures may take together |
-//! | `inner_size.rs` | sizes that lie behind the first header |
-//! | `tiff_directory.rs` | how much a TIFF says that it holds |
-//! | `decode.rs` | bytes to RGB, after the header was judged |
-//! | `jpeg.rs`, `jpeg_header.rs`, `jpeg_zune.rs`, `jpeg_turbo.rs` | the same for JPEG, by either decoder |
-//! | `raster.rs` | a decoded picture as it lies in its file |
-//! | `recipe.rs` | which part is kept and how it is resized: plain data |
-//! | `resize.rs` | doing so |
-//! | `cutout.rs` | that part, for a device that does so |
-//! | `prepared.rs` | what a model takes |
-//! | `pool.rs` | the decode threads |
+//! [`preprocess`] runs all steps on the calling thread; [`DecodePool`] provides threads for it.
 #![forbid(unsafe_code)]
 
-mod budget;
-mod cutout;
+mod crop;
 mod decode;
+mod decode_pool;
 mod error;
+mod file_name;
 mod format;
-mod format_set;
-mod inner_size;
+mod header;
 mod jpeg;
-mod jpeg_header;
-#[cfg(feature = "turbojpeg")]
-mod jpeg_turbo;
-#[cfg(any(not(feature = "turbojpeg"), test))]
-mod jpeg_zune;
 mod limits;
-mod name;
-mod pool;
-mod prepared;
-mod raster;
-mod recipe;
+mod preprocess_spec;
 mod resize;
 #[cfg(test)]
 mod tests;
-mod tiff_directory;
 
-pub use budget::DecodeBudget;
-pub use cutout::{Cutout, cut, cut_bytes};
-pub use decode::decode;
+pub use crop::{CropRegion, crop, crop_bytes};
+pub use decode::{DecodedImage, decode};
+pub use decode_pool::{DecodePool, PoolError};
 pub use error::ImageError;
-pub use format::Format;
-pub use format_set::{FormatSet, UnknownFormatName};
-pub use limits::Limits;
-pub use name::{EncodedImage, check_file_name, sanitise_file_name};
-pub use pool::{DecodePool, PoolError};
-pub use prepared::PreparedImage;
-pub use raster::Raster;
-pub use recipe::{Crop, Filter, Recipe};
-pub use resize::resize;
+pub use file_name::{EncodedImage, check_file_name, sanitise_file_name};
+pub use format::{Format, FormatSet, UnknownFormatName};
+pub use limits::{DecodeBudget, Limits};
+pub use preprocess_spec::{Crop, Filter, PreprocessSpec};
+pub use resize::{PreprocessedImage, resize};
 
-/// A picture that is ready for the model, and what it was.
+/// The result of [`preprocess`]: the model's input, and properties of the file.
 #[derive(Clone, Debug)]
-pub struct Decoded {
-    /// Pixels of the model's size.
-    pub image: PreparedImage,
-    /// The format by its magic bytes.
+pub struct Preprocessed {
+    /// The pixels, of the model's input size.
+    pub image: PreprocessedImage,
+    /// The format by the first bytes.
     pub format: Format,
-    /// Width in pixels, as displayed: after the EXIF orientation.
+    /// Width of the whole image as displayed, in pixels: after the EXIF orientation.
     pub width: u32,
-    /// Height in pixels, as displayed.
+    /// Height of the whole image as displayed, in pixels.
     pub height: u32,
 }
 
-/// [`decode`] and [`resize`] in one. Only the first frame of an animation is looked at.
+/// Runs [`decode`] and [`resize`]. Only the first frame of an animation is used.
 ///
 /// # Errors
 ///
-/// Always the picture's fault; see [`ImageError`]. The format and the number of pixels are judged from the first
-/// bytes and the header, before anything is decoded.
-pub fn prepare(bytes: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Decoded, ImageError> {
-    let raster = decode(bytes, limits)?;
-    let (width, height) = raster.displayed_size();
-    Ok(Decoded { image: resize(&raster, recipe)?, format: raster.format(), width, height })
+/// Every error is the image's fault; see [`ImageError`]. The format and the number of pixels are checked by the first bytes
+/// and the header, before anything is decoded.
+pub fn preprocess(bytes: &[u8], spec: &PreprocessSpec, limits: &Limits) -> Result<Preprocessed, ImageError> {
+    let decoded = decode(bytes, limits)?;
+    let (width, height) = decoded.displayed_size();
+    Ok(Preprocessed { image: resize(&decoded, spec)?, format: decoded.format(), width, height })
 }

@@ -1,50 +1,157 @@
-//! Which pictures are accepted at all.
+//! Limits on images: accepted formats, number of pixels, and the memory of all decoded images together.
 
-use super::budget::{DecodeBudget, Held};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use kiln_runtime::telemetry::metrics::InflightBytes;
+
 use super::error::ImageError;
-use super::format::Format;
-use super::format_set::FormatSet;
+use super::format::{Format, FormatSet};
 
-/// What is accepted.
+/// The limits that an image must respect.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The most pixels that are decoded, by the header.
+    /// Maximum number of pixels, by the header.
     pub max_pixels: u64,
-    /// The formats.
+    /// The accepted formats.
     pub formats: FormatSet,
-    /// Bytes of all decoded pictures together.
-    pub decoded: DecodeBudget,
+    /// The bytes that all decoded images may use together.
+    pub decode_budget: DecodeBudget,
 }
 
-/// 50 megapixels of PNG, JPEG or GIF, 512 MiB of them together.
+/// 50 megapixels of PNG, JPEG or GIF; 512 MiB for all decoded images together.
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pixels: 50_000_000, formats: FormatSet::default(), decoded: DecodeBudget::new(512 << 20) }
+        Self { max_pixels: 50_000_000, formats: FormatSet::default(), decode_budget: DecodeBudget::new(512 << 20) }
     }
 }
 
-/// The longest side, which is JPEG's own bound. The resize needs memory for the length of a side, whatever the
-/// other one is, so a strip of few pixels could still be costly.
+/// The maximum length of a side, which is the bound of JPEG. The resize needs memory in proportion to the length of a
+/// side, whatever the other side is, so an image of few pixels could still be expensive.
 const MAX_SIDE: u32 = 65_535;
 
 impl Limits {
-    /// Waits until there is room for so many decoded bytes.
-    pub(super) fn hold(&self, format: Format, bytes: u64) -> Result<Held, ImageError> {
-        self.decoded.hold(bytes).map_err(|limit| ImageError::TooManyBytes { format, bytes, limit })
+    /// Detects the format by the first bytes. Fails if the format is unknown or not accepted.
+    pub(super) fn check_format(&self, bytes: &[u8]) -> Result<Format, ImageError> {
+        if bytes.is_empty() {
+            return Err(ImageError::Empty);
+        }
+        let accepted = self.formats;
+        let format = Format::detect(bytes).ok_or(ImageError::UnknownFormat { accepted })?;
+        if accepted.contains(format) { Ok(format) } else { Err(ImageError::FormatNotAccepted { format, accepted }) }
     }
 
-    /// Judges a header.
+    /// Checks the size that a header declares.
     pub(super) fn check_size(&self, format: Format, width: u32, height: u32) -> Result<(), ImageError> {
         if u64::from(width) * u64::from(height) > self.max_pixels {
             return Err(ImageError::TooManyPixels { width, height, limit: self.max_pixels });
         }
         let undecodable = |reason: String| Err(ImageError::Undecodable { format, reason });
         if width == 0 || height == 0 {
-            return undecodable("it has no pixels".to_string());
+            return undecodable("the width or the height is zero".to_string());
         }
         if width.max(height) > MAX_SIDE {
-            return undecodable(format!("it is {width}x{height}, and sides end at {MAX_SIDE} pixels"));
+            return undecodable(format!("the size is {width}x{height}; the maximum length of a side is {MAX_SIDE}"));
         }
         Ok(())
+    }
+
+    /// Waits until `bytes` of the decode budget are free, and acquires them.
+    pub(super) fn acquire(&self, format: Format, bytes: u64) -> Result<BudgetGuard, ImageError> {
+        self.decode_budget.acquire(bytes).map_err(|limit| ImageError::TooManyBytes { format, bytes, limit })
+    }
+}
+
+/// A counting semaphore for the bytes that all decoded images use together: few threads decode, but one image may be
+/// large. Clones share it.
+#[derive(Clone, Debug)]
+pub struct DecodeBudget(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    capacity: u64,
+    free: Mutex<u64>,
+    released: Condvar,
+}
+
+/// A number of bytes of the budget. Dropping the guard releases them.
+#[derive(Debug)]
+pub(super) struct BudgetGuard {
+    budget: DecodeBudget,
+    bytes: u64,
+}
+
+impl DecodeBudget {
+    /// Creates a budget of `bytes`.
+    pub fn new(bytes: u64) -> Self {
+        Self(Arc::new(Shared { capacity: bytes, free: Mutex::new(bytes), released: Condvar::new() }))
+    }
+
+    /// Returns the total number of bytes. An encoded image whose decoded form fits in it is far smaller.
+    pub fn capacity(&self) -> u64 {
+        self.0.capacity
+    }
+
+    /// Blocks until `bytes` are free, and acquires them. A thread that holds a guard must not acquire a second one, since
+    /// it could wait for itself.
+    ///
+    /// # Errors
+    ///
+    /// If `bytes` exceeds the capacity, the error is the capacity.
+    fn acquire(&self, bytes: u64) -> Result<BudgetGuard, u64> {
+        if bytes > self.0.capacity {
+            return Err(self.0.capacity);
+        }
+        let mut free = self.free();
+        while *free < bytes {
+            free = self.0.released.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= bytes;
+        InflightBytes::Decoded.add(bytes);
+        Ok(BudgetGuard { budget: self.clone(), bytes })
+    }
+
+    fn free(&self) -> MutexGuard<'_, u64> {
+        // A poisoned lock still holds consistent data: no code panics between two updates.
+        self.0.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for BudgetGuard {
+    fn drop(&mut self) {
+        *self.budget.free() += self.bytes;
+        InflightBytes::Decoded.sub(self.bytes);
+        self.budget.0.released.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn acquire_waits_for_free_bytes_and_fails_beyond_the_capacity() {
+        let budget = DecodeBudget::new(100);
+        assert_eq!(budget.acquire(101).unwrap_err(), 100);
+        let first = budget.acquire(60).unwrap();
+        let second = budget.acquire(40).unwrap();
+        let (sender, events) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sender.send("waiting").unwrap();
+                let third = budget.acquire(50).unwrap();
+                sender.send("acquired").unwrap();
+                drop(third);
+            });
+            assert_eq!(events.recv(), Ok("waiting"));
+            drop(second);
+            // If 40 free bytes sufficed for 50, the thread would acquire them within this time.
+            assert!(events.recv_timeout(Duration::from_millis(100)).is_err());
+            drop(first);
+            assert_eq!(events.recv(), Ok("acquired"));
+        });
+        budget.acquire(100).unwrap();
     }
 }

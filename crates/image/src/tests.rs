@@ -1,4 +1,4 @@
-//! What is refused, and how: files that are cut, lie about themselves or are none at all.
+//! Tests of rejected images: truncated files, files with wrong headers, and files of other types.
 
 use super::*;
 
@@ -7,24 +7,25 @@ fn file(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-fn everything() -> Limits {
+fn all_formats() -> Limits {
     Limits { formats: "png,jpg,gif,webp,bmp,tiff".parse().unwrap(), ..Limits::default() }
 }
 
-fn try_prepare(bytes: &[u8], limits: &Limits) -> Result<Decoded, ImageError> {
-    let recipe = Recipe { width: 32, height: 32, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 4 } };
-    prepare(bytes, &recipe, limits)
+fn try_preprocess(bytes: &[u8], limits: &Limits) -> Result<Preprocessed, ImageError> {
+    let spec =
+        PreprocessSpec { width: 32, height: 32, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 4 } };
+    preprocess(bytes, &spec, limits)
 }
 
-fn refused(bytes: &[u8], limits: &Limits) -> ImageError {
-    try_prepare(bytes, limits).map(|decoded| (decoded.width, decoded.height)).unwrap_err()
+fn error_of(bytes: &[u8], limits: &Limits) -> ImageError {
+    try_preprocess(bytes, limits).map(|decoded| (decoded.width, decoded.height)).unwrap_err()
 }
 
 fn is_undecodable(bytes: &[u8]) -> bool {
-    matches!(refused(bytes, &everything()), ImageError::Undecodable { .. })
+    matches!(error_of(bytes, &all_formats()), ImageError::Undecodable { .. })
 }
 
-/// `bytes` with other ones from `at` on.
+/// Replaces the bytes from `at` on by `patch`.
 fn patched(mut bytes: Vec<u8>, at: usize, patch: &[u8]) -> Vec<u8> {
     bytes[at..at + patch.len()].copy_from_slice(patch);
     bytes
@@ -35,36 +36,36 @@ fn frame_header(jpeg: &[u8]) -> usize {
 }
 
 #[test]
-fn what_is_no_picture_or_not_a_wanted_one_is_told_apart() {
-    let usual = Limits::default();
-    assert_eq!(refused(b"", &usual), ImageError::Empty);
+fn unknown_and_unaccepted_formats_are_different_errors() {
+    let default = Limits::default();
+    assert_eq!(error_of(b"", &default), ImageError::Empty);
     for bytes in [&b"GIF8"[..], b"<svg></svg>", &[0; 100]] {
-        assert_eq!(refused(bytes, &usual), ImageError::UnknownFormat { accepted: usual.formats });
+        assert_eq!(error_of(bytes, &default), ImageError::UnknownFormat { accepted: default.formats });
     }
     for (name, format) in [("webp", Format::Webp), ("bmp", Format::Bmp), ("tiff", Format::Tiff)] {
-        let wanted = ImageError::FormatNotAccepted { format, accepted: usual.formats };
-        assert_eq!(refused(&file(&format!("variants/cat.{name}")), &usual), wanted);
+        let expected = ImageError::FormatNotAccepted { format, accepted: default.formats };
+        assert_eq!(error_of(&file(&format!("variants/cat.{name}")), &default), expected);
     }
 }
 
 #[test]
-fn the_header_is_judged_by_the_pixel() {
-    let enough = Limits { max_pixels: 451 * 300, ..everything() };
+fn pixel_limit_is_exact() {
+    let enough = Limits { max_pixels: 451 * 300, ..all_formats() };
     let limit = enough.max_pixels - 1;
-    let too_few = Limits { max_pixels: limit, ..everything() };
+    let too_few = Limits { max_pixels: limit, ..all_formats() };
     for name in ["cat.png", "cat.gif", "cat_420.jpg", "cat_progressive.jpg", "cat.webp", "cat.bmp", "cat.tiff"] {
         let bytes = file(&format!("variants/{name}"));
-        assert!(try_prepare(&bytes, &enough).is_ok(), "{name}");
-        assert_eq!(refused(&bytes, &too_few), ImageError::TooManyPixels { width: 451, height: 300, limit }, "{name}");
+        assert!(try_preprocess(&bytes, &enough).is_ok(), "{name}");
+        assert_eq!(error_of(&bytes, &too_few), ImageError::TooManyPixels { width: 451, height: 300, limit }, "{name}");
     }
 }
 
-/// If anything but the header were looked at, the missing data would be the error, or the memory would not suffice.
+/// If more than the header were read, the missing data would cause another error, or the memory would not suffice.
 #[test]
-fn huge_headers_are_refused_with_nothing_behind_them() {
+fn huge_sizes_are_refused_by_the_header_alone() {
     let too_many = |bytes: &[u8], width: u32, height: u32| {
-        let limit = everything().max_pixels;
-        assert_eq!(refused(bytes, &everything()), ImageError::TooManyPixels { width, height, limit });
+        let limit = all_formats().max_pixels;
+        assert_eq!(error_of(bytes, &all_formats()), ImageError::TooManyPixels { width, height, limit });
     };
     let mut jpeg = file("photos/cat_451x300.jpg");
     let frame = frame_header(&jpeg);
@@ -72,14 +73,14 @@ fn huge_headers_are_refused_with_nothing_behind_them() {
     too_many(&jpeg, 65535, 65535);
     let scan = jpeg.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
     too_many(&jpeg[..scan + 40], 65535, 65535);
-    // The length of the IHDR chunk, its sizes, 16-bit RGBA; not even its checksum.
+    // The length of the IHDR chunk, its sizes, 16-bit RGBA; no checksum.
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x10\x06\0\0\0";
     too_many(png, 0x7fff_ffff, 0x7fff_ffff);
     too_many(&patched(file("variants/cat.gif"), 6, &[0xff; 4])[..800], 65535, 65535);
-    // One pixel of canvas, and a first frame of four thousand million.
+    // A canvas of one pixel, and a first frame of four thousand million pixels.
     let gif = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;";
     too_many(gif, 65535, 65535);
-    // The same of an extended WebP: ten pixels square, and in it a lossy frame of 16383.
+    // An extended WebP: a canvas of ten pixels square, and a lossy frame of 16383 pixels square.
     let webp =
         b"RIFF\x2e\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x09\0\0\x09\0\0VP8 \x10\0\0\0\0\0\0\x9d\x01\x2a\xff\x3f\xff\x3f";
     too_many(webp, 16383, 16383);
@@ -87,12 +88,12 @@ fn huge_headers_are_refused_with_nothing_behind_them() {
 }
 
 #[test]
-fn sizes_that_no_picture_has_are_refused() {
+fn empty_sizes_and_extremely_long_sides_are_undecodable() {
     let sized = |width: u32, height: u32| {
         patched(file("variants/cat.png"), 16, &[width.to_be_bytes(), height.to_be_bytes()].concat())
     };
     assert!(is_undecodable(&sized(0, 300)));
-    // Few pixels, but the resize would need memory for every one of a side.
+    // Few pixels, but the resize would need memory in proportion to the side.
     assert!(is_undecodable(&sized(1, 10_000_000)));
     let jpeg = file("photos/cat_451x300.jpg");
     let frame = frame_header(&jpeg);
@@ -100,31 +101,31 @@ fn sizes_that_no_picture_has_are_refused() {
 }
 
 #[test]
-fn a_file_that_is_cut_is_undecodable() {
+fn truncated_file_is_undecodable() {
     let names = ["cat_420.jpg", "cat_progressive.jpg", "cat_cmyk.jpg", "cat.png", "cat_palette.png", "cat.gif"];
     for name in names.into_iter().chain(["cat.webp", "cat.bmp", "cat.tiff"]) {
         let whole = file(&format!("variants/{name}"));
         for length in [24, 30, 200, whole.len() / 3, whole.len() * 9 / 10] {
-            assert!(is_undecodable(&whole[..length]), "{name} cut to {length}");
+            assert!(is_undecodable(&whole[..length]), "{name} truncated to {length}");
         }
     }
-    // An end marker in the thumbnail is not that of the picture; nor does it do to fill up with zeros.
+    // Neither the end marker of a thumbnail nor a padding of zeros completes the image.
     let whole = file("kinds/exif_with_thumbnail.jpg");
     assert!(is_undecodable(&whole[..whole.len() - 2]));
     assert!(is_undecodable(&[&whole[..whole.len() / 2], &[0; 5000]].concat()));
-    assert!(try_prepare(&[&whole[..], b"a camera's own trailer"].concat(), &everything()).is_ok());
+    assert!(try_preprocess(&[&whole[..], b"trailer of a camera"].concat(), &all_formats()).is_ok());
 }
 
 #[test]
-fn a_jpeg_of_two_colours_is_undecodable() {
+fn jpeg_with_two_components_is_undecodable() {
     let jpeg = file("photos/cat_451x300.jpg");
     let frame = frame_header(&jpeg);
     assert!(is_undecodable(&patched(jpeg, frame + 9, &[2])));
 }
 
-/// Whatever a client sends, there is an answer and no panic.
+/// No input causes a panic.
 #[test]
-fn damaged_files_are_pictures_or_errors() {
+fn damaged_files_are_images_or_errors() {
     let names = ["kinds/tiny.jpg", "kinds/grey_progressive.jpg", "kinds/ycck.jpg", "kinds/palette_2_bit.png"];
     let mut random: u32 = 1;
     let mut next = |below: usize| {
@@ -139,42 +140,43 @@ fn damaged_files_are_pictures_or_errors() {
                 let at = next(bytes.len().min(1000));
                 bytes[at] = next(256) as u8;
             }
-            let outcome = try_prepare(&bytes, &Limits { max_pixels: 100_000, ..everything() });
+            let outcome = try_preprocess(&bytes, &Limits { max_pixels: 100_000, ..all_formats() });
             assert!(outcome.is_err() || outcome.is_ok_and(|decoded| decoded.image.pixels().len() == 32 * 32 * 3));
         }
     }
 }
 
-/// Chroma is scaled up in two ways, hence the tolerance.
+/// The decoders scale chroma up differently, hence the tolerance.
 #[cfg(feature = "turbojpeg")]
 #[test]
-fn both_jpeg_decoders_see_the_same_picture() {
+fn both_jpeg_decoders_return_similar_pixels() {
     let folders = ["photos", "variants", "kinds"].map(|folder| format!("../../tests/data/{folder}"));
     let paths = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     let jpegs: Vec<_> = paths.filter(|path| path.extension().is_some_and(|extension| extension == "jpg")).collect();
     assert!(jpegs.len() > 20);
     for path in jpegs {
         let bytes = std::fs::read(&path).unwrap();
-        let header = jpeg_header::Header::read(&bytes).unwrap();
-        let (one, other) = (jpeg_turbo::rgb(&bytes, &header).unwrap(), jpeg_zune::rgb(&bytes, &header).unwrap());
-        assert_eq!(one.len(), other.len());
-        let sum: u64 = one.iter().zip(&other).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-        let mean = sum as f64 / one.len() as f64;
+        let header = jpeg::Header::read(&bytes).unwrap();
+        let turbo = jpeg::decode_with_turbo(&bytes, &header).unwrap();
+        let zune = jpeg::decode_with_zune(&bytes, &header).unwrap();
+        assert_eq!(turbo.len(), zune.len());
+        let sum: u64 = turbo.iter().zip(&zune).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        let mean = sum as f64 / turbo.len() as f64;
         assert!(mean < 1.0, "{}: mean difference {mean} levels", path.display());
     }
 }
 
 #[test]
-fn a_picture_waits_for_the_bytes_that_another_one_takes() {
+fn decode_waits_for_the_bytes_of_another_image() {
     let bytes = file("photos/cat_640x480.jpg");
-    let limits = Limits { decoded: super::DecodeBudget::new(640 * 480 * 3), ..everything() };
-    let held = super::decode(&bytes, &limits).unwrap();
-    let (report, reports) = std::sync::mpsc::channel();
+    let limits = Limits { decode_budget: DecodeBudget::new(640 * 480 * 3), ..all_formats() };
+    let held = decode(&bytes, &limits).unwrap();
+    let (sender, results) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| report.send(super::decode(&bytes, &limits).is_ok()).unwrap());
+        scope.spawn(|| sender.send(decode(&bytes, &limits).is_ok()).unwrap());
         drop(held);
-        assert_eq!(reports.recv(), Ok(true));
+        assert_eq!(results.recv(), Ok(true));
     });
-    let too_little = Limits { decoded: super::DecodeBudget::new(640 * 480 * 3 - 1), ..everything() };
-    assert!(matches!(super::decode(&bytes, &too_little), Err(ImageError::TooManyBytes { bytes: 921_600, .. })));
+    let too_little = Limits { decode_budget: DecodeBudget::new(640 * 480 * 3 - 1), ..all_formats() };
+    assert!(matches!(decode(&bytes, &too_little), Err(ImageError::TooManyBytes { bytes: 921_600, .. })));
 }

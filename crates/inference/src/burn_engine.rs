@@ -83,7 +83,7 @@ impl BurnEngine {
         }
     }
 
-    /// The largest cut-out ([`Sample::Cutout`]) that it takes, in bytes, so that a full batch of them fits one buffer of
+    /// The largest cut-out ([`Sample::CropRegion`]) that it takes, in bytes, so that a full batch of them fits one buffer of
     /// the device; nothing if it is not to resize.
     pub fn largest_cutout(&self) -> Option<usize> {
         let resizes = match self.options.resize {

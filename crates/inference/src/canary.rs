@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::engine::{Logits, Sample};
 use super::precision::Precision;
-use kiln_image::{Cutout, Filter, PreparedImage};
 use crate::model::Model;
+use kiln_image::{CropRegion, Filter, PreprocessedImage};
 
 /// The picture and its logits.
 #[derive(Clone, Debug)]
@@ -80,14 +80,14 @@ impl fmt::Display for Difference {
 pub(super) fn picture(model: &Model) -> Sample {
     let (width, height) = (model.spec().width, model.spec().height);
     let pixels = (0..width as usize * height as usize * 3).map(|i| (i * 7919 % 256) as u8).collect();
-    PreparedImage::new(width, height, pixels).into()
+    PreprocessedImage::new(width, height, pixels).into()
 }
 
 /// A picture that is still to be resized, of no more than so many bytes.
 pub(super) fn cutout(bytes: usize) -> Sample {
     let side = (bytes / 3).isqrt().max(1);
     let pixels: Vec<u8> = (0..side * side * 3).map(|i| (i * 7919 % 256) as u8).collect();
-    Sample::Cutout(Cutout {
+    Sample::CropRegion(CropRegion {
         pixels: pixels.into(),
         size: [side as u32; 2],
         start: [0, 0],

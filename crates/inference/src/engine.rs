@@ -4,29 +4,29 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::ranking::Ranked;
-use kiln_image::{Cutout, PreparedImage};
+use kiln_image::{CropRegion, PreprocessedImage};
 
 /// One row of what an engine takes.
 #[derive(Clone, Debug)]
 pub enum Sample {
     /// A picture of the model's size, which the engine normalises.
-    Picture(PreparedImage),
+    Picture(PreprocessedImage),
     /// A part of a picture that the engine resizes by itself and normalises; for engines that do
     /// ([`super::BurnEngine::largest_cutout`]).
-    Cutout(Cutout),
+    CropRegion(CropRegion),
     /// What the network takes, as a client prepared it: f32 `[3, height, width]`, laid out flat.
     Tensor(Box<[f32]>),
 }
 
-impl From<PreparedImage> for Sample {
-    fn from(picture: PreparedImage) -> Self {
+impl From<PreprocessedImage> for Sample {
+    fn from(picture: PreprocessedImage) -> Self {
         Self::Picture(picture)
     }
 }
 
-impl From<Cutout> for Sample {
-    fn from(cutout: Cutout) -> Self {
-        Self::Cutout(cutout)
+impl From<CropRegion> for Sample {
+    fn from(cutout: CropRegion) -> Self {
+        Self::CropRegion(cutout)
     }
 }
 

@@ -9,7 +9,7 @@ use kiln_kernels::{Layout, Normalizer};
 use model_import::ModelSpec;
 
 use super::engine::Sample;
-use kiln_image::{self as image, Cutout};
+use kiln_image::{self as image, CropRegion};
 
 /// Prepares the input of one model on one device.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl Input {
     pub(super) fn tensor(&self, samples: &[&Sample], size: usize) -> Tensor<4> {
         match samples.first() {
             Some(Sample::Tensor(_)) => self.uploaded(samples, size),
-            _ if samples.iter().any(|sample| matches!(sample, Sample::Cutout(_))) => self.resized(samples, size),
+            _ if samples.iter().any(|sample| matches!(sample, Sample::CropRegion(_))) => self.resized(samples, size),
             _ => self.normalised(samples, size),
         }
     }
@@ -98,7 +98,7 @@ impl Input {
 /// What is to be resized of a sample.
 fn uncut(sample: &Sample) -> Option<SourceImage<'_>> {
     match sample {
-        Sample::Cutout(cutout) => Some(source_of(cutout)),
+        Sample::CropRegion(cutout) => Some(source_of(cutout)),
         Sample::Picture(picture) => {
             let size = [picture.width(), picture.height()];
             let (orientation, filter) = (Orientation::default(), Filter::Bilinear);
@@ -117,7 +117,7 @@ fn uncut(sample: &Sample) -> Option<SourceImage<'_>> {
 }
 
 /// Translates the image crate's terms into those of the kernels; the two crates do not know each other.
-pub fn source_of(cutout: &Cutout) -> SourceImage<'_> {
+pub fn source_of(cutout: &CropRegion) -> SourceImage<'_> {
     let [mirrored_x, mirrored_y] = cutout.mirrored;
     SourceImage {
         pixels: &cutout.pixels,

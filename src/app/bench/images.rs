@@ -28,8 +28,8 @@ impl Images {
         let recipe = kiln_classifier::preprocess_spec(model);
         let (mut files, mut prepared) = (Vec::new(), Vec::new());
         let mut last_error = None;
-        for (name, file) in read_folder(folder, limits.decoded.most())? {
-            let decoded = file.and_then(|file| match kiln_image::prepare(&file, &recipe, limits) {
+        for (name, file) in read_folder(folder, limits.decode_budget.capacity())? {
+            let decoded = file.and_then(|file| match kiln_image::preprocess(&file, &recipe, limits) {
                 Ok(decoded) => Ok((file, decoded.image)),
                 Err(error) => Err(error.to_string()),
             });

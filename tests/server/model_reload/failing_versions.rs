@@ -1,6 +1,6 @@
 //! Versions that pass the self-test on the synthetic image and fail on a photo, and label changes while a version loads.
 
-use kiln_image::{self as image, Limits, PreparedImage};
+use kiln_image::{self as image, Limits, PreprocessedImage};
 use kiln_inference::model::Weights;
 use kiln_inference::{BurnEngine, DeviceChoice, Engine, Logits, Options, Sample, device};
 
@@ -15,8 +15,8 @@ fn features() -> [Logits; 2] {
     let model = model().with_weights("features", Weights::new(outputting_features()));
     let (width, height) = (model.spec().width, model.spec().height);
     let pixels = (0..width as usize * height as usize * 3).map(|i| (i * 7919 % 256) as u8).collect();
-    let photo = image::prepare(&bytes(PHOTO), &kiln_classifier::preprocess_spec(&model), &Limits::default()).unwrap();
-    let samples: [Sample; 2] = [PreparedImage::new(width, height, pixels).into(), photo.image.into()];
+    let photo = image::preprocess(&bytes(PHOTO), &kiln_classifier::preprocess_spec(&model), &Limits::default()).unwrap();
+    let samples: [Sample; 2] = [PreprocessedImage::new(width, height, pixels).into(), photo.image.into()];
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
     let mut engine = BurnEngine::start(model, &device, &Options::new(2), |_| ()).unwrap();
     engine.run(&samples).unwrap().try_into().unwrap()

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::batching::{Admitted, BatchError, BatchOutput, Batcher, Config, Worker};
 use crate::options::RequestOptions;
-use kiln_image::PreparedImage;
+use kiln_image::PreprocessedImage;
 use kiln_inference::{Engine, EngineError, Logits, Sample};
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
@@ -133,9 +133,9 @@ impl Engine for GatedEngine {
 }
 
 /// Returns an image that encodes a number below 2^24.
-pub(super) fn image(id: u32) -> PreparedImage {
+pub(super) fn image(id: u32) -> PreprocessedImage {
     let [_, r, g, b] = id.to_be_bytes();
-    PreparedImage::new(1, 1, Box::new([r, g, b]))
+    PreprocessedImage::new(1, 1, Box::new([r, g, b]))
 }
 
 pub(super) fn id(sample: &Sample) -> u32 {

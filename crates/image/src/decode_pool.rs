@@ -1,4 +1,4 @@
-//! Threads that decode, so that the async ones never do. What is done on them is the caller's business.
+//! A thread pool for decoding, so that the threads of the async runtime never decode. The caller decides what runs on it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,54 +8,55 @@ use tokio::sync::oneshot;
 
 use kiln_runtime::telemetry::metrics;
 
-/// A fixed number of threads. Cheap to clone; the threads end with the last clone.
+/// A fixed number of threads. Cheap to clone; the threads end when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct DecodePool(Arc<ThreadPool>);
 
-/// Why work has no result. The fault is the server's.
+/// Why a job has no result. The fault is the server's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
-    /// The work panicked; the threads live on.
-    #[error("decoding panicked")]
+    /// The job panicked. The threads keep running.
+    #[error("image decoding panicked")]
     Panicked,
 }
 
 impl DecodePool {
-    /// A pool of `threads` threads, at least one.
+    /// Starts a pool of `threads` threads, at least one.
     ///
     /// # Panics
     ///
-    /// Panics if the system gives no threads, which only happens at start.
+    /// Panics if the system cannot start the threads. Call it at startup.
     pub fn new(threads: usize) -> Self {
         let pool = ThreadPoolBuilder::new()
-            // Zero would mean one a core.
+            // Zero would mean one thread per core.
             .num_threads(threads.max(1))
             .thread_name(|index| format!("kiln-decode-{index}"))
-            // What panics outside `work`, such as the drop of a result that nobody waits for. The default aborts.
+            // Handles panics outside the job, such as in the destructor of a result without a receiver. The default handler
+            // aborts the process.
             .panic_handler(drop)
             .build()
-            .expect("the system has threads to give at start");
+            .expect("the system can start the decode threads");
         Self(Arc::new(pool))
     }
 
-    /// Runs `work` on a thread of the pool. Work whose caller has gone before its turn is not done.
+    /// Runs `job` on a thread of the pool. If the returned future is dropped before the job starts, the job is skipped.
     ///
     /// # Errors
     ///
-    /// The work panicked.
-    pub async fn run<T, F>(&self, work: F) -> Result<T, PoolError>
+    /// The job panicked.
+    pub async fn run<T, F>(&self, job: F) -> Result<T, PoolError>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let (reply, result) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         self.0.spawn_fifo(move || {
-            if reply.is_closed() {
+            if sender.is_closed() {
                 metrics::cancelled("decode");
                 return;
             }
-            // A caller that goes while the work is done misses nothing.
-            let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
+            // The send fails only if the caller cancelled while the job ran. Then the result is dropped.
+            let _ = sender.send(catch_unwind(AssertUnwindSafe(job)));
         });
         match result.await {
             Ok(Ok(value)) => Ok(value),
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_an_error_and_the_pool_lives_on() {
+    async fn panic_returns_an_error_and_the_pool_keeps_running() {
         let pool = DecodePool::new(1);
         let broken: Result<(), _> = pool.run(|| panic!("a broken decoder")).await;
         assert_eq!(broken, Err(PoolError::Panicked));
@@ -77,25 +78,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_whose_caller_has_gone_is_not_done() {
+    async fn cancelled_job_is_skipped() {
         let pool = DecodePool::new(1);
         let (release, held) = std::sync::mpsc::channel::<()>();
         let holder = pool.clone();
         let busy = tokio::spawn(async move { holder.run(move || held.recv().is_ok()).await });
         tokio::task::yield_now().await;
-        let (witness, done) = std::sync::mpsc::channel::<()>();
-        let abandoned = pool.run(move || witness.send(()).is_ok());
-        assert!(futures_util::FutureExt::now_or_never(abandoned).is_none());
+        let (sender, started) = std::sync::mpsc::channel::<()>();
+        let cancelled = pool.run(move || sender.send(()).is_ok());
+        assert!(futures_util::FutureExt::now_or_never(cancelled).is_none());
         release.send(()).unwrap();
         assert_eq!(busy.await.unwrap(), Ok(true));
         assert_eq!(pool.run(|| true).await, Ok(true));
-        assert!(done.try_recv().is_err(), "the abandoned work ran");
+        assert!(started.try_recv().is_err(), "the cancelled job ran");
     }
 
     #[tokio::test]
-    async fn a_result_that_nobody_wants_and_that_will_not_be_dropped_harms_nobody() {
-        struct Stubborn;
-        impl Drop for Stubborn {
+    async fn panic_in_the_destructor_of_a_dropped_result_is_contained() {
+        struct PanicsOnDrop;
+        impl Drop for PanicsOnDrop {
             fn drop(&mut self) {
                 panic!("a broken destructor");
             }
@@ -107,7 +108,7 @@ mod tests {
         let work = move || {
             started.send(()).unwrap();
             held.recv().unwrap();
-            Stubborn
+            PanicsOnDrop
         };
         let caller = tokio::spawn(async move { holder.run(work).await.map(drop) });
         begun.await.unwrap();
