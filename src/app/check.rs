@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use kiln_inference::model::Model;
-use kiln_inference::{Checked, Reference, check as compare};
+use kiln_inference::{SelfTestReport, ReferenceSource, self_test_report as compare};
 use kiln_runtime::telemetry::logging::{self, LoggingError};
 
 use super::load::{self, LoadError};
@@ -45,12 +45,12 @@ pub async fn check(config: Config) -> Result<(), CheckError> {
     let results = load::join(tokio::task::spawn_blocking(move || check_all(&config)).await)?;
     let table: String = results.iter().map(|(model, checked)| line(model, checked)).collect();
     std::io::stdout().lock().write_all(table.as_bytes())?;
-    let is_wrong = |checked: &Checked| checked.difference.is_some_and(|difference| !difference.is_allowed());
+    let is_wrong = |checked: &SelfTestReport| checked.difference.is_some_and(|difference| !difference.is_allowed());
     let (wrong, total) = (results.iter().filter(|(_, checked)| is_wrong(checked)).count(), results.len());
     if wrong > 0 { Err(CheckError::Wrong { wrong, total }) } else { Ok(()) }
 }
 
-fn check_all(config: &Config) -> Result<Vec<(Model, Checked)>, LoadError> {
+fn check_all(config: &Config) -> Result<Vec<(Model, SelfTestReport)>, LoadError> {
     let devices = load::open_devices(config)?;
     let is_selected = |model: &Model| config.model.as_deref().is_none_or(|name| name == model.spec().name);
     let mut results = Vec::new();
@@ -63,8 +63,8 @@ fn check_all(config: &Config) -> Result<Vec<(Model, Checked)>, LoadError> {
     Ok(results)
 }
 
-fn line(model: &Model, checked: &Checked) -> String {
-    let (spec, placement) = (model.spec(), &checked.placement);
+fn line(model: &Model, checked: &SelfTestReport) -> String {
+    let (spec, placement) = (model.spec(), &checked.assignment);
     let mut line = format!(
         "{} {} on {} ({}, {}): ",
         spec.name,
@@ -74,10 +74,10 @@ fn line(model: &Model, checked: &Checked) -> String {
         placement.kernels
     );
     let reference = match checked.reference {
-        Reference::Known if model.version() == spec.version => "those of its manifest",
-        Reference::Known => "those that came with the version",
-        Reference::Cpu => "the CPU's",
-        Reference::None => "",
+        ReferenceSource::Weights if model.version() == spec.version => "those of its manifest",
+        ReferenceSource::Weights => "those that came with the version",
+        ReferenceSource::Cpu => "the CPU's",
+        ReferenceSource::None => "",
     };
     let _ = match checked.difference {
         None => writeln!(line, "it runs; its manifest has no reference logits ('reference_logits') to compare with"),

@@ -12,7 +12,7 @@ use kiln_finetune::{
     FinetuneOptions, FinetuneResult, LabelledFile, Split,
 };
 use kiln_inference::model::Model;
-use kiln_inference::{ChosenDevice, Precision, by_cpu};
+use kiln_inference::{ChosenDevice, Precision, reference_logits_on_cpu};
 use kiln_runtime::telemetry::logging::{self, LoggingError};
 use model_import::import::terminal_text;
 
@@ -161,7 +161,7 @@ fn add_version(
 ) -> Result<String, FinetuneFailure> {
     let weights = base.weights().with_head(&result.head).map_err(FinetuneError::from)?;
     let finetuned = base.with_weights("finetuned", weights.clone());
-    let reference = by_cpu(&finetuned, &config.inference).map_err(FinetuneError::from)?;
+    let reference = reference_logits_on_cpu(&finetuned, &config.inference).map_err(FinetuneError::from)?;
     let evaluation = &result.evaluation;
     let mut origin = format!("kiln finetune of version {} on {images} images of feedback", base.version());
     if evaluation.images > 0 {

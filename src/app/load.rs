@@ -9,7 +9,7 @@ use kiln_feedback::{FeedbackStore, ModelIdentity};
 use kiln_image::{DecodePool, Limits};
 use kiln_inference::model::Model;
 use kiln_inference::{
-    self as inference, BurnEngine, ChosenDevice, DeviceChoice, DeviceError, DeviceInfo, Options, Placement,
+    self as inference, BurnEngine, ChosenDevice, DeviceChoice, DeviceError, DeviceInfo, Options, DeviceAssignment,
     PrecisionError, StartError, Step, configure_cpu, device, panic_message,
 };
 use kiln_runtime::readiness::Readiness;
@@ -73,7 +73,7 @@ pub(super) fn store(config: &Config) -> Result<Store, NoStore> {
 /// Configures drivers to cache compiled kernels from one start to the next. Has an effect only while the process has one thread.
 pub fn keep_caches(config: &Config) {
     if let Some(folder) = &config.inference.cache {
-        inference::keep_caches(folder);
+        inference::set_cache_folder(folder);
     }
 }
 
@@ -195,8 +195,8 @@ pub(super) fn open_device(config: &Config, choice: &DeviceChoice) -> Result<Chos
 /// Returns the options of every engine.
 pub(super) fn engine_options(config: &Config) -> Options {
     let inference::Config { precision, kernels, resize, cache, .. } = config.inference.clone();
-    let max_cutout_bytes = MAX_QUEUED_CROP_BYTES / config.batching.queue_capacity;
-    Options { max_batch_size: config.batching.max_batch_size, precision, kernels, resize, max_cutout_bytes, cache }
+    let max_crop_bytes = MAX_QUEUED_CROP_BYTES / config.batching.queue_capacity;
+    Options { max_batch_size: config.batching.max_batch_size, precision, kernels, resize, max_crop_bytes, cache }
 }
 
 /// Loads and warms up a version of a model on one device.
@@ -211,7 +211,7 @@ fn start_engine(
         log_step(name, step);
         progress(step);
     })?;
-    let Placement { device, precision, kernels } = engine.placement();
+    let DeviceAssignment { device, precision, kernels } = engine.assignment();
     tracing::info!(model = name, version = model.version(), device = %device.name, %precision, %kernels, "engine started");
     metrics::device_info(DeviceLabels {
         model: name.to_string(),
@@ -279,11 +279,11 @@ impl SharedResources {
         readiness: Readiness,
         metrics: ModelMetrics,
     ) -> (Classifier, Worker) {
-        let placements = engines.iter().map(BurnEngine::placement).collect();
+        let placements = engines.iter().map(BurnEngine::assignment).collect();
         // The minimum of all engines, since the batcher gives any image to any engine.
         let max_crop_bytes =
-            engines.iter().map(BurnEngine::largest_cutout).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
-        let engines = engines.into_iter().flat_map(BurnEngine::workers).collect();
+            engines.iter().map(BurnEngine::max_crop_bytes).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
+        let engines = engines.into_iter().flat_map(BurnEngine::into_engines).collect();
         let (batcher, worker) = Batcher::start(self.batching.clone(), engines, readiness, metrics);
         let (limits, pool) = (Arc::clone(&self.limits), self.pool.clone());
         let mut classifier = Classifier::new(model, placements, limits, pool, batcher);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use kiln_inference::{adapters, has_bf16, pick_auto};
+use kiln_inference::{adapters, has_bf16, select_auto};
 use kiln_runtime::http_client::{CertificateVerification, agent_config};
 use kiln_server::auth::{ApiKey, KeyEntry, KeyPolicy};
 use ureq::Agent;
@@ -13,7 +13,7 @@ use crate::config::Healthcheck;
 /// Returns the table of `kiln devices`: every device of this machine, with a mark at the one that `auto` selects.
 pub fn devices() -> String {
     let adapters = adapters::enumerate();
-    let chosen = pick_auto(&adapters);
+    let chosen = select_auto(&adapters);
     let mut table = String::from("  DEVICE      KIND            API          COMPILER  PRECISION  NAME AND DRIVER\n");
     let mut row = |is_chosen: bool, [flag, kind, api, compiler, precision, name]: [&str; 6]| {
         let mark = if is_chosen { '*' } else { ' ' };

@@ -108,7 +108,7 @@ impl Store {
         let _lock = disk::lock(&folder)?;
         hidden::sweep(&folder);
         let labels = Labels::read(&folder)?;
-        let named = labels.of(version, model.spec().version).first().map(|label| label.word());
+        let named = labels.of(version, model.spec().version).first().map(|label| label.as_str());
         let previous = || (labels.previous.as_deref() == Some(version)).then_some("previous");
         match named.or_else(previous) {
             Some(label) => Err(StoreError::Labelled { version: version.to_string(), label }),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Share, StoreError, disk, name, shown};
-use kiln_inference::model::Label;
+use kiln_inference::model::VersionLabel;
 
 pub(super) const FILE: &str = "labels.toml";
 
@@ -49,13 +49,13 @@ impl Labels {
     }
 
     /// The labels of a version of a model that was built in as `built_in`.
-    pub fn of(&self, version: &str, built_in: &str) -> Vec<Label> {
-        let has = |label: &Label| match label {
-            Label::Stable => self.stable_or(built_in) == version,
-            Label::Canary => self.canary.as_ref().is_some_and(|canary| canary.version == version),
-            Label::Shadow => self.shadow.as_deref() == Some(version),
+    pub fn of(&self, version: &str, built_in: &str) -> Vec<VersionLabel> {
+        let has = |label: &VersionLabel| match label {
+            VersionLabel::Stable => self.stable_or(built_in) == version,
+            VersionLabel::Canary => self.canary.as_ref().is_some_and(|canary| canary.version == version),
+            VersionLabel::Shadow => self.shadow.as_deref() == Some(version),
         };
-        Label::ALL.into_iter().filter(has).collect()
+        VersionLabel::ALL.into_iter().filter(has).collect()
     }
 
     /// Whether a label that answers or is tried is given to the version by its name, rather than left to it.

@@ -25,11 +25,11 @@ fn refused(what: &'static str, name: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kiln_inference::model::Label;
+    use kiln_inference::model::VersionLabel;
 
     #[test]
     fn no_version_is_called_as_a_label_is() {
-        for word in Label::ALL.map(Label::word).into_iter().chain(["previous", "numbers.toml"]) {
+        for word in VersionLabel::ALL.map(VersionLabel::as_str).into_iter().chain(["previous", "numbers.toml"]) {
             assert!(check("version", word).is_ok() && check_version(word).is_err(), "{word}");
         }
     }

@@ -135,7 +135,7 @@ impl Store {
             return Err(StoreError::Digest { path, found, expected: manifest.weights });
         }
         let golden = manifest.has_golden().then(|| golden::read(&folder, model, &manifest.golden)).transpose()?;
-        Ok(model.with_weights_and_golden(version, weights, golden))
+        Ok(model.with_weights_and_reference(version, weights, golden))
     }
 
     /// What is known of a version that was added.

@@ -62,7 +62,7 @@ fn device_lost_under_load_is_replaced_and_no_request_hangs() {
         let stop = Stop(&stopped);
         let until = |what: &str, holds: &dyn Fn() -> bool| common::until(what, TIMEOUT, holds, String::new);
         until("an answer", &|| answered.load(Ordering::Relaxed) > 3);
-        device.lose();
+        device.simulate_loss();
         let noticed = until("readiness to end", &|| ready(&server) == 503);
         let recovered = until("recovery", &|| ready(&server) == 200);
         println!("noticed after {noticed:?}, recovered after {recovered:?}");

@@ -5,7 +5,7 @@ use kiln_image::PreprocessedImage;
 use kiln_inference::adapters::{self, Api};
 use kiln_inference::model::Model;
 use kiln_inference::{
-    BurnEngine, ChosenDevice, DeviceChoice, Engine, KernelChoice, Options, Precision, Sample, device, rank,
+    BurnEngine, ChosenDevice, DeviceChoice, Engine, KernelChoice, Options, Precision, Sample, device, softmax_top_k,
 };
 use kiln_kernels::cpu::{Context, Isa, default_threads};
 use serde_json::Value;
@@ -46,7 +46,7 @@ fn image(name: &str) -> Sample {
 }
 
 fn classes(logits: &[f32], top: usize) -> Vec<usize> {
-    rank(logits, top).iter().map(|ranked| ranked.class_id).collect()
+    softmax_top_k(logits, top).iter().map(|ranked| ranked.class_id).collect()
 }
 
 /// The configuration of an engine, and the allowed difference.
@@ -120,7 +120,7 @@ fn concurrent_engines_have_their_own_threads_and_instruction_sets() {
                 let device = cpu(isa, threads);
                 let model = Model::named("efficientnet-lite0").unwrap();
                 let engine = BurnEngine::start(model, &device, &Options::new(4), |_| ()).unwrap();
-                assert_eq!(engine.workers().len(), threads, "{isa}");
+                assert_eq!(engine.into_engines().len(), threads, "{isa}");
                 compare(isa.name(), &device, 6, &EXACT);
             });
         }

@@ -46,7 +46,7 @@ fn assert_constant_memory(choice: &DeviceChoice, images: usize) {
     while done < images {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let size = (state >> 24) as usize % LARGEST + 1;
-        let rows = engine.run_ranked(&vec![image.clone(); size], 5).unwrap();
+        let rows = engine.run_top_k(&vec![image.clone(); size], 5).unwrap();
         assert_eq!(rows.len(), size);
         done += size;
         if done > images / 10 {

@@ -10,7 +10,7 @@ fn vulkan_predictions_match_the_cpu() {
     let arguments = ["--listen", "127.0.0.1:0", "--device", "vulkan", "--precision", "bf16"];
     let (status, _, stderr) = run_command(kiln().args(arguments));
     assert_eq!(status, 1, "{stderr}");
-    assert!(stderr.contains("--precision bf16 is for the CPU, but the device is "), "{stderr}");
+    assert!(stderr.contains("--precision bf16 requires the CPU, but the device is "), "{stderr}");
     let vulkan = Server::start(&["--device", "vulkan", "--resize", "gpu", "--max-batch-size", "2"]);
     let device = vulkan.get("/models").json()["models"][0]["devices"][0].clone();
     assert_eq!(device["api"], "Vulkan", "{device}");

@@ -7,7 +7,7 @@ use poem_openapi::{Object, OpenApi, Tags};
 use super::State;
 use super::auth::{AnyScope, Authenticated};
 use super::openapi_errors::{ModelErrors, OperationError};
-use kiln_classifier::Placement;
+use kiln_classifier::DeviceAssignment;
 use kiln_classifier::registry::Version;
 
 /// `GET /models` and `GET /models/{name}`.
@@ -137,14 +137,14 @@ impl ModelBody {
 impl From<&Version> for VersionBody {
     fn from(version: &Version) -> Self {
         let model = version.classifier.model();
-        let labels = version.labels.iter().map(|label| label.word().to_string());
+        let labels = version.labels.iter().map(|label| label.as_str().to_string());
         Self { version: model.version().to_string(), digest: model.digest(), labels: labels.collect() }
     }
 }
 
-impl From<&Placement> for DeviceBody {
-    fn from(placement: &Placement) -> Self {
-        let Placement { device, precision, kernels } = placement.clone();
+impl From<&DeviceAssignment> for DeviceBody {
+    fn from(placement: &DeviceAssignment) -> Self {
+        let DeviceAssignment { device, precision, kernels } = placement.clone();
         Self {
             name: device.name,
             api: device.api,

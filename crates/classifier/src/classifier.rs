@@ -15,7 +15,7 @@ use crate::statistics::{PhaseTimer, Statistics, StatisticsSnapshot};
 use kiln_feedback::Recorder;
 use kiln_image::{self as image, DecodePool, EncodedImage, Limits};
 use kiln_inference::model::Model;
-use kiln_inference::{Output, Placement, Ranked, Sample, rank};
+use kiln_inference::{Output, DeviceAssignment, ScoredClass, Sample, softmax_top_k};
 use kiln_runtime::telemetry::metrics::CacheOutcome;
 use kiln_runtime::telemetry::{Phase, PhaseTimings, traces};
 
@@ -23,7 +23,7 @@ use kiln_runtime::telemetry::{Phase, PhaseTimings, traces};
 #[derive(Clone, Debug)]
 pub struct Classifier {
     model: Model,
-    placements: Arc<[Placement]>,
+    placements: Arc<[DeviceAssignment]>,
     preprocessor: Preprocessor,
     batcher: Batcher,
     cache: Option<ModelCache>,
@@ -36,7 +36,7 @@ impl Classifier {
     /// Creates a classifier for `model`, whose engines run at `placements` and are driven by `batcher`.
     pub fn new(
         model: Model,
-        placements: Vec<Placement>,
+        placements: Vec<DeviceAssignment>,
         limits: Arc<Limits>,
         pool: DecodePool,
         batcher: Batcher,
@@ -82,7 +82,7 @@ impl Classifier {
     }
 
     /// Returns where the engines run.
-    pub fn placements(&self) -> &[Placement] {
+    pub fn placements(&self) -> &[DeviceAssignment] {
         &self.placements
     }
 
@@ -193,7 +193,7 @@ impl Classifier {
         let classes: Vec<Class> = match output {
             Output::Logits(logits) => self.classes(&logits, top_k),
             // Another image of the batch may have requested more classes.
-            Output::Ranked(ranked) => ranked.into_iter().take(top_k).map(|ranked| self.class(ranked)).collect(),
+            Output::TopK(ranked) => ranked.into_iter().take(top_k).map(|ranked| self.class(ranked)).collect(),
         };
         if let (Some(comparison), Some(top), true) = (comparison, classes.first(), self.batcher.is_idle()) {
             comparison.start(top.class_id);
@@ -203,11 +203,11 @@ impl Classifier {
 
     /// Returns the `top_k` most probable classes of the logits, most probable first.
     pub fn classes(&self, logits: &[f32], top_k: usize) -> Vec<Class> {
-        rank(logits, top_k).into_iter().map(|ranked| self.class(ranked)).collect()
+        softmax_top_k(logits, top_k).into_iter().map(|ranked| self.class(ranked)).collect()
     }
 
-    fn class(&self, ranked: Ranked) -> Class {
-        let Ranked { class_id, probability } = ranked;
+    fn class(&self, ranked: ScoredClass) -> Class {
+        let ScoredClass { class_id, probability } = ranked;
         Class { label: self.model.label(class_id), class_id, probability }
     }
 

@@ -76,7 +76,7 @@ impl Classifier {
     ) -> Result<Scores, ClassifyError> {
         match self.infer_sample(admitted, sample, options, &mut timer).await? {
             Output::Logits(logits) => Ok(Scores { logits, timings: self.finish(timer) }),
-            Output::Ranked(_) => unreachable!("without top_k, engines return logits"),
+            Output::TopK(_) => unreachable!("without top_k, engines return logits"),
         }
     }
 }

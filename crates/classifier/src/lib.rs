@@ -32,6 +32,6 @@ pub use statistics::StatisticsSnapshot;
 // Types of lower layers that appear in this crate's API.
 pub use crate::batching::{AdmitError, BatchError, DurationStats};
 pub use kiln_image::{EncodedImage, ImageError};
-pub use kiln_inference::Placement;
+pub use kiln_inference::DeviceAssignment;
 pub use kiln_runtime::scheduling::{Priority, QueueShare};
 pub use kiln_runtime::telemetry::metrics::CacheOutcome;

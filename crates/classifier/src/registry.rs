@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::classifier::Classifier;
-use kiln_inference::model::Label;
+use kiln_inference::model::VersionLabel;
 
 /// The classifiers that are ready. Cheap to clone; clones share one table.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +89,7 @@ impl Registry {
     ///
     /// Returns an error if the models are not loaded yet, or if there is no such model or version.
     pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Classifier>, LookupError> {
-        self.table()?.entry(name)?.versions.find(version.unwrap_or(Label::Stable.word()))
+        self.table()?.entry(name)?.versions.find(version.unwrap_or(VersionLabel::Stable.as_str()))
     }
 
     /// Returns the loaded versions of a model, the stable one first.
@@ -158,14 +158,14 @@ pub struct Version {
     /// The classifier of the version.
     pub classifier: Arc<Classifier>,
     /// At least one label.
-    pub labels: Vec<Label>,
+    pub labels: Vec<VersionLabel>,
 }
 
 impl Versions {
     /// Returns the version with this name or label.
     fn find(&self, version: &str) -> Result<Arc<Classifier>, LookupError> {
-        let matches = |(classifier, label): &(&Arc<Classifier>, Label)| {
-            (*label != Label::Shadow && label.word() == version) || classifier.model().version() == version
+        let matches = |(classifier, label): &(&Arc<Classifier>, VersionLabel)| {
+            (*label != VersionLabel::Shadow && label.as_str() == version) || classifier.model().version() == version
         };
         self.labelled().find(matches).map(|(classifier, _)| Arc::clone(classifier)).ok_or_else(|| {
             LookupError::UnknownVersion {
@@ -190,10 +190,10 @@ impl Versions {
     }
 
     /// Iterates over the labels and their classifiers. Two labels may have the same version.
-    fn labelled(&self) -> impl Iterator<Item = (&Arc<Classifier>, Label)> {
-        let canary = self.canary.iter().map(|(canary, _)| (canary, Label::Canary));
-        let shadow = self.shadow.iter().map(|shadow| (shadow, Label::Shadow));
-        std::iter::once((&self.stable, Label::Stable)).chain(canary).chain(shadow)
+    fn labelled(&self) -> impl Iterator<Item = (&Arc<Classifier>, VersionLabel)> {
+        let canary = self.canary.iter().map(|(canary, _)| (canary, VersionLabel::Canary));
+        let shadow = self.shadow.iter().map(|shadow| (shadow, VersionLabel::Shadow));
+        std::iter::once((&self.stable, VersionLabel::Stable)).chain(canary).chain(shadow)
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
     async fn request_gets_the_model_that_it_names_or_the_default() {
         let registry = Registry::default();
         assert_eq!(registry.resolve(None, None).unwrap_err(), LookupError::Starting);
-        let [cat, dog] = [("cat", "1"), ("dog", "7")].map(|(name, version)| classifier(Model::made_up(name, version)));
+        let [cat, dog] = [("cat", "1"), ("dog", "7")].map(|(name, version)| classifier(Model::for_test(name, version)));
         let stable_only = |stable| Versions { stable, canary: None, shadow: None };
         registry.replace("dog".to_string(), vec![stable_only(cat), stable_only(dog)]);
         let resolved = |name, version| resolved(&registry, name, version);
@@ -244,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn canary_gets_its_share_of_requests_without_a_version_and_shadow_gets_none() {
         let registry = Registry::default();
-        let cat = Model::made_up("cat", "1");
+        let cat = Model::for_test("cat", "1");
         let other = |version| classifier(cat.with_weights(version, Weights::new(Vec::new())));
         let (stable, canary, shadow) = (classifier(cat.clone()), Some((other("2"), 0.1)), Some(other("3")));
         registry.replace("cat".to_string(), vec![Versions { stable, canary, shadow }]);
@@ -259,20 +259,20 @@ mod tests {
         assert_eq!(resolved(&registry, None, Some("shadow")).unwrap_err(), unknown);
         assert_eq!(registry.find(None, None).unwrap().model().version(), "1");
         let labels = |all: Vec<Version>| all.into_iter().map(|each| each.labels).collect::<Vec<_>>();
-        let each = [Label::Stable, Label::Canary, Label::Shadow].map(|label| vec![label]);
+        let each = [VersionLabel::Stable, VersionLabel::Canary, VersionLabel::Shadow].map(|label| vec![label]);
         assert_eq!(labels(registry.versions("cat").unwrap()), each);
     }
 
     #[tokio::test]
     async fn version_with_two_labels_is_listed_once() {
         let registry = Registry::default();
-        let cat = Model::made_up("cat", "1");
+        let cat = Model::for_test("cat", "1");
         let candidate = classifier(cat.with_weights("2", Weights::new(Vec::new())));
         let (canary, shadow) = (Some((candidate.clone(), 1.0)), Some(candidate));
         registry.replace("cat".to_string(), vec![Versions { stable: classifier(cat), canary, shadow }]);
         let all = registry.all().unwrap().remove(0);
         assert_eq!(all.len(), 2);
-        assert_eq!(all[1].labels, [Label::Canary, Label::Shadow]);
+        assert_eq!(all[1].labels, [VersionLabel::Canary, VersionLabel::Shadow]);
         assert_eq!(resolved(&registry, None, None).unwrap().1, "2", "a share of 1 is all requests");
     }
 }

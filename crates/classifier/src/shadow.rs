@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::batching::Batcher;
 use crate::options::RequestOptions;
 use kiln_inference::model::Model;
-use kiln_inference::{Output, Sample, top};
+use kiln_inference::{Output, Sample, argmax};
 use kiln_runtime::scheduling::Priority;
 use kiln_runtime::telemetry::metrics;
 
@@ -47,8 +47,8 @@ impl Shadow {
         let options = RequestOptions { priority: Priority::Low, top_k: Some(1), ..RequestOptions::default() };
         let admitted = self.batcher.admit(&options).ok()?;
         match self.batcher.submit(admitted, sample, &options).await.ok()?.output {
-            Output::Logits(logits) => top(&logits),
-            Output::Ranked(ranked) => ranked.first().map(|best| best.class_id),
+            Output::Logits(logits) => argmax(&logits),
+            Output::TopK(ranked) => ranked.first().map(|best| best.class_id),
         }
     }
 }

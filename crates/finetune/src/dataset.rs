@@ -7,7 +7,7 @@
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
-use kiln_inference::top;
+use kiln_inference::argmax;
 
 use crate::error::FinetuneError;
 use crate::features::Features;
@@ -58,7 +58,7 @@ impl Dataset {
     /// Returns the most probable class of each image for a weight `[features + 1, classes]`.
     pub(crate) fn predict(&self, weight: &Tensor<2>) -> Result<Vec<usize>, FinetuneError> {
         let logits = to_vec(self.features.clone().matmul(weight.clone()))?;
-        Ok(logits.chunks_exact(logits.len() / self.len()).filter_map(top).collect())
+        Ok(logits.chunks_exact(logits.len() / self.len()).filter_map(argmax).collect())
     }
 
     /// Returns the fraction of images whose most probable class is the true one.

@@ -1,24 +1,22 @@
-//! The engine on Burn: what it is made of, and what batching may ask of it.
+//! The engine on Burn: uploads a batch, runs the network, and downloads logits or top-k classes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use burn::tensor::{DType, Tensor};
 use kiln_kernels::Kernels;
-use model_import::Network;
+use model_import::{LoadError, Network};
 
-use super::batch_sizes::BatchSizes;
-use super::canary::Canary;
-use super::choice::ResizeChoice;
-use super::device::ChosenDevice;
-use super::engine::{Engine, EngineError, Logits, Output, Sample};
+use super::batch_partition::{BatchSizes, partition};
+use super::device::{ChosenDevice, DeviceInfo};
+use super::engine::{Engine, EngineError, Logits, Output, Sample, catch_panic};
 use super::input::Input;
-use super::options::Options;
-use super::placement::Placement;
-use super::start::{self, StartError, Step};
-use super::warm_up;
+use super::options::{Options, ResizeChoice};
+use super::ranking::ScoredClass;
+use super::self_test::{Difference, SelfTest, synthetic_image};
 use crate::model::Model;
 
-/// A model on a device, warmed up. Clones share it, and may run at the same time.
+/// A model on a device, warmed up. Clones share the model, and may run at the same time.
 #[derive(Clone)]
 pub struct BurnEngine {
     pub(super) model: Model,
@@ -29,129 +27,199 @@ pub struct BurnEngine {
     pub(super) device: ChosenDevice,
     pub(super) network: Arc<dyn Network>,
     pub(super) input: Input,
-    pub(super) canary: Option<Arc<Canary>>,
-    /// When its device was last replaced.
+    pub(super) self_test: Option<Arc<SelfTest>>,
+    /// The time of the last replacement of the device.
     pub(super) replaced: Option<Instant>,
 }
 
 impl BurnEngine {
-    /// Puts `model` on `device`, makes sure that it computes rightly there, and runs the batch sizes that need it once, so
-    /// that no request pays for first-use work.
-    ///
-    /// # Errors
-    ///
-    /// The weights do not load, the options are not to be had on the device, or it fails on a batch.
-    pub fn start(
-        model: Model,
-        device: &ChosenDevice,
-        options: &Options,
-        mut progress: impl FnMut(Step),
-    ) -> Result<Self, StartError> {
-        start::start(model, device, options, &mut progress)
-    }
-
-    /// An engine that has run nothing yet.
+    /// Creates an engine that has not run yet. [`Self::start`] is the public constructor.
     pub(super) fn new(
         model: Model,
         device: &ChosenDevice,
         options: &Options,
         network: Arc<dyn Network>,
         kernels: Kernels,
-        canary: Option<Arc<Canary>>,
+        self_test: Option<Arc<SelfTest>>,
     ) -> Self {
         let (on_cpu, spec) = (!device.is_gpu_runtime, model.spec());
         Self {
             model,
             options: options.clone(),
             kernels,
-            sizes: warm_up::sizes(kernels, on_cpu, options.max_batch_size),
+            sizes: BatchSizes::new(kernels, on_cpu, options.max_batch_size),
             on_cpu,
             device: device.clone(),
             input: Input::new(&device.device, options.precision.dtype(), network.layout(), spec),
             network,
-            canary,
+            self_test,
             replaced: None,
         }
     }
 
-    /// Where and how it runs.
-    pub fn placement(&self) -> Placement {
-        Placement {
+    /// Returns the device, and how the model runs on it.
+    pub fn assignment(&self) -> DeviceAssignment {
+        DeviceAssignment {
             device: self.device.info.clone(),
             precision: self.options.precision.to_string(),
             kernels: self.kernels.to_string(),
         }
     }
 
-    /// The largest cut-out ([`Sample::CropRegion`]) that it takes, in bytes, so that a full batch of them fits one buffer of
-    /// the device; nothing if it is not to resize.
-    pub fn largest_cutout(&self) -> Option<usize> {
+    /// Returns the maximum size of a [`Sample::CropRegion`] in bytes: a full batch of them fits one buffer of the device.
+    /// `None` if the engine does not resize images.
+    pub fn max_crop_bytes(&self) -> Option<usize> {
         let resizes = match self.options.resize {
             ResizeChoice::Cpu => false,
             ResizeChoice::Gpu => !self.on_cpu,
             ResizeChoice::Auto => !self.on_cpu && !self.device.is_software && self.kernels != Kernels::Stock,
         };
-        // A quarter is left for what else goes up, and for rounding.
+        // A quarter of the buffer remains for other uploads and for rounding.
         let buffer = usize::try_from(self.device.max_buffer_bytes).unwrap_or(usize::MAX) / 4 * 3;
-        resizes.then_some((buffer / self.options.max_batch_size.max(1)).min(self.options.max_cutout_bytes))
+        resizes.then_some((buffer / self.options.max_batch_size.max(1)).min(self.options.max_crop_bytes))
     }
 
-    /// Bytes that the device's allocator holds, where it tells.
+    /// Returns the bytes that the device's allocator holds, if the device reports them.
     pub fn device_bytes(&self) -> Option<u64> {
         self.device.device.memory_pool_usage().map(|usage| usage.bytes_reserved)
     }
 
-    /// As many engines as may run at the same time: on a GPU one, on the CPU one for each thread. One that runs while the
-    /// others are idle uses their threads as well.
-    pub fn workers(self) -> Vec<Box<dyn Engine>> {
+    /// Returns the engines that may run at the same time: one on a GPU, one per thread on the CPU. An engine on the CPU also
+    /// uses the threads of idle engines.
+    pub fn into_engines(self) -> Vec<Box<dyn Engine>> {
         let count = if self.on_cpu { self.device.cpu.threads() } else { 1 };
         std::iter::repeat_n(self, count).map(|engine| Box::new(engine) as Box<dyn Engine>).collect()
+    }
+
+    /// Runs the self-test. Without reference logits, the first result becomes the reference.
+    pub(super) fn run_self_test(&mut self) -> Result<(), EngineError> {
+        if let Some(self_test) = &self.self_test {
+            let rows = self.run_parallel(&[self_test.image()])?;
+            return self_test.check(&rows[0]).map_err(EngineError::Device);
+        }
+        let first = self.run(&[synthetic_image(&self.model)])?.swap_remove(0);
+        if !first.iter().all(|logit| logit.is_finite()) {
+            return Err(EngineError::Device("the logits are not finite".to_string()));
+        }
+        self.self_test = Some(Arc::new(SelfTest::new(&self.model, first, self.options.precision)));
+        Ok(())
+    }
+
+    /// Returns the difference from the reference logits; `None` if there are none.
+    pub(super) fn self_test_difference(&mut self) -> Result<Option<Difference>, EngineError> {
+        let Some(self_test) = &self.self_test else { return Ok(None) };
+        let rows = self.run_parallel(&[self_test.image()])?;
+        Ok(Some(self_test.difference(&rows[0])))
+    }
+
+    /// Runs `work` on the engine. Returns the text of an error or of a panic of the device runtime.
+    pub(super) fn catch_panic<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, EngineError>,
+    ) -> Result<T, String> {
+        catch_panic(|| work(self)).map_err(|error| error.to_string())
+    }
+
+    /// Runs samples that are all tensors, or none. On the CPU the batch is split over the idle threads.
+    fn run_parallel(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
+        if !self.on_cpu {
+            return self.forward(samples);
+        }
+        self.device.cpu.enter(|| self.run_on_threads(samples))
+    }
+
+    /// Runs samples on the CPU, in the context that this thread has entered.
+    fn run_on_threads(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
+        let cpu = &self.device.cpu;
+        let (separate, together) = partition(samples.len(), cpu.available_threads());
+        let parts: Vec<OnceLock<Result<Vec<Logits>, EngineError>>> = separate.iter().map(|_| OnceLock::new()).collect();
+        cpu.run(separate.len(), |part| {
+            parts[part].get_or_init(|| self.forward(&samples[separate[part].clone()]));
+        });
+        let mut rows = Vec::with_capacity(samples.len());
+        for part in parts {
+            rows.extend(part.into_inner().expect("every part ran")?);
+        }
+        if !together.is_empty() {
+            rows.extend(self.forward(&samples[together])?);
+        }
+        Ok(rows)
+    }
+
+    /// Runs one part of a batch on this thread; layers may use other threads, if they are free.
+    fn forward(&self, samples: &[&Sample]) -> Result<Vec<Logits>, EngineError> {
+        let logits = self.logits(samples)?;
+        let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::device(&e))?;
+        let values = logits.as_slice::<f32>().map_err(|e| EngineError::device(&e))?;
+        Ok(values.chunks_exact(self.model.spec().labels.len()).take(samples.len()).map(Logits::from).collect())
+    }
+
+    /// Like [`Self::forward`], but finds the most probable classes on the device, and downloads only these.
+    fn forward_top_k(&self, samples: &[&Sample], top_k: usize) -> Result<Vec<Output>, EngineError> {
+        let top_k = top_k.min(self.model.spec().labels.len());
+        let rows = kiln_kernels::top_k(self.logits(samples)?, top_k).map_err(|e| EngineError::device(&e))?;
+        let class = |(probability, class_id)| ScoredClass { class_id, probability };
+        let output = |row: Vec<(f32, usize)>| Output::TopK(row.into_iter().map(class).collect());
+        Ok(rows.into_iter().take(samples.len()).map(output).collect())
+    }
+
+    /// Computes logits on the device, `[batch, classes]`. Rows after the samples are padding.
+    fn logits(&self, samples: &[&Sample]) -> Result<Tensor<2>, EngineError> {
+        let size = self.sizes.padded(samples.len());
+        let logits = self.kernels.scope(|| self.network.forward(self.input.tensor(samples, size)));
+        let classes = self.model.spec().labels.len();
+        if logits.dims() == [size, classes] {
+            return Ok(logits);
+        }
+        let reason = format!("the network returned logits of shape {:?}, not [{size}, {classes}]", logits.dims());
+        Err(EngineError::Device(reason))
     }
 }
 
 impl Engine for BurnEngine {
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
         let mut rows = vec![Logits::default(); batch.len()];
-        let is_picture = |sample: &Sample| !matches!(sample, Sample::Tensor(_));
-        for pictures in [true, false] {
-            let (places, samples): (Vec<usize>, Vec<&Sample>) =
-                batch.iter().enumerate().filter(|(_, sample)| is_picture(sample) == pictures).unzip();
+        let is_tensor = |sample: &Sample| matches!(sample, Sample::Tensor(_));
+        for tensors in [false, true] {
+            let (indices, samples): (Vec<usize>, Vec<&Sample>) =
+                batch.iter().enumerate().filter(|(_, sample)| is_tensor(sample) == tensors).unzip();
             if samples.is_empty() {
                 continue;
             }
-            for (place, row) in places.into_iter().zip(self.shared(&samples)?) {
-                rows[place] = row;
+            for (index, row) in indices.into_iter().zip(self.run_parallel(&samples)?) {
+                rows[index] = row;
             }
         }
         Ok(rows)
     }
 
-    fn run_ranked(&mut self, batch: &[Sample], top: usize) -> Result<Vec<Output>, EngineError> {
+    fn run_top_k(&mut self, batch: &[Sample], top_k: usize) -> Result<Vec<Output>, EngineError> {
         let on_gpu = !self.on_cpu && matches!(self.kernels, Kernels::Fused(_));
-        // On the host a thousand exponentials cost microseconds. Tensors may hold anything, which is no fault of the device.
+        // On the host a thousand exponentials take microseconds. For tensors the caller needs the logits: their scores may not be
+        // finite without a fault of the device.
         if on_gpu && !batch.iter().any(|sample| matches!(sample, Sample::Tensor(_))) {
-            return self.forward_ranked(&batch.iter().collect::<Vec<_>>(), top);
+            return self.forward_top_k(&batch.iter().collect::<Vec<_>>(), top_k);
         }
         Ok(self.run(batch)?.into_iter().map(Output::Logits).collect())
     }
 
     fn padding(&self, batch: &[Sample]) -> usize {
         let tensors = batch.iter().filter(|sample| matches!(sample, Sample::Tensor(_))).count();
-        let of = |samples: usize| if samples == 0 { 0 } else { self.sizes.padded(samples) - samples };
-        // Each kind runs by itself. On the CPU, where parts of a batch run by themselves too, there is no padding.
-        of(tensors) + of(batch.len() - tensors)
+        let padding = |samples: usize| if samples == 0 { 0 } else { self.sizes.padded(samples) - samples };
+        // Tensors and images run separately. The CPU also runs parts of a batch separately, but without padding.
+        padding(tensors) + padding(batch.len() - tensors)
     }
 
     fn memory(&self) -> Option<(String, u64)> {
         self.device_bytes().map(|bytes| (self.device.info.name.clone(), bytes))
     }
 
-    fn check(&mut self) -> Result<(), EngineError> {
-        self.check_canary()
+    fn self_test(&mut self) -> Result<(), EngineError> {
+        self.run_self_test()
     }
 
     fn rebuild(&mut self) -> Result<(), EngineError> {
-        self.replace()
+        self.replace_device()
     }
 }
 
@@ -159,4 +227,20 @@ impl std::fmt::Debug for BurnEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BurnEngine").field("device", &self.device.info).finish_non_exhaustive()
     }
+}
+
+/// Loads the network with the model's weights.
+pub(super) fn load_network(model: &Model, device: &ChosenDevice) -> Result<Box<dyn Network>, LoadError> {
+    model.built_in().load_with(&device.device, &model.weights())
+}
+
+/// The device of a model, and how the model runs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceAssignment {
+    /// The device.
+    pub device: DeviceInfo,
+    /// The precision, as in `--precision`.
+    pub precision: String,
+    /// `fused` or `stock`.
+    pub kernels: String,
 }

@@ -2,8 +2,10 @@
 
 use kiln_kernels::cpu::{self, Context, Isa};
 
-use super::precision::{Precision, PrecisionError};
-use super::{ChosenDevice, Config};
+use super::Config;
+use super::device::ChosenDevice;
+use super::error::PrecisionError;
+use super::options::Precision;
 
 /// Returns the default number of threads: the physical cores that the process may use.
 pub fn default_threads() -> usize {
@@ -26,12 +28,12 @@ pub fn configure_cpu(config: &Config, device: ChosenDevice) -> Result<ChosenDevi
     };
     let context = Context::new(isa, config.threads);
     if !device.is_gpu_runtime {
-        tracing::info!(instructions = isa.name(), threads = context.threads(), "CPU kernels chosen");
+        tracing::info!(instructions = isa.name(), threads = context.threads(), "selected CPU kernels");
     }
     Ok(device.with_cpu_context(context))
 }
 
-/// Whether this processor multiplies in bfloat16.
+/// Returns true if this CPU multiplies in bfloat16.
 pub fn has_bf16() -> bool {
     Isa::bf16().is_some()
 }

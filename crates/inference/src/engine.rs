@@ -1,147 +1,148 @@
-//! The engine that batching drives: samples in, logits out. No Burn in sight, so tests can bring their own.
+//! The `Engine` trait that the batcher drives: samples in, logits out. It does not depend on Burn, so tests implement it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::ranking::Ranked;
 use kiln_image::{CropRegion, PreprocessedImage};
 
-/// One row of what an engine takes.
+use super::ranking::ScoredClass;
+
+/// One row of a batch.
 #[derive(Clone, Debug)]
 pub enum Sample {
-    /// A picture of the model's size, which the engine normalises.
-    Picture(PreprocessedImage),
-    /// A part of a picture that the engine resizes by itself and normalises; for engines that do
-    /// ([`super::BurnEngine::largest_cutout`]).
+    /// An image of the model's input size, which the engine normalises.
+    Image(PreprocessedImage),
+    /// A region of an image that the engine resizes and normalises, if it supports that
+    /// ([`super::BurnEngine::max_crop_bytes`]).
     CropRegion(CropRegion),
-    /// What the network takes, as a client prepared it: f32 `[3, height, width]`, laid out flat.
+    /// The network's input, preprocessed by the client: f32 `[3, height, width]`, laid out flat.
     Tensor(Box<[f32]>),
 }
 
 impl From<PreprocessedImage> for Sample {
-    fn from(picture: PreprocessedImage) -> Self {
-        Self::Picture(picture)
+    fn from(image: PreprocessedImage) -> Self {
+        Self::Image(image)
     }
 }
 
 impl From<CropRegion> for Sample {
-    fn from(cutout: CropRegion) -> Self {
-        Self::CropRegion(cutout)
+    fn from(region: CropRegion) -> Self {
+        Self::CropRegion(region)
     }
 }
 
-/// What is known of one picture's scores. A sick device computes scores that are not finite sooner than it tells an error;
-/// weights may do so as well, and of course a client's own tensor.
+/// The scores of one sample. Scores that are not finite come from a faulty device, which often reports no error, from corrupt
+/// weights, or from a client's tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// All of them.
+    /// The logits of all classes.
     Logits(Logits),
-    /// The most probable classes alone, most probable first.
-    Ranked(Vec<Ranked>),
+    /// The most probable classes, most probable first.
+    TopK(Vec<ScoredClass>),
 }
 
 impl Output {
-    /// Whether each score is a number that is neither infinite nor NaN.
+    /// Returns true if no score is infinite or NaN.
     pub fn is_finite(&self) -> bool {
         match self {
             Self::Logits(logits) => logits.iter().all(|logit| logit.is_finite()),
-            Self::Ranked(ranked) => ranked.iter().all(|ranked| ranked.probability.is_finite()),
+            Self::TopK(classes) => classes.iter().all(|class| class.probability.is_finite()),
         }
     }
 }
 
-/// Raw scores of one picture, f32, one a class in index order.
+/// The raw scores of one sample, f32, one per class in index order.
 pub type Logits = Box<[f32]>;
 
-/// A network on a device. Exactly one thread owns it.
+/// A network on a device. One thread owns it.
 pub trait Engine: Send + 'static {
-    /// Runs one batch: the answer has one row a picture, in order.
+    /// Runs one batch. Returns one row per sample, in order.
     ///
     /// # Errors
     ///
-    /// The device failed; no row of the batch may be used.
+    /// The device failed. Then no row of the batch is valid.
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError>;
 
-    /// Runs one batch and gives back no more than the `top` most probable classes of each picture, if the engine has a way
-    /// to find them that is quicker than to hand out the logits. By default it has none.
+    /// Runs one batch. If the engine finds the `top_k` most probable classes faster than it returns logits, it returns only
+    /// these. By default it returns logits.
     ///
     /// # Errors
     ///
-    /// Those of [`Engine::run`].
-    fn run_ranked(&mut self, batch: &[Sample], top: usize) -> Result<Vec<Output>, EngineError> {
-        let _ = top;
+    /// The errors of [`Engine::run`].
+    fn run_top_k(&mut self, batch: &[Sample], top_k: usize) -> Result<Vec<Output>, EngineError> {
+        let _ = top_k;
         Ok(self.run(batch)?.into_iter().map(Output::Logits).collect())
     }
 
-    /// Rows that it computes beyond those of `batch`, because it only runs batches of some sizes. By default none.
+    /// Returns the number of padding rows, if the engine only runs some batch sizes. By default zero.
     fn padding(&self, batch: &[Sample]) -> usize {
         let _ = batch;
         0
     }
 
-    /// The name of its device and how many bytes the allocator there holds, if it tells. By default it does not.
+    /// Returns the device's name and the bytes that its allocator holds, if the device reports them. By default `None`.
     fn memory(&self) -> Option<(String, u64)> {
         None
     }
 
-    /// Finds out whether it still computes rightly; called when there is nothing else to do, and when the scores of a batch are no
-    /// numbers. By default it does.
+    /// Runs the self-test. The batcher calls it when the engine is idle, and when the scores of a batch are not finite. By
+    /// default it passes.
     ///
     /// # Errors
     ///
-    /// What is wrong.
-    fn check(&mut self) -> Result<(), EngineError> {
+    /// The self-test failed.
+    fn self_test(&mut self) -> Result<(), EngineError> {
         Ok(())
     }
 
-    /// Makes itself anew after it has failed or panicked, and is ready for the next batch when it returns. May take
+    /// Rebuilds the engine after an error or a panic. It is ready for the next batch when this returns, which may take
     /// seconds.
     ///
     /// # Errors
     ///
-    /// It cannot, which is the default; the engine must not be used any more.
+    /// The engine cannot be rebuilt and must not be used again. This is the default.
     fn rebuild(&mut self) -> Result<(), EngineError> {
-        Err(EngineError::Device("this engine cannot be replaced".to_string()))
+        Err(EngineError::Device("this engine cannot be rebuilt".to_string()))
     }
 }
 
-/// Why a batch has no answer. The fault is never the client's.
+/// Why a batch has no result. The fault is never the client's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The device failed on this batch.
     #[error("the device failed: {0}")]
     Device(String),
-    /// The engine panicked; the text is the panic's.
+    /// The engine panicked with this message.
     #[error("the engine panicked: {0}")]
     Panicked(String),
 }
 
 impl EngineError {
-    /// The runtime's report in one line: what happened first and what lies at the bottom of it. Such a report names each
-    /// kernel that did not run in between, which is for nobody.
+    /// Shortens the runtime's report to one line: the first error and its root cause. The lines between them name each kernel
+    /// that did not run, which does not help.
     pub(super) fn device(report: &dyn std::fmt::Display) -> Self {
         let report = report.to_string();
         let is_noise = |line: &&str| {
-            let between = ["Caused by:", "Asked at:", "No backtrace available", "skipped `", "("];
-            line.is_empty() || between.iter().any(|start| line.starts_with(start))
+            let noise = ["Caused by:", "Asked at:", "No backtrace available", "skipped `", "("];
+            line.is_empty() || noise.iter().any(|start| line.starts_with(start))
         };
         let mut lines = report.lines().map(str::trim).filter(|line| !is_noise(line));
-        let first = lines.next().unwrap_or("the runtime does not say why");
+        let first = lines.next().unwrap_or("the runtime reports no reason");
         Self::Device(lines.next_back().map_or_else(|| first.to_string(), |last| format!("{first}: {last}")))
     }
 }
 
-/// Makes a panic an error like any other. Whatever panicked has to be replaced before it is used again.
+/// Runs `work`, and turns a panic into an error. An engine that panicked must be rebuilt before it is used again.
 ///
 /// # Errors
 ///
-/// That of the work, or [`EngineError::Panicked`].
-pub fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+/// The error of `work`, or [`EngineError::Panicked`].
+pub fn catch_panic<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
     let outcome = catch_unwind(AssertUnwindSafe(work));
     outcome.unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic))))
 }
 
-/// What a panic said, as far as it was text.
+/// Returns the message of a panic, if it is a text.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_string()
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_becomes_a_sentence_with_its_cause() {
+    fn device_report_is_shortened_to_error_and_root_cause() {
         let report = "An error happened\nCaused by:\n  Several failures\n  skipped `Program`: it needed memory\n  (32 older)\n\
                       Caused by:\n  can't allocate 3 bytes\nNo backtrace available\nAsked at:\nNo backtrace available";
         let error = EngineError::device(&report);

@@ -1,17 +1,17 @@
-//! Samples to the tensor that a network takes: pictures are uploaded as u8 and normalised on the device, where need be
-//! resized there too, and tensors go as they are.
+//! Converts samples to the network's input tensor. Images are uploaded as u8 and normalised on the device, and crop regions
+//! are resized there, too. Tensors are uploaded unchanged.
 
 use std::cell::RefCell;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use kiln_image::{self as image, CropRegion};
 use kiln_kernels::resize::{Filter, Orientation, SourceImage};
 use kiln_kernels::{Layout, Normalizer};
 use model_import::ModelSpec;
 
 use super::engine::Sample;
-use kiln_image::{self as image, CropRegion};
 
-/// Prepares the input of one model on one device.
+/// Builds the input of one model on one device.
 #[derive(Clone)]
 pub(super) struct Input {
     normalizer: Normalizer,
@@ -23,12 +23,12 @@ pub(super) struct Input {
 }
 
 thread_local! {
-    /// Pixels of a batch or of a thread's part of it, kept to be filled again.
+    /// A reused buffer for the pixels of a batch, or of a thread's part of it.
     static PIXELS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Input {
-    /// `dtype` is what the network's tensors hold.
+    /// `dtype` is the type of the network's tensors.
     pub(super) fn new(device: &Device, dtype: DType, layout: Layout, spec: &ModelSpec) -> Self {
         Self {
             normalizer: Normalizer::new(device, dtype, spec.mean, spec.std),
@@ -40,11 +40,11 @@ impl Input {
         }
     }
 
-    /// `size` rows, of which those beyond the samples are padding. All samples are of the same kind.
+    /// Builds a tensor of `size` rows. Rows after the samples are padding. All samples must be tensors, or none.
     ///
     /// # Panics
     ///
-    /// A sample is not of the model's size.
+    /// Panics if a sample does not have the model's input size.
     pub(super) fn tensor(&self, samples: &[&Sample], size: usize) -> Tensor<4> {
         match samples.first() {
             Some(Sample::Tensor(_)) => self.uploaded(samples, size),
@@ -57,8 +57,8 @@ impl Input {
         PIXELS.with_borrow_mut(|pixels| {
             pixels.clear();
             for sample in samples {
-                if let Sample::Picture(picture) = sample {
-                    pixels.extend_from_slice(picture.pixels());
+                if let Sample::Image(image) = sample {
+                    pixels.extend_from_slice(image.pixels());
                 }
             }
             pixels.resize(size * self.width * self.height * 3, 0);
@@ -66,9 +66,9 @@ impl Input {
         })
     }
 
-    /// Pictures that are of the model's size already stand among the others as their own cut-outs.
+    /// Images of the model's input size are resized to their own size, so that they may be mixed with crop regions.
     fn resized(&self, samples: &[&Sample], size: usize) -> Tensor<4> {
-        let mut pictures: Vec<SourceImage<'_>> = samples.iter().filter_map(|sample| uncut(sample)).collect();
+        let mut pictures: Vec<SourceImage<'_>> = samples.iter().filter_map(|sample| source_image(sample)).collect();
         let padding = SourceImage { pixels: &[0; 3], size: [1, 1], start: [0, 0], length: [1, 1], ..pictures[0] };
         pictures.resize(size, padding);
         let tensor = self.normalizer.resize(&pictures, self.height, self.width);
@@ -95,15 +95,15 @@ impl Input {
     }
 }
 
-/// What is to be resized of a sample.
-fn uncut(sample: &Sample) -> Option<SourceImage<'_>> {
+/// Returns the image that the device resizes for a sample; `None` for a tensor.
+fn source_image(sample: &Sample) -> Option<SourceImage<'_>> {
     match sample {
-        Sample::CropRegion(cutout) => Some(source_of(cutout)),
-        Sample::Picture(picture) => {
-            let size = [picture.width(), picture.height()];
+        Sample::CropRegion(region) => Some(source_of(region)),
+        Sample::Image(image) => {
+            let size = [image.width(), image.height()];
             let (orientation, filter) = (Orientation::default(), Filter::Bilinear);
             Some(SourceImage {
-                pixels: picture.pixels(),
+                pixels: image.pixels(),
                 size,
                 start: [0, 0],
                 length: size,
@@ -116,17 +116,17 @@ fn uncut(sample: &Sample) -> Option<SourceImage<'_>> {
     }
 }
 
-/// Translates the image crate's terms into those of the kernels; the two crates do not know each other.
-pub fn source_of(cutout: &CropRegion) -> SourceImage<'_> {
-    let [mirrored_x, mirrored_y] = cutout.mirrored;
+/// Converts a region of the image crate to the type of the kernels; neither crate depends on the other.
+pub fn source_of(region: &CropRegion) -> SourceImage<'_> {
+    let [mirrored_x, mirrored_y] = region.mirrored;
     SourceImage {
-        pixels: &cutout.pixels,
-        size: cutout.size,
-        start: cutout.start,
-        length: cutout.length,
-        orientation: Orientation { transposed: cutout.swapped, mirrored_x, mirrored_y },
-        rows_first: cutout.rows_first,
-        filter: match cutout.filter {
+        pixels: &region.pixels,
+        size: region.size,
+        start: region.start,
+        length: region.length,
+        orientation: Orientation { transposed: region.swapped, mirrored_x, mirrored_y },
+        rows_first: region.rows_first,
+        filter: match region.filter {
             image::Filter::Bilinear => Filter::Bilinear,
             image::Filter::Bicubic => Filter::Bicubic,
             image::Filter::Lanczos3 => Filter::Lanczos,

@@ -18,13 +18,13 @@ pub(super) fn measure(
 ) -> Result<EngineRun, EngineError> {
     let mut next = images.iter().cycle().cloned();
     let mut batch = || next.by_ref().take(size).collect::<Vec<_>>();
-    engine.run_ranked(&batch(), TOP_K)?;
+    engine.run_top_k(&batch(), TOP_K)?;
     let begun = Instant::now();
     let mut times = Vec::new();
     while times.is_empty() || begun.elapsed() < time {
         let batch = batch();
         let started = Instant::now();
-        engine.run_ranked(&batch, TOP_K)?;
+        engine.run_top_k(&batch, TOP_K)?;
         times.push(started.elapsed());
     }
     let busy: Duration = times.iter().sum();

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use indicatif::ProgressBar;
 use kiln_inference::model::Model;
-use kiln_inference::{BurnEngine, DeviceChoice, Placement, Step};
+use kiln_inference::{BurnEngine, DeviceChoice, DeviceAssignment, Step};
 use kiln_runtime::telemetry::logging::{self, LoggingError};
 
 use super::load::{self, LoadError};
@@ -109,7 +109,7 @@ async fn measure_device(
     let flag = choice.to_string();
     bar.set_message(format!("{flag}: starting"));
     let (engine, start_seconds, warm_up_seconds) = start_engine(config, model.clone(), choice, bar).await?;
-    let Placement { device, precision, kernels } = engine.placement();
+    let DeviceAssignment { device, precision, kernels } = engine.assignment();
     let failed = |reason: String| BenchError::Failed { device: flag.clone(), reason };
     let mut engine_runs = Vec::new();
     for size in &plan.batch_sizes {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model_import::import::terminal_text;
 
-use kiln_inference::model::{Label, Model};
+use kiln_inference::model::{VersionLabel, Model};
 use crate::store::{Labels, Manifest, Store, StoreError};
 
 /// A line a version, in columns.
@@ -32,9 +32,9 @@ pub(super) fn list(store: &Store) -> Result<String, StoreError> {
 /// The labels of a version, and which part of the requests a canary has.
 fn words(labels: &Labels, version: &str, built_in: &str) -> String {
     let share = labels.canary.as_ref().map_or(0.0, |canary| canary.share.percents());
-    let word = |label: Label| match label {
-        Label::Canary => format!("canary {share}%"),
-        other => other.word().to_string(),
+    let word = |label: VersionLabel| match label {
+        VersionLabel::Canary => format!("canary {share}%"),
+        other => other.as_str().to_string(),
     };
     let mut words: Vec<String> = labels.of(version, built_in).into_iter().map(word).collect();
     words.extend((labels.previous.as_deref() == Some(version)).then(|| "previous".to_string()));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::load::{self, NoStore};
 use crate::config::Config;
-use kiln_inference::{StartError, by_cpu};
+use kiln_inference::{StartError, reference_logits_on_cpu};
 use kiln_inference::model::Model;
 use crate::store::{Order, Store, StoreError, check_version, read_weights, write_weights};
 
@@ -110,7 +110,7 @@ fn add(
     let weights = read_weights(file, model)?;
     let unfit = |reason| ModelsError::Unfit { file: file.display().to_string(), reason };
     let candidate = model.with_weights(version.unwrap_or("candidate"), weights.clone());
-    let golden = by_cpu(&candidate, &config.inference).map_err(unfit)?;
+    let golden = reference_logits_on_cpu(&candidate, &config.inference).map_err(unfit)?;
     let origin = format!("added from {}", file.display());
     let added = match version {
         Some(version) => store.add_as(model, version, &weights, &origin, Some(&golden)).map(|()| version.to_string()),

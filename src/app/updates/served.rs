@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::unit::Unit;
 use super::wanted::{Asked, Case, Wanted};
-use kiln_inference::model::{Label, Model};
+use kiln_inference::model::{VersionLabel, Model};
 use kiln_classifier::registry::Versions;
 use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
 use kiln_runtime::file_watcher::Fingerprint;
@@ -33,9 +33,9 @@ impl Served {
     pub(super) fn new(model: Model, stable: Unit) -> Self {
         let roles = Roles { stable: stable.id, canary: None, shadow: None };
         metrics::init_model_reloads(model.spec().name);
-        metrics::version_label(model.spec().name, &stable.what.version, Label::Stable.word(), true);
+        metrics::version_label(model.spec().name, &stable.what.version, VersionLabel::Stable.as_str(), true);
         let alone =
-            Case { what: stable.what.clone(), labels: vec![Label::Stable], share: 0.0, files: Fingerprint::default() };
+            Case { what: stable.what.clone(), labels: vec![VersionLabel::Stable], share: 0.0, files: Fingerprint::default() };
         let asked = Asked { stable: alone, aside: Vec::new() };
         Self { model, units: vec![stable], roles, asked, refused: Vec::new() }
     }
@@ -83,14 +83,14 @@ impl Served {
 
     fn next(&self) -> Roles {
         let stable = self.find(&self.asked.stable.what).unwrap_or_else(|| self.unit(self.roles.stable));
-        let tried = |label: Label| {
+        let tried = |label: VersionLabel| {
             let case = self.asked.tried_as(label)?;
             let unit = self.find(&case.what).filter(|unit| unit.what.version != stable.what.version)?;
             Some((unit.id, case.share))
         };
         // A canary that was promoted goes on being one until it is loaded as the stable version.
-        let canary = tried(Label::Canary).or_else(|| self.roles.canary.filter(|(id, _)| self.rises(*id)));
-        Roles { stable: stable.id, canary, shadow: tried(Label::Shadow).map(|(id, _)| id) }
+        let canary = tried(VersionLabel::Canary).or_else(|| self.roles.canary.filter(|(id, _)| self.rises(*id)));
+        Roles { stable: stable.id, canary, shadow: tried(VersionLabel::Shadow).map(|(id, _)| id) }
     }
 
     /// What a unit answers with is asked for as the stable version, which is not loaded yet and may come.
@@ -143,27 +143,27 @@ impl Served {
         self.units.iter().find(|unit| unit.id == id).expect("units stay as long as they have a role")
     }
 
-    fn labelled(&self) -> Vec<(String, Label)> {
+    fn labelled(&self) -> Vec<(String, VersionLabel)> {
         let Roles { stable, canary, shadow } = &self.roles;
         let roles =
-            [(Some(*stable), Label::Stable), (canary.map(|(id, _)| id), Label::Canary), (*shadow, Label::Shadow)];
-        let of = |(id, label): (Option<u64>, Label)| Some((self.unit(id?).what.version.clone(), label));
+            [(Some(*stable), VersionLabel::Stable), (canary.map(|(id, _)| id), VersionLabel::Canary), (*shadow, VersionLabel::Shadow)];
+        let of = |(id, label): (Option<u64>, VersionLabel)| Some((self.unit(id?).what.version.clone(), label));
         roles.into_iter().filter_map(of).collect()
     }
 
     /// For the metrics and the log: what has another label than before.
-    fn tell(&self, before: &[(String, Label)], swapped: bool) {
+    fn tell(&self, before: &[(String, VersionLabel)], swapped: bool) {
         let (name, now) = (self.model.spec().name, self.labelled());
         for (version, label) in before.iter().filter(|each| !now.contains(each)) {
-            metrics::version_label(name, version, label.word(), false);
+            metrics::version_label(name, version, label.as_str(), false);
         }
         for (version, label) in &now {
-            metrics::version_label(name, version, label.word(), true);
+            metrics::version_label(name, version, label.as_str(), true);
         }
         if swapped {
             metrics::model_reload(name, ReloadOutcome::Swapped);
         }
-        let all: Vec<String> = now.iter().map(|(version, label)| format!("{} {version}", label.word())).collect();
+        let all: Vec<String> = now.iter().map(|(version, label)| format!("{} {version}", label.as_str())).collect();
         tracing::info!(model = name, versions = all.join(", "), "versions changed");
     }
 }

@@ -85,7 +85,7 @@ async fn what_broke_is_not_tried_again_before_something_about_it_changes() {
     assert!(served.missing().is_none());
     // Another version is labelled, and the labels are read anew.
     let mut other = asked("1", Some(("4", 0.5)), "a").aside;
-    other.iter_mut().for_each(|case| case.labels = vec![kiln_inference::model::Label::Shadow]);
+    other.iter_mut().for_each(|case| case.labels = vec![kiln_inference::model::VersionLabel::Shadow]);
     let mut both = asked("1", Some(("3", 0.5)), "a");
     both.aside.append(&mut other);
     served.ask(both);

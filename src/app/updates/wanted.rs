@@ -1,6 +1,6 @@
 //! Which versions the labels ask for, and what tells one time that a version is asked for from another.
 
-use kiln_inference::model::Label;
+use kiln_inference::model::VersionLabel;
 use crate::store::Labels;
 use kiln_runtime::file_watcher::Fingerprint;
 
@@ -36,7 +36,7 @@ impl Wanted {
 pub(super) struct Case {
     pub(super) what: Wanted,
     /// At least one.
-    pub(super) labels: Vec<Label>,
+    pub(super) labels: Vec<VersionLabel>,
     /// Of a canary.
     pub(super) share: f64,
     /// How its files were.
@@ -61,7 +61,7 @@ impl Asked {
         let share = labels.canary.as_ref().map_or(0.0, |canary| canary.share.part());
         let case = |version: &str, of: &dyn Fn(&str, Option<String>) -> Wanted| {
             let ((weights, files), labels) = (found(version), labels.of(version, built_in));
-            let share = if labels.contains(&Label::Canary) { share } else { 0.0 };
+            let share = if labels.contains(&VersionLabel::Canary) { share } else { 0.0 };
             Case { what: of(version, weights), labels, share, files }
         };
         let second = shadow.filter(|shadow| canary != Some(shadow));
@@ -78,7 +78,7 @@ impl Asked {
     }
 
     /// The one that is tried with that label.
-    pub(super) fn tried_as(&self, label: Label) -> Option<&Case> {
+    pub(super) fn tried_as(&self, label: VersionLabel) -> Option<&Case> {
         self.aside.iter().find(|case| case.labels.contains(&label))
     }
 }
@@ -96,19 +96,19 @@ mod tests {
             let asked = Asked::new(labels, "1", |version| (Some(version.repeat(2)), Fingerprint::default()));
             asked.all().map(|case| (case.what.clone(), case.labels.clone(), case.share)).collect::<Vec<_>>()
         };
-        let stable = |version: &str| (Wanted::stable(version, Some(version.repeat(2))), vec![Label::Stable], 0.0);
-        let aside = |version: &str, labels: &[Label], share| {
+        let stable = |version: &str| (Wanted::stable(version, Some(version.repeat(2))), vec![VersionLabel::Stable], 0.0);
+        let aside = |version: &str, labels: &[VersionLabel], share| {
             (Wanted::aside(version, Some(version.repeat(2))), labels.to_vec(), share)
         };
         assert_eq!(asked(&Labels::default()), [stable("1")]);
         let both = Labels { canary: canary("3"), shadow: shadow("3"), ..Labels::default() };
-        assert_eq!(asked(&both), [stable("1"), aside("3", &[Label::Canary, Label::Shadow], 0.5)]);
+        assert_eq!(asked(&both), [stable("1"), aside("3", &[VersionLabel::Canary, VersionLabel::Shadow], 0.5)]);
         let two = Labels { canary: canary("3"), shadow: shadow("4"), ..Labels::default() };
-        let tried = [aside("3", &[Label::Canary], 0.5), aside("4", &[Label::Shadow], 0.0)];
+        let tried = [aside("3", &[VersionLabel::Canary], 0.5), aside("4", &[VersionLabel::Shadow], 0.0)];
         assert_eq!(asked(&two), [&[stable("1")], &tried[..]].concat());
         let other = Labels { stable: shadow("2"), canary: canary("2"), shadow: shadow("1"), previous: None };
         let all = asked(&other);
-        assert_eq!((&all[0].0, &all[1..]), (&stable("2").0, &[aside("1", &[Label::Shadow], 0.0)][..]));
+        assert_eq!((&all[0].0, &all[1..]), (&stable("2").0, &[aside("1", &[VersionLabel::Shadow], 0.0)][..]));
     }
 
     #[test]

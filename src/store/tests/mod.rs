@@ -49,7 +49,7 @@ fn a_version_that_was_added_is_found_as_it_was() {
     assert_eq!((kept.add(b"first"), kept.add(b"second")), ("2".to_string(), "3".to_string()));
     let found = kept.store.read(&kept.model, "2").unwrap();
     assert_eq!((found.version(), found.weights().bytes()), ("2", &b"first"[..]));
-    assert_eq!(found.golden().unwrap().len(), kept.model.spec().labels.len());
+    assert_eq!(found.reference_logits().unwrap().len(), kept.model.spec().labels.len());
     let all = kept.store.versions(&kept.model).unwrap();
     let (version, manifest) = &all[1];
     let manifest = manifest.as_ref().unwrap();
@@ -59,7 +59,7 @@ fn a_version_that_was_added_is_found_as_it_was() {
     // By a name of one's own, once.
     let weights = Weights::new(b"third".to_vec());
     kept.store.add_as(&kept.model, "2026-11_b", &weights, "a test", None).unwrap();
-    assert!(kept.store.read(&kept.model, "2026-11_b").unwrap().golden().is_none());
+    assert!(kept.store.read(&kept.model, "2026-11_b").unwrap().reference_logits().is_none());
     for taken in ["2026-11_b", "2", "1"] {
         let refused = kept.store.add_as(&kept.model, taken, &weights, "a test", None).unwrap_err();
         assert!(matches!(refused, StoreError::Taken { .. }), "{refused}");

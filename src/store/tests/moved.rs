@@ -30,7 +30,7 @@ fn a_version_that_is_promoted_is_tried_no_more() {
     let canary = || Some(Canary { version: "2".to_string(), share: Share::new(0.1).unwrap() });
     kept.store.set_canary(&kept.model, canary()).unwrap();
     let labels = kept.store.set_shadow(&kept.model, Some("2")).unwrap();
-    assert_eq!(labels.of("2", "1"), [kiln_inference::model::Label::Canary, kiln_inference::model::Label::Shadow]);
+    assert_eq!(labels.of("2", "1"), [kiln_inference::model::VersionLabel::Canary, kiln_inference::model::VersionLabel::Shadow]);
     assert_eq!(kept.store.labels(kept.name()).unwrap(), labels, "what is written is what is read");
     let labels = kept.store.promote(&kept.model, "2").unwrap();
     assert_eq!((labels.canary, labels.shadow), (None, None));

@@ -28,7 +28,7 @@ fn add_faulty(folder: &StoreFolder) -> [(&'static str, &'static str); 5] {
         ("2", "not a complete Burnpack file"),
         ("3", "not a complete Burnpack file"),
         ("4", "has changed since it was added"),
-        ("5", "the canary's logits are off"),
+        ("5", "the logits of the self-test are off"),
         ("6", "not finite"),
     ]
 }

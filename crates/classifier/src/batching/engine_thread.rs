@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::batch::{Batch, BatchStatistics};
-use kiln_inference::{Engine, EngineError, Output, Sample, caught};
+use kiln_inference::{Engine, EngineError, Output, Sample, catch_panic};
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, ModelMetrics};
 use kiln_runtime::telemetry::traces;
@@ -170,7 +170,7 @@ impl EngineThread {
     }
 
     fn self_test(&mut self) -> Result<(), EngineError> {
-        let outcome = self.engine.check();
+        let outcome = self.engine.self_test();
         metrics::self_test(outcome.is_ok());
         outcome.inspect_err(|error| tracing::error!(%error, "self-test failed"))
     }
@@ -223,8 +223,8 @@ impl PanicGuard {
 
     /// Runs a batch and returns one row per image, in the same order.
     fn run(&mut self, batch: &Batch) -> Result<Vec<Output>, EngineError> {
-        let rows = caught(|| match batch.top_k() {
-            Some(top) => self.0.run_ranked(batch.samples(), top),
+        let rows = catch_panic(|| match batch.top_k() {
+            Some(top) => self.0.run_top_k(batch.samples(), top),
             None => Ok(self.0.run(batch.samples())?.into_iter().map(Output::Logits).collect()),
         })?;
         if rows.len() == batch.len() {
@@ -234,24 +234,24 @@ impl PanicGuard {
     }
 
     /// Runs the engine's self-test.
-    fn check(&mut self) -> Result<(), EngineError> {
-        caught(|| self.0.check())
+    fn self_test(&mut self) -> Result<(), EngineError> {
+        catch_panic(|| self.0.self_test())
     }
 
     /// Rebuilds the engine after a failure.
     fn rebuild(&mut self) -> Result<(), EngineError> {
-        caught(|| self.0.rebuild())
+        catch_panic(|| self.0.rebuild())
     }
 
     /// Returns how many rows the engine computes beyond those of the samples. After a panic it returns 0; the batch itself
     /// then fails and is handled there.
     fn padding(&self, samples: &[Sample]) -> usize {
-        caught(|| Ok(self.0.padding(samples))).unwrap_or_default()
+        catch_panic(|| Ok(self.0.padding(samples))).unwrap_or_default()
     }
 
     /// Returns the device's name and the bytes that its allocator holds, if the engine knows them.
     fn memory(&self) -> Option<(String, u64)> {
-        caught(|| Ok(self.0.memory())).unwrap_or_default()
+        catch_panic(|| Ok(self.0.memory())).unwrap_or_default()
     }
 }
 
@@ -275,7 +275,7 @@ mod tests {
             panic!("memory")
         }
 
-        fn check(&mut self) -> Result<(), EngineError> {
+        fn self_test(&mut self) -> Result<(), EngineError> {
             panic!("check")
         }
 
@@ -290,7 +290,7 @@ mod tests {
         let panicked = |what: &str| EngineError::Panicked(what.to_string());
         let empty = Batch::new(Vec::new(), Instant::now());
         assert_eq!(engine.run(&empty), Err(panicked("run")));
-        assert_eq!((engine.check(), engine.rebuild()), (Err(panicked("check")), Err(panicked("rebuild"))));
+        assert_eq!((engine.self_test(), engine.rebuild()), (Err(panicked("check")), Err(panicked("rebuild"))));
         assert_eq!((engine.padding(&[]), engine.memory()), (0, None));
     }
 }

@@ -1,61 +1,62 @@
-//! A device that is up, and why one is not. `choose.rs` brings one up, `latest.rs` has what takes a lost one's place.
+//! Devices: selection by `--device`, opening, and replacement after a loss.
 
-mod choose;
-mod latest;
+pub mod adapters;
+mod open;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{DType, Device};
 use burn_wgpu::wgpu;
 use kiln_kernels::cpu::Context;
 use kiln_kernels::{Kernels, Tiles};
 
-use super::choice::DeviceChoice;
-use latest::Place;
+use super::options::DeviceChoice;
 
-pub use choose::choose;
-pub(super) use choose::cpu;
+pub use open::choose;
+pub(super) use open::cpu;
 
-/// What a person may want to know of a device.
+/// The description of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// Product name, or `CPU`.
     pub name: String,
     /// Graphics API or runtime: `Vulkan`, `Metal`, `CUDA`, `flex`.
     pub api: String,
-    /// Driver and version, where there is one.
+    /// Driver and version, if the device has a driver.
     pub driver: Option<String>,
-    /// What compiles its kernels: `WGSL`, `SPIR-V`, `MSL`, `CUDA`, or `Rust` where they are compiled already.
+    /// The compiler of the kernels: `WGSL`, `SPIR-V`, `MSL`, `CUDA`, or `Rust` if they are compiled into the program.
     pub compiler: &'static str,
 }
 
-/// A device that is up.
+/// An open device.
 #[derive(Clone, Debug)]
 pub struct ChosenDevice {
     /// Burn's handle.
     pub device: Device,
-    /// What it is.
+    /// The description.
     pub info: DeviceInfo,
-    /// True where kernels are compiled on the device's side.
+    /// True if a runtime compiles kernels for the device: every device but the CPU.
     pub is_gpu_runtime: bool,
-    /// Why this one, for the start log.
+    /// The reason for the selection, for the log.
     pub reason: String,
-    /// By what it can be opened again.
+    /// The value of `--device` that opens the device again.
     pub(super) choice: DeviceChoice,
-    /// A CPU that pretends to be a GPU.
+    /// True for a software adapter: a CPU that implements a graphics API.
     pub(super) is_software: bool,
-    /// The largest buffer that a kernel may be given.
+    /// Maximum size of a buffer that a kernel reads, in bytes.
     pub(super) max_buffer_bytes: u64,
-    /// Which of several like adapters it is: where it is plugged in, or the number of it.
+    /// Distinguishes adapters of the same kind: the PCI address, or the number.
     pub(super) slot: String,
-    /// wgpu's own handle, where another device can take its place.
+    /// wgpu's handle, if the device can be replaced.
     pub(super) wgpu: Option<wgpu::Device>,
     /// The threads and the instruction set of the CPU kernels. On a GPU they compute the reference logits.
     pub(super) cpu: Context,
-    /// What was opened in its place after it was lost, for all clones.
-    place: Place,
+    /// The device that replaced this one after a loss. Clones share it.
+    replacement: Replacement,
 }
 
 impl ChosenDevice {
-    /// The hand-written kernels in the form that suits it, or the stock ones where it can run no other.
+    /// Returns Kiln's kernels in the variant for this device, or the stock kernels if the device runs no others.
     pub(super) fn best_kernels(&self) -> Kernels {
         match Kernels::best_for(&self.device) {
             Kernels::Fused(_) if self.is_software => Kernels::Fused(Tiles::Registers),
@@ -69,55 +70,74 @@ impl ChosenDevice {
         Self { cpu, ..self }
     }
 
-    /// Whether both are the same piece of hardware.
+    /// Returns true if both are the same hardware.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.info == other.info && self.slot == other.slot
     }
 
-    /// Has it give back memory that nobody uses any more, where it keeps some.
+    /// Releases unused memory, if the allocator keeps some.
     pub fn free_unused(&self) {
         if self.is_gpu_runtime {
             self.device.memory_cleanup();
         }
     }
 
-    /// Whether tensors may hold f16.
+    /// Returns true if tensors may be f16.
     pub(super) fn has_f16(&self) -> bool {
         self.is_gpu_runtime && self.device.supports_dtype(DType::F16)
     }
 
-    /// Has the driver take the device away, as after a reset, to see what becomes of the engines on it. Does nothing
-    /// where the device is not wgpu's.
-    pub fn lose(&self) {
+    /// Destroys the device as a driver reset does, to test the recovery of its engines. No-op if the device is not from wgpu.
+    pub fn simulate_loss(&self) {
         if let Some(device) = &self.wgpu {
             device.destroy();
         }
     }
+
+    /// Returns the device to use now: this one, or its last replacement after a loss.
+    pub fn latest(&self) -> Self {
+        let replacement = self.replacement.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*replacement {
+            Some(next) => Self { replacement: self.replacement.clone(), ..(**next).clone() },
+            None => self.clone(),
+        }
+    }
+
+    /// Records that `next` replaces this device after a loss. The CPU context stays.
+    pub(super) fn replaced_by(&self, next: Self) -> Self {
+        let next = Self { cpu: self.cpu.clone(), ..next };
+        *self.replacement.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(next));
+        self.latest()
+    }
 }
 
-/// A device that cannot be had.
+/// The device that replaced a lost one; `None` before a loss.
+#[derive(Clone, Debug, Default)]
+struct Replacement(Arc<Mutex<Option<Box<ChosenDevice>>>>);
+
+/// Why a device is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// This machine has no such adapter.
-    #[error("no {wanted} on this machine. 'kiln devices' lists what there is; '--device cpu' always works.")]
+    #[error("this machine has no {wanted}. 'kiln devices' lists the devices; '--device cpu' is always available.")]
     Absent {
-        /// What was asked for.
+        /// The requested adapter.
         wanted: String,
     },
-    /// The program was built without the runtime.
-    #[error("this build has no {runtime} support. Build with '--features {feature}', or choose another --device.")]
+    /// The build does not include the runtime.
+    #[error("this build has no {runtime} support. Build with '--features {feature}', or use another --device.")]
     NotBuilt {
         /// The runtime's name.
         runtime: &'static str,
         /// The cargo feature that adds it.
         feature: &'static str,
     },
-    /// The adapter is there but does not come up.
-    #[error("{name} does not start: {reason}")]
+    /// The adapter exists, but does not open.
+    #[error("device '{name}' cannot be opened: {reason}")]
     Broken {
         /// The adapter's name.
         name: String,
-        /// What the runtime said.
+        /// The reason that the runtime reports.
         reason: String,
     },
 }

@@ -112,7 +112,7 @@ impl Engine for GatedEngine {
         Ok(rows)
     }
 
-    fn check(&mut self) -> Result<(), EngineError> {
+    fn self_test(&mut self) -> Result<(), EngineError> {
         if self.is_healthy.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -139,7 +139,7 @@ pub(super) fn image(id: u32) -> PreprocessedImage {
 }
 
 pub(super) fn id(sample: &Sample) -> u32 {
-    let Sample::Picture(image) = sample else { panic!("the tests send no tensors") };
+    let Sample::Image(image) = sample else { panic!("the tests send no tensors") };
     let pixels = image.pixels();
     u32::from_be_bytes([0, pixels[0], pixels[1], pixels[2]])
 }

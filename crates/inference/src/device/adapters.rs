@@ -1,4 +1,5 @@
-//! The adapters that wgpu finds on this machine: GPUs, and software stand-ins such as llvmpipe. It opens none.
+//! The adapters that wgpu finds on this machine: GPUs, and software adapters such as llvmpipe. Selects one by `--device`, but
+//! opens none.
 
 use burn_wgpu::wgpu;
 
@@ -9,30 +10,30 @@ pub struct Adapter {
     pub name: String,
     /// The driver and its version.
     pub driver: String,
-    /// The graphics API it is reached through.
+    /// The graphics API.
     pub api: Api,
-    /// What it is.
+    /// The kind of hardware.
     pub kind: Kind,
     /// Its position among the adapters of the same API and kind, as Burn counts GPUs.
     pub index: usize,
-    /// Whether shaders may compute in f16.
+    /// True if shaders may compute in f16.
     pub has_f16: bool,
-    /// The largest buffer that it allows, in bytes. Of its memory wgpu tells no more.
+    /// Maximum size of a buffer, in bytes. wgpu does not report the size of the memory.
     pub max_buffer_bytes: u64,
-    /// Which of several like ones it is: its PCI address, or where there is none its number.
+    /// Distinguishes adapters of the same kind: the PCI address, or else the number.
     pub slot: String,
-    /// What it is opened by; absent in tests.
+    /// wgpu's handles for opening the adapter; absent in tests.
     pub(super) handle: Option<Handle>,
 }
 
-/// wgpu's own words for an adapter.
+/// wgpu's handles of an adapter.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     pub(super) instance: wgpu::Instance,
     pub(super) adapter: wgpu::Adapter,
 }
 
-/// Graphics APIs that compute shaders run on.
+/// Graphics APIs with compute shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// Vulkan.
@@ -43,26 +44,26 @@ pub enum Api {
     Dx12,
 }
 
-/// What an adapter is.
+/// The kind of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A GPU with memory of its own.
     Discrete,
     /// A GPU that shares the CPU's memory.
     Integrated,
-    /// A GPU lent by a hypervisor.
+    /// A GPU that a hypervisor provides.
     Virtual,
-    /// A CPU that pretends to be a GPU.
+    /// A CPU that implements a graphics API.
     Software,
 }
 
 impl Adapter {
-    /// True for a GPU, false for a software adapter.
+    /// Returns true for a GPU, false for a software adapter.
     pub fn is_gpu(&self) -> bool {
         self.kind != Kind::Software
     }
 
-    /// The shader compiler that this build uses on it: `WGSL`, `SPIR-V` or `MSL`.
+    /// Returns the shader compiler that this build uses for the adapter: `WGSL`, `SPIR-V` or `MSL`.
     pub fn compiler(&self) -> &'static str {
         match self.api {
             Api::Vulkan if cfg!(feature = "vulkan") => "SPIR-V",
@@ -71,13 +72,14 @@ impl Adapter {
         }
     }
 
-    /// What `--precision` may be on it.
+    /// Returns the values of `--precision` that the adapter supports.
     pub fn precisions(&self) -> &'static str {
         if self.has_f16 { "f32, f16" } else { "f32" }
     }
 }
 
-/// Every adapter that could run a model, in wgpu's order. What the driver does not call a GPU or a CPU is left out.
+/// Returns every adapter that may run a model, in wgpu's order. Adapters that the driver reports neither as GPU nor as CPU are
+/// skipped.
 pub fn enumerate() -> Vec<Adapter> {
     let apis = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
@@ -146,5 +148,76 @@ impl std::fmt::Display for Kind {
             Self::Virtual => "virtual GPU",
             Self::Software => "software",
         })
+    }
+}
+
+/// Returns the GPU that `auto` selects, or the reason for selecting the CPU. Software adapters are skipped, since the CPU
+/// engine is faster.
+pub fn select_auto(adapters: &[Adapter]) -> Result<&Adapter, String> {
+    let gpus = || adapters.iter().filter(|adapter| adapter.is_gpu());
+    gpus().find(|adapter| adapter.kind == Kind::Discrete).or_else(|| gpus().next()).ok_or_else(|| {
+        match adapters.first() {
+            Some(software) => {
+                format!("no GPU found ({} is a software adapter, which is slower than the CPU engine)", software.name)
+            }
+            None => "no GPU found".to_string(),
+        }
+    })
+}
+
+/// Returns the adapter with a number under an API; without a number the first adapter, GPUs before software adapters.
+pub(super) fn select(adapters: &[Adapter], api: Api, index: Option<usize>) -> Option<&Adapter> {
+    let mut candidates = adapters.iter().filter(|adapter| adapter.api == api);
+    match index {
+        Some(index) => candidates.nth(index),
+        None => candidates.clone().find(|adapter| adapter.is_gpu()).or_else(|| candidates.next()),
+    }
+}
+
+/// Returns a text for an adapter that was not found.
+pub(super) fn describe(api: Api, index: Option<usize>) -> String {
+    index.map_or_else(|| format!("{api} adapter"), |index| format!("{api} adapter number {index}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(name: &str, kind: Kind) -> Adapter {
+        Adapter {
+            name: name.to_string(),
+            driver: String::new(),
+            api: Api::Vulkan,
+            kind,
+            index: 0,
+            has_f16: false,
+            max_buffer_bytes: 0,
+            slot: String::new(),
+            handle: None,
+        }
+    }
+
+    #[test]
+    fn auto_prefers_a_discrete_gpu() {
+        let adapters =
+            [adapter("llvmpipe", Kind::Software), adapter("Iris", Kind::Integrated), adapter("H100", Kind::Discrete)];
+        assert_eq!(select_auto(&adapters).unwrap().name, "H100");
+        assert_eq!(select_auto(&adapters[..2]).unwrap().name, "Iris");
+    }
+
+    #[test]
+    fn auto_skips_software_adapters_and_returns_the_reason() {
+        let reason = select_auto(&[adapter("llvmpipe", Kind::Software)]).unwrap_err();
+        assert!(reason.contains("llvmpipe is a software adapter"), "{reason}");
+        assert_eq!(select_auto(&[]).unwrap_err(), "no GPU found");
+    }
+
+    #[test]
+    fn vulkan_selects_a_software_adapter_without_a_gpu() {
+        let adapters = [adapter("llvmpipe", Kind::Software), adapter("Iris", Kind::Integrated)];
+        assert_eq!(select(&adapters, Api::Vulkan, None).unwrap().name, "Iris");
+        assert_eq!(select(&adapters[..1], Api::Vulkan, None).unwrap().name, "llvmpipe");
+        assert_eq!(select(&adapters, Api::Vulkan, Some(0)).unwrap().name, "llvmpipe");
+        assert!(select(&adapters, Api::Vulkan, Some(2)).is_none());
     }
 }

@@ -1,0 +1,156 @@
+//! A model without its tensors: description, class labels, weights, version and digest; and the labels of versions.
+
+use std::sync::Arc;
+
+use model_import::{BuiltIn, ModelSpec};
+
+pub use model_import::Weights;
+
+/// A model whose graph is built in, with the built-in weights or with other weights. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Model {
+    built_in: &'static BuiltIn,
+    /// The version that replaces the built-in one, if any.
+    other: Option<Arc<OtherVersion>>,
+}
+
+#[derive(Debug)]
+struct OtherVersion {
+    version: String,
+    weights: Weights,
+    /// The digest of graph and weights together, in hex.
+    sha256: String,
+    reference_logits: Option<Box<[f32]>>,
+}
+
+impl Model {
+    /// Iterates over every built-in model with its built-in weights, in the order of names; never empty.
+    pub fn all() -> impl Iterator<Item = Self> {
+        model_import::MODELS.iter().map(|built_in| Self { built_in, other: None })
+    }
+
+    /// Creates a model that is not built in, for tests that need several models.
+    #[doc(hidden)]
+    pub fn for_test(name: &'static str, version: &'static str) -> Self {
+        let first = &model_import::MODELS[0];
+        let spec = Box::leak(Box::new(ModelSpec { name, version, ..*first.spec }));
+        Self { built_in: Box::leak(Box::new(BuiltIn { spec, ..*first })), other: None }
+    }
+
+    /// Returns the built-in model of that name, with its built-in weights.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|model| model.spec().name == name)
+    }
+
+    /// Returns the same graph with other weights, as version `version`. Weights that do not fit fail when they are loaded.
+    /// Computing the digest takes tens of milliseconds.
+    pub fn with_weights(&self, version: &str, weights: Weights) -> Self {
+        self.with_weights_and_reference(version, weights, None)
+    }
+
+    /// Like [`Model::with_weights`], with reference logits, if they are known: the correct logits of the synthetic image,
+    /// one per class in index order. The self-test of an engine compares with them.
+    pub fn with_weights_and_reference(
+        &self,
+        version: &str,
+        weights: Weights,
+        reference_logits: Option<Box<[f32]>>,
+    ) -> Self {
+        let sha256 = self.built_in.sha256_with(&weights);
+        let other = OtherVersion { version: version.to_string(), weights, sha256, reference_logits };
+        Self { built_in: self.built_in, other: Some(Arc::new(other)) }
+    }
+
+    /// Returns the content of the manifest. Its version is that of the built-in weights.
+    pub fn spec(&self) -> &'static ModelSpec {
+        self.built_in.spec
+    }
+
+    /// Returns the version of these weights.
+    pub fn version(&self) -> &str {
+        self.other.as_ref().map_or(self.spec().version, |other| &other.version)
+    }
+
+    /// Returns the entry that loads the network.
+    pub fn built_in(&self) -> &'static BuiltIn {
+        self.built_in
+    }
+
+    /// Returns the weights.
+    pub fn weights(&self) -> Weights {
+        self.other.as_ref().map_or_else(|| self.built_in.embedded(), |other| other.weights.clone())
+    }
+
+    /// Returns the reference logits, if they are known: the correct logits of the synthetic image, f32, one per class in
+    /// index order.
+    pub fn reference_logits(&self) -> Option<&[f32]> {
+        match &self.other {
+            Some(other) => other.reference_logits.as_deref(),
+            None => self.spec().reference_logits,
+        }
+    }
+
+    /// Returns `sha256:<hex>`, which identifies graph and weights: the digest of the ONNX file, or, with other weights, the
+    /// digest of the ONNX file's digest and the weights' digest.
+    pub fn digest(&self) -> String {
+        format!("sha256:{}", self.other.as_ref().map_or(self.spec().sha256, |other| &other.sha256))
+    }
+
+    /// Returns `sha256:<hex>` of the weights alone. Takes tens of milliseconds for the built-in weights.
+    pub fn weights_digest(&self) -> String {
+        format!("sha256:{}", self.weights().sha256())
+    }
+
+    /// Returns the name of a class. Every class has a name: the build checks their number.
+    pub fn label(&self, class_id: usize) -> &'static str {
+        self.spec().labels.get(class_id).copied().unwrap_or("")
+    }
+}
+
+/// The role of a version of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VersionLabel {
+    /// Serves the requests that name no version.
+    Stable,
+    /// Serves a share of the requests that name no version.
+    Canary,
+    /// Runs on the images that the stable version serves. Its results are only compared.
+    Shadow,
+}
+
+impl VersionLabel {
+    /// All labels.
+    pub const ALL: [Self; 3] = [Self::Stable, Self::Canary, Self::Shadow];
+
+    /// Returns the label as it is written in requests and files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Canary => "canary",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_weights_make_another_version_of_the_same_graph() {
+        let model = Model::all().next().unwrap();
+        let other = model.with_weights("2", Weights::new(vec![1, 2, 3]));
+        assert_eq!((other.version(), model.version()), ("2", model.spec().version));
+        assert_eq!(other.spec().sha256, model.spec().sha256);
+        let another = model.with_weights("2", Weights::new(vec![1, 2, 4]));
+        let digests = [model.digest(), other.digest(), another.digest()];
+        assert!(digests.iter().all(|digest| digest.len() == 71 && digest.starts_with("sha256:")), "{digests:?}");
+        assert!(digests[0] != digests[1] && digests[1] != digests[2] && digests[0] != digests[2], "{digests:?}");
+        assert_eq!(other.weights_digest(), "sha256:039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81");
+        assert_ne!(model.weights_digest(), model.digest());
+        // The reference logits of the built-in weights are wrong for other weights.
+        assert!(other.reference_logits().is_none());
+        let known = model.with_weights_and_reference("2", Weights::new(vec![1, 2, 3]), Some(Box::new([1.0])));
+        assert_eq!((known.reference_logits(), known.digest()), (Some(&[1.0][..]), other.digest()));
+    }
+}
