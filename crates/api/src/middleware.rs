@@ -139,11 +139,11 @@ fn record(
     let took_ms = took.as_secs_f64() * 1e3;
     // Probes and scrapers send requests every few seconds, so their lines are only logged at the debug level.
     if matches!(operation, "live" | "ready" | "metrics" | "oip_live" | "oip_ready") {
-        tracing::debug!(target: target::ACCESS, operation, key, status, outcome, took_ms, "answered");
+        tracing::debug!(target: target::ACCESS, operation, key, status, outcome, took_ms, "request answered");
     } else if status == 500 {
-        tracing::warn!(target: target::ACCESS, operation, key, status, outcome, took_ms, phases, "answered");
+        tracing::warn!(target: target::ACCESS, operation, key, status, outcome, took_ms, phases, "request answered");
     } else {
-        tracing::info!(target: target::ACCESS, operation, key, status, outcome, took_ms, phases, "answered");
+        tracing::info!(target: target::ACCESS, operation, key, status, outcome, took_ms, phases, "request answered");
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use poem::http::header;
 use poem::middleware::SetHeader;
@@ -87,7 +89,7 @@ impl Page {
             .replace("{{version}}", env!("CARGO_PKG_VERSION"))
             .replace("{{style}}", include_str!("status_page/page.css"))
             .replace("{{script}}", &script.concat());
-        let digest: String = Sha256::digest(&html).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = BASE64_STANDARD.encode(&Sha256::digest(&html)[..9]);
         Self { policy: page_policy(&html), etag: format!("\"{digest}\""), html }
     }
 }

@@ -57,7 +57,7 @@ fn file_names_are_neither_paths_nor_log_lines() {
         assert!(!std::path::Path::new(path).exists(), "{path}");
     }
     let answered =
-        lines(&server).iter().filter(|line| line["message"] == "answered" && line["operation"] == "predict").count();
+        lines(&server).iter().filter(|line| line["message"] == "request answered" && line["operation"] == "predict").count();
     assert_eq!(answered, cases.len(), "one access line per request");
     server.assert_healthy();
 }

@@ -12,7 +12,7 @@ fn logged_trace(server: &Server, request_id: &str) -> Option<String> {
     };
     assert!(!lines.iter().any(|line| line.contains(request_id)));
     let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(event["message"], "answered", "{line}");
+    assert_eq!(event["message"], "request answered", "{line}");
     event["span"]["trace_id"].as_str().map(ToString::to_string)
 }
 
