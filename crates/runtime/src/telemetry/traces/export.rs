@@ -1,22 +1,25 @@
 //! Sends spans to the collector with OTLP over HTTP (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>), on the thread
 //! of the SDK's batch processor: no request waits for the collector.
 //!
-//! `opentelemetry-otlp` is not used: its retries cannot be interrupted at shutdown, and its debug lines show the endpoint's
-//! query, which may contain a secret.
+//! `opentelemetry-proto` encodes the messages. `opentelemetry-otlp` is not used for sending: its retries cannot be interrupted
+//! at shutdown, and its debug lines show the endpoint's query, which may contain a secret.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
+use prost::Message as _;
 use ureq::Agent;
 use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
 
 use super::config::Config;
-use super::message;
 use crate::http_client::{CertificateVerification, agent_config};
 
 /// The maximum time to send a batch of spans, including retries. The batch is dropped afterwards.
@@ -56,7 +59,7 @@ impl StopFlag {
 pub(super) struct Exporter {
     agent: Agent,
     config: Config,
-    resource: Resource,
+    resource: ResourceAttributesWithSchema,
     stop: Arc<StopFlag>,
     dropped: Mutex<DroppedSpans>,
     stats: SpanStats,
@@ -82,7 +85,7 @@ impl Exporter {
         Self {
             agent: agent.build().into(),
             config: config.clone(),
-            resource: Resource::builder_empty().build(),
+            resource: ResourceAttributesWithSchema::default(),
             stop,
             dropped: Mutex::default(),
             stats,
@@ -147,7 +150,8 @@ impl SpanExporter for Exporter {
     /// Blocks: the SDK calls it on a thread of its own.
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
-        match self.send(&message::request(&self.resource, &batch)) {
+        let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
+        match self.send(&ExportTraceServiceRequest { resource_spans }.encode_to_vec()) {
             Ok(()) => self.stats.settle(count),
             Err(reason) => self.record_dropped(count, &reason),
         }
@@ -156,7 +160,7 @@ impl SpanExporter for Exporter {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.resource = resource.clone();
+        self.resource = resource.into();
     }
 }
 

@@ -3,8 +3,6 @@
 
 mod config;
 mod export;
-mod message;
-mod protobuf;
 mod spans;
 mod trace_context;
 
