@@ -1,9 +1,9 @@
-//! Kiln serves image classification over HTTP. A build turns ONNX classifiers into Burn code; the server runs them on a GPU or the
-//! CPU, behind a dynamic batcher and an API whose OpenAPI document the handlers generate.
+//! Kiln serves image classification over HTTP. A build turns ONNX classifiers into Burn code; the server runs them on a
+//! GPU or the CPU, behind a dynamic batcher and an API whose OpenAPI document the handlers generate.
 //!
-//! This package is the program: the command line ([`cli`]), the settings ([`config`]) and the commands ([`app`]), with the parts of
-//! `kiln import` ([`mod@import`]), `kiln bench` ([`mod@bench`]) and `kiln models` ([`store`]) that need no device. The crates below it
-//! are described in `docs/architecture.md`, which also follows a request through them.
+//! This package is the program: the command line ([`cli`]), the settings ([`config`]) and the commands ([`app`]), with
+//! the parts of `kiln import` ([`mod@import`]), `kiln bench` ([`mod@bench`]) and `kiln models` ([`store`]) that need no
+//! device. The crates below it are described in `docs/architecture.md`, which also follows a request through them.
 #![forbid(unsafe_code)]
 
 pub mod app;

@@ -1,5 +1,5 @@
-//! `kiln finetune`: trains the last layer of a model on exported feedback and adds the result to the model store. The new version has
-//! no label, so it serves no request until an operator promotes it.
+//! `kiln finetune`: trains the last layer of a model on exported feedback and adds the result to the model store. The
+//! new version has no label, so it serves no request until an operator promotes it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -54,7 +54,8 @@ pub enum FinetuneFailure {
     Output(#[from] std::io::Error),
 }
 
-/// Trains the last layer of the model that `--model` names, or of the first, and adds the result to the store as a new version.
+/// Trains the last layer of the model that `--model` names, or of the first, and adds the result to the store as a new
+/// version.
 ///
 /// # Errors
 ///
@@ -105,8 +106,8 @@ fn run(config: &Config, store: &Store, options: &FinetuneOptions) -> Result<(), 
     Ok(())
 }
 
-/// Returns the features of each distinct image, and those images. Decodes [`CHUNK`] images at a time, since all of them may not fit
-/// in memory. Names the files that are not images.
+/// Returns the features of each distinct image, and those images. Decodes [`CHUNK`] images at a time, since all of them
+/// may not fit in memory. Names the files that are not images.
 fn extract_features(
     config: &Config,
     model: &Model,

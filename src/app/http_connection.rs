@@ -1,5 +1,5 @@
-//! A minimal HTTP/1.1 client connection for load generators. It does as little work as possible per request, since it runs on the
-//! CPU cores that it measures; a general client such as `ureq` or `hyper` would take a larger part of them.
+//! A minimal HTTP/1.1 client connection for load generators. It does as little work as possible per request, since it
+//! runs on the CPU cores that it measures; a general client such as `ureq` or `hyper` would take a larger part of them.
 
 use std::io;
 use std::net::SocketAddr;

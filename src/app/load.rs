@@ -70,7 +70,8 @@ pub(super) fn store(config: &Config) -> Result<Store, NoStore> {
     config.model_store.as_ref().map(Store::open).ok_or(NoStore)
 }
 
-/// Configures drivers to cache compiled kernels from one start to the next. Has an effect only while the process has one thread.
+/// Configures drivers to cache compiled kernels from one start to the next. Has an effect only while the process has
+/// one thread.
 pub fn keep_caches(config: &Config) {
     if let Some(folder) = &config.inference.cache {
         inference::set_cache_folder(folder);
@@ -110,8 +111,8 @@ pub(super) fn unusable_stable_version(model: &Model, version: &str, reason: &Loa
     }
 }
 
-/// Returns the result of a blocking task. A panic becomes an error, since drivers and device runtimes panic where they should return
-/// an error.
+/// Returns the result of a blocking task. A panic becomes an error, since drivers and device runtimes panic where they
+/// should return an error.
 pub(super) fn join<T>(joined: Result<Result<T, LoadError>, JoinError>) -> Result<T, LoadError> {
     joined.unwrap_or_else(|error| {
         let panic = error.try_into_panic();
@@ -248,8 +249,8 @@ pub(super) fn record_startup_phase(step: Step) {
     }
 }
 
-/// The resources that all classifiers of a process share: decode threads, image limits, response cache, feedback store. Clones are
-/// cheap and share them.
+/// The resources that all classifiers of a process share: decode threads, image limits, response cache, feedback store.
+/// Clones are cheap and share them.
 #[derive(Clone)]
 pub(super) struct SharedResources {
     batching: batching::Config,

@@ -1,4 +1,5 @@
-//! A server in the current process, on a free port of the loopback address, with one API key: for `kiln bench` and for tests.
+//! A server in the current process, on a free port of the loopback address, with one API key: for `kiln bench` and for
+//! tests.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

@@ -1,4 +1,5 @@
-//! The composition root: every command of the program. Each one builds the concrete types of the crates below and connects them.
+//! The composition root: every command of the program. Each one builds the concrete types of the crates below and
+//! connects them.
 
 mod bench;
 mod check;

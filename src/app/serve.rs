@@ -50,8 +50,8 @@ pub enum ServeError {
     Signals(#[from] std::io::Error),
 }
 
-/// Serves until a signal. The address is bound first, so that a port in use is reported at once; the health endpoints answer while
-/// the models are loaded.
+/// Serves until a signal. The address is bound first, so that a port in use is reported at once; the health endpoints
+/// answer while the models are loaded.
 ///
 /// # Errors
 ///

@@ -79,7 +79,8 @@ pub enum HealthcheckError {
     },
 }
 
-/// Sends one health request to the server of this machine, without a key. Containers use it, since their image has no curl.
+/// Sends one health request to the server of this machine, without a key. Containers use it, since their image has no
+/// curl.
 ///
 /// # Errors
 ///
@@ -117,7 +118,8 @@ fn health_url(request: &Healthcheck) -> Result<String, HealthcheckError> {
     }
 }
 
-/// Generates an API key. Returns a message with the key for its owner, and the entry for a key file, which contains only the digest.
+/// Generates an API key. Returns a message with the key for its owner, and the entry for a key file, which contains
+/// only the digest.
 pub fn keygen(policy: KeyPolicy) -> (String, String) {
     let key = ApiKey::generate();
     let message = format!("The key of '{}', shown once: {}", policy.id, key.expose());

@@ -1,22 +1,22 @@
-//! The fastest device against the slowest, at the same batch size.
+//! Comparison of the fastest device with the slowest, at the same batch size.
 
 use super::Report;
 use kiln_plots::format_number;
 
-/// Two devices at one batch size, by their places in the report.
+/// Two devices at one batch size, by their indices in the report.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
-    /// Images in a batch.
+    /// Number of images per batch.
     pub batch_size: usize,
-    /// The fastest device and its images a second.
+    /// Index of the fastest device, and its images per second.
     pub fastest: (usize, f64),
-    /// The slowest device and its images a second.
+    /// Index of the slowest device, and its images per second.
     pub slowest: (usize, f64),
 }
 
 impl Comparison {
-    /// At the batch size that most devices have run; of several, the one where a device is fastest. None where no two
-    /// devices share a batch size.
+    /// Compares the devices at the batch size that most devices have run, and of several at the one with the highest
+    /// throughput. Returns `None` if no two devices share a batch size.
     pub fn of(report: &Report) -> Option<Self> {
         let sizes = report.devices.iter().flat_map(|device| &device.engine).map(|run| run.batch_size);
         let candidates = sizes.filter_map(|batch_size| {
@@ -29,7 +29,7 @@ impl Comparison {
         best.map(|(_, comparison)| comparison)
     }
 
-    /// As a sentence.
+    /// Returns the comparison as a sentence.
     pub fn sentence(&self, report: &Report) -> String {
         let labels = report.labels();
         let (fast, slow) = (&labels[self.fastest.0], &labels[self.slowest.0]);
@@ -43,7 +43,7 @@ impl Comparison {
     }
 }
 
-/// The devices that ran `batch_size`, each with its best images a second.
+/// Returns the index and the highest images per second of each device that ran `batch_size`.
 fn speeds(report: &Report, batch_size: usize) -> Vec<(usize, f64)> {
     let speed = |runs: &[super::EngineRun]| {
         let same = runs.iter().filter(|run| run.batch_size == batch_size).map(|run| run.images_per_second);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fastest_is_compared_where_it_is_fastest() {
+    fn devices_are_compared_at_the_batch_size_of_the_highest_throughput() {
         let report = sample::report();
         let comparison = Comparison::of(&report).unwrap();
         assert_eq!(comparison, Comparison { batch_size: 4, fastest: (0, 251.37), slowest: (1, 10.05) });
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_compared_without_two_devices_at_one_batch_size() {
+    fn no_comparison_without_two_devices_at_one_batch_size() {
         let mut report = sample::report();
         report.devices[1].engine.retain(|run| run.batch_size == 4);
         report.devices[0].engine.retain(|run| run.batch_size == 1);

@@ -1,8 +1,8 @@
-//! The findings as comma-separated values (RFC 4180, but lines end with `\n`): one row a measurement.
+//! The results as comma-separated values (RFC 4180, but lines end with `\n`), one row per run.
 
 use super::{DeviceReport, EngineRun, Latency, LoadRun, Report};
 
-/// One measurement: of the engine, or of the server.
+/// One run, of the engine or of the server.
 struct Row<'a> {
     report: &'a Report,
     device: &'a DeviceReport,
@@ -10,10 +10,10 @@ struct Row<'a> {
     server: Option<&'a LoadRun>,
 }
 
-/// A column's heading and its cell, empty where it does not apply.
+/// The heading of a column, and the function that returns its cell. A cell that does not apply to the run is empty.
 type Column = (&'static str, fn(&Row) -> String);
 
-/// New columns are added at the end, for those who read by place.
+/// New columns go to the end, since programs may read columns by position.
 const COLUMNS: [Column; 31] = [
     ("created", |row| row.report.created.clone()),
     ("kiln", |row| row.report.kiln.clone()),
@@ -28,25 +28,25 @@ const COLUMNS: [Column; 31] = [
     ("compiler", |row| text(row.device.compiler.clone())),
     ("precision", |row| row.device.precision.clone()),
     ("kernels", |row| row.device.kernels.clone()),
-    ("start_seconds", |row| figure(Some(row.device.start_seconds))),
-    ("warm_up_seconds", |row| figure(Some(row.device.warm_up_seconds))),
+    ("start_seconds", |row| number(Some(row.device.start_seconds))),
+    ("warm_up_seconds", |row| number(Some(row.device.warm_up_seconds))),
     ("kind", |row| if row.engine.is_some() { "engine" } else { "server" }.to_string()),
     ("batch_size", |row| text(row.engine.map(|run| run.batch_size))),
     ("concurrency", |row| text(row.server.map(|run| run.concurrency))),
-    // Batches of the engine, requests of the server.
+    // Number of batches of the engine, or of requests to the server.
     ("count", |row| text(row.engine.map(|run| run.runs).or(row.server.map(|run| run.requests)))),
     ("errors", |row| text(row.server.map(|run| run.errors))),
     ("images_per_second", |row| {
-        figure(row.engine.map(|run| run.images_per_second).or(row.server.map(|run| run.images_per_second)))
+        number(row.engine.map(|run| run.images_per_second).or(row.server.map(|run| run.images_per_second)))
     }),
-    ("p50_ms", |row| figure(row.latency().map(|times| times.p50))),
-    ("p90_ms", |row| figure(row.latency().map(|times| times.p90))),
-    ("p99_ms", |row| figure(row.latency().map(|times| times.p99))),
-    ("mean_ms", |row| figure(row.latency().map(|times| times.mean))),
-    ("decode_ms", |row| figure(row.server.map(|run| run.decode_ms))),
-    ("queue_ms", |row| figure(row.server.map(|run| run.queue_ms))),
-    ("inference_ms", |row| figure(row.server.map(|run| run.inference_ms))),
-    ("other_ms", |row| figure(row.server.map(|run| run.other_ms))),
+    ("p50_ms", |row| number(row.latency().map(|times| times.p50))),
+    ("p90_ms", |row| number(row.latency().map(|times| times.p90))),
+    ("p99_ms", |row| number(row.latency().map(|times| times.p99))),
+    ("mean_ms", |row| number(row.latency().map(|times| times.mean))),
+    ("decode_ms", |row| number(row.server.map(|run| run.decode_ms))),
+    ("queue_ms", |row| number(row.server.map(|run| run.queue_ms))),
+    ("inference_ms", |row| number(row.server.map(|run| run.inference_ms))),
+    ("other_ms", |row| number(row.server.map(|run| run.other_ms))),
     ("resident_bytes", |row| text(row.engine.and_then(|run| run.resident_bytes))),
     ("device_bytes", |row| text(row.engine.and_then(|run| run.device_bytes))),
 ];
@@ -58,8 +58,8 @@ impl Row<'_> {
 }
 
 impl Report {
-    /// A heading and a row for each measurement. What does not apply, is not known or is not finite is an empty cell;
-    /// figures are not rounded.
+    /// Returns the heading and a row for each run. A value that does not apply, is unknown or is not finite is an empty
+    /// cell. Numbers are not rounded.
     pub fn csv(&self) -> String {
         let headings = COLUMNS.map(|(heading, _)| heading.to_string());
         let mut csv = line(&headings);
@@ -79,7 +79,7 @@ fn text(value: Option<impl ToString>) -> String {
     value.map_or(String::new(), |value| value.to_string())
 }
 
-fn figure(value: Option<f64>) -> String {
+fn number(value: Option<f64>) -> String {
     text(value.filter(|value| value.is_finite()))
 }
 
@@ -97,7 +97,7 @@ mod tests {
     use super::super::sample;
 
     #[test]
-    fn every_measurement_is_a_row_with_all_columns() {
+    fn every_run_is_a_row_with_all_columns() {
         let mut report = sample::report();
         report.machine.processor = "plain".to_string();
         let csv = report.csv();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn commas_quotes_and_new_lines_are_quoted() {
+    fn cells_with_special_characters_are_quoted() {
         let mut report = sample::report();
         report.devices.truncate(1);
         report.devices[0].name = "a \"b\"\nc".to_string();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_that_are_not_finite_are_empty() {
+    fn numbers_that_are_not_finite_are_empty() {
         let csv = sample::filled_with(f64::NAN).csv();
         assert!(!csv.contains("NaN"));
         assert!(csv.lines().nth(1).unwrap().contains(",engine,1,,50,,,,,,"), "{csv}");

@@ -1,15 +1,15 @@
-//! Reports for the tests of this room.
+//! Sample reports for the tests of this module.
 
 use super::{DeviceReport, EngineRun, Latency, LoadRun, Machine, Model, Report};
 
-/// Two devices with two batch sizes and two loads each.
+/// Returns a report of two devices with two runs of the engine and two of the server each.
 pub fn report() -> Report {
     let cpu = device("cpu", "int8", &[(1, 120.5), (4, 251.37)], &[(1, 98.4), (16, 203.6)]);
     let vulkan = device("vulkan:0", "f32", &[(1, 8.021), (4, 10.05)], &[(1, 7.77), (16, 9.444)]);
     Report { devices: vec![cpu, vulkan], ..empty() }
 }
 
-/// No devices.
+/// Returns a report without devices.
 pub fn empty() -> Report {
     Report {
         created: "2026-01-02T03:04:05Z".to_string(),
@@ -25,7 +25,7 @@ pub fn empty() -> Report {
     }
 }
 
-/// Every figure of a report set to `value`.
+/// Returns a report in which every measured number is `value`.
 pub fn filled_with(value: f64) -> Report {
     let mut report = report();
     let latency = Latency { p50: value, p90: value, p99: value, mean: value };
@@ -42,7 +42,7 @@ pub fn filled_with(value: f64) -> Report {
     report
 }
 
-/// A device with `(batch size, images a second)` and `(concurrency, images a second)`.
+/// Returns the results of a device from `(batch size, images per second)` and `(concurrency, images per second)`.
 fn device(flag: &str, precision: &str, engine: &[(usize, f64)], server: &[(usize, f64)]) -> DeviceReport {
     let latency = |ms: f64| Latency { p50: ms, p90: ms * 1.2, p99: ms * 1.5, mean: ms * 1.1 };
     let batch = |&(batch_size, images_per_second): &(usize, f64)| EngineRun {

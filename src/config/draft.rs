@@ -1,5 +1,5 @@
-//! A configuration under construction. Each setting writes its value into the draft; [`Draft::finish`] then checks the settings
-//! that depend on each other.
+//! A configuration under construction. Each setting writes its value into the draft; [`Draft::finish`] then checks the
+//! settings that depend on each other.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -163,8 +163,8 @@ impl Draft {
         ApiKey::parse(text.trim()).map(Some).map_err(|reason| value.secret_error(&reason))
     }
 
-    /// Returns the settings of token verification. They are complete or absent: without an issuer or an audience, Kiln would
-    /// accept tokens that the identity provider issued for other services.
+    /// Returns the settings of token verification. They are complete or absent: without an issuer or an audience, Kiln
+    /// would accept tokens that the identity provider issued for other services.
     fn tokens(&self) -> Result<Option<TokenConfig>, ConfigError> {
         let claims = self.jwt_issuer.as_ref().zip(self.jwt_audience.as_ref());
         let key = self.jwt_jwks.as_ref().map(|(_, value)| value).or(self.jwt_secret.as_ref().map(|(_, value)| value));

@@ -1,5 +1,5 @@
-//! Typed configuration of every part of the program. Only this module and `cli` know flags, environment variables and the
-//! configuration file.
+//! Typed configuration of every part of the program. Only this module and `cli` know flags, environment variables and
+//! the configuration file.
 
 mod draft;
 pub mod settings;
@@ -134,14 +134,14 @@ impl Healthcheck {
 
 /// Returns the table of `kiln config check`: every setting with its value and origin. Secrets are not shown.
 pub fn report(sources: &Sources) -> String {
-    let mut table = format!("{:<20} {:<24} ORIGIN\n", "SETTING", "VALUE");
+    let mut table = format!("{:<27} {:<24} ORIGIN\n", "SETTING", "VALUE");
     for setting in SETTINGS {
         let (value, origin) = match sources.get(setting.key) {
             Some((_, origin)) if setting.secret => ("(set)".to_string(), origin.to_string()),
             Some((text, origin)) => (effective(setting.key, text), origin.to_string()),
             None => ("(not set)".to_string(), "default".to_string()),
         };
-        let _ = writeln!(table, "{:<20} {value:<24} {origin}", setting.key);
+        let _ = writeln!(table, "{:<27} {value:<24} {origin}", setting.key);
     }
     table
 }

@@ -1,6 +1,6 @@
-//! Every setting, defined once: key, default, help, parser, and the field of the configuration that it sets. Flags, environment
-//! variables, keys of the configuration file, `--help`, the man page, shell completions and the table in the README all follow
-//! from [`SETTINGS`].
+//! Every setting, defined once: key, default, help, parser, and the field of the configuration that it sets. Flags,
+//! environment variables, keys of the configuration file, `--help`, the man page, shell completions and the table in
+//! the README all follow from [`SETTINGS`].
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -32,7 +32,8 @@ pub struct Setting {
     pub default: &'static str,
     /// Help text: one or two sentences.
     pub help: &'static str,
-    /// Whether the value is a secret. A secret has no flag, since other users can read command lines, and is never printed.
+    /// Whether the value is a secret. A secret has no flag, since other users can read command lines, and is never
+    /// printed.
     pub secret: bool,
     /// An environment variable of another convention that sets it too, if any. `KILN_*` takes precedence over it.
     pub(super) conventional: Option<&'static str>,

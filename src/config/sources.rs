@@ -1,5 +1,5 @@
-//! Collects the text of every setting from its sources. Precedence: flag, `KILN_*` variable, variable of another convention (such as
-//! `PORT` for `listen`), configuration file, default.
+//! Collects the text of every setting from its sources. Precedence: flag, `KILN_*` variable, variable of another
+//! convention (such as `PORT` for `listen`), configuration file, default.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +18,8 @@ const MAX_TYPOS: usize = 3;
 pub struct Sources(BTreeMap<&'static str, Value>);
 
 impl Sources {
-    /// Collects flags, variables through `env`, the configuration file and defaults. An empty variable counts as not set.
+    /// Collects flags, variables through `env`, the configuration file and defaults. An empty variable counts as not
+    /// set.
     ///
     /// # Errors
     ///

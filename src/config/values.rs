@@ -1,5 +1,5 @@
-//! A setting's text with its origin, and the parsers from text to typed values. Every error names the origin, the value and the
-//! allowed values.
+//! A setting's text with its origin, and the parsers from text to typed values. Every error names the origin, the value
+//! and the allowed values.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -148,7 +148,8 @@ impl Value {
     }
 }
 
-/// Removes the parts of an address that may be secret: user name, password, query and fragment. Other text is returned as it is.
+/// Removes the parts of an address that may be secret: user name, password, query and fragment. Other text is returned
+/// as it is.
 pub(super) fn redacted(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_string() };
     let before_query = rest.split(['?', '#']).next().unwrap_or_default();

@@ -53,8 +53,8 @@ pub enum BenchError {
 ///
 /// # Errors
 ///
-/// Returns an error if a device is not available, a measurement fails, or the report cannot be written. The folder of `--out` is
-/// created first, so that no measurement is lost because of it.
+/// Returns an error if a device is not available, a measurement fails, or the report cannot be written. The folder of
+/// `--out` is created first, so that no measurement is lost because of it.
 pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError> {
     let _log_guard = logging::init(&config.logging)?;
     std::fs::create_dir_all(&plan.out).map_err(|error| output(&plan.out, error))?;
@@ -144,7 +144,8 @@ async fn measure_device(
     })
 }
 
-/// Starts an engine. Returns it with the seconds until the weights were on the device, and the seconds of the warm-up after that.
+/// Starts an engine. Returns it with the seconds until the weights were on the device, and the seconds of the warm-up
+/// after that.
 async fn start_engine(
     config: &Config,
     model: Model,

@@ -1,5 +1,5 @@
-//! The class folder of each image of an export. An image may have several pieces of feedback that contradict each other: the last
-//! one decides, so that the image lies in one folder or in none.
+//! The class folder of each image of an export. An image may have several pieces of feedback that contradict each
+//! other: the last one decides, so that the image lies in one folder or in none.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
@@ -52,7 +52,8 @@ impl ClassFolders {
         (decided_class(self.feedback.get_mut(&key)?) == Some(class)).then(|| self.folder_name(model, class))
     }
 
-    /// Returns the folder of the class. With several models, each model has its own folder, since their class numbers overlap.
+    /// Returns the folder of the class. With several models, each model has its own folder, since their class numbers
+    /// overlap.
     fn folder_name(&self, model: &str, (class_id, label): &Class) -> String {
         let class = format!("{class_id:04}_{}", slug(label));
         if self.models.len() > 1 {
@@ -73,7 +74,8 @@ fn decided_class(feedback: &mut [ImageFeedback]) -> Option<&Class> {
     })
 }
 
-/// Returns a label as part of a folder name: lower-case ASCII letters and digits, and one underscore for any other sequence.
+/// Returns a label as part of a folder name: lower-case ASCII letters and digits, and one underscore for any other
+/// sequence.
 fn slug(label: &str) -> String {
     let mut slug = String::new();
     for c in label.chars().map(|c| c.to_ascii_lowercase()) {

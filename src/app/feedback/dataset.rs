@@ -1,5 +1,5 @@
-//! The files of an export: one JSON line per labelled prediction, and the images in one folder per true class, as `ImageFolder` of
-//! torchvision and similar loaders read them.
+//! The files of an export: one JSON line per labelled prediction, and the images in one folder per true class, as
+//! `ImageFolder` of torchvision and similar loaders read them.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -35,7 +35,8 @@ struct Counts {
 }
 
 impl<'a> Dataset<'a> {
-    /// Returns an export that writes lines to `lines`, and copies images from the folder `data` to class folders in `out`.
+    /// Returns an export that writes lines to `lines`, and copies images from the folder `data` to class folders in
+    /// `out`.
     pub(super) fn new(data: &'a Path, out: &'a Path, lines: File, class_folders: ClassFolders) -> Self {
         let (lines, written, counts) = (BufWriter::new(lines), BTreeSet::new(), Counts::default());
         Self { data, out, lines, class_folders, written, counts }
@@ -70,8 +71,8 @@ impl<'a> Dataset<'a> {
         Ok(self.counts.summary(self.out))
     }
 
-    /// Copies the image to the folder of its class and returns its path in `out`. Returns `None`, and counts the reason, if there is no
-    /// image or no class.
+    /// Copies the image to the folder of its class and returns its path in `out`. Returns `None`, and counts the
+    /// reason, if there is no image or no class.
     fn add_image(&mut self, model: &RecordedModel, labelled: &LabelledPrediction) -> io::Result<Option<String>> {
         let Some(image) = &labelled.image else {
             *if labelled.image_was_stored { &mut self.counts.deleted } else { &mut self.counts.never_stored } += 1;

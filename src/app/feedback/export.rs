@@ -11,7 +11,8 @@ use super::class_folders::ClassFolders;
 use super::dataset::Dataset;
 use super::{IMAGES, is_inside};
 
-/// File with one line per labelled prediction. It appears after all other files, so its presence means a complete export.
+/// File with one line per labelled prediction. It appears after all other files, so its presence means a complete
+/// export.
 const LINES: &str = "feedback.jsonl";
 /// Name of that file during the export.
 const PARTIAL: &str = "feedback.jsonl.part";
@@ -109,8 +110,8 @@ fn recorded_models(reader: &Reader, name: Option<&str>) -> Result<Vec<RecordedMo
     }
 }
 
-/// Creates the output folder, or deletes an earlier export in it, complete or not: a training program would read its images as part
-/// of the new export. Other files of the user stay, and files of a server are never touched.
+/// Creates the output folder, or deletes an earlier export in it, complete or not: a training program would read its
+/// images as part of the new export. Other files of the user stay, and files of a server are never touched.
 fn prepare(data: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
     let images = out.join(IMAGES);
     let refuse_overlap = || {

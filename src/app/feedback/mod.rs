@@ -13,8 +13,8 @@ pub use report::{ReportError, report_feedback};
 /// Folder of an export that contains one folder per class, or one folder per model that contains those.
 const IMAGES: &str = "images";
 
-/// Reports whether `path`, which need not exist, is `folder` or lies in it. The commands never write into the folder that they read:
-/// a server may run there, and an export or a report could overwrite its database or its images.
+/// Reports whether `path`, which need not exist, is `folder` or lies in it. The commands never write into the folder
+/// that they read: a server may run there, and an export or a report could overwrite its database or its images.
 fn is_inside(folder: &Path, path: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else { return false };
     resolved(path).is_some_and(|path| path.starts_with(folder))

@@ -57,8 +57,8 @@ pub fn report_feedback(data: &Path, out: &Path) -> Result<String, ReportError> {
     Ok(format!("{labelled} labelled predictions are shown in {}\n", out.display()))
 }
 
-/// Writes the file through a temporary file, so that an earlier report stays until the new one is complete. Writes directly to a path
-/// that is not a regular file, such as `/dev/stdout`.
+/// Writes the file through a temporary file, so that an earlier report stays until the new one is complete. Writes
+/// directly to a path that is not a regular file, such as `/dev/stdout`.
 fn write_atomically(out: &Path, page: &[u8]) -> io::Result<()> {
     if out.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return std::fs::write(out, page);
