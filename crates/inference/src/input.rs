@@ -68,10 +68,10 @@ impl Input {
 
     /// Images of the model's input size are resized to their own size, so that they may be mixed with crop regions.
     fn resized(&self, samples: &[&Sample], size: usize) -> Tensor<4> {
-        let mut pictures: Vec<SourceImage<'_>> = samples.iter().filter_map(|sample| source_image(sample)).collect();
-        let padding = SourceImage { pixels: &[0; 3], size: [1, 1], start: [0, 0], length: [1, 1], ..pictures[0] };
-        pictures.resize(size, padding);
-        let tensor = self.normalizer.resize(&pictures, self.height, self.width);
+        let mut images: Vec<SourceImage<'_>> = samples.iter().filter_map(|sample| source_image(sample)).collect();
+        let padding = SourceImage { pixels: &[0; 3], size: [1, 1], start: [0, 0], length: [1, 1], ..images[0] };
+        images.resize(size, padding);
+        let tensor = self.normalizer.resize(&images, self.height, self.width);
         match self.layout {
             Layout::ChannelsFirst => tensor.permute([0, 3, 1, 2]),
             Layout::ChannelsLast => tensor,
