@@ -29,8 +29,8 @@ use content_encoding::ContentEncoding;
 use upload::{MultiImageForm, SingleImageForm};
 
 pub use kiln_image as image;
-pub use kiln_oip as oip;
 pub use kiln_image::EncodedImage;
+pub use kiln_oip as oip;
 
 /// An incoming form.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use kiln_fuzz::image::{FormatSet, check_file_name, sanitise_file_name};
-use kiln_fuzz::{Form, EncodedImage, Refusal, form_images};
+use kiln_fuzz::{EncodedImage, Form, Refusal, form_images};
 use libfuzzer_sys::fuzz_target;
 use poem::http::HeaderValue;
 
