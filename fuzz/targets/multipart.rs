@@ -46,7 +46,10 @@ fn check(images: &[EncodedImage], body: &[u8]) {
     assert!(!images.is_empty());
     assert!(images.iter().map(|image| image.bytes.len()).sum::<usize>() <= body.len().min(MAX_BYTES));
     for EncodedImage { bytes, file_name } in images {
-        assert!(bytes.is_empty() || body.windows(bytes.len()).any(|part| part == bytes), "bytes that are not in the body");
+        assert!(
+            bytes.is_empty() || body.windows(bytes.len()).any(|part| part == bytes),
+            "bytes that are not in the body"
+        );
         let Some(name) = file_name.as_deref() else { continue };
         let shown = sanitise_file_name(name);
         assert!(shown.chars().count() <= 103 && !shown.contains(char::is_control), "{shown:?}");
