@@ -91,8 +91,13 @@ fn begin_trace(request: &Request, context: &RequestContext, routes: &RouteTable)
     // Probes and scrapers send requests every few seconds.
     let begins_trace = path != "/metrics" && !path.starts_with("/health/") && !path.starts_with("/v2/health/");
     let method = request.method().as_str();
-    let info =
-        traces::RequestInfo { id: &context.id, method, path: truncated(path), route: &|| routes.pattern(path), begins_trace };
+    let info = traces::RequestInfo {
+        id: &context.id,
+        method,
+        path: truncated(path),
+        route: &|| routes.pattern(path),
+        begins_trace,
+    };
     traces::RequestSpan::start(context.arrived, parent, info)
 }
 
