@@ -62,8 +62,8 @@ impl Classifier {
         Self { cache, ..self }
     }
 
-    /// Lets the engines resize images, if the crop that they need has at most `max_crop_bytes` bytes. The decode threads resize
-    /// the other images. All engines must support it.
+    /// Lets the engines resize images, if the crop that they need has at most `max_crop_bytes` bytes. The decode
+    /// threads resize the other images. All engines must support it.
     pub fn with_engine_resize(mut self, max_crop_bytes: usize) -> Self {
         self.preprocessor.max_crop_bytes = Some(max_crop_bytes);
         self
@@ -74,8 +74,8 @@ impl Classifier {
         Self { recorder: Some(recorder), ..self }
     }
 
-    /// Returns a classifier that also compares its predictions with those of `shadow`, another version of the same model on the
-    /// same devices, while an engine is idle.
+    /// Returns a classifier that also compares its predictions with those of `shadow`, another version of the same
+    /// model on the same devices, while an engine is idle.
     pub fn with_shadow(&self, shadow: &Self) -> Self {
         let shadow = Shadow::new(shadow.model.clone(), shadow.batcher.clone());
         Self { shadow: Some(shadow), ..self.clone() }
@@ -103,8 +103,8 @@ impl Classifier {
 
     /// Classifies one image.
     ///
-    /// The file name is checked before the image is admitted, and the image is admitted before it is decoded. So neither a wrong
-    /// extension nor a full queue costs a decode.
+    /// The file name is checked before the image is admitted, and the image is admitted before it is decoded. So
+    /// neither a wrong extension nor a full queue costs a decode.
     ///
     /// # Errors
     ///

@@ -31,7 +31,8 @@ pub struct Scores {
 }
 
 impl Classifier {
-    /// Scores rows. Each row takes a place in the queue and may run in another batch. Either all rows have scores, or none.
+    /// Scores rows. Each row takes a place in the queue and may run in another batch. Either all rows have scores, or
+    /// none.
     ///
     /// `options.top_k` is ignored.
     ///

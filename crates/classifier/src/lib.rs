@@ -1,8 +1,8 @@
-//! Classifies images: joins admission, decoding, batching and ranking for one request. It depends neither on HTTP nor on a
-//! device.
+//! Classifies images: joins admission, decoding, batching and ranking for one request. It depends neither on HTTP nor
+//! on a device.
 //!
-//! A request passes [`registry`] (which version of the model), [`Classifier::classify`] or [`Classifier::infer`], the response
-//! cache ([`cache`]), if there is one, and a batch ([`batching`]).
+//! A request passes [`registry`] (which version of the model), [`Classifier::classify`] or [`Classifier::infer`], the
+//! response cache ([`cache`]), if there is one, and a batch ([`batching`]).
 #![forbid(unsafe_code)]
 
 pub mod batching;

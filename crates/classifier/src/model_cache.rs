@@ -1,5 +1,5 @@
-//! The response cache of one model. A response is found by the digest of the image file, before the image is admitted or
-//! decoded.
+//! The response cache of one model. A response is found by the digest of the image file, before the image is admitted
+//! or decoded.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use kiln_image::{DecodePool, PoolError, PreprocessSpec};
 use kiln_inference::model::Model;
 use kiln_runtime::telemetry::metrics::CacheOutcome;
 
-/// Files of this size and larger are hashed on a decode thread, since hashing them takes long enough to delay other connections.
+/// Files of this size and larger are hashed on a decode thread, since hashing them takes long enough to delay other
+/// connections.
 const HASH_ON_POOL_BYTES: usize = 256 << 10;
 
 /// The cached responses of all models of a server.
@@ -44,7 +45,8 @@ impl ModelCache {
         Self { responses, keys, pool }
     }
 
-    /// Returns the classification of an image from the cache, or the result of `compute`. See [`Cache::get_or_compute`].
+    /// Returns the classification of an image from the cache, or the result of `compute`. See
+    /// [`Cache::get_or_compute`].
     ///
     /// `engine_failures` is part of the key: what was computed before an engine failed may already be wrong.
     pub(super) async fn get_or_compute<X, F>(
@@ -72,7 +74,8 @@ impl ModelCache {
             Ok(key) => key,
             Err(error) => return Lookup::Failed(error.into()),
         };
-        // The image is the same for all requests, and so are its errors. Admission and deadlines belong to each request.
+        // The image is the same for all requests, and so are its errors. Admission and deadlines belong to each
+        // request.
         let is_shared = |error: &ClassifyError| matches!(error, ClassifyError::Image(_));
         self.responses.get_or_compute(key, options, compute(bytes), is_shared, outcome).await
     }
@@ -91,8 +94,8 @@ impl ModelCache {
 struct KeyDeriver([u8; 32]);
 
 impl KeyDeriver {
-    /// Creates the deriver of a model that is described by these parts. The length of each part is hashed too, so that parts
-    /// with other boundaries give other keys.
+    /// Creates the deriver of a model that is described by these parts. The length of each part is hashed too, so that
+    /// parts with other boundaries give other keys.
     fn new<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut digest = Hasher::new();
         for part in parts {
@@ -102,8 +105,8 @@ impl KeyDeriver {
         Self(digest.finalize().into())
     }
 
-    /// Returns the key for the `top_k` most probable classes of an image with these bytes. Responses of another `epoch` are not
-    /// found.
+    /// Returns the key for the `top_k` most probable classes of an image with these bytes. Responses of another `epoch`
+    /// are not found.
     fn derive(&self, top_k: Option<usize>, epoch: u64, bytes: &[u8]) -> Key {
         // The image comes first: BLAKE3 hashes chunks in parallel, and more of them if they are near the start.
         let mut digest = Hasher::new_keyed(&self.0);

@@ -32,11 +32,11 @@ pub(super) struct Preprocessed {
 }
 
 impl Preprocessor {
-    /// Decodes an image and resizes it, unless the engine resizes it. Returns nothing if the deadline passed while the image
-    /// waited for a decode thread.
+    /// Decodes an image and resizes it, unless the engine resizes it. Returns nothing if the deadline passed while the
+    /// image waited for a decode thread.
     ///
-    /// The permit moves to the decode thread: while an image is decoded, it takes memory and its place in the queue, even if
-    /// the client disconnects.
+    /// The permit moves to the decode thread: while an image is decoded, it takes memory and its place in the queue,
+    /// even if the client disconnects.
     pub(super) async fn run(
         &self,
         admitted: Admitted,

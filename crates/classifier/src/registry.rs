@@ -1,5 +1,5 @@
-//! The registry of models: model name and version to classifier. It is empty while the models are being loaded, and it is
-//! replaced as a whole if versions change. A request keeps the classifier that it got for as long as it needs it.
+//! The registry of models: model name and version to classifier. It is empty while the models are being loaded, and it
+//! is replaced as a whole if versions change. A request keeps the classifier that it got for as long as it needs it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -67,8 +67,8 @@ impl Registry {
         drop(previous);
     }
 
-    /// Returns the classifier for a request. Without a name it is the default model. The version may be a label, `stable` or
-    /// `canary`. Of the requests without a version, the canary gets its share.
+    /// Returns the classifier for a request. Without a name it is the default model. The version may be a label,
+    /// `stable` or `canary`. Of the requests without a version, the canary gets its share.
     ///
     /// # Errors
     ///
@@ -82,8 +82,8 @@ impl Registry {
         }
     }
 
-    /// Returns the classifier of a model for a request that only reads information. Without a version it is the stable one;
-    /// such a request does not count for the canary's share.
+    /// Returns the classifier of a model for a request that only reads information. Without a version it is the stable
+    /// one; such a request does not count for the canary's share.
     ///
     /// # Errors
     ///

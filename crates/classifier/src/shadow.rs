@@ -1,7 +1,8 @@
 //! A shadow version: it runs some of the images of the stable version, and only its predictions are compared.
 //!
-//! The shadow runs one image at a time, with the lowest priority, and starts only while an engine of the stable version is idle.
-//! So no request waits in a queue for the shadow, but a request that arrives shortly after shares the device with it.
+//! The shadow runs one image at a time, with the lowest priority, and starts only while an engine of the stable version
+//! is idle. So no request waits in a queue for the shadow, but a request that arrives shortly after shares the device
+//! with it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Measures requests: [`PhaseTimer`] measures the phases of one image; [`Statistics`] counts the requests of a model, as Triton's
-//! statistics extension and its metrics do.
+//! Measures requests: [`PhaseTimer`] measures the phases of one image; [`Statistics`] counts the requests of a model,
+//! as Triton's statistics extension and its metrics do.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

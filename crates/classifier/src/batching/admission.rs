@@ -1,4 +1,5 @@
-//! Admits images: bounds the number of images in flight, and rejects images that are not expected to meet their deadline.
+//! Admits images: bounds the number of images in flight, and rejects images that are not expected to meet their
+//! deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,7 +51,8 @@ pub enum AdmitError {
     Closed,
 }
 
-/// The right to have one image in flight, from before it is decoded until its result is sent. Dropping it frees the place.
+/// The right to have one image in flight, from before it is decoded until its result is sent. Dropping it frees the
+/// place.
 #[derive(Debug)]
 #[must_use = "dropping a permit frees its place in the queue"]
 pub struct Permit {
@@ -149,8 +151,9 @@ impl Admission {
         Err(AdmitError::DeadlineUnmeetable { expected, retry_after })
     }
 
-    /// Returns how many images run before or together with the last image of a priority: those of the same and of higher
-    /// priorities, those that the engines already run, and those of lower priorities that run in between because of their age.
+    /// Returns how many images run before or together with the last image of a priority: those of the same and of
+    /// higher priorities, those that the engines already run, and those of lower priorities that run in between because
+    /// of their age.
     fn images_before(&self, priority: Priority) -> usize {
         let (before, behind) = self.in_flight.count_around(priority);
         before + behind.min(self.engines * self.max_batch_size + before / (OLDEST_EVERY - 1))

@@ -1,4 +1,5 @@
-//! The entries of the queue, and the batches that are made of them: images, the channels for their results, and the results.
+//! The entries of the queue, and the batches that are made of them: images, the channels for their results, and the
+//! results.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,8 +22,8 @@ pub struct BatchOutput {
     pub output: Output,
     /// From the submission until an engine was free.
     pub queue: Duration,
-    /// From then, or from the submission if an engine was already free, until the engine began: waiting for the batch to
-    /// fill, and for the engine's thread.
+    /// From then, or from the submission if an engine was already free, until the engine began: waiting for the batch
+    /// to fill, and for the engine's thread.
     pub batch_wait: Duration,
     /// How long the engine took for the whole batch.
     pub inference: Duration,
@@ -44,8 +45,8 @@ pub enum BatchError {
     /// The engine failed on the batch of this image, or could not be replaced while the image waited.
     #[error(transparent)]
     Failed(#[from] EngineError),
-    /// The scores of this image are not finite, although the device passes its self-test. The model's weights are probably
-    /// corrupt.
+    /// The scores of this image are not finite, although the device passes its self-test. The model's weights are
+    /// probably corrupt.
     #[error("the model's scores of this image are not finite")]
     NotFinite,
     /// The engines failed while the image waited; it was not run.
@@ -151,8 +152,8 @@ impl Batch {
         self.samples.iter().zip(rows).filter(|(sample, row)| is_invalid(sample, row)).count()
     }
 
-    /// Sends each row to the responder of its image. `rows` has one row per image. The engine began at `started` and took
-    /// `inference` for all rows.
+    /// Sends each row to the responder of its image. `rows` has one row per image. The engine began at `started` and
+    /// took `inference` for all rows.
     pub(super) fn respond(self, rows: Vec<Output>, started: Instant, inference: Duration) {
         debug_assert_eq!(rows.len(), self.responders.len());
         let batch_size = self.responders.len();
@@ -178,7 +179,8 @@ impl Batch {
     }
 }
 
-/// Returns whether a row is not finite. The rows of tensors are not checked, since a client's tensor may not be finite itself.
+/// Returns whether a row is not finite. The rows of tensors are not checked, since a client's tensor may not be finite
+/// itself.
 fn is_invalid(sample: &Sample, row: &Output) -> bool {
     !matches!(sample, Sample::Tensor(_)) && !row.is_finite()
 }

@@ -31,18 +31,18 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Starts the scheduler as a task of the current tokio runtime, and one thread for each engine. They record their work to
-    /// `metrics`. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher is dropped. Images that
-    /// are queued then still get their results.
+    /// Starts the scheduler as a task of the current tokio runtime, and one thread for each engine. They record their
+    /// work to `metrics`. They end after [`Worker::shutdown`], or when the worker or every clone of the batcher is
+    /// dropped. Images that are queued then still get their results.
     ///
     /// If an engine fails, panics, or fails its self-test, `readiness` changes to recovering and the engine is rebuilt
-    /// ([`Engine::rebuild`]). While no engine is left, queued images get an error at once and no image is admitted. If an engine
-    /// cannot be rebuilt, or hangs, readiness fails for good, no engine is used again and the batcher closes.
+    /// ([`Engine::rebuild`]). While no engine is left, queued images get an error at once and no image is admitted. If
+    /// an engine cannot be rebuilt, or hangs, readiness fails for good, no engine is used again and the batcher closes.
     ///
     /// # Panics
     ///
-    /// Panics if there is no engine, if the settings are out of range (see [`Config::validate`]), if there is no tokio runtime
-    /// with a timer, or if the operating system cannot create a thread.
+    /// Panics if there is no engine, if the settings are out of range (see [`Config::validate`]), if there is no tokio
+    /// runtime with a timer, or if the operating system cannot create a thread.
     pub fn start(
         config: Config,
         engines: Vec<Box<dyn Engine>>,
@@ -108,17 +108,16 @@ impl Batcher {
 
     /// Runs one image as part of a batch and waits for its result.
     ///
-    /// `admitted` comes from [`Batcher::admit`] of the same batcher; its permit is released just before the result is sent. An
-    /// image does not start to run from its deadline on. If it starts before, the result is returned even after the deadline.
-    /// Dropping the future removes the image from the queue and releases the permit. An image that already runs is not
-    /// interrupted.
+    /// `admitted` comes from [`Batcher::admit`] of the same batcher; its permit is released just before the result is
+    /// sent. An image does not start to run from its deadline on. If it starts before, the result is returned even
+    /// after the deadline. Dropping the future removes the image from the queue and releases the permit. An image that
+    /// already runs is not interrupted.
     ///
     /// # Errors
     ///
-    /// Returns [`BatchError::DeadlinePassed`] if the deadline passed while the image waited,
-    /// [`BatchError::Failed`] if the engine failed or is broken,
-    /// [`BatchError::NotFinite`] if the scores are not finite although the engine passes its self-test,
-    /// [`BatchError::Recovering`] if the engines failed while the image waited, and
+    /// Returns [`BatchError::DeadlinePassed`] if the deadline passed while the image waited, [`BatchError::Failed`] if
+    /// the engine failed or is broken, [`BatchError::NotFinite`] if the scores are not finite although the engine
+    /// passes its self-test, [`BatchError::Recovering`] if the engines failed while the image waited, and
     /// [`BatchError::Closed`] if the batcher was shut down before it accepted the image.
     pub async fn submit(
         &self,
@@ -136,7 +135,8 @@ impl Batcher {
         // The sender is dropped without a result only if the runtime shuts down.
         let result = result.await.unwrap_or(Err(BatchError::Closed));
         on_cancel.disarm();
-        // Recorded by the receiver, not by the engine's thread: on a busy machine the receiver continues noticeably later.
+        // Recorded by the receiver, not by the engine's thread: on a busy machine the receiver continues noticeably
+        // later.
         if let (Some(prediction), Ok(_) | Err(BatchError::DeadlinePassed { .. })) = (prediction, &result) {
             prediction.record_completion();
         }
@@ -169,7 +169,8 @@ impl Batcher {
     }
 }
 
-/// Wakes the scheduler if it is dropped before the result arrives, so that the place of a cancelled image is freed at once.
+/// Wakes the scheduler if it is dropped before the result arrives, so that the place of a cancelled image is freed at
+/// once.
 struct NotifyOnCancel<'a>(Option<&'a Admission>);
 
 impl NotifyOnCancel<'_> {
@@ -197,18 +198,18 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Stops accepting images, runs those in the queue, and ends the engines' threads. An image that is admitted but not yet
-    /// submitted gets [`BatchError::Closed`].
+    /// Stops accepting images, runs those in the queue, and ends the engines' threads. An image that is admitted but
+    /// not yet submitted gets [`BatchError::Closed`].
     ///
-    /// This takes as long as the engines need for the queue. If the future is dropped early, the shutdown continues in the
-    /// background.
+    /// This takes as long as the engines need for the queue. If the future is dropped early, the shutdown continues in
+    /// the background.
     pub async fn shutdown(self) {
         drop(self.stop);
         join(self.scheduler, self.threads).await;
     }
 
-    /// Waits until every clone of the batcher is dropped and the last image has its result, then ends the engines' threads. No
-    /// image is rejected in the meantime.
+    /// Waits until every clone of the batcher is dropped and the last image has its result, then ends the engines'
+    /// threads. No image is rejected in the meantime.
     pub async fn retire(self) {
         join(self.scheduler, self.threads).await;
         drop(self.stop);
@@ -217,8 +218,8 @@ impl Worker {
 
 /// Waits for the scheduler and the engines' threads.
 async fn join(scheduler: TaskHandle<()>, threads: Vec<JoinHandle<()>>) {
-    // Errors are ignored, since a task or thread that panicked has ended too. The task ends after the engines, so joining the
-    // threads is quick, and a hung engine does not block the runtime.
+    // Errors are ignored, since a task or thread that panicked has ended too. The task ends after the engines, so
+    // joining the threads is quick, and a hung engine does not block the runtime.
     let _ = scheduler.await;
     let _ = spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join)).await;
 }

@@ -12,8 +12,8 @@ const MAX_QUEUE_DELAY: Duration = Duration::from_secs(60);
 pub struct Config {
     /// Maximum number of images in a batch, at least 1. Default: 8.
     pub max_batch_size: usize,
-    /// How long a free engine waits for a batch to fill, at most one minute. Default: zero, so that a free engine takes the
-    /// images that wait. The timer counts whole milliseconds and rounds up.
+    /// How long a free engine waits for a batch to fill, at most one minute. Default: zero, so that a free engine takes
+    /// the images that wait. The timer counts whole milliseconds and rounds up.
     pub max_queue_delay: Duration,
     /// Maximum number of images in flight: being decoded, waiting and running. At least 1. Default: 256.
     pub queue_capacity: usize,

@@ -1,5 +1,5 @@
-//! Tracks the state of each engine: idle, running a batch, running a self-test, being replaced, or hung. Like the policy it
-//! has no clock and no channel; the current time is an argument.
+//! Tracks the state of each engine: idle, running a batch, running a self-test, being replaced, or hung. Like the
+//! policy it has no clock and no channel; the current time is an argument.
 
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ impl EngineStates {
         !self.failed.contains(&false)
     }
 
-    /// Gives a batch of `images` to the first idle engine. Returns the engine's index, and since when an engine had been
-    /// idle.
+    /// Gives a batch of `images` to the first idle engine. Returns the engine's index, and since when an engine had
+    /// been idle.
     ///
     /// # Panics
     ///

@@ -44,8 +44,8 @@ pub(super) enum EngineEvent {
 /// Everything that an engine's thread owns.
 pub(super) struct EngineThread {
     pub(super) index: usize,
-    // Fields are dropped in this order. The engine comes before the events, because the scheduler takes the end of the events
-    // as the end of the engine.
+    // Fields are dropped in this order. The engine comes before the events, because the scheduler takes the end of the
+    // events as the end of the engine.
     pub(super) engine: PanicGuard,
     /// Unbounded, but holds at most one command: the scheduler sends the next one after the event of the last one.
     pub(super) commands: thread_mpsc::Receiver<EngineCommand>,
@@ -175,8 +175,8 @@ impl EngineThread {
         outcome.inspect_err(|error| tracing::error!(%error, "self-test failed"))
     }
 
-    /// Returns the rows of a batch. If scores are not finite, a self-test finds the cause: either the device is faulty, and no
-    /// row may be used, or the weights are, and the finite rows are correct.
+    /// Returns the rows of a batch. If scores are not finite, a self-test finds the cause: either the device is faulty,
+    /// and no row may be used, or the weights are, and the finite rows are correct.
     fn verify(&mut self, batch: &Batch, rows: Vec<Output>) -> Result<Vec<Output>, EngineError> {
         let images = batch.count_not_finite(&rows);
         if images > 0 {
@@ -212,8 +212,8 @@ impl EngineThread {
     }
 }
 
-/// Wraps an engine: turns panics and wrong row counts into errors. After an error the engine must be rebuilt before it is used
-/// again.
+/// Wraps an engine: turns panics and wrong row counts into errors. After an error the engine must be rebuilt before it
+/// is used again.
 pub(super) struct PanicGuard(Box<dyn Engine>);
 
 impl PanicGuard {
@@ -243,8 +243,8 @@ impl PanicGuard {
         catch_panic(|| self.0.rebuild())
     }
 
-    /// Returns how many rows the engine computes beyond those of the samples. After a panic it returns 0; the batch itself
-    /// then fails and is handled there.
+    /// Returns how many rows the engine computes beyond those of the samples. After a panic it returns 0; the batch
+    /// itself then fails and is handled there.
     fn padding(&self, samples: &[Sample]) -> usize {
         catch_panic(|| Ok(self.0.padding(samples))).unwrap_or_default()
     }

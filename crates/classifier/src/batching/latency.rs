@@ -8,14 +8,15 @@ use tokio::time::Instant;
 
 /// The factor by which each batch reduces the weight of the batches before it. About twenty batches determine the fit.
 const DECAY: f64 = 0.95;
-/// How many batches are measured before images are rejected because of their deadline. The first batches may be slow, since
-/// they include work of the first use.
+/// How many batches are measured before images are rejected because of their deadline. The first batches may be slow,
+/// since they include work of the first use.
 const MIN_BATCHES: u32 = 8;
 
 /// Weight of an image that was alone.
 const WEIGHT_ALONE: f64 = 0.05;
-/// Weights of an image that took longer, or less long, than predicted. They differ so that nearly all images take at most as
-/// long as predicted: with equal weights, half of the images that are admitted for half of their time would be late.
+/// Weights of an image that took longer, or less long, than predicted. They differ so that nearly all images take at
+/// most as long as predicted: with equal weights, half of the images that are admitted for half of their time would be
+/// late.
 const WEIGHT_SLOWER: f64 = 0.05;
 const WEIGHT_FASTER: f64 = 0.005;
 /// The maximum growth of the factor by one image, so that one image that hung does not determine it.
@@ -59,8 +60,8 @@ impl BatchTimeModel {
         self.lock().batches >= MIN_BATCHES
     }
 
-    /// Returns how long `engines` engines, each with batches of up to `max_batch_size` images, take for `images` images.
-    /// Returns nothing before the first batch.
+    /// Returns how long `engines` engines, each with batches of up to `max_batch_size` images, take for `images`
+    /// images. Returns nothing before the first batch.
     pub(super) fn time_for(&self, images: usize, max_batch_size: usize, engines: usize) -> Option<Duration> {
         let sums = *self.lock();
         let (slope, base) = (sums.batches > 0).then(|| sums.line())?;
@@ -98,8 +99,8 @@ impl Sums {
     }
 }
 
-/// Learns the latency that the batch times do not explain: decoding, and contention for the cores between images, engines
-/// and connections.
+/// Learns the latency that the batch times do not explain: decoding, and contention for the cores between images,
+/// engines and connections.
 #[derive(Debug)]
 pub(super) struct OverheadEstimator(Mutex<Overhead>);
 
@@ -124,8 +125,8 @@ impl OverheadEstimator {
         Duration::try_from_secs_f64(seconds + factor * batch_time.as_secs_f64()).unwrap_or(Duration::MAX)
     }
 
-    /// Records an image that took `actual` where the batch times alone predicted `batch_time`. `alone` means that no other
-    /// image was in flight when it arrived.
+    /// Records an image that took `actual` where the batch times alone predicted `batch_time`. `alone` means that no
+    /// other image was in flight when it arrived.
     fn record(&self, batch_time: Duration, actual: Duration, alone: bool) {
         let (batch_time, actual) = (batch_time.as_secs_f64(), actual.as_secs_f64());
         if batch_time <= 0.0 {

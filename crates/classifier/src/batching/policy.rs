@@ -1,5 +1,5 @@
-//! The batching policy: which images run now, and how long the others wait. It has no clock, task or channel; the current
-//! time is an argument.
+//! The batching policy: which images run now, and how long the others wait. It has no clock, task or channel; the
+//! current time is an argument.
 
 use std::time::Duration;
 
@@ -121,9 +121,9 @@ impl<E: Queued> BatchPolicy<E> {
 
     /// Removes the entries that must not run, then chooses the next action.
     ///
-    /// `running` is the number of images that each engine runs. While all engines are busy no batch is composed, because a
-    /// later batch can only be larger. Deadlines are still checked then, so that a hung engine delays no entry beyond its
-    /// deadline.
+    /// `running` is the number of images that each engine runs. While all engines are busy no batch is composed,
+    /// because a later batch can only be larger. Deadlines are still checked then, so that a hung engine delays no
+    /// entry beyond its deadline.
     pub(super) fn next_step(&mut self, now: Instant, running: &[usize]) -> Step<E> {
         let evicted = self.evict(now);
         let action = if running.contains(&0) {
@@ -173,9 +173,9 @@ impl<E: Queued> BatchPolicy<E> {
         batch
     }
 
-    /// Returns how many images one engine gets. Without a queue delay, it is an equal share of all images that wait or run,
-    /// so that no engine is idle while another has two images. With a queue delay, the images waited to run together, so it
-    /// is a full batch.
+    /// Returns how many images one engine gets. Without a queue delay, it is an equal share of all images that wait or
+    /// run, so that no engine is idle while another has two images. With a queue delay, the images waited to run
+    /// together, so it is a full batch.
     fn engine_share(&self, running: &[usize]) -> usize {
         if self.max_queue_delay.is_zero() {
             (self.queue.len() + running.iter().sum::<usize>()).div_ceil(running.len())
@@ -184,8 +184,8 @@ impl<E: Queued> BatchPolicy<E> {
         }
     }
 
-    /// Returns until when an entry waits for a batch to fill, and why it does not wait longer. An entry whose deadline would
-    /// pass in the meantime does not wait, since it would only be evicted.
+    /// Returns until when an entry waits for a batch to fill, and why it does not wait longer. An entry whose deadline
+    /// would pass in the meantime does not wait, since it would only be evicted.
     fn due(&self, entry: &E) -> (Instant, DispatchReason) {
         let due = entry.arrived() + self.max_queue_delay;
         if self.draining {

@@ -1,4 +1,5 @@
-//! The scheduler task: it owns the policy and the engine states, feeds them with events and carries out their decisions.
+//! The scheduler task: it owns the policy and the engine states, feeds them with events and carries out their
+//! decisions.
 
 use std::pin::pin;
 use std::sync::{Arc, mpsc as thread_mpsc};
@@ -106,7 +107,8 @@ impl Scheduler {
                     Some(entry) => self.policy.push(entry),
                     None => {
                         self.entries_open = false;
-                        // The scheduler ends when all engines are idle. With alternating self-tests they never would be.
+                        // The scheduler ends when all engines are idle. With alternating self-tests they never would
+                        // be.
                         self.engines.disable_self_tests();
                     }
                 },
@@ -129,7 +131,8 @@ impl Scheduler {
 
     /// Handles an event of an engine's thread. An error ends the batcher.
     fn handle_event(&mut self, event: Option<EngineEvent>) -> Result<(), EngineError> {
-        // A thread reports `Broken` before it drops its sender, so the events do not end before an error was returned here.
+        // A thread reports `Broken` before it drops its sender, so the events do not end before an error was returned
+        // here.
         let event = event.ok_or_else(|| EngineError::Panicked("all engine threads have ended".to_string()))?;
         let now = Instant::now();
         match event {
@@ -148,8 +151,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Starts the self-tests that are due. Returns an error if an engine hangs: a call into a driver cannot be cancelled, so the
-    /// process has to end.
+    /// Starts the self-tests that are due. Returns an error if an engine hangs: a call into a driver cannot be
+    /// cancelled, so the process has to end.
     fn check_engines(&mut self) -> Result<(), EngineError> {
         let now = Instant::now();
         if let Some(timeout) = self.engines.hung_for(now) {
@@ -196,8 +199,8 @@ impl Scheduler {
     }
 
     fn send(&self, engine: usize, command: EngineCommand) {
-        // If the thread has ended, the batch is dropped, which closes its result channels, and the thread's last event ends the
-        // batcher.
+        // If the thread has ended, the batch is dropped, which closes its result channels, and the thread's last event
+        // ends the batcher.
         let _ = self.channels.commands[engine].send(command);
     }
 

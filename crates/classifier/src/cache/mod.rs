@@ -1,8 +1,9 @@
-//! A cache of responses, bounded in bytes. Concurrent requests with the same key share one computation (single flight). The
-//! cache knows neither images nor models: a key is a digest, and a value reports its size.
+//! A cache of responses, bounded in bytes. Concurrent requests with the same key share one computation (single flight).
+//! The cache knows neither images nor models: a key is a digest, and a value reports its size.
 //!
-//! moka stores the values, but its `try_get_with` does not replace [`single_flight`]: here the next request takes over if the
-//! leader is cancelled, each waiting request keeps its own deadline, and no request waits for one of another priority.
+//! moka stores the values, but its `try_get_with` does not replace [`single_flight`]: here the next request takes over
+//! if the leader is cancelled, each waiting request keeps its own deadline, and no request waits for one of another
+//! priority.
 
 mod single_flight;
 #[cfg(test)]
@@ -12,8 +13,8 @@ use crate::options::RequestOptions;
 use kiln_runtime::telemetry::metrics::{CacheMetrics, CacheOutcome};
 use single_flight::{Role, SingleFlight};
 
-/// A digest of everything that a response depends on. If two requests differ, their keys differ unless BLAKE3 collides, even if
-/// a client chooses the inputs: no client may receive the response to another image.
+/// A digest of everything that a response depends on. If two requests differ, their keys differ unless BLAKE3 collides,
+/// even if a client chooses the inputs: no client may receive the response to another image.
 pub type Key = [u8; 32];
 
 /// The bytes that an entry takes in addition to its value, rounded up. Measured with a million entries.
@@ -37,8 +38,8 @@ pub struct Cache<V, E> {
 pub struct CacheStatus {
     /// Whether the response was cached.
     pub outcome: CacheOutcome,
-    /// Whether a computed response is in the cache afterwards. If a response is not requested often enough to replace others,
-    /// it is not stored.
+    /// Whether a computed response is in the cache afterwards. If a response is not requested often enough to replace
+    /// others, it is not stored.
     pub stored: bool,
 }
 
@@ -70,9 +71,9 @@ impl<V: Weight, E: Clone> Cache<V, E> {
         Self { values, flights: SingleFlight::default(), metrics: CacheMetrics::new() }
     }
 
-    /// Returns the value of a key. If it is not cached, the first request runs `compute`. Concurrent requests with the same key
-    /// and priority wait for its result, each until its own deadline. If the first request is cancelled, or fails with an error
-    /// for which `is_shared` returns false, the next request runs its own `compute`.
+    /// Returns the value of a key. If it is not cached, the first request runs `compute`. Concurrent requests with the
+    /// same key and priority wait for its result, each until its own deadline. If the first request is cancelled, or
+    /// fails with an error for which `is_shared` returns false, the next request runs its own `compute`.
     pub async fn get_or_compute<X>(
         &self,
         key: Key,

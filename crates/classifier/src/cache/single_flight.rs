@@ -1,5 +1,5 @@
-//! Single flight: of concurrent requests with the same key, the first one (the leader) computes the value, and the others (the
-//! followers) wait for it.
+//! Single flight: of concurrent requests with the same key, the first one (the leader) computes the value, and the
+//! others (the followers) wait for it.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,7 +1,7 @@
 //! The phases of one image's way through the server, and how long each of them took.
 //!
-//! [`PhaseTimings`] is the one record of where the time went. The JSON `timings_ms`, the `Server-Timing` header, the phase
-//! histograms, the phase spans, Triton's counters and the access log are all produced from it.
+//! [`PhaseTimings`] is the one record of where the time went. The JSON `timings_ms`, the `Server-Timing` header, the
+//! phase histograms, the phase spans, Triton's counters and the access log are all produced from it.
 
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
@@ -19,7 +19,8 @@ pub enum Phase {
     Preprocess,
     /// Waiting while every engine is busy.
     Queue,
-    /// Waiting although an engine is free: for other images, up to the maximum queue delay, and for the engine's thread.
+    /// Waiting although an engine is free: for other images, up to the maximum queue delay, and for the engine's
+    /// thread.
     BatchWait,
     /// The engine's work on the whole batch.
     Device,

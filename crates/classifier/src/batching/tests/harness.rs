@@ -23,8 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs a test on a paused clock that only `tokio::time::advance` moves.
 ///
-/// A paused clock jumps to the next timer when all tasks wait, and they do so while the engine's thread works. Tokio does not
-/// let it jump while a blocking task runs, and the watchdog is such a task.
+/// A paused clock jumps to the next timer when all tasks wait, and they do so while the engine's thread works. Tokio
+/// does not let it jump while a blocking task runs, and the watchdog is such a task.
 pub(super) fn on_paused_clock<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -66,7 +66,8 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Waits until the engine runs a batch, and returns the ids of its images. A self-test that will fail has no images.
+    /// Waits until the engine runs a batch, and returns the ids of its images. A self-test that will fail has no
+    /// images.
     pub(super) async fn next_run(&mut self) -> Vec<u32> {
         self.started.recv().await.expect("the engine is alive")
     }
@@ -83,8 +84,8 @@ impl Gate {
         let _ = self.rebuilds.send(succeeds);
     }
 
-    /// Lets every further run return its rows at once, and every rebuild fail. The channel returns the ids of each batch and
-    /// ends with the engine.
+    /// Lets every further run return its rows at once, and every rebuild fail. The channel returns the ids of each
+    /// batch and ends with the engine.
     pub(super) fn open(self) -> mpsc::UnboundedReceiver<Vec<u32>> {
         self.started
     }
@@ -189,8 +190,8 @@ fn start_with(config: Config, engines: Vec<Box<dyn Engine>>, gate: Gate) -> Fixt
 }
 
 impl Fixture {
-    /// Advances the clock by the self-test interval. The first engine then begins a self-test, and fails it when the gate ends
-    /// it.
+    /// Advances the clock by the self-test interval. The first engine then begins a self-test, and fails it when the
+    /// gate ends it.
     pub(super) async fn begin_failing_self_test(&mut self, interval: Duration) {
         self.gate.is_healthy.store(false, Ordering::SeqCst);
         settle().await;
