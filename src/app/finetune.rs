@@ -19,7 +19,7 @@ use model_import::import::terminal_text;
 use super::load::{self, LoadError, NoStore};
 use super::progress;
 use crate::config::Config;
-use crate::store::{Store, StoreError};
+use crate::model_store::{ModelStore, StoreError};
 
 /// Number of decoded images in memory at once. An image takes 150 KB for a network of 224x224.
 const CHUNK: usize = 1024;
@@ -69,7 +69,7 @@ pub async fn finetune(mut config: Config, options: FinetuneOptions) -> Result<()
     load::join(work)?
 }
 
-fn run(config: &Config, store: &Store, options: &FinetuneOptions) -> Result<(), FinetuneFailure> {
+fn run(config: &Config, store: &ModelStore, options: &FinetuneOptions) -> Result<(), FinetuneFailure> {
     let base = load::stable_version(config, &load::default_model(config))?;
     let name = base.spec().name;
     let head = base.weights().head(base.spec().labels.len()).map_err(FinetuneError::from)?;
@@ -155,7 +155,7 @@ fn extract_features(
 /// Adds the version to the store, with the reference logits that every engine is checked against.
 fn add_version(
     config: &Config,
-    store: &Store,
+    store: &ModelStore,
     base: &Model,
     result: &FinetuneResult,
     images: usize,

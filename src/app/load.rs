@@ -17,7 +17,7 @@ use kiln_runtime::telemetry::metrics::{self, DeviceLabels, ModelMetrics};
 use tokio::task::JoinError;
 
 use crate::config::Config;
-use crate::store::{Store, StoreError};
+use crate::model_store::{ModelStore, StoreError};
 
 /// Maximum size of all image regions in the queue that wait for a resize on the device, in bytes.
 const MAX_QUEUED_CROP_BYTES: usize = 256 << 20;
@@ -66,8 +66,8 @@ pub enum LoadError {
 pub struct NoStore;
 
 /// Opens the configured model store.
-pub(super) fn store(config: &Config) -> Result<Store, NoStore> {
-    config.model_store.as_ref().map(Store::open).ok_or(NoStore)
+pub(super) fn store(config: &Config) -> Result<ModelStore, NoStore> {
+    config.model_store.as_ref().map(ModelStore::open).ok_or(NoStore)
 }
 
 /// Configures drivers to cache compiled kernels from one start to the next. Has an effect only while the process has

@@ -9,12 +9,12 @@ mod http_connection;
 mod import;
 mod load;
 mod loopback_server;
+mod model_reload;
 mod models;
 mod predict;
 mod progress;
 mod serve;
 mod tools;
-mod updates;
 
 pub use bench::{BenchError, bench};
 pub use check::{CheckError, check};

@@ -15,7 +15,7 @@ use kiln_server::auth::{AuthSetupError, Authenticator, ServerKey};
 use kiln_server::{Server, ServerError};
 
 use super::load::{self, LoadError};
-use super::updates::Updates;
+use super::model_reload::ModelReloader;
 use crate::config::Config;
 
 /// Interval in which the exporter removes old samples from the histograms.
@@ -93,10 +93,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let serving = server.run(kiln_api::endpoint(state), signal.clone());
     tokio::pin!(serving);
-    let loading = Updates::start(config, default_model, registry, readiness.clone(), feedback.clone());
+    let loading = ModelReloader::start(config, default_model, registry, readiness.clone(), feedback.clone());
     tokio::pin!(loading);
     // If a model cannot be loaded, the process exits and closes its connections.
-    let mut updates = tokio::select! {
+    let mut reloader = tokio::select! {
         served = &mut serving => return served.map_err(ServeError::from),
         loaded = &mut loading => loaded?,
     };
@@ -104,9 +104,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     tracing::info!("ready");
     let served = tokio::select! {
         served = &mut serving => served,
-        never = updates.follow() => match never {},
+        never = reloader.run() => match never {},
     };
-    finish(updates, feedback, &signal).await;
+    finish(reloader, feedback, &signal).await;
     match readiness.state() {
         ReadinessState::Failed(reason) => Err(ServeError::Device(reason)),
         _ => Ok(served?),
@@ -152,9 +152,9 @@ async fn open_feedback_store(config: &Config) -> Result<Option<FeedbackStore>, O
 }
 
 /// Joins the threads of the engines and of the feedback store. A second signal ends the wait.
-async fn finish(updates: Updates, feedback: Option<FeedbackStore>, signal: &ShutdownSignal) {
+async fn finish(reloader: ModelReloader, feedback: Option<FeedbackStore>, signal: &ShutdownSignal) {
     let joined = async {
-        updates.shut_down().await;
+        reloader.shut_down().await;
         if let Some(feedback) = feedback {
             feedback.close().await;
         }

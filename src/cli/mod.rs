@@ -19,7 +19,7 @@ use kiln_server::auth::KeyPolicy;
 use crate::bench::Plan;
 use crate::config::{self, Config, ConfigError, Healthcheck};
 use crate::import::Order as ImportOrder;
-use crate::store::Order;
+use crate::model_store::StoreCommand;
 use settings::with_settings;
 
 /// A parsed command with its arguments.
@@ -58,7 +58,7 @@ pub enum Command {
     /// `kiln models SUBCOMMAND`
     Models {
         /// The subcommand.
-        order: Order,
+        order: StoreCommand,
         /// The settings.
         config: Box<Config>,
     },

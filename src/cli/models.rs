@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::settings::with_settings;
-use crate::store::{Canary, Order, Share};
+use crate::model_store::{Canary, StoreCommand, TrafficShare};
 
 /// Defines `kiln models` with its subcommands.
 pub(super) fn models_command() -> Command {
@@ -20,7 +20,7 @@ pub(super) fn models_command() -> Command {
         .value_name("FRACTION")
         .help("Fraction of the requests that name no version, such as 10%.")
         .default_value("10%")
-        .value_parser(value_parser!(Share));
+        .value_parser(value_parser!(TrafficShare));
     let weights =
         file("file").value_name("WEIGHTS.bpk").help("Burnpack file with the weights; 'kiln models export' writes one.");
     let out = file("out").long("out").value_name("FILE.bpk").help("File to write. It must not exist.");
@@ -61,7 +61,7 @@ pub(super) fn models_command() -> Command {
 }
 
 /// Returns the parsed subcommand of `kiln models`.
-pub(super) fn store_command(subcommand: &str, matches: &ArgMatches) -> Order {
+pub(super) fn store_command(subcommand: &str, matches: &ArgMatches) -> StoreCommand {
     let text = |id: &str| matches.try_get_one::<String>(id).ok().flatten().cloned();
     let path = |id: &str| matches.get_one::<PathBuf>(id).cloned().unwrap_or_default();
     // Not "model", which is the key of a setting.
@@ -69,16 +69,16 @@ pub(super) fn store_command(subcommand: &str, matches: &ArgMatches) -> Order {
     let version = text("version");
     let required = || version.clone().unwrap_or_default();
     match subcommand {
-        "add" => Order::Add { model, file: path("file"), version },
-        "export" => Order::Export { model, version, out: path("out") },
-        "promote" => Order::Promote { model, version: required() },
-        "rollback" => Order::Rollback { model },
+        "add" => StoreCommand::Add { model, file: path("file"), version },
+        "export" => StoreCommand::Export { model, version, out: path("out") },
+        "promote" => StoreCommand::Promote { model, version: required() },
+        "rollback" => StoreCommand::Rollback { model },
         "canary" => {
-            let share = matches.get_one::<Share>("share").copied();
-            Order::Canary { model, canary: version.zip(share).map(|(version, share)| Canary { version, share }) }
+            let share = matches.get_one::<TrafficShare>("share").copied();
+            StoreCommand::Canary { model, canary: version.zip(share).map(|(version, share)| Canary { version, share }) }
         }
-        "shadow" => Order::Shadow { model, version },
-        "remove" => Order::Remove { model, version: required() },
-        _ => Order::List,
+        "shadow" => StoreCommand::Shadow { model, version },
+        "remove" => StoreCommand::Remove { model, version: required() },
+        _ => StoreCommand::List,
     }
 }

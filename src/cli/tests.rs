@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::settings::SETTINGS;
-use crate::store::{Canary, Share};
+use crate::model_store::{Canary, TrafficShare};
 
 fn parsed(words: &[&str]) -> Result<Command, CliError> {
     let words = std::iter::once("kiln").chain(words.iter().copied()).map(OsString::from);
@@ -118,19 +118,19 @@ fn models_parses_each_subcommand() {
         other => panic!("{words:?}: {other:?}"),
     };
     let (model, version) = ("m".to_string(), "2".to_string());
-    assert_eq!(order(&["list"]), Order::List);
+    assert_eq!(order(&["list"]), StoreCommand::List);
     let file = PathBuf::from("w.bpk");
-    let add = Order::Add { model: model.clone(), file: file.clone(), version: None };
+    let add = StoreCommand::Add { model: model.clone(), file: file.clone(), version: None };
     assert_eq!(order(&["add", "m", "w.bpk", "--model-store", "s"]), add);
-    let export = Order::Export { model: model.clone(), version: Some(version.clone()), out: file };
+    let export = StoreCommand::Export { model: model.clone(), version: Some(version.clone()), out: file };
     assert_eq!(order(&["export", "m", "--version", "2", "--out", "w.bpk"]), export);
-    assert_eq!(order(&["promote", "m", "2"]), Order::Promote { model: model.clone(), version: version.clone() });
-    let canary = |canary| Order::Canary { model: model.clone(), canary };
-    let some = |part| canary(Some(Canary { version: version.clone(), share: Share::new(part).unwrap() }));
+    assert_eq!(order(&["promote", "m", "2"]), StoreCommand::Promote { model: model.clone(), version: version.clone() });
+    let canary = |canary| StoreCommand::Canary { model: model.clone(), canary };
+    let some = |part| canary(Some(Canary { version: version.clone(), share: TrafficShare::new(part).unwrap() }));
     assert_eq!(order(&["canary", "m", "2"]), some(0.1));
     assert_eq!(order(&["canary", "m", "2", "--share", "25%"]), some(0.25));
     assert_eq!(order(&["canary", "m", "--off"]), canary(None));
-    assert_eq!(order(&["shadow", "m", "--off"]), Order::Shadow { model: model.clone(), version: None });
+    assert_eq!(order(&["shadow", "m", "--off"]), StoreCommand::Shadow { model: model.clone(), version: None });
     for words in [&["models"][..], &["models", "canary", "m"], &["models", "canary", "m", "2", "--share", "2"]] {
         assert!(matches!(parsed(words), Err(CliError::Clap(e)) if e.exit_code() == 2), "{words:?}");
     }

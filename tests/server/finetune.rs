@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::common::{bytes, kiln, run_command};
-use kiln::store::Store;
+use kiln::model_store::ModelStore;
 use kiln_classifier::preprocess_spec;
 use kiln_image::{self as image, Limits};
 use kiln_inference::model::Model;
@@ -72,7 +72,7 @@ fn finetuned_version_predicts_corrected_classes_and_keeps_the_others() {
         assert!(stdout.contains(part), "{part}: {stdout}");
     }
     let built_in = Model::named(MODEL).unwrap();
-    let store = Store::open(store.path());
+    let store = ModelStore::open(store.path());
     let versions = store.versions(&built_in).unwrap();
     let [(version, Ok(manifest))] = &versions[..] else { panic!("{versions:?}") };
     assert_eq!(version, "2");
@@ -96,7 +96,7 @@ fn version_without_improvement_is_not_written_without_force() {
     let (status, stdout, stderr) = finetune(feedback.path(), store.path(), &[]);
     assert!(status == 1 && stderr.contains("none of the 2 images of 2 classes can be held out"), "{stderr}");
     assert!(!stdout.contains("trained for"), "{stdout}");
-    assert!(Store::open(store.path()).versions(&Model::named(MODEL).unwrap()).unwrap().is_empty());
+    assert!(ModelStore::open(store.path()).versions(&Model::named(MODEL).unwrap()).unwrap().is_empty());
 }
 
 #[test]

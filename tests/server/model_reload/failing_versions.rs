@@ -41,7 +41,7 @@ fn canary_with_non_finite_logits_is_withdrawn_and_the_server_stays_ready() {
     until_served(&server, &[("1", &["stable"]), ("2", &["canary"])]);
     let photo = bytes(PHOTO);
     assert_eq!(server.raw("/predict/raw?version=canary", &photo).code(), "internal_error");
-    let line = server.logged_until("a version broke").pop().unwrap();
+    let line = server.logged_until("model version failed").pop().unwrap();
     assert!(line.contains("not finite"), "{line}");
     until_served(&server, &[("1", &["stable"])]);
     assert_eq!(server.metric("kiln_model_reloads_total", &[r#"outcome="withdrawn""#]), 1.0);
@@ -94,7 +94,7 @@ fn rollback_during_the_load_discards_the_version() {
         folder.store().promote(&model(), "2").unwrap();
     });
     folder.store().roll_back(&model()).unwrap();
-    let lines = server.logged_until("a version is unloaded");
+    let lines = server.logged_until("model version unloaded");
     assert!(lines.iter().any(|line| line.contains("engine started")), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("versions changed")), "{lines:#?}");
     until_served(&server, &[("1", &["stable"])]);
@@ -110,7 +110,7 @@ fn failing_canary_is_withdrawn_during_another_load_and_stays_withdrawn() {
         folder.store().set_shadow(&model(), Some("3")).unwrap();
     });
     assert_eq!(server.raw("/predict/raw?version=canary", &bytes(PHOTO)).code(), "internal_error");
-    let mut lines = server.logged_until("a version broke");
+    let mut lines = server.logged_until("model version failed");
     assert!(
         !lines.iter().any(|line| line.contains("engine started")),
         "the withdrawal waited for the load: {lines:#?}"

@@ -61,8 +61,8 @@ fn invalid_commands_are_errors_with_the_reason() {
         (&["add", "nobody", &half], "there is no model 'nobody' in this program; there is efficientnet-lite0"),
         (&["add", NAME, &half, "--version", "../x"], "cannot be the name of a version"),
         (&["promote", NAME, "2"], "there is no version '2'"),
-        (&["rollback", NAME], "none was promoted yet"),
-        (&["remove", NAME, "1"], "the one that the program was built with"),
+        (&["rollback", NAME], "no version was promoted yet"),
+        (&["remove", NAME, "1"], "is built into the program"),
         (&["export", NAME, "--version", "9", "--out", "/tmp/never-written.bpk"], "there is no version '9'"),
     ] {
         let (status, stdout, stderr) = folder.try_models(arguments);

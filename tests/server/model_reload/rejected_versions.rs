@@ -46,7 +46,7 @@ fn invalid_version_is_rejected_once_and_the_current_one_keeps_serving() {
     let photo = bytes("photos/cat_451x300.jpg");
     for (index, (version, reason)) in faults.into_iter().enumerate() {
         folder.make_stable(version);
-        let lines = server.logged_until("a version stays out");
+        let lines = server.logged_until("cannot load model version");
         let line = lines.last().unwrap();
         assert!(line.contains(reason) && line.contains(&format!("\"version\":\"{version}\"")), "{line}");
         until(&server, "the rejection to be counted", || refused(&server) == index as f64 + 1.0);
@@ -57,18 +57,18 @@ fn invalid_version_is_rejected_once_and_the_current_one_keeps_serving() {
     // An invalid canary serves no request either.
     folder.models(&["promote", NAME, "1"]);
     folder.models(&["canary", NAME, "6", "--share", "100%"]);
-    server.logged_until("a version stays out");
+    server.logged_until("cannot load model version");
     assert_eq!(server.raw("/predict/raw", &photo).json()["model"]["version"], "1");
     // The rejection is logged once, not at each poll. Two label changes of another version prove that polls happened.
     folder.models(&["shadow", NAME, "7"]);
     until_served(&server, &[("1", &["stable"]), ("7", &["shadow"])]);
     folder.models(&["shadow", NAME, "--off"]);
     until_served(&server, &[("1", &["stable"])]);
-    let again = server.logged().into_iter().filter(|line| line.contains("stays out")).collect::<Vec<_>>();
+    let again = server.logged().into_iter().filter(|line| line.contains("cannot load model version")).collect::<Vec<_>>();
     assert_eq!(again, Vec::<String>::new());
     // An unreadable label file changes nothing.
     std::fs::write(folder.path().join(NAME).join("labels.toml"), "stable = 2").unwrap();
-    server.logged_until("labels are not followed");
+    server.logged_until("cannot read model labels");
     assert_eq!(server.raw("/predict/raw", &photo).json()["model"]["version"], "1");
     std::fs::remove_file(folder.path().join(NAME).join("labels.toml")).unwrap();
     // The next valid version is loaded.

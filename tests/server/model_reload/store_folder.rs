@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kiln::store::Store;
+use kiln::model_store::ModelStore;
 
 use super::weights::{NAME, model, predicting};
 use crate::common::{self, Server, kiln, run_command};
@@ -22,8 +22,8 @@ impl StoreFolder {
         self.0.path()
     }
 
-    pub fn store(&self) -> Store {
-        Store::open(self.path())
+    pub fn store(&self) -> ModelStore {
+        ModelStore::open(self.path())
     }
 
     /// Writes a file beside the versions.
