@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use model_import::Filter;
 use model_import::import::{PRESETS, Preset};
 
-use crate::import::{Labels, Order, channels, deviations, size};
+use crate::import::{ImportRequest, LabelSource, parse_channels, parse_deviations, parse_size};
 
 /// Defines `kiln import`.
 pub(super) fn import_command() -> Command {
@@ -29,10 +29,10 @@ pub(super) fn import_command() -> Command {
             "FILE",
             "File with the names of the classes, one per line; or 'imagenet'; or 'numbers' for class_0, class_1 and so on.",
         )
-        .value_parser(|text: &str| text.parse::<Labels>()),
+        .value_parser(|text: &str| text.parse::<LabelSource>()),
     ];
     let preprocessing = [
-        flag("size", "WIDTHxHEIGHT", "Image size, for a network with a dynamic input size.").value_parser(size),
+        flag("size", "WIDTHxHEIGHT", "Image size, for a network with a dynamic input size.").value_parser(parse_size),
         flag("preset", "NAME", "Preprocessing of the training code. The presets are listed below.")
             .value_parser(|text: &str| text.parse::<&'static Preset>()),
         flag("filter", "FILTER", "Resize filter, instead of the preset's: bilinear, bicubic or lanczos.")
@@ -43,10 +43,10 @@ pub(super) fn import_command() -> Command {
             "Centre crop, instead of the preset's: none, a fraction of the shorter side (0.875; 1 is all of it), or a padding in pixels (32).",
         ),
         flag("mean", "R,G,B", "Mean per channel, instead of the preset's, in units of 0..255.")
-            .value_parser(channels)
+            .value_parser(parse_channels)
             .allow_hyphen_values(true),
         flag("std", "R,G,B", "Standard deviation per channel, instead of the preset's, in units of 0..255.")
-            .value_parser(deviations),
+            .value_parser(parse_deviations),
     ];
     let check = [
         flag(
@@ -94,7 +94,7 @@ fn after_help() -> String {
 }
 
 /// Returns the parsed `kiln import`.
-pub(super) fn import_order(matches: &ArgMatches) -> Order {
+pub(super) fn import_request(matches: &ArgMatches) -> ImportRequest {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
     let verify = match (matches.get_flag("verify"), matches.get_flag("no-verify")) {
@@ -102,7 +102,7 @@ pub(super) fn import_order(matches: &ArgMatches) -> Order {
         (_, true) => Some(false),
         _ => None,
     };
-    Order {
+    ImportRequest {
         onnx: path("onnx").unwrap_or_default(),
         size: matches.get_one("size").copied(),
         name: text("name"),
@@ -127,9 +127,9 @@ pub(super) fn import_order(matches: &ArgMatches) -> Order {
 mod tests {
     use super::*;
 
-    fn parsed(words: &[&str]) -> Result<Order, clap::Error> {
+    fn parsed(words: &[&str]) -> Result<ImportRequest, clap::Error> {
         let words = std::iter::once("import").chain(words.iter().copied());
-        import_command().try_get_matches_from(words).map(|matches| import_order(&matches))
+        import_command().try_get_matches_from(words).map(|matches| import_request(&matches))
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
             "--force",
         ])
         .unwrap();
-        assert_eq!((order.labels, order.preset.unwrap().name), (Some(Labels::Numbers), "timm"));
+        assert_eq!((order.labels, order.preset.unwrap().name), (Some(LabelSource::Numbers), "timm"));
         assert_eq!((order.mean, order.std, order.size), (Some([0.0; 3]), Some([255.0; 3]), Some([160, 96])));
         assert_eq!((order.version.as_deref(), order.verify, order.replace), (Some("7"), Some(false), true));
         let plain = parsed(&["net.onnx"]).unwrap();

@@ -18,7 +18,7 @@ use kiln_server::auth::KeyPolicy;
 
 use crate::bench::Plan;
 use crate::config::{self, Config, ConfigError, Healthcheck};
-use crate::import::Order as ImportOrder;
+use crate::import::ImportRequest;
 use crate::model_store::StoreCommand;
 use settings::with_settings;
 
@@ -46,7 +46,7 @@ pub enum Command {
         config: Box<Config>,
     },
     /// `kiln import MODEL.onnx`
-    Import(Box<ImportOrder>),
+    Import(Box<ImportRequest>),
     /// `kiln check`
     Check(Box<Config>),
     /// `kiln healthcheck`
@@ -133,7 +133,7 @@ pub fn parse(
     Ok(match matches.subcommand() {
         Some(("devices", _)) => Command::Devices,
         Some(("healthcheck", inner)) => Command::Healthcheck(tools::healthcheck(inner, &sources(inner)?)?),
-        Some(("import", inner)) => Command::Import(Box::new(import::import_order(inner))),
+        Some(("import", inner)) => Command::Import(Box::new(import::import_request(inner))),
         Some(("check", inner)) => Command::Check(quiet_config(inner)?),
         Some(("keygen", inner)) => Command::Keygen(tools::key_policy(inner)?),
         Some(("models", inner)) => {

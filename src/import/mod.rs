@@ -1,25 +1,12 @@
-//! What `kiln import` was told, what it asks, and where models live. It sees no ONNX and writes nothing:
-//! `model_import::import` does.
-//!
-//! | file | responsibility |
-//! |---|---|
-//! | `order.rs` | what was typed: plain data |
-//! | `values.rs` | its words and numbers |
-//! | `plan.rs` | an order and answers become a draft |
-//! | `question.rs` | somebody who can be asked, or nobody |
-//! | `lines.rs` | labels and logits, a line each |
-//! | `checkout.rs` | the folder of a model |
+//! The parts of `kiln import` that need no ONNX: the request, the prompts on a terminal, the files of class names and
+//! logits, and the target folder. They write nothing; `model_import::import` reads the network and writes the folder.
 
 mod checkout;
-mod lines;
-mod order;
 mod plan;
-mod question;
-mod values;
+mod request;
+mod text_files;
 
-pub use checkout::{NoCheckout, Place, place};
-pub use lines::{LinesError, read_logits};
-pub use order::{Labels, Order};
-pub use plan::{PlanError, name, plan};
-pub use question::Asker;
-pub use values::{channels, deviations, size};
+pub use checkout::{ModelFolder, NoCheckout, model_folder};
+pub use plan::{PlanError, Prompt, name, plan};
+pub use request::{ImportRequest, LabelSource, parse_channels, parse_deviations, parse_size};
+pub use text_files::{TextFileError, read_logits};

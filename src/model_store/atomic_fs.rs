@@ -142,8 +142,8 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Returns a unique hidden path in the same folder, `.NAME.UUID`. No version can have that name. The suffix is random, because in
-/// containers all processes can have the same process id.
+/// Returns a unique hidden path in the same folder, `.NAME.UUID`. No version can have that name. The suffix is random,
+/// because in containers all processes can have the same process id.
 fn temporary_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     path.with_file_name(format!(".{name}.{}", Uuid::now_v7().simple()))

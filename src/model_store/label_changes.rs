@@ -1,4 +1,5 @@
-//! The operations that change labels. Each one holds the lock of the model's folder and replaces `labels.toml` atomically.
+//! The operations that change labels. Each one holds the lock of the model's folder and replaces `labels.toml`
+//! atomically.
 
 use super::{Canary, Labels, ModelStore, StoreError, atomic_fs};
 use kiln_inference::model::Model;
@@ -13,7 +14,8 @@ impl ModelStore {
         Labels::read(&self.model_folder(model)?)
     }
 
-    /// Returns the version of a model that serves requests without a version: the built-in version, unless a label says otherwise.
+    /// Returns the version of a model that serves requests without a version: the built-in version, unless a label says
+    /// otherwise.
     ///
     /// # Errors
     ///
@@ -24,13 +26,13 @@ impl ModelStore {
         Ok(self.labels(spec.name)?.stable_or(spec.version).to_string())
     }
 
-    /// Makes `version` the stable version. The version loses its canary and shadow labels. The previous stable version is recorded
-    /// if it is still usable.
+    /// Makes `version` the stable version. The version loses its canary and shadow labels. The previous stable version
+    /// is recorded if it is still usable.
     ///
     /// # Errors
     ///
-    /// The version does not exist, its files are damaged or for another graph, it is stable already, or the labels cannot be read
-    /// or written.
+    /// The version does not exist, its files are damaged or for another graph, it is stable already, or the labels
+    /// cannot be read or written.
     pub fn promote(&self, model: &Model, version: &str) -> Result<Labels, StoreError> {
         self.change_labels(model, |labels, built_in| self.make_stable(model, version, labels, built_in))
     }
@@ -39,7 +41,8 @@ impl ModelStore {
     ///
     /// # Errors
     ///
-    /// There is no previous version, its files are damaged or for another graph, or the labels cannot be read or written.
+    /// There is no previous version, its files are damaged or for another graph, or the labels cannot be read or
+    /// written.
     pub fn roll_back(&self, model: &Model) -> Result<Labels, StoreError> {
         self.change_labels(model, |labels, built_in| {
             let previous = labels.previous.clone().ok_or(StoreError::NoPreviousVersion)?;
@@ -66,8 +69,8 @@ impl ModelStore {
     ///
     /// # Errors
     ///
-    /// The version does not exist, its files are damaged or for another graph, it is the stable version, or the labels cannot be
-    /// read or written.
+    /// The version does not exist, its files are damaged or for another graph, it is the stable version, or the labels
+    /// cannot be read or written.
     pub fn set_canary(&self, model: &Model, canary: Option<Canary>) -> Result<Labels, StoreError> {
         self.change_labels(model, |labels, built_in| {
             if let Some(canary) = &canary {
@@ -78,12 +81,13 @@ impl ModelStore {
         })
     }
 
-    /// Sets the shadow, a version whose predictions are compared with those of the stable version; `None` ends the shadow.
+    /// Sets the shadow, a version whose predictions are compared with those of the stable version; `None` ends the
+    /// shadow.
     ///
     /// # Errors
     ///
-    /// The version does not exist, its files are damaged or for another graph, it is the stable version, or the labels cannot be
-    /// read or written.
+    /// The version does not exist, its files are damaged or for another graph, it is the stable version, or the labels
+    /// cannot be read or written.
     pub fn set_shadow(&self, model: &Model, version: Option<&str>) -> Result<Labels, StoreError> {
         self.change_labels(model, |labels, built_in| {
             version.map_or(Ok(()), |version| self.verify_candidate(model, version, labels, built_in))?;

@@ -97,8 +97,8 @@ impl Labels {
         VersionLabel::ALL.into_iter().filter(has).collect()
     }
 
-    /// Returns whether the file names the version as stable, canary or shadow. The built-in version is also stable if the file
-    /// names no stable version; that does not count here.
+    /// Returns whether the file names the version as stable, canary or shadow. The built-in version is also stable if
+    /// the file names no stable version; that does not count here.
     pub(super) fn names(&self, version: &str) -> bool {
         let canary = self.canary.as_ref().map(|canary| canary.version.as_str());
         [self.stable.as_deref(), canary, self.shadow.as_deref()].contains(&Some(version))

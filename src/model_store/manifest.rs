@@ -1,5 +1,5 @@
-//! `manifest.toml`, the description of a version, and `reference_logits.txt`, the version's logits of the synthetic image. That
-//! file has one number a line and as many lines as the model has classes.
+//! `manifest.toml`, the description of a version, and `reference_logits.txt`, the version's logits of the synthetic
+//! image. That file has one number a line and as many lines as the model has classes.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -32,8 +32,8 @@ pub struct Manifest {
     pub created: String,
     /// Origin of the weights, a text for the operator.
     pub origin: String,
-    /// `sha256:<hex>` of the file with the reference logits, or `none`. The key, `golden`, is mandatory: a lost line would silently
-    /// disable the check against these logits.
+    /// `sha256:<hex>` of the file with the reference logits, or `none`. The key, `golden`, is mandatory: a lost line
+    /// would silently disable the check against these logits.
     #[serde(rename = "golden")]
     pub reference_logits: String,
 }

@@ -1,5 +1,5 @@
-//! The model store: a folder with versions of models and their labels. Commands write it, servers read it. This module handles
-//! files only; the engines check the weights and the results of a device.
+//! The model store: a folder with versions of models and their labels. Commands write it, servers read it. This module
+//! handles files only; the engines check the weights and the results of a device.
 //!
 //! ```text
 //! DIR/NAME/labels.toml                    which version is stable, canary, shadow
@@ -9,8 +9,9 @@
 //! DIR/NAME/VERSION/reference_logits.txt   its logits of the synthetic image, one a line
 //! ```
 //!
-//! Every write is atomic: the content goes to a temporary file or folder beside the target, which is then renamed. The built-in
-//! version of a model has no folder. It exists under its own name, and it is stable if `labels.toml` names no other version.
+//! Every write is atomic: the content goes to a temporary file or folder beside the target, which is then renamed. The
+//! built-in version of a model has no folder. It exists under its own name, and it is stable if `labels.toml` names no
+//! other version.
 
 mod atomic_fs;
 mod error;
@@ -53,8 +54,8 @@ impl ModelStore {
         Ok(self.folder.join(model))
     }
 
-    /// Returns the files that determine which versions of a model are served, so that the caller can watch them: the labels
-    /// file first, then the files of `versions`.
+    /// Returns the files that determine which versions of a model are served, so that the caller can watch them: the
+    /// labels file first, then the files of `versions`.
     pub fn files(&self, model: &str, versions: &[&str]) -> Vec<PathBuf> {
         let Ok(folder) = self.model_folder(model) else { return Vec::new() };
         let parts = |version: &&str| {

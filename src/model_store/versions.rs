@@ -1,7 +1,7 @@
 //! The versions of a model: add, list, read, verify, remove.
 //!
-//! Two rules on names: a version number is used once (`numbers.toml`), and a folder with the name of the built-in version is never
-//! served. Such a folder exists after a build with a newer built-in version.
+//! Two rules on names: a version number is used once (`numbers.toml`), and a folder with the name of the built-in
+//! version is never served. Such a folder exists after a build with a newer built-in version.
 
 use std::path::Path;
 
@@ -20,8 +20,8 @@ const COUNTER_FILE: &str = "numbers.toml";
 pub type ListedVersion = (String, Result<Manifest, StoreError>);
 
 impl ModelStore {
-    /// Adds a version of `model` under the next free number and returns its name. The version has no label. `reference_logits` are
-    /// its logits of the synthetic image; each engine must reproduce them at start.
+    /// Adds a version of `model` under the next free number and returns its name. The version has no label.
+    /// `reference_logits` are its logits of the synthetic image; each engine must reproduce them at start.
     ///
     /// This function does not check that the weights fit the model; a server rejects weights that do not fit.
     ///
@@ -127,8 +127,8 @@ impl ModelStore {
         }
     }
 
-    /// Returns every version in the store, sorted by name (numbers by value), with its manifest or an error. A version with the
-    /// name of the built-in one always has an error.
+    /// Returns every version in the store, sorted by name (numbers by value), with its manifest or an error. A version
+    /// with the name of the built-in one always has an error.
     ///
     /// # Errors
     ///
@@ -207,19 +207,21 @@ impl ModelStore {
         Err(StoreError::NoSuchVersion { version: version.to_string(), known })
     }
 
-    /// Returns a warning about a version in the store with the name of the built-in version; `None` if there is no such version.
+    /// Returns a warning about a version in the store with the name of the built-in version; `None` if there is no such
+    /// version.
     ///
     /// # Errors
     ///
-    /// `labels.toml` names that version and its weights or graph differ from the built-in ones, so the label is ambiguous. Or the
-    /// labels cannot be read.
+    /// `labels.toml` names that version and its weights or graph differ from the built-in ones, so the label is
+    /// ambiguous. Or the labels cannot be read.
     pub fn built_in_conflict(&self, model: &Model) -> Result<Option<StoreError>, StoreError> {
         let Some((conflict, is_same)) = self.find_built_in_conflict(model)? else { return Ok(None) };
         let is_labelled = self.labels(model.spec().name)?.names(model.spec().version);
         if is_labelled && !is_same { Err(conflict) } else { Ok(Some(conflict)) }
     }
 
-    /// Returns the conflict, regardless of labels, and whether the version has the same graph and weights as the built-in one.
+    /// Returns the conflict, regardless of labels, and whether the version has the same graph and weights as the
+    /// built-in one.
     fn find_built_in_conflict(&self, model: &Model) -> Result<Option<(StoreError, bool)>, StoreError> {
         let path = self.model_folder(model.spec().name)?.join(model.spec().version);
         if !path.join(manifest::FILE).exists() {
@@ -275,15 +277,15 @@ fn version_number(version: &str) -> Option<u32> {
     version.parse().ok().filter(|number| *number < 1_000_000)
 }
 
-/// Returns the next unused number. It is higher than the number of every version that exists or existed, because logs, metrics and
-/// operators would take a reused number for the old weights.
+/// Returns the next unused number. It is higher than the number of every version that exists or existed, because logs,
+/// metrics and operators would take a reused number for the old weights.
 fn next_number(folder: &Path, built_in: &str) -> Result<u64, StoreError> {
     let highest = highest_number(folder)?.max(version_number(built_in).unwrap_or(0));
     Ok(u64::from(highest) + 1)
 }
 
-/// Records a version's number, if its name is one, and the numbers of the existing versions. The caller must hold the folder's
-/// lock and call this before it adds or deletes the version.
+/// Records a version's number, if its name is one, and the numbers of the existing versions. The caller must hold the
+/// folder's lock and call this before it adds or deletes the version.
 fn record_number(folder: &Path, version: &str) -> Result<(), StoreError> {
     let last = highest_number(folder)?.max(version_number(version).unwrap_or(0));
     if last == recorded_number(folder)? {

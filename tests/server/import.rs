@@ -104,7 +104,7 @@ fn import_with_logits_builds_the_program_and_verifies_the_model() {
     assert!(stdout.find("right") < stdout.find("predict --model net"), "{stdout}");
     let (status, stdout, stderr) = import_verified("fn main() { std::process::exit(1) }", &[]);
     assert_eq!(status, 1, "{stdout}");
-    assert!(stderr.contains("answers otherwise than the logits say") && stderr.contains("net/model.toml"), "{stderr}");
+    assert!(stderr.contains("differ from the reference logits") && stderr.contains("net/model.toml"), "{stderr}");
     let (status, _, stderr) = import_verified("fn main() { no_such_thing() }", &[]);
     assert_eq!(status, 1);
     assert!(stderr.contains("no_such_thing") && stderr.contains("does not build with the model"), "{stderr}");

@@ -51,8 +51,8 @@ impl ActiveModel {
         self.desired = desired;
     }
 
-    /// Returns the next desired version that is neither loaded nor rejected. A version that already serves as stable is not loaded
-    /// again as canary or shadow.
+    /// Returns the next desired version that is neither loaded nor rejected. A version that already serves as stable is
+    /// not loaded again as canary or shadow.
     pub(super) fn next_to_load(&self) -> Option<DesiredVersion> {
         let stable = &self.version(self.target_state().stable).spec.version;
         let is_missing = |desired: &&DesiredVersion| {
@@ -72,8 +72,8 @@ impl ActiveModel {
         self.rejected.extend(is_desired.then_some(rejected));
     }
 
-    /// Brings the actual state as close to the desired state as the loaded versions allow: the stable version stays until its
-    /// successor is loaded. Returns the versions that are not used any more; `None` if nothing changed.
+    /// Brings the actual state as close to the desired state as the loaded versions allow: the stable version stays
+    /// until its successor is loaded. Returns the versions that are not used any more; `None` if nothing changed.
     pub(super) fn reconcile(&mut self) -> Option<Vec<LoadedVersion>> {
         let (before, target) = (self.labelled_versions(), self.target_state());
         let is_changed = target != self.actual;
@@ -103,7 +103,8 @@ impl ActiveModel {
         ActualState { stable: stable.id, canary, shadow: optional(VersionLabel::Shadow).map(|(id, _)| id) }
     }
 
-    /// Returns whether a loaded version is the desired stable version, which is not loaded as such yet and is not rejected.
+    /// Returns whether a loaded version is the desired stable version, which is not loaded as such yet and is not
+    /// rejected.
     fn is_being_promoted(&self, id: u64) -> bool {
         let desired = &self.desired.stable;
         let Some(version) = self.loaded.iter().find(|version| version.id == id) else { return false };
@@ -165,7 +166,8 @@ impl ActiveModel {
         roles.into_iter().filter_map(name).collect()
     }
 
-    /// Updates the metrics and logs the new state. `before` is the result of [`Self::labelled_versions`] before the change.
+    /// Updates the metrics and logs the new state. `before` is the result of [`Self::labelled_versions`] before the
+    /// change.
     fn report_changes(&self, before: &[(String, VersionLabel)], is_reload: bool) {
         let (name, now) = (self.model.spec().name, self.labelled_versions());
         for (version, label) in before.iter().filter(|each| !now.contains(each)) {

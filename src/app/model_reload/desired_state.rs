@@ -10,11 +10,11 @@ use kiln_runtime::file_watcher::{FileWatcher, Fingerprint};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct VersionSpec {
     pub(super) version: String,
-    /// `sha256:<hex>` of its weights, because a name can be reused for other weights. `None` for the built-in version, and if the
-    /// version's manifest cannot be read.
+    /// `sha256:<hex>` of its weights, because a name can be reused for other weights. `None` for the built-in version,
+    /// and if the version's manifest cannot be read.
     pub(super) weights: Option<String>,
-    /// Whether the server can run without it: the failure of an optional version does not stop the server. The stable version is
-    /// required.
+    /// Whether the server can run without it: the failure of an optional version does not stop the server. The stable
+    /// version is required.
     pub(super) is_optional: bool,
 }
 
@@ -27,8 +27,8 @@ impl VersionSpec {
         Self { version: version.to_string(), weights, is_optional: true }
     }
 
-    /// Returns whether the loaded version `loaded` is this desired one. If the weights of the desired version are unknown, the name
-    /// decides.
+    /// Returns whether the loaded version `loaded` is this desired one. If the weights of the desired version are
+    /// unknown, the name decides.
     pub(super) fn is_met_by(&self, loaded: &Self) -> bool {
         let has_same_weights = self.weights.is_none() || self.weights == loaded.weights;
         has_same_weights && (&self.version, self.is_optional) == (&loaded.version, loaded.is_optional)
@@ -56,8 +56,8 @@ pub(super) struct DesiredState {
 }
 
 impl DesiredState {
-    /// Returns the desired state of a model with the built-in version `built_in`. `inspect` returns the digest of a version's
-    /// weights and the state of its files; it is called once for each version.
+    /// Returns the desired state of a model with the built-in version `built_in`. `inspect` returns the digest of a
+    /// version's weights and the state of its files; it is called once for each version.
     pub(super) fn new(
         labels: &Labels,
         built_in: &str,
@@ -107,8 +107,8 @@ impl StoreSnapshot {
     }
 
     fn read_blocking(store: &ModelStore, models: &[Model]) -> Self {
-        // The watcher starts before the labels are read, so that it misses no change. The labels decide which version files it
-        // also watches.
+        // The watcher starts before the labels are read, so that it misses no change. The labels decide which version
+        // files it also watches.
         let label_files = models.iter().flat_map(|model| store.files(model.spec().name, &[])).collect();
         let label_watcher = FileWatcher::new(label_files);
         let labels: Vec<_> = models.iter().map(|model| or_log(store.labels(model.spec().name))).collect();
@@ -136,7 +136,8 @@ fn desired_state(store: &ModelStore, model: &Model, labels: &Labels) -> DesiredS
         true => (None, Fingerprint::default()),
         // An error of the manifest is not logged here: the attempt to load the version reports it.
         false => {
-            // Without the first file, the labels: a change of the labels of other versions is no change of this version.
+            // Without the first file, the labels: a change of the labels of other versions is no change of this
+            // version.
             let files: Vec<_> = store.files(spec.name, &[version]).into_iter().skip(1).collect();
             let files = Fingerprint::of(&files);
             (store.manifest(model, version).ok().map(|manifest| manifest.weights), files)

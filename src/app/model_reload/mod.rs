@@ -1,8 +1,8 @@
 //! Model reload: a reconciler that keeps the served versions equal to the versions that the labels in the store name.
 //!
-//! It observes the store ([`StoreSnapshot`]), derives the desired state ([`desired_state::DesiredState`]), loads missing versions,
-//! and replaces the actual state between two requests ([`ActiveModel::reconcile`]). If a version cannot be loaded, the served
-//! versions stay.
+//! It observes the store ([`StoreSnapshot`]), derives the desired state ([`desired_state::DesiredState`]), loads
+//! missing versions, and replaces the actual state between two requests ([`ActiveModel::reconcile`]). If a version
+//! cannot be loaded, the served versions stay.
 
 mod active_model;
 mod desired_state;
@@ -27,7 +27,8 @@ use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
 use loaded_version::{LoadedVersion, StartedVersion, VersionFailure, start_version};
 
-/// All loaded versions of all models. [`Self::run`] keeps them current while the server runs; [`Self::shut_down`] stops them.
+/// All loaded versions of all models. [`Self::run`] keeps them current while the server runs; [`Self::shut_down`] stops
+/// them.
 pub(super) struct ModelReloader {
     loader: ModelLoader,
     store: Option<ModelStore>,
@@ -49,7 +50,8 @@ impl ModelReloader {
     ///
     /// # Errors
     ///
-    /// A device or a stable version is not available. There is no fallback, because it would serve another version silently.
+    /// A device or a stable version is not available. There is no fallback, because it would serve another version
+    /// silently.
     pub(super) async fn start(
         config: Config,
         default_model: String,
@@ -101,8 +103,8 @@ impl ModelReloader {
         Ok(LoadedVersion::required(&self.loader, id, started, self.readiness.clone()))
     }
 
-    /// Reconciles until it is dropped. Without a store it waits forever. Three events can happen at any time, and none blocks
-    /// another: the store changes, a version fails, a load ends.
+    /// Reconciles until it is dropped. Without a store it waits forever. Three events can happen at any time, and none
+    /// blocks another: the store changes, a version fails, a load ends.
     pub(super) async fn run(&mut self) -> std::convert::Infallible {
         let Some(store) = self.store.clone() else { return std::future::pending().await };
         tracing::info!(folder = %store.folder().display(), "watching the model store");
@@ -116,8 +118,8 @@ impl ModelReloader {
                 Some(Ok((index, desired, outcome))) = self.loading.join_next() => match outcome {
                     Ok(started) => {
                         self.add(index, &desired, started);
-                        // The labels may have changed during the load. Without a new snapshot, a version without a label would
-                        // serve until the watcher sees the change, up to a second later.
+                        // The labels may have changed during the load. Without a new snapshot, a version without a
+                        // label would serve until the watcher sees the change, up to a second later.
                         snapshot = self.observe(&store).await;
                     }
                     Err(error) => self.reject(index, desired, &error),
