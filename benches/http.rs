@@ -135,7 +135,8 @@ fn start(model: &Model, threads: usize, as_gpu: bool, metrics: MetricsAccess, ca
 /// Returns the images per second of decoding, and of resizing if `resized`, on `threads` threads without a server.
 fn preprocessing_rate(image: &[u8], resized: bool, threads: usize, time: Duration) -> f64 {
     let crop = Crop::CentralPadded { padding: 32 };
-    let (recipe, limits) = (PreprocessSpec { width: 224, height: 224, filter: Filter::Bicubic, crop }, Limits::default());
+    let (recipe, limits) =
+        (PreprocessSpec { width: 224, height: 224, filter: Filter::Bicubic, crop }, Limits::default());
     let (started, done) = (Instant::now(), std::sync::atomic::AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..threads {

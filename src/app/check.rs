@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use kiln_inference::model::Model;
-use kiln_inference::{SelfTestReport, ReferenceSource, self_test_report as compare};
+use kiln_inference::{ReferenceSource, SelfTestReport, self_test_report as compare};
 use kiln_runtime::telemetry::logging::{self, LoggingError};
 
 use super::load::{self, LoadError};

@@ -9,7 +9,7 @@ use kiln_feedback::{FeedbackStore, ModelIdentity};
 use kiln_image::{DecodePool, Limits};
 use kiln_inference::model::Model;
 use kiln_inference::{
-    self as inference, BurnEngine, ChosenDevice, DeviceChoice, DeviceError, DeviceInfo, Options, DeviceAssignment,
+    self as inference, BurnEngine, ChosenDevice, DeviceAssignment, DeviceChoice, DeviceError, DeviceInfo, Options,
     PrecisionError, StartError, Step, configure_cpu, device, panic_message,
 };
 use kiln_runtime::readiness::Readiness;

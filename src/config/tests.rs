@@ -223,7 +223,10 @@ fn invalid_collector_is_refused_without_showing_secrets() {
     assert!(message.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT must be the address of a collector"), "{message}");
     assert!(!message.contains("hunter2") && !error("grpc://hunter2").contains("hunter2"), "{message}");
     let message = Inputs::nothing().env("KILN_OTLP_HEADERS", "hunter2").error();
-    assert!(message.starts_with("KILN_OTLP_HEADERS must be 'name=value' pairs") && !message.contains("hunter2"), "{message}");
+    assert!(
+        message.starts_with("KILN_OTLP_HEADERS must be 'name=value' pairs") && !message.contains("hunter2"),
+        "{message}"
+    );
     let message = Inputs::nothing().flag("otlp-sampling", "2").error();
     assert_eq!(message, "--otlp-sampling '2' must be a number from 0 to 1");
 }

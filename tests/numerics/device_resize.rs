@@ -15,7 +15,8 @@ fn device_resize_matches_the_cpu_within_one_level() {
     let Some(device) = vulkan::device() else { return };
     let limits = Limits { formats: "png,jpg,gif,webp,bmp,tiff".parse().unwrap(), ..Limits::default() };
     let normalizer = Normalizer::new(&device, DType::F32, [0.0; 3], [1.0; 3]);
-    let square = PreprocessSpec { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } };
+    let square =
+        PreprocessSpec { width: 224, height: 224, filter: Filter::Bicubic, crop: Crop::CentralPadded { padding: 32 } };
     let oblong = PreprocessSpec { width: 96, height: 160, filter: Filter::Lanczos3, crop: Crop::None };
     let bilinear = PreprocessSpec { filter: Filter::Bilinear, ..oblong.clone() };
     let mut files = Vec::new();
@@ -31,7 +32,8 @@ fn device_resize_matches_the_cpu_within_one_level() {
             let cutout = image::crop(&raster, recipe);
             assert_eq!(cutout.pixels.len(), image::crop_bytes(&raster, recipe));
             let (height, width) = (recipe.height as usize, recipe.width as usize);
-            let ours = Kernels::best_for(&device).scope(|| normalizer.resize(&[kiln_inference::source_of(&cutout)], height, width));
+            let ours = Kernels::best_for(&device)
+                .scope(|| normalizer.resize(&[kiln_inference::source_of(&cutout)], height, width));
             let ours = ours.into_data();
             for (index, (ours, expected)) in ours.as_slice::<f32>().unwrap().iter().zip(expected.pixels()).enumerate() {
                 let difference = (ours - f32::from(*expected)).abs();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use image::ImageReader;
-use kiln_image::{Crop, Filter, Format, Limits, PreprocessedImage, PreprocessSpec, preprocess};
+use kiln_image::{Crop, Filter, Format, Limits, PreprocessSpec, PreprocessedImage, preprocess};
 
 use crate::common;
 

@@ -7,7 +7,7 @@ use kiln::model_store::ModelStore;
 use kiln_classifier::preprocess_spec;
 use kiln_image::{self as image, Limits};
 use kiln_inference::model::Model;
-use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, device, argmax};
+use kiln_inference::{BurnEngine, DeviceChoice, Engine, Options, Sample, argmax, device};
 
 const MODEL: &str = "efficientnet-lite0";
 /// Photos and the classes that the feedback claims, which are far from the real ones.
@@ -44,7 +44,8 @@ fn predictions(model: &Model, photos: &[&str]) -> Vec<usize> {
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
     let mut engine = BurnEngine::start(model.clone(), &device, &Options::new(1), |_| ()).unwrap();
     let mut predict = |photo: &&str| {
-        let prepared = image::preprocess(&bytes(&format!("photos/{photo}")), &preprocess_spec(model), &Limits::default()).unwrap();
+        let prepared =
+            image::preprocess(&bytes(&format!("photos/{photo}")), &preprocess_spec(model), &Limits::default()).unwrap();
         argmax(&engine.run(&[Sample::from(prepared.image)]).unwrap()[0]).expect("a class")
     };
     photos.iter().map(&mut predict).collect()

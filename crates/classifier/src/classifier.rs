@@ -15,7 +15,7 @@ use crate::statistics::{PhaseTimer, Statistics, StatisticsSnapshot};
 use kiln_feedback::Recorder;
 use kiln_image::{self as image, DecodePool, EncodedImage, Limits};
 use kiln_inference::model::Model;
-use kiln_inference::{Output, DeviceAssignment, ScoredClass, Sample, softmax_top_k};
+use kiln_inference::{DeviceAssignment, Output, Sample, ScoredClass, softmax_top_k};
 use kiln_runtime::telemetry::metrics::CacheOutcome;
 use kiln_runtime::telemetry::{Phase, PhaseTimings, traces};
 

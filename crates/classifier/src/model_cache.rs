@@ -36,7 +36,12 @@ pub(super) struct ModelCache {
 
 impl ModelCache {
     /// Creates the view of one model on the cache of all models.
-    pub(super) fn new(responses: ResponseCache, model: &Model, preprocessing: &PreprocessSpec, pool: DecodePool) -> Self {
+    pub(super) fn new(
+        responses: ResponseCache,
+        model: &Model,
+        preprocessing: &PreprocessSpec,
+        pool: DecodePool,
+    ) -> Self {
         let spec = model.spec();
         let digest = model.digest();
         let preprocessing = format!("{preprocessing:?} {:?} {:?}", spec.mean, spec.std);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use kiln_image::{self as image, Limits, PreprocessedImage, PreprocessSpec};
+use kiln_image::{self as image, Limits, PreprocessSpec, PreprocessedImage};
 use model_import::import::read_file;
 
 /// Reads, decodes and resizes files on `threads` threads. Returns one result per file, in order; an error concerns its file

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use indicatif::ProgressBar;
 use kiln_inference::model::Model;
-use kiln_inference::{BurnEngine, DeviceChoice, DeviceAssignment, Step};
+use kiln_inference::{BurnEngine, DeviceAssignment, DeviceChoice, Step};
 use kiln_runtime::telemetry::logging::{self, LoggingError};
 
 use super::load::{self, LoadError};

@@ -42,7 +42,8 @@ fn export_has_a_line_per_feedback_and_images_by_true_class() {
     assert_eq!(std::fs::read(set.join(image(&coffee))).unwrap(), bytes(COFFEE));
     assert_eq!(std::fs::read_dir(set.join("images")).unwrap().count(), 2);
     assert!(
-        stdout.contains("4 labelled predictions, 3 of them with an image") && stdout.contains("true class is not known")
+        stdout.contains("4 labelled predictions, 3 of them with an image")
+            && stdout.contains("true class is not known")
     );
     let arguments = ["export", "--data-dir", data.path().to_str().unwrap(), "--out", set.to_str().unwrap()];
     let (status, _, stderr) = feedback(&arguments);
@@ -88,7 +89,10 @@ fn export_without_images_names_the_setting_that_stores_them() {
     assert!(server.wait().success());
     let (lines, stdout) = export_feedback(data.path(), &out.path().join("set"));
     assert_eq!((lines.len(), &lines[0]["image"]), (1, &json!(null)));
-    assert!(stdout.contains("1 without an image: the server did not store it; --image-sample-percent sets"), "{stdout}");
+    assert!(
+        stdout.contains("1 without an image: the server did not store it; --image-sample-percent sets"),
+        "{stdout}"
+    );
 }
 
 #[test]

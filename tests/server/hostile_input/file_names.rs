@@ -56,8 +56,10 @@ fn file_names_are_neither_paths_nor_log_lines() {
     for path in ["/tmp/kiln-hostile.png", "/tmp/kiln-hostile.jpg", "kiln-hostile.jpg", "..\\..\\kiln-hostile.jpg"] {
         assert!(!std::path::Path::new(path).exists(), "{path}");
     }
-    let answered =
-        lines(&server).iter().filter(|line| line["message"] == "request answered" && line["operation"] == "predict").count();
+    let answered = lines(&server)
+        .iter()
+        .filter(|line| line["message"] == "request answered" && line["operation"] == "predict")
+        .count();
     assert_eq!(answered, cases.len(), "one access line per request");
     server.assert_healthy();
 }

@@ -15,7 +15,8 @@ fn features() -> [Logits; 2] {
     let model = model().with_weights("features", Weights::new(outputting_features()));
     let (width, height) = (model.spec().width, model.spec().height);
     let pixels = (0..width as usize * height as usize * 3).map(|i| (i * 7919 % 256) as u8).collect();
-    let photo = image::preprocess(&bytes(PHOTO), &kiln_classifier::preprocess_spec(&model), &Limits::default()).unwrap();
+    let photo =
+        image::preprocess(&bytes(PHOTO), &kiln_classifier::preprocess_spec(&model), &Limits::default()).unwrap();
     let samples: [Sample; 2] = [PreprocessedImage::new(width, height, pixels).into(), photo.image.into()];
     let device = device::choose(&DeviceChoice::Cpu).unwrap();
     let mut engine = BurnEngine::start(model, &device, &Options::new(2), |_| ()).unwrap();

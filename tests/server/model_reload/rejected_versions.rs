@@ -64,7 +64,8 @@ fn invalid_version_is_rejected_once_and_the_current_one_keeps_serving() {
     until_served(&server, &[("1", &["stable"]), ("7", &["shadow"])]);
     folder.models(&["shadow", NAME, "--off"]);
     until_served(&server, &[("1", &["stable"])]);
-    let again = server.logged().into_iter().filter(|line| line.contains("cannot load model version")).collect::<Vec<_>>();
+    let again =
+        server.logged().into_iter().filter(|line| line.contains("cannot load model version")).collect::<Vec<_>>();
     assert_eq!(again, Vec::<String>::new());
     // An unreadable label file changes nothing.
     std::fs::write(folder.path().join(NAME).join("labels.toml"), "stable = 2").unwrap();
