@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 pub enum StoreError {
     /// A name has invalid characters or is reserved.
     #[error(
-        "'{name}' cannot be the name of a {what}: it must be letters, digits, '-', '_' and '.' (not as the first character), 100 at \
-         most, and no version may have the name of a label."
+        "'{name}' cannot be the name of a {what}: it must be letters, digits, '-', '_' and '.' (not as the first character), \
+         100 at most, and no version may have the name of a label."
     )]
     InvalidName {
         /// `model` or `version`.
@@ -63,8 +63,8 @@ pub enum StoreError {
     },
     /// The graph of the version differs from the compiled one.
     #[error(
-        "version '{version}' was made for another graph than the one in this program. Build the program that it was made for, or \
-         add weights for this graph."
+        "version '{version}' was made for another graph than the one in this program. Build the program that it was made \
+         for, or add weights for this graph."
     )]
     GraphMismatch {
         /// The version.
@@ -72,7 +72,8 @@ pub enum StoreError {
     },
     /// A file differs from the one that was added.
     #[error(
-        "{path} has changed since it was added: its digest is {found}, but the manifest has {expected}. Add the version again."
+        "{path} has changed since it was added: its digest is {found}, but the manifest has {expected}. \
+         Add the version again."
     )]
     DigestMismatch {
         /// The file.
@@ -102,8 +103,8 @@ pub enum StoreError {
     },
     /// A version in the store has the name of the built-in version.
     #[error(
-        "{path} is never served: the built-in version has the same name, {difference}. Add the folder's weights under another name \
-         and label that version, or delete the folder."
+        "{path} is never served: the built-in version has the same name, {difference}. Add the folder's weights under \
+         another name and label that version, or delete the folder."
     )]
     BuiltInConflict {
         /// The folder.

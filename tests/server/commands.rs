@@ -115,7 +115,7 @@ fn bench_rejects_a_folder_without_images() {
     let path = folder.path().to_str().unwrap();
     let (status, _, stderr) = run(&["bench", "--device", "cpu", "--images", path, "--out", path]);
     assert_eq!(status, 1);
-    assert!(stderr.contains("--images takes a folder of pictures"), "{stderr}");
+    assert!(stderr.contains("set --images to a folder of images"), "{stderr}");
 }
 
 #[test]

@@ -70,12 +70,12 @@ fn add_and_remove_delete_abandoned_temporary_files() {
 #[test]
 fn concurrent_adds_of_one_name_have_one_winner() {
     let fixture = Fixture::new();
-    let add = |who: u8| {
-        let weights = Weights::new(vec![who; 1 << 16]);
-        fixture.store.add_as(&fixture.model, "new", &weights, "a test", None).map(|()| who)
+    let add = |byte: u8| {
+        let weights = Weights::new(vec![byte; 1 << 16]);
+        fixture.store.add_as(&fixture.model, "new", &weights, "a test", None).map(|()| byte)
     };
     let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let adding: Vec<_> = (0..8).map(|who| scope.spawn(move || add(who))).collect();
+        let adding: Vec<_> = (0..8).map(|byte| scope.spawn(move || add(byte))).collect();
         adding.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let done: Vec<u8> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().copied()).collect();

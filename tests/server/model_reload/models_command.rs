@@ -55,7 +55,7 @@ fn invalid_commands_are_errors_with_the_reason() {
     .map(|(name, bytes)| folder.file(name, bytes).to_str().unwrap().to_string());
     for (arguments, part) in [
         (&["add", NAME, &half][..], "do not fit model 'efficientnet-lite0': it is not a complete Burnpack file"),
-        (&["add", NAME, &text], "'kiln models export efficientnet-lite0' writes some that do"),
+        (&["add", NAME, &text], "'kiln models export efficientnet-lite0' writes a file that fits"),
         (&["add", NAME, &wild], "not finite"),
         (&["add", NAME, "/no/such/file"], "/no/such/file"),
         (&["add", "nobody", &half], "there is no model 'nobody' in this program; there is efficientnet-lite0"),
