@@ -107,7 +107,7 @@ fn read(path: &Path) -> Result<String, TextFileError> {
     let unreadable = |reason: String| TextFileError::Unreadable { path: path.to_path_buf(), reason };
     let bytes = read_file(path, MAX_BYTES).map_err(|e| unreadable(e.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|e| unreadable(format!("it is not UTF-8 text: {e}")))?;
-    // Some editors write a byte request mark at the start.
+    // Some editors write a byte order mark at the start.
     Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
 }
 

@@ -80,5 +80,5 @@ fn metrics_listener_serves_only_metrics_and_the_main_one_none() {
 fn metrics_listener_and_metrics_authentication_exclude_each_other() {
     let flags = ["config", "check", "--metrics-auth", "--metrics-listen", "127.0.0.1:9"];
     let (status, _, stderr) = run_command(kiln().args(flags));
-    assert!(status == 2 && stderr.contains("take out that or metrics-auth"), "{stderr}");
+    assert!(status == 2 && stderr.contains("remove it or metrics-auth"), "{stderr}");
 }

@@ -100,7 +100,7 @@ fn log_file_has_request_ids_and_sanitized_file_names_but_no_key() {
     assert!(!logged.contains(KEY), "the key is in the log");
     let rejected_name = |line: &str| -> Option<String> {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
-        Some(event["message"].as_str()?.contains("was refused").then(|| event["file"].as_str())??.to_string())
+        Some(event["message"].as_str()?.contains("image rejected").then(|| event["file"].as_str())??.to_string())
     };
     assert_eq!(logged.lines().find_map(rejected_name).as_deref(), Some("a??all is well.exe"), "{logged}");
     assert!(!logged.contains("\\t") && !logged.contains('\u{202e}'), "{logged}");
