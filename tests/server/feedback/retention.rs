@@ -42,7 +42,7 @@ fn unusable_data_directory_prevents_the_start() {
     assert!(refused(data).contains("feedback.db is damaged"), "{}", refused(data));
     let file = folder.path().join("feedback.db");
     let below = file.join("data");
-    assert!(refused(below.to_str().unwrap()).contains("has to be one that this user may write to"));
+    assert!(refused(below.to_str().unwrap()).contains("This user must be able to write to the folder"));
     let nothing = folder.path().join("nothing");
     let (status, _, stderr) = feedback(&["report", "--data-dir", nothing.to_str().unwrap()]);
     assert!(status == 1 && stderr.contains("was started with --data-dir"), "{stderr}");

@@ -99,7 +99,8 @@ fn invalid_stable_version_prevents_the_start() {
         let (status, _, stderr) = run_command(kiln().args(arguments));
         assert_eq!(status, 1, "{stderr}");
         let message = stderr.lines().last().unwrap();
-        for part in [reason, "its stable version is", "kiln models rollback efficientnet-lite0"] {
+        let cause = format!("its stable version '{version}' cannot be used: ");
+        for part in [reason, cause.as_str(), "kiln models rollback efficientnet-lite0"] {
             assert!(message.contains(part), "{message}");
         }
     }
