@@ -1,4 +1,5 @@
 //! The machine that a benchmark runs on, printed with its results.
+#![forbid(unsafe_code)]
 
 /// Returns the processor model and the number of hardware threads available to the benchmark.
 pub fn machine() -> String {

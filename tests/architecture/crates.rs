@@ -32,7 +32,7 @@ const OWNERS: [(&str, &[&str]); 16] = [
 const MODULES: [(&str, &[&str]); 5] = [
     ("src", &["app", "cli", "config", "model_store", "import", "bench"]),
     ("crates/runtime/src", &["shutdown", "readiness", "telemetry", "file_watcher", "scheduling", "doc_tables"]),
-    ("crates/classifier/src", &["registry", "root", "batching", "cache"]),
+    ("crates/classifier/src", &["registry", "root", "batching", "cache", "options"]),
     ("crates/inference/src", &["root", "model"]),
     ("crates/server/src", &["root", "auth"]),
 ];

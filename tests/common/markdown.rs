@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::{Server, data};
 
 /// The section of the README with a program for each language.
-pub const PROGRAMS: &str = "### From your own program";
+pub const PROGRAMS: &str = "### Clients";
 /// The section of the README with the Triton client.
-pub const TRITON: &str = "### For clients of Triton and KServe";
+pub const TRITON: &str = "### Triton and KServe clients";
 /// The file name that the README gives to the classified image.
 pub const IMAGE: &str = "cat.jpg";
 /// Class id and label of that image, by the default model.

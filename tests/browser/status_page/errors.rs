@@ -61,7 +61,7 @@ fn wrong_key_moves_focus_to_the_key_field_and_enter_sends_again() {
     assert!(shown.contains("Status 401") && shown.contains("Check the key"), "{shown}");
     assert_eq!(focused(&browser), "key");
     let field = browser.find("//input[@id='key'][@aria-invalid='true'][@aria-describedby='key-note']");
-    assert!(text(&browser, "key-note").ends_with("Enter sends the picture again."));
+    assert!(text(&browser, "key-note").ends_with("Enter sends the image again."));
     assert_eq!(browser.accessible(&field), ("textbox".to_string(), "API key or token".to_string()));
     // The wrong key is selected, so that typing replaces it.
     browser.press("x");
@@ -85,7 +85,7 @@ fn rate_limit_error_shows_the_time_to_wait() {
     wait_for_prediction(&browser, "Egyptian cat");
     browser.click("//button[@id='again']");
     let shown = wait_for_error(&browser, "rate_exceeded");
-    let wait = shown.split("asks to wait ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let wait = shown.split("Retry after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
     assert!((90..=100).contains(&wait.parse::<u32>().unwrap()), "{shown}");
 }
 
