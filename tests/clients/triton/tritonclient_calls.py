@@ -129,7 +129,7 @@ def preprocessed_by_the_client(client) -> None:
 
 def rejections(client) -> None:
     for inputs, part in (
-        ([tensors(triton, 33, True)], "at most 32"),
+        ([tensors(triton, 33, True)], "the maximum is 32"),
         ([triton.InferInput("other", [1], "BYTES").set_data_from_numpy(np.array([b"x"], dtype=np.object_))], "no input 'other'"),
         ([triton.InferInput("input", [1], "BYTES").set_data_from_numpy(np.array([b"x"], dtype=np.object_))], "first bytes"),
     ):
