@@ -27,7 +27,7 @@ def read(root: pathlib.Path) -> Facts:
 
 def metrics(root):
     """Returns the labels by series name. A histogram has three series."""
-    source = (root / "crates/runtime/src/telemetry/metrics/names.rs").read_text()
+    source = (root / "crates/runtime/src/telemetry/metrics/definitions.rs").read_text()
     found = {}
     for kind, name, labels in re.findall(r'= (counter|gauge|histogram)\("([a-z_]+)",(?: \w+,)? &\[([^\]]*)\]', source):
         labels = set(re.findall(r'"(\w+)"', labels)) | COMMON_LABELS
@@ -37,7 +37,7 @@ def metrics(root):
     found.update({rule["record"]: None for group in rules["groups"] for rule in group["rules"]})
     found["up"] = set(COMMON_LABELS)
     if len(found) < 40:
-        raise SystemExit("deploy/checks/source_facts.py cannot parse crates/runtime/src/telemetry/metrics/names.rs")
+        raise SystemExit("deploy/checks/source_facts.py cannot parse crates/runtime/src/telemetry/metrics/definitions.rs")
     return found
 
 

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kiln_finetune::FinetuneOptions;
 
 use super::CliError;
-use super::settings::{sources, with_settings};
+use super::flags::{sources, with_settings};
 use crate::config::ConfigError;
 use crate::config::settings::{IMAGES, LOGS, MODEL, Setting};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::settings::with_settings;
+use super::flags::with_settings;
 use crate::bench::Plan;
 use crate::config::Config;
 use crate::config::settings::{BATCHING, IMAGES, LOGS, MODEL, Setting};

@@ -1,10 +1,10 @@
 //! The command line: parses the arguments into a [`Command`], which `main` runs.
 
 mod feedback;
+mod flags;
 mod import;
 mod inference;
 mod models;
-mod settings;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -20,7 +20,7 @@ use crate::bench::Plan;
 use crate::config::{self, Config, ConfigError, Healthcheck};
 use crate::import::ImportRequest;
 use crate::model_store::StoreCommand;
-use settings::with_settings;
+use flags::with_settings;
 
 /// A parsed command with its arguments.
 #[derive(Debug)]
@@ -127,9 +127,9 @@ pub fn parse(
     env: &impl Fn(&str) -> Option<OsString>,
 ) -> Result<Command, CliError> {
     let matches = program().try_get_matches_from(arguments).map_err(CliError::Clap)?;
-    let config = |inner| settings::config(inner, env);
-    let quiet_config = |inner| settings::quiet_config(inner, env);
-    let sources = |inner| settings::sources(inner, env);
+    let config = |inner| flags::config(inner, env);
+    let quiet_config = |inner| flags::quiet_config(inner, env);
+    let sources = |inner| flags::sources(inner, env);
     Ok(match matches.subcommand() {
         Some(("devices", _)) => Command::Devices,
         Some(("healthcheck", inner)) => Command::Healthcheck(tools::healthcheck(inner, &sources(inner)?)?),
@@ -160,7 +160,7 @@ pub fn parse(
 }
 
 fn serve(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Result<Command, CliError> {
-    let config = Config::from_sources(&settings::sources(matches, env)?)?;
+    let config = Config::from_sources(&flags::sources(matches, env)?)?;
     Ok(Command::Serve(Box::new(config)))
 }
 

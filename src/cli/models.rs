@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::settings::with_settings;
+use super::flags::with_settings;
 use crate::model_store::{Canary, StoreCommand, TrafficShare};
 
 /// Defines `kiln models` with its subcommands.

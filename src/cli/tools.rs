@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use kiln_server::auth::{self, KeyPolicy, Priority, Scope, Scopes};
 
 use super::Page;
-use super::settings::with_settings;
+use super::flags::with_settings;
 use crate::config::{CENTURY, ConfigError, Healthcheck, Sources};
 
 /// Timeout of `kiln healthcheck` if `--timeout` is absent.

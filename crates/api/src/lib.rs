@@ -21,6 +21,7 @@ mod predict;
 mod request_context;
 mod route_table;
 mod security_headers;
+mod server_timing;
 mod upload;
 
 use std::sync::Arc;

@@ -16,8 +16,9 @@ use super::body_limit::{BodyBudget, BodyLimit};
 use super::cache_headers::{CACHE_STATUS, cache_status};
 use super::error::{ApiError, ErrorCode};
 use super::error_mapping::from_poem_error;
-use super::request_context::{REQUEST_ID, RequestContext, SERVER_TIMING, server_timing};
+use super::request_context::{REQUEST_ID, RequestContext};
 use super::route_table::RouteTable;
+use super::server_timing::{SERVER_TIMING, server_timing};
 use kiln_runtime::telemetry::{metrics, target, traces};
 use kiln_server::auth::Principal;
 

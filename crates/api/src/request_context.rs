@@ -1,22 +1,20 @@
 //! The context of one request: its id, its arrival, and the facts that authentication and handlers report about it. The
 //! middleware puts these facts into response headers, metrics and the access log.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use poem::Request;
 use uuid::Uuid;
 
 use super::body_limit::BodyLimit;
+use super::server_timing::format_phases;
 use kiln_classifier::CacheStatus;
 use kiln_runtime::telemetry::PhaseTimings;
 use kiln_server::auth::Principal;
 
 /// The header with the request id, in requests and responses.
 pub(super) const REQUEST_ID: &str = "X-Request-Id";
-/// The header with the durations of the phases (W3C Server Timing).
-pub(super) const SERVER_TIMING: &str = "Server-Timing";
 
 /// The context of one request, found in the request's extensions.
 ///
@@ -53,40 +51,5 @@ impl RequestContext {
     /// Returns the phases that took time in the syntax of `Server-Timing`, in milliseconds; `None` if nothing was classified.
     pub(super) fn phases(&self) -> Option<String> {
         self.timings.get().map(format_phases)
-    }
-}
-
-/// Returns the value of `Server-Timing` for a request that took `total`.
-pub(super) fn server_timing(phases: Option<&str>, total: Duration) -> String {
-    let separator = if phases.is_some() { ", " } else { "" };
-    format!("{}{separator}total;dur={:.3}", phases.unwrap_or_default(), ms(total))
-}
-
-fn format_phases(timings: &PhaseTimings) -> String {
-    let mut text = String::with_capacity(160);
-    for (phase, took) in timings.nonzero() {
-        let separator = if text.is_empty() { "" } else { ", " };
-        let _ = write!(text, "{separator}{};dur={:.3}", phase.as_str(), ms(took));
-    }
-    text
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kiln_runtime::telemetry::Phase;
-
-    #[test]
-    fn server_timing_lists_nonzero_phases_and_then_the_total() {
-        let total = Duration::from_micros(9500);
-        assert_eq!(server_timing(None, total), "total;dur=9.500");
-        let (receive, device) = (Duration::from_micros(1250), Duration::from_millis(7));
-        let phases = format_phases(&PhaseTimings::from_iter([(Phase::Receive, receive), (Phase::Device, device)]));
-        let header = server_timing(Some(&phases), total);
-        assert_eq!(header, "receive;dur=1.250, device;dur=7.000, total;dur=9.500");
     }
 }

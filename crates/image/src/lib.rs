@@ -4,7 +4,8 @@
 //! [`preprocess`] runs all steps on the calling thread; [`DecodePool`] provides threads for it.
 #![forbid(unsafe_code)]
 
-mod crop;
+mod crop_geometry;
+mod crop_region;
 mod decode;
 mod decode_pool;
 mod error;
@@ -13,19 +14,18 @@ mod format;
 mod header;
 mod jpeg;
 mod limits;
-mod preprocess_spec;
 mod resize;
 #[cfg(test)]
 mod tests;
 
-pub use crop::{CropRegion, crop, crop_bytes};
+pub use crop_geometry::{Crop, Filter, PreprocessSpec};
+pub use crop_region::{CropRegion, crop, crop_bytes};
 pub use decode::{DecodedImage, decode};
 pub use decode_pool::{DecodePool, PoolError};
 pub use error::ImageError;
 pub use file_name::{EncodedImage, check_file_name, sanitise_file_name};
 pub use format::{Format, FormatSet, UnknownFormatName};
 pub use limits::{DecodeBudget, Limits};
-pub use preprocess_spec::{Crop, Filter, PreprocessSpec};
 pub use resize::{PreprocessedImage, resize};
 
 /// The result of [`preprocess`]: the model's input, and properties of the file.

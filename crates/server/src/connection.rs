@@ -1,4 +1,4 @@
-//! Serves one connection: TLS handshake, HTTP, timeouts, and its part of the graceful shutdown. `connection_state` documents the
+//! Serves one connection: TLS handshake, HTTP, timeouts, and its part of the graceful shutdown. `connection_timeouts` documents the
 //! states of a connection.
 
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::connection_state::{ConnectionTracker, PARTIAL_REQUEST_GRACE, TimeLimit};
+use crate::connection_timeouts::{ConnectionTracker, PARTIAL_REQUEST_GRACE, TimeLimit};
 use crate::socket::{Socket, Stream};
 use crate::timed_body::{BodyLimits, TimedBody};
 use crate::tls::Tls;
@@ -142,7 +142,7 @@ async fn open(stream: TcpStream, shared: &Shared) -> io::Result<Stream> {
 }
 
 /// Configures hyper for HTTP/1 and HTTP/2, which it distinguishes by the first bytes. hyper's own header timeout stays off: it would
-/// also be the idle timeout, see `connection_state`.
+/// also be the idle timeout, see `connection_timeouts`.
 fn protocol(config: &Config) -> auto::Builder<TokioExecutor> {
     let header_list = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -6,13 +6,13 @@
 //! | client behaviour | limit | module |
 //! |---|---|---|
 //! | does not finish the TLS handshake | [`Config::header_read_timeout`] | `tls` |
-//! | sends no request head, or half of one | [`Config::header_read_timeout`] | `connection_state` |
+//! | sends no request head, or half of one | [`Config::header_read_timeout`] | `connection_timeouts` |
 //! | stops in the middle of a body, or sends it slowly | [`Config::body_timeout`] and [`Config::min_body_rate`]; the body ends with an error of the kind [`TimedOut`](std::io::ErrorKind::TimedOut) | `timed_body` |
-//! | keeps an unused connection, or does not read its response | [`Config::idle_timeout`] (on HTTP/2 since the last response, with or without pings) | `connection_state` |
+//! | keeps an unused connection, or does not read its response | [`Config::idle_timeout`] (on HTTP/2 since the last response, with or without pings) | `connection_timeouts` |
 //! | sends a huge request head | [`Config::max_header_bytes`], answered with 431 | `connection` |
 //! | sends many concurrent requests over HTTP/2 | 16 at a time; the client holds the rest | `connection` |
 //! | opens many connections | [`Config::max_connections`]; further ones wait in the listen backlog | `accept` |
-//! | is still connected when the server closes | a short grace for the next request, and the shutdown grace for requests in progress | `connection_state` |
+//! | is still connected when the server closes | a short grace for the next request, and the shutdown grace for requests in progress | `connection_timeouts` |
 //!
 //! A graceful shutdown loses no accepted request. While the server drains, each response asks its client to reconnect
 //! (`Connection: close` on HTTP/1, GOAWAY on HTTP/2). When the server closes, it accepts the connections in the listen backlog,
@@ -23,7 +23,7 @@ mod accept;
 pub mod auth;
 mod config;
 mod connection;
-mod connection_state;
+mod connection_timeouts;
 mod server;
 mod socket;
 #[cfg(test)]

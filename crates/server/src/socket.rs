@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-use crate::connection_state::ConnectionTracker;
+use crate::connection_timeouts::ConnectionTracker;
 
 /// How long a closed connection still reads and discards what its client sends.
 const LINGER: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::connection_state::ConnectionTracker;
+use crate::connection_timeouts::ConnectionTracker;
 
 /// Limits on the speed of a request body.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::connection_state::{ConnectionTracker, TimeLimit};
+use crate::connection_timeouts::{ConnectionTracker, TimeLimit};
 
 /// The timer of one connection. It must be polled after the connection and in the same task: every event that moves the deadline
 /// happens while the connection is polled, or wakes its task.

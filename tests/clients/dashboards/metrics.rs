@@ -42,7 +42,10 @@ pub fn check_declarations(shown: &Shown) {
         .iter()
         .map(|metric| (metric.name.to_string(), metric.labels.iter().map(|label| (*label).to_string()).collect()))
         .collect();
-    assert_eq!(*shown, declared, "left: what two servers show; right: crates/runtime/src/telemetry/metrics/names.rs");
+    assert_eq!(
+        *shown, declared,
+        "left: what two servers show; right: crates/runtime/src/telemetry/metrics/definitions.rs"
+    );
 }
 
 /// Asserts that promtool reports only the accepted prefixes, and that histograms are declared as such.

@@ -7,7 +7,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use super::names::{ALL, Kind, LOG_LINES_DROPPED, Metric};
+use super::definitions::{ALL, Kind, LOG_LINES_DROPPED, Metric};
 use super::{requests, server};
 use crate::telemetry::dropped_lines::lines_dropped;
 

@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-use super::names::{
+use super::definitions::{
     CLASS_DRIFT, CONFIDENCE_DRIFT, FEEDBACK, FEEDBACK_ACCURACY, PREDICTIONS_RECORDED, RECORDS_DROPPED,
     STORED_IMAGES_BYTES,
 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use super::names::{self as n, Metric};
+use super::definitions::{self as n, Metric};
 use crate::telemetry::{Phase, PhaseTimings};
 
 /// The result of a lookup in the response cache.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::{Gauge, counter, gauge, histogram};
 
-use super::names::{
+use super::definitions::{
     CACHE_BYTES, CACHE_ENTRIES, CANCELLED, INFLIGHT_BYTES, KEY_REQUESTS, OPEN_CONNECTIONS, REQUEST_SECONDS, REQUESTS,
 };
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge};
 
-use super::names::{
+use super::definitions::{
     BUILD_INFO, DEVICE_INFO, DEVICE_REBUILDS, MODEL_RELOADS, MODEL_VERSION_INFO, READINESS, READY, SELF_TESTS,
     SHADOW_COMPARED, STARTUP_SECONDS,
 };

@@ -154,7 +154,11 @@ mod tests {
 
     #[test]
     fn documentation_lists_every_metric() {
-        crate::doc_tables::assert_table("docs/metrics.md", "crates/runtime/src/telemetry/metrics/names.rs", &table());
+        crate::doc_tables::assert_table(
+            "docs/metrics.md",
+            "crates/runtime/src/telemetry/metrics/definitions.rs",
+            &table(),
+        );
     }
 
     #[test]

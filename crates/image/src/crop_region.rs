@@ -3,8 +3,8 @@
 
 use image::metadata::Orientation;
 
+use super::crop_geometry::{Filter, PreprocessSpec, Resampling, Window};
 use super::decode::DecodedImage;
-use super::preprocess_spec::{Filter, PreprocessSpec, Resampling, Window};
 
 /// A region of an image, in the orientation of its file, and the parameters for resampling it.
 #[derive(Clone, Debug, PartialEq, Eq)]
