@@ -129,7 +129,7 @@ pub static SETTINGS: &[Setting] = &[
         "header-timeout",
         "TIME",
         "10s",
-        "Maximum time for a client to send the head of a request.",
+        "Maximum time for the TLS handshake, and for a client to send the head of a request.",
         |draft, value| set(&mut draft.config.server.header_read_timeout, value.time()),
     ),
     setting(
@@ -153,7 +153,7 @@ pub static SETTINGS: &[Setting] = &[
         "idle-timeout",
         "TIME",
         "75s",
-        "Closes a connection that has had no request for this long.",
+        "Closes a connection that has no request for this long, also if the client does not read its response.",
         |draft, value| set(&mut draft.config.server.idle_timeout, value.time()),
     ),
     setting(SERVING, "max-header-bytes", "SIZE", "64KiB", "Maximum size of the head of a request.", |draft, value| {
@@ -196,7 +196,7 @@ pub static SETTINGS: &[Setting] = &[
         "request-timeout",
         "TIME",
         "30s",
-        "Maximum time that an image waits in the queue. Kiln rejects an image that waits longer.",
+        "Maximum time from the head of a request until its image starts to run. An image that misses this deadline, or is expected to, gets 429.",
         |draft, value| set(&mut draft.config.api.request_timeout, value.time()),
     ),
     setting(
@@ -220,7 +220,7 @@ pub static SETTINGS: &[Setting] = &[
         "device",
         "DEVICE",
         "auto",
-        "Device to run on: auto, cpu, vulkan[:N], metal or cuda[:N]; 'kiln devices' lists them. Several devices, with commas, share one queue.",
+        "Device to run on: auto, cpu, vulkan[:N], metal or cuda[:N]; 'kiln devices' lists them, except CUDA. Several devices, with commas, share one queue.",
         |draft, value| {
             let allowed = "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N, several with commas";
             set(&mut draft.config.inference.device, value.parsed(allowed))
@@ -290,7 +290,7 @@ pub static SETTINGS: &[Setting] = &[
         "max-queue-delay",
         "TIME",
         "0ms",
-        "How long a free device waits for a batch to fill. A longer delay allows larger batches but adds latency.",
+        "How long an image waits at most for its batch to fill while a device is free, counted from when it was queued. A longer delay allows larger batches but adds latency.",
         |draft, value| set(&mut draft.config.batching.max_queue_delay, queue_delay(value)),
     ),
     setting(
@@ -298,7 +298,7 @@ pub static SETTINGS: &[Setting] = &[
         "queue-capacity",
         "N",
         "256",
-        "Maximum number of images in the server: decoding, queued and running. Further requests get 429.",
+        "Maximum number of images of each loaded model version: decoding, queued and running. Further requests get 429.",
         |draft, value| set(&mut draft.config.batching.queue_capacity, value.number(1, 1_000_000)),
     ),
     setting(IMAGES, "decode-threads", "N", "all cores", "Number of threads that decode images.", |draft, value| {
@@ -384,7 +384,7 @@ pub static SETTINGS: &[Setting] = &[
         "max-auth-failures",
         "N",
         "60",
-        "Failed authentications allowed per client address per minute. Further requests from it get 429.",
+        "Failed authentications allowed per minute and client address (in IPv6, per /64 network). Above that, requests from it get 429 until the next attempt is due.",
         |draft, value| set(&mut draft.config.auth.max_auth_failures, auth_failures(value)),
     ),
     setting(

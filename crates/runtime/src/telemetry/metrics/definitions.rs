@@ -89,12 +89,12 @@ metrics! {
     ENGINES = gauge("kiln_engines", &["model"], "Engines that serve the queue of the stable version.");
     // Devices.
     DEVICE_MEMORY = gauge("kiln_device_memory_bytes", &["model", "device"], "Bytes that the device's allocator holds, for devices that report them.");
-    SELF_TESTS = counter("kiln_self_test_total", &["outcome"], "Self-tests of idle devices: 'ok' or 'failed'.");
+    SELF_TESTS = counter("kiln_self_test_total", &["outcome"], "Self-tests of idle devices, and of devices that returned scores that are not finite: 'ok' or 'failed'.");
     DEVICE_REBUILDS = counter("kiln_device_rebuilds_total", &["outcome"], "Attempts to replace a failed device: 'recovered' or 'failed'.");
     DEVICE_INFO = gauge("kiln_device_info", &["model", "device", "api", "driver", "compiler", "precision", "kernels"], "Always 1; the device of a model, and how the model runs on it.");
     // Feedback, with --data-dir. "Latest" and "first" mean a thousand predictions each.
     PREDICTIONS_RECORDED = counter("kiln_predictions_recorded_total", &["model", "version"], "Recorded predictions.");
-    FEEDBACK = counter("kiln_feedback_total", &["model", "version", "verdict"], "Stored feedback: 'right', 'wrong', or the true class ('label').");
+    FEEDBACK = counter("kiln_feedback_total", &["model", "version", "verdict"], "Stored feedback: 'right', 'wrong', or 'label' if the client named the true class.");
     FEEDBACK_ACCURACY = gauge("kiln_feedback_accuracy", &["model", "version"], "Fraction of the latest predictions with feedback that was correct; NaN before the first feedback.");
     CONFIDENCE_DRIFT = gauge("kiln_confidence_drift", &["model", "version"], "Mean top-1 probability of the latest predictions minus that of the first recorded ones.");
     CLASS_DRIFT = gauge("kiln_class_drift", &["model", "version"], "Jensen-Shannon divergence between the predicted classes of the latest and the first predictions, in bits: 0 for equal distributions, 1 for disjoint ones.");
