@@ -1,15 +1,17 @@
 //! The registry of models: model name and version to classifier. It is empty while the models are being loaded, and it
 //! is replaced as a whole if versions change. A request keeps the classifier that it got for as long as it needs it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwapOption;
 
 use crate::classifier::Classifier;
 use kiln_inference::model::VersionLabel;
 
 /// The classifiers that are ready. Cheap to clone; clones share one table.
 #[derive(Clone, Debug, Default)]
-pub struct Registry(Arc<RwLock<Option<Arc<Table>>>>);
+pub struct Registry(Arc<ArcSwapOption<Table>>);
 
 /// Everything that is served at one moment.
 #[derive(Debug)]
@@ -61,10 +63,7 @@ impl Registry {
     /// Replaces all models. Requests that already have a classifier keep it.
     pub fn replace(&self, default_model: String, models: Vec<Versions>) {
         let models = models.into_iter().map(|versions| Entry { versions, unversioned: AtomicU64::new(0) }).collect();
-        let next = Some(Arc::new(Table { default_model, models }));
-        let previous = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), next);
-        // Dropping classifiers takes time, so the lock is released first.
-        drop(previous);
+        self.0.store(Some(Arc::new(Table { default_model, models })));
     }
 
     /// Returns the classifier for a request. Without a name it is the default model. The version may be a label,
@@ -116,7 +115,7 @@ impl Registry {
     }
 
     fn table(&self) -> Result<Arc<Table>, LookupError> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(LookupError::Starting)
+        self.0.load_full().ok_or(LookupError::Starting)
     }
 }
 
