@@ -6,7 +6,7 @@ use std::path::PathBuf;
 const SINGLE: [&str; 6] = [
     "benches/compare/engine.rs",
     "fuzz/src/lib.rs",
-    "model-import/build.rs",
+    "model-import/build/main.rs",
     "model-import/src/lib.rs",
     "src/lib.rs",
     "src/main.rs",

@@ -1,7 +1,7 @@
 //! A paused clock, and an engine whose every run a test controls.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -63,6 +63,8 @@ pub(super) struct Gate {
     rebuilds: thread_mpsc::Sender<bool>,
     /// Whether the engine passes its self-test.
     pub(super) is_healthy: Arc<AtomicBool>,
+    /// The number of self-tests that passed.
+    pub(super) self_tests: Arc<AtomicUsize>,
 }
 
 impl Gate {
@@ -96,6 +98,7 @@ struct GatedEngine {
     ends: thread_mpsc::Receiver<End>,
     rebuilds: thread_mpsc::Receiver<bool>,
     is_healthy: Arc<AtomicBool>,
+    self_tests: Arc<AtomicUsize>,
 }
 
 impl Engine for GatedEngine {
@@ -115,6 +118,7 @@ impl Engine for GatedEngine {
 
     fn self_test(&mut self) -> Result<(), EngineError> {
         if self.is_healthy.load(Ordering::SeqCst) {
+            self.self_tests.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
         let _ = self.started.send(Vec::new());
@@ -157,8 +161,15 @@ fn gated() -> (Box<dyn Engine>, Gate) {
     let (ends, ends_out) = thread_mpsc::channel();
     let (rebuilds, rebuilds_out) = thread_mpsc::channel();
     let is_healthy = Arc::new(AtomicBool::new(true));
-    let engine = GatedEngine { started, ends: ends_out, rebuilds: rebuilds_out, is_healthy: Arc::clone(&is_healthy) };
-    (Box::new(engine), Gate { started: started_out, ends, rebuilds, is_healthy })
+    let self_tests = Arc::new(AtomicUsize::new(0));
+    let engine = GatedEngine {
+        started,
+        ends: ends_out,
+        rebuilds: rebuilds_out,
+        is_healthy: Arc::clone(&is_healthy),
+        self_tests: Arc::clone(&self_tests),
+    };
+    (Box::new(engine), Gate { started: started_out, ends, rebuilds, is_healthy, self_tests })
 }
 
 /// A batcher on a gated engine.

@@ -100,7 +100,11 @@ fn shutdown_starts_no_more_self_tests() {
         fixture.begin_failing_self_test(1000 * MS).await;
         let end = tokio::spawn(fixture.worker.shutdown());
         settle().await;
-        // A self-test of the other engine would not return.
+        // The other engine's self-test was due, too. Its thread is not on the paused clock.
+        while other.self_tests.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        // A further self-test of the other engine would not return.
         other.is_healthy.store(false, Ordering::SeqCst);
         for _ in 0..3 {
             tokio::time::advance(1001 * MS).await;
