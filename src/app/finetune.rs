@@ -26,7 +26,7 @@ const CHUNK: usize = 1024;
 /// Maximum number of unreadable files that are named.
 const MAX_NAMED: usize = 5;
 
-/// The error of [`finetune`].
+/// The error of [`finetune()`].
 #[derive(Debug, thiserror::Error)]
 pub enum FinetuneFailure {
     /// Logging cannot start.

@@ -20,7 +20,7 @@ impl Engine for IdleEngine {
     }
 }
 
-/// Returns a classifier on an [`IdleEngine`], and the worker that owns that engine.
+/// Returns a classifier on an idle engine, and the worker that owns that engine.
 pub fn idle(model: Model, config: batching::Config, pool: DecodePool) -> (Classifier, Worker) {
     let (batcher, worker) =
         Batcher::start(config, vec![Box::new(IdleEngine)], Readiness::starting(), ModelMetrics::new("model", "1"));

@@ -19,7 +19,7 @@ use crate::config::Config;
 use images::Images;
 use server::BenchServer;
 
-/// The error of [`bench`].
+/// The error of [`bench()`].
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     /// Logging cannot start.

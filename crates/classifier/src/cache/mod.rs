@@ -1,7 +1,7 @@
 //! A cache of responses, bounded in bytes. Concurrent requests with the same key share one computation (single flight).
 //! The cache knows neither images nor models: a key is a digest, and a value reports its size.
 //!
-//! moka stores the values, but its `try_get_with` does not replace [`single_flight`]: here the next request takes over
+//! moka stores the values, but its `try_get_with` does not replace `single_flight`: here the next request takes over
 //! if the leader is cancelled, each waiting request keeps its own deadline, and no request waits for one of another
 //! priority.
 
