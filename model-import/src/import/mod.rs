@@ -1,7 +1,7 @@
 //! The part of `kiln import` that reads ONNX and writes a model's folder.
 //!
 //! [`inspect`] checks an ONNX file as the build does and returns what it found. With labels and preprocessing it becomes a
-//! [`Draft`], from which [`write`] makes the folder that the build reads. The checks and their messages are those of the build,
+//! [`Draft`], from which [`write()`] makes the folder that the build reads. The checks and their messages are those of the build,
 //! because both come from `kiln-graph`.
 
 mod draft;
