@@ -101,7 +101,7 @@ impl CustomOp for Hook {
 /// Weights and bias of a convolution, as burn-onnx stores them.
 fn tensors(conv: &Conv, path: &str) -> Vec<PackTensor> {
     let [height, width] = conv.geometry.kernel;
-    let inputs = if conv.depthwise { 1 } else { conv.inputs };
+    let inputs = conv.inputs / conv.groups;
     let weight = TensorData::new(conv.weight.clone(), [conv.outputs, inputs, height, width]);
     let bias = TensorData::new(conv.bias.clone(), [conv.outputs]);
     [("weight", weight), ("bias", bias)]
@@ -110,7 +110,8 @@ fn tensors(conv: &Conv, path: &str) -> Vec<PackTensor> {
 }
 
 fn spec_tokens(conv: &Conv) -> TokenStream {
-    let Conv { inputs, outputs, depthwise, .. } = conv;
+    let Conv { inputs, outputs, .. } = conv;
+    let depthwise = conv.is_depthwise();
     let geometry = geometry_tokens(&conv.geometry);
     let activation = activation_tokens(conv.activation);
     quote! {

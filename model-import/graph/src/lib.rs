@@ -27,26 +27,35 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod classifier;
 mod error;
 mod graph;
+mod host;
 mod lower;
+mod lowering;
 mod manifest;
 mod network;
 mod network_editor;
 mod node_parameters;
+mod onnx;
 mod onnx_file;
 mod passes;
 mod preprocess;
 mod report;
+mod tensor_op;
 
+pub use classifier::{Classifier, ClassifierError, InputInfo, OutputInfo, OutputKind, ReadOptions, Takes};
 pub use error::ModelError;
 pub use graph::{Graph, TensorShape};
+pub use host::{Array, Binary};
 pub use lower::lower;
 pub use manifest::{
     Input, Manifest, Model, check_name, check_version, is_hidden, module_name, read_model, read_models, sha256_hex,
 };
 pub use network::{Activation, Conv, Geometry, Layer, LayerKind, Network, Pooling, Value};
+pub use onnx::{OnnxSource, ReadError};
 pub use onnx_file::{ExternalWeights, OnnxFile};
 pub use passes::{first_unfused, fuse, run_passes};
 pub use preprocess::{Crop, Filter, InvalidValue, Preprocess};
 pub use report::{PassReport, Reason, SkippedLayer, Unfusable};
+pub use tensor_op::{ConvTranspose, Dim, Reduction, TensorOp, Unary};

@@ -1,4 +1,8 @@
-//! A network of layers with their weights. Activations are float32 in NHWC: `[batch, height, width, channels]`.
+//! A network of layers with their weights. The values of convolutional networks are float32 in NHWC: `[batch, height, width,
+//! channels]`.
+
+use crate::host::Array;
+use crate::tensor_op::TensorOp;
 
 /// The number of a value: the network's input, or the output of a layer.
 pub type Value = usize;
@@ -57,6 +61,10 @@ pub enum LayerKind {
         /// One summand for each channel.
         summand: Vec<f32>,
     },
+    /// A tensor with known values. It has no inputs.
+    Constant(Array<f32>),
+    /// An operation without a fused kernel.
+    Tensor(TensorOp),
 }
 
 /// A convolution with its weights.
@@ -68,8 +76,11 @@ pub struct Conv {
     pub outputs: usize,
     /// Window, stride and padding.
     pub geometry: Geometry,
-    /// Whether each channel has its own filter (`groups == inputs == outputs`); otherwise there is one group.
-    pub depthwise: bool,
+    /// Groups of channels: an output channel reads the input channels of its group. A depthwise convolution has as many groups
+    /// as channels.
+    pub groups: usize,
+    /// Distance between neighbouring elements of the window.
+    pub dilation: [usize; 2],
     /// Function that is applied to the result.
     pub activation: Activation,
     /// `[outputs, inputs / groups, height, width]`.
@@ -156,8 +167,28 @@ impl LayerKind {
     pub fn has_fused_kernel(&self) -> bool {
         matches!(
             self,
-            Self::Conv(_) | Self::InvertedBottleneck(_) | Self::Pool(..) | Self::GlobalAveragePool | Self::Scale
-        )
+            Self::InvertedBottleneck(_) | Self::Pool(..) | Self::GlobalAveragePool | Self::Scale
+        ) || self.as_conv().is_some_and(Conv::has_kernel)
+    }
+}
+
+impl Conv {
+    /// Whether each channel has a filter of its own and a kernel exists for it.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1
+            && [self.inputs, self.outputs] == [self.groups; 2]
+            && self.dilation == [1, 1]
+            && self.geometry.has_depthwise_kernel()
+    }
+
+    /// Whether it reads all channels and has no dilation.
+    pub fn is_dense(&self) -> bool {
+        self.groups == 1 && self.dilation == [1, 1]
+    }
+
+    /// Whether Kiln has a fused kernel for it.
+    pub fn has_kernel(&self) -> bool {
+        self.is_dense() || self.is_depthwise()
     }
 }
 

@@ -53,11 +53,9 @@ pub(crate) fn convolution(
     let [height, width] = geometry.kernel;
     let window = inputs.checked_mul(height)?.checked_mul(width)?;
     let outputs = weight.len().checked_mul(groups)?.checked_div(window)?;
-    let depthwise = groups > 1;
-    let has_kernel = groups == inputs && inputs == outputs && geometry.has_depthwise_kernel();
-    let supported = dilation == [1, 1] && (!depthwise || has_kernel);
-    let bias = supported.then(|| bias(node, outputs))??;
-    Some(Conv { inputs, outputs, geometry, depthwise, activation: Activation::Identity, weight, bias })
+    let bias = bias(node, outputs)?;
+    let conv = Conv { inputs, outputs, geometry, groups, dilation, activation: Activation::Identity, weight, bias };
+    conv.has_kernel().then_some(conv)
 }
 
 /// Factors and summands of a batch norm, one for each channel.
@@ -80,7 +78,7 @@ pub(crate) fn matrix(node: &Node, inputs: usize, transposed: bool) -> Option<Con
     };
     let bias = bias(node, outputs)?;
     let geometry = Geometry::POINTWISE;
-    Some(Conv { inputs, outputs, geometry, depthwise: false, activation: Activation::Identity, weight, bias })
+    Some(Conv { inputs, outputs, geometry, groups: 1, dilation: [1, 1], activation: Activation::Identity, weight, bias })
 }
 
 /// A window with its padding, by the ONNX specification of `auto_pad`.

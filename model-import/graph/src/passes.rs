@@ -6,7 +6,7 @@
 
 use crate::graph::Graph;
 use crate::lower::lower;
-use crate::network::{Activation, LayerKind, Network, Value};
+use crate::network::{Activation, Conv, LayerKind, Network, Value};
 use crate::network_editor::NetworkEditor;
 use crate::report::{PassReport, Reason, SkippedLayer, Unfusable};
 
@@ -194,7 +194,7 @@ fn merge_residual(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Re
     let before = sole_conv(editor, own)?;
     let inputs = editor.layer(before).map(|layer| layer.inputs.clone()).unwrap_or_default();
     let conv = editor.conv(before).ok_or(Reason::NoConvolution)?;
-    if conv.depthwise {
+    if !conv.is_dense() {
         return Err(Reason::Depthwise);
     }
     if conv.activation != Activation::Identity {
@@ -228,9 +228,9 @@ fn merge_activation(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), 
 /// Whether a layer is a pointwise convolution after a depthwise one.
 fn is_projection(editor: &NetworkEditor<'_>, index: usize) -> bool {
     let Some(layer) = editor.layer(index) else { return false };
-    let is_pointwise = layer.kind.as_conv().is_some_and(|conv| !conv.depthwise && conv.geometry.is_pointwise());
-    let before = editor.producer(layer.inputs[0]).and_then(|before| editor.conv(before));
-    is_pointwise && before.is_some_and(|conv| conv.depthwise)
+    let is_pointwise = layer.kind.as_conv().is_some_and(|conv| conv.is_dense() && conv.geometry.is_pointwise());
+    let before = layer.inputs.first().and_then(|input| editor.conv(editor.producer(*input)?));
+    is_pointwise && before.is_some_and(Conv::is_depthwise)
 }
 
 /// Dense, depthwise and pointwise convolution become one layer, so that the wide values between them never leave the cache.
@@ -247,7 +247,7 @@ fn fuse_inverted_bottleneck(editor: &mut NetworkEditor<'_>, index: usize) -> Res
     }
     let convs = [first, middle, index].map(|index| editor.conv(index).cloned());
     let [Some(dense), Some(depthwise), Some(pointwise)] = convs else { return Err(Reason::NoConvolution) };
-    if dense.depthwise {
+    if !dense.is_dense() {
         return Err(Reason::NoConvolution);
     }
     last_inputs[0] = first_inputs[0];
@@ -268,7 +268,11 @@ mod tests {
     fn conv(geometry: Geometry, depthwise: bool) -> LayerKind {
         let weight = vec![2.0; geometry.kernel[0] * geometry.kernel[1]];
         let activation = Activation::Identity;
-        LayerKind::Conv(Conv { inputs: 1, outputs: 1, geometry, depthwise, activation, weight, bias: vec![1.0] })
+        // A depthwise convolution has several groups.
+        let channels = if depthwise { 2 } else { 1 };
+        let (weight, bias) = (weight.repeat(channels), vec![1.0; channels]);
+        let (inputs, outputs, groups) = (channels, channels, channels);
+        LayerKind::Conv(Conv { inputs, outputs, groups, dilation: [1, 1], geometry, activation, weight, bias })
     }
 
     fn pointwise() -> LayerKind {

@@ -1,0 +1,475 @@
+//! Reads an ONNX file as an image classifier: its input, its output, and the network between them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
+
+use crate::lowering::{Lowering, Problem, Var, describe, importer};
+use crate::network::{Layer, LayerKind, Network, Value};
+use crate::onnx::{ElementType, GraphProto, ModelProto, NodeProto, OnnxSource, ReadError, ValueInfoProto};
+use crate::passes::run_passes;
+use crate::report::PassReport;
+use crate::tensor_op::{Dim, TensorOp, Unary};
+
+/// The maximum number of nodes of a graph. The largest classifiers have a tenth of that.
+const MAX_NODES: usize = 50_000;
+/// The maximum height and width of an image.
+const MAX_SIDE: usize = 1 << 13;
+/// The size of an image where neither the file nor the caller has it.
+const DEFAULT_SIDE: usize = 224;
+
+/// What the caller decides where the file leaves a choice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Name of the output, if the file has several. Without it, the first output of the form `[batch, numbers]` is taken.
+    pub output: Option<String>,
+    /// Height and width of the image, for files that leave them open. Without it, 224 by 224.
+    pub image_size: Option<[usize; 2]>,
+}
+
+/// A network that was read from an ONNX file.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    /// The layers, fused. The input is `[batch, height, width, channels]`, f32.
+    pub network: Network,
+    /// What the network takes.
+    pub input: InputInfo,
+    /// What it returns.
+    pub output: OutputInfo,
+    /// Free text of the file by key; `producer` is the program that wrote it.
+    pub metadata: BTreeMap<String, String>,
+    /// What an operator should know about the file, one sentence each.
+    pub notes: Vec<String>,
+    /// Whether the network runs one image at a time, because its batch cannot be made dynamic.
+    pub is_single: bool,
+    /// What the passes did.
+    pub passes: Vec<PassReport>,
+}
+
+/// The input of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputInfo {
+    /// Its name in the file.
+    pub name: String,
+    /// Height of the image in pixels.
+    pub height: usize,
+    /// Width of the image in pixels.
+    pub width: usize,
+    /// 1, 3 or 4.
+    pub channels: usize,
+    /// Whether the file has the channels last.
+    pub channels_last: bool,
+    /// The element type of the file, as in NumPy.
+    pub element: &'static str,
+    /// The values that the network expects.
+    pub takes: Takes,
+}
+
+/// The values that a network expects of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Normalised by a mean and a standard deviation that the file does not have.
+    Normalised,
+    /// Pixels from 0 to 255: the input is of type uint8, or the network normalises them itself.
+    Pixels,
+    /// Pixels from 0 to 1, which the network normalises itself.
+    UnitRange,
+}
+
+/// The output of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputInfo {
+    /// Its name in the file.
+    pub name: String,
+    /// The number of values for each image.
+    pub width: usize,
+    /// What the values mean.
+    pub kind: OutputKind,
+}
+
+/// What the numbers of a network mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputKind {
+    /// One logit for each class; the classes exclude each other. A softmax at the end of the file was taken off.
+    Logits,
+    /// One logit for each class; the classes are independent. A sigmoid at the end of the file was taken off.
+    MultiLabel,
+    /// One logit: the image belongs to a class, or not.
+    Binary,
+    /// Features of the image.
+    Embedding,
+}
+
+/// Why a file cannot be used as a classifier. The texts are full sentences for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassifierError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The file has operators that Kiln does not know.
+    #[error(
+        "Kiln does not know the operator(s) {}. Export the model with standard ONNX operators (PyTorch: torch.onnx.export with \
+         opset_version=17).", .0.join(", ")
+    )]
+    UnknownOperators(Vec<String>),
+    /// Input or output are not those of a classifier.
+    #[error("{0}")]
+    Interface(String),
+    /// An operator has parameters that Kiln does not support.
+    #[error("Kiln cannot run {node}: {reason}.")]
+    Operator {
+        /// Operator and name of the node.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Classifier {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not an image classifier, or has operators that Kiln does not support.
+    pub fn read(source: &OnnxSource, options: &ReadOptions) -> Result<Self, ClassifierError> {
+        let message = source.message();
+        let graph = message.graph.as_ref().ok_or_else(|| ClassifierError::Interface("The file has no graph.".to_string()))?;
+        if graph.node.len() > MAX_NODES {
+            let text = format!("The file has {} operators, but at most {MAX_NODES} are supported.", graph.node.len());
+            return Err(ClassifierError::Interface(text));
+        }
+        let input = InputShape::read(graph, options)?;
+        let outputs = candidates(graph, options)?;
+        let needed = needed_nodes(graph, &outputs);
+        check_operators(&needed)?;
+        let reader = Reader { source, message, input: &input, outputs: &outputs, nodes: &needed };
+        match reader.lower(false) {
+            Ok(classifier) => Ok(classifier),
+            Err(error) if input.fixed_batch.is_none_or(|batch| batch == 1) => reader.lower(true).map_err(|_| error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Classifier::read`].
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, ClassifierError> {
+        Self::read(&OnnxSource::open(path)?, options)
+    }
+}
+
+/// The image that the file declares.
+struct InputShape {
+    name: String,
+    size: [usize; 2],
+    channels: usize,
+    channels_last: bool,
+    fixed_batch: Option<usize>,
+    element: ElementType,
+    has_open_size: bool,
+}
+
+impl InputShape {
+    fn read(graph: &GraphProto, options: &ReadOptions) -> Result<Self, ClassifierError> {
+        let wrong = ClassifierError::Interface;
+        let known: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+        let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(|input| !known.contains(input.name.as_str())).collect();
+        let [input] = inputs.as_slice() else {
+            let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+            return Err(wrong(format!(
+                "The file has {} inputs ({}), but an image classifier has one. Export it with the image as its only input.",
+                names.len(),
+                names.join(", ")
+            )));
+        };
+        let (element, axes) = value_type(input)
+            .ok_or_else(|| wrong(format!("The input '{}' is no tensor of numbers, so it is no image.", input.name)))?;
+        let [batch, first, second, third] = axes[..] else {
+            return Err(wrong(format!(
+                "The input '{}' has {} axes, but an image has four: [batch, channels, height, width].",
+                input.name,
+                axes.len()
+            )));
+        };
+        let is_channels = |size: Option<usize>| matches!(size, Some(1 | 3 | 4));
+        let channels_last = is_channels(third) && !is_channels(first);
+        let (channels, height, width) = if channels_last { (third, first, second) } else { (first, second, third) };
+        let channels = channels.unwrap_or(3);
+        if !matches!(channels, 1 | 3 | 4) {
+            return Err(wrong(format!(
+                "The input '{}' has {channels} channels, but an image has 1 (grey), 3 (RGB) or 4 (RGB and alpha).",
+                input.name
+            )));
+        }
+        let chosen = options.image_size.unwrap_or([DEFAULT_SIDE; 2]);
+        let size = [height.unwrap_or(chosen[0]), width.unwrap_or(chosen[1])];
+        if size.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
+            return Err(wrong(format!("The image of the input '{}' is {} by {} pixels.", input.name, size[0], size[1])));
+        }
+        if let Some(wanted) = options.image_size
+            && wanted != size
+        {
+            return Err(wrong(format!(
+                "The input '{}' takes images of {} by {} pixels (height by width), not of {} by {}.",
+                input.name, size[0], size[1], wanted[0], wanted[1]
+            )));
+        }
+        Ok(Self {
+            name: input.name.clone(),
+            size,
+            channels,
+            channels_last,
+            fixed_batch: batch,
+            element,
+            has_open_size: height.is_none() || width.is_none(),
+        })
+    }
+}
+
+/// Element type and axes of an input; `None` is an axis that the file leaves open. 0 and negative sizes are open, too.
+fn value_type(value: &ValueInfoProto) -> Option<(ElementType, Vec<Option<usize>>)> {
+    let tensor = value.r#type.as_ref()?.tensor_type.as_ref()?;
+    let element = ElementType::from_onnx(tensor.elem_type)?;
+    let size = |value: i64| usize::try_from(value).ok().filter(|size| *size > 0);
+    let axes = tensor.shape.as_ref()?.dim.iter().map(|dim| dim.dim_value.and_then(size)).collect();
+    Some((element, axes))
+}
+
+/// The outputs among which the classes are sought, by name.
+fn candidates(graph: &GraphProto, options: &ReadOptions) -> Result<Vec<String>, ClassifierError> {
+    let names: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+    match &options.output {
+        // Any value may be the output: the features before the last layer, say.
+        Some(name) if names.contains(name) || graph.node.iter().any(|node| node.output.contains(name)) => Ok(vec![name.clone()]),
+        Some(name) => Err(ClassifierError::Interface(format!(
+            "The file has no output '{name}'. Its outputs are: {}.",
+            names.join(", ")
+        ))),
+        None if names.is_empty() => Err(ClassifierError::Interface("The file has no outputs.".to_string())),
+        None => Ok(names),
+    }
+}
+
+/// The nodes that the outputs depend on, in their order.
+fn needed_nodes<'a>(graph: &'a GraphProto, outputs: &[String]) -> Vec<&'a NodeProto> {
+    let mut needed: HashSet<&str> = outputs.iter().map(String::as_str).collect();
+    let mut nodes = Vec::new();
+    for node in graph.node.iter().rev() {
+        if node.output.iter().any(|output| needed.contains(output.as_str())) {
+            needed.extend(node.input.iter().map(String::as_str));
+            nodes.push(node);
+        }
+    }
+    nodes.reverse();
+    nodes
+}
+
+/// Checks that all operators are known, and names all that are not.
+fn check_operators(nodes: &[&NodeProto]) -> Result<(), ClassifierError> {
+    let mut unknown: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+    for node in nodes {
+        if importer(&node.domain, &node.op_type).is_none() {
+            let operator = if matches!(node.domain.as_str(), "" | "ai.onnx") {
+                node.op_type.clone()
+            } else {
+                format!("{}::{}", node.domain, node.op_type)
+            };
+            unknown.entry(operator).or_insert((0, &node.name)).0 += 1;
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let show = |(operator, (count, name)): (String, (usize, &str))| match (count, name) {
+        (1, "") => operator,
+        (1, name) => format!("{operator} ('{name}')"),
+        (count, "") => format!("{operator} ({count} times)"),
+        (count, name) => format!("{operator} ({count} times, first '{name}')"),
+    };
+    Err(ClassifierError::UnknownOperators(unknown.into_iter().map(show).collect()))
+}
+
+struct Reader<'a> {
+    source: &'a OnnxSource,
+    message: &'a ModelProto,
+    input: &'a InputShape,
+    outputs: &'a [String],
+    nodes: &'a [&'a NodeProto],
+}
+
+impl Reader<'_> {
+    /// Converts the file. `is_single` fixes the batch at one image.
+    fn lower(&self, is_single: bool) -> Result<Classifier, ClassifierError> {
+        let InputShape { size: [height, width], channels, channels_last, fixed_batch, .. } = *self.input;
+        let mut lowering = Lowering::new(self.source, fixed_batch);
+        let batch = if is_single { Dim::fixed(1) } else { Dim::batch() };
+        let [c, h, w] = [channels, height, width].map(Dim::fixed);
+        // In memory, the channels are last.
+        let input = match channels_last {
+            true => lowering.input(vec![batch, h, w, c], vec![0, 1, 2, 3]),
+            false => lowering.input(vec![batch, c, h, w], vec![0, 2, 3, 1]),
+        };
+        let input_value = input.value;
+        lowering.set(&self.input.name, crate::lowering::Fact::computed(input).with_element(self.input.element));
+        let opset = |domain: &str| {
+            let own = self.message.opset_import.iter().find(|import| import.domain == domain);
+            own.map(|import| import.version)
+        };
+        let opset = opset("").or_else(|| opset("ai.onnx")).unwrap_or(1);
+        for node in self.nodes {
+            lowering.node(node, opset).map_err(|Problem(reason)| ClassifierError::Operator { node: describe(node), reason })?;
+        }
+        let (name, var) = self.choose_output(&lowering)?;
+        let var = to_rows(&mut lowering, &var).map_err(|Problem(reason)| ClassifierError::Interface(reason))?;
+        let width = var.dims.get(1).map_or(0, |dim| dim.size);
+        let mut network =
+            Network { layers: lowering.layers, image_size: self.input.size, input: input_value, output: var.value, classes: width };
+        let kind = strip_end(&mut network);
+        let takes = takes(&network, self.input.element);
+        let passes = run_passes(&mut network);
+        let mut notes = self.notes(is_single, &name);
+        if kind.1 {
+            notes.push("The activation at the end of the file was taken off; Kiln applies it itself.".to_string());
+        }
+        Ok(Classifier {
+            network,
+            input: InputInfo {
+                name: self.input.name.clone(),
+                height: self.input.size[0],
+                width: self.input.size[1],
+                channels,
+                channels_last,
+                element: self.input.element.name(),
+                takes,
+            },
+            output: OutputInfo { name, width, kind: kind.0 },
+            metadata: self.metadata(),
+            notes,
+            is_single,
+            passes,
+        })
+    }
+
+    /// The first output that is one row of numbers for each image.
+    fn choose_output(&self, lowering: &Lowering<'_>) -> Result<(String, Var), ClassifierError> {
+        let mut found = Vec::new();
+        for name in self.outputs {
+            let Some(fact) = lowering.get(name) else { continue };
+            let Some(var) = fact.as_var() else { continue };
+            let large = var.dims.iter().skip(1).filter(|dim| !dim.is_one()).count();
+            let is_row = var.rank() >= 2 && large <= 1 && var.dims[1..].iter().all(|dim| !dim.batched);
+            let is_scalar = var.rank() == 1;
+            if is_row || is_scalar {
+                return Ok((name.clone(), var.clone()));
+            }
+            found.push(format!("'{name}' of shape {}", crate::lowering::show(&var.dims)));
+        }
+        Err(ClassifierError::Interface(format!(
+            "No output of the file is one row of numbers for each image, as a classifier's is. Its outputs: {}.",
+            if found.is_empty() { "none that depends on the image".to_string() } else { found.join(", ") }
+        )))
+    }
+
+    fn metadata(&self) -> BTreeMap<String, String> {
+        let message = self.message;
+        let producer = format!("{} {}", message.producer_name, message.producer_version).trim().to_string();
+        let entries = message.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone()));
+        let producer = (!producer.is_empty()).then(|| ("producer".to_string(), producer));
+        producer.into_iter().chain(entries).collect()
+    }
+
+    fn notes(&self, is_single: bool, output: &str) -> Vec<String> {
+        let mut notes = Vec::new();
+        if is_single {
+            notes.push(
+                "The batch of the file cannot be made dynamic: Kiln runs one image at a time, which is slower under load. \
+                 Export it with a dynamic batch axis."
+                    .to_string(),
+            );
+        } else if let Some(batch) = self.input.fixed_batch {
+            notes.push(format!("The fixed batch of {batch} was made dynamic."));
+        }
+        if self.input.has_open_size {
+            let [height, width] = self.input.size;
+            notes.push(format!("The file leaves the size of the image open; Kiln uses {height} by {width} pixels."));
+        }
+        if self.outputs.len() > 1 {
+            let others: BTreeSet<&String> = self.outputs.iter().filter(|name| *name != output).collect();
+            let others: Vec<String> = others.into_iter().map(|name| format!("'{name}'")).collect();
+            notes.push(format!("Kiln serves the output '{output}'. The file has others: {}.", others.join(", ")));
+        }
+        notes
+    }
+}
+
+/// The output as `[batch, numbers]` in this order.
+fn to_rows(lowering: &mut Lowering<'_>, var: &Var) -> Result<Var, Problem> {
+    let width = var.dims.iter().skip(1).try_fold(1_usize, |product, dim| product.checked_mul(dim.as_fixed()?));
+    let width = width.ok_or("The output depends on the batch in several axes.")?;
+    let rows = lowering.reshape(var, &[var.dims[0], Dim::fixed(width)])?;
+    Ok(lowering.in_file_order(&rows))
+}
+
+/// Takes a softmax or a sigmoid off the end, and says what the numbers mean and whether something was taken off.
+fn strip_end(network: &mut Network) -> (OutputKind, bool) {
+    let is_single = network.classes == 1;
+    let logits = if is_single { OutputKind::Binary } else { OutputKind::Logits };
+    let Some(index) = producer_behind_moves(network, network.output) else { return (OutputKind::Embedding, false) };
+    let layer = &network.layers[index];
+    let kind = match &layer.kind {
+        LayerKind::Tensor(TensorOp::Softmax(_) | TensorOp::LogSoftmax(_)) if !is_single => OutputKind::Logits,
+        LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) if is_single => OutputKind::Binary,
+        LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) => OutputKind::MultiLabel,
+        LayerKind::Tensor(TensorOp::LayerNorm { .. } | TensorOp::Reduce(..)) | LayerKind::GlobalAveragePool => {
+            return (OutputKind::Embedding, false);
+        }
+        // Features divided by their norm.
+        LayerKind::Tensor(TensorOp::Binary(crate::host::Binary::Div)) => return (OutputKind::Embedding, false),
+        LayerKind::Pool(..) => return (OutputKind::Embedding, false),
+        _ => return (logits, false),
+    };
+    // The layers that move the result now read what the activation read.
+    let (from, to) = (layer.output, layer.inputs[0]);
+    network.layers.remove(index);
+    for layer in &mut network.layers {
+        layer.inputs.iter_mut().filter(|input| **input == from).for_each(|input| *input = to);
+    }
+    if network.output == from {
+        network.output = to;
+    }
+    (kind, true)
+}
+
+/// The layer that computes a value; layers that only move elements are passed over.
+fn producer_behind_moves(network: &Network, value: Value) -> Option<usize> {
+    let mut value = value;
+    loop {
+        let index = network.layers.iter().position(|layer| layer.output == value)?;
+        let layer: &Layer = &network.layers[index];
+        match &layer.kind {
+            LayerKind::Tensor(TensorOp::Reshape(_) | TensorOp::Permute(_)) => {
+                value = *layer.inputs.first()?;
+            }
+            _ => return Some(index),
+        }
+    }
+}
+
+/// What the network expects: it is asked before the passes, which may move a normalisation into the first convolution.
+fn takes(network: &Network, element: ElementType) -> Takes {
+    if !element.is_float() {
+        return Takes::Pixels;
+    }
+    let first: Vec<&Layer> = network.layers.iter().filter(|layer| layer.inputs.contains(&network.input)).collect();
+    let [layer] = first.as_slice() else { return Takes::Normalised };
+    let LayerKind::Affine { factor, summand } = &layer.kind else { return Takes::Normalised };
+    if layer.node.starts_with("BatchNormalization") {
+        return Takes::Normalised;
+    }
+    let is_small = |value: f32| value.abs() <= 2.0;
+    let divides_pixels = factor.iter().any(|factor| factor.abs() < 0.1);
+    let mean = |index: usize| -summand[index] / factor[index];
+    let has_pixel_mean = (0..factor.len()).any(|index| !is_small(mean(index)));
+    if divides_pixels || has_pixel_mean { Takes::Pixels } else { Takes::UnitRange }
+}

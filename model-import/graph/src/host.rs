@@ -1,0 +1,383 @@
+//! Values that are known when a file is read: weights, and shapes as functions of the batch size.
+
+use std::sync::Arc;
+
+/// The integer `constant + batch * per_image`. Shapes and indices are computed with such numbers, so that one plan serves every
+/// batch size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Linear {
+    /// The part that does not depend on the batch size.
+    pub constant: i64,
+    /// The factor of the batch size.
+    pub per_image: i64,
+}
+
+impl Linear {
+    /// A number that does not depend on the batch size.
+    pub fn constant(constant: i64) -> Self {
+        Self { constant, per_image: 0 }
+    }
+
+    /// The number, if it does not depend on the batch size.
+    pub fn as_constant(self) -> Option<i64> {
+        (self.per_image == 0).then_some(self.constant)
+    }
+
+    fn add(self, other: Self) -> Option<Self> {
+        Some(Self {
+            constant: self.constant.checked_add(other.constant)?,
+            per_image: self.per_image.checked_add(other.per_image)?,
+        })
+    }
+
+    fn scale(self, factor: i64) -> Option<Self> {
+        Some(Self { constant: self.constant.checked_mul(factor)?, per_image: self.per_image.checked_mul(factor)? })
+    }
+
+    fn divide(self, divisor: i64) -> Option<Self> {
+        if self.per_image == 0 {
+            return Some(Self::constant(self.constant.checked_div(divisor)?));
+        }
+        let exact = divisor != 0 && self.constant % divisor == 0 && self.per_image % divisor == 0;
+        exact.then(|| Self { constant: self.constant / divisor, per_image: self.per_image / divisor })
+    }
+
+    /// Applies a binary operation of integers, which truncates divisions as ONNX does. `None` if the result is not linear in
+    /// the batch size, overflows or divides by zero.
+    pub(crate) fn binary(self, op: Binary, other: Self) -> Option<Self> {
+        let both = || Some((self.as_constant()?, other.as_constant()?));
+        let truth = |value: bool| Some(Self::constant(i64::from(value)));
+        match op {
+            Binary::Add => self.add(other),
+            Binary::Sub => self.add(other.scale(-1)?),
+            Binary::Mul => match (self.as_constant(), other.as_constant()) {
+                (Some(factor), _) => other.scale(factor),
+                (_, Some(factor)) => self.scale(factor),
+                _ => None,
+            },
+            Binary::Div => self.divide(other.as_constant()?),
+            Binary::Mod => both().and_then(|(a, b)| Some(Self::constant(a.checked_rem_euclid(b)?))),
+            Binary::Pow => both().and_then(|(a, b)| Some(Self::constant(a.checked_pow(u32::try_from(b).ok()?)?))),
+            // Batch sizes are positive, so that a multiple of the batch size is larger than any number that is not positive.
+            Binary::Min | Binary::Max if self == other => Some(self),
+            Binary::Min => both().map(|(a, b)| Self::constant(a.min(b))),
+            Binary::Max => both().map(|(a, b)| Self::constant(a.max(b))),
+            Binary::Equal if self == other => truth(true),
+            Binary::Equal if self.never_equals(other) => truth(false),
+            Binary::Equal => both().and_then(|(a, b)| truth(a == b)),
+            Binary::Less if self.is_dimension() && other.as_constant().is_some_and(|b| b <= 0) => truth(false),
+            Binary::Less => both().and_then(|(a, b)| truth(a < b)),
+            Binary::LessOrEqual => both().and_then(|(a, b)| truth(a <= b)),
+            Binary::Greater if self.is_dimension() && other.as_constant().is_some_and(|b| b <= 0) => truth(true),
+            Binary::Greater => both().and_then(|(a, b)| truth(a > b)),
+            Binary::GreaterOrEqual => both().and_then(|(a, b)| truth(a >= b)),
+            Binary::And => both().and_then(|(a, b)| truth(a != 0 && b != 0)),
+            Binary::Or => both().and_then(|(a, b)| truth(a != 0 || b != 0)),
+            Binary::Xor => both().and_then(|(a, b)| truth((a != 0) != (b != 0))),
+            Binary::PRelu => None,
+        }
+    }
+
+    /// Whether the number is a positive multiple of the batch size.
+    fn is_dimension(self) -> bool {
+        self.constant == 0 && self.per_image > 0
+    }
+
+    /// Whether no batch size makes the numbers equal. Exporters ask whether a size is -1.
+    fn never_equals(self, other: Self) -> bool {
+        let negative = |number: Self| number.as_constant().is_some_and(|number| number <= 0);
+        self.is_dimension() && negative(other) || other.is_dimension() && negative(self)
+    }
+}
+
+/// A tensor in row-major order. Clones share the values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array<T> {
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// The values.
+    pub data: Arc<[T]>,
+}
+
+/// A tensor whose values are known when a file is read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Host {
+    /// Weights. Quantised integers of at most 16 bits are of this kind, too: `f32` holds them exactly.
+    Float(Array<f32>),
+    /// Shapes, indices and conditions.
+    Int(Array<Linear>),
+}
+
+/// A binary operation. Conditions are 0 and 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    Pow,
+    Min,
+    Max,
+    /// `x` where it is positive, else `x` times the second operand.
+    PRelu,
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    And,
+    Or,
+    Xor,
+}
+
+impl Binary {
+    /// The result for two floats.
+    pub fn of(self, a: f32, b: f32) -> f32 {
+        let truth = |value: bool| f32::from(u8::from(value));
+        match self {
+            Self::Add => a + b,
+            Self::Sub => a - b,
+            Self::Mul => a * b,
+            Self::Div => a / b,
+            Self::Mod => a % b,
+            Self::Pow => a.powf(b),
+            Self::Min => a.min(b),
+            Self::Max => a.max(b),
+            Self::PRelu => {
+                if a < 0.0 {
+                    a * b
+                } else {
+                    a
+                }
+            }
+            Self::Equal => truth(a == b),
+            Self::Less => truth(a < b),
+            Self::LessOrEqual => truth(a <= b),
+            Self::Greater => truth(a > b),
+            Self::GreaterOrEqual => truth(a >= b),
+            Self::And => truth(a != 0.0 && b != 0.0),
+            Self::Or => truth(a != 0.0 || b != 0.0),
+            Self::Xor => truth((a != 0.0) != (b != 0.0)),
+        }
+    }
+}
+
+/// The shape that two shapes have after broadcasting; `None` if they do not fit.
+pub(crate) fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let at = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis]);
+    (0..rank)
+        .map(|axis| match (at(a, axis), at(b, axis)) {
+            (a, b) if a == b => Some(a),
+            (1, other) | (other, 1) => Some(other),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The distance between neighbours along each axis.
+pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    strides
+}
+
+/// Calls `visit` with the position in the source of each element of a tensor of `shape`, in row-major order; `strides` are those
+/// in the source.
+pub(crate) fn for_each_position(shape: &[usize], strides: &[usize], mut visit: impl FnMut(usize)) {
+    let count: usize = shape.iter().product();
+    let (mut index, mut position) = (vec![0; shape.len()], 0);
+    for _ in 0..count {
+        visit(position);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            position += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            position -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+    }
+}
+
+impl<T: Clone> Array<T> {
+    pub(crate) fn new(shape: Vec<usize>, data: Vec<T>) -> Self {
+        debug_assert_eq!(shape.iter().product::<usize>(), data.len());
+        Self { shape, data: data.into() }
+    }
+
+    /// The values in another order of the axes.
+    pub(crate) fn transpose(&self, perm: &[usize]) -> Self {
+        if perm.iter().enumerate().all(|(axis, from)| axis == *from) {
+            return self.clone();
+        }
+        let own = strides(&self.shape);
+        let shape: Vec<usize> = perm.iter().map(|axis| self.shape[*axis]).collect();
+        let strides: Vec<usize> = perm.iter().map(|axis| own[*axis]).collect();
+        self.gathered(shape, &strides, 0)
+    }
+
+    /// The same values with another shape of the same size.
+    pub(crate) fn reshape(&self, shape: Vec<usize>) -> Option<Self> {
+        (shape.iter().product::<usize>() == self.data.len()).then(|| Self { shape, data: Arc::clone(&self.data) })
+    }
+
+    /// Repeats axes of size 1, and adds axes in front.
+    pub(crate) fn expand(&self, shape: &[usize]) -> Option<Self> {
+        if broadcast_shape(&self.shape, shape)? != shape {
+            return None;
+        }
+        let own = strides(&self.shape);
+        let missing = shape.len() - self.shape.len();
+        let strides: Vec<usize> = (0..shape.len())
+            .map(|axis| axis.checked_sub(missing).map_or(0, |axis| if self.shape[axis] == 1 { 0 } else { own[axis] }))
+            .collect();
+        Some(self.gathered(shape.to_vec(), &strides, 0))
+    }
+
+    fn gathered(&self, shape: Vec<usize>, strides: &[usize], start: usize) -> Self {
+        let mut data = Vec::with_capacity(shape.iter().product());
+        for_each_position(&shape, strides, |position| data.push(self.data[start + position].clone()));
+        Self::new(shape, data)
+    }
+
+    /// Some positions of an axis, in any order and any number. `None` if one is outside.
+    pub(crate) fn select(&self, axis: usize, indices: &[usize]) -> Option<Self> {
+        let size = *self.shape.get(axis)?;
+        if indices.iter().any(|index| *index >= size) {
+            return None;
+        }
+        let inner: usize = self.shape[axis + 1..].iter().product();
+        let outer: usize = self.shape[..axis].iter().product();
+        let mut shape = self.shape.clone();
+        shape[axis] = indices.len();
+        let mut data = Vec::with_capacity(shape.iter().product());
+        for block in 0..outer {
+            for index in indices {
+                let start = (block * size + index) * inner;
+                data.extend_from_slice(&self.data[start..start + inner]);
+            }
+        }
+        Some(Self::new(shape, data))
+    }
+
+    /// Joins tensors along an axis. `None` if their other axes differ.
+    pub(crate) fn concat(parts: &[Self], axis: usize) -> Option<Self> {
+        let first = parts.first()?;
+        let mut shape = first.shape.clone();
+        shape.get(axis)?;
+        let others = |shape: &[usize]| [&shape[..axis], &shape[axis + 1..]].concat();
+        if parts.iter().any(|part| part.shape.len() != shape.len() || others(&part.shape) != others(&shape)) {
+            return None;
+        }
+        shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
+        let outer: usize = shape[..axis].iter().product();
+        let mut data = Vec::with_capacity(shape.iter().product());
+        for block in 0..outer {
+            for part in parts {
+                let size: usize = part.shape[axis..].iter().product();
+                data.extend_from_slice(&part.data[block * size..(block + 1) * size]);
+            }
+        }
+        Some(Self::new(shape, data))
+    }
+
+    /// Applies `f` to the elements of two tensors, which are broadcast. `None` if the shapes do not fit or `f` has no result.
+    pub(crate) fn zip(&self, other: &Self, f: impl Fn(&T, &T) -> Option<T>) -> Option<Self> {
+        let shape = broadcast_shape(&self.shape, &other.shape)?;
+        let (left, right) = (self.expand(&shape)?, other.expand(&shape)?);
+        let data: Option<Vec<T>> = left.data.iter().zip(right.data.iter()).map(|(a, b)| f(a, b)).collect();
+        Some(Self::new(shape, data?))
+    }
+
+    pub(crate) fn map(&self, f: impl Fn(&T) -> T) -> Self {
+        Self::new(self.shape.clone(), self.data.iter().map(f).collect())
+    }
+}
+
+impl Array<f32> {
+    /// A tensor without axes.
+    pub(crate) fn scalar(value: f32) -> Self {
+        Self::new(Vec::new(), vec![value])
+    }
+
+    /// The value, if all elements are equal.
+    pub(crate) fn uniform(&self) -> Option<f32> {
+        let first = *self.data.first()?;
+        self.data.iter().all(|value| *value == first).then_some(first)
+    }
+
+    /// Reduces axes, which keep size 1.
+    pub(crate) fn reduce(&self, axes: &[usize], start: f32, f: impl Fn(f32, f32) -> f32) -> Self {
+        let mut shape = self.shape.clone();
+        axes.iter().for_each(|axis| shape[*axis] = 1);
+        let mut target = strides(&shape);
+        axes.iter().for_each(|axis| target[*axis] = 0);
+        let mut data = vec![start; shape.iter().product()];
+        let mut values = self.data.iter();
+        for_each_position(&self.shape, &target, |position| {
+            if let Some(value) = values.next() {
+                data[position] = f(data[position], *value);
+            }
+        });
+        Self::new(shape, data)
+    }
+}
+
+impl Host {
+    pub(crate) fn float(shape: Vec<usize>, data: Vec<f32>) -> Self {
+        Self::Float(Array::new(shape, data))
+    }
+
+    pub(crate) fn int(shape: Vec<usize>, data: Vec<Linear>) -> Self {
+        Self::Int(Array::new(shape, data))
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Self::Float(array) => &array.shape,
+            Self::Int(array) => &array.shape,
+        }
+    }
+
+    /// The values as floats. `None` if one depends on the batch size.
+    pub(crate) fn to_float(&self) -> Option<Array<f32>> {
+        match self {
+            Self::Float(array) => Some(array.clone()),
+            Self::Int(array) => {
+                let data: Option<Vec<f32>> =
+                    array.data.iter().map(|value| value.as_constant().map(|value| value as f32)).collect();
+                Some(Array::new(array.shape.clone(), data?))
+            }
+        }
+    }
+
+    /// The values as integers; floats are truncated.
+    pub(crate) fn to_int(&self) -> Array<Linear> {
+        match self {
+            Self::Int(array) => array.clone(),
+            Self::Float(array) => {
+                let data = array.data.iter().map(|value| Linear::constant(*value as i64)).collect();
+                Array::new(array.shape.clone(), data)
+            }
+        }
+    }
+
+    /// Applies a function that only moves elements.
+    pub(crate) fn moved<E>(
+        &self,
+        floats: impl FnOnce(&Array<f32>) -> Result<Array<f32>, E>,
+        ints: impl FnOnce(&Array<Linear>) -> Result<Array<Linear>, E>,
+    ) -> Result<Self, E> {
+        Ok(match self {
+            Self::Float(array) => Self::Float(floats(array)?),
+            Self::Int(array) => Self::Int(ints(array)?),
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! Reads ONNX files: the protobuf message without its large tensors, and each tensor when it is needed.
+//!
+//! An ONNX file may come from anybody. Nothing here trusts a size before it is checked against the file, follows a path out of
+//! the file's folder, or panics on a malformed message.
+
+mod proto;
+mod reader;
+mod tensor;
+
+pub use proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+pub use reader::{OnnxSource, ReadError};
+pub use tensor::ElementType;

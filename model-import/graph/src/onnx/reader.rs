@@ -1,0 +1,350 @@
+//! An ONNX file that is read in two steps: the structure at once, the large tensors one by one. The file is never in memory as a
+//! whole, so that loading needs little more memory than the network that comes out.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::proto::{ModelProto, TensorProto};
+
+/// Raw values of at most this many bytes are read with the structure.
+const INLINE_BYTES: u64 = 1024;
+/// The maximum size of the structure, in bytes. The structure of the largest classifiers has a few MB.
+const MAX_STRUCTURE_BYTES: usize = 64 << 20;
+/// The maximum number of messages inside one message: nodes, initializers or attributes.
+const MAX_REPEATED: usize = 200_000;
+
+/// An ONNX file, open for reading.
+#[derive(Debug)]
+pub struct OnnxSource {
+    path: PathBuf,
+    message: ModelProto,
+    bytes: u64,
+}
+
+/// Why a file cannot be read. The texts are clauses after "the file cannot be used:" or similar.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The operating system reports an error.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        source: io::Error,
+    },
+    /// The bytes are no ONNX model.
+    #[error("{path} is not an ONNX model: {reason}", path = path.display())]
+    NotOnnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor's values are outside the folder of the file.
+    #[error(
+        "the values of tensor '{tensor}' are in '{location}', which is not a file below the model's folder. Put it beside the \
+         .onnx file."
+    )]
+    Outside {
+        /// The tensor.
+        tensor: String,
+        /// The path in the file.
+        location: String,
+    },
+}
+
+impl OnnxSource {
+    /// Reads the structure of the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not an ONNX model, or its structure is larger than any network's.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let io = |source| ReadError::Io { path: path.to_path_buf(), source };
+        let not_onnx = |reason: String| ReadError::NotOnnx { path: path.to_path_buf(), reason };
+        let file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        if !metadata.is_file() {
+            return Err(not_onnx("it is not a file".to_string()));
+        }
+        let bytes = metadata.len();
+        let mut walker = Walker { file: BufReader::with_capacity(1 << 16, file), position: 0, written: 0 };
+        let structure = match walker.message(bytes, &MODEL) {
+            Ok(structure) => structure,
+            Err(Malformed::Io(source)) => return Err(io(source)),
+            Err(Malformed::Structure(reason)) => return Err(not_onnx(reason.to_string())),
+        };
+        let message = ModelProto::decode(structure.as_slice()).map_err(|error| not_onnx(error.to_string()))?;
+        // Protobuf accepts nearly any bytes as a message with unknown fields.
+        if message.graph.as_ref().is_none_or(|graph| graph.node.is_empty()) {
+            return Err(not_onnx("it has no graph".to_string()));
+        }
+        Ok(Self { path: path.to_path_buf(), message, bytes })
+    }
+
+    /// The structure.
+    pub fn message(&self) -> &ModelProto {
+        &self.message
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The size of the file in bytes, without external data.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// SHA-256 of the file, in lower-case hex. Reads the whole file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn sha256(&self) -> Result<String, ReadError> {
+        let io = |source| ReadError::Io { path: self.path.clone(), source };
+        let mut file = File::open(&self.path).map_err(io)?;
+        let (mut digest, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut buffer).map_err(io)? {
+                0 => break,
+                count => digest.update(&buffer[..count]),
+            }
+        }
+        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The raw little-endian values of a tensor that is stored as bytes: in the message, further on in the file, or in a file
+    /// beside it. `None` if the tensor has its values in a typed field. `needed` is the number of bytes that its shape and type
+    /// require; nothing larger is read.
+    ///
+    /// # Errors
+    ///
+    /// The values are not there, or are outside the folder of the file.
+    pub(crate) fn raw_values(&self, tensor: &TensorProto, needed: usize) -> Result<Option<Vec<u8>>, ReadError> {
+        if tensor.data_location == 1 {
+            return self.external_values(tensor, needed).map(Some);
+        }
+        if let Some(offset) = tensor.stored_at {
+            return self.read_range(&self.path, offset, tensor.stored_bytes, needed).map(Some);
+        }
+        Ok((!tensor.raw_data.is_empty()).then(|| tensor.raw_data.clone()))
+    }
+
+    fn external_values(&self, tensor: &TensorProto, needed: usize) -> Result<Vec<u8>, ReadError> {
+        let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+        let location = entry("location").unwrap_or_default();
+        let outside = || ReadError::Outside { tensor: tensor.name.clone(), location: location.to_string() };
+        let relative = Path::new(location);
+        let is_below = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if location.is_empty() || !is_below {
+            return Err(outside());
+        }
+        let folder = self.path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let folder = folder.ok_or_else(outside)?;
+        // A symbolic link may point out of the folder as well as a path may. Repositories link single files into one folder, so
+        // the folder of the resolved ONNX file counts, too.
+        let io = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| ReadError::Io { path, source }
+        };
+        let path = folder.join(relative);
+        let resolved = path.canonicalize().map_err(io(&path))?;
+        let own = self.path.canonicalize().map_err(io(&self.path))?;
+        let folders = [folder.canonicalize().ok(), own.parent().map(Path::to_path_buf)];
+        if !folders.iter().flatten().any(|folder| resolved.starts_with(folder)) {
+            return Err(outside());
+        }
+        let number = |key: &str| entry(key).map(|text| text.parse::<u64>());
+        let malformed = || ReadError::NotOnnx {
+            path: self.path.clone(),
+            reason: format!("the place of tensor '{}' in '{location}' is not a number", tensor.name),
+        };
+        let offset = number("offset").unwrap_or(Ok(0)).map_err(|_| malformed())?;
+        let length = number("length").unwrap_or(Ok(needed as u64)).map_err(|_| malformed())?;
+        self.read_range(&resolved, offset, length, needed)
+    }
+
+    fn read_range(&self, path: &Path, offset: u64, length: u64, needed: usize) -> Result<Vec<u8>, ReadError> {
+        let io = |source| ReadError::Io { path: path.to_path_buf(), source };
+        let short = |available: u64| ReadError::NotOnnx {
+            path: path.to_path_buf(),
+            reason: format!("a tensor of {needed} bytes has {available} bytes of values"),
+        };
+        if length != needed as u64 {
+            return Err(short(length));
+        }
+        let mut file = File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        let end = offset.checked_add(length).filter(|end| *end <= size);
+        end.ok_or_else(|| short(size.saturating_sub(offset)))?;
+        file.seek(SeekFrom::Start(offset)).map_err(io)?;
+        let mut values = vec![0; needed];
+        file.read_exact(&mut values).map_err(io)?;
+        Ok(values)
+    }
+}
+
+/// Which fields of a message hold messages that may contain tensors.
+struct Descent {
+    /// Field number and the descent into it.
+    fields: &'static [(u64, &'static Descent)],
+    is_tensor: bool,
+}
+
+static TENSOR: Descent = Descent { fields: &[], is_tensor: true };
+static ATTRIBUTE: Descent = Descent { fields: &[(5, &TENSOR)], is_tensor: false };
+static NODE: Descent = Descent { fields: &[(5, &ATTRIBUTE)], is_tensor: false };
+static GRAPH: Descent = Descent { fields: &[(1, &NODE), (5, &TENSOR)], is_tensor: false };
+static MODEL: Descent = Descent { fields: &[(7, &GRAPH)], is_tensor: false };
+
+/// Number of the field `raw_data` of a tensor.
+const RAW_DATA: u64 = 9;
+/// Numbers of the fields that hold the place of raw values.
+const STORED_AT: u64 = 100_001;
+const STORED_BYTES: u64 = 100_002;
+
+enum Malformed {
+    Io(io::Error),
+    Structure(&'static str),
+}
+
+impl From<io::Error> for Malformed {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Structure("it ends in the middle of a field"),
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Copies a message without the raw values of its tensors, whose places it notes.
+struct Walker {
+    file: BufReader<File>,
+    position: u64,
+    /// Bytes of structure so far.
+    written: usize,
+}
+
+impl Walker {
+    /// Copies the message that ends at `end`.
+    fn message(&mut self, end: u64, descent: &Descent) -> Result<Vec<u8>, Malformed> {
+        let mut output = Vec::new();
+        let mut repeated = 0;
+        while self.position < end {
+            let key = self.varint(end)?;
+            let (field, wire_type) = (key >> 3, key & 7);
+            let keep = field < STORED_AT;
+            let start = output.len();
+            match wire_type {
+                0 => {
+                    let value = self.varint(end)?;
+                    if keep {
+                        push_varint(&mut output, key);
+                        push_varint(&mut output, value);
+                    }
+                }
+                1 | 5 => {
+                    let mut bytes = [0; 8];
+                    let bytes = &mut bytes[..if wire_type == 1 { 8 } else { 4 }];
+                    self.read(bytes, end)?;
+                    if keep {
+                        push_varint(&mut output, key);
+                        output.extend_from_slice(bytes);
+                    }
+                }
+                2 => {
+                    let length = self.varint(end)?;
+                    let inner_end = self.position.checked_add(length).filter(|inner| *inner <= end);
+                    let inner_end = inner_end.ok_or(Malformed::Structure("a field is longer than the file"))?;
+                    if let Some((_, inner)) = descent.fields.iter().find(|(number, _)| *number == field) {
+                        repeated += 1;
+                        if repeated > MAX_REPEATED {
+                            return Err(Malformed::Structure("it has more nodes or tensors than any network"));
+                        }
+                        let message = self.message(inner_end, inner)?;
+                        push_varint(&mut output, key);
+                        push_varint(&mut output, message.len() as u64);
+                        output.extend_from_slice(&message);
+                        // The inner message has counted its bytes.
+                        self.written -= message.len();
+                    } else if descent.is_tensor && field == RAW_DATA && length > INLINE_BYTES {
+                        push_varint(&mut output, STORED_AT << 3);
+                        push_varint(&mut output, self.position);
+                        push_varint(&mut output, STORED_BYTES << 3);
+                        push_varint(&mut output, length);
+                        self.skip(length)?;
+                    } else if keep {
+                        self.count(length)?;
+                        push_varint(&mut output, key);
+                        push_varint(&mut output, length);
+                        let from = output.len();
+                        output.resize(from + length as usize, 0);
+                        self.read(&mut output[from..], inner_end)?;
+                        self.written -= length as usize;
+                    } else {
+                        self.skip(length)?;
+                    }
+                }
+                _ => return Err(Malformed::Structure("it has a field of an unknown kind")),
+            }
+            let added = (output.len() - start) as u64;
+            self.count(added)?;
+        }
+        Ok(output)
+    }
+
+    /// Adds to the size of the structure, and checks it.
+    fn count(&mut self, bytes: u64) -> Result<(), Malformed> {
+        let total = usize::try_from(bytes).ok().and_then(|bytes| self.written.checked_add(bytes));
+        match total.filter(|total| *total <= MAX_STRUCTURE_BYTES) {
+            Some(total) => {
+                self.written = total;
+                Ok(())
+            }
+            None => Err(Malformed::Structure("its structure without weights is larger than 64 MiB")),
+        }
+    }
+
+    fn read(&mut self, bytes: &mut [u8], end: u64) -> Result<(), Malformed> {
+        if self.position + bytes.len() as u64 > end {
+            return Err(Malformed::Structure("it ends in the middle of a field"));
+        }
+        self.file.read_exact(bytes)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), Malformed> {
+        let offset = i64::try_from(bytes).map_err(|_| Malformed::Structure("a field is longer than the file"))?;
+        self.file.seek_relative(offset)?;
+        self.position += bytes;
+        Ok(())
+    }
+
+    fn varint(&mut self, end: u64) -> Result<u64, Malformed> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let mut byte = [0];
+            self.read(&mut byte, end)?;
+            value |= u64::from(byte[0] & 0x7f) << shift;
+            if byte[0] < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Malformed::Structure("it has a number of more than 64 bits"))
+    }
+}
+
+fn push_varint(output: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        output.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    output.push(value as u8);
+}
