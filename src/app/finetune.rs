@@ -71,7 +71,7 @@ pub async fn finetune(mut config: Config, options: FinetuneOptions) -> Result<()
 
 fn run(config: &Config, store: &ModelStore, options: &FinetuneOptions) -> Result<(), FinetuneFailure> {
     let base = load::stable_version(config, &load::default_model(config))?;
-    let name = base.spec().name;
+    let name = base.name();
     let head = base.weights().head(base.spec().labels.len()).map_err(FinetuneError::from)?;
     let FeedbackExport { files, skipped } = finetune::read_export(&options.feedback, name, head.classes)?;
     print(&format!("{name} {}: {} files with a true class; lines skipped: {skipped}\n", base.version(), files.len()))?;

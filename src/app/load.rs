@@ -47,7 +47,7 @@ pub enum LoadError {
     )]
     Stable {
         /// Name of the model.
-        model: &'static str,
+        model: String,
         /// Name of the version.
         version: String,
         /// Why the version cannot be used.
@@ -82,7 +82,7 @@ pub fn keep_caches(config: &Config) {
 pub(super) fn default_model(config: &Config) -> String {
     let name = config.model.clone().unwrap_or_else(|| {
         let first = Model::all().next().expect("a build contains at least one model");
-        first.spec().name.to_string()
+        first.name().to_string()
     });
     if config.model.is_none() && Model::all().count() > 1 {
         tracing::info!(model = %name, "requests without a model name use the first model by name; set --model to change it");
@@ -105,7 +105,7 @@ pub(super) fn stable_version(config: &Config, name: &str) -> Result<Model, LoadE
 /// Returns the error for a stable version that cannot be used.
 pub(super) fn unusable_stable_version(model: &Model, version: &str, reason: &LoadError) -> LoadError {
     LoadError::Stable {
-        model: model.spec().name,
+        model: model.name().to_string(),
         version: version.to_string(),
         reason: reason.to_string().trim_end_matches('.').to_string(),
     }
@@ -140,7 +140,7 @@ pub(super) fn classifier(
     engines: Vec<BurnEngine>,
     readiness: Readiness,
 ) -> (Classifier, Worker) {
-    let metrics = ModelMetrics::new(model.spec().name, model.version());
+    let metrics = ModelMetrics::new(model.name(), model.version());
     SharedResources::new(config, None).build_classifier(model, engines, readiness, metrics)
 }
 
@@ -207,7 +207,7 @@ fn start_engine(
     device: &ChosenDevice,
     progress: &dyn Fn(Step),
 ) -> Result<BurnEngine, LoadError> {
-    let name = model.spec().name;
+    let name = model.name();
     let engine = BurnEngine::start(model.clone(), device, options, |step| {
         log_step(name, step);
         progress(step);
@@ -297,7 +297,7 @@ impl SharedResources {
         if let Some(feedback) = &self.feedback {
             let (model, spec) = (classifier.model(), classifier.model().spec());
             let labels = spec.labels.iter().map(ToString::to_string).collect();
-            let recorder = feedback.recorder(ModelIdentity::new(spec.name, model.version(), &model.digest(), labels));
+            let recorder = feedback.recorder(ModelIdentity::new(&spec.name, model.version(), &model.digest(), labels));
             classifier = classifier.with_recorder(recorder);
         }
         (classifier, worker)

@@ -136,7 +136,7 @@ fn as_json(classifier: &Classifier, file: &Path, prediction: &Prediction) -> Str
     let classes: Vec<_> = prediction
         .classes
         .iter()
-        .map(|c| json!({"label": c.label, "class_id": c.class_id, "probability": c.probability}))
+        .map(|c| json!({"label": &*c.label, "class_id": c.class_id, "probability": c.probability}))
         .collect();
     let image = &prediction.image;
     let line = json!({

@@ -608,8 +608,7 @@ fn model(value: &Value) -> Result<String, ConfigError> {
     if Model::named(&value.text).is_some() {
         return Ok(value.text.clone());
     }
-    let names: Vec<&str> = Model::all().map(|model| model.spec().name).collect();
-    Err(value.error(&format!("must be a built-in model: {}", names.join(", "))))
+    Err(value.error(&format!("must be a built-in model: {}", Model::built_in_names().join(", "))))
 }
 
 /// Parses a queue delay, which the batcher limits to a minute.

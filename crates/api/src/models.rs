@@ -123,7 +123,7 @@ impl ModelBody {
             description: spec.description.to_string(),
             source: spec.source.to_string(),
             licence: spec.licence.to_string(),
-            default: default == Some(spec.name),
+            default: default == Some(spec.name.as_str()),
             width: spec.width,
             height: spec.height,
             classes: spec.labels.len() as u32,

@@ -263,7 +263,7 @@ impl PredictionBody {
         Self {
             prediction_id: prediction.id.to_string(),
             model: ModelRef {
-                name: model.spec().name.to_string(),
+                name: model.name().to_string(),
                 version: model.version().to_string(),
                 digest: model.digest(),
             },

@@ -1,5 +1,7 @@
 //! The result of classifying an image: plain data, and the errors.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -71,7 +73,7 @@ impl Prediction {
 #[derive(Clone, Debug)]
 pub struct Class {
     /// The class's name.
-    pub label: &'static str,
+    pub label: Arc<str>,
     /// The class's index.
     pub class_id: usize,
     /// Softmax probability, from 0 to 1.

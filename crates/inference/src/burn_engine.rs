@@ -42,7 +42,8 @@ impl BurnEngine {
         kernels: Kernels,
         self_test: Option<Arc<SelfTest>>,
     ) -> Self {
-        let (on_cpu, spec) = (!device.is_gpu_runtime, model.spec());
+        let on_cpu = !device.is_gpu_runtime;
+        let input = Input::new(&device.device, options.precision.dtype(), network.layout(), model.spec());
         Self {
             model,
             options: options.clone(),
@@ -50,7 +51,7 @@ impl BurnEngine {
             sizes: BatchSizes::new(kernels, on_cpu, options.max_batch_size),
             on_cpu,
             device: device.clone(),
-            input: Input::new(&device.device, options.precision.dtype(), network.layout(), spec),
+            input,
             network,
             self_test,
             replaced: None,

@@ -38,7 +38,7 @@ pub enum StartError {
     )]
     WarmUp {
         /// The model's name.
-        model: &'static str,
+        model: String,
         /// The device's name.
         device: String,
         /// The reason that the device reports.
@@ -51,7 +51,7 @@ pub enum StartError {
     )]
     SelfTest {
         /// The model's name.
-        model: &'static str,
+        model: String,
         /// The device's name.
         device: String,
         /// The difference from the reference logits.
@@ -62,7 +62,7 @@ pub enum StartError {
 impl StartError {
     /// Returns [`StartError::WarmUp`] for a model on a device.
     pub(super) fn warm_up(model: &Model, device: &ChosenDevice, reason: String) -> Self {
-        Self::WarmUp { model: model.spec().name, device: device.info.name.clone(), reason }
+        Self::WarmUp { model: model.name().to_string(), device: device.info.name.clone(), reason }
     }
 }
 
@@ -92,6 +92,6 @@ pub enum PrecisionError {
     )]
     NotFused {
         /// The model's name.
-        model: &'static str,
+        model: String,
     },
 }

@@ -76,7 +76,7 @@ impl ModelReloader {
         };
         for model in Model::all() {
             let stable = reloader.load_stable(&model).await?;
-            metrics::build_info(model.spec().name, model.spec().version);
+            metrics::build_info(model.name(), model.original_version());
             reloader.models.push(ActiveModel::new(model, stable));
         }
         metrics::startup_phase("total", started.elapsed());
@@ -85,9 +85,9 @@ impl ModelReloader {
     }
 
     async fn load_stable(&mut self, model: &Model) -> Result<LoadedVersion, LoadError> {
-        let built_in = model.spec().version;
+        let built_in = model.original_version();
         if let Some(conflict) = self.store.as_ref().map_or(Ok(None), |store| store.built_in_conflict(model))? {
-            tracing::warn!(model = model.spec().name, reason = %conflict, "store has a version that is not served");
+            tracing::warn!(model = model.name(), reason = %conflict, "store has a version that is not served");
         }
         let version = match &self.store {
             Some(store) => store.stable(model)?,
@@ -175,20 +175,19 @@ impl ModelReloader {
 
     fn reject(&mut self, index: usize, desired: DesiredVersion, error: &LoadError) {
         let active = &mut self.models[index];
-        let (model, version) = (active.model.spec().name, &desired.spec.version);
+        let (model, version) = (active.model.name(), &desired.spec.version);
         tracing::error!(model, %version, reason = %error, "cannot load model version; serving the previous versions");
         metrics::model_reload(model, ReloadOutcome::Refused);
         active.reject(desired);
     }
 
     fn withdraw(&mut self, id: u64, reason: &str) {
-        let mut models = self.models.iter_mut();
-        let withdrawn = models.find_map(|active| Some((active.model.spec().name, active.withdraw(id)?)));
+        let withdraw = |active: &mut ActiveModel| Some((active.withdraw(id)?, active.model.name().to_string()));
         // The version may have been replaced since it failed.
-        let Some((model, version)) = withdrawn else { return };
+        let Some((version, model)) = self.models.iter_mut().find_map(withdraw) else { return };
         let name = version.spec.version.clone();
-        tracing::error!(model, version = %name, reason, "model version failed; the stable version keeps serving");
-        metrics::model_reload(model, ReloadOutcome::Withdrawn);
+        tracing::error!(%model, version = %name, reason, "model version failed; the stable version keeps serving");
+        metrics::model_reload(&model, ReloadOutcome::Withdrawn);
         self.publish();
         self.retire(version);
     }

@@ -44,7 +44,7 @@ fn corrupt_manifest_is_reported_with_its_path() {
         (String::new(), "missing field"),
         (of_other("version = \"2\"", "version = \"3\""), "of another model or version"),
         (of_other("origin", "orogin"), "unknown field"),
-        (of_other(fixture.model.spec().sha256, &"0".repeat(64)), "made for another graph"),
+        (of_other(&fixture.model.spec().sha256, &"0".repeat(64)), "made for another graph"),
     ] {
         fs::write(&file, &text).unwrap();
         let refused = fixture.store.read(&fixture.model, "2").unwrap_err().to_string();

@@ -22,8 +22,8 @@ impl Fixture {
         Self { store: ModelStore::open(folder.path().join("not/there/yet")), folder, model }
     }
 
-    fn name(&self) -> &'static str {
-        self.model.spec().name
+    fn name(&self) -> &str {
+        self.model.name()
     }
 
     /// Returns the folder of the model's versions.

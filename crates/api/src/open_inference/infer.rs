@@ -104,7 +104,7 @@ impl Inference {
             let model = classifier.model();
             let encoded = to_output(&classifier, &scores, output)
                 .and_then(|tensor| {
-                    encode_response((model.spec().name, model.version()), id.as_deref(), &tensor, output.binary)
+                    encode_response((model.name(), model.version()), id.as_deref(), &tensor, output.binary)
                 })
                 .map_err(|error| ApiError::new(ErrorCode::NonFiniteOutput, error.to_string()))?;
             Ok(InferResponse::new(encoded, accepted))
@@ -185,7 +185,8 @@ fn to_output(
     }
     let top_k = top_k.min(class_count);
     let row = |scores: &Scores| {
-        let element = |class: Class| classification_element(scores.logits[class.class_id], class.class_id, class.label);
+        let element =
+            |class: Class| classification_element(scores.logits[class.class_id], class.class_id, &class.label);
         classifier.classes(&scores.logits, top_k).into_iter().map(element).collect::<Vec<_>>()
     };
     let elements = scores.iter().flat_map(row).collect();

@@ -1,14 +1,18 @@
 //! A model without its tensors: description, class labels, weights, version and digest; and the labels of versions.
 
-use std::sync::Arc;
+mod spec;
 
-use model_import::{BuiltIn, ModelSpec};
+use std::sync::{Arc, LazyLock};
+
+use model_import::BuiltIn;
 
 pub use model_import::Weights;
+pub use spec::ModelSpec;
 
 /// A model whose graph is built in, with the built-in weights or with other weights. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Model {
+    spec: Arc<ModelSpec>,
     built_in: &'static BuiltIn,
     /// The version that replaces the built-in one, if any.
     other: Option<Arc<OtherVersion>>,
@@ -23,23 +27,34 @@ struct OtherVersion {
     reference_logits: Option<Box<[f32]>>,
 }
 
+/// The built-in models, whose descriptions are copied once.
+static BUILT_IN: LazyLock<Vec<Model>> = LazyLock::new(|| {
+    let model = |built_in: &'static BuiltIn| Model { spec: Arc::new(built_in.spec.into()), built_in, other: None };
+    model_import::MODELS.iter().map(model).collect()
+});
+
 impl Model {
     /// Iterates over every built-in model with its built-in weights, in the order of names; never empty.
     pub fn all() -> impl Iterator<Item = Self> {
-        model_import::MODELS.iter().map(|built_in| Self { built_in, other: None })
+        BUILT_IN.iter().cloned()
+    }
+
+    /// Returns the names of the built-in models, in order.
+    pub fn built_in_names() -> Vec<&'static str> {
+        BUILT_IN.iter().map(Self::name).collect()
     }
 
     /// Creates a model that is not built in, for tests that need several models.
     #[doc(hidden)]
-    pub fn for_test(name: &'static str, version: &'static str) -> Self {
-        let first = &model_import::MODELS[0];
-        let spec = Box::leak(Box::new(ModelSpec { name, version, ..*first.spec }));
-        Self { built_in: Box::leak(Box::new(BuiltIn { spec, ..*first })), other: None }
+    pub fn for_test(name: &str, version: &str) -> Self {
+        let first = &BUILT_IN[0];
+        let spec = ModelSpec { name: name.to_string(), version: version.to_string(), ..(*first.spec).clone() };
+        Self { spec: Arc::new(spec), ..first.clone() }
     }
 
     /// Returns the built-in model of that name, with its built-in weights.
     pub fn named(name: &str) -> Option<Self> {
-        Self::all().find(|model| model.spec().name == name)
+        Self::all().find(|model| model.name() == name)
     }
 
     /// Returns the same graph with other weights, as version `version`. Weights that do not fit fail when they are loaded.
@@ -58,17 +73,27 @@ impl Model {
     ) -> Self {
         let sha256 = self.built_in.sha256_with(&weights);
         let other = OtherVersion { version: version.to_string(), weights, sha256, reference_logits };
-        Self { built_in: self.built_in, other: Some(Arc::new(other)) }
+        Self { other: Some(Arc::new(other)), ..self.clone() }
     }
 
-    /// Returns the content of the manifest. Its version is that of the built-in weights.
-    pub fn spec(&self) -> &'static ModelSpec {
-        self.built_in.spec
+    /// Returns the description. Its version is that of the original weights.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Returns the name of the model in requests.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Returns the version of the original weights, whatever weights this model has.
+    pub fn original_version(&self) -> &str {
+        &self.spec.version
     }
 
     /// Returns the version of these weights.
     pub fn version(&self) -> &str {
-        self.other.as_ref().map_or(self.spec().version, |other| &other.version)
+        self.other.as_ref().map_or(self.original_version(), |other| &other.version)
     }
 
     /// Returns the entry that loads the network.
@@ -86,14 +111,14 @@ impl Model {
     pub fn reference_logits(&self) -> Option<&[f32]> {
         match &self.other {
             Some(other) => other.reference_logits.as_deref(),
-            None => self.spec().reference_logits,
+            None => self.spec.reference_logits.as_deref(),
         }
     }
 
     /// Returns `sha256:<hex>`, which identifies graph and weights: the digest of the ONNX file, or, with other weights, the
     /// digest of the ONNX file's digest and the weights' digest.
     pub fn digest(&self) -> String {
-        format!("sha256:{}", self.other.as_ref().map_or(self.spec().sha256, |other| &other.sha256))
+        format!("sha256:{}", self.other.as_ref().map_or(&self.spec.sha256, |other| &other.sha256))
     }
 
     /// Returns `sha256:<hex>` of the weights alone. Takes tens of milliseconds for the built-in weights.
@@ -101,9 +126,9 @@ impl Model {
         format!("sha256:{}", self.weights().sha256())
     }
 
-    /// Returns the name of a class. Every class has a name: the build checks their number.
-    pub fn label(&self, class_id: usize) -> &'static str {
-        self.spec().labels.get(class_id).copied().unwrap_or("")
+    /// Returns the name of a class. Every class has a name: their number is checked when the model is built or read.
+    pub fn label(&self, class_id: usize) -> Arc<str> {
+        self.spec.labels.get(class_id).cloned().unwrap_or_default()
     }
 }
 
@@ -140,7 +165,7 @@ mod tests {
     fn other_weights_make_another_version_of_the_same_graph() {
         let model = Model::all().next().unwrap();
         let other = model.with_weights("2", Weights::new(vec![1, 2, 3]));
-        assert_eq!((other.version(), model.version()), ("2", model.spec().version));
+        assert_eq!((other.version(), model.version()), ("2", model.original_version()));
         assert_eq!(other.spec().sha256, model.spec().sha256);
         let another = model.with_weights("2", Weights::new(vec![1, 2, 4]));
         let digests = [model.digest(), other.digest(), another.digest()];
