@@ -140,7 +140,7 @@ fn export(config: &Config, model: &Model, version: Option<&str>, out: &Path) -> 
         (Some(version), Ok(store)) => store.read(model, version)?,
         (None, Ok(store)) => store.read(model, &store.stable(model)?)?,
     };
-    let weights = version.weights();
+    let weights = version.weights().expect("a built-in model has weights");
     write_weights(out, &weights)?;
     Ok(format!(
         "{} has the weights of {name} {}: {} bytes in Burnpack. 'kiln models add {name} FILE' adds such a file.\n",

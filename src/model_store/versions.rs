@@ -252,7 +252,7 @@ fn weights_digest(weights: &Weights) -> String {
 ///
 /// The file cannot be read or is too large.
 pub fn read_weights(path: &Path, model: &Model) -> Result<Weights, StoreError> {
-    let max_bytes = model.built_in().max_weight_bytes();
+    let max_bytes = model.built_in().expect("the store holds versions of built-in models").max_weight_bytes();
     atomic_fs::read(path, max_bytes).map(Weights::new)
 }
 

@@ -4,6 +4,7 @@ use model_import::LoadError;
 
 use crate::device::ChosenDevice;
 use crate::model::Model;
+use crate::model::onnx_model::LoadFileError;
 
 /// Why an engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,9 @@ pub enum StartError {
     /// The weights do not fit the network.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The network of an ONNX file does not run on the device.
+    #[error(transparent)]
+    File(#[from] LoadFileError),
     /// The precision is not available for this model.
     #[error(transparent)]
     Precision(#[from] PrecisionError),

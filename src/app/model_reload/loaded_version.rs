@@ -116,5 +116,5 @@ impl LoadedVersion {
 
 /// Returns the digest of the weights if they came from the store.
 fn weights_digest(model: &Model) -> Option<String> {
-    (!model.weights().is_embedded()).then(|| model.weights_digest())
+    model.weights().filter(|weights| !weights.is_embedded()).map(|_| model.weights_digest())
 }

@@ -154,7 +154,7 @@ fn partial_writes_are_ignored() {
     // An empty folder that another program created.
     fs::create_dir(fixture.model_folder().join("7")).unwrap();
     assert_eq!(fixture.stable(), "2");
-    assert_eq!(fixture.store.read(&fixture.model, "2").unwrap().weights().bytes(), b"weights");
+    assert_eq!(fixture.store.read(&fixture.model, "2").unwrap().weights().unwrap().bytes(), b"weights");
     let known: Vec<String> =
         fixture.store.versions(&fixture.model).unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(known, ["2", "7"]);

@@ -1,5 +1,6 @@
 //! A model without its tensors: description, class labels, weights, version and digest; and the labels of versions.
 
+pub mod onnx_model;
 mod spec;
 
 use std::sync::{Arc, LazyLock};
@@ -7,15 +8,36 @@ use std::sync::{Arc, LazyLock};
 use model_import::BuiltIn;
 
 pub use model_import::Weights;
-pub use spec::ModelSpec;
+use onnx_model::OnnxSource;
+pub use spec::{ModelSpec, Task};
 
-/// A model whose graph is built in, with the built-in weights or with other weights. Cheap to clone.
+/// A model: its description, and where its network comes from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Model {
     spec: Arc<ModelSpec>,
-    built_in: &'static BuiltIn,
-    /// The version that replaces the built-in one, if any.
-    other: Option<Arc<OtherVersion>>,
+    source: Source,
+}
+
+/// Where a network comes from.
+#[derive(Clone, Debug)]
+enum Source {
+    /// The graph is built in, with the built-in weights or with other weights.
+    BuiltIn {
+        built_in: &'static BuiltIn,
+        /// The version that replaces the built-in one, if any.
+        other: Option<Arc<OtherVersion>>,
+    },
+    /// Graph and weights were read from an ONNX file.
+    File(Arc<dyn OnnxSource>),
+}
+
+/// Where the network of a model is loaded from.
+#[derive(Clone, Debug)]
+pub enum NetworkSource {
+    /// The built-in graph, with these weights.
+    BuiltIn(&'static BuiltIn, Weights),
+    /// An ONNX file.
+    File(Arc<dyn OnnxSource>),
 }
 
 #[derive(Debug)]
@@ -29,7 +51,9 @@ struct OtherVersion {
 
 /// The built-in models, whose descriptions are copied once.
 static BUILT_IN: LazyLock<Vec<Model>> = LazyLock::new(|| {
-    let model = |built_in: &'static BuiltIn| Model { spec: Arc::new(built_in.spec.into()), built_in, other: None };
+    let source = |built_in: &'static BuiltIn| Source::BuiltIn { built_in, other: None };
+    let model =
+        |built_in: &'static BuiltIn| Model { spec: Arc::new(ModelSpec::from(built_in.spec)), source: source(built_in) };
     model_import::MODELS.iter().map(model).collect()
 });
 
@@ -47,8 +71,15 @@ impl Model {
     /// Creates a model that is not built in, for tests that need several models.
     #[doc(hidden)]
     pub fn for_test(name: &str, version: &str) -> Self {
+        Self::described_for_test(|spec| (spec.name, spec.version) = (name.to_string(), version.to_string()))
+    }
+
+    /// Creates a model with a changed description, for tests that do not run its network.
+    #[doc(hidden)]
+    pub fn described_for_test(change: impl FnOnce(&mut ModelSpec)) -> Self {
         let first = &BUILT_IN[0];
-        let spec = ModelSpec { name: name.to_string(), version: version.to_string(), ..(*first.spec).clone() };
+        let mut spec = (*first.spec).clone();
+        change(&mut spec);
         Self { spec: Arc::new(spec), ..first.clone() }
     }
 
@@ -57,23 +88,37 @@ impl Model {
         Self::all().find(|model| model.name() == name)
     }
 
+    /// Creates a model whose network is read from an ONNX file.
+    pub fn from_file(spec: ModelSpec, file: Arc<dyn OnnxSource>) -> Self {
+        Self { spec: Arc::new(spec), source: Source::File(file) }
+    }
+
     /// Returns the same graph with other weights, as version `version`. Weights that do not fit fail when they are loaded.
     /// Computing the digest takes tens of milliseconds.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the model is not built in.
     pub fn with_weights(&self, version: &str, weights: Weights) -> Self {
         self.with_weights_and_reference(version, weights, None)
     }
 
     /// Like [`Model::with_weights`], with reference logits, if they are known: the correct logits of the synthetic image,
     /// one per class in index order. The self-test of an engine compares with them.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the model is not built in.
     pub fn with_weights_and_reference(
         &self,
         version: &str,
         weights: Weights,
         reference_logits: Option<Box<[f32]>>,
     ) -> Self {
-        let sha256 = self.built_in.sha256_with(&weights);
+        let built_in = self.built_in().expect("only a built-in model has other weights");
+        let sha256 = built_in.sha256_with(&weights);
         let other = OtherVersion { version: version.to_string(), weights, sha256, reference_logits };
-        Self { other: Some(Arc::new(other)), ..self.clone() }
+        Self { spec: Arc::clone(&self.spec), source: Source::BuiltIn { built_in, other: Some(Arc::new(other)) } }
     }
 
     /// Returns the description. Its version is that of the original weights.
@@ -93,23 +138,45 @@ impl Model {
 
     /// Returns the version of these weights.
     pub fn version(&self) -> &str {
-        self.other.as_ref().map_or(self.original_version(), |other| &other.version)
+        self.other().map_or(self.original_version(), |other| &other.version)
     }
 
-    /// Returns the entry that loads the network.
-    pub fn built_in(&self) -> &'static BuiltIn {
-        self.built_in
+    /// Returns whether the graph is built in. Otherwise the model was read from a file.
+    pub fn is_built_in(&self) -> bool {
+        self.built_in().is_some()
     }
 
-    /// Returns the weights.
-    pub fn weights(&self) -> Weights {
-        self.other.as_ref().map_or_else(|| self.built_in.embedded(), |other| other.weights.clone())
+    /// Returns the entry of a built-in model.
+    pub fn built_in(&self) -> Option<&'static BuiltIn> {
+        match &self.source {
+            Source::BuiltIn { built_in, .. } => Some(*built_in),
+            Source::File(_) => None,
+        }
+    }
+
+    /// Returns where the network is loaded from.
+    pub fn network(&self) -> NetworkSource {
+        match &self.source {
+            Source::BuiltIn { built_in, other: Some(other) } => {
+                NetworkSource::BuiltIn(*built_in, other.weights.clone())
+            }
+            Source::BuiltIn { built_in, other: None } => NetworkSource::BuiltIn(*built_in, built_in.embedded()),
+            Source::File(file) => NetworkSource::File(Arc::clone(file)),
+        }
+    }
+
+    /// Returns the weights of a built-in model, its own or others. The weights of an ONNX file are part of the file.
+    pub fn weights(&self) -> Option<Weights> {
+        match self.network() {
+            NetworkSource::BuiltIn(_, weights) => Some(weights),
+            NetworkSource::File(_) => None,
+        }
     }
 
     /// Returns the reference logits, if they are known: the correct logits of the synthetic image, f32, one per class in
     /// index order.
     pub fn reference_logits(&self) -> Option<&[f32]> {
-        match &self.other {
+        match self.other() {
             Some(other) => other.reference_logits.as_deref(),
             None => self.spec.reference_logits.as_deref(),
         }
@@ -118,12 +185,21 @@ impl Model {
     /// Returns `sha256:<hex>`, which identifies graph and weights: the digest of the ONNX file, or, with other weights, the
     /// digest of the ONNX file's digest and the weights' digest.
     pub fn digest(&self) -> String {
-        format!("sha256:{}", self.other.as_ref().map_or(&self.spec.sha256, |other| &other.sha256))
+        format!("sha256:{}", self.other().map_or(&self.spec.sha256, |other| &other.sha256))
     }
 
-    /// Returns `sha256:<hex>` of the weights alone. Takes tens of milliseconds for the built-in weights.
+    /// Returns `sha256:<hex>` of the weights alone, or of the ONNX file that holds them. Takes tens of milliseconds for the
+    /// built-in weights.
     pub fn weights_digest(&self) -> String {
-        format!("sha256:{}", self.weights().sha256())
+        self.weights().map_or_else(|| self.digest(), |weights| format!("sha256:{}", weights.sha256()))
+    }
+
+    /// Returns the version that replaces the built-in one, if any.
+    fn other(&self) -> Option<&OtherVersion> {
+        match &self.source {
+            Source::BuiltIn { other, .. } => other.as_deref(),
+            Source::File(_) => None,
+        }
     }
 
     /// Returns the name of a class. Every class has a name: their number is checked when the model is built or read.

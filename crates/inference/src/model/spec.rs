@@ -4,6 +4,28 @@ use std::sync::Arc;
 
 use model_import::{Crop, Filter};
 
+/// The meaning of a model's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// One of the classes applies: probabilities are a softmax of the logits.
+    SingleLabel,
+    /// Any number of classes apply: each probability is the sigmoid of a logit.
+    MultiLabel,
+    /// The output is an embedding of the image. There are no classes.
+    Embedding,
+}
+
+impl Task {
+    /// Returns the name in responses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleLabel => "single-label",
+            Self::MultiLabel => "multi-label",
+            Self::Embedding => "embedding",
+        }
+    }
+}
+
 /// The description of a model.
 #[derive(Clone, Debug)]
 pub struct ModelSpec {
@@ -31,9 +53,14 @@ pub struct ModelSpec {
     pub mean: [f32; 3],
     /// Standard deviation of red, green and blue, in units of 0..=255.
     pub std: [f32; 3],
-    /// Class names in index order, one for each output of the network.
+    /// The meaning of the output.
+    pub task: Task,
+    /// Number of values of the output.
+    pub outputs: usize,
+    /// Class names in index order: one for each value of the output, or none for an embedding.
     pub labels: Vec<Arc<str>>,
-    /// Logits of the synthetic image as another runtime computes them, one for each label, if they are known.
+    /// Logits of the synthetic image as another runtime computes them, one for each value of the output, if they are
+    /// known.
     pub reference_logits: Option<Box<[f32]>>,
 }
 
@@ -53,6 +80,8 @@ impl From<&model_import::ModelSpec> for ModelSpec {
             crop: spec.crop,
             mean: spec.mean,
             std: spec.std,
+            task: Task::SingleLabel,
+            outputs: spec.labels.len(),
             labels: spec.labels.iter().map(|label| Arc::from(*label)).collect(),
             reference_logits: spec.reference_logits.map(Box::from),
         }
