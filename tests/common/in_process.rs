@@ -1,4 +1,4 @@
-//! The whole server in the current process, with a given engine. `tests/failures` and `benches/http.rs` include this file.
+//! The whole server in the current process, with a given engine. `tests/failures`, `tests/server` and `benches/http.rs` include this file.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

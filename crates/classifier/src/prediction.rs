@@ -76,8 +76,19 @@ pub struct Class {
     pub label: Arc<str>,
     /// The class's index.
     pub class_id: usize,
-    /// Softmax probability, from 0 to 1.
+    /// Softmax probability, from 0 to 1; of a multi-label model the sigmoid probability.
     pub probability: f32,
+}
+
+/// The embedding of one image.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    /// The output of the network, not normalised.
+    pub values: Box<[f32]>,
+    /// The format and the size of the image.
+    pub image: ImageInfo,
+    /// How long each phase took.
+    pub timings: PhaseTimings,
 }
 
 /// The format and the size of an image.
