@@ -70,7 +70,7 @@ pub async fn finetune(mut config: Config, options: FinetuneOptions) -> Result<()
 }
 
 fn run(config: &Config, store: &ModelStore, options: &FinetuneOptions) -> Result<(), FinetuneFailure> {
-    let base = load::stable_version(config, &load::default_model(config))?;
+    let base = load::selected_model(config)?;
     let name = base.name();
     let weights = base.weights().ok_or(FinetuneError::NotBuiltIn)?;
     let head = weights.head(base.spec().labels.len()).map_err(FinetuneError::from)?;

@@ -51,8 +51,7 @@ pub enum PredictError {
 /// Returns an error if the model cannot be loaded or if a file cannot be classified.
 pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bool) -> Result<(), PredictError> {
     let _log_guard = logging::init(&config.logging)?;
-    let name = load::default_model(&config);
-    let (model, engines) = load::start_engines(&config, &name).await?;
+    let (model, engines) = load::start_engines(&config).await?;
     let (classifier, worker) = load::classifier(&config, model, engines, Readiness::starting());
     let outcome = predict_all(&classifier, &config, files, top_k, json).await;
     drop(classifier);

@@ -1,5 +1,8 @@
 //! Opens the devices, loads models on them, and gives each model a classifier with its own queue.
 
+mod error;
+mod models;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,61 +12,20 @@ use kiln_feedback::{FeedbackStore, ModelIdentity};
 use kiln_image::{DecodePool, Limits};
 use kiln_inference::model::Model;
 use kiln_inference::{
-    self as inference, BurnEngine, ChosenDevice, DeviceAssignment, DeviceChoice, DeviceError, DeviceInfo, Options,
-    PrecisionError, StartError, Step, configure_cpu, device, panic_message,
+    self as inference, BurnEngine, ChosenDevice, DeviceAssignment, DeviceChoice, DeviceInfo, Options, Step,
+    configure_cpu, device, panic_message,
 };
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, DeviceLabels, ModelMetrics};
 use tokio::task::JoinError;
 
 use crate::config::Config;
-use crate::model_store::{ModelStore, StoreError};
+use crate::model_store::ModelStore;
+pub use error::{LoadError, NoStore};
+pub(super) use models::{default_model, models, selected_model, stable_version, unusable_stable_version};
 
 /// Maximum size of all image regions in the queue that wait for a resize on the device, in bytes.
 const MAX_QUEUED_CROP_BYTES: usize = 256 << 20;
-
-/// The error of loading a device or a model.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// A device is not available.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// Two names of `--device` mean the same device.
-    #[error("--device names {0} twice; remove one of them. 'kiln devices' lists the devices.")]
-    Twice(String),
-    /// The device does not support the precision.
-    #[error(transparent)]
-    Precision(#[from] PrecisionError),
-    /// A model does not run on the device.
-    #[error(transparent)]
-    Engine(#[from] StartError),
-    /// The model store cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The stable version of a model cannot be used. No other version replaces it.
-    #[error(
-        "model '{model}' is not served: its stable version '{version}' cannot be used: {reason}. Choose another version with \
-         'kiln models rollback {model}' or 'kiln models promote {model} VERSION'."
-    )]
-    Stable {
-        /// Name of the model.
-        model: String,
-        /// Name of the version.
-        version: String,
-        /// Why the version cannot be used.
-        reason: String,
-    },
-    /// A driver or a device runtime panicked.
-    #[error(
-        "the device runtime panicked while the models were loaded: {0}. Try another --device; 'kiln devices' lists them."
-    )]
-    Panicked(String),
-}
-
-/// Reports that a command needs a model store and none is configured.
-#[derive(Debug, thiserror::Error)]
-#[error("no model store; set --model-store or KILN_MODEL_STORE to its folder, which is created if it does not exist")]
-pub struct NoStore;
 
 /// Opens the configured model store.
 pub(super) fn store(config: &Config) -> Result<ModelStore, NoStore> {
@@ -78,39 +40,6 @@ pub fn keep_caches(config: &Config) {
     }
 }
 
-/// Returns the model that `--model` names, or else the first by name, which it logs if there is a choice.
-pub(super) fn default_model(config: &Config) -> String {
-    let name = config.model.clone().unwrap_or_else(|| {
-        let first = Model::all().next().expect("a build contains at least one model");
-        first.name().to_string()
-    });
-    if config.model.is_none() && Model::all().count() > 1 {
-        tracing::info!(model = %name, "requests without a model name use the first model by name; set --model to change it");
-    }
-    name
-}
-
-/// Returns the stable version of a built-in model. Reads files.
-///
-/// # Panics
-///
-/// Panics if there is no built-in model of that name.
-pub(super) fn stable_version(config: &Config, name: &str) -> Result<Model, LoadError> {
-    let model = Model::named(name).expect("the configuration checked the name");
-    let Ok(store) = store(config) else { return Ok(model) };
-    let version = store.stable(&model)?;
-    store.read(&model, &version).map_err(|error| unusable_stable_version(&model, &version, &error.into()))
-}
-
-/// Returns the error for a stable version that cannot be used.
-pub(super) fn unusable_stable_version(model: &Model, version: &str, reason: &LoadError) -> LoadError {
-    LoadError::Stable {
-        model: model.name().to_string(),
-        version: version.to_string(),
-        reason: reason.to_string().trim_end_matches('.').to_string(),
-    }
-}
-
 /// Returns the result of a blocking task. A panic becomes an error, since drivers and device runtimes panic where they
 /// should return an error.
 pub(super) fn join<T>(joined: Result<Result<T, LoadError>, JoinError>) -> Result<T, LoadError> {
@@ -120,11 +49,11 @@ pub(super) fn join<T>(joined: Result<Result<T, LoadError>, JoinError>) -> Result
     })
 }
 
-/// Loads and warms up the stable version of a model on each device, on a blocking thread.
-pub(super) async fn start_engines(config: &Config, name: &str) -> Result<(Model, Vec<BurnEngine>), LoadError> {
-    let (config, name) = (config.clone(), name.to_string());
+/// Loads and warms up the selected model on each device, on a blocking thread.
+pub(super) async fn start_engines(config: &Config) -> Result<(Model, Vec<BurnEngine>), LoadError> {
+    let config = config.clone();
     let load = move || {
-        let (model, options) = (stable_version(&config, &name)?, engine_options(&config));
+        let (model, options) = (selected_model(&config)?, engine_options(&config));
         let devices = open_devices(&config)?;
         let engines = devices.iter().map(|device| start_engine(&options, &model, device, &|_| ()));
         let engines = engines.collect::<Result<_, _>>()?;

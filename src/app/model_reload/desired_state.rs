@@ -109,9 +109,12 @@ impl StoreSnapshot {
     fn read_blocking(store: &ModelStore, models: &[Model]) -> Self {
         // The watcher starts before the labels are read, so that it misses no change. The labels decide which version
         // files it also watches.
-        let label_files = models.iter().flat_map(|model| store.files(model.name(), &[])).collect();
+        let built_in = || models.iter().filter(|model| model.is_built_in());
+        let label_files = built_in().flat_map(|model| store.files(model.name(), &[])).collect();
         let label_watcher = FileWatcher::new(label_files);
-        let labels: Vec<_> = models.iter().map(|model| or_log(store.labels(model.name()))).collect();
+        // The store has no versions of a model that was read from a file.
+        let labels = |model: &Model| model.is_built_in().then(|| or_log(store.labels(model.name()))).flatten();
+        let labels: Vec<_> = models.iter().map(labels).collect();
         let readable = || models.iter().zip(&labels).filter_map(|(model, labels)| Some((model, labels.as_ref()?)));
         let version_files = readable().flat_map(|(model, labels)| {
             let desired = DesiredState::new(labels, model.original_version(), |_| (None, Fingerprint::default()));
