@@ -31,7 +31,7 @@ fn main() {
     let driver = info.driver.as_deref().unwrap_or("no driver");
     println!("device: {} ({}, {driver}), {reason}", info.name, info.api);
     let Config { threads, precision, .. } = config();
-    println!("model: {}; CPU: {threads} threads, {precision:?}", model().spec().name);
+    println!("model: {}; CPU: {threads} threads, {precision:?}", model().name());
     divan::main();
 }
 
@@ -84,7 +84,7 @@ fn engine() -> MutexGuard<'static, BurnEngine> {
 /// Compares the logits with those of ONNX Runtime for the same image, with the tolerances of
 /// `tests/numerics/onnx_runtime_parity.rs`. The speed of an engine that computes wrong logits is meaningless.
 fn check(rows: &[Logits]) {
-    let text = std::fs::read_to_string(format!("tests/data/logits/{}.json", model().spec().name));
+    let text = std::fs::read_to_string(format!("tests/data/logits/{}.json", model().name()));
     let Ok(reference) = text.map(|text| serde_json::from_str::<serde_json::Value>(&text).expect("JSON")) else {
         return println!("not checked: no reference logits for this model");
     };
@@ -106,7 +106,8 @@ fn check(rows: &[Logits]) {
 #[divan::bench(args = [1, 8, MAX_BATCH_SIZE], sample_count = 10, sample_size = 1)]
 fn run(bencher: Bencher, batch_size: usize) {
     let mut engine = engine();
-    let spec = model().spec();
+    let model = model();
+    let spec = model.spec();
     let bytes = (spec.width * spec.height * 3) as usize;
     let pixels: Box<[u8]> = (0..bytes).map(|i| (i * 7919 % 256) as u8).collect();
     let batch = vec![Sample::from(PreprocessedImage::new(spec.width, spec.height, pixels)); batch_size];

@@ -88,6 +88,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Import(order) => app::import(&order).map_err(|error| Failure::new(error.exit_status(), &error)),
         Command::Check(config) => Ok(block_on(app::check(*config))?),
         Command::Finetune { options, config } => Ok(block_on(app::finetune(*config, options))?),
+        Command::Inspect { path, config } => print(&app::inspect(&path, &config)?),
         Command::Healthcheck(request) => Ok(app::healthcheck(request)?),
         Command::Devices => print(&app::devices()),
         Command::Keygen(None) => print(&format!("{}\n", ApiKey::generate().expose())),

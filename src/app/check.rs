@@ -52,10 +52,10 @@ pub async fn check(config: Config) -> Result<(), CheckError> {
 
 fn check_all(config: &Config) -> Result<Vec<(Model, SelfTestReport)>, LoadError> {
     let devices = load::open_devices(config)?;
-    let is_selected = |model: &Model| config.model.as_deref().is_none_or(|name| name == model.spec().name);
+    let is_selected = |model: &Model| config.model.as_deref().is_none_or(|name| name == model.name());
     let mut results = Vec::new();
-    for model in Model::all().filter(is_selected) {
-        let model = load::stable_version(config, model.spec().name)?;
+    for model in load::models(config)?.into_iter().filter(is_selected) {
+        let model = load::stable_version(config, &model)?;
         for device in &devices {
             results.push((model.clone(), compare(model.clone(), device, &load::engine_options(config), |_| ())?));
         }

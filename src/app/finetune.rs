@@ -70,9 +70,10 @@ pub async fn finetune(mut config: Config, options: FinetuneOptions) -> Result<()
 }
 
 fn run(config: &Config, store: &ModelStore, options: &FinetuneOptions) -> Result<(), FinetuneFailure> {
-    let base = load::stable_version(config, &load::default_model(config))?;
-    let name = base.spec().name;
-    let head = base.weights().head(base.spec().labels.len()).map_err(FinetuneError::from)?;
+    let base = load::selected_model(config)?;
+    let name = base.name();
+    let weights = base.weights().ok_or(FinetuneError::NotBuiltIn)?;
+    let head = weights.head(base.spec().labels.len()).map_err(FinetuneError::from)?;
     let FeedbackExport { files, skipped } = finetune::read_export(&options.feedback, name, head.classes)?;
     print(&format!("{name} {}: {} files with a true class; lines skipped: {skipped}\n", base.version(), files.len()))?;
     let choice = &config.inference.device.all()[0];
@@ -160,7 +161,8 @@ fn add_version(
     result: &FinetuneResult,
     images: usize,
 ) -> Result<String, FinetuneFailure> {
-    let weights = base.weights().with_head(&result.head).map_err(FinetuneError::from)?;
+    let weights =
+        base.weights().ok_or(FinetuneError::NotBuiltIn)?.with_head(&result.head).map_err(FinetuneError::from)?;
     let finetuned = base.with_weights("finetuned", weights.clone());
     let reference = reference_logits_on_cpu(&finetuned, &config.inference).map_err(FinetuneError::from)?;
     let evaluation = &result.evaluation;

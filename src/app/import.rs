@@ -9,7 +9,6 @@ use model_import::import::{ImportError, InspectedModel, inspect, terminal_text, 
 
 use super::progress;
 use crate::import::{ImportRequest, ModelFolder, NoCheckout, PlanError, Prompt, model_folder, name, plan};
-use kiln_inference::model::Model;
 
 /// Number of lines of a failed build that are shown.
 const SHOWN_LINES: usize = 40;
@@ -165,7 +164,8 @@ fn describe(network: &InspectedModel) -> String {
 
 /// Returns the names of the 1000 ImageNet classes if the built-in model that has them is present.
 fn imagenet_names() -> &'static [&'static str] {
-    Model::named("efficientnet-lite0").map_or(&[], |model| model.spec().labels)
+    let built_in = model_import::MODELS.iter().find(|built_in| built_in.spec.name == "efficientnet-lite0");
+    built_in.map_or(&[], |built_in| built_in.spec.labels)
 }
 
 /// Runs `work` without the panic hook, which would print the panics of the ONNX parser. The parser's caller turns them

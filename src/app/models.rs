@@ -20,7 +20,7 @@ pub enum ModelsError {
     #[error(transparent)]
     NoStore(#[from] NoStore),
     /// The program has no model of that name.
-    #[error("there is no model '{name}' in this program; there is {}.", Model::all().map(|model| model.spec().name).collect::<Vec<_>>().join(", "))]
+    #[error("there is no model '{name}' in this program; there is {}.", Model::built_in_names().join(", "))]
     NoModel {
         /// The requested name.
         name: String,
@@ -60,7 +60,7 @@ pub fn models(command: StoreCommand, config: &Config) -> Result<String, ModelsEr
         StoreCommand::Rollback { model: name } => {
             let (store, model) = (store()?, model(name)?);
             let labels = store.roll_back(&model)?;
-            Ok(promotion_report(name, labels.stable_or(model.spec().version), labels.previous.as_deref()))
+            Ok(promotion_report(name, labels.stable_or(model.original_version()), labels.previous.as_deref()))
         }
         StoreCommand::Canary { model: name, canary } => {
             store()?.set_canary(&model(name)?, canary.clone())?;
@@ -123,7 +123,7 @@ fn add(
         }
         None => store.add(model, &weights, &origin, Some(&reference)),
     }?;
-    let name = model.spec().name;
+    let name = model.name();
     Ok(format!(
         "{name} {added} is in the store, without a label. Next: 'kiln models shadow {name} {added}' compares it with the stable \
          version, 'kiln models canary {name} {added} --share 10%' lets it serve some requests, 'kiln models promote {name} {added}' \
@@ -132,15 +132,15 @@ fn add(
 }
 
 fn export(config: &Config, model: &Model, version: Option<&str>, out: &Path) -> Result<String, ModelsError> {
-    let name = model.spec().name;
+    let name = model.name();
     let version = match (version, load::store(config)) {
         (None, Err(_)) => model.clone(),
-        (Some(version), Err(_)) if version == model.spec().version => model.clone(),
+        (Some(version), Err(_)) if version == model.original_version() => model.clone(),
         (Some(_), Err(missing)) => return Err(missing.into()),
         (Some(version), Ok(store)) => store.read(model, version)?,
         (None, Ok(store)) => store.read(model, &store.stable(model)?)?,
     };
-    let weights = version.weights();
+    let weights = version.weights().expect("a built-in model has weights");
     write_weights(out, &weights)?;
     Ok(format!(
         "{} has the weights of {name} {}: {} bytes in Burnpack. 'kiln models add {name} FILE' adds such a file.\n",
@@ -154,7 +154,7 @@ fn export(config: &Config, model: &Model, version: Option<&str>, out: &Path) -> 
 fn list(store: &ModelStore) -> Result<String, StoreError> {
     let mut rows = vec![["MODEL", "VERSION", "LABELS", "WEIGHTS", "AGE", "ORIGIN"].map(String::from)];
     for model in Model::all() {
-        let (name, built_in) = (model.spec().name, model.spec().version);
+        let (name, built_in) = (model.name(), model.original_version());
         let labels = store.labels(name)?;
         let label_list = |version: &str| label_list(&labels, version, built_in);
         let digest = short_digest(&model.weights_digest());

@@ -51,8 +51,7 @@ pub enum PredictError {
 /// Returns an error if the model cannot be loaded or if a file cannot be classified.
 pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bool) -> Result<(), PredictError> {
     let _log_guard = logging::init(&config.logging)?;
-    let name = load::default_model(&config);
-    let (model, engines) = load::start_engines(&config, &name).await?;
+    let (model, engines) = load::start_engines(&config).await?;
     let (classifier, worker) = load::classifier(&config, model, engines, Readiness::starting());
     let outcome = predict_all(&classifier, &config, files, top_k, json).await;
     drop(classifier);
@@ -136,7 +135,7 @@ fn as_json(classifier: &Classifier, file: &Path, prediction: &Prediction) -> Str
     let classes: Vec<_> = prediction
         .classes
         .iter()
-        .map(|c| json!({"label": c.label, "class_id": c.class_id, "probability": c.probability}))
+        .map(|c| json!({"label": &*c.label, "class_id": c.class_id, "probability": c.probability}))
         .collect();
     let image = &prediction.image;
     let line = json!({

@@ -14,7 +14,7 @@ use kiln_runtime::telemetry::{logging, metrics, traces};
 use kiln_server::auth::{AuthSetupError, Authenticator, ServerKey};
 use kiln_server::{Server, ServerError};
 
-use super::load::{self, LoadError};
+use super::load::LoadError;
 use super::model_reload::ModelReloader;
 use crate::config::Config;
 
@@ -61,7 +61,6 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     // Dropped before the log guard, since the last export may log an error.
     let _traces = config.traces.as_ref().map(traces::install);
     let metrics = exporter(&config)?;
-    let default_model = load::default_model(&config);
     let server_key = ServerKey::provision(&config.auth, config.server.listen).map_err(AuthSetupError::from)?;
     let authenticator = load_authenticator(&config, &server_key).await?;
     let server = Server::bind(config.server, config.tls.clone()).await?;
@@ -93,7 +92,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let serving = server.run(kiln_api::endpoint(state), signal.clone());
     tokio::pin!(serving);
-    let loading = ModelReloader::start(config, default_model, registry, readiness.clone(), feedback.clone());
+    let loading = ModelReloader::start(config, registry, readiness.clone(), feedback.clone());
     tokio::pin!(loading);
     // If a model cannot be loaded, the process exits and closes its connections.
     let mut reloader = tokio::select! {

@@ -8,11 +8,23 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::CliError;
 use crate::config::settings::{SETTINGS, Setting};
-use crate::config::{Config, Sources};
+use crate::config::{Config, ConfigError, Sources};
 
 /// Ends the help of every command that has settings.
 const PRECEDENCE: &str = "Every setting has an environment variable (KILN_...) and a key in the --config file; every setting except a \
                           secret has a flag. A flag takes precedence over a variable, and a variable over the file.";
+
+/// Id of the arguments of `kiln serve`.
+const MODEL_PATHS: &str = "models";
+
+/// Returns the arguments of `kiln serve`: the models to serve.
+pub(super) fn model_paths() -> Arg {
+    Arg::new(MODEL_PATHS)
+        .value_name("MODEL")
+        .help("ONNX files, or folders that hold one, to serve instead of the built-in models.")
+        .num_args(0..)
+        .conflicts_with("model-file")
+}
 
 /// Adds the flags of the selected settings and `--config` to a command.
 pub(super) fn with_settings(command: Command, selected: impl Fn(&Setting) -> bool) -> Command {
@@ -59,6 +71,17 @@ pub(super) fn sources(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsStri
         if let Ok(Some(text)) = matches.try_get_one::<String>(setting.key) {
             flags.insert(setting.key, text.clone());
         }
+    }
+    // The arguments of 'kiln serve MODEL...' are the setting `model-file`.
+    if let Ok(Some(paths)) = matches.try_get_many::<String>(MODEL_PATHS) {
+        let paths: Vec<&str> = paths.map(String::as_str).collect();
+        if let Some(path) = paths.iter().find(|path| path.contains(',')) {
+            return Err(ConfigError(format!(
+                "'{path}' has a comma, which separates the paths of --model-file; rename it"
+            ))
+            .into());
+        }
+        flags.insert("model-file", paths.join(","));
     }
     let variable = || env("KILN_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     let file = matches.get_one::<PathBuf>("config").cloned().or_else(variable);

@@ -1,4 +1,4 @@
-//! Arguments of the commands that run a model without a server: `kiln predict`, `kiln bench` and `kiln check`.
+//! Arguments of the commands that use a model without a server: `kiln predict`, `kiln bench`, `kiln check` and `kiln inspect`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -105,4 +105,23 @@ pub(super) fn check_command() -> Command {
         .about("Compare the logits of each model, or of --model alone, with its reference logits on each device")
         .after_help("Example: kiln check --model resnet50 --device cpu,vulkan");
     with_settings(command, |setting| matches!(setting.heading, MODEL | LOGS))
+}
+
+/// Defines `kiln inspect`.
+pub(super) fn inspect_command() -> Command {
+    let path = Arg::new("path")
+        .value_name("MODEL")
+        .help("ONNX file, or folder that holds one.")
+        .required(true)
+        .value_parser(value_parser!(PathBuf));
+    let command = Command::new("inspect")
+        .about("Show what 'kiln serve MODEL' would serve: input, output, class names, preprocessing, and where they come from")
+        .after_help("Example: kiln inspect resnet50.onnx")
+        .arg(path);
+    with_settings(command, |setting| matches!(setting.key, "output" | "input-size" | "preset"))
+}
+
+/// Returns the parsed `kiln inspect`.
+pub(super) fn inspect(matches: &ArgMatches, config: Box<Config>) -> super::Command {
+    super::Command::Inspect { path: matches.get_one::<PathBuf>("path").cloned().unwrap_or_default(), config }
 }

@@ -49,6 +49,13 @@ pub enum Command {
     Import(Box<ImportRequest>),
     /// `kiln check`
     Check(Box<Config>),
+    /// `kiln inspect MODEL`
+    Inspect {
+        /// ONNX file, or folder that holds one.
+        path: PathBuf,
+        /// The settings.
+        config: Box<Config>,
+    },
     /// `kiln healthcheck`
     Healthcheck(Healthcheck),
     /// `kiln devices`
@@ -135,6 +142,7 @@ pub fn parse(
         Some(("healthcheck", inner)) => Command::Healthcheck(tools::healthcheck(inner, &sources(inner)?)?),
         Some(("import", inner)) => Command::Import(Box::new(import::import_request(inner))),
         Some(("check", inner)) => Command::Check(quiet_config(inner)?),
+        Some(("inspect", inner)) => inference::inspect(inner, quiet_config(inner)?),
         Some(("keygen", inner)) => Command::Keygen(tools::key_policy(inner)?),
         Some(("models", inner)) => {
             let (subcommand, inner) = inner.subcommand().expect("'models' requires a subcommand");
@@ -166,7 +174,10 @@ fn serve(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Resul
 
 /// Defines `kiln` with its subcommands.
 fn program() -> clap::Command {
-    let serve = clap::Command::new("serve").about("Serve image classification over HTTP; 'kiln' alone does the same");
+    let serve = clap::Command::new("serve")
+        .about("Serve image classification over HTTP; 'kiln' alone does the same")
+        .after_help("Example: kiln serve resnet50.onnx")
+        .arg(flags::model_paths());
     let devices =
         clap::Command::new("devices").about("List the devices of this machine, and the one that 'auto' selects");
     let config_check =
@@ -185,6 +196,7 @@ fn program() -> clap::Command {
         .subcommand(inference::bench_command())
         .subcommand(import::import_command())
         .subcommand(inference::check_command())
+        .subcommand(inference::inspect_command())
         .subcommand(feedback::finetune_command())
         .subcommand(tools::healthcheck_command())
         .subcommand(devices)

@@ -112,6 +112,23 @@ fn check_parses_devices() {
 }
 
 #[test]
+fn serve_takes_model_files_and_inspect_takes_one() {
+    let Ok(Command::Serve(config)) = parsed(&["serve", "a.onnx", "models/vit", "--preset", "timm"]) else { panic!() };
+    assert_eq!(config.model_files, [PathBuf::from("a.onnx"), PathBuf::from("models/vit")]);
+    assert_eq!(config.model_file_options.preset.map(|preset| preset.name), Some("timm"));
+    let Ok(Command::Predict { config, .. }) = parsed(&["predict", "cat.jpg", "--model-file", "a.onnx, b.onnx"]) else {
+        panic!("not parsed")
+    };
+    assert_eq!(config.model_files, [PathBuf::from("a.onnx"), PathBuf::from("b.onnx")]);
+    let Ok(Command::Inspect { path, config }) = parsed(&["inspect", "a.onnx", "--input-size", "320x224"]) else {
+        panic!("not parsed")
+    };
+    assert_eq!((path, config.model_file_options.image_size), (PathBuf::from("a.onnx"), Some([224, 320])));
+    assert!(matches!(parsed(&["serve", "a.onnx", "--model-file", "b.onnx"]), Err(CliError::Clap(_))));
+    assert!(matches!(parsed(&["serve", "a,b.onnx"]), Err(CliError::Config(_))));
+}
+
+#[test]
 fn models_parses_each_subcommand() {
     let order = |words: &[&str]| match parsed(&[&["models"], words].concat()) {
         Ok(Command::Models { order, .. }) => order,

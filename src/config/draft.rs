@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use kiln_api::MetricsAccess;
 use kiln_feedback::Percentage;
+use kiln_inference::model::Model;
+use kiln_inference::model_file::FileOptions;
 use kiln_inference::{DeviceChoice, KernelChoice, Precision, ResizeChoice};
 use kiln_runtime::telemetry::logging::{self, LogFormat};
 use kiln_runtime::telemetry::traces::{self, Endpoint, Headers, Ratio};
@@ -23,6 +25,7 @@ pub(super) type Given<T> = Option<(T, Value)>;
 /// The configuration so far, and the settings of which several make one field of it.
 pub(super) struct Draft {
     pub(super) config: Config,
+    pub(super) model: Given<String>,
     pub(super) tls_cert: Given<PathBuf>,
     pub(super) tls_key: Given<PathBuf>,
     pub(super) api_key: Given<String>,
@@ -66,6 +69,8 @@ impl Draft {
                 cache: super::user_cache_dir(),
             },
             model: None,
+            model_files: Vec::new(),
+            model_file_options: FileOptions::default(),
             model_store: None,
             feedback: None,
             logging: logging::Config {
@@ -87,6 +92,7 @@ impl Draft {
         };
         Self {
             config,
+            model: None,
             tls_cert: None,
             tls_key: None,
             api_key: None,
@@ -113,6 +119,7 @@ impl Draft {
     ///
     /// Returns the first combination of settings that contradict each other, or a file that cannot be read.
     pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
+        self.config.model = self.model()?;
         self.config.tls = self.tls()?;
         self.config.auth.api_key = self.server_key()?;
         self.config.auth.tokens = self.tokens()?;
@@ -134,6 +141,16 @@ impl Draft {
             sampling,
         });
         Ok(self.config)
+    }
+
+    /// Returns the name of the default model. The names of models in files are known only when the files are read.
+    fn model(&self) -> Result<Option<String>, ConfigError> {
+        let Some((name, value)) = &self.model else { return Ok(None) };
+        if self.config.model_files.is_empty() && Model::named(name).is_none() {
+            let names = Model::built_in_names().join(", ");
+            return Err(value.error(&format!("must be a built-in model: {names}")));
+        }
+        Ok(Some(name.clone()))
     }
 
     /// Loads the certificate and its private key, so that `kiln config check` finds a broken file.

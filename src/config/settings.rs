@@ -4,17 +4,19 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use kiln_image::DecodeBudget;
-use kiln_inference::model::Model;
 use kiln_runtime::telemetry::logging::LogFormat;
 use kiln_server::auth::TokenSecret;
+use model_import::import::Preset;
 
 use super::ConfigError;
 use super::draft::{Draft, Given};
 use super::values::{Origin, PORT, Value};
+use crate::import::parse_size;
 
 /// Parses a value and writes it into the draft.
 type Apply = fn(&mut Draft, &Value) -> Result<(), ConfigError>;
@@ -204,8 +206,40 @@ pub static SETTINGS: &[Setting] = &[
         "model",
         "NAME",
         "",
-        "Model for requests that name none. Without this setting, it is the first model by name.",
-        |draft, value| set(&mut draft.config.model, model(value).map(Some)),
+        "Model for requests that name none. Without this setting, it is the first of --model-file, or the first built-in model by name.",
+        |draft, value| set(&mut draft.model, given(value, value.parsed_by())),
+    ),
+    setting(
+        MODEL,
+        "model-file",
+        "PATH,..",
+        "",
+        "ONNX files, or folders that hold one, to use instead of the built-in models. A built-in model that --model names is served too.",
+        |draft, value| set(&mut draft.config.model_files, paths(value)),
+    ),
+    setting(
+        MODEL,
+        "output",
+        "NAME",
+        "",
+        "Output of the networks in --model-file. Without this setting, it is the only output that can be logits.",
+        |draft, value| set(&mut draft.config.model_file_options.output, value.parsed_by().map(Some)),
+    ),
+    setting(
+        MODEL,
+        "input-size",
+        "WIDTHxHEIGHT",
+        "",
+        "Image size of the networks in --model-file that leave it open.",
+        |draft, value| set(&mut draft.config.model_file_options.image_size, input_size(value).map(Some)),
+    ),
+    setting(
+        MODEL,
+        "preset",
+        "NAME",
+        "",
+        "Preprocessing of the models in --model-file, unless their model.toml sets it. 'kiln import --help' lists the presets.",
+        |draft, value| set(&mut draft.config.model_file_options.preset, preset(value).map(Some)),
     ),
     setting(
         MODEL,
@@ -604,12 +638,23 @@ fn response_cache_bytes(value: &Value) -> Result<u64, ConfigError> {
     }
 }
 
-fn model(value: &Value) -> Result<String, ConfigError> {
-    if Model::named(&value.text).is_some() {
-        return Ok(value.text.clone());
+/// Parses paths with commas.
+fn paths(value: &Value) -> Result<Vec<PathBuf>, ConfigError> {
+    let paths: Vec<PathBuf> = value.text.split(',').map(|path| PathBuf::from(path.trim())).collect();
+    match paths.iter().all(|path| !path.as_os_str().is_empty()) {
+        true => Ok(paths),
+        false => Err(value.error("must be files or folders with commas, such as resnet50.onnx,models/vit")),
     }
-    let names: Vec<&str> = Model::all().map(|model| model.spec().name).collect();
-    Err(value.error(&format!("must be a built-in model: {}", names.join(", "))))
+}
+
+/// Parses `WIDTHxHEIGHT` as height and width.
+fn input_size(value: &Value) -> Result<[usize; 2], ConfigError> {
+    let [width, height] = parse_size(&value.text).map_err(|reason| value.error(&format!("is wrong: {reason}")))?;
+    Ok([height as usize, width as usize])
+}
+
+fn preset(value: &Value) -> Result<&'static Preset, ConfigError> {
+    value.text.parse::<&'static Preset>().map_err(|error| value.error(&format!("is wrong: {error}")))
 }
 
 /// Parses a queue delay, which the batcher limits to a minute.

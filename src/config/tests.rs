@@ -214,6 +214,20 @@ fn unknown_model_and_unknown_log_level_are_refused() {
     let message = Inputs::nothing().env("KILN_LOG_LEVEL", "loud").error();
     assert!(message.starts_with("KILN_LOG_LEVEL 'loud' must be error, warn"), "{message}");
     assert!(Inputs::nothing().flag("model", "efficientnet-lite0").config().is_ok());
+    // The names of models in files are known only when the files are read.
+    assert!(Inputs::nothing().flag("model", "nobody").flag("model-file", "a.onnx").config().is_ok());
+}
+
+#[test]
+fn invalid_options_of_model_files_are_refused() {
+    for (key, value, part) in [
+        ("model-file", "a.onnx,", "files or folders with commas"),
+        ("preset", "pytorch", "torchvision"),
+        ("input-size", "224", "WIDTHxHEIGHT"),
+    ] {
+        let message = Inputs::nothing().flag(key, value).error();
+        assert!(message.starts_with(&format!("--{key} '{value}' ")) && message.contains(part), "{message}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl ModelStore {
     pub fn stable(&self, model: &Model) -> Result<String, StoreError> {
         let spec = model.spec();
         self.built_in_conflict(model)?;
-        Ok(self.labels(spec.name)?.stable_or(spec.version).to_string())
+        Ok(self.labels(&spec.name)?.stable_or(&spec.version).to_string())
     }
 
     /// Makes `version` the stable version. The version loses its canary and shadow labels. The previous stable version
@@ -116,11 +116,11 @@ impl ModelStore {
         model: &Model,
         change: impl FnOnce(&mut Labels, &str) -> Result<(), StoreError>,
     ) -> Result<Labels, StoreError> {
-        let folder = self.model_folder(model.spec().name)?;
+        let folder = self.model_folder(model.name())?;
         atomic_fs::create_dir_all(&folder)?;
         let _lock = atomic_fs::lock(&folder)?;
         let mut labels = Labels::read(&folder)?;
-        change(&mut labels, model.spec().version)?;
+        change(&mut labels, model.original_version())?;
         labels.write(&folder)?;
         Ok(labels)
     }

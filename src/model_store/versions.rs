@@ -64,7 +64,7 @@ impl ModelStore {
         reference_logits: Option<&[f32]>,
     ) -> Result<String, StoreError> {
         name.map_or(Ok(()), check_version)?;
-        let (folder, built_in) = (self.model_folder(model.spec().name)?, model.spec().version);
+        let (folder, built_in) = (self.model_folder(model.name())?, model.original_version());
         atomic_fs::create_dir_all(&folder)?;
         let _lock = atomic_fs::lock(&folder)?;
         atomic_fs::delete_abandoned(&folder);
@@ -83,7 +83,7 @@ impl ModelStore {
         let logits_text = reference_logits.map(manifest::reference_logits_text);
         let logits_digest = logits_text.as_deref().map(manifest::reference_logits_digest);
         let manifest = Manifest {
-            name: model.spec().name.to_string(),
+            name: model.name().to_string(),
             version: version.clone(),
             weights: weights_digest(weights),
             graph: graph_digest(model),
@@ -109,14 +109,14 @@ impl ModelStore {
     /// The version has a label, is built in or does not exist, or it cannot be deleted.
     pub fn remove(&self, model: &Model, version: &str) -> Result<(), StoreError> {
         self.verify_exists(model, version)?;
-        let folder = self.model_folder(model.spec().name)?;
-        if version == model.spec().version {
+        let folder = self.model_folder(model.name())?;
+        if version == model.original_version() {
             return Err(StoreError::BuiltIn { version: version.to_string() });
         }
         let _lock = atomic_fs::lock(&folder)?;
         atomic_fs::delete_abandoned(&folder);
         let labels = Labels::read(&folder)?;
-        let label = labels.of(version, model.spec().version).first().map(|label| label.as_str());
+        let label = labels.of(version, model.original_version()).first().map(|label| label.as_str());
         let previous = || (labels.previous.as_deref() == Some(version)).then_some("previous");
         match label.or_else(previous) {
             Some(label) => Err(StoreError::Labelled { version: version.to_string(), label }),
@@ -134,14 +134,14 @@ impl ModelStore {
     ///
     /// The folder cannot be read.
     pub fn versions(&self, model: &Model) -> Result<Vec<ListedVersion>, StoreError> {
-        let mut names = atomic_fs::list_folders(&self.model_folder(model.spec().name)?)?;
+        let mut names = atomic_fs::list_folders(&self.model_folder(model.name())?)?;
         let mut conflict = self.find_built_in_conflict(model)?;
-        let is_built_in = |name: &String| *name == model.spec().version && conflict.is_none();
+        let is_built_in = |name: &String| *name == model.original_version() && conflict.is_none();
         names.retain(|name| check_version(name).is_ok() && !is_built_in(name));
         names.sort_by_key(|name| (name.parse::<u64>().unwrap_or(u64::MAX), name.clone()));
         let listed = |name: String| {
             let manifest = self.manifest(model, &name);
-            match conflict.take_if(|_| name == model.spec().version) {
+            match conflict.take_if(|_| name == model.original_version()) {
                 Some((error, _)) => (name, Err(error)),
                 None => (name, manifest),
             }
@@ -155,11 +155,11 @@ impl ModelStore {
     ///
     /// The version does not exist, its files are damaged, or it was made for another graph.
     pub fn read(&self, model: &Model, version: &str) -> Result<Model, StoreError> {
-        if version == model.spec().version {
+        if version == model.original_version() {
             return Ok(model.clone());
         }
         let manifest = self.manifest(model, version)?;
-        let folder = self.model_folder(model.spec().name)?.join(version);
+        let folder = self.model_folder(model.name())?.join(version);
         if manifest.graph != graph_digest(model) {
             return Err(StoreError::GraphMismatch { version: version.to_string() });
         }
@@ -183,15 +183,15 @@ impl ModelStore {
     /// The version does not exist, or its manifest is damaged.
     pub fn manifest(&self, model: &Model, version: &str) -> Result<Manifest, StoreError> {
         check_version(version)?;
-        let path = self.model_folder(model.spec().name)?.join(version).join(manifest::FILE);
-        let manifest = Manifest::read(&path, model.spec().name, version)?;
+        let path = self.model_folder(model.name())?.join(version).join(manifest::FILE);
+        let manifest = Manifest::read(&path, model.name(), version)?;
         manifest.ok_or_else(|| StoreError::NoSuchVersion { version: version.to_string(), known: Vec::new() })
     }
 
     /// Verifies that a version exists and that its files are unchanged. Reads all of them.
     pub(super) fn verify(&self, model: &Model, version: &str) -> Result<(), StoreError> {
         self.verify_exists(model, version)?;
-        match self.find_built_in_conflict(model)?.filter(|_| version == model.spec().version) {
+        match self.find_built_in_conflict(model)?.filter(|_| version == model.original_version()) {
             Some((conflict, false)) => Err(conflict),
             _ => self.read(model, version).map(drop),
         }
@@ -200,7 +200,7 @@ impl ModelStore {
     fn verify_exists(&self, model: &Model, version: &str) -> Result<(), StoreError> {
         check_name("version", version)?;
         let has_manifest = |folder: &Path| folder.join(version).join(manifest::FILE).is_file();
-        if version == model.spec().version || has_manifest(&self.model_folder(model.spec().name)?) {
+        if version == model.original_version() || has_manifest(&self.model_folder(model.name())?) {
             return Ok(());
         }
         let known = self.versions(model)?.into_iter().map(|(version, _)| version).collect();
@@ -216,18 +216,18 @@ impl ModelStore {
     /// ambiguous. Or the labels cannot be read.
     pub fn built_in_conflict(&self, model: &Model) -> Result<Option<StoreError>, StoreError> {
         let Some((conflict, is_same)) = self.find_built_in_conflict(model)? else { return Ok(None) };
-        let is_labelled = self.labels(model.spec().name)?.names(model.spec().version);
+        let is_labelled = self.labels(model.name())?.names(model.original_version());
         if is_labelled && !is_same { Err(conflict) } else { Ok(Some(conflict)) }
     }
 
     /// Returns the conflict, regardless of labels, and whether the version has the same graph and weights as the
     /// built-in one.
     fn find_built_in_conflict(&self, model: &Model) -> Result<Option<(StoreError, bool)>, StoreError> {
-        let path = self.model_folder(model.spec().name)?.join(model.spec().version);
+        let path = self.model_folder(model.name())?.join(model.original_version());
         if !path.join(manifest::FILE).exists() {
             return Ok(None);
         }
-        let (difference, is_same) = match self.manifest(model, model.spec().version) {
+        let (difference, is_same) = match self.manifest(model, model.original_version()) {
             Err(error) => (format!("and the two cannot be compared: {}", error.clause()), false),
             Ok(manifest) if manifest.graph != graph_digest(model) => ("for another graph".to_string(), false),
             Ok(manifest) if manifest.weights != model.weights_digest() => ("with other weights".to_string(), false),
@@ -252,7 +252,7 @@ fn weights_digest(weights: &Weights) -> String {
 ///
 /// The file cannot be read or is too large.
 pub fn read_weights(path: &Path, model: &Model) -> Result<Weights, StoreError> {
-    let max_bytes = model.built_in().max_weight_bytes();
+    let max_bytes = model.built_in().expect("the store holds versions of built-in models").max_weight_bytes();
     atomic_fs::read(path, max_bytes).map(Weights::new)
 }
 

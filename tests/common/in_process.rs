@@ -1,4 +1,4 @@
-//! The whole server in the current process, with a given engine. `tests/failures` and `benches/http.rs` include this file.
+//! The whole server in the current process, with a given engine. `tests/failures`, `tests/server` and `benches/http.rs` include this file.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl InProcess {
         let entered = runtime.enter();
         let key = ApiKey::parse(key).expect("a key");
         let server = runtime.block_on(LoopbackServer::start(settings.serve, settings.api, &key)).expect("a server");
-        let metrics = ModelMetrics::new(model.spec().name, model.version());
+        let metrics = ModelMetrics::new(model.name(), model.version());
         let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);
         let pool = DecodePool::new(settings.decode_threads);
         let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);
@@ -58,7 +58,7 @@ impl InProcess {
     /// Completes the load and makes the server ready.
     pub fn open(&mut self) {
         let classifier = self.loading.take().expect("the model is opened once");
-        self.server.registry.replace_with_stable(classifier.model().spec().name.to_string(), vec![classifier]);
+        self.server.registry.replace_with_stable(classifier.model().name().to_string(), vec![classifier]);
         self.server.readiness.set_ready();
     }
 }

@@ -24,7 +24,7 @@ const BATCH: usize = 3;
 /// Returns each preprocessed image with the logits of ONNX Runtime.
 fn reference() -> Vec<(String, Sample, Vec<f32>)> {
     let file: Value = serde_json::from_slice(&common::bytes("logits/efficientnet-lite0.json")).unwrap();
-    let model = Model::all().find(|model| model.spec().name == "efficientnet-lite0").unwrap();
+    let model = Model::all().find(|model| model.name() == "efficientnet-lite0").unwrap();
     assert_eq!(file["model_sha256"], model.spec().sha256, "the reference logits belong to another model file");
     let rows = file["rows"].as_array().unwrap();
     rows.iter()
@@ -67,7 +67,7 @@ fn cpu(isa: Isa, threads: usize) -> ChosenDevice {
 
 /// Runs images through an engine and compares logits and top classes with ONNX Runtime.
 fn compare(what: &str, device: &ChosenDevice, images: usize, case: &Case) {
-    let model = Model::all().find(|model| model.spec().name == "efficientnet-lite0").unwrap();
+    let model = Model::all().find(|model| model.name() == "efficientnet-lite0").unwrap();
     let Case { precision, kernels, tolerance, top } = *case;
     let options = Options { precision, kernels, ..Options::new(4) };
     let mut engine = BurnEngine::start(model, device, &options, |_| ()).unwrap();

@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/in_process.rs"]
+mod in_process;
 
 mod access;
 mod commands;
@@ -17,6 +19,7 @@ mod import;
 mod lifecycle;
 mod logs;
 mod model_reload;
+mod model_tasks;
 mod open_inference_protocol;
 mod response_cache;
 mod security_headers;

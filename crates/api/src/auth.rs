@@ -80,6 +80,7 @@ impl<S> Authenticated<S> {
     ) -> RequestOptions {
         RequestOptions {
             top_k,
+            threshold: None,
             deadline: Some((self.context.arrived + timeout).into()),
             priority: self.principal.priority.into_iter().chain(priority).max().unwrap_or_default(),
             share: self.principal.queue_share.clone(),

@@ -62,6 +62,10 @@ error_codes! {
     Malformed = 400 "malformed_request" Some("See /docs for the parameters and the body of this operation.");
     /// The model has no such class, or several classes of that name.
     UnknownClass = 400 "unknown_class" Some("GET /models/{name} lists the classes by index.");
+    /// The model returns classes, and the operation returns embeddings.
+    ModelClassifies = 400 "model_returns_classes" Some("POST /predict returns the classes of an image. GET /models lists the task of each model.");
+    /// The model returns embeddings, and the operation returns classes.
+    ModelEmbeds = 400 "model_returns_embeddings" Some("POST /embed returns the embedding of an image. GET /models lists the task of each model.");
     /// The request has no key.
     KeyMissing = 401 "key_missing" Some("Send the key as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'.");
     /// The key is unknown.

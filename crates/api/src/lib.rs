@@ -8,6 +8,7 @@ mod body_limit;
 mod cache_headers;
 mod client_ip;
 mod cors;
+mod embed;
 mod error;
 mod error_mapping;
 mod feedback;
@@ -79,6 +80,13 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Returns the timeout of a request that asks for `timeout_ms`; at most the server's own.
+    fn timeout(&self, timeout_ms: Option<u64>) -> Duration {
+        timeout_ms.map_or(self.request_timeout, |ms| self.request_timeout.min(Duration::from_millis(ms)))
+    }
+}
+
 /// State that the handlers share.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -98,6 +106,7 @@ pub struct State {
 
 type Operations<M, F> = (
     predict::Predict,
+    embed::Embed,
     models::Models,
     management::Health,
     M,
@@ -112,6 +121,7 @@ type Operations<M, F> = (
 fn service<M: OpenApi, F: OpenApi>(state: &State, metrics: M, feedback: F) -> OpenApiService<Operations<M, F>, ()> {
     let operations = (
         predict::Predict(state.clone()),
+        embed::Embed(state.clone()),
         models::Models(state.clone()),
         management::Health(state.readiness.clone()),
         metrics,

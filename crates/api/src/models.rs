@@ -72,8 +72,12 @@ struct ModelBody {
     width: u32,
     /// Height of the network's input in pixels.
     height: u32,
-    /// Number of classes.
+    /// `single-label` (a softmax of the classes), `multi-label` (independent classes) or `embedding` (no classes).
+    task: String,
+    /// Number of classes; 0 for an embedding.
     classes: u32,
+    /// Number of values of the output: classes, or dimensions of the embedding.
+    outputs: u32,
     /// The devices that run the model; they share one queue.
     devices: Vec<DeviceBody>,
     /// The loaded versions, the stable one first.
@@ -123,10 +127,12 @@ impl ModelBody {
             description: spec.description.to_string(),
             source: spec.source.to_string(),
             licence: spec.licence.to_string(),
-            default: default == Some(spec.name),
+            default: default == Some(spec.name.as_str()),
             width: spec.width,
             height: spec.height,
+            task: spec.task.as_str().to_string(),
             classes: spec.labels.len() as u32,
+            outputs: spec.outputs as u32,
             devices: stable.placements().iter().map(DeviceBody::from).collect(),
             versions: versions.iter().map(VersionBody::from).collect(),
             labels: with_labels.then(|| spec.labels.iter().map(ToString::to_string).collect()),

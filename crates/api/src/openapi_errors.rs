@@ -21,8 +21,12 @@ pub(super) trait ErrorSet: Send + Sync + 'static {
 pub(super) struct AuthErrors;
 /// Errors of operations that look up a model.
 pub(super) struct ModelErrors;
+/// Errors of operations that read images.
+pub(super) struct ImageErrors;
 /// Errors of operations that classify images.
 pub(super) struct PredictErrors;
+/// Errors of operations that return embeddings.
+pub(super) struct EmbedErrors;
 /// Errors of operations that score tensors or images.
 pub(super) struct InferErrors;
 /// Errors of giving feedback.
@@ -62,7 +66,7 @@ impl ErrorSet for ModelErrors {
     }
 }
 
-impl ErrorSet for PredictErrors {
+impl ErrorSet for ImageErrors {
     fn includes(code: ErrorCode) -> bool {
         ModelErrors::includes(code)
             || is_body_error(code)
@@ -83,9 +87,21 @@ impl ErrorSet for PredictErrors {
     }
 }
 
+impl ErrorSet for PredictErrors {
+    fn includes(code: ErrorCode) -> bool {
+        ImageErrors::includes(code) || code == ErrorCode::ModelEmbeds
+    }
+}
+
+impl ErrorSet for EmbedErrors {
+    fn includes(code: ErrorCode) -> bool {
+        ImageErrors::includes(code) || code == ErrorCode::ModelClassifies
+    }
+}
+
 impl ErrorSet for InferErrors {
     fn includes(code: ErrorCode) -> bool {
-        PredictErrors::includes(code) || code == ErrorCode::NonFiniteOutput
+        ImageErrors::includes(code) || matches!(code, ErrorCode::NonFiniteOutput | ErrorCode::ModelEmbeds)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Operations that classify images, and the JSON of their responses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,11 +10,11 @@ use poem_openapi::{Object, OpenApi, Tags};
 
 use super::State;
 use super::auth::{Authenticated, PredictScope};
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, ErrorCode};
 use super::openapi_errors::{OperationError, PredictErrors};
 use super::upload::{MultiImageForm, RawImage, SingleImageForm};
-use kiln_classifier::{Classifier, ClassifyError, EncodedImage, ImageError, Prediction, RequestOptions};
-use kiln_inference::model::Model;
+use kiln_classifier::{Classifier, ClassifyError, EncodedImage, ImageError, ImageInfo, Prediction, RequestOptions};
+use kiln_inference::model::{Model, Task};
 use kiln_runtime::telemetry::{Phase, PhaseTimings};
 
 /// `POST /predict`, `POST /predict/raw` and `POST /predict/batch`.
@@ -44,6 +45,9 @@ impl Predict {
         /// Number of classes to return, most probable first.
         #[oai(default = "default_top_k", validator(minimum(value = "1"), maximum(value = "100")))]
         top_k: Query<u32>,
+        /// Minimum probability of the returned classes, from 0 to 1. By default 0.5 for a multi-label model, and 0 for others.
+        #[oai(validator(minimum(value = "0"), maximum(value = "1")))]
+        threshold: Query<Option<f32>>,
         /// Model name; the server's default model if absent.
         model: Query<Option<String>>,
         /// Model version, `stable` or `canary`; chosen by the server if absent.
@@ -53,8 +57,8 @@ impl Predict {
         timeout_ms: Header<Option<u64>>,
         form: SingleImageForm,
     ) -> PredictResult<PredictionBody> {
-        let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.classify(&caller, &classifier, form.0, self.options(&caller, top_k.0, timeout_ms.0)).await
+        let classifier = self.classifier(model.as_deref(), version.as_deref())?;
+        self.classify(&caller, &classifier, form.0, self.options(&caller, top_k.0, threshold.0, timeout_ms.0)).await
     }
 
     /// Classify one image sent as the whole body
@@ -67,6 +71,9 @@ impl Predict {
         /// Number of classes to return, most probable first.
         #[oai(default = "default_top_k", validator(minimum(value = "1"), maximum(value = "100")))]
         top_k: Query<u32>,
+        /// Minimum probability of the returned classes, from 0 to 1. By default 0.5 for a multi-label model, and 0 for others.
+        #[oai(validator(minimum(value = "0"), maximum(value = "1")))]
+        threshold: Query<Option<f32>>,
         /// Model name; the server's default model if absent.
         model: Query<Option<String>>,
         /// Model version, `stable` or `canary`; chosen by the server if absent.
@@ -76,8 +83,8 @@ impl Predict {
         timeout_ms: Header<Option<u64>>,
         body: RawImage,
     ) -> PredictResult<PredictionBody> {
-        let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
-        self.classify(&caller, &classifier, body.0, self.options(&caller, top_k.0, timeout_ms.0)).await
+        let classifier = self.classifier(model.as_deref(), version.as_deref())?;
+        self.classify(&caller, &classifier, body.0, self.options(&caller, top_k.0, threshold.0, timeout_ms.0)).await
     }
 
     /// Classify several images in a form
@@ -90,6 +97,9 @@ impl Predict {
         /// Number of classes to return, most probable first.
         #[oai(default = "default_top_k", validator(minimum(value = "1"), maximum(value = "100")))]
         top_k: Query<u32>,
+        /// Minimum probability of the returned classes, from 0 to 1. By default 0.5 for a multi-label model, and 0 for others.
+        #[oai(validator(minimum(value = "0"), maximum(value = "1")))]
+        threshold: Query<Option<f32>>,
         /// Model name; the server's default model if absent.
         model: Query<Option<String>>,
         /// Model version, `stable` or `canary`; chosen by the server if absent.
@@ -99,13 +109,13 @@ impl Predict {
         timeout_ms: Header<Option<u64>>,
         form: MultiImageForm,
     ) -> PredictResult<BatchBody> {
-        let classifier = self.0.registry.resolve(model.as_deref(), version.as_deref())?;
+        let classifier = self.classifier(model.as_deref(), version.as_deref())?;
         let images = form.0;
         let max_files = self.0.config.max_batch_files;
         if images.len() > max_files {
             return Err(ApiError::too_many("files", images.len(), max_files).into());
         }
-        let options = self.options(&caller, top_k.0, timeout_ms.0);
+        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
         let outcomes = join_all(images.into_iter().map(|image| classifier.classify(image, options.clone()))).await;
         let timings = outcomes.iter().flatten().map(|prediction| prediction.timings);
         if let Some(slowest) = timings.max_by_key(PhaseTimings::total) {
@@ -124,10 +134,30 @@ impl Predict {
 }
 
 impl Predict {
-    fn options(&self, caller: &Authenticated<PredictScope>, top_k: u32, timeout_ms: Option<u64>) -> RequestOptions {
-        let max = self.0.config.request_timeout;
-        let timeout = timeout_ms.map_or(max, |ms| max.min(Duration::from_millis(ms)));
-        caller.options(Some(top_k as usize), timeout, None)
+    /// Returns the classifier of a request. A model that returns embeddings has no classes.
+    fn classifier(&self, model: Option<&str>, version: Option<&str>) -> Result<Arc<Classifier>, ApiError> {
+        let classifier = self.0.registry.resolve(model, version)?;
+        match classifier.model().spec().task {
+            Task::SingleLabel | Task::MultiLabel => Ok(classifier),
+            Task::Embedding => {
+                let name = classifier.model().name();
+                Err(ApiError::new(
+                    ErrorCode::ModelEmbeds,
+                    format!("the model '{name}' returns embeddings, not classes"),
+                ))
+            }
+        }
+    }
+
+    fn options(
+        &self,
+        caller: &Authenticated<PredictScope>,
+        top_k: u32,
+        threshold: Option<f32>,
+        timeout_ms: Option<u64>,
+    ) -> RequestOptions {
+        let timeout = self.0.config.timeout(timeout_ms);
+        RequestOptions { threshold, ..caller.options(Some(top_k as usize), timeout, None) }
     }
 
     async fn classify(
@@ -155,7 +185,7 @@ struct PredictionBody {
     prediction_id: String,
     /// The model that made the prediction.
     model: ModelRef,
-    /// The most probable classes, most probable first.
+    /// The most probable classes, most probable first. Empty if no class reaches the threshold.
     predictions: Vec<ClassBody>,
     /// Properties of the image.
     image: ImageBody,
@@ -165,7 +195,7 @@ struct PredictionBody {
 
 /// A model and its version.
 #[derive(Debug, Object)]
-struct ModelRef {
+pub(super) struct ModelRef {
     /// Name, as in the `model` parameter.
     name: String,
     /// Version, as in the `version` parameter.
@@ -181,13 +211,13 @@ struct ClassBody {
     label: String,
     /// Class index.
     class_id: u32,
-    /// Softmax probability, from 0 to 1.
+    /// Softmax probability, from 0 to 1. Of a multi-label model it is the sigmoid probability, independent of other classes.
     probability: f32,
 }
 
 /// Properties of an image.
 #[derive(Debug, Object)]
-struct ImageBody {
+pub(super) struct ImageBody {
     /// The format, detected from the magic bytes and not from the file name.
     format: String,
     /// Width in pixels, as displayed.
@@ -198,7 +228,7 @@ struct ImageBody {
 
 /// Durations of the phases in milliseconds. The phases have no gaps. A phase that did not happen is 0.
 #[derive(Debug, Object)]
-struct TimingsBody {
+pub(super) struct TimingsBody {
     /// From the request's head to the complete upload.
     receive: f64,
     /// Waiting for a decode thread.
@@ -262,19 +292,23 @@ impl PredictionBody {
         });
         Self {
             prediction_id: prediction.id.to_string(),
-            model: ModelRef {
-                name: model.spec().name.to_string(),
-                version: model.version().to_string(),
-                digest: model.digest(),
-            },
+            model: ModelRef::from(model),
             predictions: classes.collect(),
-            image: ImageBody {
-                format: prediction.image.format.to_string(),
-                width: prediction.image.width,
-                height: prediction.image.height,
-            },
+            image: ImageBody::from(prediction.image),
             timings_ms: TimingsBody::from(prediction.timings),
         }
+    }
+}
+
+impl From<&Model> for ModelRef {
+    fn from(model: &Model) -> Self {
+        Self { name: model.name().to_string(), version: model.version().to_string(), digest: model.digest() }
+    }
+}
+
+impl From<ImageInfo> for ImageBody {
+    fn from(image: ImageInfo) -> Self {
+        Self { format: image.format.to_string(), width: image.width, height: image.height }
     }
 }
 

@@ -14,17 +14,20 @@ use crate::shadow::Shadow;
 use crate::statistics::{PhaseTimer, Statistics, StatisticsSnapshot};
 use kiln_feedback::Recorder;
 use kiln_image::{self as image, DecodePool, EncodedImage, Limits};
-use kiln_inference::model::Model;
-use kiln_inference::{DeviceAssignment, Output, Sample, ScoredClass, softmax_top_k};
+use kiln_inference::model::{Model, Task};
+use kiln_inference::{DeviceAssignment, Output, Sample, ScoredClass, sigmoid_top_k, softmax_top_k};
 use kiln_runtime::telemetry::metrics::CacheOutcome;
 use kiln_runtime::telemetry::{Phase, PhaseTimings, traces};
+
+/// The minimum probability of a class of a multi-label model, if a request sets none.
+const MULTI_LABEL_THRESHOLD: f32 = 0.5;
 
 /// One model, ready to classify. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Classifier {
     model: Model,
     placements: Arc<[DeviceAssignment]>,
-    preprocessor: Preprocessor,
+    pub(super) preprocessor: Preprocessor,
     batcher: Batcher,
     cache: Option<ModelCache>,
     pub(super) statistics: Arc<Statistics>,
@@ -113,10 +116,15 @@ impl Classifier {
         let EncodedImage { bytes, file_name } = image;
         let tracker = self.statistics.begin(1);
         let stored_image = self.recorder.as_ref().is_some_and(Recorder::stores_images).then(|| bytes.clone());
-        let outcome = self.predict(bytes, file_name.as_deref(), &options).await;
+        let mut outcome = self.predict(bytes, file_name.as_deref(), &options).await;
         tracker.finish(outcome.as_ref().map(|prediction| prediction.timings));
         if let (Some(recorder), Ok(prediction)) = (&self.recorder, &outcome) {
             recorder.record(prediction.to_record(stored_image));
+        }
+        // The cache and the record hold all of the `top_k` classes.
+        if let Ok(prediction) = &mut outcome {
+            let threshold = options.threshold.unwrap_or_else(|| self.default_threshold());
+            prediction.classes.retain(|class| class.probability >= threshold);
         }
         if let Err(ClassifyError::Image(error)) = &outcome {
             // The client chose the name; unsanitised it could forge log lines.
@@ -201,9 +209,20 @@ impl Classifier {
         Ok((Classification { classes, image }, timer))
     }
 
+    fn default_threshold(&self) -> f32 {
+        match self.model.spec().task {
+            Task::MultiLabel => MULTI_LABEL_THRESHOLD,
+            Task::SingleLabel | Task::Embedding => 0.0,
+        }
+    }
+
     /// Returns the `top_k` most probable classes of the logits, most probable first.
     pub fn classes(&self, logits: &[f32], top_k: usize) -> Vec<Class> {
-        softmax_top_k(logits, top_k).into_iter().map(|ranked| self.class(ranked)).collect()
+        let ranked = match self.model.spec().task {
+            Task::MultiLabel => sigmoid_top_k(logits, top_k),
+            Task::SingleLabel | Task::Embedding => softmax_top_k(logits, top_k),
+        };
+        ranked.into_iter().map(|ranked| self.class(ranked)).collect()
     }
 
     fn class(&self, ranked: ScoredClass) -> Class {

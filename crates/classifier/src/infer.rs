@@ -68,7 +68,7 @@ impl Classifier {
         }
     }
 
-    async fn score(
+    pub(super) async fn score(
         &self,
         admitted: Admitted,
         sample: Sample,

@@ -8,6 +8,7 @@
 pub mod batching;
 pub mod cache;
 mod classifier;
+mod embed;
 mod infer;
 mod model_cache;
 mod options;
@@ -26,7 +27,7 @@ pub use classifier::Classifier;
 pub use infer::{Row, Scores, slowest};
 pub use model_cache::ResponseCache;
 pub use options::RequestOptions;
-pub use prediction::{Class, Classification, ClassifyError, ImageInfo, Prediction};
+pub use prediction::{Class, Classification, ClassifyError, Embedding, ImageInfo, Prediction};
 pub use preprocess::preprocess_spec;
 pub use statistics::StatisticsSnapshot;
 // Types of lower layers that appear in this crate's API.

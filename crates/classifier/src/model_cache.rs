@@ -44,7 +44,7 @@ impl ModelCache {
     ) -> Self {
         let spec = model.spec();
         let digest = model.digest();
-        let preprocessing = format!("{preprocessing:?} {:?} {:?}", spec.mean, spec.std);
+        let preprocessing = format!("{preprocessing:?} {:?} {:?} {:?}", spec.mean, spec.std, spec.task);
         let labels = spec.labels.iter().map(|label| label.as_bytes());
         let keys = KeyDeriver::new([digest.as_bytes(), preprocessing.as_bytes()].into_iter().chain(labels));
         Self { responses, keys, pool }

@@ -9,6 +9,8 @@ use kiln_runtime::scheduling::{Priority, QueueShare};
 pub struct RequestOptions {
     /// The maximum number of classes to return, most probable first. If absent, all classes are returned.
     pub top_k: Option<usize>,
+    /// The minimum probability of the returned classes. If absent, it is 0.5 for a multi-label model, and 0 otherwise.
+    pub threshold: Option<f32>,
     /// The deadline. An image that still waits at its deadline is not run.
     pub deadline: Option<Instant>,
     /// The priority in the queue.

@@ -1,5 +1,7 @@
 //! The result of classifying an image: plain data, and the errors.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -71,11 +73,22 @@ impl Prediction {
 #[derive(Clone, Debug)]
 pub struct Class {
     /// The class's name.
-    pub label: &'static str,
+    pub label: Arc<str>,
     /// The class's index.
     pub class_id: usize,
-    /// Softmax probability, from 0 to 1.
+    /// Softmax probability, from 0 to 1; of a multi-label model the sigmoid probability.
     pub probability: f32,
+}
+
+/// The embedding of one image.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    /// The output of the network, not normalised.
+    pub values: Box<[f32]>,
+    /// The format and the size of the image.
+    pub image: ImageInfo,
+    /// How long each phase took.
+    pub timings: PhaseTimings,
 }
 
 /// The format and the size of an image.

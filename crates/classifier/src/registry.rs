@@ -122,15 +122,19 @@ impl Registry {
 impl Table {
     fn entry(&self, name: Option<&str>) -> Result<&Entry, LookupError> {
         let name = name.unwrap_or(&self.default_model);
-        let name_of = |entry: &Entry| entry.versions.stable.model().spec().name;
-        self.models.iter().find(|entry| name_of(entry) == name).ok_or_else(|| LookupError::UnknownModel {
+        self.models.iter().find(|entry| entry.name() == name).ok_or_else(|| LookupError::UnknownModel {
             name: name.to_string(),
-            known: quoted_list(self.models.iter().map(name_of)),
+            known: quoted_list(self.models.iter().map(Entry::name)),
         })
     }
 }
 
 impl Entry {
+    /// Returns the name of the model.
+    fn name(&self) -> &str {
+        self.versions.stable.model().name()
+    }
+
     /// Returns the classifier for the next request without a version. The canary's requests are evenly distributed.
     fn next(&self) -> &Arc<Classifier> {
         let Some((canary, share)) = &self.versions.canary else { return &self.versions.stable };
@@ -168,7 +172,7 @@ impl Versions {
         };
         self.labelled().find(matches).map(|(classifier, _)| Arc::clone(classifier)).ok_or_else(|| {
             LookupError::UnknownVersion {
-                name: self.stable.model().spec().name.to_string(),
+                name: self.stable.model().name().to_string(),
                 version: version.to_string(),
                 known: quoted_list(self.list().iter().map(|each| each.classifier.model().version())),
             }
@@ -212,13 +216,9 @@ mod tests {
         Arc::new(idle(model, Config::default(), DecodePool::new(1)).0)
     }
 
-    fn resolved(
-        registry: &Registry,
-        name: Option<&str>,
-        version: Option<&str>,
-    ) -> Result<(&'static str, String), String> {
+    fn resolved(registry: &Registry, name: Option<&str>, version: Option<&str>) -> Result<(String, String), String> {
         let model = registry.resolve(name, version).map(|classifier| classifier.model().clone());
-        model.map(|model| (model.spec().name, model.version().to_string())).map_err(|error| error.to_string())
+        model.map(|model| (model.name().to_string(), model.version().to_string())).map_err(|error| error.to_string())
     }
 
     #[tokio::test]
@@ -229,7 +229,7 @@ mod tests {
         let stable_only = |stable| Versions { stable, canary: None, shadow: None };
         registry.replace("dog".to_string(), vec![stable_only(cat), stable_only(dog)]);
         let resolved = |name, version| resolved(&registry, name, version);
-        let model = |name, version: &str| Ok((name, version.to_string()));
+        let model = |name: &str, version: &str| Ok((name.to_string(), version.to_string()));
         assert_eq!(resolved(None, None), model("dog", "7"));
         assert_eq!(resolved(Some("cat"), None), model("cat", "1"));
         assert_eq!(resolved(Some("dog"), Some("7")), model("dog", "7"));

@@ -60,7 +60,7 @@ impl ShadowComparison {
         tokio::spawn(async move {
             if let Some(other) = self.shadow.top_class(self.sample).await {
                 let Shadow { model, .. } = &self.shadow;
-                metrics::shadow_compared(model.spec().name, model.version(), other == class_id);
+                metrics::shadow_compared(model.name(), model.version(), other == class_id);
             }
         });
     }

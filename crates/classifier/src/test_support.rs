@@ -11,18 +11,24 @@ use kiln_runtime::telemetry::metrics::ModelMetrics;
 use crate::Classifier;
 use crate::batching::{self, Batcher, Worker};
 
-/// An engine that returns one logit per image.
-struct IdleEngine;
+/// An engine that returns the same logits for each image.
+struct ConstantEngine(Logits);
 
-impl Engine for IdleEngine {
+impl Engine for ConstantEngine {
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
-        Ok(batch.iter().map(|_| Logits::from([0.0])).collect())
+        Ok(batch.iter().map(|_| self.0.clone()).collect())
     }
 }
 
-/// Returns a classifier on an idle engine, and the worker that owns that engine.
+/// Returns a classifier on an engine that returns one logit, and the worker that owns that engine.
 pub fn idle(model: Model, config: batching::Config, pool: DecodePool) -> (Classifier, Worker) {
+    constant(model, &[0.0], config, pool)
+}
+
+/// Returns a classifier on an engine that returns `logits` for each image, and the worker that owns that engine.
+pub fn constant(model: Model, logits: &[f32], config: batching::Config, pool: DecodePool) -> (Classifier, Worker) {
+    let engine = ConstantEngine(logits.into());
     let (batcher, worker) =
-        Batcher::start(config, vec![Box::new(IdleEngine)], Readiness::starting(), ModelMetrics::new("model", "1"));
+        Batcher::start(config, vec![Box::new(engine)], Readiness::starting(), ModelMetrics::new("model", "1"));
     (Classifier::new(model, Vec::new(), Arc::default(), pool, batcher), worker)
 }

@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
-use crate::test_support::idle;
+use crate::test_support::{constant, idle};
 use kiln_image::{DecodePool, PoolError};
-use kiln_inference::model::Model;
+use kiln_inference::model::{Model, Task};
 
 fn photo() -> EncodedImage {
     EncodedImage { bytes: Bytes::from_static(include_bytes!("../../../tests/data/kinds/rgb.jpg")), file_name: None }
@@ -76,4 +76,52 @@ async fn cancelled_request_holds_its_place_until_its_decode_ends() {
     // The pool is FIFO, so this runs after the abandoned decode.
     pool.run(|| ()).await.unwrap();
     classifier.classify(photo(), options).await.unwrap();
+}
+
+/// Returns the classes of the photo, whose logits are -1, 2 and 0.
+async fn classes(task: Task, options: &RequestOptions) -> Vec<(usize, f32)> {
+    let model = Model::described_for_test(|spec| {
+        spec.task = task;
+        spec.outputs = 3;
+    });
+    let (classifier, _worker) = constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1));
+    let classifier = classifier.with_cache(ResponseCache::new(1 << 20));
+    let classes = async || {
+        let prediction = classifier.classify(photo(), options.clone()).await.unwrap();
+        prediction.classes.iter().map(|class| (class.class_id, class.probability)).collect::<Vec<_>>()
+    };
+    let first = classes().await;
+    assert_eq!(classes().await, first, "the cached response");
+    first
+}
+
+#[tokio::test]
+async fn threshold_bounds_the_classes_and_is_half_for_multi_label_models() {
+    let ids = |classes: Vec<(usize, f32)>| classes.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let options = |top_k, threshold| RequestOptions { top_k: Some(top_k), threshold, ..RequestOptions::default() };
+    let several = classes(Task::MultiLabel, &options(5, None)).await;
+    // The sigmoids of 2 and 0; that of -1 is 0.27.
+    assert!((several[0].1 - 0.880_797).abs() < 1e-6 && several[1] == (2, 0.5), "{several:?}");
+    assert_eq!(ids(several), [1, 2]);
+    assert_eq!(ids(classes(Task::MultiLabel, &options(1, None)).await), [1]);
+    assert_eq!(ids(classes(Task::MultiLabel, &options(5, Some(0.2))).await), [1, 2, 0]);
+    assert!(classes(Task::MultiLabel, &options(5, Some(0.9))).await.is_empty());
+    let single = classes(Task::SingleLabel, &options(5, None)).await;
+    assert!((single.iter().map(|(_, probability)| probability).sum::<f32>() - 1.0).abs() < 1e-6, "{single:?}");
+    assert_eq!(ids(classes(Task::SingleLabel, &options(5, Some(0.5))).await), [1]);
+}
+
+#[tokio::test]
+async fn embedding_is_the_output_of_the_network() {
+    let model = Model::described_for_test(|spec| {
+        (spec.task, spec.outputs) = (Task::Embedding, 3);
+        spec.labels.clear();
+    });
+    let (classifier, _worker) = constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1));
+    let options = RequestOptions { top_k: Some(1), ..RequestOptions::default() };
+    let embedding = classifier.embed(photo(), options.clone()).await.unwrap();
+    assert_eq!(*embedding.values, [-1.0, 2.0, 0.0]);
+    let text = EncodedImage { bytes: Bytes::from_static(b"text"), file_name: None };
+    let error = classifier.embed(text, options).await.unwrap_err();
+    assert!(matches!(error, ClassifyError::Image(_)), "{error}");
 }

@@ -44,6 +44,9 @@ pub enum FinetuneError {
         /// Number of their classes.
         classes: usize,
     },
+    /// The model was read from a file.
+    #[error("the model cannot be fine-tuned: it was read from a file. Add it to the program with 'kiln import' first.")]
+    NotBuiltIn,
     /// The model has no head of a supported kind.
     #[error("the model cannot be fine-tuned: {0}")]
     Head(#[from] HeadError),

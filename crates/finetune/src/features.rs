@@ -60,7 +60,8 @@ impl<'a> FeatureExtractor<'a> {
         device: &'a ChosenDevice,
         options: Options,
     ) -> Result<Self, FinetuneError> {
-        let max_engines = MAX_CACHED_WEIGHTS / model.weights().bytes().len().max(1);
+        let bytes = model.weights().map_or(0, |weights| weights.bytes().len());
+        let max_engines = MAX_CACHED_WEIGHTS / bytes.max(1);
         Self::with_engines(max_engines, model, head, device, options)
     }
 
@@ -117,7 +118,7 @@ impl<'a> FeatureExtractor<'a> {
 
     /// Starts an engine whose logits are the features of a pass.
     fn start_engine(&self, pass: usize) -> Result<BurnEngine, FinetuneError> {
-        let weights = self.model.weights().with_head(&self.head.selector(pass))?;
+        let weights = self.model.weights().ok_or(FinetuneError::NotBuiltIn)?.with_head(&self.head.selector(pass))?;
         let model = self.model.with_weights(&format!("features-{pass}"), weights);
         Ok(BurnEngine::start(model, self.device, &self.options, |_| ())?)
     }
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn features_times_the_head_are_the_logits() {
         let model = Model::named("efficientnet-lite0").unwrap();
-        let head = model.weights().head(1000).unwrap();
+        let head = model.weights().unwrap().head(1000).unwrap();
         let device = device::choose(&DeviceChoice::Cpu).unwrap();
         let images: Vec<Sample> = (1..4).map(image).collect();
         let mut seen = 0;
@@ -190,7 +191,7 @@ mod tests {
         let model = Model::named("efficientnet-lite0").unwrap();
         let device = device::choose(&DeviceChoice::Cpu).unwrap();
         for wrong in [1.0, f32::NAN] {
-            let mut head = model.weights().head(1000).unwrap();
+            let mut head = model.weights().unwrap().head(1000).unwrap();
             head.bias[0] += wrong;
             let mut extractor = FeatureExtractor::start(&model, &head, &device, Options::new(1)).unwrap();
             let refused = extractor.run(&[image(1)], |_| ()).unwrap_err();

@@ -5,16 +5,18 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Tensor};
 use kiln_kernels::Kernels;
-use model_import::{LoadError, Network};
+use model_import::Network;
 
 use super::batch_partition::{BatchSizes, partition};
 use super::device::{ChosenDevice, DeviceInfo};
 use super::engine::{Engine, EngineError, Logits, Output, Sample, catch_panic};
+use super::error::StartError;
 use super::input::Input;
+use super::network_adapter::adapt;
 use super::options::{Options, ResizeChoice};
 use super::ranking::ScoredClass;
 use super::self_test::{Difference, SelfTest, synthetic_image};
-use crate::model::Model;
+use crate::model::{Model, NetworkSource, Task};
 
 /// A model on a device, warmed up. Clones share the model, and may run at the same time.
 #[derive(Clone)]
@@ -42,7 +44,8 @@ impl BurnEngine {
         kernels: Kernels,
         self_test: Option<Arc<SelfTest>>,
     ) -> Self {
-        let (on_cpu, spec) = (!device.is_gpu_runtime, model.spec());
+        let on_cpu = !device.is_gpu_runtime;
+        let input = Input::new(&device.device, options.precision.dtype(), network.layout(), model.spec());
         Self {
             model,
             options: options.clone(),
@@ -50,7 +53,7 @@ impl BurnEngine {
             sizes: BatchSizes::new(kernels, on_cpu, options.max_batch_size),
             on_cpu,
             device: device.clone(),
-            input: Input::new(&device.device, options.precision.dtype(), network.layout(), spec),
+            input,
             network,
             self_test,
             replaced: None,
@@ -151,12 +154,12 @@ impl BurnEngine {
         let logits = self.logits(samples)?;
         let logits = logits.try_into_data_dtype(DType::F32).map_err(|e| EngineError::device(&e))?;
         let values = logits.as_slice::<f32>().map_err(|e| EngineError::device(&e))?;
-        Ok(values.chunks_exact(self.model.spec().labels.len()).take(samples.len()).map(Logits::from).collect())
+        Ok(values.chunks_exact(self.model.spec().outputs).take(samples.len()).map(Logits::from).collect())
     }
 
     /// Like [`Self::forward`], but finds the most probable classes on the device, and downloads only these.
     fn forward_top_k(&self, samples: &[&Sample], top_k: usize) -> Result<Vec<Output>, EngineError> {
-        let top_k = top_k.min(self.model.spec().labels.len());
+        let top_k = top_k.min(self.model.spec().outputs);
         let rows = kiln_kernels::top_k(self.logits(samples)?, top_k).map_err(|e| EngineError::device(&e))?;
         let class = |(probability, class_id)| ScoredClass { class_id, probability };
         let output = |row: Vec<(f32, usize)>| Output::TopK(row.into_iter().map(class).collect());
@@ -167,7 +170,7 @@ impl BurnEngine {
     fn logits(&self, samples: &[&Sample]) -> Result<Tensor<2>, EngineError> {
         let size = self.sizes.padded(samples.len());
         let logits = self.kernels.scope(|| self.network.forward(self.input.tensor(samples, size)));
-        let classes = self.model.spec().labels.len();
+        let classes = self.model.spec().outputs;
         if logits.dims() == [size, classes] {
             return Ok(logits);
         }
@@ -194,7 +197,8 @@ impl Engine for BurnEngine {
     }
 
     fn run_top_k(&mut self, batch: &[Sample], top_k: usize) -> Result<Vec<Output>, EngineError> {
-        let on_gpu = !self.on_cpu && matches!(self.kernels, Kernels::Fused(_));
+        let has_softmax = self.model.spec().task == Task::SingleLabel;
+        let on_gpu = !self.on_cpu && matches!(self.kernels, Kernels::Fused(_)) && has_softmax;
         // On the host a thousand exponentials take microseconds. For tensors the caller needs the logits: their scores may not be
         // finite without a fault of the device.
         if on_gpu && !batch.iter().any(|sample| matches!(sample, Sample::Tensor(_))) {
@@ -230,8 +234,11 @@ impl std::fmt::Debug for BurnEngine {
 }
 
 /// Loads the network with the model's weights.
-pub(super) fn load_network(model: &Model, device: &ChosenDevice) -> Result<Box<dyn Network>, LoadError> {
-    model.built_in().load_with(&device.device, &model.weights())
+pub(super) fn load_network(model: &Model, device: &ChosenDevice) -> Result<Box<dyn Network>, StartError> {
+    match model.network() {
+        NetworkSource::BuiltIn(built_in, weights) => Ok(built_in.load_with(&device.device, &weights)?),
+        NetworkSource::File(file) => Ok(adapt(file.load(&device.device)?, &*file, model.spec())),
+    }
 }
 
 /// The device of a model, and how the model runs on it.

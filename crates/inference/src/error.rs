@@ -4,6 +4,7 @@ use model_import::LoadError;
 
 use crate::device::ChosenDevice;
 use crate::model::Model;
+use crate::model::onnx_model::LoadFileError;
 
 /// Why an engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,9 @@ pub enum StartError {
     /// The weights do not fit the network.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The network of an ONNX file does not run on the device.
+    #[error(transparent)]
+    File(#[from] LoadFileError),
     /// The precision is not available for this model.
     #[error(transparent)]
     Precision(#[from] PrecisionError),
@@ -38,7 +42,7 @@ pub enum StartError {
     )]
     WarmUp {
         /// The model's name.
-        model: &'static str,
+        model: String,
         /// The device's name.
         device: String,
         /// The reason that the device reports.
@@ -51,7 +55,7 @@ pub enum StartError {
     )]
     SelfTest {
         /// The model's name.
-        model: &'static str,
+        model: String,
         /// The device's name.
         device: String,
         /// The difference from the reference logits.
@@ -62,7 +66,7 @@ pub enum StartError {
 impl StartError {
     /// Returns [`StartError::WarmUp`] for a model on a device.
     pub(super) fn warm_up(model: &Model, device: &ChosenDevice, reason: String) -> Self {
-        Self::WarmUp { model: model.spec().name, device: device.info.name.clone(), reason }
+        Self::WarmUp { model: model.name().to_string(), device: device.info.name.clone(), reason }
     }
 }
 
@@ -92,6 +96,6 @@ pub enum PrecisionError {
     )]
     NotFused {
         /// The model's name.
-        model: &'static str,
+        model: String,
     },
 }

@@ -7,9 +7,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use kiln_image::{self as image, CropRegion};
 use kiln_kernels::resize::{Filter, Orientation, SourceImage};
 use kiln_kernels::{Layout, Normalizer};
-use model_import::ModelSpec;
 
 use super::engine::Sample;
+use crate::model::ModelSpec;
 
 /// Builds the input of one model on one device.
 #[derive(Clone)]

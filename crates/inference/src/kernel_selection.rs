@@ -41,7 +41,7 @@ impl BurnEngine {
         let (info, spec) = (&self.device.info, self.model.spec());
         let (size, precision) = (self.measured_batch_size().to_string(), self.options.precision.to_string());
         let driver = info.driver.as_deref().unwrap_or_default();
-        let key = [&info.name, driver, info.compiler, spec.name, spec.sha256, &precision, &size];
+        let key = [&info.name, driver, info.compiler, &spec.name, &spec.sha256, &precision, &size];
         KernelSelectionCache::new(self.options.cache.as_deref(), &key)
     }
 

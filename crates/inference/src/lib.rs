@@ -14,6 +14,8 @@ mod error;
 mod input;
 mod kernel_selection;
 pub mod model;
+pub mod model_file;
+mod network_adapter;
 mod options;
 mod ranking;
 mod reference_logits;
@@ -29,7 +31,7 @@ pub use error::{PrecisionError, StartError};
 #[doc(hidden)]
 pub use input::source_of;
 pub use options::{DeviceChoice, DeviceChoices, KernelChoice, Options, Precision, ResizeChoice};
-pub use ranking::{ScoredClass, argmax, softmax_top_k};
+pub use ranking::{ScoredClass, argmax, sigmoid_top_k, softmax_top_k};
 pub use reference_logits::reference_logits_on_cpu;
 pub use self_test::Difference;
 pub use startup::{ReferenceSource, SelfTestReport, Step, self_test_report};

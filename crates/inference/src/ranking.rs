@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 pub struct ScoredClass {
     /// Index of the class.
     pub class_id: usize,
-    /// Softmax probability, in 0..=1.
+    /// Softmax or sigmoid probability, in 0..=1.
     pub probability: f32,
 }
 
@@ -18,6 +18,19 @@ pub struct ScoredClass {
 pub fn softmax_top_k(logits: &[f32], top_k: usize) -> Vec<ScoredClass> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logits.iter().map(|logit| (logit - max).exp()).sum();
+    let scored = |class_id| ScoredClass { class_id, probability: (logits[class_id] - max).exp() / sum };
+    top_classes(logits, top_k).into_iter().map(scored).collect()
+}
+
+/// Returns the `top_k` most probable classes of a multi-label model, most probable first. The probability of each class is the
+/// sigmoid of its logit, independent of the other classes. Equal scores keep the order of class ids.
+pub fn sigmoid_top_k(logits: &[f32], top_k: usize) -> Vec<ScoredClass> {
+    let scored = |class_id| ScoredClass { class_id, probability: 1.0 / (1.0 + (-logits[class_id]).exp()) };
+    top_classes(logits, top_k).into_iter().map(scored).collect()
+}
+
+/// Returns the classes with the `top_k` highest logits, the highest first.
+fn top_classes(logits: &[f32], top_k: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     let by_score = by_score(logits);
     let count = top_k.min(order.len());
@@ -27,9 +40,6 @@ pub fn softmax_top_k(logits: &[f32], top_k: usize) -> Vec<ScoredClass> {
     }
     order.sort_unstable_by(by_score);
     order
-        .into_iter()
-        .map(|class_id| ScoredClass { class_id, probability: (logits[class_id] - max).exp() / sum })
-        .collect()
 }
 
 /// Returns the most probable class, the first result of [`softmax_top_k`]; `None` if there are no classes.
@@ -61,6 +71,15 @@ mod tests {
             assert_eq!(argmax(logits), softmax_top_k(logits, 1).first().map(|best| best.class_id), "{logits:?}");
         }
         assert_eq!(argmax(&[0.0, 2.0, 1.0, 2.0]), Some(1));
+    }
+
+    #[test]
+    fn sigmoid_probabilities_are_independent_and_sorted() {
+        let ranked = sigmoid_top_k(&[0.0, 2.0, -1e30, 1e30], 3);
+        assert_eq!(ranked.iter().map(|r| r.class_id).collect::<Vec<_>>(), [3, 1, 0]);
+        assert_eq!((ranked[0].probability, ranked[2].probability), (1.0, 0.5));
+        assert!((ranked[1].probability - 0.880_797).abs() < 1e-6, "{ranked:?}");
+        assert_eq!(sigmoid_top_k(&[-1e30], 1)[0].probability, 0.0);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl BurnEngine {
         let mut engine = Self::start_untested(model.clone(), device, options, &mut progress)?;
         let started = Instant::now();
         let wrong =
-            |reason| StartError::SelfTest { model: model.spec().name, device: device.info.name.clone(), reason };
+            |reason| StartError::SelfTest { model: model.name().into(), device: device.info.name.clone(), reason };
         engine.catch_panic(Self::run_self_test).map_err(wrong)?;
         progress(Step::Checked(started.elapsed()));
         Ok(engine)
@@ -81,7 +81,7 @@ impl BurnEngine {
         progress(Step::Loaded(started.elapsed()));
         let is_fused = network.layout() == Layout::ChannelsLast;
         if options.precision == Precision::F16 && !is_fused {
-            return Err(PrecisionError::NotFused { model: model.spec().name }.into());
+            return Err(PrecisionError::NotFused { model: model.name().to_string() }.into());
         }
         let best = device.best_kernels();
         let kernels = match (options.kernels, best) {

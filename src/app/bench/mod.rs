@@ -58,8 +58,7 @@ pub enum BenchError {
 pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError> {
     let _log_guard = logging::init(&config.logging)?;
     std::fs::create_dir_all(&plan.out).map_err(|error| output(&plan.out, error))?;
-    let name = load::default_model(&config);
-    let model = load::stable_version(&config, &name)?;
+    let model = load::selected_model(&config)?;
     config.batching.max_batch_size = plan.batch_sizes.iter().copied().max().unwrap_or(1);
     let max_concurrency = plan.concurrencies.iter().copied().max().unwrap_or(1);
     config.batching.queue_capacity = config.batching.queue_capacity.max(max_concurrency);
@@ -73,7 +72,11 @@ pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError>
         created,
         kiln: env!("CARGO_PKG_VERSION").to_string(),
         machine: engine::machine(),
-        model: ModelReport { name: name.clone(), version: model.version().to_string(), digest: model.digest() },
+        model: ModelReport {
+            name: model.name().to_string(),
+            version: model.version().to_string(),
+            digest: model.digest(),
+        },
         devices: Vec::new(),
     };
     for choice in config.inference.device.all() {

@@ -42,7 +42,7 @@ impl BenchServer {
     pub(super) async fn start(config: &Config, model: Model, engine: BurnEngine) -> Result<Self, String> {
         let key = ApiKey::generate();
         let server = LoopbackServer::start(config.server, config.api.clone(), &key).await?;
-        let name = model.spec().name.to_string();
+        let name = model.name().to_string();
         let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone());
         server.registry.replace_with_stable(name, vec![classifier]);
         server.readiness.set_ready();

@@ -33,8 +33,8 @@ impl ActiveModel {
     /// Returns a model with one loaded version, the stable one.
     pub(super) fn new(model: Model, stable: LoadedVersion) -> Self {
         let actual = ActualState { stable: stable.id, canary: None, shadow: None };
-        metrics::init_model_reloads(model.spec().name);
-        metrics::version_label(model.spec().name, &stable.spec.version, VersionLabel::Stable.as_str(), true);
+        metrics::init_model_reloads(model.name());
+        metrics::version_label(model.name(), &stable.spec.version, VersionLabel::Stable.as_str(), true);
         let desired_stable = DesiredVersion {
             spec: stable.spec.clone(),
             labels: vec![VersionLabel::Stable],
@@ -169,7 +169,7 @@ impl ActiveModel {
     /// Updates the metrics and logs the new state. `before` is the result of [`Self::labelled_versions`] before the
     /// change.
     fn report_changes(&self, before: &[(String, VersionLabel)], is_reload: bool) {
-        let (name, now) = (self.model.spec().name, self.labelled_versions());
+        let (name, now) = (self.model.name(), self.labelled_versions());
         for (version, label) in before.iter().filter(|each| !now.contains(each)) {
             metrics::version_label(name, version, label.as_str(), false);
         }

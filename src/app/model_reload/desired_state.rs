@@ -109,14 +109,17 @@ impl StoreSnapshot {
     fn read_blocking(store: &ModelStore, models: &[Model]) -> Self {
         // The watcher starts before the labels are read, so that it misses no change. The labels decide which version
         // files it also watches.
-        let label_files = models.iter().flat_map(|model| store.files(model.spec().name, &[])).collect();
+        let built_in = || models.iter().filter(|model| model.is_built_in());
+        let label_files = built_in().flat_map(|model| store.files(model.name(), &[])).collect();
         let label_watcher = FileWatcher::new(label_files);
-        let labels: Vec<_> = models.iter().map(|model| or_log(store.labels(model.spec().name))).collect();
+        // The store has no versions of a model that was read from a file.
+        let labels = |model: &Model| model.is_built_in().then(|| or_log(store.labels(model.name()))).flatten();
+        let labels: Vec<_> = models.iter().map(labels).collect();
         let readable = || models.iter().zip(&labels).filter_map(|(model, labels)| Some((model, labels.as_ref()?)));
         let version_files = readable().flat_map(|(model, labels)| {
-            let desired = DesiredState::new(labels, model.spec().version, |_| (None, Fingerprint::default()));
+            let desired = DesiredState::new(labels, model.original_version(), |_| (None, Fingerprint::default()));
             let versions: Vec<&str> = desired.versions().map(|desired| desired.spec.version.as_str()).collect();
-            store.files(model.spec().name, &versions)
+            store.files(model.name(), &versions)
         });
         let files = label_watcher.with_files(version_files.collect());
         let desired =
@@ -132,13 +135,13 @@ impl StoreSnapshot {
 
 fn desired_state(store: &ModelStore, model: &Model, labels: &Labels) -> DesiredState {
     let spec = model.spec();
-    DesiredState::new(labels, spec.version, |version| match version == spec.version {
+    DesiredState::new(labels, &spec.version, |version| match version == spec.version {
         true => (None, Fingerprint::default()),
         // An error of the manifest is not logged here: the attempt to load the version reports it.
         false => {
             // Without the first file, the labels: a change of the labels of other versions is no change of this
             // version.
-            let files: Vec<_> = store.files(spec.name, &[version]).into_iter().skip(1).collect();
+            let files: Vec<_> = store.files(&spec.name, &[version]).into_iter().skip(1).collect();
             let files = Fingerprint::of(&files);
             (store.manifest(model, version).ok().map(|manifest| manifest.weights), files)
         }

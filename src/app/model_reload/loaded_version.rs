@@ -61,7 +61,7 @@ impl LoadedVersion {
         readiness: Readiness,
     ) -> Self {
         let spec = VersionSpec::required(model.version(), weights_digest(&model));
-        let metrics = ModelMetrics::new(model.spec().name, model.version());
+        let metrics = ModelMetrics::new(model.name(), model.version());
         let (classifier, worker) = loader.resources.build_classifier(model, engines, readiness, metrics);
         Self { id, spec, classifier: Arc::new(classifier), worker, _failure_watch: JoinSet::new() }
     }
@@ -77,7 +77,7 @@ impl LoadedVersion {
         let spec = VersionSpec::optional(model.version(), weights_digest(&model));
         let readiness = server.optional();
         // The metrics of the devices belong to the stable version.
-        let metrics = ModelMetrics::beside_stable(model.spec().name, model.version());
+        let metrics = ModelMetrics::beside_stable(model.name(), model.version());
         let (classifier, worker) = loader.resources.build_classifier(model, engines, readiness.clone(), metrics);
         let mut failure_watch = JoinSet::new();
         failure_watch.spawn(async move {
@@ -104,7 +104,7 @@ impl LoadedVersion {
         self.worker.retire().await;
         // A device that fails here is reported by the versions that still use it.
         let _ = tokio::task::spawn_blocking(move || loader.free_unused()).await;
-        tracing::info!(model = model.spec().name, version = model.version(), "model version unloaded");
+        tracing::info!(model = model.name(), version = model.version(), "model version unloaded");
     }
 
     /// Accepts no more requests, and waits until those in the queue are answered.
@@ -116,5 +116,5 @@ impl LoadedVersion {
 
 /// Returns the digest of the weights if they came from the store.
 fn weights_digest(model: &Model) -> Option<String> {
-    (!model.weights().is_embedded()).then(|| model.weights_digest())
+    model.weights().filter(|weights| !weights.is_embedded()).map(|_| model.weights_digest())
 }

@@ -54,14 +54,19 @@ impl ModelReloader {
     /// silently.
     pub(super) async fn start(
         config: Config,
-        default_model: String,
         registry: Registry,
         readiness: Readiness,
         feedback: Option<FeedbackStore>,
     ) -> Result<Self, LoadError> {
         let started = Instant::now();
         let store = load::store(&config).ok();
-        let loader = join(spawn_blocking(move || ModelLoader::open(&config, feedback)).await)?;
+        let open = move || {
+            let mut models = load::models(&config)?;
+            let default_model = load::default_model(&config, &models).name().to_string();
+            models.sort_by(|one, other| one.name().cmp(other.name()));
+            Ok((models, default_model, ModelLoader::open(&config, feedback)?))
+        };
+        let (models, default_model, loader) = join(spawn_blocking(open).await)?;
         let mut reloader = Self {
             loader,
             store,
@@ -74,9 +79,9 @@ impl ModelReloader {
             loading: JoinSet::new(),
             retiring: JoinSet::new(),
         };
-        for model in Model::all() {
+        for model in models {
             let stable = reloader.load_stable(&model).await?;
-            metrics::build_info(model.spec().name, model.spec().version);
+            metrics::build_info(model.name(), model.original_version());
             reloader.models.push(ActiveModel::new(model, stable));
         }
         metrics::startup_phase("total", started.elapsed());
@@ -85,16 +90,18 @@ impl ModelReloader {
     }
 
     async fn load_stable(&mut self, model: &Model) -> Result<LoadedVersion, LoadError> {
-        let built_in = model.spec().version;
-        if let Some(conflict) = self.store.as_ref().map_or(Ok(None), |store| store.built_in_conflict(model))? {
-            tracing::warn!(model = model.spec().name, reason = %conflict, "store has a version that is not served");
+        // A model that was read from a file has one version.
+        let store = self.store.clone().filter(|_| model.is_built_in());
+        let built_in = model.original_version();
+        if let Some(conflict) = store.as_ref().map_or(Ok(None), |store| store.built_in_conflict(model))? {
+            tracing::warn!(model = model.name(), reason = %conflict, "store has a version that is not served");
         }
-        let version = match &self.store {
+        let version = match &store {
             Some(store) => store.stable(model)?,
             None => built_in.to_string(),
         };
         let progress = load::record_startup_phase;
-        let started = start_version(&self.loader, self.store.as_ref(), model, &version, progress).await;
+        let started = start_version(&self.loader, store.as_ref(), model, &version, progress).await;
         let started = started.map_err(|error| match version == built_in {
             true => error,
             false => load::unusable_stable_version(model, &version, &error),
@@ -175,20 +182,19 @@ impl ModelReloader {
 
     fn reject(&mut self, index: usize, desired: DesiredVersion, error: &LoadError) {
         let active = &mut self.models[index];
-        let (model, version) = (active.model.spec().name, &desired.spec.version);
+        let (model, version) = (active.model.name(), &desired.spec.version);
         tracing::error!(model, %version, reason = %error, "cannot load model version; serving the previous versions");
         metrics::model_reload(model, ReloadOutcome::Refused);
         active.reject(desired);
     }
 
     fn withdraw(&mut self, id: u64, reason: &str) {
-        let mut models = self.models.iter_mut();
-        let withdrawn = models.find_map(|active| Some((active.model.spec().name, active.withdraw(id)?)));
+        let withdraw = |active: &mut ActiveModel| Some((active.withdraw(id)?, active.model.name().to_string()));
         // The version may have been replaced since it failed.
-        let Some((model, version)) = withdrawn else { return };
+        let Some((version, model)) = self.models.iter_mut().find_map(withdraw) else { return };
         let name = version.spec.version.clone();
-        tracing::error!(model, version = %name, reason, "model version failed; the stable version keeps serving");
-        metrics::model_reload(model, ReloadOutcome::Withdrawn);
+        tracing::error!(%model, version = %name, reason, "model version failed; the stable version keeps serving");
+        metrics::model_reload(&model, ReloadOutcome::Withdrawn);
         self.publish();
         self.retire(version);
     }

@@ -39,7 +39,7 @@ fn temporary_files_of_other_processes_are_kept() {
     let mut all: Vec<String> = others.into_iter().chain(labels).collect();
     all.sort();
     assert_eq!(hidden(&fixture), all);
-    assert_eq!(fixture.store.read(&fixture.model, "3").unwrap().weights().bytes(), b"third");
+    assert_eq!(fixture.store.read(&fixture.model, "3").unwrap().weights().unwrap().bytes(), b"third");
 }
 
 #[test]
@@ -82,6 +82,6 @@ fn concurrent_adds_of_one_name_have_one_winner() {
     assert_eq!(done.len(), 1);
     let taken = outcomes.iter().filter(|outcome| matches!(outcome, Err(StoreError::VersionExists { .. })));
     assert_eq!(taken.count(), 7, "{outcomes:?}");
-    assert_eq!(fixture.store.read(&fixture.model, "new").unwrap().weights().bytes(), vec![done[0]; 1 << 16]);
+    assert_eq!(fixture.store.read(&fixture.model, "new").unwrap().weights().unwrap().bytes(), vec![done[0]; 1 << 16]);
     assert_eq!(hidden(&fixture), [""; 0]);
 }

@@ -22,8 +22,8 @@ impl Fixture {
         Self { store: ModelStore::open(folder.path().join("not/there/yet")), folder, model }
     }
 
-    fn name(&self) -> &'static str {
-        self.model.spec().name
+    fn name(&self) -> &str {
+        self.model.name()
     }
 
     /// Returns the folder of the model's versions.
@@ -48,7 +48,7 @@ fn added_version_is_read_back_unchanged() {
     // "1" is the built-in version.
     assert_eq!((fixture.add(b"first"), fixture.add(b"second")), ("2".to_string(), "3".to_string()));
     let found = fixture.store.read(&fixture.model, "2").unwrap();
-    assert_eq!((found.version(), found.weights().bytes()), ("2", &b"first"[..]));
+    assert_eq!((found.version(), found.weights().unwrap().bytes()), ("2", &b"first"[..]));
     assert_eq!(found.reference_logits().unwrap().len(), fixture.model.spec().labels.len());
     let all = fixture.store.versions(&fixture.model).unwrap();
     let (version, manifest) = &all[1];

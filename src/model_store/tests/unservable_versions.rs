@@ -30,7 +30,7 @@ fn unservable_version_gets_no_label() {
         let fixture = Fixture::new();
         fixture.add(b"weights");
         match file {
-            "graph" => replace_in_manifest(&fixture, "2", fixture.model.spec().sha256, &"0".repeat(64)),
+            "graph" => replace_in_manifest(&fixture, "2", &fixture.model.spec().sha256, &"0".repeat(64)),
             "missing" => fs::remove_file(fixture.model_folder().join("2/weights.bpk")).unwrap(),
             "" => {}
             file => fs::write(fixture.model_folder().join("2").join(file), "0.25\n".repeat(1000)).unwrap(),

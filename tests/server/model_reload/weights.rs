@@ -12,7 +12,7 @@ pub fn model() -> Model {
 
 /// Returns the default weights with `by` added to the bias of one class.
 pub fn favouring(class: usize, by: f32) -> Vec<u8> {
-    let mut file = model().weights().bytes().to_vec();
+    let mut file = model().weights().unwrap().bytes().to_vec();
     let bias = bias(&file);
     let at = bias + 4 * class;
     let value = f32::from_le_bytes(file[at..at + 4].try_into().unwrap()) + by;
@@ -27,7 +27,7 @@ pub fn predicting(class: usize) -> Weights {
 
 /// Returns the default weights with a last layer that outputs its first 1000 inputs.
 pub fn outputting_features() -> Vec<u8> {
-    let mut file = model().weights().bytes().to_vec();
+    let mut file = model().weights().unwrap().bytes().to_vec();
     let (bias, weight) = (bias(&file), weight(&file));
     file[bias..bias + 4 * CLASSES].fill(0);
     file[weight..weight + 4 * CLASSES * FEATURES].fill(0);
@@ -40,7 +40,7 @@ pub fn outputting_features() -> Vec<u8> {
 
 /// Returns the default weights with the weight of `feature` for the first class set to `by`.
 pub fn with_feature_weight(feature: usize, by: f32) -> Vec<u8> {
-    let mut file = model().weights().bytes().to_vec();
+    let mut file = model().weights().unwrap().bytes().to_vec();
     let at = weight(&file) + 4 * feature;
     file[at..at + 4].copy_from_slice(&by.to_le_bytes());
     file

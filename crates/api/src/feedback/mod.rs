@@ -70,7 +70,7 @@ impl FeedbackOperations {
     ) -> Result<Json<SummaryBody>, OperationError<SummaryErrors>> {
         let found = self.registry.find(model.as_deref(), version.as_deref());
         let (name, version) = match &found {
-            Ok(found) => (found.model().spec().name, found.model().version()),
+            Ok(found) => (found.model().name(), found.model().version()),
             // Feedback is kept after its version is unloaded.
             Err(LookupError::UnknownVersion { name, version, .. }) => (name.as_str(), version.as_str()),
             Err(error) => return Err(error.clone().into()),

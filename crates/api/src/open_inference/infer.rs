@@ -16,6 +16,7 @@ use crate::error::{ApiError, ErrorCode};
 use crate::openapi_errors::{InferErrors, OperationError};
 use crate::{Config, State};
 use kiln_classifier::{Class, Classifier, Priority, Row, Scores, slowest};
+use kiln_inference::model::Task;
 use kiln_oip::{
     InferRequest, NonFiniteOutput, RequestedOutput, Tensor, TensorData, classification_element, encode_response,
     parse_request,
@@ -92,6 +93,10 @@ impl Inference {
                 Ok::<_, ApiError>((rows, id, output, priority, timeout))
             })
             .await??;
+        if output.classes.is_some() && classifier.model().spec().task == Task::Embedding {
+            let message = format!("the model '{name}' returns embeddings, so 'classification' has no meaning");
+            return Err(ApiError::new(ErrorCode::ModelEmbeds, message));
+        }
         let timeout = timeout.unwrap_or(config.request_timeout).min(config.request_timeout);
         let priority = priority.map(|priority| match priority {
             1 => Priority::High,
@@ -104,7 +109,7 @@ impl Inference {
             let model = classifier.model();
             let encoded = to_output(&classifier, &scores, output)
                 .and_then(|tensor| {
-                    encode_response((model.spec().name, model.version()), id.as_deref(), &tensor, output.binary)
+                    encode_response((model.name(), model.version()), id.as_deref(), &tensor, output.binary)
                 })
                 .map_err(|error| ApiError::new(ErrorCode::NonFiniteOutput, error.to_string()))?;
             Ok(InferResponse::new(encoded, accepted))
@@ -175,17 +180,18 @@ fn to_output(
     scores: &[Scores],
     requested: RequestedOutput,
 ) -> Result<Tensor, NonFiniteOutput> {
-    let class_count = classifier.model().spec().labels.len();
+    let spec = classifier.model().spec();
     let Some(top_k) = requested.classes else {
         let values = scores.iter().flat_map(|scores| scores.logits.iter().copied()).collect();
-        return Ok(Tensor { shape: vec![scores.len(), class_count], data: TensorData::Floats(values) });
+        return Ok(Tensor { shape: vec![scores.len(), spec.outputs], data: TensorData::Floats(values) });
     };
     if let Some(index) = scores.iter().flat_map(|scores| &scores.logits).position(|score| !score.is_finite()) {
         return Err(NonFiniteOutput(index));
     }
-    let top_k = top_k.min(class_count);
+    let top_k = top_k.min(spec.labels.len());
     let row = |scores: &Scores| {
-        let element = |class: Class| classification_element(scores.logits[class.class_id], class.class_id, class.label);
+        let element =
+            |class: Class| classification_element(scores.logits[class.class_id], class.class_id, &class.label);
         classifier.classes(&scores.logits, top_k).into_iter().map(element).collect::<Vec<_>>()
     };
     let elements = scores.iter().flat_map(row).collect();

@@ -83,7 +83,7 @@ impl ServerOperations {
         _caller: Authenticated<AnyScope>,
     ) -> Result<Json<Vec<RepositoryEntry>>, OperationError<ModelErrors>> {
         let entries = self.0.registry.all()?.into_iter().flatten().map(|version| RepositoryEntry {
-            name: version.classifier.model().spec().name.to_string(),
+            name: version.classifier.model().name().to_string(),
             version: version.classifier.model().version().to_string(),
             state: "READY".to_string(),
             reason: String::new(),

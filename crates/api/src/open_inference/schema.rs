@@ -93,7 +93,7 @@ impl ModelMetadata {
             versions: versions.iter().map(|version| version.classifier.model().version().to_string()).collect(),
             platform: PLATFORM.to_string(),
             inputs: vec![tensor(INPUT, vec![-1, 3, spec.height.into(), spec.width.into()])],
-            outputs: vec![tensor(OUTPUT, vec![-1, spec.labels.len() as i64])],
+            outputs: vec![tensor(OUTPUT, vec![-1, spec.outputs as i64])],
         }
     }
 }
@@ -162,11 +162,7 @@ impl ModelConfig {
                 format: "FORMAT_NCHW".to_string(),
                 dims: vec![3, spec.height, spec.width],
             }],
-            output: vec![OutputConfig {
-                name: OUTPUT.to_string(),
-                data_type: fp32,
-                dims: vec![spec.labels.len() as u32],
-            }],
+            output: vec![OutputConfig { name: OUTPUT.to_string(), data_type: fp32, dims: vec![spec.outputs as u32] }],
             dynamic_batching: DynamicBatching { priority_levels: 3, default_priority_level: 2 },
         }
     }

@@ -95,7 +95,7 @@ impl ModelStatistics {
         };
         let last = all.last_success.and_then(|last| last.duration_since(UNIX_EPOCH).ok());
         Self {
-            name: model.spec().name.to_string(),
+            name: model.name().to_string(),
             version: model.version().to_string(),
             last_inference: last.map_or(0, |last| last.as_millis() as u64),
             inference_count: all.rows,

@@ -87,7 +87,7 @@ pub struct ModelMetrics(Arc<Series>);
 
 #[derive(Debug)]
 struct Series {
-    model: &'static str,
+    model: Arc<str>,
     phases: [Histogram; Phase::COUNT],
     total: Histogram,
     in_flight: Gauge,
@@ -105,37 +105,39 @@ struct Series {
 
 impl ModelMetrics {
     /// Creates the series of a version. If no recorder is installed yet, they record nothing.
-    pub fn new(model: &'static str, version: &str) -> Self {
+    pub fn new(model: &str, version: &str) -> Self {
         Self::create(model, version, true)
     }
 
     /// Creates the series of a version that runs beside the stable one on the same devices. Its engines and its queue
     /// capacity are not counted, since they do not add to the capacity of the devices.
-    pub fn beside_stable(model: &'static str, version: &str) -> Self {
+    pub fn beside_stable(model: &str, version: &str) -> Self {
         Self::create(model, version, false)
     }
 
-    fn create(model: &'static str, version: &str, counts_capacity: bool) -> Self {
-        let counter = |metric: Metric| counter!(metric.name, "model" => model);
-        let gauge = |metric: Metric| gauge!(metric.name, "model" => model);
-        let histogram = |metric: Metric| histogram!(metric.name, "model" => model);
-        let phase = |phase: &'static str| histogram!(n::PHASE_SECONDS.name, "model" => model, "phase" => phase);
+    fn create(model: &str, version: &str, counts_capacity: bool) -> Self {
+        let model: Arc<str> = model.into();
+        let name = || Arc::clone(&model);
+        let counter = |metric: Metric| counter!(metric.name, "model" => name());
+        let gauge = |metric: Metric| gauge!(metric.name, "model" => name());
+        let histogram = |metric: Metric| histogram!(metric.name, "model" => name());
+        let phase = |phase: &'static str| histogram!(n::PHASE_SECONDS.name, "model" => name(), "phase" => phase);
         let series = Series {
-            model,
+            model: name(),
             phases: Phase::ALL.map(|each| phase(each.as_str())),
             total: phase("total"),
             in_flight: gauge(n::INFLIGHT_IMAGES),
             queue_capacity: GaugeGuard::new(gauge(n::QUEUE_CAPACITY)),
             queue_depth: GaugeGuard::new(gauge(n::QUEUE_DEPTH)),
             counts_capacity,
-            deadline_passed: counter!(n::DROPPED.name, "model" => model, "reason" => "deadline"),
+            deadline_passed: counter!(n::DROPPED.name, "model" => name(), "reason" => "deadline"),
             batch_size: histogram(n::BATCH_SIZE),
             batch_seconds: histogram(n::BATCH_SECONDS),
             padding: counter(n::PADDING_IMAGES),
             engines: GaugeGuard::new(gauge(n::ENGINES)),
             cache: CacheOutcome::ALL
-                .map(|outcome| counter!(n::CACHE_REQUESTS.name, "model" => model, "outcome" => outcome.as_str())),
-            triton: TritonSeries::new(model, version),
+                .map(|outcome| counter!(n::CACHE_REQUESTS.name, "model" => name(), "outcome" => outcome.as_str())),
+            triton: TritonSeries::new(&model, version),
         };
         // The counters start at zero. The gauge may contain images of another version.
         series.in_flight.increment(0.0);
@@ -145,8 +147,8 @@ impl ModelMetrics {
     }
 
     /// Returns the model's name.
-    pub fn model(&self) -> &'static str {
-        self.0.model
+    pub fn model(&self) -> &str {
+        &self.0.model
     }
 
     /// Sets the number of engines and the capacity of their queue.
@@ -187,7 +189,7 @@ impl ModelMetrics {
     /// Counts a batch that was given to an engine.
     pub fn batch_dispatched(&self, images: usize, reason: &'static str) {
         self.0.batch_size.record(images as f64);
-        counter!(n::BATCHES.name, "model" => self.0.model, "reason" => reason).increment(1);
+        counter!(n::BATCHES.name, "model" => Arc::clone(&self.0.model), "reason" => reason).increment(1);
     }
 
     /// Counts a batch that an engine ran, with `padding` rows besides the images.
@@ -199,7 +201,7 @@ impl ModelMetrics {
 
     /// Sets the bytes that the allocator of one of the model's devices holds.
     pub fn device_memory(&self, device: String, bytes: u64) {
-        gauge!(n::DEVICE_MEMORY.name, "model" => self.0.model, "device" => device).set(bytes as f64);
+        gauge!(n::DEVICE_MEMORY.name, "model" => Arc::clone(&self.0.model), "device" => device).set(bytes as f64);
     }
 
     /// Counts an answered request.
@@ -229,11 +231,12 @@ struct TritonSeries {
 }
 
 impl TritonSeries {
-    fn new(model: &'static str, version: &str) -> Self {
+    fn new(model: &Arc<str>, version: &str) -> Self {
         let version: Arc<str> = version.into();
-        let counter = |metric: Metric| counter!(metric.name, "model" => model, "version" => Arc::clone(&version));
+        let counter =
+            |metric: Metric| counter!(metric.name, "model" => Arc::clone(model), "version" => Arc::clone(&version));
         let failures = |reason: FailureReason| {
-            let version = Arc::clone(&version);
+            let (model, version) = (Arc::clone(model), Arc::clone(&version));
             counter!(n::NV_FAILURE.name, "model" => model, "version" => version, "reason" => reason.as_str())
         };
         let series = Self {
@@ -246,7 +249,9 @@ impl TritonSeries {
             input: counter(n::NV_INPUT_US),
             infer: counter(n::NV_INFER_US),
             output: counter(n::NV_OUTPUT_US),
-            pending: GaugeGuard::new(gauge!(n::NV_PENDING.name, "model" => model, "version" => Arc::clone(&version))),
+            pending: GaugeGuard::new(
+                gauge!(n::NV_PENDING.name, "model" => Arc::clone(model), "version" => Arc::clone(&version)),
+            ),
         };
         // The counters start at zero.
         series.failures.iter().chain([&series.success]).for_each(|counter| counter.increment(0));

@@ -22,8 +22,9 @@ pub(super) fn init() {
     }
 }
 
-/// Records the program's version and a built-in model.
-pub fn build_info(model: &'static str, model_version: &'static str) {
+/// Records the program's version and a served model.
+pub fn build_info(model: &str, model_version: &str) {
+    let (model, model_version) = (model.to_string(), model_version.to_string());
     let version = env!("CARGO_PKG_VERSION");
     gauge!(BUILD_INFO.name, "version" => version, "model" => model, "model_version" => model_version).set(1.0);
 }
@@ -111,26 +112,27 @@ impl ReloadOutcome {
 }
 
 /// Creates the reload counters of a model, starting at zero.
-pub fn init_model_reloads(model: &'static str) {
+pub fn init_model_reloads(model: &str) {
     for outcome in ReloadOutcome::ALL {
-        counter!(MODEL_RELOADS.name, "model" => model, "outcome" => outcome.as_str()).increment(0);
+        counter!(MODEL_RELOADS.name, "model" => model.to_string(), "outcome" => outcome.as_str()).increment(0);
     }
 }
 
 /// Counts a reload of a model.
-pub fn model_reload(model: &'static str, outcome: ReloadOutcome) {
-    counter!(MODEL_RELOADS.name, "model" => model, "outcome" => outcome.as_str()).increment(1);
+pub fn model_reload(model: &str, outcome: ReloadOutcome) {
+    counter!(MODEL_RELOADS.name, "model" => model.to_string(), "outcome" => outcome.as_str()).increment(1);
 }
 
 /// Records whether a loaded version has a label.
-pub fn version_label(model: &'static str, version: &str, label: &'static str, has: bool) {
-    let version = version.to_string();
+pub fn version_label(model: &str, version: &str, label: &'static str, has: bool) {
+    let (model, version) = (model.to_string(), version.to_string());
     let info = gauge!(MODEL_VERSION_INFO.name, "model" => model, "version" => version, "label" => label);
     info.set(f64::from(u8::from(has)));
 }
 
 /// Counts an image that a shadow version classified, too.
-pub fn shadow_compared(model: &'static str, version: &str, agrees: bool) {
+pub fn shadow_compared(model: &str, version: &str, agrees: bool) {
     let agrees = if agrees { "yes" } else { "no" };
-    counter!(SHADOW_COMPARED.name, "model" => model, "version" => version.to_string(), "agrees" => agrees).increment(1);
+    let (model, version) = (model.to_string(), version.to_string());
+    counter!(SHADOW_COMPARED.name, "model" => model, "version" => version, "agrees" => agrees).increment(1);
 }

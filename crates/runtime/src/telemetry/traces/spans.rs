@@ -197,7 +197,7 @@ pub struct BatchRun<'a> {
     /// The duration.
     pub duration: Duration,
     /// The model's name.
-    pub model: &'static str,
+    pub model: &'a str,
     /// The index of the engine.
     pub engine: usize,
     /// The number of images.
@@ -215,7 +215,7 @@ pub fn record_batch(run: &BatchRun<'_>, links: &[SpanLink]) {
     let Some(tracer) = tracer().filter(|_| !links.is_empty()) else { return };
     let clock = SpanClock::now();
     let attributes = [
-        KeyValue::new("kiln.model", run.model),
+        KeyValue::new("kiln.model", run.model.to_string()),
         KeyValue::new("kiln.engine", run.engine as i64),
         KeyValue::new("kiln.batch.size", run.size as i64),
         KeyValue::new("kiln.batch.padded_size", run.padded as i64),

@@ -1,0 +1,150 @@
+//! Operations that return the embedding of an image.
+
+use poem_openapi::param::{Header, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi, Tags};
+
+use super::State;
+use super::auth::{Authenticated, PredictScope};
+use super::error::{ApiError, ErrorCode};
+use super::openapi_errors::{EmbedErrors, OperationError};
+use super::predict::{ImageBody, ModelRef, TimingsBody};
+use super::upload::{RawImage, SingleImageForm};
+use kiln_classifier::EncodedImage;
+use kiln_inference::model::Task;
+
+/// `POST /embed` and `POST /embed/raw`.
+pub(super) struct Embed(pub(super) State);
+
+#[derive(Tags)]
+enum Tag {
+    /// Compute embeddings of images.
+    Embed,
+}
+
+type EmbedResult = Result<Json<EmbeddingBody>, OperationError<EmbedErrors>>;
+
+#[allow(clippy::too_many_arguments, reason = "each is a parameter in the OpenAPI document")]
+#[OpenApi(tag = "Tag::Embed")]
+impl Embed {
+    /// Compute the embedding of one image in a form
+    ///
+    /// `curl -H "X-API-Key: $KEY" -F file=@cat.jpg http://localhost:8080/embed`
+    #[oai(path = "/embed", method = "post", operation_id = "embed")]
+    async fn embed(
+        &self,
+        caller: Authenticated<PredictScope>,
+        /// Whether the embedding is divided by its length (L2).
+        #[oai(default = "default_normalize")]
+        normalize: Query<bool>,
+        /// Model name; the server's default model if absent.
+        model: Query<Option<String>>,
+        /// Model version, `stable` or `canary`; chosen by the server if absent.
+        version: Query<Option<String>>,
+        /// Request timeout in milliseconds; at most the server's own, which also applies if the header is absent.
+        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
+        timeout_ms: Header<Option<u64>>,
+        form: SingleImageForm,
+    ) -> EmbedResult {
+        self.run(&caller, form.0, normalize.0, (model.as_deref(), version.as_deref()), timeout_ms.0).await
+    }
+
+    /// Compute the embedding of one image sent as the whole body
+    ///
+    /// `curl -H "X-API-Key: $KEY" --data-binary @cat.jpg http://localhost:8080/embed/raw`
+    #[oai(path = "/embed/raw", method = "post", operation_id = "embed_raw")]
+    async fn embed_raw(
+        &self,
+        caller: Authenticated<PredictScope>,
+        /// Whether the embedding is divided by its length (L2).
+        #[oai(default = "default_normalize")]
+        normalize: Query<bool>,
+        /// Model name; the server's default model if absent.
+        model: Query<Option<String>>,
+        /// Model version, `stable` or `canary`; chosen by the server if absent.
+        version: Query<Option<String>>,
+        /// Request timeout in milliseconds; at most the server's own, which also applies if the header is absent.
+        #[oai(name = "X-Request-Timeout-Ms", validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
+        timeout_ms: Header<Option<u64>>,
+        body: RawImage,
+    ) -> EmbedResult {
+        self.run(&caller, body.0, normalize.0, (model.as_deref(), version.as_deref()), timeout_ms.0).await
+    }
+}
+
+impl Embed {
+    async fn run(
+        &self,
+        caller: &Authenticated<PredictScope>,
+        image: EncodedImage,
+        normalize: bool,
+        (model, version): (Option<&str>, Option<&str>),
+        timeout_ms: Option<u64>,
+    ) -> EmbedResult {
+        let classifier = self.0.registry.resolve(model, version)?;
+        let model = classifier.model();
+        if model.spec().task != Task::Embedding {
+            let message = format!("the model '{}' returns classes, not embeddings", model.name());
+            return Err(ApiError::new(ErrorCode::ModelClassifies, message).into());
+        }
+        let options = caller.options(None, self.0.config.timeout(timeout_ms), None);
+        let embedding = classifier.embed(image, options).await?;
+        caller.report_timings(embedding.timings);
+        let mut values = embedding.values.into_vec();
+        if normalize {
+            normalize_length(&mut values);
+        }
+        Ok(Json(EmbeddingBody {
+            model: ModelRef::from(model),
+            dimensions: values.len() as u32,
+            embedding: values,
+            image: ImageBody::from(embedding.image),
+            timings_ms: TimingsBody::from(embedding.timings),
+        }))
+    }
+}
+
+fn default_normalize() -> bool {
+    true
+}
+
+/// Divides a vector by its length. A vector of zeros stays.
+fn normalize_length(values: &mut [f32]) {
+    let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        values.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+    }
+}
+
+/// The embedding of an image.
+#[derive(Debug, Object)]
+struct EmbeddingBody {
+    /// The model that computed the embedding.
+    model: ModelRef,
+    /// The values.
+    embedding: Vec<f32>,
+    /// Number of values.
+    dimensions: u32,
+    /// Properties of the image.
+    image: ImageBody,
+    /// Durations of the phases in milliseconds.
+    timings_ms: TimingsBody,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalised_embedding_has_length_one_and_zeros_stay() {
+        let mut values = [3.0, -4.0];
+        normalize_length(&mut values);
+        assert_eq!(values, [0.6, -0.8]);
+        let mut huge = [f32::MAX, f32::MAX];
+        normalize_length(&mut huge);
+        assert!((huge[0] - std::f32::consts::FRAC_1_SQRT_2).abs() < 1e-6, "{huge:?}");
+        let mut zeros = [0.0; 3];
+        normalize_length(&mut zeros);
+        assert_eq!(zeros, [0.0; 3]);
+    }
+}

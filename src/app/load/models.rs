@@ -1,0 +1,88 @@
+//! The models of the configuration: built-in ones, or those of `--model-file`; and their stable versions.
+
+use std::path::Path;
+use std::time::Instant;
+
+use kiln_inference::model::Model;
+use kiln_inference::model_file::{self, FileOptions};
+
+use super::error::LoadError;
+use super::store;
+use crate::config::Config;
+
+/// Returns the models of the configuration: those of `--model-file` in that order, and the built-in model that `--model`
+/// names; or, without files, all built-in models by name. Reads files.
+pub(in crate::app) fn models(config: &Config) -> Result<Vec<Model>, LoadError> {
+    if config.model_files.is_empty() {
+        return Ok(Model::all().collect());
+    }
+    let files = config.model_files.iter().map(|path| open_file(path, &config.model_file_options));
+    let mut models = files.collect::<Result<Vec<Model>, LoadError>>()?;
+    let is_known = |name: &String| models.iter().any(|model| model.name() == name);
+    if let Some(name) = config.model.as_ref().filter(|name| !is_known(name)) {
+        let known = models.iter().map(Model::name).chain(Model::built_in_names());
+        let known = known.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        models.push(Model::named(name).ok_or_else(|| LoadError::UnknownModel { name: name.clone(), known })?);
+    }
+    let is_taken = |(index, model): &(usize, &Model)| models[..*index].iter().any(|other| other.name() == model.name());
+    match models.iter().enumerate().find(is_taken) {
+        Some((_, model)) => Err(LoadError::SameName(model.name().to_string())),
+        None => Ok(models),
+    }
+}
+
+/// Reads a model from a file, and logs what was assumed.
+fn open_file(path: &Path, options: &FileOptions) -> Result<Model, LoadError> {
+    let started = Instant::now();
+    let file = model_file::open(path, options)?;
+    let name = file.model.name();
+    for warning in &file.warnings {
+        tracing::warn!(model = name, "{warning}");
+    }
+    for note in &file.notes {
+        tracing::info!(model = name, "{note}");
+    }
+    let (labels, preprocess) = (&file.labels_origin, &file.preprocess_origin);
+    let took_ms = started.elapsed().as_millis() as u64;
+    tracing::info!(model = name, file = %file.path.display(), %labels, %preprocess, took_ms, "model file opened");
+    Ok(file.model)
+}
+
+/// Returns the model of requests that name none: the one that `--model` names, or else the first of `models`.
+/// Logs it if there is a choice.
+///
+/// # Panics
+///
+/// Panics if `models` is empty or does not have the model of `--model`. [`models`] returns neither.
+pub(in crate::app) fn default_model(config: &Config, models: &[Model]) -> Model {
+    let is_named = |model: &&Model| config.model.as_ref().is_none_or(|name| model.name() == name);
+    let model = models.iter().find(is_named).expect("the default model is one of the models");
+    if config.model.is_none() && models.len() > 1 {
+        tracing::info!(
+            model = model.name(),
+            "requests without a model name use the first model; set --model to change it"
+        );
+    }
+    model.clone()
+}
+
+/// Returns the model of a command that runs one model: the default one, in its stable version. Reads files.
+pub(in crate::app) fn selected_model(config: &Config) -> Result<Model, LoadError> {
+    stable_version(config, &default_model(config, &models(config)?))
+}
+
+/// Returns the stable version of a model. A model that was read from a file has one version. Reads files.
+pub(in crate::app) fn stable_version(config: &Config, model: &Model) -> Result<Model, LoadError> {
+    let Some(store) = store(config).ok().filter(|_| model.is_built_in()) else { return Ok(model.clone()) };
+    let version = store.stable(model)?;
+    store.read(model, &version).map_err(|error| unusable_stable_version(model, &version, &error.into()))
+}
+
+/// Returns the error for a stable version that cannot be used.
+pub(in crate::app) fn unusable_stable_version(model: &Model, version: &str, reason: &LoadError) -> LoadError {
+    LoadError::Stable {
+        model: model.name().to_string(),
+        version: version.to_string(),
+        reason: reason.to_string().trim_end_matches('.').to_string(),
+    }
+}
