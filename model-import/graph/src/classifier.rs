@@ -84,6 +84,8 @@ pub struct OutputInfo {
     pub width: usize,
     /// What the values mean.
     pub kind: OutputKind,
+    /// The operator at the end of the file that was taken off: `Softmax`, `LogSoftmax` or `Sigmoid`. Kiln applies it itself.
+    pub removed: Option<&'static str>,
 }
 
 /// What the numbers of a network mean.
@@ -257,7 +259,7 @@ fn needed_nodes<'a>(graph: &'a GraphProto, outputs: &[String]) -> Vec<&'a NodePr
     let mut nodes = Vec::new();
     for node in graph.node.iter().rev() {
         if node.output.iter().any(|output| needed.contains(output.as_str())) {
-            needed.extend(node.input.iter().map(String::as_str));
+            add_inputs(node, &mut needed);
             nodes.push(node);
         }
     }
@@ -265,11 +267,21 @@ fn needed_nodes<'a>(graph: &'a GraphProto, outputs: &[String]) -> Vec<&'a NodePr
     nodes
 }
 
+/// Adds the values that a node reads, those of its branches included.
+fn add_inputs<'a>(node: &'a NodeProto, needed: &mut HashSet<&'a str>) {
+    needed.extend(node.input.iter().map(String::as_str));
+    for branch in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
+        branch.node.iter().for_each(|inner| add_inputs(inner, needed));
+        needed.extend(branch.output.iter().map(|output| output.name.as_str()));
+    }
+}
+
 /// Checks that all operators are known, and names all that are not.
 fn check_operators(nodes: &[&NodeProto]) -> Result<(), ClassifierError> {
     let mut unknown: BTreeMap<String, (usize, &str)> = BTreeMap::new();
     for node in nodes {
-        if importer(&node.domain, &node.op_type).is_none() {
+        let is_branch = node.domain.is_empty() && node.op_type == "If";
+        if !is_branch && importer(&node.domain, &node.op_type).is_none() {
             let operator = if matches!(node.domain.as_str(), "" | "ai.onnx") {
                 node.op_type.clone()
             } else {
@@ -329,7 +341,7 @@ impl Reader<'_> {
         let takes = takes(&network, self.input.element);
         let passes = run_passes(&mut network);
         let mut notes = self.notes(is_single, &name);
-        if kind.1 {
+        if kind.1.is_some() {
             notes.push("The activation at the end of the file was taken off; Kiln applies it itself.".to_string());
         }
         Ok(Classifier {
@@ -343,7 +355,7 @@ impl Reader<'_> {
                 element: self.input.element.name(),
                 takes,
             },
-            output: OutputInfo { name, width, kind: kind.0 },
+            output: OutputInfo { name, width, kind: kind.0, removed: kind.1 },
             metadata: self.metadata(),
             notes,
             is_single,
@@ -411,23 +423,26 @@ fn to_rows(lowering: &mut Lowering<'_>, var: &Var) -> Result<Var, Problem> {
     Ok(lowering.in_file_order(&rows))
 }
 
-/// Takes a softmax or a sigmoid off the end, and says what the numbers mean and whether something was taken off.
-fn strip_end(network: &mut Network) -> (OutputKind, bool) {
+/// Takes a softmax or a sigmoid off the end, and says what the numbers mean and what was taken off.
+fn strip_end(network: &mut Network) -> (OutputKind, Option<&'static str>) {
     let is_single = network.classes == 1;
     let logits = if is_single { OutputKind::Binary } else { OutputKind::Logits };
-    let Some(index) = producer_behind_moves(network, network.output) else { return (OutputKind::Embedding, false) };
+    let Some(index) = producer_behind_moves(network, network.output) else { return (OutputKind::Embedding, None) };
     let layer = &network.layers[index];
     let kind = match &layer.kind {
-        LayerKind::Tensor(TensorOp::Softmax(_) | TensorOp::LogSoftmax(_)) if !is_single => OutputKind::Logits,
-        LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) if is_single => OutputKind::Binary,
-        LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) => OutputKind::MultiLabel,
+        // A softmax over other numbers than the classes is part of the network.
+        LayerKind::Tensor(TensorOp::Softmax { size, is_log, .. }) if !is_single && *size == network.classes => {
+            (OutputKind::Logits, if *is_log { "LogSoftmax" } else { "Softmax" })
+        }
+        LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) if is_single => (OutputKind::Binary, "Sigmoid"),
+        LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) => (OutputKind::MultiLabel, "Sigmoid"),
         LayerKind::Tensor(TensorOp::LayerNorm { .. } | TensorOp::Reduce(..)) | LayerKind::GlobalAveragePool => {
-            return (OutputKind::Embedding, false);
+            return (OutputKind::Embedding, None);
         }
         // Features divided by their norm.
-        LayerKind::Tensor(TensorOp::Binary(crate::host::Binary::Div)) => return (OutputKind::Embedding, false),
-        LayerKind::Pool(..) => return (OutputKind::Embedding, false),
-        _ => return (logits, false),
+        LayerKind::Tensor(TensorOp::Binary(crate::host::Binary::Div)) => return (OutputKind::Embedding, None),
+        LayerKind::Pool(..) => return (OutputKind::Embedding, None),
+        _ => return (logits, None),
     };
     // The layers that move the result now read what the activation read.
     let (from, to) = (layer.output, layer.inputs[0]);
@@ -438,7 +453,7 @@ fn strip_end(network: &mut Network) -> (OutputKind, bool) {
     if network.output == from {
         network.output = to;
     }
-    (kind, true)
+    (kind.0, Some(kind.1))
 }
 
 /// The layer that computes a value; layers that only move elements are passed over.

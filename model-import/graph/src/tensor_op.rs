@@ -95,10 +95,15 @@ pub enum TensorOp {
     Where,
     /// Reduces axes, which keep size 1.
     Reduce(Reduction, Vec<usize>),
-    /// Softmax over an axis.
-    Softmax(usize),
-    /// Logarithm of the softmax over an axis.
-    LogSoftmax(usize),
+    /// Softmax over an axis, or its logarithm.
+    Softmax {
+        /// The axis.
+        axis: usize,
+        /// Its size.
+        size: usize,
+        /// Whether the result is the logarithm.
+        is_log: bool,
+    },
     /// `(x - mean) / sqrt(variance + epsilon) * scale + bias` over the last axis.
     LayerNorm {
         /// The summand under the root.

@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::Kernels;
 use crate::cpu::{self, Context, PackedConv};
@@ -75,6 +75,37 @@ impl Conv {
         Self {
             weight: Param::from_tensor(Tensor::zeros([spec.outputs, inputs, height, width], device)),
             bias: Param::from_tensor(Tensor::zeros([spec.outputs], device)),
+            spec,
+            packed: Arc::default(),
+            gpu_weights: Arc::default(),
+        }
+    }
+
+    /// Creates a convolution with weights `[outputs, inputs / groups, height, width]` and a bias `[outputs]`. If the CPU kernels
+    /// run it, the weights are packed at once and kept only so: under [`Kernels::Stock`] it cannot run any more.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number of weights is not that of `spec`, or if no kernel exists for it.
+    pub fn from_values(spec: ConvSpec, weight: Vec<f32>, bias: Vec<f32>, device: &Device) -> Self {
+        let runs_on_cpu = matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+            && matches!(Kernels::current(device), Kernels::Fused(_));
+        if runs_on_cpu {
+            let packed = PackedConv::pack(Context::current().isa(), spec, &weight, &bias);
+            return Self {
+                weight: Param::from_tensor(Tensor::zeros([1, 1, 1, 1], device)),
+                bias: Param::from_tensor(Tensor::zeros([1], device)),
+                spec,
+                packed: Arc::new(OnceLock::from(packed)),
+                gpu_weights: Arc::default(),
+            };
+        }
+        let [height, width] = spec.geometry.kernel;
+        let inputs = if spec.depthwise { 1 } else { spec.inputs };
+        let shape = [spec.outputs, inputs, height, width];
+        Self {
+            weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight, shape), device)),
+            bias: Param::from_tensor(Tensor::from_data(TensorData::new(bias, [spec.outputs]), device)),
             spec,
             packed: Arc::default(),
             gpu_weights: Arc::default(),
@@ -160,6 +191,11 @@ impl InvertedBottleneck {
     /// Creates an inverted bottleneck with zero weights, to be loaded later.
     pub fn new(first: ConvSpec, depthwise: ConvSpec, last: ConvSpec, device: &Device) -> Self {
         Self { first: Conv::new(first, device), depthwise: Conv::new(depthwise, device), last: Conv::new(last, device) }
+    }
+
+    /// Creates an inverted bottleneck of three convolutions.
+    pub fn from_convs(first: Conv, depthwise: Conv, last: Conv) -> Self {
+        Self { first, depthwise, last }
     }
 
     /// Runs the three convolutions on `[batch, height, width, inputs]`.

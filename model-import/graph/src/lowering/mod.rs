@@ -5,6 +5,7 @@
 //! in memory; a transpose only changes the first of these, so that convolutions run in NHWC without copies around them.
 
 mod attention;
+mod control;
 mod convolution;
 mod elementwise;
 mod movement;
@@ -131,6 +132,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) fixed_batch: Option<usize>,
     /// Elements that folding may still produce.
     budget: usize,
+    /// The number of branches around the node that is being converted.
+    depth: usize,
 }
 
 impl<'a> Lowering<'a> {
@@ -147,6 +150,7 @@ impl<'a> Lowering<'a> {
             node: String::new(),
             fixed_batch,
             budget,
+            depth: 0,
         };
         for (index, tensor) in tensors.iter().enumerate() {
             let shape = tensor.dims.iter().map(|dim| usize::try_from(*dim)).collect::<Result<Vec<_>, _>>();
@@ -178,6 +182,9 @@ impl<'a> Lowering<'a> {
     /// Converts a node.
     pub(crate) fn node(&mut self, node: &'a NodeProto, opset: i64) -> Result<(), Problem> {
         self.node = describe(node);
+        if matches!(node.domain.as_str(), "" | "ai.onnx") && node.op_type == "If" {
+            return self.branch(node, opset);
+        }
         let Some(import) = importer(&node.domain, &node.op_type) else {
             return Err("Kiln does not know this operator".into());
         };
@@ -191,10 +198,8 @@ impl<'a> Lowering<'a> {
         let operator = Operator { node, inputs, opset };
         let outputs = import(self, &operator)?;
         for (name, fact) in node.output.iter().zip(outputs) {
-            for dim in fact.dims() {
-                if dim.size == 0 {
-                    return Err("its result is empty".into());
-                }
+            if fact.as_var().is_some_and(|var| var.dims.iter().any(|dim| dim.size == 0)) {
+                return Err("its result is empty".into());
             }
             let elements = fact.dims().iter().try_fold(1_usize, |product, dim| product.checked_mul(dim.size));
             if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {

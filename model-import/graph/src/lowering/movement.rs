@@ -391,7 +391,7 @@ pub(crate) fn slice(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
             return Err("its bounds depend on the batch size".into());
         };
         let indices = slice_indices(start, end, *step, size).ok_or("its step is 0")?;
-        if indices.is_empty() {
+        if indices.is_empty() && !Lowering::is_known(&result) {
             return Err("its result is empty".into());
         }
         result = lowering.select_fact(&result, axis, &indices)?;
@@ -480,6 +480,48 @@ pub(crate) fn gather_known(lowering: &mut Lowering<'_>, operator: &Operator<'_>)
     }
     let target = shape[..shape.len() - 1].iter().chain(&table.shape[depth..]).copied().collect();
     Ok(vec![Fact::host(Host::float(target, values))])
+}
+
+/// `ScatterND` into known tensors, as attention masks are written.
+pub(crate) fn scatter_known(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
+    if operator.text("reduction").is_some_and(|reduction| reduction != "none") {
+        return Err("its 'reduction' is not supported".into());
+    }
+    let (data, updates) = (operator.input(0)?.clone(), operator.input(2)?.clone());
+    let indices = lowering.known_linear(operator.input(1)?)?;
+    let element = data.element;
+    let known = |host: Option<Host>| host.ok_or("one of its parameters is computed from the image; Kiln needs it as a constant");
+    let (data, updates) = (known(lowering.host(&data)?)?, known(lowering.host(&updates)?)?);
+    lowering.reserve(data.shape())?;
+    let host = match (data, updates) {
+        (Host::Int(data), Host::Int(updates)) => Host::Int(scatter(&data, &indices, &updates)?),
+        (data, updates) => {
+            let floats = |host: Host| host.to_float().ok_or(Problem::from("its input depends on the batch size"));
+            Host::Float(scatter(&floats(data)?, &indices, &floats(updates)?)?)
+        }
+    };
+    Ok(vec![Fact { element, kind: FactKind::Host(host) }])
+}
+
+fn scatter<T: Clone>(data: &Array<T>, indices: &Array<Linear>, updates: &Array<T>) -> Result<Array<T>, Problem> {
+    let outside = || Problem::from("its indices do not fit its input");
+    let depth = *indices.shape.last().filter(|depth| (1..=data.shape.len()).contains(*depth)).ok_or_else(outside)?;
+    let own = crate::host::strides(&data.shape);
+    let inner: usize = data.shape[depth..].iter().product();
+    if updates.data.len() != indices.data.len() / depth * inner {
+        return Err(outside());
+    }
+    let mut values = data.data.to_vec();
+    for (index, update) in indices.data.chunks_exact(depth).zip(updates.data.chunks_exact(inner.max(1))) {
+        let start = index.iter().enumerate().try_fold(0, |start, (axis, value)| {
+            let (value, size) = (value.as_constant()?, i64::try_from(data.shape[axis]).ok()?);
+            let value = if value < 0 { value.checked_add(size)? } else { value };
+            (0..size).contains(&value).then(|| start + value as usize * own[axis])
+        });
+        let start = start.ok_or_else(outside)?;
+        values[start..start + inner].clone_from_slice(update);
+    }
+    Ok(Array::new(data.shape.clone(), values))
 }
 
 /// `Expand`.

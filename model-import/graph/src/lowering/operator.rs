@@ -55,6 +55,7 @@ fn standard(op_type: &str) -> Option<Importer> {
         "Slice" => movement::slice,
         "Gather" => movement::gather,
         "GatherElements" | "GatherND" => movement::gather_known,
+        "ScatterND" => movement::scatter_known,
         "Expand" => movement::expand,
         "Tile" => movement::tile,
         "Pad" => movement::pad,

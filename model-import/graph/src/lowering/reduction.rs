@@ -153,8 +153,7 @@ pub(crate) fn cumulative_sum(lowering: &mut Lowering<'_>, operator: &Operator<'_
 impl Lowering<'_> {
     /// A softmax over an axis of the file.
     pub(crate) fn softmax_op(&mut self, var: &Var, axis: usize, is_log: bool) -> Var {
-        let position = var.position(axis);
-        let op = if is_log { TensorOp::LogSoftmax(position) } else { TensorOp::Softmax(position) };
+        let op = TensorOp::Softmax { axis: var.position(axis), size: var.dims[axis].size, is_log };
         self.same_axes(LayerKind::Tensor(op), var, var.dims.clone())
     }
 

@@ -1,0 +1,151 @@
+//! An ONNX file as a model: what it takes and returns, and its network on a device.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::Device;
+use kiln_graph::{Classifier, ClassifierError, InputInfo, OnnxSource, OutputInfo, ReadOptions};
+use model_import::Network;
+
+use crate::program::Program;
+
+/// An ONNX classifier. Clones share the description.
+#[derive(Clone, Debug)]
+pub struct OnnxModel(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    options: ReadOptions,
+    sha256: String,
+    input: InputInfo,
+    output: OutputInfo,
+    metadata: BTreeMap<String, String>,
+    notes: Vec<String>,
+    /// The network with its weights, until the first load takes it. Later loads read the file again, so that the weights are
+    /// in memory once.
+    classifier: Mutex<Option<Classifier>>,
+}
+
+/// Why a file is no model.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be read, or is not a classifier that Kiln runs.
+    #[error("{path}: {source}", path = path.display())]
+    Classifier {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ClassifierError,
+    },
+    /// Kiln's own reader failed.
+    #[error("{path}: Kiln failed to read the file: {reason}. Please report this with the file.", path = path.display())]
+    Panicked {
+        /// The file.
+        path: PathBuf,
+        /// The text of the panic.
+        reason: String,
+    },
+}
+
+/// Why a model cannot be put on a device.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadFileError {
+    /// The file cannot be read again.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The file is not the one that was opened.
+    #[error("{path} was changed after Kiln opened it. Restart Kiln, or add the new file under another version.", path = .0.display())]
+    Changed(PathBuf),
+    /// The device refuses the weights.
+    #[error("the device does not load the network: {0}")]
+    Device(String),
+}
+
+impl OnnxModel {
+    /// Opens a file, and reads all of it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is not a classifier that Kiln runs.
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, OpenError> {
+        let (sha256, classifier) = read(path, options)?;
+        Ok(Self(Arc::new(Inner {
+            path: path.to_path_buf(),
+            options: options.clone(),
+            sha256,
+            input: classifier.input.clone(),
+            output: classifier.output.clone(),
+            metadata: classifier.metadata.clone(),
+            notes: classifier.notes.clone(),
+            classifier: Mutex::new(Some(classifier)),
+        })))
+    }
+
+    /// The input.
+    pub fn input(&self) -> &InputInfo {
+        &self.0.input
+    }
+
+    /// The output.
+    pub fn output(&self) -> &OutputInfo {
+        &self.0.output
+    }
+
+    /// Free text of the file by key; `producer` is the program that wrote it.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.0.metadata
+    }
+
+    /// SHA-256 of the file, in lower-case hex.
+    pub fn sha256(&self) -> &str {
+        &self.0.sha256
+    }
+
+    /// What an operator should know about the file, one sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.0.notes
+    }
+
+    /// Puts the network on a device. Its input has the channels of [`Self::input`].
+    ///
+    /// # Errors
+    ///
+    /// The file was changed since it was opened, or the device refuses the network.
+    pub fn load(&self, device: &Device) -> Result<Box<dyn Network>, LoadFileError> {
+        let inner = &*self.0;
+        let kept = inner.classifier.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let classifier = match kept {
+            Some(classifier) => classifier,
+            None => {
+                let (sha256, classifier) = read(&inner.path, &inner.options)?;
+                if sha256 != inner.sha256 {
+                    return Err(LoadFileError::Changed(inner.path.clone()));
+                }
+                classifier
+            }
+        };
+        let is_single = classifier.is_single;
+        let program = catch_unwind(AssertUnwindSafe(|| Program::new(classifier.network, is_single, device)));
+        Ok(Box::new(program.map_err(|panic| LoadFileError::Device(panic_text(&*panic)))?))
+    }
+}
+
+/// Digest and network of a file.
+fn read(path: &Path, options: &ReadOptions) -> Result<(String, Classifier), OpenError> {
+    let failed = |source: ClassifierError| OpenError::Classifier { path: path.to_path_buf(), source };
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let source = OnnxSource::open(path)?;
+        Ok::<_, ClassifierError>((source.sha256()?, Classifier::read(&source, options)?))
+    }));
+    result
+        .map_err(|panic| OpenError::Panicked { path: path.to_path_buf(), reason: panic_text(&*panic) })?
+        .map_err(failed)
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason was given").to_string()
+}

@@ -1,0 +1,111 @@
+//! A network on a device: steps in their order, and when each value is released.
+
+use burn::backend::DispatchTensor;
+use burn::tensor::{Device, Tensor};
+use kiln_graph::{LayerKind, Value};
+use kiln_kernels::Layout;
+use model_import::Network;
+
+use crate::step::Step;
+use crate::tensor_ops;
+
+/// A network that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Program {
+    instructions: Vec<Instruction>,
+    /// Constants by value; they are never released.
+    constants: Vec<(Value, DispatchTensor)>,
+    /// The number of values.
+    values: usize,
+    input: Value,
+    output: Value,
+    classes: usize,
+    /// Whether each run has a single image.
+    is_single: bool,
+}
+
+#[derive(Debug)]
+struct Instruction {
+    step: Step,
+    inputs: Vec<Value>,
+    output: Value,
+    /// Inputs that no later instruction reads.
+    released: Vec<Value>,
+}
+
+impl Program {
+    /// Puts a network on a device. The layers are consumed one by one, so that weights are in memory once.
+    pub(crate) fn new(network: kiln_graph::Network, is_single: bool, device: &Device) -> Self {
+        let kiln_graph::Network { layers, input, output, classes, .. } = network;
+        let values = layers.iter().map(|layer| layer.output).chain([input, output]).max().unwrap_or(0) + 1;
+        let (mut instructions, mut constants) = (Vec::with_capacity(layers.len()), Vec::new());
+        for layer in layers {
+            match layer.kind {
+                LayerKind::Constant(array) => constants.push((layer.output, tensor_ops::upload(&array, device))),
+                kind => instructions.push(Instruction {
+                    step: Step::new(kind, device),
+                    inputs: layer.inputs,
+                    output: layer.output,
+                    released: Vec::new(),
+                }),
+            }
+        }
+        let mut is_read = vec![false; values];
+        is_read[output] = true;
+        constants.iter().for_each(|(value, _)| is_read[*value] = true);
+        for instruction in instructions.iter_mut().rev() {
+            for input in &instruction.inputs {
+                if !is_read[*input] {
+                    is_read[*input] = true;
+                    instruction.released.push(*input);
+                }
+            }
+        }
+        Self { instructions, constants, values, input, output, classes, is_single }
+    }
+
+    /// Runs `images` rows.
+    fn run(&self, input: DispatchTensor, images: usize) -> DispatchTensor {
+        let mut values: Vec<Option<DispatchTensor>> = vec![None; self.values];
+        let dtype = tensor_ops::dtype(&input);
+        for (value, constant) in &self.constants {
+            values[*value] = Some(tensor_ops::cast(constant.clone(), dtype));
+        }
+        values[self.input] = Some(input);
+        for instruction in &self.instructions {
+            let inputs = instruction.inputs.iter().map(|value| {
+                let is_last = instruction.released.contains(value)
+                    && instruction.inputs.iter().filter(|other| *other == value).count() == 1;
+                let tensor = if is_last { values[*value].take() } else { values[*value].clone() };
+                tensor.expect("the layers are in execution order")
+            });
+            let inputs = inputs.collect();
+            let output = instruction.step.run(inputs, images);
+            instruction.released.iter().for_each(|value| values[*value] = None);
+            values[instruction.output] = Some(output);
+        }
+        values[self.output].take().expect("a layer computes the output")
+    }
+}
+
+impl Network for Program {
+    fn layout(&self) -> Layout {
+        Layout::ChannelsLast
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let [count, height, width, channels] = images.dims();
+        let rows = |images: Tensor<4>, count: usize| {
+            let output = self.run(images.into_dispatch(), count);
+            Tensor::<2>::from_dispatch(tensor_ops::reshape(output, &[count, self.classes]))
+        };
+        if !self.is_single || count == 1 {
+            return rows(images, count);
+        }
+        let one = |index: usize| {
+            let image = images.clone().slice([index..index + 1, 0..height, 0..width, 0..channels]);
+            rows(image, 1)
+        };
+        Tensor::cat((0..count).map(one).collect(), 0)
+    }
+}

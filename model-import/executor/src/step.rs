@@ -1,0 +1,152 @@
+//! One step of a program, with its weights packed for the device.
+
+use burn::backend::DispatchTensor;
+use burn::tensor::{Device, Tensor};
+use kiln_graph::{Activation, Array, Conv, Geometry, LayerKind, Pooling};
+use kiln_kernels::layers;
+
+use crate::tensor_ops::{self, GeneralConv};
+
+/// A layer on a device.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A convolution with a fused kernel.
+    Conv(Box<layers::Conv>),
+    /// A convolution over the last axis of a tensor of any rank.
+    Pointwise(Box<layers::Conv>, usize),
+    /// A convolution without a fused kernel.
+    GeneralConv(Box<GeneralConv>),
+    InvertedBottleneck(Box<layers::InvertedBottleneck>),
+    Pool(Pooling, Geometry),
+    GlobalAveragePool,
+    Scale,
+    Activation(Activation),
+    Add,
+    Pad([usize; 4]),
+    /// Factor and summand for each element of the last axis, where they are not 1 and not 0.
+    Affine(Option<DispatchTensor>, Option<DispatchTensor>),
+    Tensor(tensor_ops::PreparedOp),
+}
+
+impl Step {
+    /// Packs the weights of a layer.
+    ///
+    /// # Panics
+    ///
+    /// Panics for constants, which are no steps.
+    pub(crate) fn new(kind: LayerKind, device: &Device) -> Self {
+        match kind {
+            LayerKind::Conv(conv) if conv.is_dense() && conv.geometry.is_pointwise() => {
+                let outputs = conv.outputs;
+                Self::Pointwise(Box::new(kernel_conv(conv, device)), outputs)
+            }
+            LayerKind::Conv(conv) if conv.has_kernel() => Self::Conv(Box::new(kernel_conv(conv, device))),
+            LayerKind::Conv(conv) => Self::GeneralConv(Box::new(GeneralConv::new(conv, device))),
+            LayerKind::InvertedBottleneck(convs) => {
+                let [first, depthwise, last] = (*convs).map(|conv| kernel_conv(conv, device));
+                Self::InvertedBottleneck(Box::new(layers::InvertedBottleneck::from_convs(first, depthwise, last)))
+            }
+            LayerKind::Pool(pooling, geometry) => Self::Pool(pooling, geometry),
+            LayerKind::GlobalAveragePool => Self::GlobalAveragePool,
+            LayerKind::Scale => Self::Scale,
+            LayerKind::Activation(activation) => Self::Activation(activation),
+            LayerKind::Add => Self::Add,
+            LayerKind::Pad(sides) => Self::Pad(sides),
+            LayerKind::Affine { factor, summand } => {
+                let upload = |values: Vec<f32>, neutral: f32| {
+                    let is_neutral = values.iter().all(|value| *value == neutral);
+                    let array = || Array { shape: vec![values.len()], data: values.clone().into() };
+                    (!is_neutral).then(|| tensor_ops::upload(&array(), device))
+                };
+                Self::Affine(upload(factor, 1.0), upload(summand, 0.0))
+            }
+            LayerKind::Tensor(op) => Self::Tensor(tensor_ops::PreparedOp::new(op, device)),
+            LayerKind::Constant(_) => panic!("a constant is no step"),
+        }
+    }
+
+    /// Runs the step on a batch of `images`.
+    pub(crate) fn run(&self, inputs: Vec<DispatchTensor>, images: usize) -> DispatchTensor {
+        let mut inputs = inputs.into_iter();
+        let mut next = || inputs.next().expect("a layer has all its inputs");
+        match self {
+            Self::Conv(conv) => {
+                let (input, residual) = (image(next()), inputs.next().map(image));
+                conv.forward(input, residual).into_dispatch()
+            }
+            Self::Pointwise(conv, outputs) => {
+                let input = next();
+                let mut shape = tensor_ops::shape(&input);
+                let rows = |tensor: DispatchTensor| {
+                    let shape = tensor_ops::shape(&tensor);
+                    let width = *shape.last().expect("a product has an axis");
+                    let rows: usize = shape[..shape.len() - 1].iter().product();
+                    image(tensor_ops::reshape(tensor, &[1, 1, rows, width]))
+                };
+                let output = conv.forward(rows(input), inputs.next().map(rows)).into_dispatch();
+                *shape.last_mut().expect("a product has an axis") = *outputs;
+                tensor_ops::reshape(output, &shape)
+            }
+            Self::GeneralConv(conv) => {
+                let (input, residual) = (next(), inputs.next());
+                conv.run(input, residual)
+            }
+            Self::InvertedBottleneck(block) => {
+                let (input, residual) = (image(next()), inputs.next().map(image));
+                block.forward(input, residual).into_dispatch()
+            }
+            Self::Pool(pooling, geometry) => {
+                layers::pool(image(next()), kernel_pooling(*pooling), kernel_geometry(geometry)).into_dispatch()
+            }
+            Self::GlobalAveragePool => layers::global_average_pool(image(next())).into_dispatch(),
+            Self::Scale => layers::scale(image(next()), image(next())).into_dispatch(),
+            Self::Activation(activation) => tensor_ops::activate(next(), *activation),
+            Self::Add => tensor_ops::add(next(), next()),
+            Self::Pad([top, left, bottom, right]) => {
+                tensor_ops::pad(next(), &[[0, 0], [*top, *bottom], [*left, *right], [0, 0]], 0.0)
+            }
+            Self::Affine(factor, summand) => tensor_ops::affine(next(), factor.as_ref(), summand.as_ref()),
+            Self::Tensor(op) => {
+                let first = inputs.next();
+                op.run(first.into_iter().chain(inputs).collect(), images)
+            }
+        }
+    }
+}
+
+fn image(tensor: DispatchTensor) -> Tensor<4> {
+    Tensor::from_dispatch(tensor)
+}
+
+fn kernel_conv(conv: Conv, device: &Device) -> layers::Conv {
+    let spec = layers::ConvSpec {
+        inputs: conv.inputs,
+        outputs: conv.outputs,
+        geometry: kernel_geometry(&conv.geometry),
+        depthwise: conv.is_depthwise(),
+        activation: kernel_activation(conv.activation),
+    };
+    layers::Conv::from_values(spec, conv.weight, conv.bias, device)
+}
+
+pub(crate) fn kernel_geometry(geometry: &Geometry) -> layers::Geometry {
+    let Geometry { kernel, stride, before, after } = *geometry;
+    layers::Geometry { kernel, stride, before, after }
+}
+
+fn kernel_pooling(pooling: Pooling) -> layers::Pooling {
+    match pooling {
+        Pooling::Max => layers::Pooling::Max,
+        Pooling::Average => layers::Pooling::Average,
+        Pooling::AverageWithPadding => layers::Pooling::AverageWithPadding,
+    }
+}
+
+fn kernel_activation(activation: Activation) -> layers::Activation {
+    match activation {
+        Activation::Identity => layers::Activation::Identity,
+        Activation::Clamp { low, high } => layers::Activation::Clamp { low, high },
+        Activation::HardSigmoid { alpha, beta } => layers::Activation::HardSigmoid { alpha, beta },
+        Activation::HardSwish => layers::Activation::HardSwish,
+    }
+}

@@ -1,0 +1,98 @@
+//! Every classifier of the zoo gives the logits of ONNX Runtime. `KILN_ZOO=NAME` runs those whose names contain NAME.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use kiln_executor::{OnnxModel, ReadOptions};
+use kiln_zoo::{Answer, Output};
+
+/// Rows of an answer that are run as one batch.
+const BATCH: usize = 3;
+
+#[test]
+fn logits_of_the_zoo_are_those_of_onnx_runtime() {
+    run(kiln_zoo::answers(), BATCH);
+}
+
+#[test]
+fn single_operators_give_the_results_of_onnx_runtime() {
+    run(kiln_zoo::generated_answers(), 2);
+}
+
+fn run(answers: Vec<Answer>, batch: usize) {
+    let filter = std::env::var("KILN_ZOO").unwrap_or_default();
+    let folder = tempfile::tempdir().unwrap();
+    let answers: Vec<Answer> = answers.into_iter().filter(|answer| answer.name.contains(&filter)).collect();
+    let mut failed = Vec::new();
+    for answer in &answers {
+        let path = folder.path().join("model.onnx");
+        std::fs::write(&path, answer.model()).unwrap();
+        let started = std::time::Instant::now();
+        let result = check(answer, &path, batch);
+        println!("{:<32} {:>6} ms  {}", answer.name, started.elapsed().as_millis(), result.as_ref().map_or_else(Clone::clone, Clone::clone));
+        if let Err(reason) = result {
+            failed.push(format!("{}: {reason}", answer.name));
+        }
+    }
+    println!("{} of {}", answers.len() - failed.len(), answers.len());
+    assert!(failed.is_empty(), "{} of {} fail:\n{}", failed.len(), answers.len(), failed.join("\n"));
+}
+
+/// Runs a model, and returns the largest difference as text.
+fn check(answer: &Answer, path: &std::path::Path, batch: usize) -> Result<String, String> {
+    let model = OnnxModel::open(path, &ReadOptions::default()).map_err(|error| error.to_string())?;
+    let device = Device::flex();
+    let network = model.load(&device).map_err(|error| error.to_string())?;
+    let output = answer.outputs.iter().find(|output| output.name == model.output().name);
+    let output = output.ok_or("the output is not that of the answer")?;
+    let mut worst: f32 = 0.0;
+    for rows in [&(0..1).collect::<Vec<_>>(), &(0..batch).collect::<Vec<_>>()] {
+        let input = model.input();
+        let [height, width, channels] = [input.height, input.width, input.channels];
+        let values: Vec<f32> = rows.iter().flat_map(|row| answer.input_row(*row)).collect();
+        let images = match input.channels_last {
+            true => Tensor::<4>::from_data(TensorData::new(values, [rows.len(), height, width, channels]), &device),
+            false => Tensor::<4>::from_data(TensorData::new(values, [rows.len(), channels, height, width]), &device)
+                .permute([0, 2, 3, 1]),
+        };
+        let logits = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| network.forward(images).into_data()));
+        let logits = logits.map_err(|_| "it panics".to_string())?.try_into_vec::<f32>().unwrap();
+        for (row, found) in rows.iter().zip(logits.chunks_exact(model.output().width)) {
+            let found = finish(found, model.output().removed);
+            worst = worst.max(difference(output, *row, &found)?);
+        }
+    }
+    let limit = (if is_reduced_precision(answer) { 2e-2_f32 } else { 1e-3 }).max(3.0 * output.spread);
+    let text = format!("{worst:.1e} of {limit:.1e}");
+    if worst <= limit { Ok(text) } else { Err(format!("it differs by {text}")) }
+}
+
+/// Applies the operator that was taken off.
+fn finish(logits: &[f32], removed: Option<&str>) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+    let one = |logit: &f32| match removed {
+        Some("Softmax") => (logit - largest).exp() / sum,
+        Some("LogSoftmax") => logit - largest - sum.ln(),
+        Some(_) => 1.0 / (1.0 + (-logit).exp()),
+        None => *logit,
+    };
+    logits.iter().map(one).collect()
+}
+
+fn difference(output: &Output, row: usize, found: &[f32]) -> Result<f32, String> {
+    let expected = output.unoptimised.as_ref().unwrap_or(&output.rows).get(row).ok_or("the answer lacks a row")?;
+    if expected.len() > found.len() {
+        return Err(format!("it gives {} numbers, not {}", found.len(), expected.len()));
+    }
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let worst = expected.iter().zip(found).map(|(expected, found)| (expected - found).abs()).fold(0.0, nan_max);
+    Ok(worst / largest.max(1e-6))
+}
+
+/// The larger number; NaN wins.
+fn nan_max(a: f32, b: f32) -> f32 {
+    if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }
+}
+
+fn is_reduced_precision(answer: &Answer) -> bool {
+    ["fp16", "int8", "q", "fp16", "float16", "cast"].iter().any(|part| answer.name.contains(part)) || answer.input.dtype == "float16"
+}
