@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
-use kiln_classifier::{AdmitError, BatchError, Classifier, ClassifyError, EncodedImage, Prediction, RequestOptions};
+use kiln_classifier::{
+    AdmitError, BatchError, Class, Classifier, ClassifyError, Embedding, EncodedImage, ImageInfo, Prediction,
+    RequestOptions,
+};
+use kiln_inference::model::Task;
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::logging::{self, LoggingError};
 use model_import::import::{read_file, terminal_text};
@@ -18,6 +22,9 @@ use crate::config::Config;
 
 /// Minimum number of files for a progress bar.
 const MIN_FILES_FOR_PROGRESS: usize = 8;
+
+/// Number of an embedding's values that are printed as text.
+const SHOWN_DIMENSIONS: usize = 4;
 
 /// Time until the next attempt while a failed device is replaced.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
@@ -83,8 +90,8 @@ async fn predict_all(
     while let Some((file, result)) = results.next().await {
         bar.inc(1);
         match result {
-            Ok(prediction) => {
-                let text = if json { as_json(classifier, &file, &prediction) } else { as_text(&file, &prediction) };
+            Ok(output) => {
+                let text = if json { as_json(classifier, &file, &output) } else { as_text(&file, &output) };
                 bar.suspend(|| std::io::stdout().lock().write_all(text.as_bytes()))?;
             }
             Err(reason) => {
@@ -97,20 +104,34 @@ async fn predict_all(
     if failed > 0 { Err(PredictError::Files { failed, total }) } else { Ok(()) }
 }
 
-/// Classifies a file of at most `max_bytes`.
+/// What the model returned for a file.
+enum FileOutput {
+    Prediction(Prediction),
+    Embedding(Embedding),
+}
+
+impl FileOutput {
+    fn image(&self) -> ImageInfo {
+        match self {
+            Self::Prediction(prediction) => prediction.image,
+            Self::Embedding(embedding) => embedding.image,
+        }
+    }
+}
+
+/// Classifies a file of at most `max_bytes`, or computes its embedding.
 async fn predict_file(
     classifier: &Classifier,
     file: &Path,
     max_bytes: u64,
     top_k: usize,
-) -> Result<Prediction, String> {
+) -> Result<FileOutput, String> {
     let path = file.to_path_buf();
     let read = tokio::task::spawn_blocking(move || read_file(&path, max_bytes)).await.map_err(|e| e.to_string())?;
     let bytes = read.map_err(|e| e.to_string())?;
     let image = EncodedImage { bytes: bytes.into(), file_name: None };
     loop {
-        let options = RequestOptions { top_k: Some(top_k), ..RequestOptions::default() };
-        match classifier.classify(image.clone(), options).await {
+        match run(classifier, image.clone(), top_k).await {
             // The device is being replaced, which takes a moment, and no other server can take the file.
             Err(ClassifyError::Admit(AdmitError::Recovering) | ClassifyError::Batch(BatchError::Recovering)) => {
                 tokio::time::sleep(RETRY_DELAY).await;
@@ -120,29 +141,50 @@ async fn predict_file(
     }
 }
 
-fn as_text(file: &Path, prediction: &Prediction) -> String {
-    let image = &prediction.image;
+async fn run(classifier: &Classifier, image: EncodedImage, top_k: usize) -> Result<FileOutput, ClassifyError> {
+    let options = RequestOptions { top_k: Some(top_k), ..RequestOptions::default() };
+    if classifier.model().spec().task != Task::Embedding {
+        return classifier.classify(image, options).await.map(FileOutput::Prediction);
+    }
+    let mut embedding = classifier.embed(image, options).await?;
+    embedding.normalise();
+    Ok(FileOutput::Embedding(embedding))
+}
+
+fn as_text(file: &Path, output: &FileOutput) -> String {
+    let image = output.image();
     let file = terminal_text(&file.display().to_string());
     let mut text = format!("{file} ({}, {}x{})\n", image.format, image.width, image.height);
-    for class in &prediction.classes {
-        text.push_str(&format!("  {:>6.2} %  {} ({})\n", class.probability * 100.0, class.label, class.class_id));
+    match output {
+        FileOutput::Prediction(prediction) => {
+            for class in &prediction.classes {
+                let label = terminal_text(&class.label);
+                text.push_str(&format!("  {:>6.2} %  {label} ({})\n", class.probability * 100.0, class.class_id));
+            }
+        }
+        FileOutput::Embedding(embedding) => {
+            let first = embedding.values.iter().take(SHOWN_DIMENSIONS).map(|value| format!("{value:.4}"));
+            let first = first.collect::<Vec<_>>().join(", ");
+            let dimensions = embedding.values.len();
+            text.push_str(&format!("  embedding of {dimensions} dimensions: {first}, ...; --json prints all\n"));
+        }
     }
     text
 }
 
-fn as_json(classifier: &Classifier, file: &Path, prediction: &Prediction) -> String {
-    let spec = classifier.model().spec();
-    let classes: Vec<_> = prediction
-        .classes
-        .iter()
-        .map(|c| json!({"label": &*c.label, "class_id": c.class_id, "probability": c.probability}))
-        .collect();
-    let image = &prediction.image;
-    let line = json!({
+fn as_json(classifier: &Classifier, file: &Path, output: &FileOutput) -> String {
+    let (model, image) = (classifier.model(), output.image());
+    let mut line = json!({
         "file": file.display().to_string(),
-        "model": {"name": spec.name, "version": classifier.model().version(), "digest": classifier.model().digest()},
-        "predictions": classes,
+        "model": {"name": model.name(), "version": model.version(), "digest": model.digest()},
         "image": {"format": image.format.to_string(), "width": image.width, "height": image.height},
     });
+    match output {
+        FileOutput::Prediction(prediction) => {
+            let class = |c: &Class| json!({"label": &*c.label, "class_id": c.class_id, "probability": c.probability});
+            line["predictions"] = prediction.classes.iter().map(class).collect();
+        }
+        FileOutput::Embedding(embedding) => line["embedding"] = json!(embedding.values),
+    }
     format!("{line}\n")
 }

@@ -88,16 +88,15 @@ impl Embed {
             return Err(ApiError::new(ErrorCode::ModelClassifies, message).into());
         }
         let options = caller.options(None, self.0.config.timeout(timeout_ms), None);
-        let embedding = classifier.embed(image, options).await?;
+        let mut embedding = classifier.embed(image, options).await?;
         caller.report_timings(embedding.timings);
-        let mut values = embedding.values.into_vec();
         if normalize {
-            normalize_length(&mut values);
+            embedding.normalise();
         }
         Ok(Json(EmbeddingBody {
             model: ModelRef::from(model),
-            dimensions: values.len() as u32,
-            embedding: values,
+            dimensions: embedding.values.len() as u32,
+            embedding: embedding.values.into_vec(),
             image: ImageBody::from(embedding.image),
             timings_ms: TimingsBody::from(embedding.timings),
         }))
@@ -106,14 +105,6 @@ impl Embed {
 
 fn default_normalize() -> bool {
     true
-}
-
-/// Divides a vector by its length. A vector of zeros stays.
-fn normalize_length(values: &mut [f32]) {
-    let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-    if length > 0.0 {
-        values.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
-    }
 }
 
 /// The embedding of an image.
@@ -129,22 +120,4 @@ struct EmbeddingBody {
     image: ImageBody,
     /// Durations of the phases in milliseconds.
     timings_ms: TimingsBody,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn normalised_embedding_has_length_one_and_zeros_stay() {
-        let mut values = [3.0, -4.0];
-        normalize_length(&mut values);
-        assert_eq!(values, [0.6, -0.8]);
-        let mut huge = [f32::MAX, f32::MAX];
-        normalize_length(&mut huge);
-        assert!((huge[0] - std::f32::consts::FRAC_1_SQRT_2).abs() < 1e-6, "{huge:?}");
-        let mut zeros = [0.0; 3];
-        normalize_length(&mut zeros);
-        assert_eq!(zeros, [0.0; 3]);
-    }
 }

@@ -35,3 +35,35 @@ impl Classifier {
         Ok(Embedding { values: logits, image, timings })
     }
 }
+
+impl Embedding {
+    /// Divides the values by the length of the embedding (L2). An embedding of zeros stays.
+    pub fn normalise(&mut self) {
+        normalise(&mut self.values);
+    }
+}
+
+fn normalise(values: &mut [f32]) {
+    let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        values.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalised_embedding_has_length_one_and_zeros_stay() {
+        let mut values = [3.0, -4.0];
+        normalise(&mut values);
+        assert_eq!(values, [0.6, -0.8]);
+        let mut huge = [f32::MAX, f32::MAX];
+        normalise(&mut huge);
+        assert!((huge[0] - std::f32::consts::FRAC_1_SQRT_2).abs() < 1e-6, "{huge:?}");
+        let mut zeros = [0.0; 3];
+        normalise(&mut zeros);
+        assert_eq!(zeros, [0.0; 3]);
+    }
+}

@@ -49,7 +49,8 @@ pub enum BenchError {
     },
 }
 
-/// Measures each device and writes `report.json`, `report.csv` and `report.html`. Returns the table for the terminal.
+/// Measures each device and writes `report.json`, `report.csv` and `report.html`. Returns the table for the terminal. If
+/// `--model-file` names several models, each has its reports in a folder with its name.
 ///
 /// # Errors
 ///
@@ -58,11 +59,26 @@ pub enum BenchError {
 pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError> {
     let _log_guard = logging::init(&config.logging)?;
     std::fs::create_dir_all(&plan.out).map_err(|error| output(&plan.out, error))?;
-    let model = load::selected_model(&config)?;
+    let models = load::selected_models(&config)?;
     config.batching.max_batch_size = plan.batch_sizes.iter().copied().max().unwrap_or(1);
     let max_concurrency = plan.concurrencies.iter().copied().max().unwrap_or(1);
     config.batching.queue_capacity = config.batching.queue_capacity.max(max_concurrency);
-    let images = Images::load(plan.images.as_deref(), &model, &config.image).map_err(BenchError::Images)?;
+    if let [only] = &models[..] {
+        return bench_model(config, &plan, only, true).await;
+    }
+    let mut text = String::new();
+    for (index, model) in models.iter().enumerate() {
+        let plan = Plan { out: plan.out.join(model.name()), ..plan.clone() };
+        std::fs::create_dir_all(&plan.out).map_err(|error| output(&plan.out, error))?;
+        let table = bench_model(config.clone(), &plan, model, index == 0).await?;
+        text.push_str(&format!("{}\n\n{table}\n", model.name()));
+    }
+    Ok(text)
+}
+
+/// Measures one model. The memory of the process is meaningful only for the first model.
+async fn bench_model(mut config: Config, plan: &Plan, model: &Model, is_first: bool) -> Result<String, BenchError> {
+    let images = Images::load(plan.images.as_deref(), model, &config.image).map_err(BenchError::Images)?;
     let largest = images.files.iter().map(bytes::Bytes::len).max().unwrap_or(0);
     config.api.max_body_bytes = config.api.max_body_bytes.max(largest);
     let steps = (plan.batch_sizes.len() + plan.concurrencies.len()) * config.inference.device.all().len();
@@ -80,9 +96,9 @@ pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError>
         devices: Vec::new(),
     };
     for choice in config.inference.device.all() {
-        let mut measured = measure_device(&config, &plan, &model, *choice, &images, &bar).await?;
-        if !report.devices.is_empty() {
-            // The process keeps the memory of the earlier devices, so only the first device's value is meaningful.
+        let mut measured = measure_device(&config, plan, model, *choice, &images, &bar).await?;
+        if !is_first || !report.devices.is_empty() {
+            // The process keeps the memory of what it measured before, so only the first value is meaningful.
             measured.engine.iter_mut().for_each(|run| run.resident_bytes = None);
         }
         report.devices.push(measured);

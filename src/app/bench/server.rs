@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kiln_classifier::batching::Worker;
 use kiln_inference::BurnEngine;
-use kiln_inference::model::Model;
+use kiln_inference::model::{Model, Task};
 use kiln_server::auth::ApiKey;
 use tokio::task::JoinSet;
 
@@ -22,6 +22,8 @@ use crate::config::Config;
 pub(super) struct BenchServer {
     server: LoopbackServer,
     key: String,
+    /// The operation that takes an image as the body.
+    path: &'static str,
     worker: Worker,
 }
 
@@ -43,10 +45,14 @@ impl BenchServer {
         let key = ApiKey::generate();
         let server = LoopbackServer::start(config.server, config.api.clone(), &key).await?;
         let name = model.name().to_string();
+        let path = match model.spec().task {
+            Task::SingleLabel | Task::MultiLabel => "/predict/raw",
+            Task::Embedding => "/embed/raw",
+        };
         let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone());
         server.registry.replace_with_stable(name, vec![classifier]);
         server.readiness.set_ready();
-        Ok(Self { server, key: key.expose().to_string(), worker })
+        Ok(Self { server, key: key.expose().to_string(), path, worker })
     }
 
     /// Measures `connections` that each send the next image as soon as the last one is answered (closed loop).
@@ -91,7 +97,8 @@ impl BenchServer {
         let begun = Instant::now();
         let mut clients = JoinSet::new();
         for first in 0..connections {
-            clients.spawn(run_client(self.server.address, self.key.clone(), Arc::clone(files), first, begun + time));
+            let target = (self.server.address, self.path);
+            clients.spawn(run_client(target, self.key.clone(), Arc::clone(files), first, begun + time));
         }
         let mut requests = Vec::new();
         while let Some(client) = clients.join_next().await {
@@ -109,7 +116,7 @@ impl BenchServer {
 
 /// Sends the images in turn, from the `first` on, over one connection until `end`; at least one.
 async fn run_client(
-    address: SocketAddr,
+    (address, path): (SocketAddr, &'static str),
     key: String,
     files: Arc<[Bytes]>,
     first: usize,
@@ -117,7 +124,7 @@ async fn run_client(
 ) -> io::Result<Vec<CompletedRequest>> {
     let (mut connection, mut requests) = (HttpConnection::open(address).await?, Vec::new());
     for file in files.iter().cycle().skip(first % files.len()) {
-        let request = post_request("/predict/raw", &key, "", file);
+        let request = post_request(path, &key, "", file);
         let started = Instant::now();
         let response = connection.exchange(&request).await?;
         requests.push(completed(response, started.elapsed().as_secs_f64() * 1e3)?);

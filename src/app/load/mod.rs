@@ -22,7 +22,9 @@ use tokio::task::JoinError;
 use crate::config::Config;
 use crate::model_store::ModelStore;
 pub use error::{LoadError, NoStore};
-pub(super) use models::{default_model, models, selected_model, stable_version, unusable_stable_version};
+pub(super) use models::{
+    default_model, models, selected_model, selected_models, stable_version, unusable_stable_version,
+};
 
 /// Maximum size of all image regions in the queue that wait for a resize on the device, in bytes.
 const MAX_QUEUED_CROP_BYTES: usize = 256 << 20;

@@ -71,6 +71,15 @@ pub(in crate::app) fn selected_model(config: &Config) -> Result<Model, LoadError
     stable_version(config, &default_model(config, &models(config)?))
 }
 
+/// Returns the models of a command that compares models: all of `--model-file`, unless `--model` names one; or else the
+/// default model. Reads files.
+pub(in crate::app) fn selected_models(config: &Config) -> Result<Vec<Model>, LoadError> {
+    match config.model_files.is_empty() || config.model.is_some() {
+        true => Ok(vec![selected_model(config)?]),
+        false => models(config),
+    }
+}
+
 /// Returns the stable version of a model. A model that was read from a file has one version. Reads files.
 pub(in crate::app) fn stable_version(config: &Config, model: &Model) -> Result<Model, LoadError> {
     let Some(store) = store(config).ok().filter(|_| model.is_built_in()) else { return Ok(model.clone()) };

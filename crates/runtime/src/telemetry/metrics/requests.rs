@@ -9,8 +9,9 @@ use super::definitions::{
     CACHE_BYTES, CACHE_ENTRIES, CANCELLED, INFLIGHT_BYTES, KEY_REQUESTS, OPEN_CONNECTIONS, REQUEST_SECONDS, REQUESTS,
 };
 
-/// Operations that classify images.
-const CLASSIFYING: [&str; 5] = ["predict", "predict_raw", "predict_batch", "oip_infer", "oip_infer_version"];
+/// Operations that run a model on images.
+const CLASSIFYING: [&str; 7] =
+    ["predict", "predict_raw", "predict_batch", "embed", "embed_raw", "oip_infer", "oip_infer_version"];
 /// Status and error code of their failures that are not the client's fault.
 const FAILURES: [(&str, &str); 7] = [
     ("500", "device_failed"),
