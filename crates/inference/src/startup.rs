@@ -76,13 +76,6 @@ impl BurnEngine {
             return Err(StartError::NoResize { device: device.info.name.clone() });
         }
         let reference = reference_logits(&model, device).map_err(failed)?;
-        let started = Instant::now();
-        let network: Arc<dyn Network> = load_network(&model, device)?.into();
-        progress(Step::Loaded(started.elapsed()));
-        let is_fused = network.layout() == Layout::ChannelsLast;
-        if options.precision == Precision::F16 && !is_fused {
-            return Err(PrecisionError::NotFused { model: model.name().to_string() }.into());
-        }
         let best = device.best_kernels();
         let kernels = match (options.kernels, best) {
             (KernelChoice::Fused, Kernels::Stock) => {
@@ -91,6 +84,13 @@ impl BurnEngine {
             (KernelChoice::Stock, _) => Kernels::Stock,
             (KernelChoice::Auto | KernelChoice::Fused, best) => best,
         };
+        let started = Instant::now();
+        let network: Arc<dyn Network> = kernels.scope(|| device.cpu.enter(|| load_network(&model, device)))?.into();
+        progress(Step::Loaded(started.elapsed()));
+        let is_fused = network.layout() == Layout::ChannelsLast;
+        if options.precision == Precision::F16 && !is_fused {
+            return Err(PrecisionError::NotFused { model: model.name().to_string() }.into());
+        }
         let self_test = reference.map(|logits| Arc::new(SelfTest::new(&model, logits, options.precision)));
         let mut engine = Self::new(model.clone(), device, options, network, kernels, self_test);
         let has_alternative =

@@ -30,15 +30,15 @@ struct Inner {
 }
 
 /// Why a file is no model.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// The file cannot be read, or is not a classifier that Kiln runs.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {reason}", path = path.display())]
     Classifier {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: ClassifierError,
+        /// A sentence of `kiln-graph` for the user.
+        reason: String,
     },
     /// Kiln's own reader failed.
     #[error("{path}: Kiln failed to read the file: {reason}. Please report this with the file.", path = path.display())]
@@ -51,7 +51,7 @@ pub enum OpenError {
 }
 
 /// Why a model cannot be put on a device.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadFileError {
     /// The file cannot be read again.
     #[error(transparent)]
@@ -135,7 +135,7 @@ impl OnnxModel {
 
 /// Digest and network of a file.
 fn read(path: &Path, options: &ReadOptions) -> Result<(String, Classifier), OpenError> {
-    let failed = |source: ClassifierError| OpenError::Classifier { path: path.to_path_buf(), source };
+    let failed = |error: ClassifierError| OpenError::Classifier { path: path.to_path_buf(), reason: error.to_string() };
     let result = catch_unwind(AssertUnwindSafe(|| {
         let source = OnnxSource::open(path)?;
         Ok::<_, ClassifierError>((source.sha256()?, Classifier::read(&source, options)?))

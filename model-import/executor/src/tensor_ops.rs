@@ -242,9 +242,20 @@ fn select_where(condition: Float, yes: Float, no: Float) -> Float {
 pub(crate) enum PreparedOp {
     /// An operation without constants.
     Plain(TensorOp),
-    LayerNorm { epsilon: f32, scale: Float, bias: Float },
-    Select { axis: usize, indices: Tensor<1, burn::tensor::Int> },
-    ConvTranspose { op: Box<ConvTranspose>, weight: Float, bias: Float },
+    LayerNorm {
+        epsilon: f32,
+        scale: Float,
+        bias: Float,
+    },
+    Select {
+        axis: usize,
+        indices: Tensor<1, burn::tensor::Int>,
+    },
+    ConvTranspose {
+        op: Box<ConvTranspose>,
+        weight: Float,
+        bias: Float,
+    },
 }
 
 impl PreparedOp {
@@ -300,10 +311,11 @@ impl PreparedOp {
                 let x = next();
                 let mut slices = vec![Slice::full(); x.rank()];
                 slices[*axis] = Slice::new(*start as isize, Some(*end as isize), *step as isize);
-                let slices: Vec<Slice> = slices.into_iter().zip(shape(&x)).map(|(slice, size)| Slice {
-                    end: slice.end.or(Some(size as isize)),
-                    ..slice
-                }).collect();
+                let slices: Vec<Slice> = slices
+                    .into_iter()
+                    .zip(shape(&x))
+                    .map(|(slice, size)| Slice { end: slice.end.or(Some(size as isize)), ..slice })
+                    .collect();
                 Dispatch::float_slice(x, &slices)
             }
             TensorOp::Expand(dims) => {
@@ -321,7 +333,7 @@ impl PreparedOp {
                 let (condition, yes) = (next(), next());
                 select_where(condition, yes, next())
             }
-            TensorOp::Reduce(reduction, axes) => axes.iter().fold(next(), |x, axis| match reduction {
+            TensorOp::Reduce { reduction, axes, .. } => axes.iter().fold(next(), |x, axis| match reduction {
                 Reduction::Sum => Dispatch::float_sum_dim(x, *axis),
                 Reduction::Mean => Dispatch::float_mean_dim(x, *axis),
                 Reduction::Max => Dispatch::float_max_dim(x, *axis),
@@ -359,7 +371,8 @@ fn conv_transpose(x: Float, op: &ConvTranspose, weight: &Float, bias: &Float) ->
     let full = Dispatch::conv_transpose2d(x, cast(weight.clone(), dtype), Some(cast(bias.clone(), dtype)), options);
     // Rows and columns after the last window, which `output_padding` adds, have the bias alone.
     let mut full_size = shape(&full);
-    let missing: Vec<usize> = (0..2).map(|axis| (op.before[axis] + op.size[axis]).saturating_sub(full_size[2 + axis])).collect();
+    let missing: Vec<usize> =
+        (0..2).map(|axis| (op.before[axis] + op.size[axis]).saturating_sub(full_size[2 + axis])).collect();
     let mut full = full;
     for (axis, count) in missing.into_iter().enumerate() {
         if count > 0 {

@@ -27,7 +27,12 @@ fn run(answers: Vec<Answer>, batch: usize) {
         std::fs::write(&path, answer.model()).unwrap();
         let started = std::time::Instant::now();
         let result = check(answer, &path, batch);
-        println!("{:<32} {:>6} ms  {}", answer.name, started.elapsed().as_millis(), result.as_ref().map_or_else(Clone::clone, Clone::clone));
+        println!(
+            "{:<32} {:>6} ms  {}",
+            answer.name,
+            started.elapsed().as_millis(),
+            result.as_ref().map_or_else(Clone::clone, Clone::clone)
+        );
         if let Err(reason) = result {
             failed.push(format!("{}: {reason}", answer.name));
         }
@@ -94,5 +99,6 @@ fn nan_max(a: f32, b: f32) -> f32 {
 }
 
 fn is_reduced_precision(answer: &Answer) -> bool {
-    ["fp16", "int8", "q", "fp16", "float16", "cast"].iter().any(|part| answer.name.contains(part)) || answer.input.dtype == "float16"
+    ["fp16", "int8", "q", "fp16", "float16", "cast"].iter().any(|part| answer.name.contains(part))
+        || answer.input.dtype == "float16"
 }

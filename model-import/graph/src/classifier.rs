@@ -134,7 +134,8 @@ impl Classifier {
     /// The file cannot be read, is not an image classifier, or has operators that Kiln does not support.
     pub fn read(source: &OnnxSource, options: &ReadOptions) -> Result<Self, ClassifierError> {
         let message = source.message();
-        let graph = message.graph.as_ref().ok_or_else(|| ClassifierError::Interface("The file has no graph.".to_string()))?;
+        let graph =
+            message.graph.as_ref().ok_or_else(|| ClassifierError::Interface("The file has no graph.".to_string()))?;
         if graph.node.len() > MAX_NODES {
             let text = format!("The file has {} operators, but at most {MAX_NODES} are supported.", graph.node.len());
             return Err(ClassifierError::Interface(text));
@@ -146,7 +147,13 @@ impl Classifier {
         let reader = Reader { source, message, input: &input, outputs: &outputs, nodes: &needed };
         match reader.lower(false) {
             Ok(classifier) => Ok(classifier),
-            Err(error) if input.fixed_batch.is_none_or(|batch| batch == 1) => reader.lower(true).map_err(|_| error),
+            Err(error) if input.fixed_batch.is_none_or(|batch| batch == 1) => match reader.lower(true) {
+                Ok(mut classifier) => {
+                    classifier.notes.push(format!("Why the batch is not dynamic: {error}"));
+                    Ok(classifier)
+                }
+                Err(_) => Err(error),
+            },
             Err(error) => Err(error),
         }
     }
@@ -176,7 +183,8 @@ impl InputShape {
     fn read(graph: &GraphProto, options: &ReadOptions) -> Result<Self, ClassifierError> {
         let wrong = ClassifierError::Interface;
         let known: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-        let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(|input| !known.contains(input.name.as_str())).collect();
+        let inputs: Vec<&ValueInfoProto> =
+            graph.input.iter().filter(|input| !known.contains(input.name.as_str())).collect();
         let [input] = inputs.as_slice() else {
             let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
             return Err(wrong(format!(
@@ -207,7 +215,10 @@ impl InputShape {
         let chosen = options.image_size.unwrap_or([DEFAULT_SIDE; 2]);
         let size = [height.unwrap_or(chosen[0]), width.unwrap_or(chosen[1])];
         if size.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
-            return Err(wrong(format!("The image of the input '{}' is {} by {} pixels.", input.name, size[0], size[1])));
+            return Err(wrong(format!(
+                "The image of the input '{}' is {} by {} pixels.",
+                input.name, size[0], size[1]
+            )));
         }
         if let Some(wanted) = options.image_size
             && wanted != size
@@ -243,7 +254,9 @@ fn candidates(graph: &GraphProto, options: &ReadOptions) -> Result<Vec<String>, 
     let names: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
     match &options.output {
         // Any value may be the output: the features before the last layer, say.
-        Some(name) if names.contains(name) || graph.node.iter().any(|node| node.output.contains(name)) => Ok(vec![name.clone()]),
+        Some(name) if names.contains(name) || graph.node.iter().any(|node| node.output.contains(name)) => {
+            Ok(vec![name.clone()])
+        }
         Some(name) => Err(ClassifierError::Interface(format!(
             "The file has no output '{name}'. Its outputs are: {}.",
             names.join(", ")
@@ -330,13 +343,20 @@ impl Reader<'_> {
         };
         let opset = opset("").or_else(|| opset("ai.onnx")).unwrap_or(1);
         for node in self.nodes {
-            lowering.node(node, opset).map_err(|Problem(reason)| ClassifierError::Operator { node: describe(node), reason })?;
+            lowering
+                .node(node, opset)
+                .map_err(|Problem(reason)| ClassifierError::Operator { node: describe(node), reason })?;
         }
         let (name, var) = self.choose_output(&lowering)?;
         let var = to_rows(&mut lowering, &var).map_err(|Problem(reason)| ClassifierError::Interface(reason))?;
         let width = var.dims.get(1).map_or(0, |dim| dim.size);
-        let mut network =
-            Network { layers: lowering.layers, image_size: self.input.size, input: input_value, output: var.value, classes: width };
+        let mut network = Network {
+            layers: lowering.layers,
+            image_size: self.input.size,
+            input: input_value,
+            output: var.value,
+            classes: width,
+        };
         let kind = strip_end(&mut network);
         let takes = takes(&network, self.input.element);
         let passes = run_passes(&mut network);
@@ -436,7 +456,7 @@ fn strip_end(network: &mut Network) -> (OutputKind, Option<&'static str>) {
         }
         LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) if is_single => (OutputKind::Binary, "Sigmoid"),
         LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) => (OutputKind::MultiLabel, "Sigmoid"),
-        LayerKind::Tensor(TensorOp::LayerNorm { .. } | TensorOp::Reduce(..)) | LayerKind::GlobalAveragePool => {
+        LayerKind::Tensor(TensorOp::LayerNorm { .. } | TensorOp::Reduce { .. }) | LayerKind::GlobalAveragePool => {
             return (OutputKind::Embedding, None);
         }
         // Features divided by their norm.

@@ -29,6 +29,7 @@
 
 mod classifier;
 mod error;
+mod functions;
 mod graph;
 mod host;
 mod lower;

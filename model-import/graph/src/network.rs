@@ -165,10 +165,8 @@ impl LayerKind {
 
     /// Whether Kiln has a fused kernel for the operation. The other operations are supported only inside a convolution.
     pub fn has_fused_kernel(&self) -> bool {
-        matches!(
-            self,
-            Self::InvertedBottleneck(_) | Self::Pool(..) | Self::GlobalAveragePool | Self::Scale
-        ) || self.as_conv().is_some_and(Conv::has_kernel)
+        matches!(self, Self::InvertedBottleneck(_) | Self::Pool(..) | Self::GlobalAveragePool | Self::Scale)
+            || self.as_conv().is_some_and(Conv::has_kernel)
     }
 }
 

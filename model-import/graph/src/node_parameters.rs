@@ -78,7 +78,16 @@ pub(crate) fn matrix(node: &Node, inputs: usize, transposed: bool) -> Option<Con
     };
     let bias = bias(node, outputs)?;
     let geometry = Geometry::POINTWISE;
-    Some(Conv { inputs, outputs, geometry, groups: 1, dilation: [1, 1], activation: Activation::Identity, weight, bias })
+    Some(Conv {
+        inputs,
+        outputs,
+        geometry,
+        groups: 1,
+        dilation: [1, 1],
+        activation: Activation::Identity,
+        weight,
+        bias,
+    })
 }
 
 /// A window with its padding, by the ONNX specification of `auto_pad`.

@@ -4,6 +4,10 @@
 //! A pass looks at every candidate layer and either fuses it or says why not. The passes of a stage repeat until none of them
 //! changes the network.
 
+use crate::functions::{
+    find_gated, find_hard_sigmoid, find_layer_norm, find_scaled_product, is_affine, is_product, is_quotient,
+    merge_affine,
+};
 use crate::graph::Graph;
 use crate::lower::lower;
 use crate::network::{Activation, Conv, LayerKind, Network, Value};
@@ -19,7 +23,14 @@ struct Pass {
 }
 
 /// The passes, in the order of their stages.
-const STAGES: [&[Pass]; 4] = [
+const STAGES: [&[Pass]; 6] = [
+    &[
+        Pass { name: "find-hard-sigmoids", is_candidate: is_affine, apply: find_hard_sigmoid },
+        Pass { name: "find-gates", is_candidate: is_product, apply: find_gated },
+        Pass { name: "find-scaled-products", is_candidate: is_affine, apply: find_scaled_product },
+        Pass { name: "find-layer-norms", is_candidate: is_quotient, apply: find_layer_norm },
+    ],
+    &[Pass { name: "merge-affine-steps", is_candidate: is_affine, apply: merge_affine }],
     &[Pass { name: "fold-padding", is_candidate: is_pad, apply: fold_padding }],
     &[Pass { name: "fold-batch-norms", is_candidate: is_affine, apply: fold_batch_norm }],
     &[
@@ -59,6 +70,8 @@ pub fn run_passes(network: &mut Network) -> Vec<PassReport> {
                 break;
             }
         }
+        // Pieces of functions that were recognised would count as consumers.
+        reports[0].fused += remove_dead_layers(&mut editor).fused;
     }
     editor.finish();
     reports
@@ -83,6 +96,8 @@ fn sweep(pass: &Pass, editor: &mut NetworkEditor<'_>) -> (usize, Vec<SkippedLaye
         }
         match (pass.apply)(editor, index) {
             Ok(()) => fused += 1,
+            // Most candidates for a function are none.
+            Err(Reason::NoFunction) => {}
             Err(reason) => skipped.extend(editor.layer(index).map(|layer| SkippedLayer::new(layer, reason))),
         }
     }
@@ -135,10 +150,6 @@ fn fold_padding(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reas
 /// Whether a layer is a convolution of `value`, which is not its residual.
 fn reads_first(editor: &NetworkEditor<'_>, index: usize, value: Value) -> bool {
     editor.conv(index).is_some() && editor.layer(index).is_some_and(|layer| layer.inputs[0] == value)
-}
-
-fn is_affine(editor: &NetworkEditor<'_>, index: usize) -> bool {
-    editor.layer(index).is_some_and(|layer| matches!(layer.kind, LayerKind::Affine { .. }))
 }
 
 /// A batch norm after a convolution moves into its weights: `f * (w x + b) + s = (f w) x + (f b + s)`.

@@ -83,6 +83,9 @@ pub enum Reason {
     /// Depthwise kernels add no residual.
     #[error("the convolution is depthwise and cannot add a residual")]
     Depthwise,
+    /// The layer is no part of a function that exporters write in pieces.
+    #[error("it is no part of a known function")]
+    NoFunction,
     /// Both operands of a sum are the same value.
     #[error("both of its operands are the same value")]
     SameOperands,

@@ -94,7 +94,14 @@ pub enum TensorOp {
     /// The second input where the first is not zero, else the third. The inputs have equal rank and are broadcast.
     Where,
     /// Reduces axes, which keep size 1.
-    Reduce(Reduction, Vec<usize>),
+    Reduce {
+        /// How.
+        reduction: Reduction,
+        /// The axes, in ascending order.
+        axes: Vec<usize>,
+        /// The number of axes of the input.
+        rank: usize,
+    },
     /// Softmax over an axis, or its logarithm.
     Softmax {
         /// The axis.

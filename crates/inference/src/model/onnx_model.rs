@@ -1,6 +1,6 @@
 //! An ONNX classifier that is read at run time, as this crate uses it.
 //!
-//! `kiln-executor` implements [`OnnxSource`]; [`open`] is the only function that names it.
+//! [`OnnxSource`] is what the engine needs of `kiln_executor::OnnxModel`; tests put other networks in its place.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -10,74 +10,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use model_import::Network;
 
-/// What to read from an ONNX file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OpenOptions {
-    /// The output to serve. `None` selects the only output that can be logits.
-    pub output: Option<String>,
-    /// Height and width, for files that leave them open.
-    pub image_size: Option<[usize; 2]>,
-}
-
-/// The input of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputInfo {
-    /// Name of the tensor.
-    pub name: String,
-    /// Height in pixels.
-    pub height: usize,
-    /// Width in pixels.
-    pub width: usize,
-    /// Number of channels: 1 (grayscale), 3 (RGB) or 4 (RGB and alpha).
-    pub channels: usize,
-    /// The values that the network takes.
-    pub takes: Takes,
-}
-
-/// The values that a network takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
-    /// Values from which the mean was subtracted, divided by the standard deviation.
-    Normalised,
-    /// Pixels, 0..=255: the input is u8, or the graph normalises it.
-    Pixels,
-    /// Pixels divided by 255, 0..=1.
-    UnitRange,
-}
-
-/// The output of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputInfo {
-    /// Name of the tensor.
-    pub name: String,
-    /// Number of values of one image.
-    pub width: usize,
-    /// The meaning of the values.
-    pub kind: OutputKind,
-}
-
-/// The meaning of an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputKind {
-    /// Logits of classes of which one applies: a softmax follows.
-    Logits,
-    /// Logits of independent classes: a sigmoid follows.
-    MultiLabel,
-    /// One logit of two classes: a sigmoid follows.
-    Binary,
-    /// The features of the image.
-    Embedding,
-}
-
-/// Why an ONNX file is not opened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(String);
-
-/// Why an opened network is not loaded on a device.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct LoadFileError(String);
+pub use kiln_executor::{InputInfo, LoadFileError, OnnxModel, OpenError, OutputInfo, OutputKind, ReadOptions, Takes};
 
 /// An ONNX classifier that is read at run time.
 pub trait OnnxSource: Debug + Send + Sync {
@@ -99,15 +32,37 @@ pub trait OnnxSource: Debug + Send + Sync {
     fn load(&self, device: &Device) -> Result<Box<dyn Network>, LoadFileError>;
 }
 
+impl OnnxSource for OnnxModel {
+    fn input(&self) -> &InputInfo {
+        self.input()
+    }
+
+    fn output(&self) -> &OutputInfo {
+        self.output()
+    }
+
+    fn metadata(&self) -> &BTreeMap<String, String> {
+        self.metadata()
+    }
+
+    fn sha256(&self) -> &str {
+        self.sha256()
+    }
+
+    fn notes(&self) -> &[String] {
+        self.notes()
+    }
+
+    fn load(&self, device: &Device) -> Result<Box<dyn Network>, LoadFileError> {
+        self.load(device)
+    }
+}
+
 /// Opens an ONNX file.
 ///
 /// # Errors
 ///
 /// The file cannot be read, or it is not a classifier that Kiln can run.
-pub fn open(path: &Path, _options: &OpenOptions) -> Result<Arc<dyn OnnxSource>, OpenError> {
-    // kiln-executor: `kiln_executor::OnnxModel::open(path, options)`.
-    Err(OpenError(format!(
-        "{} is not opened: this build of Kiln runs built-in models only. Add the model with 'kiln import', and build again.",
-        path.display()
-    )))
+pub fn open(path: &Path, options: &ReadOptions) -> Result<Arc<dyn OnnxSource>, OpenError> {
+    Ok(Arc::new(OnnxModel::open(path, options)?))
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use model_import::import::Preset;
 
-use crate::model::onnx_model::{self, InputInfo, OnnxSource, OpenOptions, OutputInfo, OutputKind};
+use crate::model::onnx_model::{self, InputInfo, OnnxSource, OutputInfo, OutputKind, ReadOptions};
 use crate::model::{Model, ModelSpec, Task};
 pub use error::ModelFileError;
 use location::Location;
@@ -77,7 +77,7 @@ pub fn open(path: &Path, options: &FileOptions) -> Result<ModelFile, ModelFileEr
     let location = Location::find(path)?;
     let manifest_size = location.manifest.as_ref().and_then(|(_, manifest)| manifest.input);
     let manifest_size = manifest_size.map(|size| [size.height as usize, size.width as usize]);
-    let open_options = OpenOptions { output: options.output.clone(), image_size: options.image_size.or(manifest_size) };
+    let open_options = ReadOptions { output: options.output.clone(), image_size: options.image_size.or(manifest_size) };
     let source = onnx_model::open(&location.onnx, &open_options)?;
     describe(&location, source, options.preset)
 }
@@ -188,5 +188,6 @@ fn reference_logits(path: &Path, needed: usize) -> Result<Box<[f32]>, ModelFileE
 #[cfg(test)]
 fn test_input(side: usize) -> InputInfo {
     let takes = onnx_model::Takes::Normalised;
-    InputInfo { name: "input".to_string(), height: side, width: side, channels: 3, takes }
+    let name = "input".to_string();
+    InputInfo { name, height: side, width: side, channels: 3, channels_last: false, element: "float32", takes }
 }

@@ -56,7 +56,7 @@ impl Fixture {
     fn new(width: usize, kind: OutputKind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("net.onnx"), "").unwrap();
-        let output = OutputInfo { name: "logits".to_string(), width, kind };
+        let output = OutputInfo { name: "logits".to_string(), width, kind, removed: None };
         Self { folder, source: FakeSource { input: test_input(224), output, metadata: BTreeMap::new() } }
     }
 

@@ -164,7 +164,14 @@ impl Lowering<'_> {
     }
 
     /// `softmax(query * key^T * scale + bias) * value`, all `[batch, heads, tokens, width]`.
-    fn attend(&mut self, query: &Var, key: &Var, value: &Var, bias: Option<&Fact>, scores: &Scores) -> Result<Var, Problem> {
+    fn attend(
+        &mut self,
+        query: &Var,
+        key: &Var,
+        value: &Var,
+        bias: Option<&Fact>,
+        scores: &Scores,
+    ) -> Result<Var, Problem> {
         let query = self.multiply(query, scores.scale)?;
         let mut products = self.batched_product(&query, &key.transpose(&[0, 1, 3, 2]))?;
         if scores.cap != 0.0 {

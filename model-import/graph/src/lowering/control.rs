@@ -11,11 +11,19 @@ const MAX_DEPTH: usize = 8;
 impl<'a> Lowering<'a> {
     /// Converts the branch that the condition selects.
     pub(super) fn branch(&mut self, node: &'a NodeProto, opset: i64) -> Result<(), Problem> {
-        let condition = node.input.first().and_then(|name| self.get(name)).cloned().ok_or("its condition is not computed before it")?;
-        let condition = self.known_linear(&condition).map_err(|_| "its condition depends on the image, so that its branches cannot be chosen")?;
+        let condition = node
+            .input
+            .first()
+            .and_then(|name| self.get(name))
+            .cloned()
+            .ok_or("its condition is not computed before it")?;
+        let condition = self
+            .known_linear(&condition)
+            .map_err(|_| "its condition depends on the image, so that its branches cannot be chosen")?;
         let is_true = condition.data.first().is_some_and(|value| *value != Linear::constant(0));
         let name = if is_true { "then_branch" } else { "else_branch" };
-        let branch = node.attribute.iter().find(|attribute| attribute.name == name).and_then(|attribute| attribute.g.as_ref());
+        let branch =
+            node.attribute.iter().find(|attribute| attribute.name == name).and_then(|attribute| attribute.g.as_ref());
         let branch = branch.ok_or_else(|| format!("it has no '{name}'"))?;
         if self.depth >= MAX_DEPTH {
             return Err("its branches are nested too deeply".into());
@@ -26,11 +34,15 @@ impl<'a> Lowering<'a> {
         }
         self.depth += 1;
         for inner in &branch.node {
-            self.node(inner, opset).map_err(|Problem(reason)| Problem(format!("{} inside it: {reason}", super::describe(inner))))?;
+            self.node(inner, opset)
+                .map_err(|Problem(reason)| Problem(format!("{} inside it: {reason}", super::describe(inner))))?;
         }
         self.depth -= 1;
         for (outer, inner) in node.output.iter().zip(&branch.output) {
-            let fact = self.get(&inner.name).cloned().ok_or_else(|| format!("its branch does not compute '{}'", inner.name))?;
+            let fact = self
+                .get(&inner.name)
+                .cloned()
+                .ok_or_else(|| format!("its branch does not compute '{}'", inner.name))?;
             self.set(outer, fact);
         }
         Ok(())

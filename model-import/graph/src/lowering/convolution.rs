@@ -25,10 +25,14 @@ impl Lowering<'_> {
         let (var, axes) = match dims.len() {
             3 => (self.reshape(var, &[dims[0], dims[1], Dim::fixed(1), dims[2]])?, 1),
             4 => (var.clone(), 2),
-            other => return Err(format!("its input has {other} axes, but Kiln computes images of one or two axes").into()),
+            other => {
+                return Err(format!("its input has {other} axes, but Kiln computes images of one or two axes").into());
+            }
         };
         let var = self.in_order(&var, &channels_last(4));
-        let fixed = |axis: usize| var.dims[axis].as_fixed().ok_or("its channels, height and width must not depend on the batch");
+        let fixed = |axis: usize| {
+            var.dims[axis].as_fixed().ok_or("its channels, height and width must not depend on the batch")
+        };
         let (channels, size) = (fixed(1)?, [fixed(2)?, fixed(3)?]);
         Ok(Image { var, channels, size, axes })
     }
@@ -54,7 +58,9 @@ impl Lowering<'_> {
 /// `Conv`, and `FusedConv` of ONNX Runtime with its activation and residual.
 pub(crate) fn conv(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     if operator.op_type().starts_with("Nhwc") {
-        return Err("Kiln does not know this operator of ONNX Runtime; export the file without its layout optimisation".into());
+        return Err(
+            "Kiln does not know this operator of ONNX Runtime; export the file without its layout optimisation".into(),
+        );
     }
     let weight = lowering.known_floats(operator.input(1)?)?;
     let bias = match operator.optional(2) {
@@ -68,7 +74,8 @@ pub(crate) fn conv(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
         output = lowering.binary_op(Binary::Add, &Fact::computed(output), &residual)?;
     }
     if let Some(name) = operator.text("activation") {
-        let parameters = operator.attribute("activation_params").map(|attribute| attribute.floats.clone()).unwrap_or_default();
+        let parameters =
+            operator.attribute("activation_params").map(|attribute| attribute.floats.clone()).unwrap_or_default();
         output = match activation_named(name, &parameters)? {
             Some(function) => lowering.unary_op(function, &output),
             None => output,
@@ -137,7 +144,11 @@ pub(crate) fn conv_transpose(lowering: &mut Lowering<'_>, operator: &Operator<'_
     };
     let groups = usize::try_from(operator.int("group", 1)).unwrap_or(0);
     if groups == 0 || inputs != image.channels || inputs % groups != 0 || kernel.contains(&0) {
-        return Err(format!("its weights have the shape {:?}, but its input has {} channels", weight.shape, image.channels).into());
+        return Err(format!(
+            "its weights have the shape {:?}, but its input has {} channels",
+            weight.shape, image.channels
+        )
+        .into());
     }
     let outputs = per_group.checked_mul(groups).ok_or("it has too many outputs")?;
     let pair = |name: &str, default: usize| -> Result<[usize; 2], Problem> {
@@ -158,12 +169,14 @@ pub(crate) fn conv_transpose(lowering: &mut Lowering<'_>, operator: &Operator<'_
     if stride.contains(&0) || dilation.contains(&0) {
         return Err("its strides and dilations must be positive".into());
     }
-    let full = |axis: usize| (image.size[axis] - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1 + extra[axis];
+    let full =
+        |axis: usize| (image.size[axis] - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1 + extra[axis];
     let (mut before, mut size) = ([0; 2], [full(0), full(1)]);
     let declared = operator.ints("output_shape").filter(|shape| !shape.is_empty());
     let auto = operator.text("auto_pad").unwrap_or("NOTSET");
     if declared.is_some() || auto.starts_with("SAME") {
-        let declared: Vec<usize> = declared.unwrap_or_default().iter().filter_map(|size| usize::try_from(*size).ok()).collect();
+        let declared: Vec<usize> =
+            declared.unwrap_or_default().iter().filter_map(|size| usize::try_from(*size).ok()).collect();
         for axis in 0..2 {
             let from_end = 2 - axis;
             let wanted = match declared.len().checked_sub(from_end) {
@@ -187,7 +200,8 @@ pub(crate) fn conv_transpose(lowering: &mut Lowering<'_>, operator: &Operator<'_
         };
         before = [top, left];
         for (axis, cut) in [(0, top.saturating_add(bottom)), (1, left.saturating_add(right))] {
-            size[axis] = size[axis].checked_sub(cut).filter(|size| *size > 0).ok_or("its 'pads' leave nothing of the result")?;
+            size[axis] =
+                size[axis].checked_sub(cut).filter(|size| *size > 0).ok_or("its 'pads' leave nothing of the result")?;
         }
     }
     let bias = match operator.optional(2) {
@@ -209,6 +223,9 @@ pub(crate) fn pool(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
         return Err("its second output, the indices of the maxima, is not supported".into());
     }
     let input = operator.var(lowering, 0)?;
+    if input.rank() == 5 {
+        return pool_volume(lowering, operator, &input);
+    }
     let image = lowering.image(&input)?;
     let window = Window::read(operator, None, image.size, image.axes)?;
     let include_pad = operator.flag("count_include_pad", false);
@@ -216,6 +233,9 @@ pub(crate) fn pool(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
         "MaxPool" => lowering.max_pool(&image, &window)?,
         "AveragePool" => lowering.average_pool(&image, &window, include_pad)?,
         _ => {
+            if window.ceil != [0, 0] {
+                return Err("its 'ceil_mode' is not supported".into());
+            }
             // The p-norm of a window: the mean of powers, times the size of the window, and the root.
             let p = operator.int("p", 2) as f32;
             let taps = (window.geometry.kernel[0] * window.geometry.kernel[1]) as f32;
@@ -223,12 +243,42 @@ pub(crate) fn pool(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
             let powers = lowering.unary_op(Unary::Power(p), &magnitude);
             let powers = Image { var: powers, ..image };
             let mean = lowering.average_pool(&powers, &window, true)?;
-            // Rows that `ceil_mode` adds count as zeros in a sum, so that the divisor is the whole window.
             let sum = lowering.multiply(&mean, taps)?;
             lowering.unary_op(Unary::Power(1.0 / p), &sum)
         }
     };
     Ok(vec![Fact::computed(output)])
+}
+
+/// Pooling of volumes whose window has one row and one column, as PyTorch writes local response normalisation: rows and columns
+/// count as one axis.
+fn pool_volume(lowering: &mut Lowering<'_>, operator: &Operator<'_>, input: &Var) -> Outputs {
+    let is_plain = |name: &str, neutral: i64, ends: &[usize]| {
+        operator.ints(name).is_none_or(|values| {
+            values.len() == 3 * ends.len() && ends.iter().all(|end| values[end - 2..*end] == [neutral; 2])
+        })
+    };
+    let is_flat = is_plain("kernel_shape", 1, &[3]) && is_plain("strides", 1, &[3]) && is_plain("pads", 0, &[3, 6]);
+    if !is_flat || !is_plain("dilations", 1, &[3]) || operator.flag("ceil_mode", false) {
+        return Err("its input has 5 axes, but Kiln computes images of one or two axes".into());
+    }
+    let [batch, channels, depth, height, width] = input.dims[..] else { return Err("its input has no axes".into()) };
+    let joined = Dim { size: height.size.saturating_mul(width.size), ..height };
+    let flat = lowering.reshape(input, &[batch, channels, depth, joined])?;
+    let mut node = operator.node.clone();
+    for attribute in &mut node.attribute {
+        let ints = &mut attribute.ints;
+        match ints.len() {
+            3 => ints.truncate(2),
+            6 => *ints = vec![ints[0], ints[1], ints[3], ints[4]],
+            _ => {}
+        }
+    }
+    let inner = Operator { node: &node, inputs: vec![Some(Fact::computed(flat))], opset: operator.opset };
+    let pooled = pool(lowering, &inner)?;
+    let pooled = pooled.first().and_then(Fact::as_var).cloned().ok_or("it has no result")?;
+    let dims = [batch, channels, pooled.dims[2], height, width];
+    Ok(vec![Fact::computed(lowering.reshape(&pooled, &dims)?)])
 }
 
 impl Lowering<'_> {
@@ -265,7 +315,8 @@ impl Lowering<'_> {
             weight: vec![1.0; image.channels * taps],
             bias: vec![0.0; image.channels],
         };
-        let sums = self.image_result(&Image { axes: 2, ..image.clone() }, LayerKind::Conv(conv), image.channels, size)?;
+        let sums =
+            self.image_result(&Image { axes: 2, ..image.clone() }, LayerKind::Conv(conv), image.channels, size)?;
         let counts = |axis: usize| -> Vec<usize> {
             let (start, end) = match include_pad {
                 true => (0, geometry.before[axis] + image.size[axis] + geometry.after[axis] - ceil[axis]),

@@ -39,9 +39,48 @@ pub(crate) fn is_binary(op_type: &str) -> bool {
 
 /// The names of the functions that [`unary`] converts.
 const UNARY: [&str; 42] = [
-    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu", "Clip", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor",
-    "Gelu", "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round",
-    "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Log",
+    "Mish",
+    "Neg",
+    "Not",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
 ];
 
 pub(crate) fn is_unary(op_type: &str) -> bool {
@@ -256,7 +295,8 @@ impl Lowering<'_> {
         let constant_dims: Vec<Dim> = std::iter::repeat_n(Dim::fixed(1), missing).chain(constant_dims).collect();
         let dims = broadcast(&var.dims, &constant_dims)
             .ok_or_else(|| format!("the shapes {} and {} do not fit", show(&var.dims), show(&constant_dims)))?;
-        if op == Binary::Pow && !reversed
+        if op == Binary::Pow
+            && !reversed
             && let Some(exponent) = array.uniform()
             && dims == var.dims
         {
@@ -371,8 +411,14 @@ pub(crate) fn binary(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
     let op = binary_named(operator.op_type()).ok_or("Kiln does not know this operator")?;
     let is_condition = matches!(
         op,
-        Binary::Equal | Binary::Less | Binary::LessOrEqual | Binary::Greater | Binary::GreaterOrEqual | Binary::And
-            | Binary::Or | Binary::Xor
+        Binary::Equal
+            | Binary::Less
+            | Binary::LessOrEqual
+            | Binary::Greater
+            | Binary::GreaterOrEqual
+            | Binary::And
+            | Binary::Or
+            | Binary::Xor
     );
     let mut result = operator.input(0)?.clone();
     let mut right_inputs: Vec<Fact> = operator.inputs.iter().skip(1).flatten().cloned().collect();
@@ -447,13 +493,19 @@ pub(crate) fn select(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
             (Host::Int(yes), Host::Int(no)) => {
                 let (yes, no) = (yes.expand(&shape).ok_or_else(misfit)?, no.expand(&shape).ok_or_else(misfit)?);
                 let values = condition.data.iter().zip(yes.data.iter().zip(no.data.iter()));
-                Host::int(shape, values.map(|(condition, (yes, no))| if is_set(condition) { *yes } else { *no }).collect())
+                Host::int(
+                    shape,
+                    values.map(|(condition, (yes, no))| if is_set(condition) { *yes } else { *no }).collect(),
+                )
             }
             (yes, no) => {
                 let (yes, no) = (yes.to_float().ok_or_else(misfit)?, no.to_float().ok_or_else(misfit)?);
                 let (yes, no) = (yes.expand(&shape).ok_or_else(misfit)?, no.expand(&shape).ok_or_else(misfit)?);
                 let values = condition.data.iter().zip(yes.data.iter().zip(no.data.iter()));
-                Host::float(shape, values.map(|(condition, (yes, no))| if is_set(condition) { *yes } else { *no }).collect())
+                Host::float(
+                    shape,
+                    values.map(|(condition, (yes, no))| if is_set(condition) { *yes } else { *no }).collect(),
+                )
             }
         };
         return Ok(vec![Fact::host(host)]);
@@ -465,7 +517,9 @@ pub(crate) fn select(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
         aligned.push(lowering.with_rank(var, rank)?);
     }
     let misfit = "the shapes of its operands do not fit";
-    let dims = broadcast(&aligned[0].dims, &aligned[1].dims).and_then(|dims| broadcast(&dims, &aligned[2].dims)).ok_or(misfit)?;
+    let dims = broadcast(&aligned[0].dims, &aligned[1].dims)
+        .and_then(|dims| broadcast(&dims, &aligned[2].dims))
+        .ok_or(misfit)?;
     let largest = aligned.iter().max_by_key(|var| elements(&var.dims)).map(|var| var.perm.clone()).unwrap_or_default();
     let mut inputs = Vec::new();
     for var in &aligned {
@@ -498,7 +552,9 @@ pub(crate) fn cast(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
     let host = lowering.host(&input)?.ok_or("its input is not known")?;
     let host = if target == ElementType::Bool {
         match host {
-            Host::Int(array) => Host::Int(array.map(|value| Linear::constant(i64::from(*value != Linear::constant(0))))),
+            Host::Int(array) => {
+                Host::Int(array.map(|value| Linear::constant(i64::from(*value != Linear::constant(0)))))
+            }
             Host::Float(array) => {
                 let values = array.data.iter().map(|value| Linear::constant(i64::from(*value != 0.0))).collect();
                 Host::int(array.shape.clone(), values)

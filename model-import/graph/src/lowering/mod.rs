@@ -192,7 +192,9 @@ impl<'a> Lowering<'a> {
         for name in &node.input {
             inputs.push(match name.as_str() {
                 "" => None,
-                name => Some(self.get(name).cloned().ok_or_else(|| format!("its input '{name}' is not computed before it"))?),
+                name => Some(
+                    self.get(name).cloned().ok_or_else(|| format!("its input '{name}' is not computed before it"))?,
+                ),
             });
         }
         let operator = Operator { node, inputs, opset };

@@ -49,7 +49,8 @@ pub(crate) fn constant_of_shape(lowering: &mut Lowering<'_>, operator: &Operator
 pub(crate) fn range(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let bounds = [operator.input(0)?.clone(), operator.input(1)?.clone(), operator.input(2)?.clone()];
     if bounds.iter().all(|fact| fact.element.is_index()) {
-        let mut number = |fact: &Fact| lowering.known_ints(fact)?.first().copied().ok_or(Problem::from("it has an empty input"));
+        let mut number =
+            |fact: &Fact| lowering.known_ints(fact)?.first().copied().ok_or(Problem::from("it has an empty input"));
         let (start, limit, delta) = (number(&bounds[0])?, number(&bounds[1])?, number(&bounds[2])?);
         let span = limit.checked_sub(start).ok_or("its range is too large")?;
         if delta == 0 {
@@ -153,7 +154,8 @@ impl Lowering<'_> {
             dims[axis] = Dim::fixed(indices.len());
             let position = var.position(axis);
             let step = indices.get(1).map_or(1, |second| second.wrapping_sub(indices[0]));
-            let is_slice = step > 0 && step <= size && indices.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
+            let is_slice =
+                step > 0 && step <= size && indices.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
             let op = match indices {
                 [first, .., last] | [first @ last] if is_slice => {
                     if indices.len() == size {
@@ -201,20 +203,24 @@ impl Lowering<'_> {
         // Constants that belong to each image, such as a class token, are repeated for the batch.
         let computed: Vec<Var> = facts.iter().filter_map(|fact| fact.as_var().cloned()).collect();
         let shape = computed.first().map(|var| var.dims.clone()).unwrap_or_default();
-        let largest = computed.iter().max_by_key(|var| var.dims.iter().fold(1_usize, |p, dim| p.saturating_mul(dim.size)));
+        let largest =
+            computed.iter().max_by_key(|var| var.dims.iter().fold(1_usize, |p, dim| p.saturating_mul(dim.size)));
         let perm = largest.map(|var| var.perm.clone()).unwrap_or_default();
         let mut total = Dim { size: 0, batched: shape[axis].batched };
         let mut inputs: Vec<Value> = Vec::with_capacity(facts.len());
         for fact in facts {
             let own = fact.dims();
-            let misfit = || Problem(format!("the shapes {} and {} cannot be joined along axis {axis}", show(&shape), show(&own)));
+            let misfit = || {
+                Problem(format!("the shapes {} and {} cannot be joined along axis {axis}", show(&shape), show(&own)))
+            };
             if own.len() != shape.len() || own[axis].batched != total.batched {
                 return Err(misfit());
             }
             let mut wanted = shape.clone();
             wanted[axis] = own[axis];
             total.size += own[axis].size;
-            let fact = if own == wanted { fact.clone() } else { self.expand_to(fact, &wanted).map_err(|_| misfit())? };
+            let fact =
+                if own == wanted { fact.clone() } else { self.expand_to(fact, &wanted).map_err(|_| misfit())? };
             let value = match fact.as_var() {
                 Some(var) => self.in_order(var, &perm).value,
                 None => {
@@ -266,7 +272,8 @@ pub(crate) fn flatten(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> O
     let dims = input.dims();
     let split = operator.int("axis", 1);
     let split = if split < 0 { split.saturating_add(dims.len() as i64) } else { split };
-    let split = usize::try_from(split).ok().filter(|axis| *axis <= dims.len()).ok_or("its axis is outside its input")?;
+    let split =
+        usize::try_from(split).ok().filter(|axis| *axis <= dims.len()).ok_or("its axis is outside its input")?;
     let joined = |dims: &[Dim]| -> Result<Dim, Problem> {
         let batches = dims.iter().filter(|dim| dim.batched).count();
         let size = dims.iter().try_fold(1_usize, |product, dim| product.checked_mul(dim.size));
@@ -291,7 +298,8 @@ pub(crate) fn squeeze(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> O
     if axes.iter().any(|axis| !dims[*axis].is_one()) {
         return Err(format!("it removes axes {axes:?} of {}, which are not all 1", show(&dims)).into());
     }
-    let kept: Vec<Dim> = dims.iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, dim)| *dim).collect();
+    let kept: Vec<Dim> =
+        dims.iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, dim)| *dim).collect();
     Ok(vec![lowering.reshape_fact(&input, &kept)?])
 }
 
@@ -340,7 +348,9 @@ pub(crate) fn split(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
     let size = input.dims()[axis].as_fixed().ok_or("it splits the batch")?;
     let parts = operator.node.output.len();
     let sizes: Vec<usize> = match operator.ints_or_input(lowering, "split", 1)? {
-        Some(sizes) => sizes.iter().map(|size| usize::try_from(*size)).collect::<Result<_, _>>().map_err(|_| "negative parts")?,
+        Some(sizes) => {
+            sizes.iter().map(|size| usize::try_from(*size)).collect::<Result<_, _>>().map_err(|_| "negative parts")?
+        }
         None => {
             let part = size.div_ceil(parts.max(1));
             (0..parts).map(|index| part.min(size.saturating_sub(index * part))).collect()
@@ -490,7 +500,9 @@ pub(crate) fn scatter_known(lowering: &mut Lowering<'_>, operator: &Operator<'_>
     let (data, updates) = (operator.input(0)?.clone(), operator.input(2)?.clone());
     let indices = lowering.known_linear(operator.input(1)?)?;
     let element = data.element;
-    let known = |host: Option<Host>| host.ok_or("one of its parameters is computed from the image; Kiln needs it as a constant");
+    let known = |host: Option<Host>| {
+        host.ok_or("one of its parameters is computed from the image; Kiln needs it as a constant")
+    };
     let (data, updates) = (known(lowering.host(&data)?)?, known(lowering.host(&updates)?)?);
     lowering.reserve(data.shape())?;
     let host = match (data, updates) {
@@ -684,7 +696,8 @@ pub(crate) fn depth_to_space(lowering: &mut Lowering<'_>, operator: &Operator<'_
     let var = operator.var(lowering, 0)?;
     let block = operator.sizes_of_block()?;
     let [n, c, h, w] = var.dims[..] else { return Err("its input is no image".into()) };
-    let channels = c.as_fixed().filter(|c| c % (block * block) == 0).ok_or("its channels are no multiple of the block")?;
+    let channels =
+        c.as_fixed().filter(|c| c % (block * block) == 0).ok_or("its channels are no multiple of the block")?;
     let (b, rest) = (Dim::fixed(block), Dim::fixed(channels / (block * block)));
     let (split, order) = match operator.text("mode").unwrap_or("DCR") {
         "CRD" => (vec![n, rest, b, b, h, w], [0, 1, 4, 2, 5, 3]),

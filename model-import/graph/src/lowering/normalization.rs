@@ -19,8 +19,10 @@ pub(crate) fn batch_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -
     if parameters.iter().any(|values| values.len() != count) {
         return Err("its parameters differ in number".into());
     }
-    let factor: Vec<f32> = scale.iter().zip(variance.iter()).map(|(scale, variance)| scale / (variance + epsilon).sqrt()).collect();
-    let summand = bias.iter().zip(mean.iter()).zip(&factor).map(|((bias, mean), factor)| bias - mean * factor).collect();
+    let factor: Vec<f32> =
+        scale.iter().zip(variance.iter()).map(|(scale, variance)| scale / (variance + epsilon).sqrt()).collect();
+    let summand =
+        bias.iter().zip(mean.iter()).zip(&factor).map(|((bias, mean), factor)| bias - mean * factor).collect();
     let input = operator.var(lowering, 0)?;
     Ok(vec![Fact::computed(lowering.scale_channels(&input, factor, summand)?)])
 }
@@ -37,7 +39,13 @@ pub(crate) fn layer_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -
         Some(fact) => Some(lowering.known_floats(fact)?),
         None => None,
     };
-    Ok(vec![Fact::computed(lowering.layer_norm(&input, axis, operator.float("epsilon", 1e-5), &scale, bias.as_ref())?)])
+    Ok(vec![Fact::computed(lowering.layer_norm(
+        &input,
+        axis,
+        operator.float("epsilon", 1e-5),
+        &scale,
+        bias.as_ref(),
+    )?)])
 }
 
 /// `RMSNormalization`, and its older name in ONNX Runtime.
@@ -81,8 +89,10 @@ pub(crate) fn skip_layer_norm(lowering: &mut Lowering<'_>, operator: &Operator<'
 pub(crate) fn group_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.var(lowering, 0)?;
     let groups = usize::try_from(operator.int("num_groups", 0)).unwrap_or(0);
-    let (mut scale, mut bias) =
-        (lowering.known_floats(operator.input(1)?)?.data.to_vec(), lowering.known_floats(operator.input(2)?)?.data.to_vec());
+    let (mut scale, mut bias) = (
+        lowering.known_floats(operator.input(1)?)?.data.to_vec(),
+        lowering.known_floats(operator.input(2)?)?.data.to_vec(),
+    );
     let channels = input.dims.get(1).and_then(|dim| dim.as_fixed()).ok_or("its input has no channels")?;
     if groups == 0 || channels % groups != 0 {
         return Err(format!("its {channels} channels do not divide into {groups} groups").into());
@@ -140,7 +150,8 @@ pub(crate) fn local_response_norm(lowering: &mut Lowering<'_>, operator: &Operat
     let channels = input.dims.get(1).and_then(|dim| dim.as_fixed()).ok_or("its input has no channels")?;
     let size = usize::try_from(operator.int("size", 0)).ok().filter(|size| (1..=1 << 16).contains(size));
     let size = size.ok_or("its 'size' is not possible")?;
-    let (alpha, beta, bias) = (operator.float("alpha", 1e-4), operator.float("beta", 0.75), operator.float("bias", 1.0));
+    let (alpha, beta, bias) =
+        (operator.float("alpha", 1e-4), operator.float("beta", 0.75), operator.float("bias", 1.0));
     lowering.reserve(&[channels, channels])?;
     let (before, after) = ((size - 1) / 2, size / 2);
     let weight = |index: usize| {
@@ -150,7 +161,8 @@ pub(crate) fn local_response_norm(lowering: &mut Lowering<'_>, operator: &Operat
     let weight = (0..channels * channels).map(weight).collect();
     let input = lowering.with_last(&input, 1);
     let square = lowering.unary_op(Unary::Power(2.0), &input);
-    let sum = lowering.same_axes(pointwise(channels, channels, weight, vec![bias; channels]), &square, square.dims.clone());
+    let sum =
+        lowering.same_axes(pointwise(channels, channels, weight, vec![bias; channels]), &square, square.dims.clone());
     let factor = lowering.unary_op(Unary::Power(-beta), &sum);
     Ok(vec![Fact::computed(lowering.binary_op(Binary::Mul, &Fact::computed(input), &Fact::computed(factor))?)])
 }
@@ -160,7 +172,12 @@ impl Lowering<'_> {
     fn scale_channels(&mut self, var: &Var, factor: Vec<f32>, summand: Vec<f32>) -> Result<Var, Problem> {
         let channels = var.dims.get(1).and_then(|dim| dim.as_fixed());
         if channels != Some(factor.len()) || factor.len() != summand.len() {
-            return Err(format!("it has {} values for each channel, but its input is {}", factor.len(), super::view::show(&var.dims)).into());
+            return Err(format!(
+                "it has {} values for each channel, but its input is {}",
+                factor.len(),
+                super::view::show(&var.dims)
+            )
+            .into());
         }
         let var = self.with_last(var, 1);
         Ok(self.same_axes(LayerKind::Affine { factor, summand }, &var, var.dims.clone()))
@@ -176,7 +193,9 @@ impl Lowering<'_> {
         bias: Option<&Array<f32>>,
     ) -> Result<Var, Problem> {
         let sizes: Option<Vec<usize>> = var.dims[axis..].iter().map(|dim| dim.as_fixed()).collect();
-        let count: usize = sizes.and_then(|sizes| sizes.iter().try_fold(1_usize, |a, b| a.checked_mul(*b))).ok_or("it normalises the batch")?;
+        let count: usize = sizes
+            .and_then(|sizes| sizes.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)))
+            .ok_or("it normalises the batch")?;
         let expand = |array: &Array<f32>| -> Result<Vec<f32>, Problem> {
             let shape: Vec<usize> = var.dims[axis..].iter().map(|dim| dim.size).collect();
             Ok(array.expand(&shape).ok_or("its scale does not fit its input")?.data.to_vec())

@@ -160,7 +160,9 @@ impl Operator<'_> {
         let Some(values) = self.ints(name) else { return Ok(None) };
         let size = |value: &i64| usize::try_from(*value).ok().filter(|size| (1..=1 << 16).contains(size));
         let sizes: Option<Vec<usize>> = values.iter().map(size).collect();
-        sizes.map(Some).ok_or_else(|| format!("its '{name}' is {values:?}, but sizes from 1 to 65536 are possible").into())
+        sizes
+            .map(Some)
+            .ok_or_else(|| format!("its '{name}' is {values:?}, but sizes from 1 to 65536 are possible").into())
     }
 
     /// Integers from an attribute of old operator sets or from an input of new ones; `None` if both are missing.

@@ -144,7 +144,8 @@ impl Lowering<'_> {
 
 /// `Einsum` of one or two operands.
 pub(crate) fn einsum(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
-    let equation: String = operator.text("equation").unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
+    let equation: String =
+        operator.text("equation").unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
     let operands: Vec<Fact> = operator.inputs.iter().flatten().cloned().collect();
     let (terms, output) = parse_equation(&equation, &operands)?;
     let mut vars = Vec::new();
@@ -152,8 +153,9 @@ pub(crate) fn einsum(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
         let var = lowering.to_var(fact)?;
         let others: Vec<char> = terms.iter().filter(|term| !std::ptr::eq(*term, labels)).flatten().copied().collect();
         // Labels that stand in one operand alone are summed at once.
-        let summed: Vec<usize> =
-            (0..labels.len()).filter(|axis| !output.contains(&labels[*axis]) && !others.contains(&labels[*axis])).collect();
+        let summed: Vec<usize> = (0..labels.len())
+            .filter(|axis| !output.contains(&labels[*axis]) && !others.contains(&labels[*axis]))
+            .collect();
         if summed.is_empty() {
             vars.push((var, labels.clone()));
             continue;
@@ -183,7 +185,9 @@ fn parse_equation(equation: &str, operands: &[Fact]) -> Result<(Vec<Vec<char>>, 
     };
     let parts: Vec<&str> = left.split(',').collect();
     if parts.len() != operands.len() {
-        return Err(format!("its equation '{equation}' has {} operands, but it has {}", parts.len(), operands.len()).into());
+        return Err(
+            format!("its equation '{equation}' has {} operands, but it has {}", parts.len(), operands.len()).into()
+        );
     }
     // Labels for the axes of an ellipsis, from the last one.
     let hidden = |count: usize| (0..count).rev().filter_map(|index| char::from_u32(0xE000 + index as u32));
@@ -197,9 +201,15 @@ fn parse_equation(equation: &str, operands: &[Fact]) -> Result<(Vec<Vec<char>>, 
         Ok(before.chars().chain(hidden(count)).chain(after.chars()).collect())
     };
     let widest = parts.iter().zip(operands).filter(|(part, _)| part.contains("..."));
-    let widest = widest.map(|(part, fact)| fact.rank().saturating_sub(part.replace("...", "").chars().count())).max().unwrap_or(0);
-    let terms: Vec<Vec<char>> =
-        parts.iter().zip(operands).map(|(part, fact)| expand(part, Some(fact.rank()), widest)).collect::<Result<_, _>>()?;
+    let widest = widest
+        .map(|(part, fact)| fact.rank().saturating_sub(part.replace("...", "").chars().count()))
+        .max()
+        .unwrap_or(0);
+    let terms: Vec<Vec<char>> = parts
+        .iter()
+        .zip(operands)
+        .map(|(part, fact)| expand(part, Some(fact.rank()), widest))
+        .collect::<Result<_, _>>()?;
     for (labels, fact) in terms.iter().zip(operands) {
         let repeats = labels.iter().enumerate().any(|(index, label)| labels[..index].contains(label));
         if labels.len() != fact.rank() || repeats {
@@ -210,7 +220,8 @@ fn parse_equation(equation: &str, operands: &[Fact]) -> Result<(Vec<Vec<char>>, 
         Some(right) => expand(right, None, widest)?,
         None => {
             let all: Vec<char> = terms.iter().flatten().copied().collect();
-            let mut once: Vec<char> = all.iter().copied().filter(|c| all.iter().filter(|other| *other == c).count() == 1).collect();
+            let mut once: Vec<char> =
+                all.iter().copied().filter(|c| all.iter().filter(|other| *other == c).count() == 1).collect();
             once.sort_unstable();
             hidden(widest).chain(once.into_iter().filter(|c| (*c as u32) < 0xE000)).collect()
         }
@@ -222,10 +233,17 @@ type Labelled = (Var, Vec<char>);
 
 impl Lowering<'_> {
     /// The product of two labelled values: `[batch, left, summed] * [batch, summed, right]`.
-    fn contract(&mut self, a: &Labelled, b: &Labelled, output: &[char], known: Option<&Fact>) -> Result<Labelled, Problem> {
+    fn contract(
+        &mut self,
+        a: &Labelled,
+        b: &Labelled,
+        output: &[char],
+        known: Option<&Fact>,
+    ) -> Result<Labelled, Problem> {
         let in_both: Vec<char> = a.1.iter().copied().filter(|label| b.1.contains(label)).collect();
         let (batch, summed): (Vec<char>, Vec<char>) = in_both.iter().partition(|label| output.contains(label));
-        let only = |labels: &[char]| labels.iter().copied().filter(|label| !in_both.contains(label)).collect::<Vec<_>>();
+        let only =
+            |labels: &[char]| labels.iter().copied().filter(|label| !in_both.contains(label)).collect::<Vec<_>>();
         let (left, right) = (only(&a.1), only(&b.1));
         let sizes = |(var, labels): &Labelled, wanted: &[char]| -> Vec<Dim> {
             wanted.iter().filter_map(|label| Some(var.dims[labels.iter().position(|other| other == label)?])).collect()
@@ -236,14 +254,20 @@ impl Lowering<'_> {
         }
         let joined = |dims: &[Dim]| -> Result<Dim, Problem> {
             let batches = dims.iter().filter(|dim| dim.batched).count();
-            let size = dims.iter().try_fold(1_usize, |product, dim| product.checked_mul(dim.size)).ok_or_else(misfit)?;
+            let size =
+                dims.iter().try_fold(1_usize, |product, dim| product.checked_mul(dim.size)).ok_or_else(misfit)?;
             if batches > 1 { Err(misfit()) } else { Ok(Dim { size, batched: batches == 1 }) }
         };
         let mut ordered = |operand: &Labelled, groups: [&[char]; 3]| -> Result<Var, Problem> {
-            let order: Option<Vec<usize>> =
-                groups.iter().copied().flatten().map(|label| operand.1.iter().position(|other| other == label)).collect();
+            let order: Option<Vec<usize>> = groups
+                .iter()
+                .copied()
+                .flatten()
+                .map(|label| operand.1.iter().position(|other| other == label))
+                .collect();
             let var = operand.0.transpose(&order.ok_or_else(misfit)?);
-            let rest: Vec<Dim> = groups[1..].iter().map(|group| joined(&sizes(operand, group))).collect::<Result<_, _>>()?;
+            let rest: Vec<Dim> =
+                groups[1..].iter().map(|group| joined(&sizes(operand, group))).collect::<Result<_, _>>()?;
             let dims: Vec<Dim> = sizes(operand, groups[0]).into_iter().chain(rest).collect();
             self.reshape(&var, &dims)
         };

@@ -132,7 +132,8 @@ pub(crate) fn dynamic_quantize(lowering: &mut Lowering<'_>, operator: &Operator<
     let ratio = lowering.binary_op(Binary::Div, &smallest, &scale)?;
     let zero = lowering.unary_op(Unary::Neg, &ratio);
     let zero = lowering.unary_op(Unary::Round, &zero);
-    let zero = Fact::computed(lowering.unary_op(Unary::Clamp { low: 0.0, high: 255.0 }, &zero)).with_element(ElementType::U8);
+    let zero =
+        Fact::computed(lowering.unary_op(Unary::Clamp { low: 0.0, high: 255.0 }, &zero)).with_element(ElementType::U8);
     let by = Quantizer { scale: scale.clone(), zero: Some(zero.clone()), axis: 1, element: ElementType::U8 };
     let output = lowering.quantized(&Fact::computed(input), &by)?;
     Ok(vec![output, scale, zero])
@@ -279,7 +280,10 @@ pub(crate) fn qlinear_softmax(lowering: &mut Lowering<'_>, operator: &Operator<'
 pub(crate) fn qgemm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let (mut a, mut b) = (operator.input(0)?.clone(), operator.input(3)?.clone());
     let by_a = Quantizer::read(operator, 1, a.element)?;
-    let by_b = Quantizer { axis: if operator.flag("transB", false) { 0 } else { 1 }, ..Quantizer::read(operator, 4, b.element)? };
+    let by_b = Quantizer {
+        axis: if operator.flag("transB", false) { 0 } else { 1 },
+        ..Quantizer::read(operator, 4, b.element)?
+    };
     (a, b) = (lowering.dequantized(&a, &by_a)?, lowering.dequantized(&b, &by_b)?);
     if operator.flag("transA", false) {
         a = lowering.transpose_fact(&a, &[1, 0])?;

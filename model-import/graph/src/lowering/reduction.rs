@@ -167,7 +167,7 @@ impl Lowering<'_> {
         let kind = if is_image && reduction == Reduction::Mean {
             LayerKind::GlobalAveragePool
         } else {
-            LayerKind::Tensor(TensorOp::Reduce(reduction, positions))
+            LayerKind::Tensor(TensorOp::Reduce { reduction, axes: positions, rank: var.rank() })
         };
         self.same_axes(kind, var, dims)
     }

@@ -82,6 +82,9 @@ impl<'a> Sampling<'a> {
             excludes_outside: operator.flag("exclude_outside", false),
             antialias: operator.flag("antialias", false),
         };
+        if sampling.antialias {
+            return Err("its 'antialias' is not supported".into());
+        }
         if sampling.transformation == "tf_crop_and_resize" {
             return Err("its coordinates are those of tf_crop_and_resize, which is not supported".into());
         }
@@ -130,8 +133,6 @@ impl<'a> Sampling<'a> {
             let indices: Vec<usize> = positions.iter().map(|x| nearest(*x).clamp(0.0, last) as usize).collect();
             return lowering.select_fact(fact, axis, &indices);
         }
-        // The width of the filter in pixels of the input; wider if it also smooths.
-        let stretch = if self.antialias && scale < 1.0 { 1.0 / scale } else { 1.0 };
         let (kernel, radius): (Box<dyn Fn(f32) -> f32>, f32) = match self.mode {
             "linear" | "bilinear" => (Box::new(|x: f32| (1.0 - x.abs()).max(0.0)), 1.0),
             "cubic" => (Box::new(|x: f32| cubic(x, self.cubic)), 2.0),
@@ -141,11 +142,10 @@ impl<'a> Sampling<'a> {
         let mut weight = vec![0.0; target * size];
         for (row, x) in weight.chunks_exact_mut(size).zip(positions) {
             let x = if self.mode == "cubic" { x } else { x.clamp(0.0, last) };
-            let reach = radius * stretch;
-            let (first, end) = ((x - reach).floor() as i64, (x + reach).ceil() as i64);
-            let taps: Vec<(i64, f32)> = (first..=end).map(|tap| (tap, kernel((tap as f32 - x) / stretch))).collect();
+            let (first, end) = ((x - radius).floor() as i64, (x + radius).ceil() as i64);
+            let taps: Vec<(i64, f32)> = (first..=end).map(|tap| (tap, kernel(tap as f32 - x))).collect();
             let is_inside = |tap: i64| (0..size as i64).contains(&tap);
-            let cuts = self.excludes_outside || self.antialias;
+            let cuts = self.excludes_outside;
             let total: f32 = taps.iter().filter(|(tap, _)| !cuts || is_inside(*tap)).map(|(_, value)| value).sum();
             for (tap, value) in taps {
                 if !cuts || is_inside(tap) {

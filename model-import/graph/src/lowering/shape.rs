@@ -17,7 +17,12 @@ pub(crate) struct Window {
 
 impl Window {
     /// Reads the attributes of an operator. `kernel` is the window if no attribute has it, and `size` the size of the input.
-    pub(crate) fn read(operator: &Operator<'_>, kernel: Option<[usize; 2]>, size: [usize; 2], axes: usize) -> Result<Self, Problem> {
+    pub(crate) fn read(
+        operator: &Operator<'_>,
+        kernel: Option<[usize; 2]>,
+        size: [usize; 2],
+        axes: usize,
+    ) -> Result<Self, Problem> {
         let pair = |name: &str| -> Result<Option<[usize; 2]>, Problem> {
             match operator.sizes(name)?.as_deref() {
                 None | Some([]) => Ok(None),
@@ -82,15 +87,23 @@ impl Window {
 
 impl Lowering<'_> {
     /// The target of a reshape: 0 keeps a size, -1 takes what is left.
-    pub(crate) fn reshape_target(&self, old: &[Dim], target: &[Linear], zero_is_zero: bool) -> Result<Vec<Dim>, Problem> {
+    pub(crate) fn reshape_target(
+        &self,
+        old: &[Dim],
+        target: &[Linear],
+        zero_is_zero: bool,
+    ) -> Result<Vec<Dim>, Problem> {
         let mut dims: Vec<Option<Dim>> = Vec::with_capacity(target.len());
         for (axis, size) in target.iter().enumerate() {
             dims.push(match size.as_constant() {
                 Some(-1) => None,
-                Some(0) if !zero_is_zero => {
-                    Some(*old.get(axis).ok_or_else(|| format!("axis {axis} of its shape is 0, but its input has no such axis"))?)
-                }
-                _ => Some(Dim::from_linear(*size).ok_or_else(|| format!("axis {axis} of its shape has the size {size:?}"))?),
+                Some(0) if !zero_is_zero => Some(
+                    *old.get(axis)
+                        .ok_or_else(|| format!("axis {axis} of its shape is 0, but its input has no such axis"))?,
+                ),
+                _ => Some(
+                    Dim::from_linear(*size).ok_or_else(|| format!("axis {axis} of its shape has the size {size:?}"))?,
+                ),
             });
         }
         if dims.iter().filter(|dim| dim.is_none()).count() > 1 {

@@ -54,7 +54,8 @@ impl Lowering<'_> {
             return var.clone();
         }
         let target = Var { value: var.value, dims: var.dims.clone(), perm: perm.to_vec() };
-        let without_ones = |perm: &[usize]| perm.iter().copied().filter(|axis| !var.dims[*axis].is_one()).collect::<Vec<_>>();
+        let without_ones =
+            |perm: &[usize]| perm.iter().copied().filter(|axis| !var.dims[*axis].is_one()).collect::<Vec<_>>();
         let kind = if without_ones(&var.perm) == without_ones(perm) {
             // Nothing moves.
             TensorOp::Reshape(target.physical())
@@ -105,7 +106,8 @@ impl Lowering<'_> {
         order.sort_by_key(|index| first(&groups[*index]));
         let wanted: Vec<usize> = order.iter().flat_map(|index| groups[*index].old.clone()).collect();
         let perm: Vec<usize> = order.iter().flat_map(|index| groups[*index].new.clone()).collect();
-        let without_ones = |perm: &[usize]| perm.iter().copied().filter(|axis| !var.dims[*axis].is_one()).collect::<Vec<_>>();
+        let without_ones =
+            |perm: &[usize]| perm.iter().copied().filter(|axis| !var.dims[*axis].is_one()).collect::<Vec<_>>();
         let value = if without_ones(&wanted) == without_ones(&var.perm) {
             var.value
         } else {
@@ -190,4 +192,3 @@ pub(crate) fn show(dims: &[Dim]) -> String {
     };
     format!("[{}]", dims.iter().map(one).collect::<Vec<_>>().join(", "))
 }
-

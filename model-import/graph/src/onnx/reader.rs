@@ -137,7 +137,8 @@ impl OnnxSource {
     }
 
     fn external_values(&self, tensor: &TensorProto, needed: usize) -> Result<Vec<u8>, ReadError> {
-        let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+        let entry =
+            |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
         let location = entry("location").unwrap_or_default();
         let outside = || ReadError::Outside { tensor: tensor.name.clone(), location: location.to_string() };
         let relative = Path::new(location);
@@ -145,7 +146,8 @@ impl OnnxSource {
         if location.is_empty() || !is_below {
             return Err(outside());
         }
-        let folder = self.path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let folder =
+            self.path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
         let folder = folder.ok_or_else(outside)?;
         // A symbolic link may point out of the folder as well as a path may. Repositories link single files into one folder, so
         // the folder of the resolved ONNX file counts, too.

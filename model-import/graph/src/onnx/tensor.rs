@@ -127,8 +127,9 @@ impl OnnxSource {
     /// become [`Linear`] numbers.
     pub(crate) fn tensor(&self, tensor: &TensorProto) -> Result<(Host, ElementType), TensorError> {
         let invalid = |reason: String| TensorError::Invalid { name: tensor.name.clone(), reason };
-        let element = ElementType::from_onnx(tensor.data_type)
-            .ok_or_else(|| invalid(format!("has the element type {} of ONNX, which no classifier uses", tensor.data_type)))?;
+        let element = ElementType::from_onnx(tensor.data_type).ok_or_else(|| {
+            invalid(format!("has the element type {} of ONNX, which no classifier uses", tensor.data_type))
+        })?;
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
         let shape = shape.ok_or_else(|| invalid(format!("has the shape {:?}", tensor.dims)))?;
         let count = shape.iter().try_fold(1_usize, |product, dim| product.checked_mul(*dim));
