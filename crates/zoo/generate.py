@@ -1,6 +1,6 @@
 """generate.py: writes cases/generated/*.onnx, small graphs of one operator or a few, which cover what classifiers use.
 
-Each graph takes images `[n, 3, 8, 7]` or rows `[n, 16]` with an open batch, and ends in an output of `[n, K]`. Its weights are seeded.
+Each graph takes images with an open batch, most of them `[n, 3, 8, 7]`, and ends in an output of `[n, K]`. Its weights are seeded.
 A graph that ONNX Runtime refuses is not written; its name and the reason are printed. The weights of quantised operators have 7 bits,
 so that the 8-bit kernels of AVX2 do not saturate. To run it (answers.py says how to make the environment):
 
@@ -1119,7 +1119,9 @@ def build(name: str) -> onnx.ModelProto:
     """Builds a case, with the width of its output from a run."""
     opset, make, shape = CASES[name]
     g = Graph(name)
-    last = make(g, "input")
+    # Rows and one-dimensional signals come in as images, too: a classifier takes nothing else.
+    image = shape if len(shape) == 3 else {16: (1, 4, 4), 60: (3, 4, 5)}[math.prod(shape)]
+    last = make(g, "input" if image == shape else g.Reshape("input", g.i(0, *shape)))
     nodes = [*g.nodes, helper.make_node("Flatten", [last], ["logits"], axis=1)]
     domains = {node.domain for node in nodes} - {""}
 
@@ -1127,14 +1129,14 @@ def build(name: str) -> onnx.ModelProto:
         graph = helper.make_graph(
             nodes,
             name,
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", *shape])],
+            [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", *image])],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", width])],
             g.initializers,
         )
         opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in sorted(domains))]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10 if opset > 20 else 8, producer_name="generate.py")
 
-    inputs = np.stack([answers.input_values(1000 + row, math.prod(shape), False).reshape(shape) for row in range(2)])
+    inputs = np.stack([answers.input_values(1000 + row, math.prod(image), False).reshape(image) for row in range(2)])
     (result,) = answers.session(model("k")).run(None, {"input": inputs})
     if result.shape[0] != 2 or not np.isfinite(result).all():
         raise ValueError(f"the output has shape {result.shape}" if result.shape[0] != 2 else "the output is not finite")
