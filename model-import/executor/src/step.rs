@@ -55,7 +55,7 @@ impl Step {
             LayerKind::Affine { factor, summand } => {
                 let upload = |values: Vec<f32>, neutral: f32| {
                     let is_neutral = values.iter().all(|value| *value == neutral);
-                    let array = || Array { shape: vec![values.len()], data: values.clone().into() };
+                    let array = || Array { shape: vec![values.len()], data: std::sync::Arc::new(values.clone()) };
                     (!is_neutral).then(|| tensor_ops::upload(&array(), device))
                 };
                 Self::Affine(upload(factor, 1.0), upload(summand, 0.0))

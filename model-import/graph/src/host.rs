@@ -96,7 +96,7 @@ pub struct Array<T> {
     /// The shape.
     pub shape: Vec<usize>,
     /// The values.
-    pub data: Arc<[T]>,
+    pub data: Arc<Vec<T>>,
 }
 
 /// A tensor whose values are known when a file is read.
@@ -208,7 +208,12 @@ pub(crate) fn for_each_position(shape: &[usize], strides: &[usize], mut visit: i
 impl<T: Clone> Array<T> {
     pub(crate) fn new(shape: Vec<usize>, data: Vec<T>) -> Self {
         debug_assert_eq!(shape.iter().product::<usize>(), data.len());
-        Self { shape, data: data.into() }
+        Self { shape, data: Arc::new(data) }
+    }
+
+    /// The values alone; they are copied only if somebody else holds them.
+    pub(crate) fn into_values(self) -> Vec<T> {
+        Arc::try_unwrap(self.data).unwrap_or_else(|shared| shared.to_vec())
     }
 
     /// The values in another order of the axes.
@@ -216,10 +221,30 @@ impl<T: Clone> Array<T> {
         if perm.iter().enumerate().all(|(axis, from)| axis == *from) {
             return self.clone();
         }
+        if let (&[rows, columns], [1, 0]) = (self.shape.as_slice(), perm) {
+            return self.transposed_matrix(rows, columns);
+        }
         let own = strides(&self.shape);
         let shape: Vec<usize> = perm.iter().map(|axis| self.shape[*axis]).collect();
         let strides: Vec<usize> = perm.iter().map(|axis| own[*axis]).collect();
         self.gathered(shape, &strides, 0)
+    }
+
+    /// The transpose of a matrix, in blocks that fit the cache.
+    fn transposed_matrix(&self, rows: usize, columns: usize) -> Self {
+        const BLOCK: usize = 16;
+        let Some(first) = self.data.first() else { return Self::new(vec![columns, rows], Vec::new()) };
+        let mut data = vec![first.clone(); self.data.len()];
+        for top in (0..rows).step_by(BLOCK) {
+            for left in (0..columns).step_by(BLOCK) {
+                for column in left..(left + BLOCK).min(columns) {
+                    for row in top..(top + BLOCK).min(rows) {
+                        data[column * rows + row].clone_from(&self.data[row * columns + column]);
+                    }
+                }
+            }
+        }
+        Self::new(vec![columns, rows], data)
     }
 
     /// The same values with another shape of the same size.

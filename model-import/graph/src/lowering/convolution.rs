@@ -125,7 +125,7 @@ impl Lowering<'_> {
             groups,
             dilation: window.dilation,
             activation: Activation::Identity,
-            weight: weight.data.to_vec(),
+            weight: weight.into_values(),
             bias,
         };
         self.image_result(&image, LayerKind::Conv(conv), outputs, size)
@@ -211,7 +211,7 @@ pub(crate) fn conv_transpose(lowering: &mut Lowering<'_>, operator: &Operator<'_
     if bias.len() != outputs {
         return Err("its bias does not have one value for each output".into());
     }
-    let weight = weight.data.to_vec();
+    let weight = weight.into_values();
     let op = ConvTranspose { inputs, outputs, groups, kernel, stride, dilation, before, size, weight, bias };
     let kind = LayerKind::Tensor(TensorOp::ConvTranspose(Box::new(op)));
     Ok(vec![Fact::computed(lowering.image_result(&image, kind, outputs, size)?)])

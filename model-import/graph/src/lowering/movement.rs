@@ -1,8 +1,6 @@
 //! Operators that move elements, and the arithmetic of shapes.
 
-use std::sync::Arc;
-
-use crate::host::{Array, Host, Linear};
+use crate::host::{Array, Binary, Host, Linear};
 use crate::network::{LayerKind, Value};
 use crate::tensor_op::{Dim, TensorOp};
 
@@ -655,8 +653,8 @@ impl Lowering<'_> {
             // Shapes that are padded to a number of axes.
             let &[[before, after]] = growth else { return Err("it pads indices".into()) };
             let filler = |count: usize| std::iter::repeat_n(Linear::constant(value as i64), count);
-            let data: Arc<[Linear]> = filler(before).chain(array.data.iter().copied()).chain(filler(after)).collect();
-            return Ok(Fact::host(Host::Int(Array { shape: vec![data.len()], data })));
+            let data: Vec<Linear> = filler(before).chain(array.data.iter().copied()).chain(filler(after)).collect();
+            return Ok(Fact::host(Host::int(vec![data.len()], data)));
         }
         let var = self.to_var(fact)?;
         let grow = |(dim, [before, after]): (&Dim, &[usize; 2])| Dim { size: dim.size + before + after, ..*dim };
@@ -673,7 +671,7 @@ impl Lowering<'_> {
     }
 }
 
-/// `Trilu` of a known matrix, as in attention masks.
+/// `Trilu`: a product with a mask of ones and zeros.
 pub(crate) fn triangle(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.input(0)?.clone();
     let offset = match operator.optional(1) {
@@ -681,14 +679,17 @@ pub(crate) fn triangle(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> 
         None => 0,
     };
     let upper = operator.flag("upper", true);
-    let array = lowering.known_floats(&input)?;
-    let &[.., rows, columns] = array.shape.as_slice() else { return Err("its input is no matrix".into()) };
+    let sizes: Option<Vec<usize>> = input.dims().iter().rev().take(2).map(|dim| dim.as_fixed()).collect();
+    let Some([columns, rows]) = sizes.as_deref() else { return Err("its input is no matrix".into()) };
+    lowering.reserve(&[*rows, *columns])?;
     let keeps = |index: usize| {
-        let (row, column) = ((index / columns % rows) as i64, (index % columns) as i64);
-        if upper { column - row >= offset } else { column - row <= offset }
+        let (row, column) = ((index / columns) as i64, (index % columns) as i64);
+        let distance = (column - row).saturating_sub(offset);
+        if upper { distance >= 0 } else { distance <= 0 }
     };
-    let values = array.data.iter().enumerate().map(|(index, value)| if keeps(index) { *value } else { 0.0 }).collect();
-    Ok(vec![Fact::host(Host::float(array.shape.clone(), values)).with_element(input.element)])
+    let mask = (0..rows * columns).map(|index| f32::from(u8::from(keeps(index)))).collect();
+    let mask = Fact::host(Host::float(vec![*rows, *columns], mask));
+    Ok(vec![lowering.combine(Binary::Mul, &input, &mask)?.with_element(input.element)])
 }
 
 /// `DepthToSpace`.

@@ -18,8 +18,18 @@ pub(crate) fn gemm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
         // Operator sets before 7 flattened the first operand.
         _ => Err(Problem::from("its operands must be matrices")),
     };
-    let (a, b) = (turn(lowering, &a, "transA")?, turn(lowering, &b, "transB")?);
-    let mut product = lowering.matrix_product(&a, &b)?;
+    let a = turn(lowering, &a, "transA")?;
+    let mut product = match a.as_var() {
+        // Weights that are stored as they are packed.
+        Some(var) if operator.flag("transB", false) && b.rank() == 2 && Lowering::is_known(&b) => {
+            let weight = lowering.known_floats(&b)?;
+            lowering.product_with_rows(var, weight)?
+        }
+        _ => {
+            let b = turn(lowering, &b, "transB")?;
+            lowering.matrix_product(&a, &b)?
+        }
+    };
     let alpha = operator.float("alpha", 1.0);
     if alpha != 1.0 {
         product = lowering.multiply(&product, alpha)?;
@@ -30,8 +40,10 @@ pub(crate) fn gemm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
         let scaled = lowering.combine(Binary::Mul, summand, &beta)?;
         result = lowering.combine(Binary::Add, &result, &scaled)?;
     }
+    let parameters: Vec<f32> =
+        ["activation_alpha", "activation_beta"].iter().filter_map(|name| operator.attribute(name)).map(|a| a.f).collect();
     if let Some(name) = operator.text("activation")
-        && let Some(function) = activation_named(name, &[])?
+        && let Some(function) = activation_named(name, &parameters)?
     {
         let var = lowering.to_var(&result)?;
         result = Fact::computed(lowering.unary_op(function, &var));
@@ -114,16 +126,23 @@ impl Lowering<'_> {
 
     /// The product of the last axis with known weights `[inputs, outputs]`.
     pub(crate) fn product_with(&mut self, var: &Var, weight: &Array<f32>) -> Result<Var, Problem> {
-        let &[inputs, outputs] = weight.shape.as_slice() else { return Err("its weights are no matrix".into()) };
-        let axis = var.rank() - 1;
+        if weight.shape.len() != 2 {
+            return Err("its weights are no matrix".into());
+        }
+        self.product_with_rows(var, weight.transpose(&[1, 0]))
+    }
+
+    /// The product of the last axis with known weights `[outputs, inputs]`.
+    fn product_with_rows(&mut self, var: &Var, weight: Array<f32>) -> Result<Var, Problem> {
+        let &[outputs, inputs] = weight.shape.as_slice() else { return Err("its weights are no matrix".into()) };
+        let axis = var.rank().checked_sub(1).ok_or("its input has no axes")?;
         if var.dims[axis].as_fixed() != Some(inputs) {
-            return Err(format!("the shapes {} and {:?} have no product", show(&var.dims), weight.shape).into());
+            return Err(format!("the shapes {} and [{inputs}, {outputs}] have no product", show(&var.dims)).into());
         }
         let var = self.with_last(var, axis);
         let mut dims = var.dims.clone();
         dims[axis] = Dim::fixed(outputs);
-        let weight = weight.transpose(&[1, 0]).data.to_vec();
-        Ok(self.same_axes(pointwise(inputs, outputs, weight, vec![0.0; outputs]), &var, dims))
+        Ok(self.same_axes(pointwise(inputs, outputs, weight.into_values(), vec![0.0; outputs]), &var, dims))
     }
 
     /// The product of two values over their last two axes.

@@ -119,24 +119,45 @@ impl OnnxSource {
         Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The raw little-endian values of a tensor that is stored as bytes: in the message, further on in the file, or in a file
-    /// beside it. `None` if the tensor has its values in a typed field. `needed` is the number of bytes that its shape and type
-    /// require; nothing larger is read.
+    /// Calls `take` with the raw little-endian values of a tensor that is stored as bytes, in pieces whose lengths are multiples
+    /// of 8 but for the last: in the message, further on in the file, or in a file beside it. Returns `false` if the tensor has
+    /// its values in a typed field. `needed` is the number of bytes that its shape and type require; nothing larger is read.
     ///
     /// # Errors
     ///
     /// The values are not there, or are outside the folder of the file.
-    pub(crate) fn raw_values(&self, tensor: &TensorProto, needed: usize) -> Result<Option<Vec<u8>>, ReadError> {
+    pub(crate) fn raw_values(
+        &self,
+        tensor: &TensorProto,
+        needed: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<bool, ReadError> {
         if tensor.data_location == 1 {
-            return self.external_values(tensor, needed).map(Some);
+            let (path, offset, length) = self.external_values(tensor, needed)?;
+            self.read_range(&path, offset, length, needed, take)?;
+            return Ok(true);
         }
         if let Some(offset) = tensor.stored_at {
-            return self.read_range(&self.path, offset, tensor.stored_bytes, needed).map(Some);
+            self.read_range(&self.path, offset, tensor.stored_bytes, needed, take)?;
+            return Ok(true);
         }
-        Ok((!tensor.raw_data.is_empty()).then(|| tensor.raw_data.clone()))
+        if tensor.raw_data.is_empty() {
+            return Ok(false);
+        }
+        if tensor.raw_data.len() != needed {
+            return Err(self.short(needed, tensor.raw_data.len() as u64));
+        }
+        take(&tensor.raw_data);
+        Ok(true)
     }
 
-    fn external_values(&self, tensor: &TensorProto, needed: usize) -> Result<Vec<u8>, ReadError> {
+    fn short(&self, needed: usize, available: u64) -> ReadError {
+        let reason = format!("a tensor of {needed} bytes has {available} bytes of values");
+        ReadError::NotOnnx { path: self.path.clone(), reason }
+    }
+
+    /// The file, offset and length of values in another file.
+    fn external_values(&self, tensor: &TensorProto, needed: usize) -> Result<(PathBuf, u64, u64), ReadError> {
         let entry =
             |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
         let location = entry("location").unwrap_or_default();
@@ -169,26 +190,36 @@ impl OnnxSource {
         };
         let offset = number("offset").unwrap_or(Ok(0)).map_err(|_| malformed())?;
         let length = number("length").unwrap_or(Ok(needed as u64)).map_err(|_| malformed())?;
-        self.read_range(&resolved, offset, length, needed)
+        Ok((resolved, offset, length))
     }
 
-    fn read_range(&self, path: &Path, offset: u64, length: u64, needed: usize) -> Result<Vec<u8>, ReadError> {
+    fn read_range(
+        &self,
+        path: &Path,
+        offset: u64,
+        length: u64,
+        needed: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), ReadError> {
         let io = |source| ReadError::Io { path: path.to_path_buf(), source };
-        let short = |available: u64| ReadError::NotOnnx {
-            path: path.to_path_buf(),
-            reason: format!("a tensor of {needed} bytes has {available} bytes of values"),
-        };
         if length != needed as u64 {
-            return Err(short(length));
+            return Err(self.short(needed, length));
         }
         let mut file = File::open(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
-        let end = offset.checked_add(length).filter(|end| *end <= size);
-        end.ok_or_else(|| short(size.saturating_sub(offset)))?;
+        if offset.checked_add(length).is_none_or(|end| end > size) {
+            return Err(self.short(needed, size.saturating_sub(offset)));
+        }
         file.seek(SeekFrom::Start(offset)).map_err(io)?;
-        let mut values = vec![0; needed];
-        file.read_exact(&mut values).map_err(io)?;
-        Ok(values)
+        let mut buffer = vec![0; needed.min(1 << 18)];
+        let mut left = needed;
+        while left > 0 {
+            let piece = &mut buffer[..left.min(1 << 18)];
+            file.read_exact(piece).map_err(io)?;
+            take(piece);
+            left -= piece.len();
+        }
+        Ok(())
     }
 }
 

@@ -141,16 +141,21 @@ impl OnnxSource {
             return Err(invalid(format!("has {count} integers, but at most {MAX_INTEGERS} are shapes or indices")));
         }
         let wrong_count = |found: usize| invalid(format!("has the shape {shape:?}, but {found} values"));
-        let raw = if count == 0 { Some(Vec::new()) } else { self.raw_values(tensor, bytes)? };
-        if let Some(raw) = raw {
-            if raw.len() != bytes {
-                return Err(invalid(format!("has the shape {shape:?}, but {} bytes of values", raw.len())));
+        if count == 0 {
+            let host = if element.is_index() { Host::int(shape, Vec::new()) } else { Host::float(shape, Vec::new()) };
+            return Ok((host, element));
+        }
+        let (mut floating, mut whole) = (Vec::new(), Vec::new());
+        let mut reserved = false;
+        let is_raw = self.raw_values(tensor, bytes, |raw| {
+            // The file has this many bytes, so that a false size takes no memory.
+            if !std::mem::replace(&mut reserved, true) {
+                if element.is_index() { whole.reserve_exact(count) } else { floating.reserve_exact(count) }
             }
-            let host = if element.is_index() {
-                Host::int(shape, integers(&raw, element).into_iter().map(Linear::constant).collect())
-            } else {
-                Host::float(shape, floats(&raw, element, count))
-            };
+            if element.is_index() { integers(raw, element, &mut whole) } else { floats(raw, element, count, &mut floating) }
+        })?;
+        if is_raw {
+            let host = if element.is_index() { Host::int(shape, whole) } else { Host::float(shape, floating) };
             return Ok((host, element));
         }
         if element.is_index() {
@@ -174,44 +179,46 @@ impl OnnxSource {
                 if raw.len() != bytes {
                     return Err(wrong_count(raw.len()));
                 }
-                floats(&raw, element, count)
+                let mut values = Vec::new();
+                floats(&raw, element, count, &mut values);
+                values
             }
             _ => tensor.int32_data.iter().map(|value| *value as f32).collect(),
         };
         if values.len() != count {
             return Err(wrong_count(values.len()));
         }
-        Ok((Host::Float(Array { shape, data: values.into() }), element))
+        Ok((Host::Float(Array::new(shape, values)), element))
     }
 }
 
-fn chunks<const N: usize, T>(raw: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
-    raw.chunks_exact(N).map(|bytes| convert(bytes.try_into().unwrap_or([0; N]))).collect()
+fn extend<const N: usize, T>(values: &mut Vec<T>, raw: &[u8], convert: impl Fn([u8; N]) -> T) {
+    values.extend(raw.as_chunks::<N>().0.iter().map(|bytes| convert(*bytes)));
 }
 
-fn integers(raw: &[u8], element: ElementType) -> Vec<i64> {
+fn integers(raw: &[u8], element: ElementType, values: &mut Vec<Linear>) {
     match element {
-        ElementType::I32 => chunks(raw, |bytes| i64::from(i32::from_le_bytes(bytes))),
-        ElementType::U32 => chunks(raw, |bytes| i64::from(u32::from_le_bytes(bytes))),
-        ElementType::Bool => raw.iter().map(|byte| i64::from(*byte != 0)).collect(),
-        _ => chunks(raw, i64::from_le_bytes),
+        ElementType::I32 => extend(values, raw, |bytes| Linear::constant(i64::from(i32::from_le_bytes(bytes)))),
+        ElementType::U32 => extend(values, raw, |bytes| Linear::constant(i64::from(u32::from_le_bytes(bytes)))),
+        ElementType::Bool => values.extend(raw.iter().map(|byte| Linear::constant(i64::from(*byte != 0)))),
+        _ => extend(values, raw, |bytes| Linear::constant(i64::from_le_bytes(bytes))),
     }
 }
 
-fn floats(raw: &[u8], element: ElementType, count: usize) -> Vec<f32> {
+fn floats(raw: &[u8], element: ElementType, count: usize, values: &mut Vec<f32>) {
     match element {
-        ElementType::F32 => chunks(raw, f32::from_le_bytes),
-        ElementType::F64 => chunks(raw, |bytes| f64::from_le_bytes(bytes) as f32),
-        ElementType::F16 => chunks(raw, |bytes| f16_to_f32(u16::from_le_bytes(bytes))),
-        ElementType::Bf16 => chunks(raw, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)),
-        ElementType::U8 => raw.iter().map(|byte| f32::from(*byte)).collect(),
-        ElementType::I8 => raw.iter().map(|byte| f32::from(*byte as i8)).collect(),
-        ElementType::U16 => chunks(raw, |bytes| f32::from(u16::from_le_bytes(bytes))),
-        ElementType::I16 => chunks(raw, |bytes| f32::from(i16::from_le_bytes(bytes))),
+        ElementType::F32 => extend(values, raw, f32::from_le_bytes),
+        ElementType::F64 => extend(values, raw, |bytes| f64::from_le_bytes(bytes) as f32),
+        ElementType::F16 => extend(values, raw, |bytes| f16_to_f32(u16::from_le_bytes(bytes))),
+        ElementType::Bf16 => extend(values, raw, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)),
+        ElementType::U8 => values.extend(raw.iter().map(|byte| f32::from(*byte))),
+        ElementType::I8 => values.extend(raw.iter().map(|byte| f32::from(*byte as i8))),
+        ElementType::U16 => extend(values, raw, |bytes| f32::from(u16::from_le_bytes(bytes))),
+        ElementType::I16 => extend(values, raw, |bytes| f32::from(i16::from_le_bytes(bytes))),
         // Two values in a byte, the first in the lower half.
-        ElementType::U4 => nibbles(raw, count).map(f32::from).collect(),
-        ElementType::I4 => nibbles(raw, count).map(|value| f32::from((value << 4) as i8 >> 4)).collect(),
-        _ => Vec::new(),
+        ElementType::U4 => values.extend(nibbles(raw, count - values.len()).map(f32::from)),
+        ElementType::I4 => values.extend(nibbles(raw, count - values.len()).map(|value| f32::from((value << 4) as i8 >> 4))),
+        _ => {}
     }
 }
 
