@@ -63,10 +63,13 @@ fn run(answers: Vec<Answer>, batch: usize) {
         let started = std::time::Instant::now();
         let result = match check(answer, &path, batch) {
             Err(reason) if UNSUPPORTED.contains(&answer.name.as_str()) => {
-                let says_so = ["does not know the operator", "Kiln cannot run"].iter().any(|part| reason.contains(part));
+                let says_so =
+                    ["does not know the operator", "Kiln cannot run"].iter().any(|part| reason.contains(part));
                 if says_so { Ok("refused".to_string()) } else { Err(reason) }
             }
-            Ok(_) if UNSUPPORTED.contains(&answer.name.as_str()) => Err("it runs now; take it off the list".to_string()),
+            Ok(_) if UNSUPPORTED.contains(&answer.name.as_str()) => {
+                Err("it runs now; take it off the list".to_string())
+            }
             other => other,
         };
         println!(
