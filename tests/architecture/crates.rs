@@ -9,9 +9,9 @@ const PAGE: &str = "docs/architecture.md";
 
 /// Outside libraries that belong to one layer, with the only packages that may depend on them.
 const OWNERS: [(&str, &[&str]); 16] = [
-    ("burn", &["kiln-finetune", "kiln-inference", "kiln-kernels", "model-import"]),
+    ("burn", &["kiln-executor", "kiln-finetune", "kiln-inference", "kiln-kernels", "model-import"]),
     ("burn-wgpu", &["kiln-inference"]),
-    ("kiln-kernels", &["kiln-inference", "model-import"]),
+    ("kiln-kernels", &["kiln-executor", "kiln-inference", "model-import"]),
     ("poem", &["kiln-api", "kiln-server"]),
     ("poem-openapi", &["kiln-api"]),
     ("hyper", &["kiln-server"]),

@@ -12,7 +12,7 @@ const SINGLE: [&str; 6] = [
     "src/main.rs",
 ];
 /// Folders in which each file is a root, and each `main.rs` one folder further down.
-const FOLDERS: [&str; 4] = ["benches", "fuzz/targets", "model-import/tests", "tests"];
+const FOLDERS: [&str; 5] = ["benches", "fuzz/targets", "model-import/executor/tests", "model-import/tests", "tests"];
 
 /// Every root file.
 pub fn roots() -> Vec<PathBuf> {

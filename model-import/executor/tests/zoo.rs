@@ -1,4 +1,5 @@
 //! Every classifier of the zoo gives the logits of ONNX Runtime. `KILN_ZOO=NAME` runs those whose names contain NAME.
+#![forbid(unsafe_code)]
 
 use burn::tensor::{Device, Tensor, TensorData};
 use kiln_executor::{OnnxModel, ReadOptions};

@@ -149,7 +149,7 @@ pub(crate) fn find_scaled_product(editor: &mut NetworkEditor<'_>, index: usize) 
 
 /// Mean, deviation and quotient become a layer normalisation, whose scale is that of the affine step behind it.
 pub(crate) fn find_layer_norm(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
-    let found = || -> Option<(Value, f32, usize, Vec<f32>, Vec<f32>)> {
+    let found = || -> Option<(Value, usize, TensorOp)> {
         let layer = editor.layer(index)?;
         let &[centred, root] = layer.inputs.as_slice() else { return None };
         let difference = editor.layer(editor.producer(centred)?)?;
@@ -178,10 +178,10 @@ pub(crate) fn find_layer_norm(editor: &mut NetworkEditor<'_>, index: usize) -> R
         let &[next] = editor.consumers(layer.output) else { return None };
         let LayerKind::Affine { factor, summand } = &editor.layer(next)?.kind else { return None };
         let is_last = axes.as_slice() == [rank - 1];
-        is_last.then(|| (x, epsilon, next, factor.clone(), summand.clone()))
+        is_last.then(|| (x, next, TensorOp::LayerNorm { epsilon, scale: factor.clone(), bias: summand.clone() }))
     };
-    let (x, epsilon, next, scale, bias) = found().ok_or(Reason::NoFunction)?;
-    editor.replace(next, vec![x], LayerKind::Tensor(TensorOp::LayerNorm { epsilon, scale, bias }));
+    let (x, next, norm) = found().ok_or(Reason::NoFunction)?;
+    editor.replace(next, vec![x], LayerKind::Tensor(norm));
     editor.remove(index);
     Ok(())
 }

@@ -30,6 +30,7 @@
 mod classifier;
 mod error;
 mod functions;
+mod geometry;
 mod graph;
 mod host;
 mod lower;
@@ -47,13 +48,14 @@ mod tensor_op;
 
 pub use classifier::{Classifier, ClassifierError, InputInfo, OutputInfo, OutputKind, ReadOptions, Takes};
 pub use error::ModelError;
+pub use geometry::Geometry;
 pub use graph::{Graph, TensorShape};
 pub use host::{Array, Binary};
 pub use lower::lower;
 pub use manifest::{
     Input, Manifest, Model, check_name, check_version, is_hidden, module_name, read_model, read_models, sha256_hex,
 };
-pub use network::{Activation, Conv, Geometry, Layer, LayerKind, Network, Pooling, Value};
+pub use network::{Activation, Conv, Layer, LayerKind, Network, Pooling, Value};
 pub use onnx::{OnnxSource, ReadError};
 pub use onnx_file::{ExternalWeights, OnnxFile};
 pub use passes::{first_unfused, fuse, run_passes};

@@ -5,7 +5,8 @@ use onnx_ir::ir::TensorDataExt;
 use onnx_ir::node::clip::ClipInput;
 use onnx_ir::node::padding::{AutoPad, PaddingConfig2d};
 
-use crate::network::{Activation, Conv, Geometry};
+use crate::geometry::Geometry;
+use crate::network::{Activation, Conv};
 
 /// The elementwise function of a node.
 pub(crate) fn activation(node: &Node) -> Option<Activation> {

@@ -271,7 +271,8 @@ fn fuse_inverted_bottleneck(editor: &mut NetworkEditor<'_>, index: usize) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Conv, Geometry, Layer};
+    use crate::geometry::Geometry;
+    use crate::network::{Conv, Layer};
 
     const RELU: LayerKind = LayerKind::Activation(Activation::Clamp { low: 0.0, high: f32::INFINITY });
 

@@ -1,5 +1,6 @@
 //! Operations on tensors of any rank, for what no fused kernel computes.
 
+use crate::geometry::Geometry;
 use crate::host::{Binary, Linear};
 
 /// The size of an axis: a number, or a multiple of the batch size.
@@ -125,7 +126,7 @@ pub enum TensorOp {
     /// A maximum under a window with dilation, in NHWC.
     DilatedMaxPool {
         /// Window, stride and padding.
-        geometry: crate::network::Geometry,
+        geometry: Geometry,
         /// Distance between neighbouring elements of the window.
         dilation: [usize; 2],
     },

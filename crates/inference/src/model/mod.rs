@@ -157,10 +157,8 @@ impl Model {
     /// Returns where the network is loaded from.
     pub fn network(&self) -> NetworkSource {
         match &self.source {
-            Source::BuiltIn { built_in, other: Some(other) } => {
-                NetworkSource::BuiltIn(*built_in, other.weights.clone())
-            }
-            Source::BuiltIn { built_in, other: None } => NetworkSource::BuiltIn(*built_in, built_in.embedded()),
+            Source::BuiltIn { built_in, other: Some(other) } => NetworkSource::BuiltIn(built_in, other.weights.clone()),
+            Source::BuiltIn { built_in, other: None } => NetworkSource::BuiltIn(built_in, built_in.embedded()),
             Source::File(file) => NetworkSource::File(Arc::clone(file)),
         }
     }

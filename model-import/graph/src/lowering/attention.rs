@@ -149,7 +149,7 @@ impl Lowering<'_> {
     }
 
     fn repeat_heads(&mut self, var: &Var, many: usize, few: usize) -> Result<Var, Problem> {
-        if few == 0 || many % few != 0 {
+        if few == 0 || !many.is_multiple_of(few) {
             return Err(format!("its {many} query heads do not share {few} keys evenly").into());
         }
         let indices: Vec<usize> = (0..many).map(|head| head / (many / few)).collect();

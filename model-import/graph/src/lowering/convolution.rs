@@ -1,7 +1,8 @@
 //! Convolutions and pooling. Images lie in memory with the channels last.
 
+use crate::geometry::Geometry;
 use crate::host::{Array, Binary};
-use crate::network::{Activation, Conv, Geometry, LayerKind, Pooling};
+use crate::network::{Activation, Conv, LayerKind, Pooling};
 use crate::tensor_op::{ConvTranspose, Dim, Reduction, TensorOp, Unary};
 
 use super::elementwise::activation_named;
@@ -299,7 +300,7 @@ impl Lowering<'_> {
         let adds_rows = ceil != [0, 0];
         if dilation == [1, 1] && !(adds_rows && include_pad && has_padding) {
             // Without padding of its own, the rows that `ceil_mode` adds never count.
-            let counts_all = include_pad && !adds_rows || !has_padding && !adds_rows;
+            let counts_all = !adds_rows && (include_pad || !has_padding);
             let pooling = if counts_all { Pooling::AverageWithPadding } else { Pooling::Average };
             return self.image_result(image, LayerKind::Pool(pooling, geometry), image.channels, size);
         }

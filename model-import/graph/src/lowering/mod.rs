@@ -16,6 +16,7 @@ mod quantization;
 mod reduction;
 mod resize;
 mod shape;
+mod table;
 mod view;
 
 use std::collections::HashMap;
@@ -25,7 +26,8 @@ use crate::network::{Layer, LayerKind, Value};
 use crate::onnx::{ElementType, NodeProto, OnnxSource, TensorProto};
 use crate::tensor_op::Dim;
 
-pub(crate) use operator::{Operator, importer};
+pub(crate) use operator::Operator;
+pub(crate) use table::importer;
 pub(crate) use view::{Var, show};
 
 /// The maximum number of elements that the file's constants may have together after folding, beyond the size of the file.

@@ -63,7 +63,7 @@ pub(crate) fn range(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
     let (start, limit, delta) =
         (lowering.known_scalar(&bounds[0])?, lowering.known_scalar(&bounds[1])?, lowering.known_scalar(&bounds[2])?);
     let count = ((limit - start) / delta).ceil().max(0.0);
-    if !(count < 1e9) {
+    if count.is_nan() || count >= 1e9 {
         return Err("its range is too large".into());
     }
     lowering.reserve(&[count as usize])?;

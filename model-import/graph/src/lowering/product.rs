@@ -100,7 +100,7 @@ impl Lowering<'_> {
             let column: Vec<Dim> = b.dims().into_iter().chain([Dim::fixed(1)]).collect();
             let b = self.reshape_fact(b, &column)?;
             let product = self.matrix_product(a, &b)?;
-            return self.reshape(&product, &product.dims[..rank_a - 1].to_vec());
+            return self.reshape(&product, &product.dims[..rank_a - 1]);
         }
         let (dims_a, dims_b) = (a.dims(), b.dims());
         if dims_a[rank_a - 1] != dims_b[rank_b - 2] {

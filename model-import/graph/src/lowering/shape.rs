@@ -1,7 +1,7 @@
 //! Shapes of results: sizes of windows, and the targets of reshapes.
 
+use crate::geometry::Geometry;
 use crate::host::Linear;
-use crate::network::Geometry;
 use crate::tensor_op::Dim;
 
 use super::view::show;
