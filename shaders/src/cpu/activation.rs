@@ -1,6 +1,7 @@
 //! The activation functions that a convolution applies to its sums before it stores them.
 
 use super::simd::Simd;
+use super::tensor::{Function, ValueLoop, math};
 
 /// An elementwise function at the end of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,13 +24,68 @@ pub enum Activation {
     },
     /// `x * clamp(x / 6 + 1/2, 0, 1)` (ONNX `HardSwish`).
     HardSwish,
+    /// `x`, and `slope * x` below zero (ONNX `LeakyRelu`).
+    LeakyRelu {
+        /// Slope below zero.
+        slope: f32,
+    },
+    /// `1 / (1 + e^-x)`
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `x * sigmoid(x)` (SiLU).
+    Swish,
+    /// `x * (1 + erf(x / sqrt(2))) / 2`
+    Gelu,
+    /// The approximation of GELU by the hyperbolic tangent.
+    GeluTanh,
 }
 
 impl Activation {
     /// Rectified linear unit.
     pub const RELU: Self = Self::Clamp { low: 0.0, high: f32::INFINITY };
 
-    /// Applies the function to the vectors of a register tile. NaN stays NaN.
+    /// Returns the same function for [`crate::cpu::tensor::unary`], or `None` for the identity.
+    pub fn function(self) -> Option<Function> {
+        Some(match self {
+            Self::Identity => return None,
+            Self::Clamp { low, high } => Function::Clamp { low, high },
+            Self::HardSigmoid { alpha, beta } => Function::HardSigmoid { alpha, beta },
+            Self::HardSwish => Function::HardSwish,
+            Self::LeakyRelu { slope } => Function::LeakyRelu { slope },
+            Self::Sigmoid => Function::Sigmoid,
+            Self::Tanh => Function::Tanh,
+            Self::Swish => Function::Swish { alpha: 1.0 },
+            Self::Gelu => Function::Gelu,
+            Self::GeluTanh => Function::GeluTanh,
+        })
+    }
+
+    /// Returns whether the function needs too many registers for [`Activation::apply`]. A kernel then calls
+    /// [`Activation::second_pass`] for values that it has just stored.
+    pub(crate) fn has_second_pass(self) -> bool {
+        matches!(self, Self::Sigmoid | Self::Tanh | Self::Swish | Self::Gelu | Self::GeluTanh)
+    }
+
+    /// Applies the function to stored values, if [`Activation::has_second_pass`].
+    #[inline(always)]
+    pub(super) fn second_pass<S: Simd>(self, values: impl ValueLoop) {
+        match self {
+            Self::Sigmoid => values.run(math::sigmoid::<S>),
+            Self::Tanh => values.run(math::tanh::<S>),
+            Self::Swish => values.run(|x| x * math::sigmoid::<S>(x)),
+            Self::Gelu => values.run(math::gelu::<S>),
+            Self::GeluTanh => values.run(math::gelu_tanh::<S>),
+            Self::Identity
+            | Self::Clamp { .. }
+            | Self::HardSigmoid { .. }
+            | Self::HardSwish
+            | Self::LeakyRelu { .. } => {}
+        }
+    }
+
+    /// Applies the function to the vectors of a register tile, unless it [has a second
+    /// pass](Activation::has_second_pass). NaN stays NaN.
     ///
     /// # Safety
     ///
@@ -55,6 +111,11 @@ impl Activation {
                     let (alpha, beta) = (S::splat(1.0 / 6.0), S::splat(0.5));
                     map_tile::<S, ROWS, VECTORS>(tile, |x| S::mul(x, hard_sigmoid::<S>(alpha, beta, x)))
                 }
+                Self::LeakyRelu { slope } => {
+                    let (slope, zero) = (S::splat(slope), S::splat(0.0));
+                    map_tile::<S, ROWS, VECTORS>(tile, |x| S::mul_add(slope, S::min(zero, x), S::max(zero, x)))
+                }
+                Self::Sigmoid | Self::Tanh | Self::Swish | Self::Gelu | Self::GeluTanh => tile,
             }
         }
     }

@@ -147,7 +147,7 @@ impl PackedConv {
         let columns = self.dense().columns_of(panels.clone());
         let output = output.skip(columns.start);
         let job = DenseJob {
-            weights: self.dense(),
+            weights: self.dense().view(),
             panels,
             pixels,
             depth: DepthLayout { segments: 1, length: inputs, stride: 0 },
@@ -217,7 +217,7 @@ impl PackedConv {
         let last = ((rows - 1) * down + height - 1) * band.row + ((grid.width - 1) * right + across) * self.spec.inputs;
         assert!(last <= band.values.len(), "the input under {rows} rows of {:?}", self.spec);
         let job = DenseJob {
-            weights: self.dense(),
+            weights: self.dense().view(),
             panels: 0..self.panels(),
             pixels: 0..rows * grid.width,
             depth,
@@ -272,7 +272,7 @@ impl PackedConv {
 /// # Safety
 ///
 /// The contract of [`DenseJob::run`], without `bf16_block`.
-unsafe fn run_dense(job: DenseJob<'_>) {
+pub(super) unsafe fn run_dense(job: DenseJob<'_>) {
     let run = |job: &DenseJob<'_>| {
         // SAFETY: the caller keeps the contract, and below `bf16_block` gets the length that the job requires.
         unsafe { job.run() };

@@ -10,8 +10,9 @@ use std::ops::Range;
 use super::activation::Activation;
 use super::isa::Kernel;
 use super::nhwc::Grid;
-use super::packed_weights::DensePanels;
+use super::packed_weights::PanelsView;
 use super::simd::Simd;
+use super::tensor::ValueLoop;
 
 /// The layout of the input values that one output pixel sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(super) struct DepthLayout {
 /// One call of the kernel: some pixels and some panels.
 #[derive(Clone, Debug)]
 pub(super) struct DenseJob<'a> {
-    pub(super) weights: &'a DensePanels,
+    pub(super) weights: PanelsView<'a>,
     pub(super) panels: Range<usize>,
     pub(super) pixels: Range<usize>,
     pub(super) depth: DepthLayout,
@@ -63,12 +64,12 @@ impl DenseJob<'_> {
     /// other thread accesses the same output. `bf16_block` is valid for [`DenseJob::bf16_block_len`] values.
     pub(super) unsafe fn run(&self) {
         // SAFETY: the caller keeps the contract, and the instruction set is that of the weights.
-        unsafe { self.weights.isa().dispatch(self) };
+        unsafe { self.weights.isa.dispatch(self) };
     }
 
     /// Returns the required length of [`DenseJob::bf16_block`] in f32 values: 0 for f32 weights.
     pub(super) fn bf16_block_len(&self) -> usize {
-        if self.weights.isa().is_bf16() {
+        if self.weights.isa.is_bf16() {
             block_pixels(self.depth(), MAX_TILE_ROWS) * self.depth().div_ceil(2)
         } else {
             0
@@ -147,6 +148,34 @@ unsafe fn run_block<S: Simd>(job: &DenseJob<'_>, input: &TileInput, pixels: Rang
                 }
                 first += rows;
                 tiles -= 1;
+            }
+            if job.activation.has_second_pass() {
+                let column = panel.first_column - first_column;
+                let pixels = pixels.clone();
+                job.activation.second_pass::<S>(PanelOutput { job, pixels, column, columns: panel.columns });
+            }
+        }
+    }
+}
+
+/// The output of a panel for a block of pixels. It is still in the cache when the second pass of the activation reads it.
+struct PanelOutput<'a> {
+    job: &'a DenseJob<'a>,
+    pixels: Range<usize>,
+    column: usize,
+    columns: usize,
+}
+
+impl ValueLoop for PanelOutput<'_> {
+    #[inline(always)]
+    fn run(self, function: impl Fn(f32) -> f32) {
+        for pixel in self.pixels {
+            let [offset] = self.job.output_grid.offsets::<1>(pixel);
+            // SAFETY: these are the values that the tiles of the panel have stored, and no other thread accesses them.
+            let row =
+                unsafe { std::slice::from_raw_parts_mut(self.job.output.add(offset + self.column), self.columns) };
+            for value in row {
+                *value = function(*value);
             }
         }
     }
