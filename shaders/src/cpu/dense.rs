@@ -146,34 +146,31 @@ unsafe fn run_block<S: Simd>(job: &DenseJob<'_>, input: &TileInput, pixels: Rang
                 } else {
                     run_tile::<S, S>(size, job, input, values, &output);
                 }
+                if job.activation.has_second_pass() {
+                    job.activation.second_pass::<S>(StoredTile { job, rows, output });
+                }
                 first += rows;
                 tiles -= 1;
-            }
-            if job.activation.has_second_pass() {
-                let column = panel.first_column - first_column;
-                let pixels = pixels.clone();
-                job.activation.second_pass::<S>(PanelOutput { job, pixels, column, columns: panel.columns });
             }
         }
     }
 }
 
-/// The output of a panel for a block of pixels. It is still in the cache when the second pass of the activation reads it.
-struct PanelOutput<'a> {
+/// The output of a tile. It is still in the first-level cache when the second pass of the activation reads it.
+struct StoredTile<'a> {
     job: &'a DenseJob<'a>,
-    pixels: Range<usize>,
-    column: usize,
-    columns: usize,
+    rows: usize,
+    output: TileOutput,
 }
 
-impl ValueLoop for PanelOutput<'_> {
+impl ValueLoop for StoredTile<'_> {
     #[inline(always)]
     fn run(self, function: impl Fn(f32) -> f32) {
-        for pixel in self.pixels {
-            let [offset] = self.job.output_grid.offsets::<1>(pixel);
-            // SAFETY: these are the values that the tiles of the panel have stored, and no other thread accesses them.
-            let row =
-                unsafe { std::slice::from_raw_parts_mut(self.job.output.add(offset + self.column), self.columns) };
+        let TileOutput { first, column, columns } = self.output;
+        let offsets = self.job.output_grid.offsets::<MAX_TILE_ROWS>(first);
+        for offset in &offsets[..self.rows] {
+            // SAFETY: these are the values that the tile has stored, and no other thread accesses them.
+            let row = unsafe { std::slice::from_raw_parts_mut(self.job.output.add(offset + column), columns) };
             for value in row {
                 *value = function(*value);
             }
