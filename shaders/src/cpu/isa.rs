@@ -174,9 +174,9 @@ pub(super) trait Kernel {
     unsafe fn run<S: Simd>(self) -> Self::Output;
 }
 
-/// A computation that accesses memory only through slices, so that [`Isa::run`] is safe.
+/// A computation that checks the memory that it accesses, usually by slices, so that [`Isa::run`] is safe.
 ///
-/// Its loops are plain Rust. They become vector instructions because they are compiled with the features of the instruction
+/// Most loops are plain Rust. They become vector instructions because they are compiled with the features of the instruction
 /// set. [`Simd::FUSED`] selects the multiply-add.
 pub(super) trait SafeKernel {
     /// The result of the computation.

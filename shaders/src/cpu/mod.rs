@@ -17,6 +17,9 @@ mod conv;
 mod dense;
 mod depthwise;
 mod general_conv;
+#[cfg(test)]
+mod general_conv_tests;
+mod general_depthwise;
 mod geometry;
 mod inverted_bottleneck;
 mod isa;

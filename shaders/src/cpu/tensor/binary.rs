@@ -71,6 +71,7 @@ impl Operation {
 /// # Panics
 ///
 /// Panics if a shape cannot be broadcast to `out_shape`, or if a length is not that of its shape.
+#[expect(clippy::too_many_arguments, reason = "two operands and an output, each with a shape")]
 pub fn binary(
     context: &Context,
     operation: Operation,

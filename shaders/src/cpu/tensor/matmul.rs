@@ -35,6 +35,7 @@ const MIN_WORK: usize = 256 * 1024;
 /// # Panics
 ///
 /// Panics if the batch axes cannot be broadcast, or if a length is not that of its shape.
+#[expect(clippy::too_many_arguments, reason = "two operands and an output, each with a shape")]
 pub fn matmul(
     context: &Context,
     a: &[f32],

@@ -6,7 +6,8 @@
 //!
 //! | file | operations |
 //! |---|---|
-//! | `functions.rs` | functions of one value, a factor and a summand for each channel |
+//! | `functions.rs` | functions of one value |
+//! | `affine.rs` | a factor and a summand for each channel |
 //! | `binary.rs` | arithmetic, comparisons and selection with broadcasting |
 //! | `normalization.rs` | layer normalisation, softmax |
 //! | `reduction.rs` | sums, means, extrema over axes |
@@ -14,6 +15,7 @@
 //! | `movement.rs` | concatenation, selection by indices, padding |
 //! | `matmul.rs` | batches of matrix products |
 
+mod affine;
 mod binary;
 mod broadcast;
 mod functions;
@@ -28,8 +30,9 @@ mod tests;
 
 use std::ops::Range;
 
+pub use affine::affine;
 pub use binary::{Operation, binary, select};
-pub use functions::{Function, affine, unary};
+pub use functions::{Function, unary};
 pub use matmul::{MatmulSize, matmul};
 pub use movement::{concat, pad, select_indices};
 pub use normalization::{layer_norm, softmax};

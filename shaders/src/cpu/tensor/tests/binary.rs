@@ -30,7 +30,8 @@ fn coarse(count: usize, seed: u32) -> Vec<f32> {
 #[test]
 fn binary_matches_definition_for_every_operation_and_shape() {
     let truth = |condition: bool| f32::from(u8::from(condition));
-    let operations: [(Operation, &dyn Fn(f32, f32) -> f32); 17] = [
+    type Definition<'a> = &'a dyn Fn(f32, f32) -> f32;
+    let operations: [(Operation, Definition<'_>); 17] = [
         (Operation::Add, &|a, b| a + b),
         (Operation::Sub, &|a, b| a - b),
         (Operation::Mul, &|a, b| a * b),
