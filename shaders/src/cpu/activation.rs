@@ -1,5 +1,6 @@
 //! The activation functions that a convolution applies to its sums before it stores them.
 
+use super::isa::SafeKernel;
 use super::simd::Simd;
 use super::tensor::{Function, ValueLoop, math};
 
@@ -61,27 +62,11 @@ impl Activation {
         })
     }
 
-    /// Returns whether the function needs too many registers for [`Activation::apply`]. A kernel then calls
-    /// [`Activation::second_pass`] for values that it has just stored.
-    pub(crate) fn has_second_pass(self) -> bool {
-        matches!(self, Self::Sigmoid | Self::Tanh | Self::Swish | Self::Gelu | Self::GeluTanh)
-    }
-
-    /// Applies the function to stored values, if [`Activation::has_second_pass`].
+    /// Returns whether [`Activation::apply`] leaves the function out, because it needs too many registers or is rare. A kernel
+    /// then runs a [`SecondPass`] over values that it has just stored.
     #[inline(always)]
-    pub(super) fn second_pass<S: Simd>(self, values: impl ValueLoop) {
-        match self {
-            Self::Sigmoid => values.run(math::sigmoid::<S>),
-            Self::Tanh => values.run(math::tanh::<S>),
-            Self::Swish => values.run(|x| x * math::sigmoid::<S>(x)),
-            Self::Gelu => values.run(math::gelu::<S>),
-            Self::GeluTanh => values.run(math::gelu_tanh::<S>),
-            Self::Identity
-            | Self::Clamp { .. }
-            | Self::HardSigmoid { .. }
-            | Self::HardSwish
-            | Self::LeakyRelu { .. } => {}
-        }
+    pub(super) fn has_second_pass(self) -> bool {
+        !matches!(self, Self::Identity | Self::Clamp { .. } | Self::HardSigmoid { .. } | Self::HardSwish)
     }
 
     /// Applies the function to the vectors of a register tile, unless it [has a second
@@ -98,7 +83,6 @@ impl Activation {
         // SAFETY: the block only computes with vectors of `S`, and the caller guarantees the instruction set.
         unsafe {
             match self {
-                Self::Identity => tile,
                 Self::Clamp { low, high } => {
                     let (low, high) = (S::splat(low), S::splat(high));
                     map_tile::<S, ROWS, VECTORS>(tile, |x| S::min(high, S::max(low, x)))
@@ -111,12 +95,38 @@ impl Activation {
                     let (alpha, beta) = (S::splat(1.0 / 6.0), S::splat(0.5));
                     map_tile::<S, ROWS, VECTORS>(tile, |x| S::mul(x, hard_sigmoid::<S>(alpha, beta, x)))
                 }
-                Self::LeakyRelu { slope } => {
-                    let (slope, zero) = (S::splat(slope), S::splat(0.0));
-                    map_tile::<S, ROWS, VECTORS>(tile, |x| S::mul_add(slope, S::min(zero, x), S::max(zero, x)))
-                }
-                Self::Sigmoid | Self::Tanh | Self::Swish | Self::Gelu | Self::GeluTanh => tile,
+                _ => tile,
             }
+        }
+    }
+}
+
+/// The activation of stored values, for [`Activation::has_second_pass`].
+///
+/// Kernels call it from functions that are not inlined. Inside the loops of the dense kernel it would slow down the other
+/// activations.
+pub(super) struct SecondPass<V> {
+    pub(super) activation: Activation,
+    pub(super) values: V,
+}
+
+impl<V: ValueLoop> SafeKernel for SecondPass<V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { activation, values } = self;
+        match activation {
+            Activation::LeakyRelu { slope } => values.run(|x| if x < 0.0 { slope * x } else { x }),
+            Activation::Sigmoid => values.run(math::sigmoid::<S>),
+            Activation::Tanh => values.run(math::tanh::<S>),
+            Activation::Swish => values.run(|x| x * math::sigmoid::<S>(x)),
+            Activation::Gelu => values.run(math::gelu::<S>),
+            Activation::GeluTanh => values.run(math::gelu_tanh::<S>),
+            Activation::Identity
+            | Activation::Clamp { .. }
+            | Activation::HardSigmoid { .. }
+            | Activation::HardSwish => {}
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::activation::Activation;
+use super::activation::{Activation, SecondPass};
 use super::buffers::{Scratch, with_scratch};
 use super::context::Context;
 use super::dense::{DenseJob, DepthLayout};
@@ -14,6 +14,7 @@ use super::geometry::Geometry;
 use super::isa::Isa;
 use super::nhwc::{Band, Grid, NhwcBatch, OutputView, for_each_band, split_by_image};
 use super::packed_weights::{DensePanels, DepthwiseTaps};
+use super::tensor::InPlace;
 
 /// The parameters of a convolution, without its weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -264,6 +265,13 @@ impl PackedConv {
         };
         // SAFETY: each row holds the values that the window passes over, and the output holds the pixels.
         unsafe { self.isa.dispatch(&job) };
+        let activation = self.spec.activation;
+        if activation.has_second_pass() {
+            let length = width * channels;
+            // SAFETY: the output holds the row, and no other thread has the same row.
+            let row = unsafe { std::slice::from_raw_parts_mut(output.output(length), length) };
+            self.isa.run(SecondPass { activation, values: InPlace(row) });
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::activation::Activation;
+use super::activation::{Activation, SecondPass};
 use super::isa::Kernel;
 use super::nhwc::Grid;
 use super::packed_weights::PanelsView;
@@ -147,13 +147,25 @@ unsafe fn run_block<S: Simd>(job: &DenseJob<'_>, input: &TileInput, pixels: Rang
                     run_tile::<S, S>(size, job, input, values, &output);
                 }
                 if job.activation.has_second_pass() {
-                    job.activation.second_pass::<S>(StoredTile { job, rows, output });
+                    finish_tile(job, rows, output);
                 }
                 first += rows;
                 tiles -= 1;
             }
         }
     }
+}
+
+/// Runs the second pass of the activation over a tile that has just been stored.
+///
+/// # Safety
+///
+/// The pixels and columns of the tile lie within the output, and no other thread accesses them.
+#[cold]
+#[inline(never)]
+unsafe fn finish_tile(job: &DenseJob<'_>, rows: usize, output: TileOutput) {
+    let pass = SecondPass { activation: job.activation, values: StoredTile { job, rows, output } };
+    job.weights.isa.run(pass);
 }
 
 /// The output of a tile. It is still in the first-level cache when the second pass of the activation reads it.
@@ -169,7 +181,7 @@ impl ValueLoop for StoredTile<'_> {
         let TileOutput { first, column, columns } = self.output;
         let offsets = self.job.output_grid.offsets::<MAX_TILE_ROWS>(first);
         for offset in &offsets[..self.rows] {
-            // SAFETY: these are the values that the tile has stored, and no other thread accesses them.
+            // SAFETY: the caller of `finish_tile` guarantees the output of the tile.
             let row = unsafe { std::slice::from_raw_parts_mut(self.job.output.add(offset + column), columns) };
             for value in row {
                 *value = function(*value);

@@ -11,7 +11,6 @@ use super::isa::Kernel;
 use super::packed_weights::DepthwiseTaps;
 use super::simd::Simd;
 use super::simd::portable::Single;
-use super::tensor::InPlace;
 
 /// The largest side of a window.
 pub(super) const MAX_SIDE: usize = 7;
@@ -45,7 +44,7 @@ impl Kernel for &DepthwiseJob<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller keeps the contract of the job: the output holds the pixels, and no other thread accesses them.
+        // SAFETY: the caller keeps the contract of the job.
         unsafe {
             match (self.taps.side, self.stride) {
                 (3, 1) => run_sized::<S, 3, 1>(self),
@@ -55,10 +54,6 @@ impl Kernel for &DepthwiseJob<'_> {
                 (7, 1) => run_sized::<S, 7, 1>(self),
                 (7, 2) => run_sized::<S, 7, 2>(self),
                 (side, stride) => unreachable!("a depthwise kernel of side {side} and stride {stride}"),
-            }
-            if self.activation.has_second_pass() {
-                let row = std::slice::from_raw_parts_mut(self.output, self.width * self.taps.channels);
-                self.activation.second_pass::<S>(InPlace(row));
             }
         }
     }
