@@ -64,7 +64,7 @@ pub(in crate::cpu) fn sigmoid<S: Simd>(x: f32) -> f32 {
 #[inline(always)]
 pub(in crate::cpu) fn tanh<S: Simd>(x: f32) -> f32 {
     let z = x * x;
-    let p = polynomial!(S, z; -5.704_99e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1);
+    let p = polynomial!(S, z; -5.704_988e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1);
     let small = fma::<S>(p * z, x, x);
     let magnitude = x.abs();
     let large = (1.0 - 2.0 / (exp::<S>(2.0 * magnitude) + 1.0)).copysign(x);
