@@ -6,6 +6,7 @@
 //! | [`Normalizer::run`]: u8 NHWC to normalised f32 or f16, NCHW or NHWC | `normalize.wgsl` | `normalize.rs` | `normalize.rs` |
 //! | [`Normalizer::resize`]: decoded images to the input of the network | `resize.wgsl` | none: the server resizes before | `resize.rs` |
 //! | [`top_k`]: logits to the most probable classes | `softmax_topk.wgsl` | none: the caller ranks | none: the caller ranks |
+//! | [`layers::tensor`]: tensor operations and general convolutions of any classifier | none | [`cpu::tensor`], [`cpu`] | none: the CPU only |
 //! | [`layers`]: fused convolution, inverted bottleneck, pooling, scaling, in NHWC | `product*.wgsl` with `pointwise.wgsl` or `conv*.wgsl`, `depthwise.wgsl`, `pool.wgsl` | [`cpu`] | `layers/reference.rs` |
 //!
 //! Each operation is a Burn backend extension, so that one call reaches the backend of its tensors. A WGSL kernel runs only

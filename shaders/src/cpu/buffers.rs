@@ -104,11 +104,13 @@ pub(super) enum Scratch {
     DepthwiseRows,
     /// A block of input in bfloat16.
     Bf16Block,
+    /// The panels of the second matrix of a product.
+    MatrixPanels,
 }
 
 thread_local! {
     /// One growing buffer for each [`Scratch`], kept from one call to the next.
-    static SCRATCH: [RefCell<AlignedVec>; 4] = std::array::from_fn(|_| RefCell::new(AlignedVec::new(ALIGNMENT)));
+    static SCRATCH: [RefCell<AlignedVec>; 5] = std::array::from_fn(|_| RefCell::new(AlignedVec::new(ALIGNMENT)));
 }
 
 /// Calls `work` with a scratch buffer of `length` values. The values are unspecified.

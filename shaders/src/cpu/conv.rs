@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::activation::Activation;
+use super::activation::{Activation, SecondPass};
 use super::buffers::{Scratch, with_scratch};
 use super::context::Context;
 use super::dense::{DenseJob, DepthLayout};
@@ -14,6 +14,7 @@ use super::geometry::Geometry;
 use super::isa::Isa;
 use super::nhwc::{Band, Grid, NhwcBatch, OutputView, for_each_band, split_by_image};
 use super::packed_weights::{DensePanels, DepthwiseTaps};
+use super::tensor::InPlace;
 
 /// The parameters of a convolution, without its weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,7 +148,7 @@ impl PackedConv {
         let columns = self.dense().columns_of(panels.clone());
         let output = output.skip(columns.start);
         let job = DenseJob {
-            weights: self.dense(),
+            weights: self.dense().view(),
             panels,
             pixels,
             depth: DepthLayout { segments: 1, length: inputs, stride: 0 },
@@ -217,7 +218,7 @@ impl PackedConv {
         let last = ((rows - 1) * down + height - 1) * band.row + ((grid.width - 1) * right + across) * self.spec.inputs;
         assert!(last <= band.values.len(), "the input under {rows} rows of {:?}", self.spec);
         let job = DenseJob {
-            weights: self.dense(),
+            weights: self.dense().view(),
             panels: 0..self.panels(),
             pixels: 0..rows * grid.width,
             depth,
@@ -264,6 +265,13 @@ impl PackedConv {
         };
         // SAFETY: each row holds the values that the window passes over, and the output holds the pixels.
         unsafe { self.isa.dispatch(&job) };
+        let activation = self.spec.activation;
+        if activation.has_second_pass() {
+            let length = width * channels;
+            // SAFETY: the output holds the row, and no other thread has the same row.
+            let row = unsafe { std::slice::from_raw_parts_mut(output.output(length), length) };
+            self.isa.run(SecondPass { activation, values: InPlace(row) });
+        }
     }
 }
 
@@ -272,7 +280,7 @@ impl PackedConv {
 /// # Safety
 ///
 /// The contract of [`DenseJob::run`], without `bf16_block`.
-unsafe fn run_dense(job: DenseJob<'_>) {
+pub(super) unsafe fn run_dense(job: DenseJob<'_>) {
     let run = |job: &DenseJob<'_>| {
         // SAFETY: the caller keeps the contract, and below `bf16_block` gets the length that the job requires.
         unsafe { job.run() };

@@ -7,11 +7,12 @@
 
 use std::ops::Range;
 
-use super::activation::Activation;
+use super::activation::{Activation, SecondPass};
 use super::isa::Kernel;
 use super::nhwc::Grid;
-use super::packed_weights::DensePanels;
+use super::packed_weights::PanelsView;
 use super::simd::Simd;
+use super::tensor::ValueLoop;
 
 /// The layout of the input values that one output pixel sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(super) struct DepthLayout {
 /// One call of the kernel: some pixels and some panels.
 #[derive(Clone, Debug)]
 pub(super) struct DenseJob<'a> {
-    pub(super) weights: &'a DensePanels,
+    pub(super) weights: PanelsView<'a>,
     pub(super) panels: Range<usize>,
     pub(super) pixels: Range<usize>,
     pub(super) depth: DepthLayout,
@@ -63,12 +64,12 @@ impl DenseJob<'_> {
     /// other thread accesses the same output. `bf16_block` is valid for [`DenseJob::bf16_block_len`] values.
     pub(super) unsafe fn run(&self) {
         // SAFETY: the caller keeps the contract, and the instruction set is that of the weights.
-        unsafe { self.weights.isa().dispatch(self) };
+        unsafe { self.weights.isa.dispatch(self) };
     }
 
     /// Returns the required length of [`DenseJob::bf16_block`] in f32 values: 0 for f32 weights.
     pub(super) fn bf16_block_len(&self) -> usize {
-        if self.weights.isa().is_bf16() {
+        if self.weights.isa.is_bf16() {
             block_pixels(self.depth(), MAX_TILE_ROWS) * self.depth().div_ceil(2)
         } else {
             0
@@ -145,8 +146,45 @@ unsafe fn run_block<S: Simd>(job: &DenseJob<'_>, input: &TileInput, pixels: Rang
                 } else {
                     run_tile::<S, S>(size, job, input, values, &output);
                 }
+                if job.activation.has_second_pass() {
+                    finish_tile(job, rows, output);
+                }
                 first += rows;
                 tiles -= 1;
+            }
+        }
+    }
+}
+
+/// Runs the second pass of the activation over a tile that has just been stored.
+///
+/// # Safety
+///
+/// The pixels and columns of the tile lie within the output, and no other thread accesses them.
+#[cold]
+#[inline(never)]
+unsafe fn finish_tile(job: &DenseJob<'_>, rows: usize, output: TileOutput) {
+    let pass = SecondPass { activation: job.activation, values: StoredTile { job, rows, output } };
+    job.weights.isa.run(pass);
+}
+
+/// The output of a tile. It is still in the first-level cache when the second pass of the activation reads it.
+struct StoredTile<'a> {
+    job: &'a DenseJob<'a>,
+    rows: usize,
+    output: TileOutput,
+}
+
+impl ValueLoop for StoredTile<'_> {
+    #[inline(always)]
+    fn run(self, function: impl Fn(f32) -> f32) {
+        let TileOutput { first, column, columns } = self.output;
+        let offsets = self.job.output_grid.offsets::<MAX_TILE_ROWS>(first);
+        for offset in &offsets[..self.rows] {
+            // SAFETY: the caller of `finish_tile` guarantees the output of the tile.
+            let row = unsafe { std::slice::from_raw_parts_mut(self.job.output.add(offset + column), columns) };
+            for value in row {
+                *value = function(*value);
             }
         }
     }

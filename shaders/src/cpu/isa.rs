@@ -144,6 +144,14 @@ impl Isa {
     }
 }
 
+impl Isa {
+    /// Runs a kernel without a contract, compiled for this instruction set.
+    pub(super) fn run<K: SafeKernel>(self, kernel: K) -> K::Output {
+        // SAFETY: the kernel has no contract besides the instruction set.
+        unsafe { self.dispatch(WithoutContract(kernel)) }
+    }
+}
+
 impl std::fmt::Display for Isa {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -164,4 +172,27 @@ pub(super) trait Kernel {
     ///
     /// The processor has `S`, and the caller keeps the contract of the implementing type.
     unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// A computation that checks the memory that it accesses, usually by slices, so that [`Isa::run`] is safe.
+///
+/// Most loops are plain Rust. They become vector instructions because they are compiled with the features of the instruction
+/// set. [`Simd::FUSED`] selects the multiply-add.
+pub(super) trait SafeKernel {
+    /// The result of the computation.
+    type Output;
+
+    /// Runs the computation. Implementations are `inline(always)`, as in [`Kernel::run`].
+    fn run<S: Simd>(self) -> Self::Output;
+}
+
+struct WithoutContract<K>(K);
+
+impl<K: SafeKernel> Kernel for WithoutContract<K> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> Self::Output {
+        self.0.run::<S>()
+    }
 }

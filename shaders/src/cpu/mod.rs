@@ -3,7 +3,8 @@
 //! This module does not depend on Burn: input and output are slices of f32. In NHWC the channels of a pixel are adjacent.
 //!
 //! `simd` and `isa` abstract over instruction sets, and `nhwc` over memory. `dense`, `depthwise` and `pooling` hold the
-//! kernels. `conv` and `inverted_bottleneck` are their safe interface. [`Context`] holds the resources that they use: there is
+//! kernels. `conv`, `general_conv` and `inverted_bottleneck` are their safe interface. [`tensor`] holds the operations on tensors
+//! of any rank. [`Context`] holds the resources that they use: there is
 //! no global state.
 
 // The compiler keeps a register tile in registers only if counted loops index it.
@@ -15,6 +16,10 @@ mod context;
 mod conv;
 mod dense;
 mod depthwise;
+mod general_conv;
+#[cfg(test)]
+mod general_conv_tests;
+mod general_depthwise;
 mod geometry;
 mod inverted_bottleneck;
 mod isa;
@@ -22,6 +27,7 @@ mod nhwc;
 mod packed_weights;
 mod pooling;
 mod simd;
+pub mod tensor;
 #[cfg(test)]
 mod tests;
 mod thread_team;
@@ -30,6 +36,7 @@ pub use activation::Activation;
 pub use context::Context;
 pub use conv::ConvSpec;
 pub(crate) use conv::PackedConv;
+pub use general_conv::{GeneralConvSpec, PackedGeneralConv};
 pub use geometry::Geometry;
 pub(crate) use inverted_bottleneck::InvertedBottleneck;
 pub use isa::Isa;

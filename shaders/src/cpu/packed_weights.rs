@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::buffers::{ALIGNMENT, AlignedVec};
-use super::isa::{Isa, Kernel};
+use super::isa::{Isa, Kernel, SafeKernel};
 use super::simd::Simd;
 
 /// The weights and bias of a dense convolution, packed for the register tile of an instruction set.
@@ -47,15 +47,52 @@ impl DensePanels {
         Self { isa, values: AlignedVec::from_slice(ALIGNMENT, &values), panels }
     }
 
-    /// Returns the instruction set that the weights are packed for.
-    pub(super) fn isa(&self) -> Isa {
-        self.isa
+    /// Returns the panels for a job of the kernel.
+    pub(super) fn view(&self) -> PanelsView<'_> {
+        PanelsView { isa: self.isa, values: &self.values, panels: &self.panels }
     }
 
     /// Returns the columns of a range of panels.
     pub(super) fn columns_of(&self, panels: Range<usize>) -> Range<usize> {
         let last = &self.panels[panels.end - 1];
         self.panels[panels.start].first_column..last.first_column + last.columns
+    }
+}
+
+/// Panels whose values are borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PanelsView<'a> {
+    /// The instruction set that the values are packed for.
+    pub(super) isa: Isa,
+    pub(super) values: &'a [f32],
+    pub(super) panels: &'a [Panel],
+}
+
+/// Returns the panels of a matrix of `columns` columns and `depth` rows of f32, and the number of values that they need.
+pub(super) fn panel_layout(isa: Isa, columns: usize, depth: usize) -> (Vec<Panel>, usize) {
+    let (mut panels, mut start, mut first_column) = (Vec::new(), 0, 0);
+    for (vectors, width, narrow) in isa.without_bf16().run(PanelWidths { columns }) {
+        let here = width.min(columns - first_column);
+        panels.push(Panel { start, first_column, columns: here, vectors, narrow });
+        start += width * (depth + 1);
+        first_column += here;
+    }
+    (panels, start)
+}
+
+/// Returns the vectors and columns of each panel, and whether its vectors are narrow.
+struct PanelWidths {
+    columns: usize,
+}
+
+impl SafeKernel for PanelWidths {
+    type Output = Vec<(usize, usize, bool)>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> Self::Output {
+        let lanes = |narrow: bool| if narrow { S::Narrow::LANES } else { S::LANES };
+        let widths = panel_widths::<S>(self.columns).into_iter();
+        widths.map(|(vectors, narrow)| (vectors, vectors * lanes(narrow), narrow)).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Returns pseudo-random values in -1..1 that bfloat16 represents exactly.
-fn values(count: usize, seed: u32) -> Vec<f32> {
+pub(super) fn values(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -13,12 +13,27 @@ fn values(count: usize, seed: u32) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-fn activate(activation: Activation, x: f32) -> f32 {
+pub(super) fn activate(activation: Activation, x: f32) -> f32 {
     match activation {
         Activation::Identity => x,
         Activation::Clamp { low, high } => x.max(low).min(high),
         Activation::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
         Activation::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        Activation::LeakyRelu { slope } => {
+            if x < 0.0 {
+                slope * x
+            } else {
+                x
+            }
+        }
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Tanh => x.tanh(),
+        Activation::Swish => x / (1.0 + (-x).exp()),
+        // The approximation differs from GELU by less than 1e-3. `tensor/tests/functions.rs` compares both with the definition.
+        Activation::Gelu | Activation::GeluTanh => {
+            let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        }
     }
 }
 
@@ -81,10 +96,11 @@ impl Case {
     }
 }
 
-fn assert_close(ours: &[f32], expected: &[f32], what: &str) {
+pub(super) fn assert_close(ours: &[f32], expected: &[f32], what: &str) {
+    let tolerance = if what.contains("Gelu }") { 1e-3 } else { 1e-4 };
     assert_eq!(ours.len(), expected.len(), "{what}");
     for (index, (a, b)) in ours.iter().zip(expected).enumerate() {
-        assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{what}: value {index} is {a}, not {b}");
+        assert!((a - b).abs() < tolerance * b.abs().max(1.0), "{what}: value {index} is {a}, not {b}");
     }
 }
 
@@ -102,7 +118,7 @@ fn context() -> Context {
     Context::new(Isa::best(), 3)
 }
 
-const RELU6: Activation = Activation::Clamp { low: 0.0, high: 6.0 };
+pub(super) const RELU6: Activation = Activation::Clamp { low: 0.0, high: 6.0 };
 
 fn check(case: &Case, with_residual: bool) {
     let shape = case.packed(Isa::best()).output_shape(case.shape);
@@ -148,6 +164,27 @@ fn dense_convolution_matches_definition() {
     check(&Case::new(dense(24, 40, Geometry::POINTWISE, RELU6), [2, 5, 7]), true);
     check(&Case::new(dense(40, 56, square(3, 2), Activation::Identity), [2, 9, 10]), false);
     check(&Case::new(dense(1024, 20, Geometry::POINTWISE, Activation::Identity), [1, 7, 9]), false);
+}
+
+#[test]
+fn second_pass_activations_match_definition() {
+    for activation in [
+        Activation::LeakyRelu { slope: 0.1 },
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Swish,
+        Activation::Gelu,
+        Activation::GeluTanh,
+    ] {
+        for outputs in [3, 24, 41] {
+            check(&Case::new(dense(5, outputs, Geometry::POINTWISE, activation), [2, 5, 7]), true);
+        }
+        let square = Geometry { kernel: [3; 2], stride: [2; 2], before: [1; 2], after: [1; 2] };
+        check(&Case::new(dense(3, 40, square, activation), [2, 9, 10]), false);
+        for channels in [5, 24, 43] {
+            check(&Case::new(ConvSpec { activation, ..depthwise(channels, 3, 1, 1, 1) }, [2, 6, 9]), false);
+        }
+    }
 }
 
 #[test]

@@ -91,12 +91,12 @@ fn run_cpu_bottleneck(
 }
 
 /// Returns a tensor whose values `fill` writes, in the context of this thread and in a buffer from its pool.
-pub(crate) fn filled_tensor(shape: [usize; 4], fill: impl FnOnce(&Context, &mut [f32])) -> FlexTensor {
-    let context = Context::current();
-    let mut output = context.buffers.take(shape.iter().product());
+pub(crate) fn filled_tensor(shape: impl Into<Shape>, fill: impl FnOnce(&Context, &mut [f32])) -> FlexTensor {
+    let (context, shape) = (Context::current(), shape.into());
+    let mut output = context.buffers.take(shape.num_elements());
     fill(&context, &mut output);
     let bytes = Bytes::from_shared(bytes::Bytes::from_owner(output), AllocationProperty::Native);
-    FlexTensor::new(bytes, Layout::contiguous(Shape::from(shape)), DType::F32)
+    FlexTensor::new(bytes, Layout::contiguous(shape), DType::F32)
 }
 
 fn shape_of(tensor: &FlexTensor) -> [usize; 4] {
@@ -104,7 +104,7 @@ fn shape_of(tensor: &FlexTensor) -> [usize; 4] {
 }
 
 /// Returns the values of a contiguous tensor, which may be a part of a larger buffer.
-fn values(tensor: &FlexTensor) -> &[f32] {
+pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
     let layout = tensor.layout();
     &tensor.storage::<f32>()[layout.start_offset()..][..layout.num_elements()]
 }
@@ -201,6 +201,7 @@ fn run_gpu_conv(
         Activation::Clamp { low, high } => (0, low, high),
         Activation::HardSigmoid { alpha, beta } => (1, alpha, beta),
         Activation::HardSwish => (2, 0.0, 0.0),
+        other => unreachable!("`Conv` runs {other:?} by the reference implementation"),
     };
     let dtype = input.dtype;
     let has_residual = usize::from(residual.is_some());

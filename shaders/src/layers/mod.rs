@@ -6,6 +6,7 @@
 //! | [`InvertedBottleneck`] | dense, depthwise and pointwise convolution, a few rows at a time |
 //! | [`pool`], [`global_average_pool`] | pooling |
 //! | [`scale`] | a factor for each channel (squeeze and excite) |
+//! | [`tensor`] | tensor operations of any rank, and convolutions with groups and dilation, on the CPU only |
 //!
 //! On the CPU they run the kernels of [`crate::cpu`], and on GPUs the WGSL programs. Elsewhere, and under
 //! [`Kernels::Stock`], they run the reference implementation in Burn's tensor operations. The CPU kernels use the instruction
@@ -13,6 +14,7 @@
 
 mod backend;
 mod reference;
+pub mod tensor;
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +24,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::Kernels;
 use crate::cpu::{self, Context, PackedConv};
-pub use crate::cpu::{Activation, ConvSpec, Geometry, Pooling};
+pub use crate::cpu::{Activation, ConvSpec, GeneralConvSpec, Geometry, PackedGeneralConv, Pooling};
 use crate::gpu::GpuWeights;
 use crate::wgsl::Tiles;
 pub(crate) use backend::filled_tensor;
@@ -143,7 +145,14 @@ impl Conv {
     fn has_gpu_kernel(&self, input: &Tensor<4>, has_residual: bool) -> bool {
         let whole_quads = self.spec.outputs.is_multiple_of(4);
         let fits = if self.spec.depthwise { whole_quads && !has_residual } else { whole_quads || !has_residual };
-        fits && matches!(input.dtype(), DType::F32 | DType::F16)
+        let activation = matches!(
+            self.spec.activation,
+            Activation::Identity
+                | Activation::Clamp { .. }
+                | Activation::HardSigmoid { .. }
+                | Activation::HardSwish
+        );
+        fits && activation && matches!(input.dtype(), DType::F32 | DType::F16)
     }
 
     fn forward_gpu(&self, input: Tensor<4>, residual: Option<Tensor<4>>, tiles: Tiles) -> Tensor<4> {

@@ -1,9 +1,9 @@
 //! The reference implementation of the layers in Burn's tensor operations. It runs on every backend and with every compiler,
 //! but is slower than the kernels.
 
-use burn::tensor::Tensor;
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
+use burn::tensor::{Tensor, activation};
 
 use crate::cpu::{Activation, ConvSpec, Geometry, Pooling};
 
@@ -26,14 +26,20 @@ pub(super) fn conv(
     activate(output, spec.activation)
 }
 
-fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
+fn activate(x: Tensor<4>, function: Activation) -> Tensor<4> {
     let hard_sigmoid = |x: Tensor<4>, alpha: f32, beta: f32| (x * alpha + beta).clamp(0.0, 1.0);
-    match activation {
+    match function {
         Activation::Identity => x,
         Activation::Clamp { low, high } if high == f32::INFINITY => x.clamp_min(low),
         Activation::Clamp { low, high } => x.clamp(low, high),
         Activation::HardSigmoid { alpha, beta } => hard_sigmoid(x, alpha, beta),
         Activation::HardSwish => x.clone() * hard_sigmoid(x, 1.0 / 6.0, 0.5),
+        Activation::LeakyRelu { slope } => activation::leaky_relu(x, f64::from(slope)),
+        Activation::Sigmoid => activation::sigmoid(x),
+        Activation::Tanh => x.tanh(),
+        Activation::Swish => activation::silu(x),
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => activation::gelu_approximate(x),
     }
 }
 

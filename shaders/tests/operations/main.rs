@@ -9,5 +9,6 @@ mod vulkan;
 mod layers;
 mod normalize;
 mod resize;
+mod tensor;
 #[cfg(not(any(feature = "vulkan", feature = "metal")))]
 mod top_k;

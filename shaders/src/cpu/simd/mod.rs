@@ -24,6 +24,8 @@ pub(crate) trait Simd: Copy {
     const TILE_VECTORS: usize;
     /// Values of a dense sum in one 32-bit word: one f32 or two bfloat16.
     const VALUES_PER_WORD: usize = 1;
+    /// Whether the processor has a fused multiply-add. If not, [`f32::mul_add`] would call the C library.
+    const FUSED: bool;
 
     /// Packs `value(0)` and, up to [`Simd::VALUES_PER_WORD`], the following values into one word.
     fn pack_word(value: impl Fn(usize) -> f32) -> f32 {
@@ -45,6 +47,21 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     unsafe fn pack_words(_from: *const f32, _to: *mut f32, _count: usize) {
         unreachable!("this instruction set has one value in a word")
+    }
+
+    /// Transposes a block of 8 rows of 8 values. Neighbouring rows begin `from_step` and `to_step` values apart.
+    ///
+    /// # Safety
+    ///
+    /// Every row of `from` and of `to` is valid for 8 values, and the blocks do not overlap.
+    #[inline(always)]
+    unsafe fn transpose_block(from: *const f32, from_step: isize, to: *mut f32, to_step: usize) {
+        for row in 0..8 {
+            for column in 0..8 {
+                // SAFETY: the caller guarantees the values of the rows.
+                unsafe { *to.add(column * to_step + row) = *from.offset(row as isize * from_step + column as isize) };
+            }
+        }
     }
 
     unsafe fn splat(value: f32) -> Self::V;

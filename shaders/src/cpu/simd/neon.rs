@@ -14,6 +14,7 @@ impl Simd for Neon {
     const LANES: usize = 4;
     const TILE_ROWS: usize = 8;
     const TILE_VECTORS: usize = 3;
+    const FUSED: bool = true;
 
     simd_functions! {
         splat: vdupq_n_f32, load: vld1q_f32, store: vst1q_f32,

@@ -15,6 +15,7 @@ impl Simd for Portable {
     const LANES: usize = LANES;
     const TILE_ROWS: usize = 4;
     const TILE_VECTORS: usize = 2;
+    const FUSED: bool = false;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self::V {
@@ -70,6 +71,7 @@ impl Simd for Single {
     const LANES: usize = 1;
     const TILE_ROWS: usize = 1;
     const TILE_VECTORS: usize = 1;
+    const FUSED: bool = false;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> f32 {

@@ -15,6 +15,7 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 2;
+    const FUSED: bool = true;
 
     simd_functions! {
         splat: _mm256_set1_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps,
@@ -25,6 +26,36 @@ impl Simd for Avx2 {
     unsafe fn mul_add(a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: the caller guarantees the instruction set.
         unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_block(from: *const f32, from_step: isize, to: *mut f32, to_step: usize) {
+        // SAFETY: the caller guarantees the instruction set and the values of the rows.
+        unsafe {
+            let rows: [__m256; 8] = std::array::from_fn(|row| _mm256_loadu_ps(from.offset(row as isize * from_step)));
+            // Pairs of rows, then four rows, then all: each step doubles the adjacent values of a column.
+            let pairs: [__m256; 8] = std::array::from_fn(|index| {
+                let row = index & !1;
+                if index & 1 == 0 {
+                    _mm256_unpacklo_ps(rows[row], rows[row + 1])
+                } else {
+                    _mm256_unpackhi_ps(rows[row], rows[row + 1])
+                }
+            });
+            let quads: [__m256; 8] = std::array::from_fn(|index| {
+                let pair = (index & 4) + (index >> 1 & 1);
+                if index & 1 == 0 {
+                    _mm256_shuffle_ps::<0x44>(pairs[pair], pairs[pair + 2])
+                } else {
+                    _mm256_shuffle_ps::<0xee>(pairs[pair], pairs[pair + 2])
+                }
+            });
+            for column in 0..4 {
+                let (low, high) = (quads[column], quads[column + 4]);
+                _mm256_storeu_ps(to.add(column * to_step), _mm256_permute2f128_ps::<0x20>(low, high));
+                _mm256_storeu_ps(to.add((column + 4) * to_step), _mm256_permute2f128_ps::<0x31>(low, high));
+            }
+        }
     }
 }
 
@@ -38,6 +69,7 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 8;
     const TILE_VECTORS: usize = 3;
+    const FUSED: bool = true;
 
     simd_functions! {
         splat: _mm512_set1_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps,
@@ -48,6 +80,12 @@ impl Simd for Avx512 {
     unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: the caller guarantees the instruction set.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_block(from: *const f32, from_step: isize, to: *mut f32, to_step: usize) {
+        // SAFETY: the caller keeps the contract, and AVX-512 contains AVX2.
+        unsafe { Avx2::transpose_block(from, from_step, to, to_step) }
     }
 }
 
@@ -77,6 +115,7 @@ macro_rules! bf16_variant {
             const LANES: usize = $base::LANES;
             const TILE_ROWS: usize = $base::TILE_ROWS;
             const TILE_VECTORS: usize = $base::TILE_VECTORS;
+            const FUSED: bool = true;
             const VALUES_PER_WORD: usize = 2;
 
             fn pack_word(value: impl Fn(usize) -> f32) -> f32 {
