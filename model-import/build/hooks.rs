@@ -146,6 +146,15 @@ fn activation_tokens(activation: Activation) -> TokenStream {
     let variant = match activation {
         Activation::Identity => quote!(Identity),
         Activation::HardSwish => quote!(HardSwish),
+        Activation::Sigmoid => quote!(Sigmoid),
+        Activation::Tanh => quote!(Tanh),
+        Activation::Swish => quote!(Swish),
+        Activation::Gelu => quote!(Gelu),
+        Activation::GeluTanh => quote!(GeluTanh),
+        Activation::LeakyRelu { slope } => {
+            let slope = float(slope);
+            quote!(LeakyRelu { slope: #slope })
+        }
         Activation::Clamp { low, high } => {
             let (low, high) = (float(low), float(high));
             quote!(Clamp { low: #low, high: #high })

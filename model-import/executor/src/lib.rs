@@ -23,6 +23,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod cpu_ops;
 mod model;
 mod program;
 mod step;

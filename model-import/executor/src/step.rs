@@ -3,8 +3,9 @@
 use burn::backend::DispatchTensor;
 use burn::tensor::{Device, Tensor};
 use kiln_graph::{Activation, Array, Conv, Geometry, LayerKind, Pooling};
-use kiln_kernels::layers;
+use kiln_kernels::layers::{self, tensor};
 
+use crate::cpu_ops::{self, CpuOp};
 use crate::tensor_ops::{self, GeneralConv};
 
 /// A layer on a device.
@@ -26,6 +27,10 @@ pub(crate) enum Step {
     /// Factor and summand for each element of the last axis, where they are not 1 and not 0.
     Affine(Option<DispatchTensor>, Option<DispatchTensor>),
     Tensor(tensor_ops::PreparedOp),
+    /// A convolution of the CPU kernels for any groups, window and dilation.
+    CpuConv(Box<layers::PackedGeneralConv>),
+    /// An operation of the CPU kernels on tensors of any rank.
+    Cpu(CpuOp),
 }
 
 impl Step {
@@ -41,6 +46,7 @@ impl Step {
                 Self::Pointwise(Box::new(kernel_conv(conv, device)), outputs)
             }
             LayerKind::Conv(conv) if conv.has_kernel() => Self::Conv(Box::new(kernel_conv(conv, device))),
+            LayerKind::Conv(conv) if tensor::runs_on(device) => Self::CpuConv(Box::new(cpu_ops::pack(&conv))),
             LayerKind::Conv(conv) => Self::GeneralConv(Box::new(GeneralConv::new(conv, device))),
             LayerKind::InvertedBottleneck(convs) => {
                 let [first, depthwise, last] = (*convs).map(|conv| kernel_conv(conv, device));
@@ -49,6 +55,7 @@ impl Step {
             LayerKind::Pool(pooling, geometry) => Self::Pool(pooling, geometry),
             LayerKind::GlobalAveragePool => Self::GlobalAveragePool,
             LayerKind::Scale => Self::Scale,
+            kind if tensor::runs_on(device) && CpuOp::has(&kind) => Self::Cpu(CpuOp::new(kind)),
             LayerKind::Activation(activation) => Self::Activation(activation),
             LayerKind::Add => Self::Add,
             LayerKind::Pad(sides) => Self::Pad(sides),
@@ -106,6 +113,11 @@ impl Step {
                 tensor_ops::pad(next(), &[[0, 0], [*top, *bottom], [*left, *right], [0, 0]], 0.0)
             }
             Self::Affine(factor, summand) => tensor_ops::affine(next(), factor.as_ref(), summand.as_ref()),
+            Self::CpuConv(conv) => {
+                let (input, residual) = (next(), inputs.next());
+                tensor::general_conv(input, residual, conv)
+            }
+            Self::Cpu(op) => op.run(inputs.collect(), images),
             Self::Tensor(op) => {
                 let first = inputs.next();
                 op.run(first.into_iter().chain(inputs).collect(), images)
@@ -142,11 +154,17 @@ fn kernel_pooling(pooling: Pooling) -> layers::Pooling {
     }
 }
 
-fn kernel_activation(activation: Activation) -> layers::Activation {
+pub(crate) fn kernel_activation(activation: Activation) -> layers::Activation {
     match activation {
         Activation::Identity => layers::Activation::Identity,
         Activation::Clamp { low, high } => layers::Activation::Clamp { low, high },
         Activation::HardSigmoid { alpha, beta } => layers::Activation::HardSigmoid { alpha, beta },
         Activation::HardSwish => layers::Activation::HardSwish,
+        Activation::LeakyRelu { slope } => layers::Activation::LeakyRelu { slope },
+        Activation::Sigmoid => layers::Activation::Sigmoid,
+        Activation::Tanh => layers::Activation::Tanh,
+        Activation::Swish => layers::Activation::Swish,
+        Activation::Gelu => layers::Activation::Gelu,
+        Activation::GeluTanh => layers::Activation::GeluTanh,
     }
 }

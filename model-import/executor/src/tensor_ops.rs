@@ -77,6 +77,12 @@ pub(crate) fn activate(x: Float, activation: Activation) -> Float {
         Activation::Identity => x,
         Activation::Clamp { low, high } => unary(x, Unary::Clamp { low, high }),
         Activation::HardSigmoid { alpha, beta } => unary(x, Unary::HardSigmoid { alpha, beta }),
+        Activation::LeakyRelu { slope } => unary(x, Unary::LeakyRelu { slope }),
+        Activation::Sigmoid => unary(x, Unary::Sigmoid),
+        Activation::Tanh => unary(x, Unary::Tanh),
+        Activation::Swish => unary(x, Unary::Swish { alpha: 1.0 }),
+        Activation::Gelu => unary(x, Unary::Gelu),
+        Activation::GeluTanh => unary(x, Unary::GeluTanh),
         Activation::HardSwish => {
             let gate = unary(x.clone(), Unary::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 });
             Dispatch::float_mul(x, gate)

@@ -122,6 +122,21 @@ pub enum Activation {
     },
     /// `x * clamp(x / 6 + 1/2, 0, 1)` (ONNX `HardSwish`).
     HardSwish,
+    /// `x` where it is positive, else `slope * x`.
+    LeakyRelu {
+        /// Slope of negative values.
+        slope: f32,
+    },
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `x * sigmoid(x)`, also called SiLU.
+    Swish,
+    /// GELU with the error function.
+    Gelu,
+    /// GELU with the hyperbolic tangent.
+    GeluTanh,
 }
 
 impl Network {

@@ -13,6 +13,7 @@ use crate::lower::lower;
 use crate::network::{Activation, Conv, LayerKind, Network, Value};
 use crate::network_editor::NetworkEditor;
 use crate::report::{PassReport, Reason, SkippedLayer, Unfusable};
+use crate::tensor_op::{TensorOp, Unary};
 
 /// A rewrite of single layers.
 struct Pass {
@@ -220,13 +221,30 @@ fn merge_residual(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Re
 }
 
 fn is_activation(editor: &NetworkEditor<'_>, index: usize) -> bool {
-    editor.layer(index).is_some_and(|layer| matches!(layer.kind, LayerKind::Activation(_)))
+    editor.layer(index).is_some_and(|layer| activation_of(&layer.kind).is_some())
+}
+
+/// The activation that a layer applies, if a convolution can apply it.
+fn activation_of(kind: &LayerKind) -> Option<Activation> {
+    Some(match kind {
+        LayerKind::Activation(activation) => *activation,
+        LayerKind::Tensor(TensorOp::Unary(function)) => match *function {
+            Unary::LeakyRelu { slope } => Activation::LeakyRelu { slope },
+            Unary::Sigmoid => Activation::Sigmoid,
+            Unary::Tanh => Activation::Tanh,
+            Unary::Swish { alpha: 1.0 } => Activation::Swish,
+            Unary::Gelu => Activation::Gelu,
+            Unary::GeluTanh => Activation::GeluTanh,
+            _ => return None,
+        },
+        _ => return None,
+    })
 }
 
 /// An activation becomes part of the convolution before it.
 fn merge_activation(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
     let (before, layer) = conv_before(editor, index)?;
-    let LayerKind::Activation(activation) = layer else { return Err(Reason::NoConvolution) };
+    let activation = activation_of(&layer).ok_or(Reason::NoConvolution)?;
     let conv = editor.conv_mut(before).ok_or(Reason::NoConvolution)?;
     if conv.activation != Activation::Identity {
         return Err(Reason::HasActivation);

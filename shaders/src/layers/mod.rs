@@ -147,10 +147,7 @@ impl Conv {
         let fits = if self.spec.depthwise { whole_quads && !has_residual } else { whole_quads || !has_residual };
         let activation = matches!(
             self.spec.activation,
-            Activation::Identity
-                | Activation::Clamp { .. }
-                | Activation::HardSigmoid { .. }
-                | Activation::HardSwish
+            Activation::Identity | Activation::Clamp { .. } | Activation::HardSigmoid { .. } | Activation::HardSwish
         );
         fits && activation && matches!(input.dtype(), DType::F32 | DType::F16)
     }

@@ -9,11 +9,29 @@
 mod backend;
 mod shapes;
 
-use burn::backend::{Dispatch, DispatchTensor};
+use burn::backend::{Dispatch, DispatchDevice, DispatchTensor};
+use burn::tensor::Device;
 
-use crate::cpu::PackedGeneralConv;
+use crate::Kernels;
 pub use crate::cpu::tensor::{Function, Operation, Reduction, SliceAxis};
+use crate::cpu::{Context, GeneralConvSpec, PackedGeneralConv};
 pub use backend::CpuTensorOps;
+
+/// Returns whether these operations run on tensors of `device`: it is the CPU, and Kiln's kernels are selected on this thread.
+pub fn runs_on(device: &Device) -> bool {
+    let is_cpu = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+    is_cpu && matches!(Kernels::current(device), Kernels::Fused(_))
+}
+
+/// Packs the weights `[outputs, inputs / groups, height, width]` and the bias `[outputs]` of a convolution for the instruction
+/// set that this thread has entered.
+///
+/// # Panics
+///
+/// Panics if the number of weights is not that of `spec`.
+pub fn pack_general_conv(spec: GeneralConvSpec, weight: &[f32], bias: &[f32]) -> PackedGeneralConv {
+    PackedGeneralConv::pack(Context::current().isa(), spec, weight, bias)
+}
 
 /// Returns the function of each value.
 pub fn unary(input: DispatchTensor, function: Function) -> DispatchTensor {
