@@ -1,6 +1,7 @@
-//! Entry points for the fuzz targets: the code that parses untrusted input. Burn is not part of it, so it builds in minutes.
+//! Entry points for the fuzz targets: the code that parses untrusted input. Burn's backends are not part of it, so it
+//! builds in minutes.
 //!
-//! The decoder and the inference protocol are crates of their own. The API's body readers are compiled from its source files,
+//! The decoder, the inference protocol and the reader of ONNX files are crates of their own. The API's body readers are compiled from its source files,
 //! because the API depends on the inference engine.
 #![forbid(unsafe_code)]
 #![allow(dead_code, unused_imports, reason = "the callers of these files are not part of this crate")]
@@ -28,6 +29,7 @@ use body_limit::{BodyBudget, BodyLimit};
 use content_encoding::ContentEncoding;
 use upload::{MultiImageForm, SingleImageForm};
 
+pub use kiln_graph as graph;
 pub use kiln_image as image;
 pub use kiln_image::EncodedImage;
 pub use kiln_oip as oip;

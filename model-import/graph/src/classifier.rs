@@ -1,17 +1,19 @@
 //! Reads an ONNX file as an image classifier: its input, its output, and the network between them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
-use crate::lowering::{Lowering, Problem, Var, describe, importer};
+use crate::lowering::{Lowering, MAX_NODES, Problem, Var, describe, importer, shorten};
 use crate::network::{Layer, LayerKind, Network, Value};
 use crate::onnx::{ElementType, GraphProto, ModelProto, NodeProto, OnnxSource, ReadError, ValueInfoProto};
 use crate::passes::run_passes;
 use crate::report::PassReport;
 use crate::tensor_op::{Dim, TensorOp, Unary};
 
-/// The maximum number of nodes of a graph. The largest classifiers have a tenth of that.
-const MAX_NODES: usize = 50_000;
+/// The maximum number of names in a message.
+const MAX_NAMES: usize = 10;
+/// The maximum length of a reason in a message, in characters.
+const MAX_REASON: usize = 1000;
 /// The maximum height and width of an image.
 const MAX_SIDE: usize = 1 << 13;
 /// The size of an image where neither the file nor the caller has it.
@@ -168,6 +170,25 @@ impl Classifier {
     }
 }
 
+/// Names of the file for a message.
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let others = names.len().saturating_sub(MAX_NAMES);
+    let mut listed: Vec<String> = names.take(MAX_NAMES).map(shorten).collect();
+    if others > 0 {
+        listed.push(format!("{others} others"));
+    }
+    listed.join(", ")
+}
+
+/// A message that may have numbers and names of the file in it: its beginning, if it is long.
+fn truncated(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_REASON) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
 /// The image that the file declares.
 struct InputShape {
     name: String,
@@ -181,16 +202,15 @@ struct InputShape {
 
 impl InputShape {
     fn read(graph: &GraphProto, options: &ReadOptions) -> Result<Self, ClassifierError> {
-        let wrong = ClassifierError::Interface;
+        let wrong = |text: String| ClassifierError::Interface(truncated(text));
         let known: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
         let inputs: Vec<&ValueInfoProto> =
             graph.input.iter().filter(|input| !known.contains(input.name.as_str())).collect();
         let [input] = inputs.as_slice() else {
-            let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
             return Err(wrong(format!(
                 "The file has {} inputs ({}), but an image classifier has one. Export it with the image as its only input.",
-                names.len(),
-                names.join(", ")
+                inputs.len(),
+                listed(inputs.iter().map(|input| input.name.as_str()))
             )));
         };
         let (element, axes) = value_type(input)
@@ -259,7 +279,7 @@ fn candidates(graph: &GraphProto, options: &ReadOptions) -> Result<Vec<String>, 
         }
         Some(name) => Err(ClassifierError::Interface(format!(
             "The file has no output '{name}'. Its outputs are: {}.",
-            names.join(", ")
+            listed(names.iter().map(String::as_str))
         ))),
         None if names.is_empty() => Err(ClassifierError::Interface("The file has no outputs.".to_string())),
         None => Ok(names),
@@ -296,9 +316,9 @@ fn check_operators(nodes: &[&NodeProto]) -> Result<(), ClassifierError> {
         let is_branch = node.domain.is_empty() && node.op_type == "If";
         if !is_branch && importer(&node.domain, &node.op_type).is_none() {
             let operator = if matches!(node.domain.as_str(), "" | "ai.onnx") {
-                node.op_type.clone()
+                shorten(&node.op_type)
             } else {
-                format!("{}::{}", node.domain, node.op_type)
+                format!("{}::{}", shorten(&node.domain), shorten(&node.op_type))
             };
             unknown.entry(operator).or_insert((0, &node.name)).0 += 1;
         }
@@ -308,11 +328,16 @@ fn check_operators(nodes: &[&NodeProto]) -> Result<(), ClassifierError> {
     }
     let show = |(operator, (count, name)): (String, (usize, &str))| match (count, name) {
         (1, "") => operator,
-        (1, name) => format!("{operator} ('{name}')"),
+        (1, name) => format!("{operator} ('{}')", shorten(name)),
         (count, "") => format!("{operator} ({count} times)"),
-        (count, name) => format!("{operator} ({count} times, first '{name}')"),
+        (count, name) => format!("{operator} ({count} times, first '{}')", shorten(name)),
     };
-    Err(ClassifierError::UnknownOperators(unknown.into_iter().map(show).collect()))
+    let others = unknown.len().saturating_sub(MAX_NAMES);
+    let mut names: Vec<String> = unknown.into_iter().take(MAX_NAMES).map(show).collect();
+    if others > 0 {
+        names.push(format!("{others} others"));
+    }
+    Err(ClassifierError::UnknownOperators(names))
 }
 
 struct Reader<'a> {
@@ -345,10 +370,11 @@ impl Reader<'_> {
         for node in self.nodes {
             lowering
                 .node(node, opset)
-                .map_err(|Problem(reason)| ClassifierError::Operator { node: describe(node), reason })?;
+                .map_err(|Problem(reason)| ClassifierError::Operator { node: describe(node), reason: truncated(reason) })?;
         }
-        let (name, var) = self.choose_output(&lowering)?;
-        let var = to_rows(&mut lowering, &var).map_err(|Problem(reason)| ClassifierError::Interface(reason))?;
+        let (name, var) = self.choose_output(&lowering, batch)?;
+        let var = to_rows(&mut lowering, &var).map_err(|Problem(reason)| ClassifierError::Interface(truncated(reason)))?;
+        lowering.check_excess().map_err(|Problem(reason)| ClassifierError::Interface(reason))?;
         let width = var.dims.get(1).map_or(0, |dim| dim.size);
         let mut network = Network {
             layers: lowering.layers,
@@ -360,6 +386,10 @@ impl Reader<'_> {
         let kind = strip_end(&mut network);
         let takes = takes(&network, self.input.element);
         let passes = run_passes(&mut network);
+        if network.output != network.input && !network.layers.iter().any(|layer| layer.inputs.contains(&network.input)) {
+            let text = format!("The output '{}' does not depend on the image.", shorten(&name));
+            return Err(ClassifierError::Interface(text));
+        }
         let mut notes = self.notes(is_single, &name);
         if kind.1.is_some() {
             notes.push("The activation at the end of the file was taken off; Kiln applies it itself.".to_string());
@@ -383,8 +413,8 @@ impl Reader<'_> {
         })
     }
 
-    /// The first output that is one row of numbers for each image.
-    fn choose_output(&self, lowering: &Lowering<'_>) -> Result<(String, Var), ClassifierError> {
+    /// The first output that is one row of numbers for each image of the batch.
+    fn choose_output(&self, lowering: &Lowering<'_>, batch: Dim) -> Result<(String, Var), ClassifierError> {
         let mut found = Vec::new();
         for name in self.outputs {
             let Some(fact) = lowering.get(name) else { continue };
@@ -392,10 +422,12 @@ impl Reader<'_> {
             let large = var.dims.iter().skip(1).filter(|dim| !dim.is_one()).count();
             let is_row = var.rank() >= 2 && large <= 1 && var.dims[1..].iter().all(|dim| !dim.batched);
             let is_scalar = var.rank() == 1;
-            if is_row || is_scalar {
+            if (is_row || is_scalar) && var.dims[0] == batch {
                 return Ok((name.clone(), var.clone()));
             }
-            found.push(format!("'{name}' of shape {}", crate::lowering::show(&var.dims)));
+            if found.len() < MAX_NAMES {
+                found.push(format!("'{}' of shape {}", shorten(name), crate::lowering::show(&var.dims)));
+            }
         }
         Err(ClassifierError::Interface(format!(
             "No output of the file is one row of numbers for each image, as a classifier's is. Its outputs: {}.",
@@ -428,8 +460,9 @@ impl Reader<'_> {
         }
         if self.outputs.len() > 1 {
             let others: BTreeSet<&String> = self.outputs.iter().filter(|name| *name != output).collect();
-            let others: Vec<String> = others.into_iter().map(|name| format!("'{name}'")).collect();
-            notes.push(format!("Kiln serves the output '{output}'. The file has others: {}.", others.join(", ")));
+            let others: Vec<String> = others.into_iter().map(|name| format!("'{}'", shorten(name))).collect();
+            let others = listed(others.iter().map(String::as_str));
+            notes.push(format!("Kiln serves the output '{}'. The file has others: {others}.", shorten(output)));
         }
         notes
     }
@@ -478,9 +511,11 @@ fn strip_end(network: &mut Network) -> (OutputKind, Option<&'static str>) {
 
 /// The layer that computes a value; layers that only move elements are passed over.
 fn producer_behind_moves(network: &Network, value: Value) -> Option<usize> {
+    let producers: HashMap<Value, usize> =
+        network.layers.iter().enumerate().map(|(index, layer)| (layer.output, index)).collect();
     let mut value = value;
     loop {
-        let index = network.layers.iter().position(|layer| layer.output == value)?;
+        let index = *producers.get(&value)?;
         let layer: &Layer = &network.layers[index];
         match &layer.kind {
             LayerKind::Tensor(TensorOp::Reshape(_) | TensorOp::Permute(_)) => {

@@ -6,6 +6,9 @@ use crate::network_editor::NetworkEditor;
 use crate::report::Reason;
 use crate::tensor_op::{Reduction, TensorOp, Unary};
 
+/// The maximum number of channels of a step with equal numbers.
+const MAX_UNIFORM: usize = 1 << 16;
+
 /// The operation that produces a value, and its first input.
 fn step<'a>(editor: &'a NetworkEditor<'_>, value: Value) -> Option<(&'a LayerKind, Value)> {
     let layer = editor.layer(editor.producer(value)?)?;
@@ -15,8 +18,11 @@ fn step<'a>(editor: &'a NetworkEditor<'_>, value: Value) -> Option<(&'a LayerKin
 /// Factor and summand of an affine step that has the same numbers for all channels, and its input.
 fn uniform_affine(editor: &NetworkEditor<'_>, value: Value) -> Option<(f32, f32, Value)> {
     let (LayerKind::Affine { factor, summand }, input) = step(editor, value)? else { return None };
-    let same =
-        |values: &[f32]| values.iter().all(|other| *other == values[0]).then(|| values.first().copied()).flatten();
+    // Many layers may read the same long step.
+    let same = |values: &[f32]| {
+        let is_short = values.len() <= MAX_UNIFORM;
+        (is_short && values.iter().all(|other| *other == values[0])).then(|| values.first().copied()).flatten()
+    };
     Some((same(factor)?, same(summand)?, input))
 }
 

@@ -30,7 +30,7 @@ impl Linear {
         })
     }
 
-    fn scale(self, factor: i64) -> Option<Self> {
+    pub(crate) fn scale(self, factor: i64) -> Option<Self> {
         Some(Self { constant: self.constant.checked_mul(factor)?, per_image: self.per_image.checked_mul(factor)? })
     }
 
@@ -38,8 +38,8 @@ impl Linear {
         if self.per_image == 0 {
             return Some(Self::constant(self.constant.checked_div(divisor)?));
         }
-        let exact = divisor != 0 && self.constant % divisor == 0 && self.per_image % divisor == 0;
-        exact.then(|| Self { constant: self.constant / divisor, per_image: self.per_image / divisor })
+        let exact = |value: i64| value.checked_rem(divisor).filter(|rest| *rest == 0).map(|_| value / divisor);
+        Some(Self { constant: exact(self.constant)?, per_image: exact(self.per_image)? })
     }
 
     /// Applies a binary operation of integers, which truncates divisions as ONNX does. `None` if the result is not linear in
@@ -177,6 +177,16 @@ pub(crate) fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
         .collect()
 }
 
+/// The largest number of elements of a tensor, and of one whose axes of size 0 have size 1 instead.
+const MAX_ELEMENTS: usize = 1 << 40;
+
+/// The number of elements of a shape; axes of size 0 count as 1, so that products over some of the axes do not overflow. `None`
+/// if no tensor is that large.
+pub(crate) fn checked_elements(shape: &[usize]) -> Option<usize> {
+    let product = shape.iter().try_fold(1_usize, |product, size| product.checked_mul((*size).max(1)));
+    product.filter(|elements| *elements <= MAX_ELEMENTS)
+}
+
 /// The distance between neighbours along each axis.
 pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];
@@ -254,15 +264,22 @@ impl<T: Clone> Array<T> {
 
     /// Repeats axes of size 1, and adds axes in front.
     pub(crate) fn expand(&self, shape: &[usize]) -> Option<Self> {
+        if self.shape == shape {
+            return Some(self.clone());
+        }
+        let strides = self.expanded_strides(shape)?;
+        Some(self.gathered(shape.to_vec(), &strides, 0))
+    }
+
+    /// The distances between neighbours of the expanded tensor, in the values of this one. `None` if the shape does not fit.
+    fn expanded_strides(&self, shape: &[usize]) -> Option<Vec<usize>> {
         if broadcast_shape(&self.shape, shape)? != shape {
             return None;
         }
         let own = strides(&self.shape);
         let missing = shape.len() - self.shape.len();
-        let strides: Vec<usize> = (0..shape.len())
-            .map(|axis| axis.checked_sub(missing).map_or(0, |axis| if self.shape[axis] == 1 { 0 } else { own[axis] }))
-            .collect();
-        Some(self.gathered(shape.to_vec(), &strides, 0))
+        let stride = |axis: usize| if self.shape[axis] == 1 { 0 } else { own[axis] };
+        Some((0..shape.len()).map(|axis| axis.checked_sub(missing).map_or(0, stride)).collect())
     }
 
     fn gathered(&self, shape: Vec<usize>, strides: &[usize], start: usize) -> Self {
@@ -315,9 +332,17 @@ impl<T: Clone> Array<T> {
     /// Applies `f` to the elements of two tensors, which are broadcast. `None` if the shapes do not fit or `f` has no result.
     pub(crate) fn zip(&self, other: &Self, f: impl Fn(&T, &T) -> Option<T>) -> Option<Self> {
         let shape = broadcast_shape(&self.shape, &other.shape)?;
-        let (left, right) = (self.expand(&shape)?, other.expand(&shape)?);
-        let data: Option<Vec<T>> = left.data.iter().zip(right.data.iter()).map(|(a, b)| f(a, b)).collect();
-        Some(Self::new(shape, data?))
+        let (left, strides) = (self.expand(&shape)?, other.expanded_strides(&shape)?);
+        let (mut data, mut values) = (Vec::with_capacity(left.data.len()), left.data.iter());
+        for_each_position(&shape, &strides, |position| {
+            data.extend(values.next().and_then(|value| f(value, &other.data[position])));
+        });
+        (data.len() == left.data.len()).then(|| Self::new(shape, data))
+    }
+
+    /// Applies `f` to all elements; `None` if it has no result for one.
+    pub(crate) fn try_map(&self, f: impl Fn(&T) -> Option<T>) -> Option<Self> {
+        Some(Self::new(self.shape.clone(), self.data.iter().map(f).collect::<Option<_>>()?))
     }
 
     pub(crate) fn map(&self, f: impl Fn(&T) -> T) -> Self {

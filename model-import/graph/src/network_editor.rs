@@ -116,7 +116,8 @@ impl<'a> NetworkEditor<'a> {
     fn forget_inputs(&mut self, index: usize, inputs: &[Value]) {
         for input in inputs {
             let consumers = &mut self.consumers[*input];
-            if let Some(position) = consumers.iter().position(|consumer| *consumer == index) {
+            // Layers are mostly removed from the last one on, and a value may have thousands of consumers.
+            if let Some(position) = consumers.iter().rposition(|consumer| *consumer == index) {
                 consumers.swap_remove(position);
             }
         }

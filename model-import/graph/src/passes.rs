@@ -15,10 +15,15 @@ use crate::network_editor::NetworkEditor;
 use crate::report::{PassReport, Reason, SkippedLayer, Unfusable};
 use crate::tensor_op::{TensorOp, Unary};
 
+/// The maximum number of times that the passes of a stage repeat. Networks need two or three.
+const MAX_SWEEPS: usize = 50;
+
 /// A rewrite of single layers.
 struct Pass {
     name: &'static str,
     is_candidate: fn(&NetworkEditor<'_>, usize) -> bool,
+    /// Whether the last layers come first, because a layer is fused with one behind it.
+    is_backward: bool,
     /// Fuses the candidate, or returns why it stays.
     apply: fn(&mut NetworkEditor<'_>, usize) -> Result<(), Reason>,
 }
@@ -26,19 +31,19 @@ struct Pass {
 /// The passes, in the order of their stages.
 const STAGES: [&[Pass]; 6] = [
     &[
-        Pass { name: "find-hard-sigmoids", is_candidate: is_affine, apply: find_hard_sigmoid },
-        Pass { name: "find-gates", is_candidate: is_product, apply: find_gated },
-        Pass { name: "find-scaled-products", is_candidate: is_affine, apply: find_scaled_product },
-        Pass { name: "find-layer-norms", is_candidate: is_quotient, apply: find_layer_norm },
+        Pass { name: "find-hard-sigmoids", is_candidate: is_affine, is_backward: false, apply: find_hard_sigmoid },
+        Pass { name: "find-gates", is_candidate: is_product, is_backward: false, apply: find_gated },
+        Pass { name: "find-scaled-products", is_candidate: is_affine, is_backward: false, apply: find_scaled_product },
+        Pass { name: "find-layer-norms", is_candidate: is_quotient, is_backward: false, apply: find_layer_norm },
     ],
-    &[Pass { name: "merge-affine-steps", is_candidate: is_affine, apply: merge_affine }],
-    &[Pass { name: "fold-padding", is_candidate: is_pad, apply: fold_padding }],
-    &[Pass { name: "fold-batch-norms", is_candidate: is_affine, apply: fold_batch_norm }],
+    &[Pass { name: "merge-affine-steps", is_candidate: is_affine, is_backward: false, apply: merge_affine }],
+    &[Pass { name: "fold-padding", is_candidate: is_pad, is_backward: true, apply: fold_padding }],
+    &[Pass { name: "fold-batch-norms", is_candidate: is_affine, is_backward: false, apply: fold_batch_norm }],
     &[
-        Pass { name: "merge-residuals", is_candidate: is_add, apply: merge_residual },
-        Pass { name: "merge-activations", is_candidate: is_activation, apply: merge_activation },
+        Pass { name: "merge-residuals", is_candidate: is_add, is_backward: false, apply: merge_residual },
+        Pass { name: "merge-activations", is_candidate: is_activation, is_backward: false, apply: merge_activation },
     ],
-    &[Pass { name: "fuse-inverted-bottlenecks", is_candidate: is_projection, apply: fuse_inverted_bottleneck }],
+    &[Pass { name: "fuse-inverted-bottlenecks", is_candidate: is_projection, is_backward: false, apply: fuse_inverted_bottleneck }],
 ];
 
 /// Converts a graph into a network of fused layers.
@@ -59,7 +64,7 @@ pub fn run_passes(network: &mut Network) -> Vec<PassReport> {
     for stage in STAGES {
         let first = reports.len();
         reports.extend(stage.iter().map(|pass| PassReport { pass: pass.name, fused: 0, skipped: Vec::new() }));
-        loop {
+        for _ in 0..MAX_SWEEPS {
             let mut has_changed = false;
             for (pass, report) in stage.iter().zip(&mut reports[first..]) {
                 let (fused, skipped) = sweep(pass, &mut editor);
@@ -91,7 +96,9 @@ pub fn first_unfused(network: &Network, reports: &[PassReport]) -> Option<Unfusa
 /// Applies a pass once to each candidate; returns the number of fused layers, and the skipped ones.
 fn sweep(pass: &Pass, editor: &mut NetworkEditor<'_>) -> (usize, Vec<SkippedLayer>) {
     let (mut fused, mut skipped) = (0, Vec::new());
-    for index in editor.indices() {
+    let count = editor.indices().len();
+    for position in 0..count {
+        let index = if pass.is_backward { count - 1 - position } else { position };
         if editor.layer(index).is_none() || !(pass.is_candidate)(editor, index) {
             continue;
         }

@@ -73,6 +73,7 @@ pub(crate) fn packed_attention(lowering: &mut Lowering<'_>, operator: &Operator<
         product = lowering.combine(Binary::Add, &product, &bias)?;
     }
     let (mut parts, mut start) = (Vec::with_capacity(3), 0);
+    lowering.reserve_positions(total)?;
     for size in &sizes {
         let indices: Vec<usize> = (start..start + size).collect();
         let part = lowering.select_fact(&product, 2, &indices)?;
@@ -103,6 +104,9 @@ pub(crate) fn multi_head_attention(lowering: &mut Lowering<'_>, operator: &Opera
         if part.rank() == 3 {
             let size = part.dims()[2].as_fixed().ok_or("its width depends on the batch")?;
             if let Some(bias) = &bias {
+                if start + size > bias.data.len() {
+                    return Err("its bias is too short".into());
+                }
                 let indices: Vec<usize> = (start..start + size).collect();
                 let own = bias.select(0, &indices).ok_or("its bias is too short")?;
                 part = lowering.combine(Binary::Add, &part, &Fact::float(own))?;
@@ -152,6 +156,7 @@ impl Lowering<'_> {
         if few == 0 || !many.is_multiple_of(few) {
             return Err(format!("its {many} query heads do not share {few} keys evenly").into());
         }
+        self.reserve_positions(many)?;
         let indices: Vec<usize> = (0..many).map(|head| head / (many / few)).collect();
         let repeated = self.select_fact(&Fact::computed(var.clone()), 1, &indices)?;
         self.to_var(&repeated)
@@ -172,6 +177,9 @@ impl Lowering<'_> {
         bias: Option<&Fact>,
         scores: &Scores,
     ) -> Result<Var, Problem> {
+        if [query, key, value].iter().any(|var| var.rank() != 4) {
+            return Err("its query, key and value must have three axes, or four with the heads".into());
+        }
         let query = self.multiply(query, scores.scale)?;
         let mut products = self.batched_product(&query, &key.transpose(&[0, 1, 3, 2]))?;
         if scores.cap != 0.0 {

@@ -3,7 +3,7 @@
 use crate::host::Linear;
 use crate::onnx::NodeProto;
 
-use super::{Fact, Lowering, Problem};
+use super::{Fact, FactKind, Lowering, Problem};
 
 /// The maximum depth of branches inside branches.
 const MAX_DEPTH: usize = 8;
@@ -30,6 +30,9 @@ impl<'a> Lowering<'a> {
         }
         for tensor in &branch.initializer {
             let fact: Fact = self.attribute_tensor(tensor)?;
+            if let FactKind::Host(host) = &fact.kind {
+                self.hold_value(host);
+            }
             self.set(&tensor.name, fact);
         }
         self.depth += 1;

@@ -102,7 +102,7 @@ impl Lowering<'_> {
         };
         let groups = usize::try_from(operator.int("group", 1)).unwrap_or(0);
         let fits = groups > 0 && outputs % groups == 0 && per_group.checked_mul(groups) == Some(image.channels);
-        if !fits || kernel.contains(&0) {
+        if !fits || kernel.contains(&0) || weight.data.is_empty() {
             return Err(format!(
                 "its weights have the shape {:?} in {groups} groups, but its input has {} channels",
                 weight.shape, image.channels
@@ -144,7 +144,7 @@ pub(crate) fn conv_transpose(lowering: &mut Lowering<'_>, operator: &Operator<'_
         _ => return Err(format!("its weights have the shape {:?}", weight.shape).into()),
     };
     let groups = usize::try_from(operator.int("group", 1)).unwrap_or(0);
-    if groups == 0 || inputs != image.channels || inputs % groups != 0 || kernel.contains(&0) {
+    if groups == 0 || inputs != image.channels || inputs % groups != 0 || weight.data.is_empty() {
         return Err(format!(
             "its weights have the shape {:?}, but its input has {} channels",
             weight.shape, image.channels
@@ -306,6 +306,8 @@ impl Lowering<'_> {
         }
         // A depthwise convolution sums each window, and a constant has the number of its elements that count.
         let taps = geometry.kernel[0] * geometry.kernel[1];
+        self.reserve(&[image.channels, taps + 1])?;
+        self.reserve(&size)?;
         let conv = Conv {
             inputs: image.channels,
             outputs: image.channels,
@@ -325,7 +327,8 @@ impl Lowering<'_> {
             };
             let inside = |output: usize| {
                 let first = output * geometry.stride[axis];
-                (0..geometry.kernel[axis]).filter(|tap| (start..end).contains(&(first + tap * dilation[axis]))).count()
+                let before = |limit: usize| limit.saturating_sub(first).div_ceil(dilation[axis]);
+                before(end).min(geometry.kernel[axis]).saturating_sub(before(start))
             };
             (0..size[axis]).map(inside).collect()
         };

@@ -218,12 +218,14 @@ impl Lowering<'_> {
     }
 
     fn unary_known(&mut self, function: Unary, host: Host) -> Result<Fact, Problem> {
+        self.reserve_like(&host, host.shape())?;
         let host = match (&host, function) {
             (Host::Int(array), Unary::Neg | Unary::Abs | Unary::Not | Unary::Floor | Unary::Ceil | Unary::Round) => {
-                let negative = |x: &Linear| Linear { constant: -x.constant, per_image: -x.per_image };
+                let negative = |x: &Linear| x.scale(-1);
+                let overflow = "its result overflows";
                 Host::Int(match function {
-                    Unary::Neg => array.map(negative),
-                    Unary::Abs => array.map(|x| if x.constant < 0 { negative(x) } else { *x }),
+                    Unary::Neg => array.try_map(negative).ok_or(overflow)?,
+                    Unary::Abs => array.try_map(|x| if x.constant < 0 { negative(x) } else { Some(*x) }).ok_or(overflow)?,
                     Unary::Not => array.map(|x| Linear::constant(i64::from(*x == Linear::constant(0)))),
                     _ => array.clone(),
                 })
@@ -233,7 +235,7 @@ impl Lowering<'_> {
                 Host::Float(array.map(|x| function.of(*x)))
             }
         };
-        Ok(Fact::host(self.fold(host)?))
+        Ok(Fact::host(host))
     }
 
     /// Multiplies by a number.
@@ -271,6 +273,7 @@ impl Lowering<'_> {
         let (left, right) = (self.with_rank(left, rank)?, self.with_rank(right, rank)?);
         let dims = broadcast(&left.dims, &right.dims)
             .ok_or_else(|| format!("the shapes {} and {} do not fit", show(&left.dims), show(&right.dims)))?;
+        self.check_dims(&dims);
         // The larger operand stays where it is.
         let is_left_larger = elements(&left.dims) >= elements(&right.dims);
         let perm = if is_left_larger { left.perm.clone() } else { right.perm.clone() };
@@ -331,12 +334,15 @@ impl Lowering<'_> {
                 let last = var.perm.last().map_or(1, |last| var.dims[*last].as_fixed().unwrap_or(0));
                 let wide = |values: Vec<f32>| if values.len() == 1 { vec![values[0]; last] } else { values };
                 if last > 0 && (is_last && last == channels || values.len() == 1) {
+                    self.reserve(&[last, 2])?;
                     let kind = LayerKind::Affine { factor: wide(factor), summand: wide(summand) };
                     return Ok(self.same_axes(kind, &var, dims));
                 }
             }
         }
+        self.reserve(&array.shape)?;
         let constant = permuted_constant(array, &var.perm).ok_or_else(unsupported)?;
+        self.check_dims(&dims);
         let perm = var.perm.clone();
         let constant = self.emit(LayerKind::Constant(constant), Vec::new());
         // The operation broadcasts the value, if it must.
@@ -464,7 +470,10 @@ impl Lowering<'_> {
         };
         let misfit = || format!("its operands {:?} and {:?} have no result", a.shape(), b.shape());
         let shape = crate::host::broadcast_shape(a.shape(), b.shape()).ok_or_else(misfit)?;
-        self.reserve(&shape)?;
+        match (&a, &b) {
+            (Host::Int(_), Host::Int(_)) => self.reserve_integers(&shape)?,
+            _ => self.reserve(&shape)?,
+        }
         let host = match (&a, &b) {
             (Host::Int(a), Host::Int(b)) => Host::Int(a.zip(b, |a, b| a.binary(op, *b)).ok_or_else(misfit)?),
             _ => {
@@ -482,12 +491,14 @@ pub(crate) fn select(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
     let known = [lowering.host(&condition)?, lowering.host(&yes)?, lowering.host(&no)?];
     if let [Some(condition), Some(yes), Some(no)] = known {
         let misfit = || Problem::from("its operands do not fit");
+        lowering.reserve_integers(condition.shape())?;
         let condition = condition.to_int();
         let is_set = |value: &Linear| *value != Linear::constant(0);
         let shape = crate::host::broadcast_shape(yes.shape(), no.shape())
             .and_then(|shape| crate::host::broadcast_shape(&shape, &condition.shape))
             .ok_or_else(misfit)?;
-        lowering.reserve(&shape)?;
+        // The condition and both operands are expanded.
+        lowering.reserve_integers(&shape)?;
         let condition = condition.expand(&shape).ok_or_else(misfit)?;
         let host = match (yes, no) {
             (Host::Int(yes), Host::Int(no)) => {
@@ -550,6 +561,10 @@ pub(crate) fn cast(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
         return Ok(vec![Fact::computed(var).with_element(target)]);
     }
     let host = lowering.host(&input)?.ok_or("its input is not known")?;
+    match target.is_index() {
+        true => lowering.reserve_integers(host.shape())?,
+        false => lowering.reserve(host.shape())?,
+    }
     let host = if target == ElementType::Bool {
         match host {
             Host::Int(array) => {
@@ -570,6 +585,5 @@ pub(crate) fn cast(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
             None => host,
         }
     };
-    let host = lowering.fold(host)?;
     Ok(vec![Fact { element: target, kind: FactKind::Host(host) }])
 }

@@ -5,6 +5,7 @@
 //! in memory; a transpose only changes the first of these, so that convolutions run in NHWC without copies around them.
 
 mod attention;
+mod budget;
 mod control;
 mod convolution;
 mod elementwise;
@@ -21,19 +22,23 @@ mod view;
 
 use std::collections::HashMap;
 
-use crate::host::{Array, Host};
+use crate::host::{Array, Host, checked_elements};
 use crate::network::{Layer, LayerKind, Value};
 use crate::onnx::{ElementType, NodeProto, OnnxSource, TensorProto};
 use crate::tensor_op::Dim;
+
+use budget::{Budget, MAX_RANK};
 
 pub(crate) use operator::Operator;
 pub(crate) use table::importer;
 pub(crate) use view::{Var, show};
 
-/// The maximum number of elements that the file's constants may have together after folding, beyond the size of the file.
-const FOLDING_BUDGET: usize = 1 << 27;
-/// The maximum number of elements of a value for one image.
-const MAX_ELEMENTS: usize = 1 << 28;
+/// The maximum number of nodes that are converted. The largest classifiers have a tenth of that.
+pub(crate) const MAX_NODES: usize = 50_000;
+/// The maximum number of inputs and outputs of a node.
+const MAX_VALUES: usize = 4096;
+/// The maximum length of a text of the file in a message, in characters.
+const MAX_TEXT: usize = 200;
 
 /// Why an operator cannot be converted; a clause such as "its axis 3 is outside the input".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,8 +137,10 @@ pub(crate) struct Lowering<'a> {
     node: String,
     /// The batch that the file fixes, whose axis is made dynamic.
     pub(crate) fixed_batch: Option<usize>,
-    /// Elements that folding may still produce.
-    budget: usize,
+    /// What may still be held and computed.
+    budget: Budget,
+    /// The number of nodes so far.
+    nodes: usize,
     /// The number of branches around the node that is being converted.
     depth: usize,
 }
@@ -142,7 +149,6 @@ impl<'a> Lowering<'a> {
     /// Starts with the tensors of the file.
     pub(crate) fn new(source: &'a OnnxSource, fixed_batch: Option<usize>) -> Self {
         let tensors = source.message().graph.as_ref().map_or(&[][..], |graph| &graph.initializer);
-        let budget = usize::try_from(source.bytes()).unwrap_or(usize::MAX).saturating_add(FOLDING_BUDGET);
         let mut lowering = Self {
             source,
             tensors,
@@ -151,13 +157,16 @@ impl<'a> Lowering<'a> {
             facts: HashMap::new(),
             node: String::new(),
             fixed_batch,
-            budget,
+            budget: Budget::new(source, tensors),
+            nodes: 0,
             depth: 0,
         };
         for (index, tensor) in tensors.iter().enumerate() {
-            let shape = tensor.dims.iter().map(|dim| usize::try_from(*dim)).collect::<Result<Vec<_>, _>>();
+            let shape = tensor.dims.iter().take(MAX_RANK + 1).map(|dim| usize::try_from(*dim).ok());
+            let shape: Option<Vec<usize>> = shape.collect();
+            let shape = shape.filter(|shape| shape.len() <= MAX_RANK && checked_elements(shape).is_some());
             // A tensor of an unknown type or shape is an error where a node reads it.
-            if let (Some(element), Ok(shape)) = (ElementType::from_onnx(tensor.data_type), shape) {
+            if let (Some(element), Some(shape)) = (ElementType::from_onnx(tensor.data_type), shape) {
                 let kind = FactKind::Stored { tensor: index, shape };
                 lowering.facts.insert(&tensor.name, Fact { element, kind });
             }
@@ -184,6 +193,13 @@ impl<'a> Lowering<'a> {
     /// Converts a node.
     pub(crate) fn node(&mut self, node: &'a NodeProto, opset: i64) -> Result<(), Problem> {
         self.node = describe(node);
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(format!("the file has more than {MAX_NODES} operators").into());
+        }
+        if node.input.len().max(node.output.len()) > MAX_VALUES {
+            return Err(format!("it has more than {MAX_VALUES} inputs or outputs").into());
+        }
         if matches!(node.domain.as_str(), "" | "ai.onnx") && node.op_type == "If" {
             return self.branch(node, opset);
         }
@@ -195,9 +211,14 @@ impl<'a> Lowering<'a> {
             inputs.push(match name.as_str() {
                 "" => None,
                 name => Some(
-                    self.get(name).cloned().ok_or_else(|| format!("its input '{name}' is not computed before it"))?,
+                    self.get(name).cloned().ok_or_else(|| format!("its input '{}' is not computed before it", shorten(name)))?,
                 ),
             });
+        }
+        for fact in inputs.iter().flatten() {
+            if let FactKind::Host(host) = &fact.kind {
+                self.count_visit(host.shape().iter().product())?;
+            }
         }
         let operator = Operator { node, inputs, opset };
         let outputs = import(self, &operator)?;
@@ -205,10 +226,13 @@ impl<'a> Lowering<'a> {
             if fact.as_var().is_some_and(|var| var.dims.iter().any(|dim| dim.size == 0)) {
                 return Err("its result is empty".into());
             }
-            let elements = fact.dims().iter().try_fold(1_usize, |product, dim| product.checked_mul(dim.size));
-            if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
-                return Err(format!("its result has more than {MAX_ELEMENTS} elements for one image").into());
+            self.check_dims(&fact.dims());
+            let sizes: Vec<usize> = fact.dims().iter().map(|dim| dim.size).collect();
+            checked_elements(&sizes).ok_or("its result is too large")?;
+            if let FactKind::Host(host) = &fact.kind {
+                self.hold_value(host);
             }
+            self.check_excess()?;
             if !name.is_empty() {
                 self.set(name, fact);
             }
@@ -221,7 +245,11 @@ impl<'a> Lowering<'a> {
         match &fact.kind {
             FactKind::Computed(_) => Ok(None),
             FactKind::Host(host) => Ok(Some(host.clone())),
-            FactKind::Stored { tensor, .. } => {
+            FactKind::Stored { tensor, shape } => {
+                match fact.element.is_index() {
+                    true => self.reserve_integers(shape)?,
+                    false => self.reserve_read(shape)?,
+                }
                 let (host, _) = self.source.tensor(&self.tensors[*tensor]).map_err(|error| error.to_string())?;
                 Ok(Some(host))
             }
@@ -237,23 +265,14 @@ impl<'a> Lowering<'a> {
     }
 
     /// The values of a tensor inside an attribute.
-    pub(crate) fn attribute_tensor(&self, tensor: &TensorProto) -> Result<Fact, Problem> {
+    pub(crate) fn attribute_tensor(&mut self, tensor: &TensorProto) -> Result<Fact, Problem> {
+        if tensor.dims.len() > MAX_RANK {
+            return Err("its value has too many axes".into());
+        }
+        let shape: Option<Vec<usize>> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
+        self.reserve_read(&shape.ok_or("its value has a negative size")?)?;
         let (host, element) = self.source.tensor(tensor).map_err(|error| error.to_string())?;
         Ok(Fact { element, kind: FactKind::Host(host) })
-    }
-
-    /// Takes the elements of a folded tensor from the budget.
-    pub(crate) fn fold(&mut self, host: Host) -> Result<Host, Problem> {
-        self.reserve(host.shape())?;
-        Ok(host)
-    }
-
-    /// Checks that a folded tensor of a shape is within the budget, before it is created.
-    pub(crate) fn reserve(&mut self, shape: &[usize]) -> Result<(), Problem> {
-        let elements = shape.iter().try_fold(1_usize, |product, dim| product.checked_mul(*dim));
-        let left = elements.and_then(|elements| self.budget.checked_sub(elements));
-        self.budget = left.ok_or("the constants of the file become too large")?;
-        Ok(())
     }
 
     pub(crate) fn new_value(&mut self) -> Value {
@@ -264,6 +283,7 @@ impl<'a> Lowering<'a> {
     /// Adds a layer, and returns the value that it produces.
     pub(crate) fn emit(&mut self, kind: LayerKind, inputs: Vec<Value>) -> Value {
         let output = self.new_value();
+        self.hold_layer(&kind);
         self.layers.push(Layer { node: self.node.clone(), output, inputs, kind });
         output
     }
@@ -271,15 +291,24 @@ impl<'a> Lowering<'a> {
 
 /// Operator and name of a node, as the file has them.
 pub(crate) fn describe(node: &NodeProto) -> String {
+    let op_type = shorten(&node.op_type);
     let operator = match node.domain.as_str() {
-        "" | "ai.onnx" => node.op_type.clone(),
-        domain => format!("{domain}::{}", node.op_type),
+        "" | "ai.onnx" => op_type,
+        domain => format!("{}::{op_type}", shorten(domain)),
     };
     match node.name.as_str() {
         "" => match node.output.first() {
-            Some(output) => format!("{operator} that computes '{output}'"),
+            Some(output) => format!("{operator} that computes '{}'", shorten(output)),
             None => operator,
         },
-        name => format!("{operator} '{name}'"),
+        name => format!("{operator} '{}'", shorten(name)),
+    }
+}
+
+/// A text of the file for a message: its beginning, if it is long.
+pub(crate) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_string(),
     }
 }

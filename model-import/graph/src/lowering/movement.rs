@@ -50,13 +50,13 @@ pub(crate) fn range(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
         let mut number =
             |fact: &Fact| lowering.known_ints(fact)?.first().copied().ok_or(Problem::from("it has an empty input"));
         let (start, limit, delta) = (number(&bounds[0])?, number(&bounds[1])?, number(&bounds[2])?);
-        let span = limit.checked_sub(start).ok_or("its range is too large")?;
         if delta == 0 {
             return Err("its step is 0".into());
         }
-        let count = (span / delta + i64::from(span % delta != 0 && (span > 0) == (delta > 0))).max(0);
+        let (span, step) = (i128::from(limit) - i128::from(start), i128::from(delta));
+        let count = (span / step + i128::from(span % step != 0 && (span > 0) == (delta > 0))).max(0);
         let count = usize::try_from(count).map_err(|_| "its range is too large")?;
-        lowering.reserve(&[count])?;
+        lowering.reserve_integers(&[count])?;
         let values = (0..count as i64).map(|index| Linear::constant(start + index * delta)).collect();
         return Ok(vec![Fact::host(Host::int(vec![count], values))]);
     }
@@ -120,7 +120,7 @@ impl Lowering<'_> {
         }
         let shape: Option<Vec<usize>> = dims.iter().map(|dim| dim.as_fixed()).collect();
         if let (Some(host), Some(shape)) = (self.host(fact)?, shape) {
-            self.reserve(&shape)?;
+            self.reserve_like(&host, &shape)?;
             let misfit = || Problem(format!("the shape {:?} does not expand to {shape:?}", host.shape()));
             let host = host.moved(
                 |array| array.expand(&shape).ok_or_else(misfit),
@@ -141,7 +141,7 @@ impl Lowering<'_> {
 
     /// Some positions of an axis.
     pub(crate) fn select_fact(&mut self, fact: &Fact, axis: usize, indices: &[usize]) -> Result<Fact, Problem> {
-        let size = fact.dims()[axis];
+        let size = *fact.dims().get(axis).ok_or_else(|| format!("its input has no axis {axis}"))?;
         let outside = || Problem(format!("it reads outside axis {axis} of {}", show(&[size])));
         let selected = if let FactKind::Computed(var) = &fact.kind {
             let size = size.as_fixed().ok_or("it selects images of the batch")?;
@@ -168,7 +168,7 @@ impl Lowering<'_> {
             let host = self.host(fact)?.ok_or("its input is not known")?;
             let mut shape = host.shape().to_vec();
             shape[axis] = indices.len();
-            self.reserve(&shape)?;
+            self.reserve_like(&host, &shape)?;
             Fact::host(host.moved(
                 |array| array.select(axis, indices).ok_or_else(outside),
                 |array| array.select(axis, indices).ok_or_else(outside),
@@ -179,6 +179,9 @@ impl Lowering<'_> {
 
     /// A fact with the axes in another order.
     pub(crate) fn transpose_fact(&mut self, fact: &Fact, perm: &[usize]) -> Result<Fact, Problem> {
+        if perm.len() != fact.rank() {
+            return Err(format!("its input must have {} axes", perm.len()).into());
+        }
         let transposed = match self.host(fact)? {
             None => Fact::computed(self.to_var(fact)?.transpose(perm)),
             Some(host) => Fact::host(
@@ -204,7 +207,8 @@ impl Lowering<'_> {
         let largest =
             computed.iter().max_by_key(|var| var.dims.iter().fold(1_usize, |p, dim| p.saturating_mul(dim.size)));
         let perm = largest.map(|var| var.perm.clone()).unwrap_or_default();
-        let mut total = Dim { size: 0, batched: shape[axis].batched };
+        let batched = shape.get(axis).ok_or("its inputs differ in their number of axes")?.batched;
+        let mut total = Dim { size: 0, batched };
         let mut inputs: Vec<Value> = Vec::with_capacity(facts.len());
         for fact in facts {
             let own = fact.dims();
@@ -223,6 +227,7 @@ impl Lowering<'_> {
                 Some(var) => self.in_order(var, &perm).value,
                 None => {
                     let array = self.known_floats(&fact)?;
+                    self.reserve(&array.shape)?;
                     let array = permuted_constant(&array, &perm).ok_or_else(misfit)?;
                     self.emit(LayerKind::Constant(array), Vec::new())
                 }
@@ -237,11 +242,14 @@ impl Lowering<'_> {
     }
 
     fn concat_known(&mut self, facts: &[Fact], axis: usize) -> Result<Fact, Problem> {
-        let mut hosts = Vec::with_capacity(facts.len());
+        let (mut hosts, mut elements) = (Vec::with_capacity(facts.len()), 0_usize);
         for fact in facts {
             let host = self.host(fact)?.ok_or("its input is not known")?;
-            self.reserve(host.shape())?;
+            self.reserve_like(&host, host.shape())?;
+            elements += host.shape().iter().product::<usize>();
             hosts.push(host);
+            // The inputs and the result are in memory together.
+            self.reserve(&[elements, 2])?;
         }
         let misfit = || Problem::from("the shapes of its inputs do not fit");
         if hosts.iter().all(|host| matches!(host, Host::Int(_))) {
@@ -349,15 +357,17 @@ pub(crate) fn split(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
         Some(sizes) => {
             sizes.iter().map(|size| usize::try_from(*size)).collect::<Result<_, _>>().map_err(|_| "negative parts")?
         }
+        None if parts > size => return Err(format!("it has {parts} parts of {size} elements").into()),
         None => {
             let part = size.div_ceil(parts.max(1));
             (0..parts).map(|index| part.min(size.saturating_sub(index * part))).collect()
         }
     };
     let sum = sizes.iter().try_fold(0_usize, |sum, part| sum.checked_add(*part));
-    if sum != Some(size) || sizes.len() < parts || sizes.contains(&0) {
-        return Err(format!("its parts {sizes:?} do not add up to {size}").into());
+    if sum != Some(size) || sizes.len() != parts || sizes.contains(&0) {
+        return Err(format!("its parts do not add up to {size}").into());
     }
+    lowering.reserve_positions(size)?;
     let (mut outputs, mut start) = (Vec::with_capacity(sizes.len()), 0);
     for part in sizes {
         let indices: Vec<usize> = (start..start + part).collect();
@@ -385,6 +395,9 @@ pub(crate) fn slice(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
     if starts.len() != ends.len() || axes.len() != starts.len() || steps.len() != starts.len() {
         return Err("its starts, ends, axes and steps differ in number".into());
     }
+    if axes.len() > rank {
+        return Err("it names an axis twice".into());
+    }
     for (((start, end), axis), step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
         let axis = operator.axis(*axis, rank)?;
         let dim = result.dims()[axis];
@@ -398,6 +411,7 @@ pub(crate) fn slice(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
         let (Some(start), Some(end)) = (start.as_constant(), end.as_constant()) else {
             return Err("its bounds depend on the batch size".into());
         };
+        lowering.reserve_positions(size as usize)?;
         let indices = slice_indices(start, end, *step, size).ok_or("its step is 0")?;
         if indices.is_empty() && !Lowering::is_known(&result) {
             return Err("its result is empty".into());
@@ -435,6 +449,7 @@ pub(crate) fn gather(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
         let size = i64::try_from(size.size).ok()?;
         usize::try_from(if value < 0 { value.checked_add(size)? } else { value }).ok()
     };
+    lowering.reserve_positions(indices.data.len())?;
     let positions: Option<Vec<usize>> = indices.data.iter().map(wrap).collect();
     let positions = positions.ok_or_else(|| format!("its indices are outside axis {axis}"))?;
     let selected = lowering.select_fact(&input, axis, &positions)?;
@@ -502,7 +517,7 @@ pub(crate) fn scatter_known(lowering: &mut Lowering<'_>, operator: &Operator<'_>
         host.ok_or("one of its parameters is computed from the image; Kiln needs it as a constant")
     };
     let (data, updates) = (known(lowering.host(&data)?)?, known(lowering.host(&updates)?)?);
-    lowering.reserve(data.shape())?;
+    lowering.reserve_like(&data, data.shape())?;
     let host = match (data, updates) {
         (Host::Int(data), Host::Int(updates)) => Host::Int(scatter(&data, &indices, &updates)?),
         (data, updates) => {
@@ -576,7 +591,7 @@ pub(crate) fn tile(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
         }
         let (size, count) = (dims[axis].as_fixed(), repeat.as_constant().and_then(|count| usize::try_from(count).ok()));
         let (Some(size), Some(count)) = (size, count) else { return Err("it repeats images of the batch".into()) };
-        lowering.reserve(&[size, count])?;
+        lowering.reserve(&[size, count, 2])?;
         let indices: Vec<usize> = std::iter::repeat_n(0..size, count).flatten().collect();
         result = lowering.select_fact(&result, axis, &indices)?;
     }
@@ -619,6 +634,10 @@ pub(crate) fn pad(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outpu
         let (first, last) = if is_constant { (before.min(0), after.min(0)) } else { (before, after) };
         // Negative sides cut off; the other modes repeat elements.
         if first != 0 || last != 0 {
+            if size == 0 {
+                return Err("its input is empty".into());
+            }
+            lowering.reserve_positions((size + first.max(0) + last.max(0)) as usize)?;
             let index = |position: i64| match mode {
                 "reflect" if size > 1 => {
                     let period = 2 * (size - 1);

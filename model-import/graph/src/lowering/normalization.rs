@@ -97,6 +97,7 @@ pub(crate) fn group_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -
     if groups == 0 || channels % groups != 0 {
         return Err(format!("its {channels} channels do not divide into {groups} groups").into());
     }
+    lowering.reserve(&[channels, 2])?;
     for values in [&mut scale, &mut bias] {
         if values.len() == groups && operator.opset < 21 {
             *values = values.iter().flat_map(|value| std::iter::repeat_n(*value, channels / groups)).collect();
@@ -120,6 +121,9 @@ pub(crate) fn instance_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>
 pub(crate) fn mean_variance_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.var(lowering, 0)?;
     let axes = operator.ints("axes").unwrap_or(&[0, 2, 3]).to_vec();
+    if axes.len() > input.rank() {
+        return Err("it names an axis twice".into());
+    }
     let axes: Vec<usize> = axes.iter().map(|axis| operator.axis(*axis, input.rank())).collect::<Result<_, _>>()?;
     if axes.iter().any(|axis| input.dims[*axis].batched) {
         return Err("it normalises over the images of a batch, so that they would influence each other".into());
@@ -196,6 +200,7 @@ impl Lowering<'_> {
         let count: usize = sizes
             .and_then(|sizes| sizes.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)))
             .ok_or("it normalises the batch")?;
+        self.reserve(&[count, 2])?;
         let expand = |array: &Array<f32>| -> Result<Vec<f32>, Problem> {
             let shape: Vec<usize> = var.dims[axis..].iter().map(|dim| dim.size).collect();
             Ok(array.expand(&shape).ok_or("its scale does not fit its input")?.data.to_vec())

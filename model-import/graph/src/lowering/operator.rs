@@ -1,6 +1,6 @@
 //! One operator of the file: its inputs and attributes.
 
-use crate::host::{Array, Linear};
+use crate::host::{Array, Host, Linear};
 use crate::onnx::{AttributeProto, NodeProto};
 
 use super::{Fact, FactKind, Lowering, Problem, Var};
@@ -105,6 +105,9 @@ impl Lowering<'_> {
             return Ok(var.clone());
         }
         let array = self.host_float(fact)?.ok_or("a value that depends on the batch size is used as a number")?;
+        if array.data.is_empty() {
+            return Err("one of its inputs is empty".into());
+        }
         Ok(self.constant(array))
     }
 
@@ -118,6 +121,9 @@ impl Lowering<'_> {
     pub(crate) fn known_linear(&mut self, fact: &Fact) -> Result<Array<Linear>, Problem> {
         let host = self.host(fact)?;
         let host = host.ok_or("one of its parameters is computed from the image; Kiln needs it as a constant")?;
+        if matches!(host, Host::Float(_)) {
+            self.reserve_integers(host.shape())?;
+        }
         Ok(host.to_int())
     }
 

@@ -150,7 +150,7 @@ impl Lowering<'_> {
 
     /// The product of two values over their last two axes.
     pub(crate) fn batched_product(&mut self, a: &Var, b: &Var) -> Result<Var, Problem> {
-        let rank = a.rank().max(b.rank());
+        let rank = a.rank().max(b.rank()).max(2);
         let (a, b) = (self.with_rank(a, rank)?, self.with_rank(b, rank)?);
         let misfit = || Problem(format!("the shapes {} and {} have no product", show(&a.dims), show(&b.dims)));
         let mut dims = broadcast(&a.dims[..rank - 2], &b.dims[..rank - 2]).ok_or_else(misfit)?;
@@ -158,6 +158,7 @@ impl Lowering<'_> {
             return Err(misfit());
         }
         dims.extend([a.dims[rank - 2], b.dims[rank - 1]]);
+        self.check_dims(&dims);
         let (a, b) = (self.in_file_order(&a), self.in_file_order(&b));
         let value = self.emit(LayerKind::Tensor(TensorOp::MatMul), vec![a.value, b.value]);
         Ok(Var { value, dims, perm: (0..rank).collect() })
@@ -199,12 +200,18 @@ pub(crate) fn einsum(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
     Ok(vec![Fact::computed(result.transpose(&order.ok_or("its result has an axis that no operand has")?))])
 }
 
+/// The maximum length of an equation, in bytes.
+const MAX_EQUATION: usize = 256;
+
 /// The labels of each operand and of the result. An ellipsis becomes labels of its own.
 fn parse_equation(equation: &str, operands: &[Fact]) -> Result<(Vec<Vec<char>>, Vec<char>), Problem> {
     let (left, right) = match equation.split_once("->") {
         Some((left, right)) => (left, Some(right)),
         None => (equation, None),
     };
+    if equation.len() > MAX_EQUATION {
+        return Err("its equation is too long".into());
+    }
     let parts: Vec<&str> = left.split(',').collect();
     if parts.len() != operands.len() {
         return Err(
@@ -248,6 +255,9 @@ fn parse_equation(equation: &str, operands: &[Fact]) -> Result<(Vec<Vec<char>>, 
             hidden(widest).chain(once.into_iter().filter(|c| (*c as u32) < 0xE000)).collect()
         }
     };
+    if output.iter().enumerate().any(|(index, label)| output[..index].contains(label)) {
+        return Err(format!("its equation '{equation}' repeats an axis of the result").into());
+    }
     Ok((terms, output))
 }
 

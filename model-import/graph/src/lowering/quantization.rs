@@ -79,6 +79,7 @@ impl Lowering<'_> {
     /// A function of a fact that is known or not.
     fn function(&mut self, function: Unary, fact: &Fact) -> Result<Fact, Problem> {
         if let Some(array) = self.host_float(fact)? {
+            self.reserve(&array.shape)?;
             return Ok(Fact::float(array.map(|x| function.of(*x))));
         }
         let var = self.to_var(fact)?;
@@ -226,6 +227,9 @@ pub(crate) fn qlinear_pool(lowering: &mut Lowering<'_>, operator: &Operator<'_>)
     let mut value = lowering.dequantized(&input, &by)?;
     let is_last = operator.flag("channels_last", false);
     let rank = value.rank();
+    if rank < 3 {
+        return Err("its input is no image".into());
+    }
     if is_last {
         let perm: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
         value = lowering.transpose_fact(&value, &perm)?;

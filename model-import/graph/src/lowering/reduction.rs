@@ -1,5 +1,7 @@
 //! Reductions, softmax and cumulative sums.
 
+use std::collections::BTreeSet;
+
 use crate::host::{Array, Binary, Host, Linear};
 use crate::network::LayerKind;
 use crate::tensor_op::{Dim, Reduction, TensorOp, Unary};
@@ -31,11 +33,11 @@ pub(crate) fn reduce(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
     let input = operator.input(0)?.clone();
     let rank = input.rank();
     let axes = operator.ints_or_input(lowering, "axes", 1)?.unwrap_or_default();
-    let axes: Vec<usize> = axes.iter().map(|value| axis(*value, rank)).collect::<Result<_, _>>()?;
+    let axes: BTreeSet<usize> = axes.iter().map(|value| axis(*value, rank)).collect::<Result<_, _>>()?;
     let axes = match axes.is_empty() {
         true if operator.flag("noop_with_empty_axes", false) => return Ok(vec![input]),
-        true => (0..rank).collect(),
-        false => axes,
+        true => (0..rank).collect::<Vec<_>>(),
+        false => axes.into_iter().collect(),
     };
     let kept: Vec<Dim> = input
         .dims()
@@ -48,6 +50,7 @@ pub(crate) fn reduce(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
         })
         .collect();
     if let Some(host) = lowering.host(&input)? {
+        lowering.reserve(host.shape())?;
         let reduced = reduce_known(operator.op_type(), &host, &axes)?;
         return Ok(vec![lowering.reshape_fact(&Fact::host(reduced), &kept)?]);
     }
@@ -133,11 +136,18 @@ pub(crate) fn cumulative_sum(lowering: &mut Lowering<'_>, operator: &Operator<'_
     if let Some(host) = lowering.host(&input)? {
         let moved = host.to_float().ok_or("its input depends on the batch size")?;
         let inner: usize = moved.shape[axis + 1..].iter().product();
+        lowering.reserve(&moved.shape)?;
         let mut data = vec![0.0; moved.data.len()];
-        for (index, value) in data.iter_mut().enumerate() {
-            let (block, position) = (index / (inner * size), index / inner % size);
-            let at = |other: usize| moved.data[(block * size + other) * inner + index % inner];
-            *value = (0..size).filter(|other| counts(position, *other)).map(at).sum();
+        for row in 0..moved.data.len().checked_div(size).unwrap_or(0) {
+            // A row is an element of the axes before and behind.
+            let first = row / inner * inner * size + row % inner;
+            let mut sum = 0.0;
+            for step in 0..size {
+                let index = first + inner * if reverse { size - 1 - step } else { step };
+                let with_own = sum + moved.data[index];
+                data[index] = if exclusive { sum } else { with_own };
+                sum = with_own;
+            }
         }
         let result = Host::float(moved.shape.clone(), data);
         let result = if matches!(host, Host::Int(_)) { Host::Int(result.to_int()) } else { result };
@@ -160,6 +170,9 @@ impl Lowering<'_> {
     /// Reduces axes of the file, which keep size 1.
     pub(crate) fn reduce_op(&mut self, reduction: Reduction, var: &Var, axes: &[usize]) -> Var {
         let mut dims = var.dims.clone();
+        if axes.iter().any(|axis| dims[*axis].batched) {
+            self.refuse("it reduces over the images of a batch, so that they would influence each other");
+        }
         axes.iter().for_each(|axis| dims[*axis] = Dim::fixed(1));
         let mut positions: Vec<usize> = axes.iter().map(|axis| var.position(*axis)).collect();
         positions.sort_unstable();

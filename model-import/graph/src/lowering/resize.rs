@@ -24,6 +24,9 @@ pub(crate) fn resize(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
         Some(axes) => axes.iter().map(|axis| operator.axis(*axis, rank)).collect::<Result<_, _>>()?,
         None => (0..rank).collect(),
     };
+    if axes.len() > rank {
+        return Err("it names an axis twice".into());
+    }
     if operator.text("keep_aspect_ratio_policy").is_some_and(|policy| policy != "stretch") {
         return Err("its 'keep_aspect_ratio_policy' is not supported".into());
     }
@@ -52,8 +55,8 @@ pub(crate) fn resize(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
             (_, None) => return Err("it has neither scales nor sizes".into()),
         };
         let own = dim.as_fixed().ok_or("it resizes the batch")?;
-        if target > 1 << 16 {
-            return Err("its sizes are larger than any image".into());
+        if own == 0 || target > 1 << 16 {
+            return Err("its sizes are not those of an image".into());
         }
         result = sampling.apply(lowering, &result, *axis, [own, target], scale)?;
     }

@@ -4,6 +4,7 @@ use crate::geometry::Geometry;
 use crate::host::Linear;
 use crate::tensor_op::Dim;
 
+use super::budget::MAX_RANK;
 use super::view::show;
 use super::{Lowering, Operator, Problem};
 
@@ -93,6 +94,9 @@ impl Lowering<'_> {
         target: &[Linear],
         zero_is_zero: bool,
     ) -> Result<Vec<Dim>, Problem> {
+        if target.len() > MAX_RANK {
+            return Err("its shape has too many axes".into());
+        }
         let mut dims: Vec<Option<Dim>> = Vec::with_capacity(target.len());
         for (axis, size) in target.iter().enumerate() {
             dims.push(match size.as_constant() {

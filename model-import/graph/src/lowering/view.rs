@@ -4,6 +4,7 @@ use crate::host::Array;
 use crate::network::{LayerKind, Value};
 use crate::tensor_op::{Dim, TensorOp};
 
+use super::budget::MAX_RANK;
 use super::{Lowering, Problem};
 
 /// A value of the network as the file sees it.
@@ -79,6 +80,7 @@ impl Lowering<'_> {
 
     /// A layer with one input whose result has the same axes, some with other sizes.
     pub(crate) fn same_axes(&mut self, kind: LayerKind, var: &Var, dims: Vec<Dim>) -> Var {
+        self.check_dims(&dims);
         Var { value: self.emit(kind, vec![var.value]), dims, perm: var.perm.clone() }
     }
 
@@ -93,6 +95,9 @@ impl Lowering<'_> {
     pub(crate) fn reshape(&mut self, var: &Var, dims: &[Dim]) -> Result<Var, Problem> {
         if var.dims == dims {
             return Ok(var.clone());
+        }
+        if dims.len() > MAX_RANK {
+            return Err("its result has too many axes".into());
         }
         let groups = groups(&var.dims, dims)
             .ok_or_else(|| format!("{} elements do not fit the shape {}", show(&var.dims), show(dims)))?;

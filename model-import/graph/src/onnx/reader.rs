@@ -1,21 +1,31 @@
 //! An ONNX file that is read in two steps: the structure at once, the large tensors one by one. The file is never in memory as a
 //! whole, so that loading needs little more memory than the network that comes out.
 
-use std::fs::File;
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::proto::{ModelProto, TensorProto};
+use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Raw values of at most this many bytes are read with the structure.
 const INLINE_BYTES: u64 = 1024;
 /// The maximum size of the structure, in bytes. The structure of the largest classifiers has a few MB.
 const MAX_STRUCTURE_BYTES: usize = 64 << 20;
+/// The maximum size of the decoded structure, in bytes. An empty message has two bytes in the file and hundreds in memory.
+const MAX_DECODED_BYTES: usize = 384 << 20;
+/// The size of a decoded field of varying length, beyond its contents.
+const FIELD_BYTES: u64 = 96;
 /// The maximum number of messages inside one message: nodes, initializers or attributes.
 const MAX_REPEATED: usize = 200_000;
+/// The maximum depth of messages inside messages. A branch inside a branch has three more levels.
+const MAX_DEPTH: usize = 40;
+
+/// The maximum number of files with external values whose sizes count.
+const MAX_EXTERNAL_FILES: usize = 10_000;
 
 /// An ONNX file, open for reading.
 #[derive(Debug)]
@@ -66,14 +76,9 @@ impl OnnxSource {
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let io = |source| ReadError::Io { path: path.to_path_buf(), source };
         let not_onnx = |reason: String| ReadError::NotOnnx { path: path.to_path_buf(), reason };
-        let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
-            return Err(not_onnx("it is not a file".to_string()));
-        }
-        let bytes = metadata.len();
-        let mut walker = Walker { file: BufReader::with_capacity(1 << 16, file), position: 0, written: 0 };
-        let structure = match walker.message(bytes, &MODEL) {
+        let (file, bytes) = open_file(path).map_err(io)?;
+        let mut walker = Walker { file: BufReader::with_capacity(1 << 16, file), position: 0, written: 0, decoded: 0 };
+        let structure = match walker.message(bytes, &MODEL, MAX_DEPTH) {
             Ok(structure) => structure,
             Err(Malformed::Io(source)) => return Err(io(source)),
             Err(Malformed::Structure(reason)) => return Err(not_onnx(reason.to_string())),
@@ -156,11 +161,21 @@ impl OnnxSource {
         ReadError::NotOnnx { path: self.path.clone(), reason }
     }
 
-    /// The file, offset and length of values in another file.
-    fn external_values(&self, tensor: &TensorProto, needed: usize) -> Result<(PathBuf, u64, u64), ReadError> {
-        let entry =
-            |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
-        let location = entry("location").unwrap_or_default();
+    /// The size in bytes of all files that hold values of tensors, as far as they can be read.
+    pub(crate) fn external_bytes(&self) -> u64 {
+        let tensors = self.message.graph.iter().flat_map(|graph| &graph.initializer);
+        let external: HashMap<&str, &TensorProto> = tensors
+            .filter(|tensor| tensor.data_location == 1)
+            .map(|tensor| (tensor.external("location").unwrap_or_default(), tensor))
+            .collect();
+        let files = external.values().take(MAX_EXTERNAL_FILES);
+        let paths: HashSet<PathBuf> = files.filter_map(|tensor| self.external_path(tensor).ok()).collect();
+        paths.iter().filter_map(|path| fs::metadata(path).ok()).fold(0, |sum, file| sum.saturating_add(file.len()))
+    }
+
+    /// The file that holds the values of a tensor.
+    fn external_path(&self, tensor: &TensorProto) -> Result<PathBuf, ReadError> {
+        let location = tensor.external("location").unwrap_or_default();
         let outside = || ReadError::Outside { tensor: tensor.name.clone(), location: location.to_string() };
         let relative = Path::new(location);
         let is_below = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
@@ -183,7 +198,14 @@ impl OnnxSource {
         if !folders.iter().flatten().any(|folder| resolved.starts_with(folder)) {
             return Err(outside());
         }
-        let number = |key: &str| entry(key).map(|text| text.parse::<u64>());
+        Ok(resolved)
+    }
+
+    /// The file, offset and length of values in another file.
+    fn external_values(&self, tensor: &TensorProto, needed: usize) -> Result<(PathBuf, u64, u64), ReadError> {
+        let location = tensor.external("location").unwrap_or_default();
+        let resolved = self.external_path(tensor)?;
+        let number = |key: &str| tensor.external(key).map(|text| text.parse::<u64>());
         let malformed = || ReadError::NotOnnx {
             path: self.path.clone(),
             reason: format!("the place of tensor '{}' in '{location}' is not a number", tensor.name),
@@ -205,8 +227,7 @@ impl OnnxSource {
         if length != needed as u64 {
             return Err(self.short(needed, length));
         }
-        let mut file = File::open(path).map_err(io)?;
-        let size = file.metadata().map_err(io)?.len();
+        let (mut file, size) = open_file(path).map_err(io)?;
         if offset.checked_add(length).is_none_or(|end| end > size) {
             return Err(self.short(needed, size.saturating_sub(offset)));
         }
@@ -223,18 +244,48 @@ impl OnnxSource {
     }
 }
 
-/// Which fields of a message hold messages that may contain tensors.
+impl TensorProto {
+    /// An entry of the place of external values.
+    fn external(&self, key: &str) -> Option<&str> {
+        self.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
+    }
+}
+
+/// Opens a regular file, and returns its size in bytes.
+fn open_file(path: &Path) -> io::Result<(File, u64)> {
+    let regular = |metadata: fs::Metadata| {
+        let error = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+        metadata.is_file().then(|| metadata.len()).ok_or_else(error)
+    };
+    // Opening a named pipe blocks until somebody writes to it.
+    regular(fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    let bytes = regular(file.metadata()?)?;
+    Ok((file, bytes))
+}
+
+/// A message that may contain tensors.
 struct Descent {
-    /// Field number and the descent into it.
+    /// Field numbers of inner messages, and the descents into them.
     fields: &'static [(u64, &'static Descent)],
+    /// The other fields that are read. All others are skipped.
+    kept: &'static [u64],
+    /// The size of the decoded message in bytes, without its contents.
+    bytes: usize,
     is_tensor: bool,
 }
 
-static TENSOR: Descent = Descent { fields: &[], is_tensor: true };
-static ATTRIBUTE: Descent = Descent { fields: &[(5, &TENSOR)], is_tensor: false };
-static NODE: Descent = Descent { fields: &[(5, &ATTRIBUTE)], is_tensor: false };
-static GRAPH: Descent = Descent { fields: &[(1, &NODE), (5, &TENSOR)], is_tensor: false };
-static MODEL: Descent = Descent { fields: &[(7, &GRAPH)], is_tensor: false };
+const fn message<T>(fields: &'static [(u64, &'static Descent)], kept: &'static [u64]) -> Descent {
+    Descent { fields, kept, bytes: size_of::<T>(), is_tensor: false }
+}
+
+static TENSOR: Descent =
+    Descent { is_tensor: true, ..message::<TensorProto>(&[], &[1, 2, 4, 5, 7, 8, RAW_DATA, 10, 11, 13, 14]) };
+static ATTRIBUTE: Descent = message::<AttributeProto>(&[(5, &TENSOR), (6, &GRAPH)], &[1, 2, 3, 4, 7, 8, 9]);
+static NODE: Descent = message::<NodeProto>(&[(5, &ATTRIBUTE)], &[1, 2, 3, 4, 7]);
+static GRAPH: Descent = message::<GraphProto>(&[(1, &NODE), (5, &TENSOR)], &[11, 12]);
+static FUNCTION: Descent = message::<FunctionProto>(&[], &[1]);
+static MODEL: Descent = message::<ModelProto>(&[(7, &GRAPH), (25, &FUNCTION)], &[2, 3, 8, 14]);
 
 /// Number of the field `raw_data` of a tensor.
 const RAW_DATA: u64 = 9;
@@ -262,22 +313,27 @@ struct Walker {
     position: u64,
     /// Bytes of structure so far.
     written: usize,
+    /// The size of the structure so far once it is decoded, in bytes.
+    decoded: usize,
 }
 
 impl Walker {
-    /// Copies the message that ends at `end`.
-    fn message(&mut self, end: u64, descent: &Descent) -> Result<Vec<u8>, Malformed> {
+    /// Copies the message that ends at `end`. It may have `depth` levels of messages inside it.
+    fn message(&mut self, end: u64, descent: &Descent, depth: usize) -> Result<Vec<u8>, Malformed> {
         let mut output = Vec::new();
         let mut repeated = 0;
+        let depth = depth.checked_sub(1).ok_or(Malformed::Structure("its branches are nested too deeply"))?;
+        self.count_decoded(descent.bytes as u64)?;
         while self.position < end {
             let key = self.varint(end)?;
             let (field, wire_type) = (key >> 3, key & 7);
-            let keep = field < STORED_AT;
+            let keep = descent.kept.contains(&field);
             let start = output.len();
             match wire_type {
                 0 => {
                     let value = self.varint(end)?;
                     if keep {
+                        self.count_decoded(8)?;
                         push_varint(&mut output, key);
                         push_varint(&mut output, value);
                     }
@@ -287,6 +343,7 @@ impl Walker {
                     let bytes = &mut bytes[..if wire_type == 1 { 8 } else { 4 }];
                     self.read(bytes, end)?;
                     if keep {
+                        self.count_decoded(8)?;
                         push_varint(&mut output, key);
                         output.extend_from_slice(bytes);
                     }
@@ -300,7 +357,7 @@ impl Walker {
                         if repeated > MAX_REPEATED {
                             return Err(Malformed::Structure("it has more nodes or tensors than any network"));
                         }
-                        let message = self.message(inner_end, inner)?;
+                        let message = self.message(inner_end, inner, depth)?;
                         push_varint(&mut output, key);
                         push_varint(&mut output, message.len() as u64);
                         output.extend_from_slice(&message);
@@ -314,6 +371,8 @@ impl Walker {
                         self.skip(length)?;
                     } else if keep {
                         self.count(length)?;
+                        // A number of one byte has up to eight bytes in memory.
+                        self.count_decoded(length.saturating_mul(8).saturating_add(FIELD_BYTES))?;
                         push_varint(&mut output, key);
                         push_varint(&mut output, length);
                         let from = output.len();
@@ -342,6 +401,14 @@ impl Walker {
             }
             None => Err(Malformed::Structure("its structure without weights is larger than 64 MiB")),
         }
+    }
+
+    /// Adds to the size of the decoded structure, and checks it.
+    fn count_decoded(&mut self, bytes: u64) -> Result<(), Malformed> {
+        let total = usize::try_from(bytes).ok().and_then(|bytes| self.decoded.checked_add(bytes));
+        let total = total.filter(|total| *total <= MAX_DECODED_BYTES);
+        self.decoded = total.ok_or(Malformed::Structure("its structure without weights takes too much memory"))?;
+        Ok(())
     }
 
     fn read(&mut self, bytes: &mut [u8], end: u64) -> Result<(), Malformed> {

@@ -95,7 +95,8 @@ impl ElementType {
         }
     }
 
-    fn bits(self) -> usize {
+    /// Size of an element in bits.
+    pub(crate) fn bits(self) -> usize {
         match self {
             Self::F64 | Self::I64 | Self::U64 => 64,
             Self::F32 | Self::I32 | Self::U32 => 32,
@@ -132,7 +133,7 @@ impl OnnxSource {
         })?;
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
         let shape = shape.ok_or_else(|| invalid(format!("has the shape {:?}", tensor.dims)))?;
-        let count = shape.iter().try_fold(1_usize, |product, dim| product.checked_mul(*dim));
+        let count = crate::host::checked_elements(&shape).map(|_| shape.iter().product::<usize>());
         let bytes = count.and_then(|count| count.checked_mul(element.bits())).map(|bits| bits.div_ceil(8));
         let (Some(count), Some(bytes)) = (count, bytes) else {
             return Err(invalid(format!("has the shape {:?}, whose size overflows", tensor.dims)));
@@ -163,14 +164,19 @@ impl OnnxSource {
             return Ok((host, element));
         }
         if element.is_index() {
+            let available = match element {
+                ElementType::I64 => tensor.int64_data.len(),
+                ElementType::U32 | ElementType::U64 => tensor.uint64_data.len(),
+                _ => tensor.int32_data.len(),
+            };
+            if available != count {
+                return Err(wrong_count(available));
+            }
             let values: Vec<i64> = match element {
                 ElementType::I64 => tensor.int64_data.clone(),
                 ElementType::U32 | ElementType::U64 => tensor.uint64_data.iter().map(|value| *value as i64).collect(),
                 _ => tensor.int32_data.iter().map(|value| i64::from(*value)).collect(),
             };
-            if values.len() != count {
-                return Err(wrong_count(values.len()));
-            }
             return Ok((Host::int(shape, values.into_iter().map(Linear::constant).collect()), element));
         }
         let values: Vec<f32> = match element {

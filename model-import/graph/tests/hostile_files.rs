@@ -1,0 +1,344 @@
+//! Malformed ONNX files: each is refused with a reason, in little time and memory, and without a panic.
+#![forbid(unsafe_code)]
+
+mod hostile_files_writer;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hostile_files_writer::{
+    branch, external, float, floats, graph, int, int64s, ints, message, model, node, repeat_field, text,
+};
+use kiln_graph::{Classifier, LayerKind, ReadOptions};
+
+/// Longer than any file here takes in a debug build on a busy machine, shorter than any quadratic pass.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+fn open(path: &Path) -> Result<Classifier, String> {
+    let start = Instant::now();
+    let result = Classifier::open(path, &ReadOptions::default()).map_err(|error| error.to_string());
+    assert!(start.elapsed() < TIME_LIMIT, "{:?}", start.elapsed());
+    if let Err(text) = &result {
+        assert!(text.len() < 6000, "{}", text.len());
+    }
+    result
+}
+
+fn read(file: &[u8]) -> Result<Classifier, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, file).unwrap();
+    open(&path)
+}
+
+/// Checks that a file with these nodes and tensors is refused for this reason. The input is `x` of `[N, 3, 8, 8]`.
+#[track_caller]
+fn refused(nodes: &[Vec<u8>], tensors: &[Vec<u8>], reason: &str) {
+    let error = read(&model(&["N", "3", "8", "8"], nodes, tensors)).expect_err(reason);
+    assert!(error.contains(reason), "{error}");
+}
+
+#[test]
+fn arithmetic_of_known_integers_does_not_overflow() {
+    let scalars = |values: &[(&str, i64)]| -> Vec<Vec<u8>> {
+        values.iter().map(|(name, value)| int64s(name, &[], &[*value])).collect()
+    };
+    let range = node("Range", &["start", "limit", "step"], &["y"], &[]);
+    refused(&[range], &scalars(&[("start", 0), ("limit", i64::MIN), ("step", -1)]), "integers");
+    let neg = node("Neg", &["smallest"], &["y"], &[]);
+    refused(&[neg], &scalars(&[("smallest", i64::MIN)]), "overflows");
+    // N + the smallest integer, divided by -1.
+    let nodes = [
+        node("Shape", &["x"], &["shape"], &[int("end", 1)]),
+        node("Add", &["shape", "smallest"], &["sum"], &[]),
+        node("Div", &["sum", "divisor"], &["y"], &[]),
+    ];
+    refused(&nodes, &scalars(&[("smallest", i64::MIN), ("divisor", -1)]), "have no result");
+}
+
+#[test]
+fn operands_with_too_few_axes_are_refused() {
+    let vector = floats("v", &[4], &[1.0; 4]);
+    let matrix = floats("m", &[4, 6], &[1.0; 24]);
+    let image = floats("image", &[1, 3, 8, 8], &[1.0; 192]);
+    let scale = floats("s", &[], &[1.0]);
+    let flat = node("Flatten", &["x"], &["flat"], &[]);
+    let joined = node("Concat", &["image", "flat"], &["y"], &[int("axis", 3)]);
+    refused(&[flat.clone(), joined], &[image], "differ in their number of axes");
+    let wide = floats("wide", &[192, 6], &[1.0; 192 * 6]);
+    let attention = node("com.microsoft::Attention", &["flat", "wide"], &["y"], &[int("num_heads", 2)]);
+    refused(&[flat.clone(), attention], &[wide], "no axis 2");
+    let attention = node("com.microsoft::MultiHeadAttention", &["flat"; 3], &["y"], &[int("num_heads", 2)]);
+    refused(&[flat, attention], &[], "must have three axes");
+    let gemm = node("com.microsoft::QGemm", &["v", "s", "", "m", "s", ""], &["y"], &[int("transA", 1)]);
+    refused(&[gemm], &[vector.clone(), matrix, scale.clone()], "must have 2 axes");
+    let attributes = [int("channels_last", 1), ints("kernel_shape", &[1, 1])];
+    let pool = node("com.microsoft::QLinearAveragePool", &["s", "s", "", "s", ""], &["y"], &attributes);
+    refused(&[pool], &[scale], "no image");
+}
+
+#[test]
+fn empty_tensors_are_refused() {
+    let empty = floats("empty", &[0, 4], &[]);
+    let pads = int64s("pads", &[4], &[1, 0, 1, 0]);
+    let pad = node("Pad", &["empty", "pads"], &["y"], &[text("mode", "edge")]);
+    refused(&[pad], &[empty.clone(), pads], "is empty");
+    let scales = floats("scales", &[2], &[2.0, 2.0]);
+    let sizes = int64s("sizes", &[2], &[2, 4]);
+    let resize = node("Resize", &["empty", "", "", "sizes"], &["y"], &[text("mode", "linear")]);
+    refused(&[resize], &[empty.clone(), sizes, scales], "not those of an image");
+    let sum = node("ReduceSum", &["empty"], &["sum"], &[]);
+    let add = node("Add", &["x", "empty"], &["y"], &[]);
+    refused(&[sum, add], &[empty], "do not fit");
+    // The product of two of the axes overflows.
+    let vast = floats("vast", &[0, 1 << 40, 1 << 40], &[]);
+    let turned = node("Transpose", &["vast"], &["y"], &[ints("perm", &[1, 2, 0])]);
+    refused(&[turned], &[vast], "not computed before it");
+}
+
+#[test]
+fn large_constants_are_refused_before_they_are_created() {
+    let target = |sizes: &[i64]| int64s("target", &[sizes.len() as i64], sizes);
+    let fill = node("ConstantOfShape", &["target"], &["y"], &[]);
+    refused(&[fill.clone()], &[target(&[1 << 40])], "too large");
+    refused(&[fill], &[target(&[1 << 14, 1 << 13])], "too large");
+    let one = int64s("one", &[1], &[1]);
+    let expand = node("Expand", &["one", "target"], &["y"], &[]);
+    refused(&[expand], &[one, target(&[1 << 25])], "integers");
+    let repeats = int64s("repeats", &[1], &[1 << 26]);
+    let tile = node("Tile", &["two", "repeats"], &["y"], &[]);
+    refused(&[tile], &[floats("two", &[2], &[1.0; 2]), repeats], "too large");
+    // Each of them is small.
+    let mut nodes = Vec::new();
+    for index in 0..100 {
+        nodes.push(node("ConstantOfShape", &["target"], &[&format!("c{index}")], &[]));
+    }
+    refused(&nodes_to_output(nodes), &[target(&[1 << 20])], "too large");
+}
+
+/// Adds a node that reads all results, so that the nodes are needed.
+fn nodes_to_output(mut nodes: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let names: Vec<String> = (0..nodes.len()).map(|index| format!("c{index}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    nodes.push(node("Concat", &names, &["y"], &[int("axis", 0)]));
+    nodes
+}
+
+#[test]
+fn layers_with_large_parameters_are_refused() {
+    let pool = |attributes: &[Vec<u8>]| node("AveragePool", &["x"], &["y"], attributes);
+    let attributes = [
+        ints("kernel_shape", &[65536, 65536]),
+        ints("pads", &[40000, 40000, 40000, 40000]),
+        ints("dilations", &[1, 1]),
+        int("ceil_mode", 1),
+        int("count_include_pad", 1),
+        ints("strides", &[5000, 5000]),
+    ];
+    refused(&[pool(&attributes)], &[], "too large");
+    // A scalar becomes a factor for each element of the last axis; a value of 8192 by 8192 pixels is flattened.
+    let nodes = |operator: &str, attributes: &[Vec<u8>]| {
+        [node("Flatten", &["x"], &["flat"], &[]), node(operator, &["flat", "s", "s"], &["y"], attributes)]
+    };
+    for (operator, attributes) in
+        [("Mul", vec![]), ("LayerNormalization", vec![]), ("GroupNormalization", vec![int("num_groups", 1)])]
+    {
+        let file = model(&["2", "3", "8192", "8192"], &nodes(operator, &attributes), &[floats("s", &[1], &[2.0])]);
+        let error = read(&file).expect_err(operator);
+        assert!(error.contains("too large"), "{error}");
+    }
+    let nodes = [
+        node("Flatten", &["x"], &["flat"], &[]),
+        node("Unsqueeze", &["flat"], &["image"], &[ints("axes", &[2, 3])]),
+        node("LRN", &["image"], &["y"], &[int("size", 5)]),
+    ];
+    let error = read(&model(&["N", "3", "128", "128"], &nodes, &[])).expect_err("LRN");
+    assert!(error.contains("too large"), "{error}");
+}
+
+#[test]
+fn layers_that_share_a_tensor_of_the_file_do_not_multiply_it() {
+    let weight = floats("w", &[512, 512, 3, 3], &vec![0.5; 512 * 512 * 9]);
+    let first = floats("first", &[512, 3, 1, 1], &[0.5; 512 * 3]);
+    let mut nodes = vec![node("Conv", &["x", "first"], &["v0"], &[])];
+    for index in 0..100 {
+        let (from, to) = (format!("v{index}"), format!("v{}", index + 1));
+        nodes.push(node("Conv", &[&from, "w"], &[&to], &[ints("pads", &[1, 1, 1, 1])]));
+    }
+    nodes.push(node("GlobalAveragePool", &["v100"], &["y"], &[]));
+    refused(&nodes, &[weight, first], "too large");
+}
+
+#[test]
+fn long_lists_in_parameters_take_linear_time() {
+    let long = vec![1; 1_000_000];
+    let target = int64s("target", &[1_000_000], &long);
+    refused(&[node("Reshape", &["x", "target"], &["y"], &[])], &[target.clone()], "too many axes");
+    refused(&[node("ConstantOfShape", &["target"], &["y"], &[])], &[target.clone()], "too many axes");
+    let bounds = ["x", "target", "target", "target"];
+    refused(&[node("Slice", &bounds, &["y"], &[])], &[target], "an axis twice");
+    let perm = ints("perm", &vec![0; 1_000_000]);
+    refused(&[node("Transpose", &["x"], &["y"], &[perm])], &[], "its 'perm'");
+    let equation = format!("{}->nc", "a".repeat(1_000_000));
+    refused(&[node("Einsum", &["x"], &["y"], &[text("equation", &equation)])], &[], "too long");
+    refused(&[node("Einsum", &["x"], &["y"], &[text("equation", "nchw->nn")])], &[], "repeats an axis");
+    let outputs: Vec<String> = (0..100_000).map(|index| format!("c{index}")).collect();
+    let outputs: Vec<&str> = ["y"].into_iter().chain(outputs.iter().map(String::as_str)).collect();
+    refused(&[node("Split", &["x"], &outputs, &[int("axis", 1)])], &[], "inputs or outputs");
+    // Long names and unknown operators do not make long messages.
+    refused(&[node(&"Unknown".repeat(10_000), &["x"], &["y"], &[])], &[], "does not know");
+    let name = "z".repeat(100_000);
+    refused(&[node("Relu", &[&name], &["y"], &[])], &[], "not computed before it");
+}
+
+#[test]
+fn long_chains_take_linear_time() {
+    let chain = |operator: &str, count: usize, inputs: &[&str], attributes: &[Vec<u8>]| -> Vec<Vec<u8>> {
+        let mut nodes = Vec::new();
+        for index in 0..count {
+            let (from, to) = (format!("v{index}"), format!("v{}", index + 1));
+            let from = if index == 0 { "x" } else { &from };
+            let inputs: Vec<&str> = [from].into_iter().chain(inputs.iter().copied()).collect();
+            nodes.push(node(operator, &inputs, &[&to], attributes));
+        }
+        nodes
+    };
+    // Padding moves into the convolution at the end.
+    let count = 40_000;
+    let mut nodes = chain("Pad", count, &[], &[ints("pads", &[0, 0, 0, 0, 0, 0, 1, 0])]);
+    nodes.push(node("Conv", &[&format!("v{count}"), "w"], &["map"], &[]));
+    nodes.push(node("GlobalAveragePool", &["map"], &["y"], &[]));
+    let weight = floats("w", &[5, 1, 1, 1], &[1.0; 5]);
+    let network = read(&model(&["N", "1", "1", "1"], &nodes, &[weight])).unwrap().network;
+    let pads = network.layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Pad(_))).count();
+    assert_eq!(pads, 0);
+    for (operator, inputs) in [("Relu", &[][..]), ("Mul", &["s"]), ("Transpose", &[])] {
+        let attributes = [ints("perm", &[0, 2, 3, 1])];
+        let attributes = if operator == "Transpose" { &attributes[..] } else { &[] };
+        let mut nodes = chain(operator, count, inputs, attributes);
+        nodes.push(node("GlobalAveragePool", &[&format!("v{count}")], &["y"], &[]));
+        read(&model(&["N", "3", "8", "8"], &nodes, &[floats("s", &[], &[1.5])])).unwrap();
+    }
+    // Many layers that nothing needs read one value.
+    let mut nodes = vec![node("Relu", &["x"], &["v"], &[])];
+    for index in 0..count {
+        nodes.push(node("Mul", &["v", "v"], &[&format!("dead{index}"), "y"][..1], &[]));
+    }
+    nodes.push(node("GlobalAveragePool", &["v"], &["y"], &[]));
+    read(&model(&["N", "3", "8", "8"], &nodes, &[])).unwrap();
+    let values = vec![1.0; 1 << 20];
+    let sum = node("CumSum", &["values", "axis"], &["y"], &[]);
+    refused(&[sum], &[floats("values", &[1 << 20], &values), int64s("axis", &[], &[0])], "none that depends");
+}
+
+#[test]
+fn messages_with_millions_of_empty_messages_take_little_memory() {
+    let attributes = repeat_field(5, &[], 5_000_000);
+    let inner = message(1, &attributes);
+    let hidden = branch("then_branch", &graph(&[], &[], &inner));
+    refused(&[node("If", &["x"], &["y"], &[hidden])], &[], "more nodes or tensors");
+    let texts = [message(1, b"activations"), repeat_field(9, &[], 5_000_000)].concat();
+    refused(&[node("Relu", &["x"], &["y"], &[texts])], &[], "memory");
+    let inputs = repeat_field(11, &[], 8_000_000);
+    let file = message(7, &graph(&[node("Relu", &["x"], &["y"], &[])], &[], &inputs));
+    assert!(read(&file).unwrap_err().contains("memory"));
+    // Branches inside branches.
+    let mut nested = node("Relu", &["x"], &["y"], &[]);
+    for _ in 0..40 {
+        nested = node("If", &["x"], &["y"], &[branch("then_branch", &graph(&[nested], &[], &[]))]);
+    }
+    refused(&[nested], &[], "nested too deeply");
+}
+
+#[test]
+fn branches_hold_no_more_operators_than_files() {
+    let inner: Vec<Vec<u8>> = (0..60_000).map(|_| node("Identity", &["x"], &["z"], &[])).collect();
+    let inner = graph(&inner, &[], &message(12, &message(1, b"z")));
+    let condition = int64s("condition", &[], &[1]);
+    refused(&[node("If", &["condition"], &["y"], &[branch("then_branch", &inner)])], &[condition], "more than 50000");
+}
+
+#[test]
+fn an_output_that_does_not_have_a_row_for_each_image_is_refused() {
+    let nodes = [node("Softmax", &["c"], &["y"], &[])];
+    refused(&nodes, &[floats("c", &[1, 5], &[1.0; 5])], "No output");
+    let patches = ints("shape", &[-1, 4]);
+    refused(&[node("Reshape", &["x"], &["y"], &[patches])], &[], "No output");
+}
+
+#[test]
+fn bounds_of_windows_and_scales_are_checked() {
+    for attributes in [
+        vec![ints("kernel_shape", &[0, 1])],
+        vec![ints("kernel_shape", &[i64::MAX, 1])],
+        vec![ints("kernel_shape", &[1, 1]), ints("strides", &[0, 1])],
+        vec![ints("kernel_shape", &[1, 1]), ints("pads", &[i64::MAX, 0, 0, 0])],
+        vec![ints("kernel_shape", &[2, 2]), ints("dilations", &[65536, -1])],
+    ] {
+        refused(&[node("MaxPool", &["x"], &["y"], &attributes)], &[], "Kiln cannot run MaxPool");
+    }
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e30] {
+        let scales = floats("scales", &[4], &[1.0, 1.0, scale, 1.0]);
+        let resize = node("Resize", &["x", "", "scales"], &["y"], &[float("cubic_coeff_a", 0.0), text("mode", "cubic")]);
+        refused(&[resize], &[scales], "is not possible");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn values_are_read_from_regular_files_below_the_folder_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(outside.path(), [0; 64]).unwrap();
+    let make_pipe = |name: &str| {
+        let path = folder.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
+    };
+    let pipe = make_pipe("pipe");
+    std::os::unix::fs::symlink(outside.path(), folder.path().join("link")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero")).unwrap();
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    std::fs::write(folder.path().join("short"), [0; 8]).unwrap();
+    let absolute = outside.path().to_str().unwrap();
+    let nodes = [node("Conv", &["x", "w"], &["map"], &[]), node("GlobalAveragePool", &["map"], &["y"], &[])];
+    let path = folder.path().join("model.onnx");
+    for (location, reason) in [
+        ("pipe", "not a regular file"),
+        ("folder", "not a regular file"),
+        ("link", "not a file below"),
+        ("zero", "not a file below"),
+        ("/dev/zero", "not a file below"),
+        ("../model.onnx", "not a file below"),
+        ("folder/../../secret", "not a file below"),
+        (absolute, "not a file below"),
+        ("", "not a file below"),
+        ("short", "has 8 bytes"),
+        ("missing", "No such file"),
+    ] {
+        std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &[external("w", &[4, 3, 1, 1], location)])).unwrap();
+        let error = open(&path).expect_err(location);
+        assert!(error.contains(reason), "{location}: {error}");
+    }
+    assert!(open(&pipe).unwrap_err().contains("not a regular file"));
+    assert!(open(Path::new("/dev/zero")).unwrap_err().contains("not a regular file"));
+    // A tensor of 2^61 bytes in a small file.
+    let vast = external("w", &[1 << 40, 1 << 19, 1, 1], "short");
+    std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &[vast])).unwrap();
+    assert!(open(&path).is_err());
+}
+
+#[test]
+fn a_file_may_end_anywhere() {
+    let nodes = [
+        node("Conv", &["x", "w"], &["map"], &[]),
+        node("GlobalAveragePool", &["map"], &["pooled"], &[]),
+        node("Flatten", &["pooled"], &["y"], &[]),
+    ];
+    let file = model(&["N", "3", "8", "8"], &nodes, &[floats("w", &[400, 3, 1, 1], &[0.5; 1200])]);
+    assert!(read(&file).is_ok());
+    for end in (0..file.len()).filter(|end| *end < 300 || *end > file.len() - 300 || end % 97 == 0) {
+        // The last fields may be missing: they are not necessary.
+        let _ = read(&file[..end]);
+    }
+}
