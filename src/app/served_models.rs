@@ -92,3 +92,40 @@ impl Inner {
 fn name(versions: &Versions) -> &str {
     versions.stable.model().name()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiln_inference::model::Model;
+
+    fn versions(model: &str) -> Versions {
+        let (config, pool) = (kiln_classifier::batching::Config::default(), kiln_image::DecodePool::new(1));
+        let (classifier, _) = kiln_classifier::test_support::idle(Model::for_test(model, "1"), config, pool);
+        Versions::stable_only(Arc::new(classifier))
+    }
+
+    #[tokio::test]
+    async fn default_model_stays_as_long_as_it_is_served() {
+        let registry = Registry::default();
+        let served = ServedModels::new(registry.clone());
+        let default = || registry.default_model();
+        served.set_repository(vec![versions("cat"), versions("dog")]);
+        assert_eq!(default(), None, "nothing is served before the start is complete");
+        served.open();
+        assert_eq!(default().as_deref(), Some("cat"));
+        served.set_repository(vec![versions("ant"), versions("cat")]);
+        assert_eq!(default().as_deref(), Some("cat"));
+        served.set_repository(vec![versions("ant"), versions("dog")]);
+        assert_eq!(default().as_deref(), Some("ant"));
+        served.set_repository(Vec::new());
+        assert!(registry.resolve(None, None).is_err());
+        served.set_fixed(vec![versions("dog")]);
+        served.set_repository(vec![versions("bee"), versions("eel")]);
+        let names: Vec<String> =
+            registry.all().unwrap().iter().map(|all| all[0].classifier.model().name().to_string()).collect();
+        assert_eq!(names, ["bee", "dog", "eel"]);
+        served.set_default(Some("eel".to_string()));
+        served.set_repository(vec![versions("bee")]);
+        assert_eq!(default().as_deref(), Some("eel"), "another model does not take the place of the configured one");
+    }
+}

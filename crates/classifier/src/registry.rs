@@ -199,7 +199,8 @@ impl Versions {
                 None => all.push(Version { classifier: Arc::clone(classifier), labels: vec![label] }),
             }
         }
-        let unlabelled = |classifier: &Arc<Classifier>| Version { classifier: Arc::clone(classifier), labels: Vec::new() };
+        let unlabelled =
+            |classifier: &Arc<Classifier>| Version { classifier: Arc::clone(classifier), labels: Vec::new() };
         all.extend(self.others.iter().map(unlabelled));
         all
     }
@@ -279,7 +280,8 @@ mod tests {
         let cat = Model::for_test("cat", "1");
         let candidate = classifier(cat.with_weights("2", Weights::new(Vec::new())));
         let (canary, shadow) = (Some((candidate.clone(), 1.0)), Some(candidate));
-        registry.replace("cat".to_string(), vec![Versions { canary, shadow, ..Versions::stable_only(classifier(cat)) }]);
+        registry
+            .replace("cat".to_string(), vec![Versions { canary, shadow, ..Versions::stable_only(classifier(cat)) }]);
         let all = registry.all().unwrap().remove(0);
         assert_eq!(all.len(), 2);
         assert_eq!(all[1].labels, [VersionLabel::Canary, VersionLabel::Shadow]);

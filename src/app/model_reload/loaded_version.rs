@@ -89,7 +89,8 @@ impl LoadedVersion {
         let readiness = server.optional();
         // The metrics of the devices belong to the stable version.
         let metrics = ModelMetrics::beside_stable(model.name(), model.version());
-        let (classifier, worker) = loader.resources.build_classifier(model, engines, readiness.clone(), metrics.clone());
+        let (classifier, worker) =
+            loader.resources.build_classifier(model, engines, readiness.clone(), metrics.clone());
         let mut failure_watch = JoinSet::new();
         failure_watch.spawn(async move {
             let reason = readiness.wait_for_failure().await;

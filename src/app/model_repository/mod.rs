@@ -128,8 +128,8 @@ impl ModelRepository {
         loop {
             self.reconcile();
             self.start_next_load();
-            self.answer_waiting();
             self.publish_status();
+            self.answer_waiting();
             tokio::select! {
                 _ = ticks.tick() => self.rescan(None).await,
                 Some(command) = self.setup.task.commands.recv() => self.execute(command).await,
@@ -161,6 +161,7 @@ impl ModelRepository {
     }
 
     async fn execute(&mut self, RepositoryCommand { action, model, reply }: RepositoryCommand) {
+        tracing::info!(%model, ?action, "model repository command");
         let is_known = match action {
             RepositoryAction::Load => {
                 self.rescan(Some(&model)).await;
@@ -168,14 +169,21 @@ impl ModelRepository {
             }
             RepositoryAction::Unload => self.reconciler.unload(&model),
         };
-        tracing::info!(%model, ?action, is_known, "model repository command");
-        if is_known && action == RepositoryAction::Load {
-            self.waiting.push((model, reply));
-            return;
-        }
-        self.reconcile();
+        let result = match (action, &self.scan_error) {
+            (RepositoryAction::Load, Some(error)) => {
+                let reason = format!("the model repository cannot be read: {error}");
+                Err(RepositoryError::NotLoaded { model, reason })
+            }
+            _ if !is_known => Err(RepositoryError::UnknownModel(model)),
+            (RepositoryAction::Load, None) => return self.waiting.push((model, reply)),
+            (RepositoryAction::Unload, _) => {
+                self.reconcile();
+                self.publish_status();
+                Ok(())
+            }
+        };
         // The client may have disconnected.
-        let _ = reply.send(if is_known { Ok(()) } else { Err(RepositoryError::UnknownModel(model)) });
+        let _ = reply.send(result);
     }
 
     /// Answers the clients whose models no longer wait to be loaded.
@@ -273,7 +281,8 @@ impl ModelRepository {
             metrics::init_model_reloads(model);
         }
         if !self.replaced.is_empty() || self.stable != stable {
-            let changed = stable.iter().filter(|(model, version)| self.stable.get(*model).is_some_and(|old| old != *version));
+            let changed =
+                stable.iter().filter(|(model, version)| self.stable.get(*model).is_some_and(|old| old != *version));
             let replaced = self.replaced.iter().map(|version| version.classifier.model().name().to_string());
             let changed: BTreeSet<String> = changed.map(|(model, _)| model.clone()).chain(replaced).collect();
             changed.iter().for_each(|model| metrics::model_reload(model, ReloadOutcome::Swapped));
@@ -299,11 +308,15 @@ impl ModelRepository {
                 (false, None) if is_unloaded => (VersionState::Unavailable, "unloaded".to_string()),
                 (false, None) => (VersionState::Loading, "waits to be loaded".to_string()),
             };
-            let load_error = failure.map(|failure| LoadFailure {
-                file: relative(&failure.files.onnx),
-                reason: failure.reason.clone(),
-            });
-            VersionStatus { model: key.model.clone(), version: Some(key.version().to_string()), state, reason, load_error }
+            let load_error = failure
+                .map(|failure| LoadFailure { file: relative(&failure.files.onnx), reason: failure.reason.clone() });
+            VersionStatus {
+                model: key.model.clone(),
+                version: Some(key.version().to_string()),
+                state,
+                reason,
+                load_error,
+            }
         };
         let invalid = self.reconciler.invalid().iter().map(|(model, folder)| VersionStatus {
             model: model.clone(),

@@ -163,7 +163,7 @@ impl<T> Reconciler<T> {
         if is_known {
             self.unloaded.insert(model.to_string());
         }
-        is_known || self.invalid.contains_key(model)
+        is_known || (self.invalid.contains_key(model) && !self.reserved.contains(model))
     }
 
     /// Returns why the newest version of a model is not loaded, if it is not.

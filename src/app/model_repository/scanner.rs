@@ -129,7 +129,8 @@ impl Scanner {
             let previous = self.previous.as_ref();
             previous.is_none_or(|previous| previous.invalid.get(*name) == Some(*folder)) || now == Some(name.as_str())
         };
-        scan.invalid = current.invalid.iter().filter(is_known).map(|(name, folder)| (name.clone(), folder.clone())).collect();
+        scan.invalid =
+            current.invalid.iter().filter(is_known).map(|(name, folder)| (name.clone(), folder.clone())).collect();
         self.previous = Some(current);
         Ok(scan)
     }
@@ -140,7 +141,8 @@ impl VersionFiles {
         let version_folder = onnx.parent().unwrap_or(model_folder);
         let mut files = files_of(version_folder, |_| true)?;
         if version_folder != model_folder {
-            let describes = |path: &Path| path.extension().is_some_and(|end| DESCRIPTIONS.iter().any(|text| end == *text));
+            let describes =
+                |path: &Path| path.extension().is_some_and(|end| DESCRIPTIONS.iter().any(|text| end == *text));
             files.extend(files_of(model_folder, describes)?);
         }
         files.sort();
@@ -163,7 +165,8 @@ fn read(folder: &Path, previous: Option<&Snapshot>) -> io::Result<Snapshot> {
         }
         match versions_of(&path) {
             Ok(versions) if versions.is_empty() => {
-                let reason = "the folder has no VERSION/model.onnx, with a number above 0 as VERSION. Add one.".to_string();
+                let reason =
+                    "the folder has no VERSION/model.onnx, with a number above 0 as VERSION. Add one.".to_string();
                 snapshot.invalid.insert(name, InvalidFolder { path, reason });
             }
             Ok(versions) => {

@@ -50,7 +50,7 @@ pub(super) async fn load_version(
 }
 
 /// Returns the SHA-256 of the names and the content of all files of a version, in lower-case hex.
-fn content_digest(version: &VersionFiles) -> Result<String, LoadError> {
+pub(super) fn content_digest(version: &VersionFiles) -> Result<String, LoadError> {
     let mut all = Sha256::new();
     for path in &version.files {
         let content = file_digest(path).map_err(|reason| LoadError::RepositoryFile { path: path.clone(), reason })?;

@@ -57,7 +57,8 @@ impl Location {
     pub(super) fn in_repository(onnx: &Path, version: &RepositoryVersion) -> Result<Self, ModelFileError> {
         let parent = onnx.parent().unwrap_or(version.model_folder);
         let outer = (parent != version.model_folder).then(|| version.model_folder.to_path_buf());
-        let location = Self::in_folders(onnx.to_path_buf(), std::iter::once(parent.to_path_buf()).chain(outer).collect())?;
+        let location =
+            Self::in_folders(onnx.to_path_buf(), std::iter::once(parent.to_path_buf()).chain(outer).collect())?;
         Ok(Self { name: version.model.to_string(), version: Some(version.version.to_string()), ..location })
     }
 
