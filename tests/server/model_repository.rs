@@ -37,9 +37,10 @@ impl Repository {
         std::fs::remove_dir_all(self.path(path)).unwrap();
     }
 
-    fn serve(&self, flags: &[&str]) -> Server {
+    fn serve(&self, poll_interval: &str, flags: &[&str]) -> Server {
         let folder = self.0.path().to_str().unwrap();
-        let own = ["--device", "cpu", "--models", folder, "--model-poll-interval", "100ms", "--request-timeout", "5m"];
+        let own =
+            ["--device", "cpu", "--models", folder, "--model-poll-interval", poll_interval, "--request-timeout", "5m"];
         // Without the default model of the other tests, which would be served, too.
         Server::start_with(&[&own, flags].concat(), &[("KILN_MODEL", "")])
     }
@@ -89,7 +90,7 @@ fn index(server: &Server) -> Vec<(String, String, String)> {
 fn models_are_added_replaced_and_removed_under_load_without_a_failed_request() {
     let repository = Repository::new(&[("cat/1/model.onnx", "act_silu")]);
     repository.write("dog/1/model.onnx", BROKEN);
-    let server = repository.serve(&[]);
+    let server = repository.serve("100ms", &[]);
     let models = server.get("/models").json();
     assert_eq!(versions(&models, "cat"), ["1"]);
     assert_eq!((&models["not_loaded"][0]["name"], models["models"].as_array().unwrap().len()), (&json!("dog"), 1));
@@ -174,7 +175,7 @@ fn clients_load_and_unload_models() {
     let user = keygen("user", &[]);
     let keys = key_file(&[&user]);
     // Changes are seen by commands alone.
-    let server = repository.serve(&["--keys", keys.path().to_str().unwrap(), "--model-poll-interval", "1h"]);
+    let server = repository.serve("1h", &["--keys", keys.path().to_str().unwrap()]);
     let entry = |name: &str, version: &str, state: &str| (name.to_string(), version.to_string(), state.to_string());
     let ready = [entry("cat", "1", "READY"), entry("dog", "1", "READY")];
     assert_eq!(index(&server), ready);
@@ -226,7 +227,7 @@ fn other_models_are_served_beside_a_repository_if_the_configuration_names_them()
     let other = tempfile::tempdir().unwrap();
     let file = other.path().join("file.onnx");
     std::fs::write(&file, network("lay_asym")).unwrap();
-    let server = repository.serve(&["--model", "efficientnet-lite0", file.to_str().unwrap()]);
+    let server = repository.serve("100ms", &["--model", "efficientnet-lite0", file.to_str().unwrap()]);
     let models = server.get("/models").json();
     let names: Vec<&str> =
         models["models"].as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();

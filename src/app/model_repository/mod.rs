@@ -11,21 +11,19 @@
 
 mod reconciler;
 mod scanner;
+mod status;
 #[cfg(test)]
 mod tests;
 mod version_load;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kiln_api::model_repository::{
-    LoadFailure, RepositoryAction, RepositoryCommand, RepositoryError, RepositoryTask, VersionState, VersionStatus,
-};
+use kiln_api::model_repository::{RepositoryAction, RepositoryCommand, RepositoryError, RepositoryTask};
 use kiln_classifier::registry::Versions;
 use kiln_inference::Step;
-use kiln_inference::model::VersionLabel;
 use kiln_inference::model_file::FileOptions;
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
@@ -36,7 +34,7 @@ use tokio::time::MissedTickBehavior;
 use super::load::{self, LoadError, ModelLoader};
 use super::model_reload::LoadedVersion;
 use super::served_models::ServedModels;
-use reconciler::{PlannedLoad, Reconciler, VersionReport};
+use reconciler::{PlannedLoad, Reconciler};
 use scanner::{Scanner, VersionKey};
 use version_load::{LoadOutcome, load_version};
 
@@ -58,6 +56,7 @@ pub(super) struct RepositorySetup {
 /// The models of a repository. [`Self::run`] keeps them current; [`Self::shut_down`] stops them.
 pub(super) struct ModelRepository {
     setup: RepositorySetup,
+    folder: PathBuf,
     scanner: Arc<Mutex<Scanner>>,
     reconciler: Reconciler<LoadedVersion>,
     /// The load in progress, at most one: each load uses all processors.
@@ -85,6 +84,7 @@ impl ModelRepository {
         let started = Instant::now();
         let has_other_models = !setup.reserved.is_empty();
         let mut repository = Self {
+            folder: folder.to_path_buf(),
             scanner: Arc::new(Mutex::new(Scanner::new(folder.to_path_buf()))),
             reconciler: Reconciler::new(setup.reserved.clone()),
             loading: JoinSet::new(),
@@ -109,7 +109,8 @@ impl ModelRepository {
             repository.start_next_load();
         }
         if repository.reconciler.loaded().next().is_none() && !has_other_models {
-            return Err(LoadError::Repository { folder: folder.to_path_buf(), reasons: repository.reasons() });
+            let reasons = status::reasons(status::status(&repository.reconciler, folder));
+            return Err(LoadError::Repository { folder: folder.to_path_buf(), reasons });
         }
         metrics::startup_phase("total", started.elapsed());
         repository.progress = |_| ();
@@ -258,84 +259,18 @@ impl ModelRepository {
             }
         }
         self.setup.served.set_repository(models);
-        self.report_changes(stable);
-        std::mem::take(&mut self.replaced).into_iter().for_each(|version| self.retire(version));
-    }
-
-    /// Logs which version of a model is now the stable one, and updates the metrics.
-    fn report_changes(&mut self, stable: BTreeMap<String, u64>) {
-        let label = |model: &str, version: u64, has| {
-            metrics::version_label(model, &version.to_string(), VersionLabel::Stable.as_str(), has);
-        };
-        for (model, version) in self.stable.iter().filter(|(model, version)| stable.get(*model) != Some(*version)) {
-            label(model, *version, false);
-            if !stable.contains_key(model) {
-                tracing::info!(model, version, "model removed");
-            }
-        }
-        for (model, version) in stable.iter().filter(|(model, version)| self.stable.get(*model) != Some(*version)) {
-            label(model, *version, true);
-            tracing::info!(model, version, "model version serves requests");
-        }
-        for model in stable.keys().filter(|model| !self.stable.contains_key(*model)) {
-            metrics::init_model_reloads(model);
-        }
-        if !self.replaced.is_empty() || self.stable != stable {
-            let changed =
-                stable.iter().filter(|(model, version)| self.stable.get(*model).is_some_and(|old| old != *version));
-            let replaced = self.replaced.iter().map(|version| version.classifier.model().name().to_string());
-            let changed: BTreeSet<String> = changed.map(|(model, _)| model.clone()).chain(replaced).collect();
-            changed.iter().for_each(|model| metrics::model_reload(model, ReloadOutcome::Swapped));
-        }
+        let names = self.replaced.iter().map(|replaced| replaced.classifier.model());
+        let replaced = names.map(|model| (model.name().to_string(), model.version().to_string())).collect();
+        status::report_changes(&self.stable, &stable, &replaced);
         self.stable = stable;
+        std::mem::take(&mut self.replaced).into_iter().for_each(|version| self.retire(version));
     }
 
     /// Publishes the state of each version for the operations of the API.
     fn publish_status(&self) {
-        let status = self.status();
+        let status = status::status(&self.reconciler, &self.folder);
         metrics::model_load_errors(status.iter().filter(|status| status.load_error.is_some()).count());
         self.setup.task.status.send_replace(status.into());
-    }
-
-    fn status(&self) -> Vec<VersionStatus> {
-        let scanner = self.scanner.lock().unwrap_or_else(PoisonError::into_inner);
-        let relative = |path: &Path| path.strip_prefix(scanner.folder()).unwrap_or(path).display().to_string();
-        let version = |VersionReport { key, is_loaded, is_unloaded, failure }: VersionReport| {
-            let failure = failure.filter(|_| !is_unloaded);
-            let (state, reason) = match (is_loaded && !is_unloaded, failure) {
-                (true, _) => (VersionState::Ready, String::new()),
-                (false, Some(failure)) => (VersionState::Unavailable, failure.reason.clone()),
-                (false, None) if is_unloaded => (VersionState::Unavailable, "unloaded".to_string()),
-                (false, None) => (VersionState::Loading, "waits to be loaded".to_string()),
-            };
-            let load_error = failure
-                .map(|failure| LoadFailure { file: relative(&failure.files.onnx), reason: failure.reason.clone() });
-            VersionStatus {
-                model: key.model.clone(),
-                version: Some(key.version().to_string()),
-                state,
-                reason,
-                load_error,
-            }
-        };
-        let invalid = self.reconciler.invalid().iter().map(|(model, folder)| VersionStatus {
-            model: model.clone(),
-            version: None,
-            state: VersionState::Unavailable,
-            reason: folder.reason.clone(),
-            load_error: Some(LoadFailure { file: relative(&folder.path), reason: folder.reason.clone() }),
-        });
-        self.reconciler.report().into_iter().map(version).chain(invalid).collect()
-    }
-
-    /// Returns one line for each version and folder that is not loaded.
-    fn reasons(&self) -> String {
-        let errors = self.status().into_iter().filter_map(|status| status.load_error);
-        let lines: Vec<String> = errors.map(|LoadFailure { file, reason }| format!("  {file}: {reason}")).collect();
-        match lines.is_empty() {
-            true => "  the folder has no models. Add one as NAME/1/model.onnx.".to_string(),
-            false => lines.join("\n"),
-        }
     }
 
     /// Answers the accepted requests and stops all engines.

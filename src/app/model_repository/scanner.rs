@@ -97,10 +97,6 @@ impl Scanner {
         Self { folder, previous: None }
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Scans the folder and compares it with the previous scan. `now` names a model whose files count as they are.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::reconciler::Reconciler;
 use super::scanner::{Scanner, VersionKey};
+use super::status::{reasons, status};
 use super::version_load::content_digest;
 
 /// A repository whose loaded versions are the texts of their networks. A text that begins with `broken` does not load.
@@ -172,6 +173,14 @@ fn broken_file_changes_nothing_that_is_served_and_fails_once() {
     assert_eq!(repository.scan_twice(), [""; 0]);
     assert_eq!(repository.loaded(), ["cat/1 one"]);
     assert_eq!(repository.reconciler.error("cat"), Some("broken two"));
+    let all = status(&repository.reconciler, repository.folder.path());
+    let shown =
+        all.iter().map(|one| (one.version.as_deref().unwrap(), one.state.to_string(), one.load_error.is_some()));
+    let shown: Vec<_> = shown.collect();
+    let (ready, unavailable) = ("READY".to_string(), "UNAVAILABLE".to_string());
+    assert_eq!(shown, [("2", unavailable.clone(), true), ("1", ready, true), ("1", unavailable, true)]);
+    let expected = ["cat/2/model.onnx: broken two", "cat/1/model.onnx: broken one", "dog/1/model.onnx: broken dog"];
+    assert_eq!(reasons(all), expected.map(|line| format!("  {line}")).join("\n"));
     // While the file changes again, the error stays.
     repository.write("cat/2/model.onnx", "broken again");
     repository.scan();
