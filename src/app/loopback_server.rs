@@ -55,6 +55,7 @@ impl LoopbackServer {
             metrics,
             authenticator: Arc::new(authenticator),
             feedback: None,
+            repository: None,
             config: api,
         };
         tokio::spawn(server.run(kiln_api::endpoint(state), signal));

@@ -11,10 +11,12 @@ mod inspect;
 mod load;
 mod loopback_server;
 mod model_reload;
+mod model_repository;
 mod models;
 mod predict;
 mod progress;
 mod serve;
+mod served_models;
 mod tools;
 
 pub use bench::{BenchError, bench};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_api::MetricsAccess;
+use kiln_api::model_repository::{RepositoryTask, repository_channel};
 use kiln_classifier::registry::Registry;
 use kiln_feedback::{FeedbackStore, OpenError};
 use kiln_runtime::readiness::{Readiness, ReadinessState};
@@ -16,6 +17,8 @@ use kiln_server::{Server, ServerError};
 
 use super::load::LoadError;
 use super::model_reload::ModelReloader;
+use super::model_repository::{ModelRepository, RepositorySetup};
+use super::served_models::ServedModels;
 use crate::config::Config;
 
 /// Interval in which the exporter removes old samples from the histograms.
@@ -71,12 +74,14 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let readiness = Readiness::starting();
     let signal = shutdown::spawn_controller(config.shutdown, readiness.clone(), shutdown::os_requests()?);
     let registry = Registry::default();
+    let (repository, repository_task) = config.model_repository.as_ref().map(|_| repository_channel()).unzip();
     let state = kiln_api::State {
         registry: registry.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         authenticator: Arc::clone(&authenticator),
         feedback: feedback.clone(),
+        repository,
         config: config.api.clone(),
     };
     tokio::spawn(async move { authenticator.run_maintenance().await });
@@ -92,10 +97,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let serving = server.run(kiln_api::endpoint(state), signal.clone());
     tokio::pin!(serving);
-    let loading = ModelReloader::start(config, registry, readiness.clone(), feedback.clone());
+    let loading = load_models(config, registry, readiness.clone(), feedback.clone(), repository_task);
     tokio::pin!(loading);
     // If a model cannot be loaded, the process exits and closes its connections.
-    let mut reloader = tokio::select! {
+    let mut models = tokio::select! {
         served = &mut serving => return served.map_err(ServeError::from),
         loaded = &mut loading => loaded?,
     };
@@ -103,12 +108,64 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     tracing::info!("ready");
     let served = tokio::select! {
         served = &mut serving => served,
-        never = reloader.run() => match never {},
+        never = models.run() => match never {},
     };
-    finish(reloader, feedback, &signal).await;
+    finish(models, feedback, &signal).await;
     match readiness.state() {
         ReadinessState::Failed(reason) => Err(ServeError::Device(reason)),
         _ => Ok(served?),
+    }
+}
+
+/// All models: those that are fixed at start, and those of the model repository.
+struct Models {
+    fixed: ModelReloader,
+    repository: Option<ModelRepository>,
+}
+
+/// Loads all models and opens the registry.
+async fn load_models(
+    config: Config,
+    registry: Registry,
+    readiness: Readiness,
+    feedback: Option<FeedbackStore>,
+    task: Option<RepositoryTask>,
+) -> Result<Models, LoadError> {
+    let served = ServedModels::new(registry);
+    let (folder, poll_interval) = (config.model_repository.clone(), config.model_poll_interval);
+    let options = config.model_file_options.clone();
+    let fixed = ModelReloader::start(config, served.clone(), readiness.clone(), feedback).await?;
+    let repository = match folder.zip(task) {
+        Some((folder, task)) => {
+            let (loader, served) = (fixed.loader().clone(), served.clone());
+            let reserved = fixed.model_names().map(String::from).collect();
+            let setup = RepositorySetup { loader, options, poll_interval, reserved, served, readiness, task };
+            Some(ModelRepository::start(&folder, setup).await?)
+        }
+        None => None,
+    };
+    served.open();
+    Ok(Models { fixed, repository })
+}
+
+impl Models {
+    /// Keeps the models current until it is dropped.
+    async fn run(&mut self) -> std::convert::Infallible {
+        match &mut self.repository {
+            Some(repository) => tokio::select! {
+                never = self.fixed.run() => never,
+                never = repository.run() => never,
+            },
+            None => self.fixed.run().await,
+        }
+    }
+
+    /// Answers the accepted requests and stops all engines.
+    async fn shut_down(self) {
+        if let Some(repository) = self.repository {
+            repository.shut_down().await;
+        }
+        self.fixed.shut_down().await;
     }
 }
 
@@ -151,9 +208,9 @@ async fn open_feedback_store(config: &Config) -> Result<Option<FeedbackStore>, O
 }
 
 /// Joins the threads of the engines and of the feedback store. A second signal ends the wait.
-async fn finish(reloader: ModelReloader, feedback: Option<FeedbackStore>, signal: &ShutdownSignal) {
+async fn finish(models: Models, feedback: Option<FeedbackStore>, signal: &ShutdownSignal) {
     let joined = async {
-        reloader.shut_down().await;
+        models.shut_down().await;
         if let Some(feedback) = feedback {
             feedback.close().await;
         }

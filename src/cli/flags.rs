@@ -15,7 +15,7 @@ const PRECEDENCE: &str = "Every setting has an environment variable (KILN_...) a
                           secret has a flag. A flag takes precedence over a variable, and a variable over the file.";
 
 /// Id of the arguments of `kiln serve`.
-const MODEL_PATHS: &str = "models";
+const MODEL_PATHS: &str = "model-paths";
 
 /// Returns the arguments of `kiln serve`: the models to serve.
 pub(super) fn model_paths() -> Arg {

@@ -176,7 +176,10 @@ fn serve(matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) -> Resul
 fn program() -> clap::Command {
     let serve = clap::Command::new("serve")
         .about("Serve image classification over HTTP; 'kiln' alone does the same")
-        .after_help("Example: kiln serve resnet50.onnx")
+        .after_help(
+            "Examples:\n  kiln serve resnet50.onnx\n  kiln serve --models repository\n\nWithout MODEL and --models, the built-in models \
+             are served. With either of them, a built-in model is served only if --model names it.",
+        )
         .arg(flags::model_paths());
     let devices =
         clap::Command::new("devices").about("List the devices of this machine, and the one that 'auto' selects");

@@ -124,6 +124,9 @@ fn serve_takes_model_files_and_inspect_takes_one() {
         panic!("not parsed")
     };
     assert_eq!((path, config.model_file_options.image_size), (PathBuf::from("a.onnx"), Some([224, 320])));
+    let Ok(Command::Serve(config)) = parsed(&["serve", "a.onnx", "--models", "repository"]) else { panic!() };
+    assert_eq!(config.model_files, [PathBuf::from("a.onnx")]);
+    assert_eq!(config.model_repository, Some(PathBuf::from("repository")));
     assert!(matches!(parsed(&["serve", "a.onnx", "--model-file", "b.onnx"]), Err(CliError::Clap(_))));
     assert!(matches!(parsed(&["serve", "a,b.onnx"]), Err(CliError::Config(_))));
 }

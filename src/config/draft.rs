@@ -71,6 +71,8 @@ impl Draft {
             model: None,
             model_files: Vec::new(),
             model_file_options: FileOptions::default(),
+            model_repository: None,
+            model_poll_interval: Duration::ZERO,
             model_store: None,
             feedback: None,
             logging: logging::Config {
@@ -146,7 +148,8 @@ impl Draft {
     /// Returns the name of the default model. The names of models in files are known only when the files are read.
     fn model(&self) -> Result<Option<String>, ConfigError> {
         let Some((name, value)) = &self.model else { return Ok(None) };
-        if self.config.model_files.is_empty() && Model::named(name).is_none() {
+        let has_files = !self.config.model_files.is_empty() || self.config.model_repository.is_some();
+        if !has_files && Model::named(name).is_none() {
             let names = Model::built_in_names().join(", ");
             return Err(value.error(&format!("must be a built-in model: {names}")));
         }

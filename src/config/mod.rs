@@ -49,13 +49,17 @@ pub struct Config {
     pub auth: auth::Config,
     /// The device and its kernels.
     pub inference: kiln_inference::Config,
-    /// Name of the model for requests that name none. `None` means the first of `model_files`, or the first built-in
-    /// model by name.
+    /// Name of the model for requests that name none. `None` means the first of `model_files`, or by name
+    /// the first of `model_repository`, or else of the built-in models.
     pub model: Option<String>,
     /// Models to serve instead of the built-in ones: ONNX files, or folders that hold one.
     pub model_files: Vec<PathBuf>,
     /// How those files are read.
     pub model_file_options: kiln_inference::model_file::FileOptions,
+    /// Folder of a model repository, whose models are served instead of the built-in ones.
+    pub model_repository: Option<PathBuf>,
+    /// Time between two scans of the model repository.
+    pub model_poll_interval: Duration,
     /// Folder with further versions of the models. `None` serves the built-in versions only.
     pub model_store: Option<PathBuf>,
     /// What is recorded, if anything is.

@@ -202,11 +202,27 @@ pub static SETTINGS: &[Setting] = &[
         |draft, value| set(&mut draft.config.api.request_timeout, value.time()),
     ),
     setting(
+        SERVING,
+        "models",
+        "FOLDER",
+        "",
+        "Serves the models of this folder, laid out as FOLDER/NAME/VERSION/model.onnx, and follows its changes. MODEL arguments are served beside them; of the built-in models, only the one that --model names is.",
+        |draft, value| set(&mut draft.config.model_repository, value.parsed_by().map(Some)),
+    ),
+    setting(
+        SERVING,
+        "model-poll-interval",
+        "TIME",
+        "5s",
+        "How often Kiln looks for changes in the folder of --models. A file is loaded when two looks find it unchanged.",
+        |draft, value| set(&mut draft.config.model_poll_interval, value.time()),
+    ),
+    setting(
         MODEL,
         "model",
         "NAME",
         "",
-        "Model for requests that name none. Without this setting, it is the first of --model-file, or the first built-in model by name.",
+        "Model for requests that name none. Without this setting, it is the first of --model-file, or by name the first of --models, or else of the built-in models.",
         |draft, value| set(&mut draft.model, given(value, value.parsed_by())),
     ),
     setting(

@@ -216,6 +216,19 @@ fn unknown_model_and_unknown_log_level_are_refused() {
     assert!(Inputs::nothing().flag("model", "efficientnet-lite0").config().is_ok());
     // The names of models in files are known only when the files are read.
     assert!(Inputs::nothing().flag("model", "nobody").flag("model-file", "a.onnx").config().is_ok());
+    assert!(Inputs::nothing().flag("model", "nobody").flag("models", "repository").config().is_ok());
+}
+
+#[test]
+fn model_repository_is_a_setting_of_servers_alone() {
+    let inputs = Inputs::nothing().env("KILN_MODELS", "repository").flag("model-poll-interval", "1m");
+    let config = inputs.config().unwrap();
+    assert_eq!(config.model_repository, Some(PathBuf::from("repository")));
+    assert_eq!(config.model_poll_interval, Duration::from_secs(60));
+    assert_eq!(Config::without_serving(&inputs.sources().unwrap()).unwrap().model_repository, None);
+    assert_eq!(Inputs::nothing().config().unwrap().model_poll_interval, Duration::from_secs(5));
+    let message = Inputs::nothing().flag("model-poll-interval", "0s").error();
+    assert_eq!(message, "--model-poll-interval '0s' must be above 0");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod import;
 mod lifecycle;
 mod logs;
 mod model_reload;
+mod model_repository;
 mod model_tasks;
 mod open_inference_protocol;
 mod response_cache;

@@ -147,6 +147,13 @@ fn content_length(request: &Request) -> Option<usize> {
     request.header(CONTENT_LENGTH).and_then(|length| length.parse().ok())
 }
 
+/// Returns whether a request of HTTP/1 declares no body.
+pub(super) fn has_no_body(request: &Request) -> bool {
+    request.version() < Version::HTTP_2
+        && request.header(TRANSFER_ENCODING).is_none()
+        && request.header(CONTENT_LENGTH).is_none()
+}
+
 /// Returns whether nothing tells where the body of a request that has one ends.
 fn lacks_length(request: &Request) -> bool {
     request.method() == Method::POST

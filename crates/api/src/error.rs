@@ -66,6 +66,8 @@ error_codes! {
     ModelClassifies = 400 "model_returns_classes" Some("POST /predict returns the classes of an image. GET /models lists the task of each model.");
     /// The model returns embeddings, and the operation returns classes.
     ModelEmbeds = 400 "model_returns_embeddings" Some("POST /embed returns the embedding of an image. GET /models lists the task of each model.");
+    /// The model's files cannot be loaded; what was served before is still served.
+    ModelNotLoaded = 400 "model_not_loaded" Some("Correct the model's files; POST /v2/repository/index lists the state of each version.");
     /// The request has no key.
     KeyMissing = 401 "key_missing" Some("Send the key as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'.");
     /// The key is unknown.
@@ -82,6 +84,8 @@ error_codes! {
     UnknownModel = 404 "unknown_model" Some("GET /models lists the models.");
     /// The model has no such version.
     UnknownVersion = 404 "unknown_version" Some("GET /models lists the versions.");
+    /// The server has no model repository.
+    NoModelRepository = 404 "no_model_repository" Some("Start the server with --models FOLDER.");
     /// The prediction does not exist or has expired.
     UnknownPrediction = 404 "unknown_prediction" Some("Predictions without feedback expire; see --prediction-retention-count and --prediction-retention.");
     /// The path exists, but not with this method.

@@ -5,6 +5,7 @@ use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::StatusCode;
 
 use super::error::{ApiError, ErrorCode};
+use super::model_repository::RepositoryError;
 use kiln_classifier::registry::LookupError;
 use kiln_classifier::{AdmitError, BatchError, ClassifyError, ImageError};
 use kiln_feedback::FeedbackError;
@@ -105,6 +106,17 @@ impl From<LookupError> for ApiError {
             LookupError::Starting => ErrorCode::Starting,
             LookupError::UnknownModel { .. } => ErrorCode::UnknownModel,
             LookupError::UnknownVersion { .. } => ErrorCode::UnknownVersion,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<RepositoryError> for ApiError {
+    fn from(error: RepositoryError) -> Self {
+        let code = match &error {
+            RepositoryError::UnknownModel(_) => ErrorCode::UnknownModel,
+            RepositoryError::NotLoaded { .. } => ErrorCode::ModelNotLoaded,
+            RepositoryError::Unavailable => ErrorCode::Unavailable,
         };
         Self::new(code, error.to_string())
     }

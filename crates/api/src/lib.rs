@@ -14,6 +14,7 @@ mod error_mapping;
 mod feedback;
 mod management;
 mod middleware;
+pub mod model_repository;
 mod models;
 mod open_inference;
 mod openapi_errors;
@@ -41,6 +42,7 @@ use kiln_runtime::telemetry::metrics::Exporter;
 use kiln_server::auth::Authenticator;
 use management::{GuardedMetrics, OpenMetrics};
 use middleware::MiddlewareState;
+use model_repository::RepositoryHandle;
 use route_table::RouteTable;
 
 pub use client_ip::{ForwardedHeader, TrustedProxies, UnknownForwardedHeader};
@@ -100,6 +102,8 @@ pub struct State {
     pub authenticator: Arc<Authenticator>,
     /// The feedback store; `None` if predictions are not recorded.
     pub feedback: Option<FeedbackStore>,
+    /// The model repository; `None` without `--models`.
+    pub repository: Option<RepositoryHandle>,
     /// Settings of the API.
     pub config: Config,
 }
@@ -116,6 +120,7 @@ type Operations<M, F> = (
     open_inference::Inference,
     open_inference::ModelOperations,
     open_inference::ServerOperations,
+    open_inference::RepositoryOperations,
 );
 
 fn service<M: OpenApi, F: OpenApi>(state: &State, metrics: M, feedback: F) -> OpenApiService<Operations<M, F>, ()> {
@@ -131,6 +136,7 @@ fn service<M: OpenApi, F: OpenApi>(state: &State, metrics: M, feedback: F) -> Op
         open_inference::Inference::new(state.clone()),
         open_inference::ModelOperations(state.clone()),
         open_inference::ServerOperations(state.clone()),
+        open_inference::RepositoryOperations(state.clone()),
     );
     OpenApiService::new(operations, "Kiln", env!("CARGO_PKG_VERSION")).description(
         "Image classification. Authorize with an API key: a key from the operator, or the key that the server generated at start-up.",

@@ -1,11 +1,14 @@
 //! Operations that describe the served models.
 
+use std::sync::Arc;
+
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi, Tags};
 
 use super::State;
 use super::auth::{AnyScope, Authenticated};
+use super::model_repository::{LoadFailure, VersionStatus};
 use super::openapi_errors::{ModelErrors, OperationError};
 use kiln_classifier::DeviceAssignment;
 use kiln_classifier::registry::Version;
@@ -26,8 +29,16 @@ impl Models {
     async fn list(&self, _caller: Authenticated<AnyScope>) -> Result<Json<ModelsBody>, OperationError<ModelErrors>> {
         let default = self.0.registry.default_model();
         let all = self.0.registry.all()?;
-        let bodies = all.iter().map(|versions| ModelBody::new(versions, default.as_deref(), false));
-        Ok(Json(ModelsBody { models: bodies.collect() }))
+        let status = self.repository_status();
+        let bodies = all.iter().map(|versions| ModelBody::new(versions, default.as_deref(), false, &status));
+        let models: Vec<ModelBody> = bodies.collect();
+        let is_served = |name: &str| models.iter().any(|model| model.name == name);
+        let errors = status.iter().filter(|status| !is_served(&status.model));
+        let errors = errors.filter_map(|status| {
+            Some(UnservedModelBody { name: status.model.clone(), load_error: LoadErrorBody::new(status)? })
+        });
+        let not_loaded = errors.collect();
+        Ok(Json(ModelsBody { models, not_loaded }))
     }
 
     /// Describe one model, with the names of its classes
@@ -39,7 +50,14 @@ impl Models {
         name: Path<String>,
     ) -> Result<Json<ModelBody>, OperationError<ModelErrors>> {
         let default = self.0.registry.default_model();
-        Ok(Json(ModelBody::new(&self.0.registry.versions(&name)?, default.as_deref(), true)))
+        let versions = self.0.registry.versions(&name)?;
+        Ok(Json(ModelBody::new(&versions, default.as_deref(), true, &self.repository_status())))
+    }
+}
+
+impl Models {
+    fn repository_status(&self) -> Arc<[VersionStatus]> {
+        self.0.repository.as_ref().map(|repository| repository.status()).unwrap_or_default()
     }
 }
 
@@ -48,6 +66,30 @@ impl Models {
 struct ModelsBody {
     /// The models, sorted by name.
     models: Vec<ModelBody>,
+    /// Models in the folder of --models that are not served, because no version can be loaded.
+    #[oai(skip_serializing_if_is_empty)]
+    not_loaded: Vec<UnservedModelBody>,
+}
+
+/// A model that is not served.
+#[derive(Debug, Object)]
+struct UnservedModelBody {
+    /// Name of the model's folder.
+    name: String,
+    /// A version that cannot be loaded.
+    load_error: LoadErrorBody,
+}
+
+/// A file in the folder of --models that cannot be loaded.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct LoadErrorBody {
+    /// The version; absent if the model's folder has none.
+    version: Option<String>,
+    /// The file or folder, relative to that of --models.
+    file: String,
+    /// The cause.
+    reason: String,
 }
 
 /// A served model.
@@ -82,6 +124,8 @@ struct ModelBody {
     devices: Vec<DeviceBody>,
     /// The loaded versions, the stable one first.
     versions: Vec<VersionBody>,
+    /// The newest version whose file cannot be loaded, if there is one. What was loaded before is still served.
+    load_error: Option<LoadErrorBody>,
     /// Class names in index order; only present for a single model.
     labels: Option<Vec<String>>,
 }
@@ -93,7 +137,7 @@ struct VersionBody {
     version: String,
     /// Digest that identifies the graph and the weights.
     digest: String,
-    /// Version labels: `stable`, `canary`, `shadow`.
+    /// Version labels: `stable`, `canary`, `shadow`. A version without a label serves only the requests that name it.
     labels: Vec<String>,
 }
 
@@ -117,7 +161,7 @@ struct DeviceBody {
 
 impl ModelBody {
     /// Describes a model by its loaded versions. There is at least one, and the stable version comes first.
-    fn new(versions: &[Version], default: Option<&str>, with_labels: bool) -> Self {
+    fn new(versions: &[Version], default: Option<&str>, with_labels: bool, status: &[VersionStatus]) -> Self {
         let stable = &versions[0].classifier;
         let (model, spec) = (stable.model(), stable.model().spec());
         Self {
@@ -135,8 +179,16 @@ impl ModelBody {
             outputs: spec.outputs as u32,
             devices: stable.placements().iter().map(DeviceBody::from).collect(),
             versions: versions.iter().map(VersionBody::from).collect(),
+            load_error: status.iter().filter(|each| each.model == spec.name).find_map(LoadErrorBody::new),
             labels: with_labels.then(|| spec.labels.iter().map(ToString::to_string).collect()),
         }
+    }
+}
+
+impl LoadErrorBody {
+    fn new(status: &VersionStatus) -> Option<Self> {
+        let LoadFailure { file, reason } = status.load_error.clone()?;
+        Some(Self { version: status.version.clone(), file, reason })
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) trait ErrorSet: Send + Sync + 'static {
 pub(super) struct AuthErrors;
 /// Errors of operations that look up a model.
 pub(super) struct ModelErrors;
+/// Errors of operations on the model repository.
+pub(super) struct RepositoryErrors;
 /// Errors of operations that read images.
 pub(super) struct ImageErrors;
 /// Errors of operations that classify images.
@@ -63,6 +65,14 @@ impl ErrorSet for ModelErrors {
                     | ErrorCode::Starting
                     | ErrorCode::Unavailable
             )
+    }
+}
+
+impl ErrorSet for RepositoryErrors {
+    fn includes(code: ErrorCode) -> bool {
+        ModelErrors::includes(code)
+            || is_body_error(code)
+            || matches!(code, ErrorCode::NoModelRepository | ErrorCode::ModelNotLoaded)
     }
 }
 
@@ -208,10 +218,10 @@ fn headers(status: u16) -> Vec<MetaHeader> {
 
 fn description(status: u16) -> &'static str {
     match status {
-        400 => "Malformed parameter, form or JSON; empty file; or unknown class",
+        400 => "Malformed parameter, form or JSON; empty file; unknown class; or a model that cannot be loaded",
         401 => "Missing or invalid key or token; see `WWW-Authenticate`",
         403 => "The key or token lacks the scope; see `WWW-Authenticate`",
-        404 => "Unknown model, version or prediction",
+        404 => "Unknown model, version or prediction; or no model repository",
         408 => "The body did not arrive in time",
         409 => "The key file is invalid; the previous keys stay in use",
         411 => "Neither a `Content-Length` nor chunked transfer encoding",

@@ -56,7 +56,7 @@ pub enum LookupError {
 impl Registry {
     /// Replaces all models by one version of each. `default_model` is the model of requests without a model name.
     pub fn replace_with_stable(&self, default_model: String, classifiers: Vec<Classifier>) {
-        let stable_only = |stable| Versions { stable: Arc::new(stable), canary: None, shadow: None };
+        let stable_only = |stable| Versions::stable_only(Arc::new(stable));
         self.replace(default_model, classifiers.into_iter().map(stable_only).collect());
     }
 
@@ -124,7 +124,10 @@ impl Table {
         let name = name.unwrap_or(&self.default_model);
         self.models.iter().find(|entry| entry.name() == name).ok_or_else(|| LookupError::UnknownModel {
             name: name.to_string(),
-            known: quoted_list(self.models.iter().map(Entry::name)),
+            known: match self.models.is_empty() {
+                true => "no models".to_string(),
+                false => quoted_list(self.models.iter().map(Entry::name)),
+            },
         })
     }
 }
@@ -153,6 +156,8 @@ pub struct Versions {
     pub canary: Option<(Arc<Classifier>, f64)>,
     /// The version whose predictions are only compared with the stable ones. It may also be the canary.
     pub shadow: Option<Arc<Classifier>>,
+    /// Versions without a label, which serve only the requests that name them.
+    pub others: Vec<Arc<Classifier>>,
 }
 
 /// One version and its labels.
@@ -160,26 +165,31 @@ pub struct Versions {
 pub struct Version {
     /// The classifier of the version.
     pub classifier: Arc<Classifier>,
-    /// At least one label.
+    /// The labels; empty for a version that serves only the requests that name it.
     pub labels: Vec<VersionLabel>,
 }
 
 impl Versions {
+    /// Returns the versions of a model that has one.
+    pub fn stable_only(stable: Arc<Classifier>) -> Self {
+        Self { stable, canary: None, shadow: None, others: Vec::new() }
+    }
+
     /// Returns the version with this name or label.
     fn find(&self, version: &str) -> Result<Arc<Classifier>, LookupError> {
         let matches = |(classifier, label): &(&Arc<Classifier>, VersionLabel)| {
             (*label != VersionLabel::Shadow && label.as_str() == version) || classifier.model().version() == version
         };
-        self.labelled().find(matches).map(|(classifier, _)| Arc::clone(classifier)).ok_or_else(|| {
-            LookupError::UnknownVersion {
-                name: self.stable.model().name().to_string(),
-                version: version.to_string(),
-                known: quoted_list(self.list().iter().map(|each| each.classifier.model().version())),
-            }
+        let labelled = self.labelled().find(matches).map(|(classifier, _)| classifier);
+        let other = || self.others.iter().find(|classifier| classifier.model().version() == version);
+        labelled.or_else(other).cloned().ok_or_else(|| LookupError::UnknownVersion {
+            name: self.stable.model().name().to_string(),
+            version: version.to_string(),
+            known: quoted_list(self.list().iter().map(|each| each.classifier.model().version())),
         })
     }
 
-    /// Returns all versions, the stable one first.
+    /// Returns all versions, the stable one first and those without a label last.
     fn list(&self) -> Vec<Version> {
         let mut all: Vec<Version> = Vec::new();
         for (classifier, label) in self.labelled() {
@@ -189,6 +199,9 @@ impl Versions {
                 None => all.push(Version { classifier: Arc::clone(classifier), labels: vec![label] }),
             }
         }
+        let unlabelled =
+            |classifier: &Arc<Classifier>| Version { classifier: Arc::clone(classifier), labels: Vec::new() };
+        all.extend(self.others.iter().map(unlabelled));
         all
     }
 
@@ -226,8 +239,7 @@ mod tests {
         let registry = Registry::default();
         assert_eq!(registry.resolve(None, None).unwrap_err(), LookupError::Starting);
         let [cat, dog] = [("cat", "1"), ("dog", "7")].map(|(name, version)| classifier(Model::for_test(name, version)));
-        let stable_only = |stable| Versions { stable, canary: None, shadow: None };
-        registry.replace("dog".to_string(), vec![stable_only(cat), stable_only(dog)]);
+        registry.replace("dog".to_string(), [cat, dog].map(Versions::stable_only).into());
         let resolved = |name, version| resolved(&registry, name, version);
         let model = |name: &str, version: &str| Ok((name.to_string(), version.to_string()));
         assert_eq!(resolved(None, None), model("dog", "7"));
@@ -246,7 +258,7 @@ mod tests {
         let cat = Model::for_test("cat", "1");
         let other = |version| classifier(cat.with_weights(version, Weights::new(Vec::new())));
         let (stable, canary, shadow) = (classifier(cat.clone()), Some((other("2"), 0.1)), Some(other("3")));
-        registry.replace("cat".to_string(), vec![Versions { stable, canary, shadow }]);
+        registry.replace("cat".to_string(), vec![Versions { canary, shadow, ..Versions::stable_only(stable) }]);
         let versions: Vec<String> = (0..40).map(|_| resolved(&registry, None, None).unwrap().1).collect();
         assert_eq!(versions.iter().filter(|version| *version == "2").count(), 4, "{versions:?}");
         assert!(versions.chunks(10).all(|ten| ten.contains(&"2".to_string())), "not evenly: {versions:?}");
@@ -268,10 +280,29 @@ mod tests {
         let cat = Model::for_test("cat", "1");
         let candidate = classifier(cat.with_weights("2", Weights::new(Vec::new())));
         let (canary, shadow) = (Some((candidate.clone(), 1.0)), Some(candidate));
-        registry.replace("cat".to_string(), vec![Versions { stable: classifier(cat), canary, shadow }]);
+        registry
+            .replace("cat".to_string(), vec![Versions { canary, shadow, ..Versions::stable_only(classifier(cat)) }]);
         let all = registry.all().unwrap().remove(0);
         assert_eq!(all.len(), 2);
         assert_eq!(all[1].labels, [VersionLabel::Canary, VersionLabel::Shadow]);
         assert_eq!(resolved(&registry, None, None).unwrap().1, "2", "a share of 1 is all requests");
+    }
+
+    #[tokio::test]
+    async fn version_without_a_label_serves_only_requests_that_name_it() {
+        let registry = Registry::default();
+        let cat = |version| classifier(Model::for_test("cat", version));
+        let versions = Versions { others: vec![cat("2"), cat("1")], ..Versions::stable_only(cat("10")) };
+        registry.replace("cat".to_string(), vec![versions]);
+        for (requested, version) in [(None, "10"), (Some("stable"), "10"), (Some("2"), "2"), (Some("1"), "1")] {
+            assert_eq!(resolved(&registry, None, requested).unwrap().1, version);
+        }
+        let all = registry.versions("cat").unwrap();
+        assert_eq!(all.iter().map(|each| each.labels.len()).collect::<Vec<_>>(), [1, 0, 0]);
+        let unknown = "model 'cat' has no version '3'; it has '10', '2', '1'";
+        assert_eq!(resolved(&registry, None, Some("3")), Err(unknown.to_string()));
+        registry.replace("cat".to_string(), Vec::new());
+        let unknown = "unknown model 'cat'; the server has no models";
+        assert_eq!(resolved(&registry, None, None), Err(unknown.to_string()));
     }
 }

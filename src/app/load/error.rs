@@ -1,5 +1,7 @@
 //! Why a device or a model is not loaded. Each message names the next step.
 
+use std::path::PathBuf;
+
 use kiln_inference::model_file::ModelFileError;
 use kiln_inference::{DeviceError, PrecisionError, StartError};
 
@@ -33,6 +35,22 @@ pub enum LoadError {
         name: String,
         /// The known names.
         known: String,
+    },
+    /// A file of the model repository cannot be read.
+    #[error("cannot read {}: {reason}. Check that the server may read it.", path.display())]
+    RepositoryFile {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        reason: std::io::Error,
+    },
+    /// No model of the model repository loads.
+    #[error("no model of --models {} can be served:\n{reasons}", folder.display())]
+    Repository {
+        /// The folder.
+        folder: PathBuf,
+        /// One line for each version or model.
+        reasons: String,
     },
     /// The model store cannot be read.
     #[error(transparent)]

@@ -4,24 +4,29 @@ use std::path::Path;
 use std::time::Instant;
 
 use kiln_inference::model::Model;
-use kiln_inference::model_file::{self, FileOptions};
+use kiln_inference::model_file::{self, FileOptions, ModelFile};
+use model_import::import::check_name;
 
 use super::error::LoadError;
 use super::store;
 use crate::config::Config;
 
-/// Returns the models of the configuration: those of `--model-file` in that order, and the built-in model that `--model`
-/// names; or, without files, all built-in models by name. Reads files.
+/// Returns the models of the configuration except those of the model repository: those of `--model-file` in that order,
+/// and the built-in model that `--model` names; or, without files and without a repository, all built-in models by name.
+/// Reads files.
 pub(in crate::app) fn models(config: &Config) -> Result<Vec<Model>, LoadError> {
-    if config.model_files.is_empty() {
+    if config.model_files.is_empty() && config.model_repository.is_none() {
         return Ok(Model::all().collect());
     }
     let files = config.model_files.iter().map(|path| open_file(path, &config.model_file_options));
     let mut models = files.collect::<Result<Vec<Model>, LoadError>>()?;
-    let is_known = |name: &String| models.iter().any(|model| model.name() == name);
+    let is_known = |name: &String| models.iter().any(|model| model.name() == name) || is_in_repository(config, name);
     if let Some(name) = config.model.as_ref().filter(|name| !is_known(name)) {
         let known = models.iter().map(Model::name).chain(Model::built_in_names());
-        let known = known.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        let mut known = known.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        if config.model_repository.is_some() {
+            known.push_str(", or the name of a folder in --models");
+        }
         models.push(Model::named(name).ok_or_else(|| LoadError::UnknownModel { name: name.clone(), known })?);
     }
     let is_taken = |(index, model): &(usize, &Model)| models[..*index].iter().any(|other| other.name() == model.name());
@@ -31,10 +36,22 @@ pub(in crate::app) fn models(config: &Config) -> Result<Vec<Model>, LoadError> {
     }
 }
 
+/// Returns whether the model repository has a folder for this model.
+fn is_in_repository(config: &Config, name: &str) -> bool {
+    let folder = config.model_repository.as_ref().filter(|_| check_name(name).is_ok());
+    folder.is_some_and(|folder| folder.join(name).is_dir())
+}
+
 /// Reads a model from a file, and logs what was assumed.
 fn open_file(path: &Path, options: &FileOptions) -> Result<Model, LoadError> {
     let started = Instant::now();
     let file = model_file::open(path, options)?;
+    log_opened(&file, started);
+    Ok(file.model)
+}
+
+/// Logs what was found and assumed about a model.
+pub(in crate::app) fn log_opened(file: &ModelFile, started: Instant) {
     let name = file.model.name();
     for warning in &file.warnings {
         tracing::warn!(model = name, "{warning}");
@@ -45,7 +62,6 @@ fn open_file(path: &Path, options: &FileOptions) -> Result<Model, LoadError> {
     let (labels, preprocess) = (&file.labels_origin, &file.preprocess_origin);
     let took_ms = started.elapsed().as_millis() as u64;
     tracing::info!(model = name, file = %file.path.display(), %labels, %preprocess, took_ms, "model file opened");
-    Ok(file.model)
 }
 
 /// Returns the model of requests that name none: the one that `--model` names, or else the first of `models`.

@@ -138,6 +138,7 @@ impl ActiveModel {
             },
             canary: self.actual.canary.map(|(id, share)| (classifier(id), share)),
             shadow,
+            others: Vec::new(),
         }
     }
 

@@ -19,14 +19,15 @@ use kiln_runtime::telemetry::metrics::ModelMetrics;
 pub(super) type VersionFailure = (u64, String);
 
 /// A version with started engines, which have no queue yet.
-pub(super) type StartedVersion = (Model, Vec<BurnEngine>);
+pub(in crate::app) type StartedVersion = (Model, Vec<BurnEngine>);
 
 /// A loaded version.
-pub(super) struct LoadedVersion {
+pub(in crate::app) struct LoadedVersion {
     /// Unique in the process.
     pub(super) id: u64,
     pub(super) spec: VersionSpec,
-    pub(super) classifier: Arc<Classifier>,
+    pub(in crate::app) classifier: Arc<Classifier>,
+    metrics: ModelMetrics,
     worker: Worker,
     /// The task that reports the failure of an optional version. It ends when this value is dropped.
     _failure_watch: JoinSet<()>,
@@ -62,8 +63,18 @@ impl LoadedVersion {
     ) -> Self {
         let spec = VersionSpec::required(model.version(), weights_digest(&model));
         let metrics = ModelMetrics::new(model.name(), model.version());
-        let (classifier, worker) = loader.resources.build_classifier(model, engines, readiness, metrics);
-        Self { id, spec, classifier: Arc::new(classifier), worker, _failure_watch: JoinSet::new() }
+        let (classifier, worker) = loader.resources.build_classifier(model, engines, readiness, metrics.clone());
+        Self { id, spec, classifier: Arc::new(classifier), metrics, worker, _failure_watch: JoinSet::new() }
+    }
+
+    /// Returns a version of the model repository, whose failure stops the server. Its id is not used.
+    pub(in crate::app) fn of_repository(loader: &ModelLoader, started: StartedVersion, readiness: Readiness) -> Self {
+        Self::required(loader, 0, started, readiness)
+    }
+
+    /// Sets whether this is the stable version of its model, for the metrics.
+    pub(in crate::app) fn set_stable(&self, is_stable: bool) {
+        self.metrics.set_stable(is_stable);
     }
 
     /// Returns a version whose failure is sent to `failures`; the server continues without the version.
@@ -78,14 +89,15 @@ impl LoadedVersion {
         let readiness = server.optional();
         // The metrics of the devices belong to the stable version.
         let metrics = ModelMetrics::beside_stable(model.name(), model.version());
-        let (classifier, worker) = loader.resources.build_classifier(model, engines, readiness.clone(), metrics);
+        let (classifier, worker) =
+            loader.resources.build_classifier(model, engines, readiness.clone(), metrics.clone());
         let mut failure_watch = JoinSet::new();
         failure_watch.spawn(async move {
             let reason = readiness.wait_for_failure().await;
             // The receiver is closed during shutdown.
             let _ = failures.send((id, reason));
         });
-        Self { id, spec, classifier: Arc::new(classifier), worker, _failure_watch: failure_watch }
+        Self { id, spec, classifier: Arc::new(classifier), metrics, worker, _failure_watch: failure_watch }
     }
 
     /// Returns a version with an engine that does nothing.
@@ -93,12 +105,13 @@ impl LoadedVersion {
     pub(super) fn idle(id: u64, spec: VersionSpec, model: &Model) -> Self {
         let other = model.with_weights(&spec.version, kiln_inference::model::Weights::new(Vec::new()));
         let (config, pool) = (kiln_classifier::batching::Config::default(), kiln_image::DecodePool::new(1));
+        let metrics = ModelMetrics::new(other.name(), other.version());
         let (classifier, worker) = kiln_classifier::test_support::idle(other, config, pool);
-        Self { id, spec, classifier: Arc::new(classifier), worker, _failure_watch: JoinSet::new() }
+        Self { id, spec, classifier: Arc::new(classifier), metrics, worker, _failure_watch: JoinSet::new() }
     }
 
     /// Waits until the requests that this version still processes are answered, and then frees its memory.
-    pub(super) async fn retire(self, loader: ModelLoader) {
+    pub(in crate::app) async fn retire(self, loader: ModelLoader) {
         let model = self.classifier.model().clone();
         drop(self.classifier);
         self.worker.retire().await;
@@ -108,7 +121,7 @@ impl LoadedVersion {
     }
 
     /// Accepts no more requests, and waits until those in the queue are answered.
-    pub(super) async fn shut_down(self) {
+    pub(in crate::app) async fn shut_down(self) {
         drop(self.classifier);
         self.worker.shutdown().await;
     }

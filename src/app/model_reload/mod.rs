@@ -16,25 +16,24 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::load::{self, LoadError, ModelLoader, join};
+use super::served_models::ServedModels;
 use crate::config::Config;
 use crate::model_store::ModelStore;
 use active_model::ActiveModel;
 use desired_state::{DesiredVersion, StoreSnapshot};
-use kiln_classifier::registry::Registry;
 use kiln_feedback::FeedbackStore;
 use kiln_inference::model::Model;
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
-use loaded_version::{LoadedVersion, StartedVersion, VersionFailure, start_version};
+pub(super) use loaded_version::{LoadedVersion, StartedVersion};
+use loaded_version::{VersionFailure, start_version};
 
 /// All loaded versions of all models. [`Self::run`] keeps them current while the server runs; [`Self::shut_down`] stops
 /// them.
 pub(super) struct ModelReloader {
     loader: ModelLoader,
     store: Option<ModelStore>,
-    /// The model of requests that name none.
-    default_model: String,
-    registry: Registry,
+    served: ServedModels,
     readiness: Readiness,
     models: Vec<ActiveModel>,
     next_id: u64,
@@ -46,7 +45,7 @@ pub(super) struct ModelReloader {
 }
 
 impl ModelReloader {
-    /// Loads the stable version of each model and opens the registry.
+    /// Loads the stable version of each model that is not of the model repository.
     ///
     /// # Errors
     ///
@@ -54,7 +53,7 @@ impl ModelReloader {
     /// silently.
     pub(super) async fn start(
         config: Config,
-        registry: Registry,
+        served: ServedModels,
         readiness: Readiness,
         feedback: Option<FeedbackStore>,
     ) -> Result<Self, LoadError> {
@@ -62,7 +61,10 @@ impl ModelReloader {
         let store = load::store(&config).ok();
         let open = move || {
             let mut models = load::models(&config)?;
-            let default_model = load::default_model(&config, &models).name().to_string();
+            let default_model = match config.model_repository.is_some() {
+                true => config.model.clone().or_else(|| Some(models.first()?.name().to_string())),
+                false => Some(load::default_model(&config, &models).name().to_string()),
+            };
             models.sort_by(|one, other| one.name().cmp(other.name()));
             Ok((models, default_model, ModelLoader::open(&config, feedback)?))
         };
@@ -70,8 +72,7 @@ impl ModelReloader {
         let mut reloader = Self {
             loader,
             store,
-            default_model,
-            registry,
+            served,
             readiness,
             models: Vec::new(),
             next_id: 0,
@@ -85,6 +86,7 @@ impl ModelReloader {
             reloader.models.push(ActiveModel::new(model, stable));
         }
         metrics::startup_phase("total", started.elapsed());
+        reloader.served.set_default(default_model);
         reloader.publish();
         Ok(reloader)
     }
@@ -205,7 +207,17 @@ impl ModelReloader {
 
     /// Passes the actual state to the registry: from now on requests use it.
     fn publish(&self) {
-        self.registry.replace(self.default_model.clone(), self.models.iter().map(ActiveModel::versions).collect());
+        self.served.set_fixed(self.models.iter().map(ActiveModel::versions).collect());
+    }
+
+    /// Returns the open devices and what all models share.
+    pub(super) fn loader(&self) -> &ModelLoader {
+        &self.loader
+    }
+
+    /// Returns the names of the models.
+    pub(super) fn model_names(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().map(|active| active.model.name())
     }
 
     fn new_id(&mut self) -> u64 {

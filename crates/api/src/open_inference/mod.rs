@@ -5,6 +5,7 @@ mod content_encoding;
 mod infer;
 mod models;
 mod payload;
+mod repository;
 mod schema;
 mod statistics;
 
@@ -14,12 +15,13 @@ use poem_openapi::{ApiResponse, OpenApi, Tags};
 use super::State;
 use super::auth::{AnyScope, Authenticated};
 use super::management::LiveBody;
-use super::openapi_errors::{AuthErrors, ModelErrors, OperationError};
+use super::openapi_errors::{AuthErrors, OperationError};
 use kiln_runtime::readiness;
-use schema::{Ready, RepositoryEntry, ServerMetadata};
+use schema::{Ready, ServerMetadata};
 
 pub(super) use infer::Inference;
 pub(super) use models::ModelOperations;
+pub(super) use repository::RepositoryOperations;
 
 #[derive(Tags)]
 enum Tag {
@@ -29,12 +31,14 @@ enum Tag {
     Protocol,
 }
 
-/// `GET /v2`, `GET /v2/health/*` and `POST /v2/repository/index`. The health operations need no key.
+/// `GET /v2` and `GET /v2/health/*`. The health operations need no key.
 pub(super) struct ServerOperations(pub(super) State);
 
 /// The supported extensions of the protocol, by Triton's names.
 const EXTENSIONS: [&str; 6] =
     ["binary_tensor_data", "classification", "model_configuration", "parameters", "schedule_policy", "statistics"];
+/// The extension of servers with a model repository.
+const REPOSITORY_EXTENSION: &str = "model_repository";
 
 #[derive(ApiResponse)]
 enum ReadyResponse {
@@ -69,25 +73,11 @@ impl ServerOperations {
         &self,
         _caller: Authenticated<AnyScope>,
     ) -> Result<Json<ServerMetadata>, OperationError<AuthErrors>> {
+        let repository = self.0.repository.as_ref().map(|_| REPOSITORY_EXTENSION);
         Ok(Json(ServerMetadata {
             name: "kiln".to_string(),
             version: env!("CARGO_PKG_VERSION").to_string(),
-            extensions: EXTENSIONS.map(String::from).into(),
+            extensions: EXTENSIONS.into_iter().chain(repository).map(String::from).collect(),
         }))
-    }
-
-    /// List the models and their versions
-    #[oai(path = "/repository/index", method = "post", operation_id = "oip_repository_index")]
-    async fn repository_index(
-        &self,
-        _caller: Authenticated<AnyScope>,
-    ) -> Result<Json<Vec<RepositoryEntry>>, OperationError<ModelErrors>> {
-        let entries = self.0.registry.all()?.into_iter().flatten().map(|version| RepositoryEntry {
-            name: version.classifier.model().name().to_string(),
-            version: version.classifier.model().version().to_string(),
-            state: "READY".to_string(),
-            reason: String::new(),
-        });
-        Ok(Json(entries.collect()))
     }
 }

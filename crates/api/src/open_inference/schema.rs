@@ -69,15 +69,15 @@ pub(super) struct TensorMetadata {
 
 /// A model of the repository.
 #[derive(Debug, Object)]
-#[oai(rename = "OipRepositoryEntry")]
+#[oai(rename = "OipRepositoryEntry", skip_serializing_if_is_none)]
 pub(super) struct RepositoryEntry {
     /// The model's name.
     pub(super) name: String,
-    /// Its version.
-    pub(super) version: String,
-    /// `READY`.
+    /// Its version; absent if the model's folder has none.
+    pub(super) version: Option<String>,
+    /// `READY`, `LOADING` or `UNAVAILABLE`.
     pub(super) state: String,
-    /// Empty; the reason of another state.
+    /// Why the state is not `READY`.
     pub(super) reason: String,
 }
 

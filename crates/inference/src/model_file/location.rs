@@ -8,6 +8,17 @@ use super::error::ModelFileError;
 use super::files::{read_optional, unreadable};
 use super::manifest::{self, Manifest};
 
+/// A version in a model repository, whose folders decide its name and its version.
+#[derive(Clone, Copy, Debug)]
+pub struct RepositoryVersion<'a> {
+    /// Name of the model.
+    pub model: &'a str,
+    /// Number of the version.
+    pub version: u64,
+    /// The model's folder, which may describe all versions.
+    pub model_folder: &'a Path,
+}
+
 /// Names of ONNX files that say nothing about the model; its folder does.
 const GENERIC_STEMS: [&str; 4] = ["model", "model_quantized", "model_fp16", "network"];
 /// The number of file names that an error lists.
@@ -22,6 +33,8 @@ pub(super) struct Location {
     pub(super) folders: Vec<PathBuf>,
     /// The model's name in requests.
     pub(super) name: String,
+    /// The version, if the folder decides it.
+    pub(super) version: Option<String>,
     /// The manifest, with its path.
     pub(super) manifest: Option<(PathBuf, Manifest)>,
 }
@@ -37,7 +50,19 @@ impl Location {
         };
         // Hugging Face repositories have their ONNX files in a folder `onnx`, below the files that describe them.
         let outer = parent.parent().filter(|_| parent.ends_with("onnx")).map(Path::to_path_buf);
-        let folders: Vec<PathBuf> = std::iter::once(parent).chain(outer).collect();
+        Self::in_folders(onnx, std::iter::once(parent).chain(outer).collect())
+    }
+
+    /// Finds the description of `onnx`, a version in a model repository: in the file's folder, and then in the model's folder.
+    pub(super) fn in_repository(onnx: &Path, version: &RepositoryVersion) -> Result<Self, ModelFileError> {
+        let parent = onnx.parent().unwrap_or(version.model_folder);
+        let outer = (parent != version.model_folder).then(|| version.model_folder.to_path_buf());
+        let location =
+            Self::in_folders(onnx.to_path_buf(), std::iter::once(parent.to_path_buf()).chain(outer).collect())?;
+        Ok(Self { name: version.model.to_string(), version: Some(version.version.to_string()), ..location })
+    }
+
+    fn in_folders(onnx: PathBuf, folders: Vec<PathBuf>) -> Result<Self, ModelFileError> {
         let file_name = onnx.file_name().unwrap_or_default();
         let mut manifest = None;
         for folder in &folders {
@@ -50,7 +75,7 @@ impl Location {
         }
         let name = manifest.as_ref().and_then(|(_, manifest)| manifest.name.clone());
         let name = name.unwrap_or_else(|| default_name(&onnx, &folders));
-        Ok(Self { onnx, folders, name, manifest })
+        Ok(Self { onnx, folders, name, version: None, manifest })
     }
 
     /// Reads the first of `names` that exists in a folder, of at most `max` bytes.

@@ -29,6 +29,7 @@ use crate::model::onnx_model::{self, InputInfo, OnnxSource, OutputInfo, OutputKi
 use crate::model::{Model, ModelSpec, Task};
 pub use error::ModelFileError;
 use location::Location;
+pub use location::RepositoryVersion;
 use preprocess::FoundPreprocess;
 
 /// Maximum size of a file of reference logits in bytes.
@@ -74,12 +75,28 @@ pub struct ModelFile {
 ///
 /// See [`ModelFileError`].
 pub fn open(path: &Path, options: &FileOptions) -> Result<ModelFile, ModelFileError> {
-    let location = Location::find(path)?;
+    open_at(&Location::find(path)?, options)
+}
+
+/// Opens `path`, the ONNX file of a version in a model repository, and finds its description beside it or in the model's folder.
+///
+/// # Errors
+///
+/// See [`ModelFileError`].
+pub fn open_version(
+    path: &Path,
+    version: &RepositoryVersion,
+    options: &FileOptions,
+) -> Result<ModelFile, ModelFileError> {
+    open_at(&Location::in_repository(path, version)?, options)
+}
+
+fn open_at(location: &Location, options: &FileOptions) -> Result<ModelFile, ModelFileError> {
     let manifest_size = location.manifest.as_ref().and_then(|(_, manifest)| manifest.input);
     let manifest_size = manifest_size.map(|size| [size.height as usize, size.width as usize]);
     let open_options = ReadOptions { output: options.output.clone(), image_size: options.image_size.or(manifest_size) };
     let source = onnx_model::open(&location.onnx, &open_options)?;
-    describe(&location, source, options.preset)
+    describe(location, source, options.preset)
 }
 
 /// Finds the description of an opened network.
@@ -114,7 +131,7 @@ fn describe(
             .licence
             .or_else(|| source.metadata().get("license").cloned())
             .unwrap_or_else(|| "unknown".to_string()),
-        version: manifest.version.unwrap_or_else(|| "1".to_string()),
+        version: location.version.clone().or(manifest.version).unwrap_or_else(|| "1".to_string()),
         name: location.name.clone(),
         sha256: source.sha256().to_string(),
         width: input.width as u32,

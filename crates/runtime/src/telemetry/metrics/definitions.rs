@@ -109,6 +109,7 @@ metrics! {
     // Model versions.
     MODEL_VERSION_INFO = gauge("kiln_model_version_info", &["model", "version", "label"], "1 for a loaded version with the label 'stable', 'canary' or 'shadow', 0 for a version that lost the label.");
     MODEL_RELOADS = counter("kiln_model_reloads_total", &["model", "outcome"], "Versions that were given a label while the server ran: 'swapped' (it is the stable version now), 'refused' (it does not load or fails the self-test), 'withdrawn' (a canary or shadow that failed).");
+    MODEL_LOAD_ERRORS = gauge("kiln_model_load_errors", &[], "Versions in the folder of --models that cannot be loaded; GET /models has the reasons.");
     SHADOW_COMPARED = counter("kiln_shadow_compared_total", &["model", "version", "agrees"], "Images that a shadow version classified, too, by whether its top class was that of the stable version.");
     // The names of Triton's metrics; times in microseconds.
     NV_SUCCESS = counter("nv_inference_request_success", &["model", "version"], "Answered requests of a model.");

@@ -15,6 +15,6 @@ pub use feedback::{FeedbackMetrics, RecordKind, init_feedback, record_dropped, s
 pub use model::{CacheOutcome, FailureReason, ModelMetrics, RequestDurations};
 pub use requests::{CacheMetrics, InflightBytes, OpenConnection, cancelled, request, request_by_key};
 pub use server::{
-    DeviceLabels, ReloadOutcome, build_info, device_info, device_rebuilt, init_model_reloads, model_reload, readiness,
-    self_test, shadow_compared, startup_phase, version_label,
+    DeviceLabels, ReloadOutcome, build_info, device_info, device_rebuilt, init_model_reloads, model_load_errors,
+    model_reload, readiness, self_test, shadow_compared, startup_phase, version_label,
 };

@@ -4,7 +4,7 @@
 //! belong to the model: versions that run in parallel add up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -93,7 +93,9 @@ struct Series {
     in_flight: Gauge,
     queue_capacity: GaugeGuard,
     queue_depth: GaugeGuard,
-    counts_capacity: bool,
+    counts_capacity: AtomicBool,
+    /// Number of engines, and the capacity of their queue.
+    capacity: [AtomicUsize; 2],
     deadline_passed: Counter,
     batch_size: Histogram,
     batch_seconds: Histogram,
@@ -129,7 +131,8 @@ impl ModelMetrics {
             in_flight: gauge(n::INFLIGHT_IMAGES),
             queue_capacity: GaugeGuard::new(gauge(n::QUEUE_CAPACITY)),
             queue_depth: GaugeGuard::new(gauge(n::QUEUE_DEPTH)),
-            counts_capacity,
+            counts_capacity: AtomicBool::new(counts_capacity),
+            capacity: Default::default(),
             deadline_passed: counter!(n::DROPPED.name, "model" => name(), "reason" => "deadline"),
             batch_size: histogram(n::BATCH_SIZE),
             batch_seconds: histogram(n::BATCH_SECONDS),
@@ -153,9 +156,22 @@ impl ModelMetrics {
 
     /// Sets the number of engines and the capacity of their queue.
     pub fn engines(&self, engines: usize, capacity: usize) {
-        if self.0.counts_capacity {
-            self.0.engines.set(engines);
-            self.0.queue_capacity.set(capacity);
+        self.0.capacity[0].store(engines, Ordering::Relaxed);
+        self.0.capacity[1].store(capacity, Ordering::Relaxed);
+        self.show_capacity();
+    }
+
+    /// Sets whether the version is the stable one. Only the engines and the queue of the stable version are counted.
+    pub fn set_stable(&self, is_stable: bool) {
+        self.0.counts_capacity.store(is_stable, Ordering::Relaxed);
+        self.show_capacity();
+    }
+
+    fn show_capacity(&self) {
+        let is_counted = self.0.counts_capacity.load(Ordering::Relaxed);
+        let [engines, capacity] = &self.0.capacity;
+        for (gauge, value) in [(&self.0.engines, engines), (&self.0.queue_capacity, capacity)] {
+            gauge.set(if is_counted { value.load(Ordering::Relaxed) } else { 0 });
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use metrics::{counter, gauge};
 
 use super::definitions::{
-    BUILD_INFO, DEVICE_INFO, DEVICE_REBUILDS, MODEL_RELOADS, MODEL_VERSION_INFO, READINESS, READY, SELF_TESTS,
-    SHADOW_COMPARED, STARTUP_SECONDS,
+    BUILD_INFO, DEVICE_INFO, DEVICE_REBUILDS, MODEL_LOAD_ERRORS, MODEL_RELOADS, MODEL_VERSION_INFO, READINESS, READY,
+    SELF_TESTS, SHADOW_COMPARED, STARTUP_SECONDS,
 };
 
 /// All readiness states.
@@ -20,6 +20,7 @@ pub(super) fn init() {
     for outcome in ["recovered", "failed"] {
         counter!(DEVICE_REBUILDS.name, "outcome" => outcome).increment(0);
     }
+    model_load_errors(0);
 }
 
 /// Records the program's version and a served model.
@@ -128,6 +129,11 @@ pub fn version_label(model: &str, version: &str, label: &'static str, has: bool)
     let (model, version) = (model.to_string(), version.to_string());
     let info = gauge!(MODEL_VERSION_INFO.name, "model" => model, "version" => version, "label" => label);
     info.set(f64::from(u8::from(has)));
+}
+
+/// Sets the number of versions in the model repository that cannot be loaded.
+pub fn model_load_errors(versions: usize) {
+    gauge!(MODEL_LOAD_ERRORS.name).set(versions as f64);
 }
 
 /// Counts an image that a shadow version classified, too.

@@ -1,0 +1,283 @@
+//! The models of `--models`: a reconciler that keeps the served models equal to the content of a folder.
+//!
+//! ```text
+//! scanner ── folder: versions and the state of their files ── reconciler ── the next version to load, or to unload
+//!                                                                │
+//!                              registry ── loaded versions ── version_load: open, start engines, warm up
+//! ```
+//!
+//! A version is loaded and warm before the version that it replaces is unloaded. If a version cannot be loaded, the
+//! served versions stay.
+
+mod reconciler;
+mod scanner;
+mod status;
+#[cfg(test)]
+mod tests;
+mod version_load;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kiln_api::model_repository::{RepositoryAction, RepositoryCommand, RepositoryError, RepositoryTask};
+use kiln_classifier::registry::Versions;
+use kiln_inference::Step;
+use kiln_inference::model_file::FileOptions;
+use kiln_runtime::readiness::Readiness;
+use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
+use tokio::sync::oneshot;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::MissedTickBehavior;
+
+use super::load::{self, LoadError, ModelLoader};
+use super::model_reload::LoadedVersion;
+use super::served_models::ServedModels;
+use reconciler::{PlannedLoad, Reconciler};
+use scanner::{Scanner, VersionKey};
+use version_load::{LoadOutcome, load_version};
+
+/// Maximum time between the first two scans, if files have just been modified.
+const FIRST_RESCAN: Duration = Duration::from_secs(1);
+
+/// What a repository needs from the rest of the server.
+pub(super) struct RepositorySetup {
+    pub(super) loader: ModelLoader,
+    pub(super) options: FileOptions,
+    pub(super) poll_interval: Duration,
+    /// Names of models that are not of the repository.
+    pub(super) reserved: BTreeSet<String>,
+    pub(super) served: ServedModels,
+    pub(super) readiness: Readiness,
+    pub(super) task: RepositoryTask,
+}
+
+/// The models of a repository. [`Self::run`] keeps them current; [`Self::shut_down`] stops them.
+pub(super) struct ModelRepository {
+    setup: RepositorySetup,
+    folder: PathBuf,
+    scanner: Arc<Mutex<Scanner>>,
+    reconciler: Reconciler<LoadedVersion>,
+    /// The load in progress, at most one: each load uses all processors.
+    loading: JoinSet<(PlannedLoad, Result<LoadOutcome, LoadError>)>,
+    loading_key: Option<VersionKey>,
+    /// Clients that wait until a model is loaded.
+    waiting: Vec<(String, oneshot::Sender<Result<(), RepositoryError>>)>,
+    /// Replaced versions, which the registry still has.
+    replaced: Vec<LoadedVersion>,
+    /// Unloaded versions that still answer requests.
+    retiring: JoinSet<()>,
+    /// The stable version of each served model.
+    stable: BTreeMap<String, u64>,
+    progress: fn(Step),
+    scan_error: Option<String>,
+}
+
+impl ModelRepository {
+    /// Loads all versions in `folder`. Errors are logged.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read; or no version can be loaded, and there is no other model.
+    pub(super) async fn start(folder: &Path, setup: RepositorySetup) -> Result<Self, LoadError> {
+        let started = Instant::now();
+        let has_other_models = !setup.reserved.is_empty();
+        let mut repository = Self {
+            folder: folder.to_path_buf(),
+            scanner: Arc::new(Mutex::new(Scanner::new(folder.to_path_buf()))),
+            reconciler: Reconciler::new(setup.reserved.clone()),
+            loading: JoinSet::new(),
+            loading_key: None,
+            waiting: Vec::new(),
+            replaced: Vec::new(),
+            retiring: JoinSet::new(),
+            stable: BTreeMap::new(),
+            progress: load::record_startup_phase,
+            scan_error: None,
+            setup,
+        };
+        let unreadable = |reason| LoadError::RepositoryFile { path: folder.to_path_buf(), reason };
+        let is_settled = repository.scan(None).await.map_err(unreadable)?;
+        if !is_settled {
+            tokio::time::sleep(repository.setup.poll_interval.min(FIRST_RESCAN)).await;
+            repository.scan(None).await.map_err(unreadable)?;
+        }
+        repository.start_next_load();
+        while let Some(Ok((planned, outcome))) = repository.loading.join_next().await {
+            repository.finish_load(planned, outcome);
+            repository.start_next_load();
+        }
+        if repository.reconciler.loaded().next().is_none() && !has_other_models {
+            let reasons = status::reasons(status::status(&repository.reconciler, folder));
+            return Err(LoadError::Repository { folder: folder.to_path_buf(), reasons });
+        }
+        metrics::startup_phase("total", started.elapsed());
+        repository.progress = |_| ();
+        repository.reconcile();
+        for (model, version) in &repository.stable {
+            metrics::build_info(model, &version.to_string());
+        }
+        Ok(repository)
+    }
+
+    /// Follows the folder and executes commands until it is dropped.
+    pub(super) async fn run(&mut self) -> std::convert::Infallible {
+        tracing::info!(interval = ?self.setup.poll_interval, "following the model repository");
+        let mut ticks = tokio::time::interval(self.setup.poll_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.reconcile();
+            self.start_next_load();
+            self.publish_status();
+            self.answer_waiting();
+            tokio::select! {
+                _ = ticks.tick() => self.rescan(None).await,
+                Some(command) = self.setup.task.commands.recv() => self.execute(command).await,
+                Some(Ok((planned, outcome))) = self.loading.join_next() => self.finish_load(planned, outcome),
+            }
+            while self.retiring.try_join_next().is_some() {}
+        }
+    }
+
+    /// Scans the folder and logs an error once. The state stays as it was.
+    async fn rescan(&mut self, now: Option<&str>) {
+        let error = self.scan(now).await.err().map(|error| error.to_string());
+        if let Some(error) = error.as_ref().filter(|error| self.scan_error.as_ref() != Some(error)) {
+            tracing::error!(%error, "cannot read the model repository; serving the previous models");
+        }
+        self.scan_error = error;
+    }
+
+    /// Scans the folder on a blocking thread. Returns whether all files are the same as in the previous scan.
+    async fn scan(&mut self, now: Option<&str>) -> std::io::Result<bool> {
+        let (scanner, now) = (Arc::clone(&self.scanner), now.map(String::from));
+        let scan = move || scanner.lock().unwrap_or_else(PoisonError::into_inner).scan(now.as_deref());
+        let scan = spawn_blocking(scan).await.expect("blocking task panicked")?;
+        let is_settled = scan.is_settled();
+        for folder in self.reconciler.observe(scan) {
+            tracing::warn!(folder = %folder.path.display(), reason = folder.reason, "folder has no model");
+        }
+        Ok(is_settled)
+    }
+
+    async fn execute(&mut self, RepositoryCommand { action, model, reply }: RepositoryCommand) {
+        tracing::info!(%model, ?action, "model repository command");
+        let is_known = match action {
+            RepositoryAction::Load => {
+                self.rescan(Some(&model)).await;
+                self.reconciler.retry(&model)
+            }
+            RepositoryAction::Unload => self.reconciler.unload(&model),
+        };
+        let result = match (action, &self.scan_error) {
+            (RepositoryAction::Load, Some(error)) => {
+                let reason = format!("the model repository cannot be read: {error}");
+                Err(RepositoryError::NotLoaded { model, reason })
+            }
+            _ if !is_known => Err(RepositoryError::UnknownModel(model)),
+            (RepositoryAction::Load, None) => return self.waiting.push((model, reply)),
+            (RepositoryAction::Unload, _) => {
+                self.reconcile();
+                self.publish_status();
+                Ok(())
+            }
+        };
+        // The client may have disconnected.
+        let _ = reply.send(result);
+    }
+
+    /// Answers the clients whose models no longer wait to be loaded.
+    fn answer_waiting(&mut self) {
+        let loading = self.loading_key.as_ref().map(|key| key.model.as_str());
+        let is_complete = |model: &str| loading != Some(model) && !self.reconciler.is_pending(model);
+        for (model, reply) in self.waiting.extract_if(.., |(model, _)| is_complete(model)) {
+            let error = self.reconciler.error(&model).map(String::from);
+            let _ = reply.send(error.map_or(Ok(()), |reason| Err(RepositoryError::NotLoaded { model, reason })));
+        }
+    }
+
+    fn start_next_load(&mut self) {
+        let Some(planned) = self.reconciler.next_load().filter(|_| self.loading.is_empty()) else { return };
+        let (loader, options, progress) = (self.setup.loader.clone(), self.setup.options.clone(), self.progress);
+        self.loading_key = Some(planned.key.clone());
+        self.loading.spawn(async move {
+            let outcome = load_version(loader, options, planned.clone(), progress).await;
+            (planned, outcome)
+        });
+    }
+
+    fn finish_load(&mut self, planned: PlannedLoad, outcome: Result<LoadOutcome, LoadError>) {
+        self.loading_key = None;
+        let (model, version) = (planned.key.model.clone(), planned.key.version());
+        match outcome {
+            Ok(LoadOutcome::Started { digest, started }) => {
+                let loaded = LoadedVersion::of_repository(&self.setup.loader, started, self.setup.readiness.clone());
+                self.replaced.extend(self.reconciler.add(planned, digest, loaded));
+                self.publish();
+            }
+            Ok(LoadOutcome::SameContent) => {
+                tracing::info!(%model, version, "the files of the version changed, but not their content");
+                self.reconciler.keep(planned);
+            }
+            Err(error) => {
+                let (file, reason) = (planned.files.onnx.display().to_string(), error.to_string());
+                tracing::error!(%model, version, file, reason, "cannot load model version; serving the previous versions");
+                metrics::model_reload(&model, ReloadOutcome::Refused);
+                self.reconciler.reject(planned, reason);
+            }
+        }
+    }
+
+    /// Unloads what no longer serves.
+    fn reconcile(&mut self) {
+        let unused = self.reconciler.take_unused();
+        if !unused.is_empty() {
+            self.publish();
+        }
+        unused.into_iter().for_each(|version| self.retire(version));
+    }
+
+    fn retire(&mut self, version: LoadedVersion) {
+        self.retiring.spawn(version.retire(self.setup.loader.clone()));
+    }
+
+    /// Passes the loaded versions to the registry: from now on requests use them. Retires those that they replace.
+    fn publish(&mut self) {
+        let mut models: Vec<Versions> = Vec::new();
+        let mut stable = BTreeMap::new();
+        for (key, loaded) in self.reconciler.loaded() {
+            let is_stable = !stable.contains_key(&key.model);
+            loaded.set_stable(is_stable);
+            let classifier = Arc::clone(&loaded.classifier);
+            match models.last_mut().filter(|_| !is_stable) {
+                Some(model) => model.others.push(classifier),
+                None => {
+                    stable.insert(key.model.clone(), key.version());
+                    models.push(Versions::stable_only(classifier));
+                }
+            }
+        }
+        self.setup.served.set_repository(models);
+        let names = self.replaced.iter().map(|replaced| replaced.classifier.model());
+        let replaced = names.map(|model| (model.name().to_string(), model.version().to_string())).collect();
+        status::report_changes(&self.stable, &stable, &replaced);
+        self.stable = stable;
+        std::mem::take(&mut self.replaced).into_iter().for_each(|version| self.retire(version));
+    }
+
+    /// Publishes the state of each version for the operations of the API.
+    fn publish_status(&self) {
+        let status = status::status(&self.reconciler, &self.folder);
+        metrics::model_load_errors(status.iter().filter(|status| status.load_error.is_some()).count());
+        self.setup.task.status.send_replace(status.into());
+    }
+
+    /// Answers the accepted requests and stops all engines.
+    pub(super) async fn shut_down(mut self) {
+        for version in self.reconciler.into_loaded().chain(self.replaced) {
+            version.shut_down().await;
+        }
+        while self.retiring.join_next().await.is_some() {}
+    }
+}
