@@ -279,7 +279,8 @@ fn bounds_of_windows_and_scales_are_checked() {
     }
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e30] {
         let scales = floats("scales", &[4], &[1.0, 1.0, scale, 1.0]);
-        let resize = node("Resize", &["x", "", "scales"], &["y"], &[float("cubic_coeff_a", 0.0), text("mode", "cubic")]);
+        let resize =
+            node("Resize", &["x", "", "scales"], &["y"], &[float("cubic_coeff_a", 0.0), text("mode", "cubic")]);
         refused(&[resize], &[scales], "is not possible");
     }
 }
