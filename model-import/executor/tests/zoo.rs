@@ -48,6 +48,48 @@ fn logits_of_the_zoo_are_those_of_onnx_runtime() {
     run(kiln_zoo::answers(), BATCH);
 }
 
+/// `KILN_WRITE_DOCUMENTS=1` writes the table instead of comparing it.
+#[test]
+fn documented_table_lists_the_zoo() {
+    let path = std::path::Path::new("../../docs/zoo.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (head, _) = page.split_once("| network |").expect("the page has a table");
+    let expected = format!("{head}{}", table());
+    if std::env::var_os("KILN_WRITE_DOCUMENTS").is_some() {
+        std::fs::write(path, &expected).unwrap();
+        return;
+    }
+    assert_eq!(page, expected, "write it with KILN_WRITE_DOCUMENTS=1 cargo test --release --test zoo");
+}
+
+/// One row for each network of the zoo.
+fn table() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let mut rows = "| network | operators of set | input | output | batch |\n|---|---|---|---|---|\n".to_string();
+    for answer in kiln_zoo::answers().iter().filter(|answer| answer.path.to_string_lossy().contains("skeletons")) {
+        std::fs::write(&path, answer.model()).unwrap();
+        let model = OnnxModel::open(&path, &ReadOptions::default()).unwrap();
+        let (input, output) = (model.input(), model.output());
+        let layout = if input.channels_last { ", channels last" } else { "" };
+        let removed = output.removed.map_or(String::new(), |name| format!(", {name} taken off"));
+        let is_single = model.notes().iter().any(|note| note.contains("one image at a time"));
+        rows += &format!(
+            "| {} | {} | {}x{}x{} {}{layout} | {} {:?}{removed} | {} |\n",
+            answer.name,
+            answer.opset,
+            input.height,
+            input.width,
+            input.channels,
+            input.element,
+            output.width,
+            output.kind,
+            if is_single { "one image at a time" } else { "dynamic" },
+        );
+    }
+    rows
+}
+
 #[test]
 fn single_operators_give_the_results_of_onnx_runtime() {
     run(kiln_zoo::generated_answers(), 2);
