@@ -368,12 +368,14 @@ impl Reader<'_> {
         };
         let opset = opset("").or_else(|| opset("ai.onnx")).unwrap_or(1);
         for node in self.nodes {
-            lowering
-                .node(node, opset)
-                .map_err(|Problem(reason)| ClassifierError::Operator { node: describe(node), reason: truncated(reason) })?;
+            lowering.node(node, opset).map_err(|Problem(reason)| ClassifierError::Operator {
+                node: describe(node),
+                reason: truncated(reason),
+            })?;
         }
         let (name, var) = self.choose_output(&lowering, batch)?;
-        let var = to_rows(&mut lowering, &var).map_err(|Problem(reason)| ClassifierError::Interface(truncated(reason)))?;
+        let var =
+            to_rows(&mut lowering, &var).map_err(|Problem(reason)| ClassifierError::Interface(truncated(reason)))?;
         lowering.check_excess().map_err(|Problem(reason)| ClassifierError::Interface(reason))?;
         let width = var.dims.get(1).map_or(0, |dim| dim.size);
         let mut network = Network {
@@ -386,7 +388,8 @@ impl Reader<'_> {
         let kind = strip_end(&mut network);
         let takes = takes(&network, self.input.element);
         let passes = run_passes(&mut network);
-        if network.output != network.input && !network.layers.iter().any(|layer| layer.inputs.contains(&network.input)) {
+        if network.output != network.input && !network.layers.iter().any(|layer| layer.inputs.contains(&network.input))
+        {
             let text = format!("The output '{}' does not depend on the image.", shorten(&name));
             return Err(ClassifierError::Interface(text));
         }

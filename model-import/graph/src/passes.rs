@@ -42,7 +42,12 @@ const STAGES: [&[Pass]; 6] = [
         Pass { name: "merge-residuals", is_candidate: is_add, is_backward: false, apply: merge_residual },
         Pass { name: "merge-activations", is_candidate: is_activation, is_backward: false, apply: merge_activation },
     ],
-    &[Pass { name: "fuse-inverted-bottlenecks", is_candidate: is_projection, is_backward: false, apply: fuse_inverted_bottleneck }],
+    &[Pass {
+        name: "fuse-inverted-bottlenecks",
+        is_candidate: is_projection,
+        is_backward: false,
+        apply: fuse_inverted_bottleneck,
+    }],
 ];
 
 /// Converts a graph into a network of fused layers.

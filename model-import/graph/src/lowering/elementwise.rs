@@ -225,7 +225,9 @@ impl Lowering<'_> {
                 let overflow = "its result overflows";
                 Host::Int(match function {
                     Unary::Neg => array.try_map(negative).ok_or(overflow)?,
-                    Unary::Abs => array.try_map(|x| if x.constant < 0 { negative(x) } else { Some(*x) }).ok_or(overflow)?,
+                    Unary::Abs => {
+                        array.try_map(|x| if x.constant < 0 { negative(x) } else { Some(*x) }).ok_or(overflow)?
+                    }
                     Unary::Not => array.map(|x| Linear::constant(i64::from(*x == Linear::constant(0)))),
                     _ => array.clone(),
                 })

@@ -209,7 +209,9 @@ impl<'a> Lowering<'a> {
             inputs.push(match name.as_str() {
                 "" => None,
                 name => Some(
-                    self.get(name).cloned().ok_or_else(|| format!("its input '{}' is not computed before it", shorten(name)))?,
+                    self.get(name)
+                        .cloned()
+                        .ok_or_else(|| format!("its input '{}' is not computed before it", shorten(name)))?,
                 ),
             });
         }

@@ -40,8 +40,11 @@ pub(crate) fn gemm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
         let scaled = lowering.combine(Binary::Mul, summand, &beta)?;
         result = lowering.combine(Binary::Add, &result, &scaled)?;
     }
-    let parameters: Vec<f32> =
-        ["activation_alpha", "activation_beta"].iter().filter_map(|name| operator.attribute(name)).map(|a| a.f).collect();
+    let parameters: Vec<f32> = ["activation_alpha", "activation_beta"]
+        .iter()
+        .filter_map(|name| operator.attribute(name))
+        .map(|a| a.f)
+        .collect();
     if let Some(name) = operator.text("activation")
         && let Some(function) = activation_named(name, &parameters)?
     {

@@ -153,7 +153,11 @@ impl OnnxSource {
             if !std::mem::replace(&mut reserved, true) {
                 if element.is_index() { whole.reserve_exact(count) } else { floating.reserve_exact(count) }
             }
-            if element.is_index() { integers(raw, element, &mut whole) } else { floats(raw, element, count, &mut floating) }
+            if element.is_index() {
+                integers(raw, element, &mut whole)
+            } else {
+                floats(raw, element, count, &mut floating)
+            }
         })?;
         if is_raw {
             let host = if element.is_index() { Host::int(shape, whole) } else { Host::float(shape, floating) };
@@ -223,7 +227,9 @@ fn floats(raw: &[u8], element: ElementType, count: usize, values: &mut Vec<f32>)
         ElementType::I16 => extend(values, raw, |bytes| f32::from(i16::from_le_bytes(bytes))),
         // Two values in a byte, the first in the lower half.
         ElementType::U4 => values.extend(nibbles(raw, count - values.len()).map(f32::from)),
-        ElementType::I4 => values.extend(nibbles(raw, count - values.len()).map(|value| f32::from((value << 4) as i8 >> 4))),
+        ElementType::I4 => {
+            values.extend(nibbles(raw, count - values.len()).map(|value| f32::from((value << 4) as i8 >> 4)))
+        }
         _ => {}
     }
 }
