@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hostile_files_writer::{
     branch, external, float, floats, graph, int, int64s, ints, message, model, node, repeat_field, text,
 };
-use kiln_graph::{Classifier, LayerKind, ReadOptions};
+use kiln_graph::{Classifier, LayerKind, ReadOptions, TensorOp};
 
 /// Longer than any file here takes in a debug build on a busy machine, shorter than any quadratic pass.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
@@ -264,6 +264,20 @@ fn an_output_that_does_not_have_a_row_for_each_image_is_refused() {
     refused(&nodes, &[floats("c", &[1, 5], &[1.0; 5])], "No output");
     let patches = ints("shape", &[-1, 4]);
     refused(&[node("Reshape", &["x"], &["y"], &[patches])], &[], "No output");
+}
+
+#[test]
+fn an_axis_that_is_named_twice_is_reduced_once() {
+    let nodes = [
+        node("MeanVarianceNormalization", &["x"], &["v"], &[ints("axes", &[1, -3])]),
+        node("ReduceMean", &["v"], &["y"], &[ints("axes", &[2, 3, -1]), int("keepdims", 0)]),
+    ];
+    let network = read(&model(&["N", "3", "8", "8"], &nodes, &[])).unwrap().network;
+    for layer in &network.layers {
+        if let LayerKind::Tensor(TensorOp::Reduce { axes, .. }) = &layer.kind {
+            assert!(axes.is_sorted_by(|a, b| a < b), "{axes:?}");
+        }
+    }
 }
 
 #[test]

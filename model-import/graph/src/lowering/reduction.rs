@@ -176,6 +176,7 @@ impl Lowering<'_> {
         axes.iter().for_each(|axis| dims[*axis] = Dim::fixed(1));
         let mut positions: Vec<usize> = axes.iter().map(|axis| var.position(*axis)).collect();
         positions.sort_unstable();
+        positions.dedup();
         let is_image = var.rank() == 4 && var.dims[var.perm[0]].batched && positions == [1, 2];
         let kind = if is_image && reduction == Reduction::Mean {
             LayerKind::GlobalAveragePool
