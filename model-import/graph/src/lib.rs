@@ -31,15 +31,19 @@ mod classifier;
 mod error;
 mod functions;
 mod geometry;
+#[cfg(feature = "import")]
 mod graph;
 mod host;
+#[cfg(feature = "import")]
 mod lower;
 mod lowering;
 mod manifest;
 mod network;
 mod network_editor;
+#[cfg(feature = "import")]
 mod node_parameters;
 mod onnx;
+#[cfg(feature = "import")]
 mod onnx_file;
 mod passes;
 mod preprocess;
@@ -49,16 +53,21 @@ mod tensor_op;
 pub use classifier::{Classifier, ClassifierError, InputInfo, OutputInfo, OutputKind, ReadOptions, Takes};
 pub use error::ModelError;
 pub use geometry::Geometry;
+#[cfg(feature = "import")]
 pub use graph::{Graph, TensorShape};
 pub use host::{Array, Binary};
+#[cfg(feature = "import")]
 pub use lower::lower;
 pub use manifest::{
     Input, Manifest, Model, check_name, check_version, is_hidden, module_name, read_model, read_models, sha256_hex,
 };
 pub use network::{Activation, Conv, Layer, LayerKind, Network, Pooling, Value};
 pub use onnx::{OnnxSource, ReadError};
+#[cfg(feature = "import")]
 pub use onnx_file::{ExternalWeights, OnnxFile};
-pub use passes::{first_unfused, fuse, run_passes};
+#[cfg(feature = "import")]
+pub use passes::fuse;
+pub use passes::{first_unfused, run_passes};
 pub use preprocess::{Crop, Filter, InvalidValue, Preprocess};
 pub use report::{PassReport, Reason, SkippedLayer, Unfusable};
 pub use tensor_op::{ConvTranspose, Dim, Reduction, TensorOp, Unary};

@@ -8,8 +8,6 @@ use crate::functions::{
     find_gated, find_hard_sigmoid, find_layer_norm, find_scaled_product, is_affine, is_product, is_quotient,
     merge_affine,
 };
-use crate::graph::Graph;
-use crate::lower::lower;
 use crate::network::{Activation, Conv, LayerKind, Network, Value};
 use crate::network_editor::NetworkEditor;
 use crate::report::{PassReport, Reason, SkippedLayer, Unfusable};
@@ -56,8 +54,9 @@ const STAGES: [&[Pass]; 6] = [
 /// # Errors
 ///
 /// The first part of the graph that the fused kernels do not support.
-pub fn fuse(graph: &Graph, image_size: [usize; 2]) -> Result<Network, Unfusable> {
-    let mut network = lower(graph, image_size)?;
+#[cfg(feature = "import")]
+pub fn fuse(graph: &crate::graph::Graph, image_size: [usize; 2]) -> Result<Network, Unfusable> {
+    let mut network = crate::lower::lower(graph, image_size)?;
     let reports = run_passes(&mut network);
     first_unfused(&network, &reports).map_or(Ok(network), Err)
 }
@@ -409,7 +408,14 @@ mod tests {
             (vec![(&[0], pointwise()), (&[1, 1], LayerKind::Add)], Reason::SameOperands),
             (vec![(&[0], LayerKind::Pad([1; 4]))], Reason::NoConvolutionFollows),
             (
-                vec![(&[0], pointwise()), (&[1], conv(Geometry::POINTWISE, true)), (&[1, 2], LayerKind::Add)],
+                vec![
+                    (&[0], pointwise()),
+                    (
+                        &[1],
+                        conv(Geometry { kernel: [3, 3], before: [1, 1], after: [1, 1], ..Geometry::POINTWISE }, true),
+                    ),
+                    (&[1, 2], LayerKind::Add),
+                ],
                 Reason::Depthwise,
             ),
         ] {

@@ -1,7 +1,5 @@
 //! Results of the graph passes: how many layers each pass fused, which it skipped, and why a network stays unfused.
 
-use onnx_ir::Node;
-
 use crate::network::{Layer, Value};
 
 /// The first part of a graph that the fused kernels do not support. The messages are noun phrases.
@@ -23,14 +21,16 @@ pub enum Unfusable {
     Output,
 }
 
+#[cfg(feature = "import")]
 impl Unfusable {
-    pub(crate) fn node(node: &Node) -> Self {
+    pub(crate) fn node(node: &onnx_ir::Node) -> Self {
         Self::Node(describe(node))
     }
 }
 
 /// Operator and name of a node.
-pub(crate) fn describe(node: &Node) -> String {
+#[cfg(feature = "import")]
+pub(crate) fn describe(node: &onnx_ir::Node) -> String {
     format!("{} '{}'", node.node_type(), node.name())
 }
 
