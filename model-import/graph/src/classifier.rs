@@ -16,6 +16,8 @@ const MAX_NAMES: usize = 10;
 const MAX_REASON: usize = 1000;
 /// The maximum height and width of an image.
 const MAX_SIDE: usize = 1 << 13;
+/// ImageNet's classes, without and with the background class of TensorFlow's networks.
+const IMAGENET_CLASSES: [usize; 2] = [1000, 1001];
 /// The size of an image where neither the file nor the caller has it.
 const DEFAULT_SIDE: usize = 224;
 
@@ -119,7 +121,9 @@ pub enum ClassifierError {
     #[error("{0}")]
     Interface(String),
     /// An operator has parameters that Kiln does not support.
-    #[error("Kiln cannot run {node}: {reason}.")]
+    #[error(
+        "Kiln cannot run {node}: {reason}. Export the model again with operator set 17, or fold its constants (onnx-simplifier does)."
+    )]
     Operator {
         /// Operator and name of the node.
         node: String,
@@ -236,16 +240,9 @@ impl InputShape {
         let size = [height.unwrap_or(chosen[0]), width.unwrap_or(chosen[1])];
         if size.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
             return Err(wrong(format!(
-                "The image of the input '{}' is {} by {} pixels.",
+                "The image of the input '{}' is {} by {} pixels, but each side must be from 1 to {MAX_SIDE}. Export it with another \
+                 size.",
                 input.name, size[0], size[1]
-            )));
-        }
-        if let Some(wanted) = options.image_size
-            && wanted != size
-        {
-            return Err(wrong(format!(
-                "The input '{}' takes images of {} by {} pixels (height by width), not of {} by {}.",
-                input.name, size[0], size[1], wanted[0], wanted[1]
             )));
         }
         Ok(Self {
@@ -483,7 +480,9 @@ fn to_rows(lowering: &mut Lowering<'_>, var: &Var) -> Result<Var, Problem> {
 fn strip_end(network: &mut Network) -> (OutputKind, Option<&'static str>) {
     let is_single = network.classes == 1;
     let logits = if is_single { OutputKind::Binary } else { OutputKind::Logits };
-    let Some(index) = producer_behind_moves(network, network.output) else { return (OutputKind::Embedding, None) };
+    // Networks whose last layer is pooling give features. SqueezeNet's gives the scores of ImageNet's classes.
+    let features = if IMAGENET_CLASSES.contains(&network.classes) { logits } else { OutputKind::Embedding };
+    let Some(index) = producer_behind_moves(network, network.output) else { return (features, None) };
     let layer = &network.layers[index];
     let kind = match &layer.kind {
         // A softmax over other numbers than the classes is part of the network.
@@ -493,11 +492,11 @@ fn strip_end(network: &mut Network) -> (OutputKind, Option<&'static str>) {
         LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) if is_single => (OutputKind::Binary, "Sigmoid"),
         LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) => (OutputKind::MultiLabel, "Sigmoid"),
         LayerKind::Tensor(TensorOp::LayerNorm { .. } | TensorOp::Reduce { .. }) | LayerKind::GlobalAveragePool => {
-            return (OutputKind::Embedding, None);
+            return (features, None);
         }
         // Features divided by their norm.
-        LayerKind::Tensor(TensorOp::Binary(crate::host::Binary::Div)) => return (OutputKind::Embedding, None),
-        LayerKind::Pool(..) => return (OutputKind::Embedding, None),
+        LayerKind::Tensor(TensorOp::Binary(crate::host::Binary::Div)) => return (features, None),
+        LayerKind::Pool(..) => return (features, None),
         _ => return (logits, None),
     };
     // The layers that move the result now read what the activation read.

@@ -344,6 +344,21 @@ fn values_are_read_from_regular_files_below_the_folder_alone() {
 }
 
 #[test]
+fn digest_covers_values_in_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let nodes = [node("Conv", &["x", "w"], &["map"], &[]), node("GlobalAveragePool", &["map"], &["y"], &[])];
+    let weights = external("w", &[4, 3, 1, 1], "weights");
+    std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &[weights])).unwrap();
+    let digest = |values: [u8; 48]| {
+        std::fs::write(folder.path().join("weights"), values).unwrap();
+        kiln_graph::OnnxSource::open(&path).unwrap().sha256().unwrap()
+    };
+    assert_eq!(digest([0; 48]), digest([0; 48]));
+    assert_ne!(digest([0; 48]), digest([1; 48]), "other weights are another model");
+}
+
+#[test]
 fn a_file_may_end_anywhere() {
     let nodes = [
         node("Conv", &["x", "w"], &["map"], &[]),

@@ -11,6 +11,8 @@ pub(super) struct Reconciler<T> {
     /// Names of models that are not of the repository.
     reserved: BTreeSet<String>,
     desired: BTreeMap<VersionKey, VersionFiles>,
+    /// Versions whose files changed between the last two scans.
+    changing: BTreeSet<VersionKey>,
     loaded: BTreeMap<VersionKey, Loaded<T>>,
     /// The last attempt to load a version, if it failed.
     failures: BTreeMap<VersionKey, Failure>,
@@ -58,6 +60,7 @@ impl<T> Reconciler<T> {
         Self {
             reserved,
             desired: BTreeMap::new(),
+            changing: BTreeSet::new(),
             loaded: BTreeMap::new(),
             failures: BTreeMap::new(),
             invalid: BTreeMap::new(),
@@ -70,12 +73,16 @@ impl<T> Reconciler<T> {
     pub(super) fn observe(&mut self, scan: Scan) -> Vec<InvalidFolder> {
         let mut invalid = scan.invalid;
         self.desired.clear();
+        self.changing.clear();
         for (key, files) in scan.versions {
             if self.reserved.contains(&key.model) {
                 let reason = "a model outside --models has this name. Rename the folder.".to_string();
                 let path = files.map(|files| files.model_folder).unwrap_or_else(|| key.model.clone().into());
                 invalid.entry(key.model).or_insert(InvalidFolder { path, reason });
                 continue;
+            }
+            if files.is_none() {
+                self.changing.insert(key.clone());
             }
             // A version that still changes is not opened, but what is known of it stays.
             let known = || self.loaded.get(&key).map(|loaded| &loaded.files);
@@ -139,9 +146,11 @@ impl<T> Reconciler<T> {
     /// Removes and returns the versions that no longer serve. A version whose files were removed stays if another
     /// version of the model is desired and none of them is loaded.
     pub(super) fn take_unused(&mut self) -> Vec<T> {
-        let Self { desired, loaded, unloaded, .. } = self;
+        let Self { desired, changing, loaded, unloaded, .. } = self;
         let is_kept = |key: &VersionKey| {
-            let mut wanted = desired.keys().filter(|other| other.model == key.model).peekable();
+            // A version that is still being copied will be desired.
+            let all = desired.keys().chain(changing.iter());
+            let mut wanted = all.filter(|other| other.model == key.model).peekable();
             let is_replacement_missing = wanted.peek().is_some() && !wanted.any(|other| loaded.contains_key(other));
             !unloaded.contains(&key.model) && (desired.contains_key(key) || is_replacement_missing)
         };

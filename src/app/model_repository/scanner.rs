@@ -188,15 +188,26 @@ fn versions_of(model_folder: &Path) -> io::Result<BTreeMap<u64, VersionFiles>> {
         // Triton also ignores a name with a leading zero.
         let number = name.parse::<u64>().ok().filter(|number| *number > 0 && !name.starts_with(['0', '+']));
         let onnx = path.join(NETWORK);
-        if let Some(number) = number.filter(|_| onnx.is_file()) {
+        if let Some(number) = number
+            && is_file(&onnx)?
+        {
             versions.insert(number, VersionFiles::new(onnx, model_folder)?);
         }
     }
     let onnx = model_folder.join(NETWORK);
-    if onnx.is_file() && !versions.contains_key(&1) {
+    if !versions.contains_key(&1) && is_file(&onnx)? {
         versions.insert(1, VersionFiles::new(onnx, model_folder)?);
     }
     Ok(versions)
+}
+
+/// Returns whether there is a file. A file that cannot be examined is an error: it is not absent.
+fn is_file(path: &Path) -> io::Result<bool> {
+    match path.metadata() {
+        Ok(metadata) => Ok(metadata.is_file()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn files_of(folder: &Path, is_wanted: impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {

@@ -217,6 +217,20 @@ fn removed_version_stays_until_its_replacement_is_loaded() {
 }
 
 #[test]
+fn removed_version_stays_while_its_replacement_is_copied() {
+    let mut repository = Repository::new(&[("cat/1/model.onnx", "one")]);
+    repository.scan_twice();
+    repository.remove("cat/1");
+    for part in ["t", "tw", "two"] {
+        repository.write("cat/2/model.onnx", part);
+        repository.scan();
+        assert_eq!(repository.reconcile(), [""; 0], "the copy is at '{part}'");
+    }
+    repository.scan();
+    assert_eq!(repository.reconcile(), ["cat/2 loaded", "'one' unloaded"]);
+}
+
+#[test]
 fn result_of_a_load_is_not_used_if_the_version_was_removed_meanwhile() {
     let mut repository = Repository::new(&[("cat/1/model.onnx", "one"), ("cat/2/model.onnx", "two")]);
     repository.scan();

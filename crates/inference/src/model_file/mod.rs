@@ -96,6 +96,14 @@ fn open_at(location: &Location, options: &FileOptions) -> Result<ModelFile, Mode
     let manifest_size = manifest_size.map(|size| [size.height as usize, size.width as usize]);
     let open_options = ReadOptions { output: options.output.clone(), image_size: options.image_size.or(manifest_size) };
     let source = onnx_model::open(&location.onnx, &open_options)?;
+    let own = [source.input().height, source.input().width];
+    if let Some([height, width]) = manifest_size.filter(|size| *size != own) {
+        let reason = format!(
+            "its input takes images of {}x{} pixels (width by height), but [input] of model.toml says {width}x{height}. Correct it",
+            own[1], own[0]
+        );
+        return Err(ModelFileError::invalid(&location.onnx, reason));
+    }
     describe(location, source, options.preset)
 }
 

@@ -1,7 +1,7 @@
 //! An ONNX file that is read in two steps: the structure at once, the large tensors one by one. The file is never in memory as a
 //! whole, so that loading needs little more memory than the network that comes out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
@@ -106,22 +106,32 @@ impl OnnxSource {
         self.bytes
     }
 
-    /// SHA-256 of the file, in lower-case hex. Reads the whole file.
+    /// SHA-256 of the file, in lower-case hex. If values of its tensors are in other files, it is the digest of the digests of all
+    /// these files. Reads all of them.
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// A file cannot be read, or is outside the folder.
     pub fn sha256(&self) -> Result<String, ReadError> {
-        let io = |source| ReadError::Io { path: self.path.clone(), source };
-        let mut file = File::open(&self.path).map_err(io)?;
-        let (mut digest, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-        loop {
-            match file.read(&mut buffer).map_err(io)? {
-                0 => break,
-                count => digest.update(&buffer[..count]),
-            }
+        let own = file_sha256(&self.path)?;
+        let graph = self.message.graph.iter();
+        let attributes = graph.clone().flat_map(|graph| &graph.node).flat_map(|node| &node.attribute);
+        let tensors =
+            graph.flat_map(|graph| &graph.initializer).chain(attributes.filter_map(|attribute| attribute.t.as_ref()));
+        let external: BTreeMap<&str, &TensorProto> = tensors
+            .filter(|tensor| tensor.data_location == 1)
+            .map(|tensor| (tensor.external("location").unwrap_or_default(), tensor))
+            .collect();
+        if external.is_empty() {
+            return Ok(own);
         }
-        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut all = Sha256::new();
+        all.update(own.as_bytes());
+        for (location, tensor) in external.into_iter().take(MAX_EXTERNAL_FILES) {
+            all.update(location.as_bytes());
+            all.update(file_sha256(&self.external_path(tensor)?)?.as_bytes());
+        }
+        Ok(hex(&all.finalize()))
     }
 
     /// Calls `take` with the raw little-endian values of a tensor that is stored as bytes, in pieces whose lengths are multiples
@@ -447,4 +457,21 @@ fn push_varint(output: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     output.push(value as u8);
+}
+
+/// SHA-256 of a file, in lower-case hex.
+fn file_sha256(path: &Path) -> Result<String, ReadError> {
+    let io = |source| ReadError::Io { path: path.to_path_buf(), source };
+    let (mut file, _) = open_file(path).map_err(io)?;
+    let (mut digest, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).map_err(io)? {
+            0 => return Ok(hex(&digest.finalize())),
+            count => digest.update(&buffer[..count]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
