@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use crate::lowering::{Lowering, MAX_NODES, Problem, Var, describe, importer, shorten};
-use crate::network::{Layer, LayerKind, Network, Value};
+use crate::network::{Activation, Layer, LayerKind, Network, Value};
 use crate::onnx::{ElementType, GraphProto, ModelProto, NodeProto, OnnxSource, ReadError, ValueInfoProto};
 use crate::passes::run_passes;
 use crate::report::PassReport;
@@ -382,7 +382,7 @@ impl Reader<'_> {
             output: var.value,
             classes: width,
         };
-        let kind = strip_end(&mut network);
+        let kind = strip_end(&mut network)?;
         let takes = takes(&network, self.input.element);
         let passes = run_passes(&mut network);
         if network.output != network.input && !network.layers.iter().any(|layer| layer.inputs.contains(&network.input))
@@ -477,13 +477,17 @@ fn to_rows(lowering: &mut Lowering<'_>, var: &Var) -> Result<Var, Problem> {
 }
 
 /// Takes a softmax or a sigmoid off the end, and says what the numbers mean and what was taken off.
-fn strip_end(network: &mut Network) -> (OutputKind, Option<&'static str>) {
+///
+/// # Errors
+///
+/// The numbers are computed from probabilities, and a second softmax would change them.
+fn strip_end(network: &mut Network) -> Result<(OutputKind, Option<&'static str>), ClassifierError> {
     let is_single = network.classes == 1;
     let logits = if is_single { OutputKind::Binary } else { OutputKind::Logits };
     // Networks whose last layer is pooling give features. SqueezeNet's gives the scores of ImageNet's classes.
     let features = if IMAGENET_CLASSES.contains(&network.classes) { logits } else { OutputKind::Embedding };
-    let Some(index) = producer_behind_moves(network, network.output) else { return (features, None) };
-    let layer = &network.layers[index];
+    let Some(end) = End::find(network) else { return Ok((features, None)) };
+    let layer = &network.layers[end.layer];
     let kind = match &layer.kind {
         // A softmax over other numbers than the classes is part of the network.
         LayerKind::Tensor(TensorOp::Softmax { size, is_log, .. }) if !is_single && *size == network.classes => {
@@ -491,39 +495,76 @@ fn strip_end(network: &mut Network) -> (OutputKind, Option<&'static str>) {
         }
         LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) if is_single => (OutputKind::Binary, "Sigmoid"),
         LayerKind::Tensor(TensorOp::Unary(Unary::Sigmoid)) => (OutputKind::MultiLabel, "Sigmoid"),
+        _ if end.has_changes => return Ok((logits, None)),
         LayerKind::Tensor(TensorOp::LayerNorm { .. } | TensorOp::Reduce { .. }) | LayerKind::GlobalAveragePool => {
-            return (features, None);
+            return Ok((features, None));
         }
         // Features divided by their norm.
-        LayerKind::Tensor(TensorOp::Binary(crate::host::Binary::Div)) => return (features, None),
-        LayerKind::Pool(..) => return (features, None),
-        _ => return (logits, None),
+        LayerKind::Tensor(TensorOp::Binary(crate::host::Binary::Div)) | LayerKind::Pool(..) => {
+            return Ok((features, None));
+        }
+        _ => return Ok((logits, None)),
     };
-    // The layers that move the result now read what the activation read.
+    if end.has_changes {
+        return Err(ClassifierError::Interface(format!(
+            "The output is computed from the probabilities of {}, and Kiln would apply a {} to it again. Choose the value before \
+             that operator with --output.",
+            layer.node, kind.1
+        )));
+    }
+    // What follows reads what the activation read. Rounding to integers that follows is for probabilities alone.
     let (from, to) = (layer.output, layer.inputs[0]);
-    network.layers.remove(index);
+    let quantisation = end.quantisation;
+    let rename: HashMap<Value, Value> =
+        quantisation.iter().map(|index| (network.layers[*index].output, to)).chain([(from, to)]).collect();
     for layer in &mut network.layers {
-        layer.inputs.iter_mut().filter(|input| **input == from).for_each(|input| *input = to);
+        layer.inputs.iter_mut().for_each(|input| *input = *rename.get(input).unwrap_or(input));
     }
-    if network.output == from {
-        network.output = to;
-    }
-    (kind.0, Some(kind.1))
+    network.output = *rename.get(&network.output).unwrap_or(&network.output);
+    let mut removed: Vec<usize> = quantisation.into_iter().chain([end.layer]).collect();
+    removed.sort_unstable();
+    removed.into_iter().rev().for_each(|index| drop(network.layers.remove(index)));
+    Ok((kind.0, Some(kind.1)))
 }
 
-/// The layer that computes a value; layers that only move elements are passed over.
-fn producer_behind_moves(network: &Network, value: Value) -> Option<usize> {
-    let producers: HashMap<Value, usize> =
-        network.layers.iter().enumerate().map(|(index, layer)| (layer.output, index)).collect();
-    let mut value = value;
-    loop {
-        let index = *producers.get(&value)?;
-        let layer: &Layer = &network.layers[index];
-        match &layer.kind {
-            LayerKind::Tensor(TensorOp::Reshape(_) | TensorOp::Permute(_)) => {
-                value = *layer.inputs.first()?;
+/// The end of a network: the last layer that is more than a function of single numbers.
+struct End {
+    layer: usize,
+    /// Layers behind it that round to the integers of a quantised file and back.
+    quantisation: Vec<usize>,
+    /// Whether other layers behind it change or select numbers.
+    has_changes: bool,
+}
+
+impl End {
+    fn find(network: &Network) -> Option<Self> {
+        let producers: HashMap<Value, usize> =
+            network.layers.iter().enumerate().map(|(index, layer)| (layer.output, index)).collect();
+        let (mut value, mut quantisation, mut has_changes) = (network.output, Vec::new(), false);
+        loop {
+            let index = *producers.get(&value)?;
+            let layer: &Layer = &network.layers[index];
+            let is_quantisation = ["QuantizeLinear", "DequantizeLinear"]
+                .iter()
+                .any(|name| layer.node.split([' ', ':']).any(|part| part == *name));
+            match &layer.kind {
+                LayerKind::Tensor(TensorOp::Reshape(_) | TensorOp::Permute(_)) => {}
+                LayerKind::Affine { .. } | LayerKind::Activation(_) | LayerKind::Tensor(TensorOp::Unary(_))
+                    if is_quantisation =>
+                {
+                    quantisation.push(index);
+                }
+                LayerKind::Affine { .. }
+                | LayerKind::Activation(Activation::Clamp { .. })
+                | LayerKind::Tensor(
+                    TensorOp::Unary(Unary::Exp | Unary::Log | Unary::Power(_))
+                    | TensorOp::Slice { .. }
+                    | TensorOp::Select { .. }
+                    | TensorOp::Pad { .. },
+                ) => has_changes = true,
+                _ => return Some(Self { layer: index, quantisation, has_changes }),
             }
-            _ => return Some(index),
+            value = *layer.inputs.first()?;
         }
     }
 }
@@ -536,7 +577,8 @@ fn takes(network: &Network, element: ElementType) -> Takes {
     let first: Vec<&Layer> = network.layers.iter().filter(|layer| layer.inputs.contains(&network.input)).collect();
     let [layer] = first.as_slice() else { return Takes::Normalised };
     let LayerKind::Affine { factor, summand } = &layer.kind else { return Takes::Normalised };
-    if layer.node.starts_with("BatchNormalization") {
+    // A batch norm, or the scale of a quantised input, says nothing about the pixels.
+    if !["Sub", "Div", "Mul", "Add"].iter().any(|operator| layer.node.split(' ').next() == Some(*operator)) {
         return Takes::Normalised;
     }
     let is_small = |value: f32| value.abs() <= 2.0;

@@ -56,7 +56,11 @@ impl Linear {
                 _ => None,
             },
             Binary::Div => self.divide(other.as_constant()?),
-            Binary::Mod => both().and_then(|(a, b)| Some(Self::constant(a.checked_rem_euclid(b)?))),
+            // The sign is that of the divisor.
+            Binary::Mod => both().and_then(|(a, b)| {
+                let rest = a.checked_rem(b)?;
+                Some(Self::constant(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }))
+            }),
             Binary::Pow => both().and_then(|(a, b)| Some(Self::constant(a.checked_pow(u32::try_from(b).ok()?)?))),
             // Batch sizes are positive, so that a multiple of the batch size is larger than any number that is not positive.
             Binary::Min | Binary::Max if self == other => Some(self),

@@ -100,7 +100,7 @@ fn empty_tensors_are_refused() {
 fn large_constants_are_refused_before_they_are_created() {
     let target = |sizes: &[i64]| int64s("target", &[sizes.len() as i64], sizes);
     let fill = node("ConstantOfShape", &["target"], &["y"], &[]);
-    refused(&[fill.clone()], &[target(&[1 << 40])], "too large");
+    refused(std::slice::from_ref(&fill), &[target(&[1 << 40])], "too large");
     refused(&[fill], &[target(&[1 << 14, 1 << 13])], "too large");
     let one = int64s("one", &[1], &[1]);
     let expand = node("Expand", &["one", "target"], &["y"], &[]);
@@ -173,8 +173,8 @@ fn layers_that_share_a_tensor_of_the_file_do_not_multiply_it() {
 fn long_lists_in_parameters_take_linear_time() {
     let long = vec![1; 1_000_000];
     let target = int64s("target", &[1_000_000], &long);
-    refused(&[node("Reshape", &["x", "target"], &["y"], &[])], &[target.clone()], "too many axes");
-    refused(&[node("ConstantOfShape", &["target"], &["y"], &[])], &[target.clone()], "too many axes");
+    refused(&[node("Reshape", &["x", "target"], &["y"], &[])], std::slice::from_ref(&target), "too many axes");
+    refused(&[node("ConstantOfShape", &["target"], &["y"], &[])], std::slice::from_ref(&target), "too many axes");
     let bounds = ["x", "target", "target", "target"];
     refused(&[node("Slice", &bounds, &["y"], &[])], &[target], "an axis twice");
     let perm = ints("perm", &vec![0; 1_000_000]);

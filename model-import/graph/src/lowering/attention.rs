@@ -197,7 +197,7 @@ impl Lowering<'_> {
             let mask = Array::new(vec![rows, columns], (0..rows * columns).map(value).collect());
             products = self.binary_op(Binary::Add, &Fact::computed(products), &Fact::float(mask))?;
         }
-        let weights = self.softmax_op(&products, 3, false);
+        let weights = self.softmax_op(&products, 3, false)?;
         self.batched_product(&weights, value)
     }
 }

@@ -174,6 +174,9 @@ pub(crate) fn unary(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
         "Swish" => Unary::Swish { alpha: operator.float("alpha", 1.0) },
         "ThresholdedRelu" => Unary::ThresholdedRelu { alpha: operator.float("alpha", 1.0) },
         "Shrink" => Unary::Shrink { lambda: operator.float("lambd", 0.5), bias: operator.float("bias", 0.0) },
+        "IsInf" if !(operator.flag("detect_positive", true) && operator.flag("detect_negative", true)) => {
+            return Err("it looks for infinities of one sign alone, which is not supported".into());
+        }
         other => plain(other).ok_or("Kiln does not know this operator")?,
     };
     let input = operator.input(0)?.clone();
@@ -444,8 +447,17 @@ pub(crate) fn binary(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
     {
         *slope = lowering.align(slope, result.rank(), 1)?;
     }
+    let is_whole = !operator.input(0)?.element.is_float();
+    if op == Binary::Mod && is_whole && !operator.flag("fmod", false) && result.as_var().is_some() {
+        return Err("Kiln computes Mod of images with 'fmod' alone".into());
+    }
     for right in &right_inputs {
         result = lowering.combine(op, &result, right)?;
+        // Integers that are held as floats divide as integers do.
+        let is_float = !matches!(&result.kind, FactKind::Host(Host::Int(_)));
+        if op == Binary::Div && is_whole && is_float {
+            result = lowering.function(Unary::Trunc, &result)?;
+        }
     }
     if operator.op_type() == "Mean" {
         let count = Fact::float(Array::scalar(1.0 / operator.inputs.len().max(1) as f32));

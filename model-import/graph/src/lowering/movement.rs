@@ -1,6 +1,6 @@
 //! Operators that move elements, and the arithmetic of shapes.
 
-use crate::host::{Array, Binary, Host, Linear};
+use crate::host::{Array, Host, Linear};
 use crate::network::{LayerKind, Value};
 use crate::tensor_op::{Dim, TensorOp};
 
@@ -209,6 +209,9 @@ impl Lowering<'_> {
         let perm = largest.map(|var| var.perm.clone()).unwrap_or_default();
         let batched = shape.get(axis).ok_or("its inputs differ in their number of axes")?.batched;
         let mut total = Dim { size: 0, batched };
+        if total.batched && self.fixed_batch.is_some() {
+            return Err("it joins images along the batch".into());
+        }
         let mut inputs: Vec<Value> = Vec::with_capacity(facts.len());
         for fact in facts {
             let own = fact.dims();
@@ -690,7 +693,7 @@ impl Lowering<'_> {
     }
 }
 
-/// `Trilu`: a product with a mask of ones and zeros.
+/// `Trilu`: zero where a mask says so.
 pub(crate) fn triangle(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.input(0)?.clone();
     let offset = match operator.optional(1) {
@@ -706,9 +709,18 @@ pub(crate) fn triangle(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> 
         let distance = (column - row).saturating_sub(offset);
         if upper { distance >= 0 } else { distance <= 0 }
     };
-    let mask = (0..rows * columns).map(|index| f32::from(u8::from(keeps(index)))).collect();
-    let mask = Fact::host(Host::float(vec![*rows, *columns], mask));
-    Ok(vec![lowering.combine(Binary::Mul, &input, &mask)?.with_element(input.element)])
+    let mask = (0..rows * columns).map(|index| Linear::constant(i64::from(keeps(index)))).collect();
+    let mask = Fact::host(Host::int(vec![*rows, *columns], mask));
+    // A product would make infinities NaN, and masks of attention hold infinities.
+    let zero = match lowering.host(&input)? {
+        Some(Host::Int(_)) => Fact::host(Host::int(Vec::new(), vec![Linear::constant(0)])),
+        _ => Fact::float(Array::scalar(0.0)),
+    };
+    let element = input.element;
+    let inner =
+        Operator { node: operator.node, inputs: vec![Some(mask), Some(input), Some(zero)], opset: operator.opset };
+    let outputs = super::elementwise::select(lowering, &inner)?;
+    Ok(outputs.into_iter().map(|fact| fact.with_element(element)).collect())
 }
 
 /// `DepthToSpace`.

@@ -9,6 +9,9 @@ use super::{Fact, Lowering, Operator, Outputs, Problem, Var};
 
 /// `BatchNormalization`. Its statistics are known, so that it is a factor and a summand for each channel.
 pub(crate) fn batch_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
+    if operator.flag("training_mode", false) {
+        return Err("it normalises over the batch, as in training; export the model in evaluation mode".into());
+    }
     let epsilon = operator.float("epsilon", 1e-5);
     let mut parameters = Vec::with_capacity(4);
     for index in 1..5 {

@@ -157,6 +157,9 @@ impl Lowering<'_> {
         if a.dims[rank - 1] != b.dims[rank - 2] {
             return Err(misfit());
         }
+        if a.dims[rank - 1].batched {
+            return Err("it sums over the images of a batch, so that they would influence each other".into());
+        }
         dims.extend([a.dims[rank - 2], b.dims[rank - 1]]);
         self.check_dims(&dims);
         let (a, b) = (self.in_file_order(&a), self.in_file_order(&b));

@@ -77,7 +77,7 @@ impl Lowering<'_> {
     }
 
     /// A function of a fact that is known or not.
-    fn function(&mut self, function: Unary, fact: &Fact) -> Result<Fact, Problem> {
+    pub(super) fn function(&mut self, function: Unary, fact: &Fact) -> Result<Fact, Problem> {
         if let Some(array) = self.host_float(fact)? {
             self.reserve(&array.shape)?;
             return Ok(Fact::float(array.map(|x| function.of(*x))));
@@ -276,12 +276,15 @@ pub(crate) fn qlinear_softmax(lowering: &mut Lowering<'_>, operator: &Operator<'
     let value = lowering.dequantized(&input, &by)?;
     let var: Var = lowering.to_var(&value)?;
     let axis = operator.axis(operator.int("axis", -1), var.rank())?;
-    let result = Fact::computed(lowering.softmax_op(&var, axis, false));
+    let result = Fact::computed(lowering.softmax_op(&var, axis, false)?);
     Ok(vec![lowering.quantized(&result, &Quantizer::read(operator, 3, ElementType::U8)?)?])
 }
 
 /// `QGemm` of ONNX Runtime: both operands with their parameters, the bias, and perhaps the result's parameters.
 pub(crate) fn qgemm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
+    if operator.float("alpha", 1.0) != 1.0 {
+        return Err("its 'alpha' is not 1, which is not supported".into());
+    }
     let (mut a, mut b) = (operator.input(0)?.clone(), operator.input(3)?.clone());
     let by_a = Quantizer::read(operator, 1, a.element)?;
     let by_b = Quantizer {

@@ -22,10 +22,10 @@ pub(crate) fn softmax(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> O
         let joined = Dim::fixed(count.ok_or("it normalises the batch")?);
         let flat: Vec<Dim> = var.dims[..axis].iter().copied().chain([joined]).collect();
         let flat = lowering.reshape(&var, &flat)?;
-        let result = lowering.softmax_op(&flat, axis, is_log);
+        let result = lowering.softmax_op(&flat, axis, is_log)?;
         return Ok(vec![Fact::computed(lowering.reshape(&result, &var.dims)?)]);
     }
-    Ok(vec![Fact::computed(lowering.softmax_op(&var, axis, is_log))])
+    Ok(vec![Fact::computed(lowering.softmax_op(&var, axis, is_log)?)])
 }
 
 /// The reductions. They differ in what they do before and after the sum or the maximum.
@@ -162,9 +162,12 @@ pub(crate) fn cumulative_sum(lowering: &mut Lowering<'_>, operator: &Operator<'_
 
 impl Lowering<'_> {
     /// A softmax over an axis of the file.
-    pub(crate) fn softmax_op(&mut self, var: &Var, axis: usize, is_log: bool) -> Var {
+    pub(crate) fn softmax_op(&mut self, var: &Var, axis: usize, is_log: bool) -> Result<Var, Problem> {
+        if var.dims[axis].batched {
+            return Err("it normalises over the images of a batch, so that they would influence each other".into());
+        }
         let op = TensorOp::Softmax { axis: var.position(axis), size: var.dims[axis].size, is_log };
-        self.same_axes(LayerKind::Tensor(op), var, var.dims.clone())
+        Ok(self.same_axes(LayerKind::Tensor(op), var, var.dims.clone()))
     }
 
     /// Reduces axes of the file, which keep size 1.

@@ -10,7 +10,7 @@ pub(crate) type Importer = fn(&mut Lowering<'_>, &Operator<'_>) -> Outputs;
 pub(crate) fn importer(domain: &str, op_type: &str) -> Option<Importer> {
     match domain {
         "" | "ai.onnx" => standard(op_type),
-        "com.microsoft" | "com.microsoft.nchwc" => microsoft(op_type),
+        "com.microsoft" => microsoft(op_type),
         _ => None,
     }
 }

@@ -101,6 +101,19 @@ impl Lowering<'_> {
         }
         let groups = groups(&var.dims, dims)
             .ok_or_else(|| format!("{} elements do not fit the shape {}", show(&var.dims), show(dims)))?;
+        // In a file whose fixed batch was made dynamic, a batch that is not the outermost axis of its group would be split
+        // between other axes.
+        if self.fixed_batch.is_some() {
+            let is_outermost = |dims: &[Dim]| {
+                let first = dims.iter().find(|dim| !dim.is_one());
+                !dims.iter().any(|dim| dim.batched) || first.is_some_and(|dim| dim.batched)
+            };
+            let keeps_images =
+                |group: &Group| is_outermost(&var.dims[group.old.clone()]) && is_outermost(&dims[group.new.clone()]);
+            if !groups.iter().all(keeps_images) {
+                return Err("it mixes the images of a batch".into());
+            }
+        }
         // Each group of old axes must lie side by side, in the order of the file. Groups keep the order of their first axes.
         let mut order: Vec<usize> = (0..groups.len()).collect();
         let first = |group: &Group| {

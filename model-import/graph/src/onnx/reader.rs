@@ -265,7 +265,7 @@ impl TensorProto {
 fn open_file(path: &Path) -> io::Result<(File, u64)> {
     let regular = |metadata: fs::Metadata| {
         let error = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
-        metadata.is_file().then(|| metadata.len()).ok_or_else(error)
+        metadata.is_file().then_some(metadata.len()).ok_or_else(error)
     };
     // Opening a named pipe blocks until somebody writes to it.
     regular(fs::metadata(path)?)?;
