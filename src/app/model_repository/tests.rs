@@ -101,7 +101,7 @@ fn versions_are_folders_with_numbers_and_a_network() {
     invalid.sort();
     assert_eq!(invalid, [repository.path("empty"), repository.path("not a name")]);
     assert_eq!(repository.reconcile(), [""; 0], "files that were just written are not opened");
-    assert_eq!(repository.scan(), [PathBuf::new(); 0], "reported once");
+    assert!(repository.scan().is_empty(), "reported once");
     assert_eq!(repository.reconcile(), ["cat/10 loaded", "cat/2 loaded", "dog/1 loaded"]);
     assert_eq!(repository.loaded(), ["cat/10 ten", "cat/2 two", "dog/1 one"]);
     assert!(repository.reconciler.error("empty").unwrap().contains("VERSION/model.onnx"));

@@ -22,7 +22,7 @@ pub fn permute(context: &Context, input: &[f32], shape: &[usize], permutation: &
     copy_strided(context, input, shape, 0, axes, output);
 }
 
-/// The part of one axis that [`slice`] takes.
+/// The part of one axis that [`slice()`] takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceAxis {
     /// The first position.
