@@ -61,6 +61,8 @@ pub(crate) fn convolution(
 
 /// Factors and summands of a batch norm, one for each channel.
 pub(crate) fn batch_norm(node: &Node, channels: usize, epsilon: f32) -> Option<[Vec<f32>; 2]> {
+    // onnx-ir 0.22.0 reads a missing epsilon as 0, but ONNX's default is 1e-5. No exporter writes 0.
+    let epsilon = if epsilon == 0.0 { 1e-5 } else { epsilon };
     let per_channel = |index| floats(node, index).filter(|values| values.len() == channels);
     let (scale, bias, mean, variance) = (per_channel(1)?, per_channel(2)?, per_channel(3)?, per_channel(4)?);
     let factor: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
