@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::general_conv::GeneralConvSpec;
+use super::general_conv_spec::GeneralConvSpec;
 use super::geometry::Geometry;
 use super::isa::SafeKernel;
 use super::nhwc::NhwcBatch;

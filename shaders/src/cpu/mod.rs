@@ -17,6 +17,7 @@ mod conv;
 mod dense;
 mod depthwise;
 mod general_conv;
+mod general_conv_spec;
 #[cfg(test)]
 mod general_conv_tests;
 mod general_depthwise;
@@ -36,7 +37,8 @@ pub use activation::Activation;
 pub use context::Context;
 pub use conv::ConvSpec;
 pub(crate) use conv::PackedConv;
-pub use general_conv::{GeneralConvSpec, PackedGeneralConv};
+pub use general_conv::PackedGeneralConv;
+pub use general_conv_spec::GeneralConvSpec;
 pub use geometry::Geometry;
 pub(crate) use inverted_bottleneck::InvertedBottleneck;
 pub use isa::Isa;
