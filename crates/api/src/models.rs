@@ -67,7 +67,6 @@ struct ModelsBody {
     /// The models, sorted by name.
     models: Vec<ModelBody>,
     /// Models in the folder of --models that are not served, because no version can be loaded.
-    #[oai(skip_serializing_if_is_empty)]
     not_loaded: Vec<UnservedModelBody>,
 }
 

@@ -176,6 +176,11 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for OptionalJson<T> {
         }
         let invalid = |reason: String| ApiError::malformed(format!("invalid JSON in the request body: {reason}"));
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        // A field may be left out, but the document has none that may be null.
+        if let Some((key, _)) = value.as_object().into_iter().flatten().find(|(_, value)| value.is_null()) {
+            let key: String = key.chars().take(100).collect();
+            return Err(invalid(format!("'{key}' is null")).into());
+        }
         let parsed = T::parse_from_json(Some(value)).map_err(|error| invalid(error.into_message()))?;
         Ok(Self(Some(parsed)))
     }
