@@ -45,6 +45,9 @@ fn responses_conform_to_the_openapi_document() {
     assert_eq!(server.get("/health/ready").status, 200);
 }
 
+/// Operations that this server cannot serve; schemathesis.toml leaves them out.
+const NOT_SERVED: [&str; 4] = ["embed", "embed_raw", "oip_repository_load", "oip_repository_unload"];
+
 /// Asserts that each operation succeeded at least once: an operation that rejects all requests would not be tested.
 fn assert_every_operation_succeeded(server: &Server) {
     let document = server.get("/openapi.json").json();
@@ -56,6 +59,9 @@ fn assert_every_operation_succeeded(server: &Server) {
     assert!(operations.len() > 20, "{document}");
     for operation in operations {
         let name = operation["operationId"].as_str().expect("each operation has a name");
+        if NOT_SERVED.contains(&name) {
+            continue;
+        }
         let answered = |status: &str| {
             let label = format!("operation=\"{name}\",status=\"{status}\"");
             requests.iter().any(|line| line.contains(&label))
