@@ -11,7 +11,8 @@ use burn_import::ext::{
     arg_to_ident, bridge,
 };
 
-use kiln_graph::{Activation, Conv, Geometry, Layer, LayerKind, Network, Pooling};
+use kiln_graph::{Conv, Layer, LayerKind, Network};
+use kiln_ops::{Activation, Geometry, Pooling};
 
 /// Name of the private ONNX domain.
 pub const DOMAIN: &str = "kiln";

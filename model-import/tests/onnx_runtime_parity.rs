@@ -82,18 +82,16 @@ fn network_with_unsupported_layer_is_unfused_and_matches() {
 }
 
 #[test]
-fn graph_and_kernels_agree_on_geometry() {
-    use kiln_kernels::layers::Geometry as KernelGeometry;
-    let sizes = [[8, 9], [3, 7], [1, 1]];
+fn graph_and_kernels_agree_on_depthwise_convolutions() {
+    use kiln_kernels::layers::{Activation, ConvSpec, Geometry};
     for (kernel, stride, before, after) in (1..9).flat_map(|kernel| {
         (1..4).flat_map(move |stride| (0..3).map(move |pad| ([kernel; 2], [stride, stride.min(2)], [pad, 1], [1, pad])))
     }) {
-        let graph = kiln_graph::Geometry { kernel, stride, before, after };
-        let kernels = KernelGeometry { kernel, stride, before, after };
-        assert_eq!(graph.has_depthwise_kernel(), kernels.has_depthwise_kernel(), "{graph:?}");
-        assert_eq!(graph.is_pointwise(), kernels.is_pointwise(), "{graph:?}");
-        for size in sizes {
-            assert_eq!(graph.output_size(size), kernels.checked_output_size(size), "{graph:?} {size:?}");
-        }
+        let (geometry, activation) = (Geometry { kernel, stride, before, after }, Activation::Identity);
+        let (inputs, outputs, groups, dilation) = (8, 8, 8, [1, 1]);
+        let (weight, bias) = (Vec::new(), Vec::new());
+        let graph = kiln_graph::Conv { inputs, outputs, geometry, groups, dilation, activation, weight, bias };
+        let kernels = ConvSpec { inputs, outputs, geometry, depthwise: true, activation };
+        assert_eq!(graph.is_depthwise(), kernels.is_supported(), "{geometry:?}");
     }
 }

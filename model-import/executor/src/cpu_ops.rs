@@ -1,11 +1,11 @@
 //! Operations on tensors of any rank by the CPU kernels of `kiln-kernels`.
 
 use burn::backend::DispatchTensor;
-use kiln_graph::{Activation, Binary, Conv, LayerKind, Reduction, TensorOp, Unary};
-use kiln_kernels::layers::tensor::{self, Function, Operation, SliceAxis};
+use kiln_graph::{Conv, LayerKind, TensorOp};
+use kiln_kernels::layers::tensor::{self, SliceAxis};
 use kiln_kernels::layers::{GeneralConvSpec, PackedGeneralConv};
+use kiln_ops::Binary;
 
-use crate::step::{kernel_activation, kernel_geometry};
 use crate::tensor_ops::{reshape, shape};
 
 /// A layer that the CPU kernels run.
@@ -18,9 +18,9 @@ pub(crate) fn pack(conv: &Conv) -> PackedGeneralConv {
         inputs: conv.inputs,
         outputs: conv.outputs,
         groups: conv.groups,
-        geometry: kernel_geometry(&conv.geometry),
+        geometry: conv.geometry,
         dilation: conv.dilation,
-        activation: kernel_activation(conv.activation),
+        activation: conv.activation,
     };
     tensor::pack_general_conv(spec, &conv.weight, &conv.bias)
 }
@@ -29,10 +29,12 @@ impl CpuOp {
     /// Whether the kernels have an operation.
     pub(crate) fn has(kind: &LayerKind) -> bool {
         match kind {
-            LayerKind::Activation(_) | LayerKind::Add | LayerKind::Pad(_) | LayerKind::Affine { .. } => true,
             LayerKind::Tensor(TensorOp::DilatedMaxPool { .. } | TensorOp::ConvTranspose(_)) => false,
-            LayerKind::Tensor(TensorOp::Unary(function)) => kernel_function(*function).is_some(),
-            LayerKind::Tensor(_) => true,
+            LayerKind::Activation(_)
+            | LayerKind::Add
+            | LayerKind::Pad(_)
+            | LayerKind::Affine { .. }
+            | LayerKind::Tensor(_) => true,
             _ => false,
         }
     }
@@ -46,10 +48,16 @@ impl CpuOp {
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().expect("an operation has all its inputs");
         let op = match &self.0 {
-            LayerKind::Activation(activation) => return activate(next(), *activation),
+            LayerKind::Activation(activation) => {
+                let input = next();
+                return match activation.function() {
+                    Some(function) => tensor::unary(input, function),
+                    None => input,
+                };
+            }
             LayerKind::Add => {
                 let left = next();
-                return tensor::binary(left, next(), Operation::Add);
+                return tensor::binary(left, next(), Binary::Add);
             }
             LayerKind::Pad([top, left, bottom, right]) => {
                 return tensor::pad(next(), &[0, *top, *left, 0], &[0, *bottom, *right, 0], 0.0);
@@ -77,28 +85,16 @@ impl CpuOp {
                     pads.iter().map(|[before, after]| (*before, *after)).unzip();
                 tensor::pad(next(), &before, &after, *value)
             }
-            TensorOp::Unary(function) => {
-                let function = kernel_function(*function).expect("`has` was asked");
-                tensor::unary(next(), function)
-            }
+            TensorOp::Unary(function) => tensor::unary(next(), *function),
             TensorOp::Binary(op) => {
                 let left = next();
-                tensor::binary(left, next(), kernel_operation(*op))
+                tensor::binary(left, next(), *op)
             }
             TensorOp::Where => {
                 let (condition, yes) = (next(), next());
                 tensor::select(condition, yes, next())
             }
-            TensorOp::Reduce { reduction, axes, .. } => {
-                let reduction = match reduction {
-                    Reduction::Sum => tensor::Reduction::Sum,
-                    Reduction::Mean => tensor::Reduction::Mean,
-                    Reduction::Max => tensor::Reduction::Max,
-                    Reduction::Min => tensor::Reduction::Min,
-                    Reduction::Product => tensor::Reduction::Product,
-                };
-                tensor::reduce(next(), reduction, axes, true)
-            }
+            TensorOp::Reduce { reduction, axes, .. } => tensor::reduce(next(), *reduction, axes, true),
             TensorOp::Softmax { axis, is_log, .. } => tensor::softmax(next(), *axis, *is_log),
             TensorOp::LayerNorm { epsilon, scale, bias } => tensor::layer_norm(next(), *epsilon, scale, bias),
             TensorOp::MatMul => {
@@ -107,80 +103,5 @@ impl CpuOp {
             }
             other => unreachable!("{other:?} is no operation of these kernels"),
         }
-    }
-}
-
-fn activate(x: DispatchTensor, activation: Activation) -> DispatchTensor {
-    match kernel_activation(activation).function() {
-        Some(function) => tensor::unary(x, function),
-        None => x,
-    }
-}
-
-fn kernel_function(function: Unary) -> Option<Function> {
-    Some(match function {
-        Unary::Abs => Function::Abs,
-        Unary::Acos => Function::Acos,
-        Unary::Acosh => Function::Acosh,
-        Unary::Asin => Function::Asin,
-        Unary::Asinh => Function::Asinh,
-        Unary::Atan => Function::Atan,
-        Unary::Atanh => Function::Atanh,
-        Unary::Ceil => Function::Ceil,
-        Unary::Cos => Function::Cos,
-        Unary::Cosh => Function::Cosh,
-        Unary::Erf => Function::Erf,
-        Unary::Exp => Function::Exp,
-        Unary::Floor => Function::Floor,
-        Unary::Log => Function::Log,
-        Unary::Neg => Function::Neg,
-        Unary::Not => Function::Not,
-        Unary::Reciprocal => Function::Reciprocal,
-        Unary::Round => Function::Round,
-        Unary::Sigmoid => Function::Sigmoid,
-        Unary::Sign => Function::Sign,
-        Unary::Sin => Function::Sin,
-        Unary::Sinh => Function::Sinh,
-        Unary::Softplus => Function::Softplus,
-        Unary::Softsign => Function::Softsign,
-        Unary::Sqrt => Function::Sqrt,
-        Unary::Tan => Function::Tan,
-        Unary::Tanh => Function::Tanh,
-        Unary::Trunc => Function::Trunc,
-        Unary::IsNan | Unary::IsInf => return None,
-        Unary::Swish { alpha } => Function::Swish { alpha },
-        Unary::Gelu => Function::Gelu,
-        Unary::GeluTanh => Function::GeluTanh,
-        Unary::Mish => Function::Mish,
-        Unary::LeakyRelu { slope } => Function::LeakyRelu { slope },
-        // The kernels multiply `alpha` by `gamma`, and the argument by `scale`.
-        Unary::Elu { alpha, gamma, scale } => Function::Elu { alpha: alpha / gamma, gamma, scale: 1.0 / scale },
-        Unary::ThresholdedRelu { alpha } => Function::ThresholdedRelu { alpha },
-        Unary::Shrink { lambda, bias } => Function::Shrink { lambda, bias },
-        Unary::Clamp { low, high } => Function::Clamp { low, high },
-        Unary::HardSigmoid { alpha, beta } => Function::HardSigmoid { alpha, beta },
-        Unary::Power(exponent) => Function::Power(exponent),
-    })
-}
-
-fn kernel_operation(op: Binary) -> Operation {
-    match op {
-        Binary::Add => Operation::Add,
-        Binary::Sub => Operation::Sub,
-        Binary::Mul => Operation::Mul,
-        Binary::Div => Operation::Div,
-        Binary::Mod => Operation::Mod,
-        Binary::Pow => Operation::Pow,
-        Binary::Min => Operation::Min,
-        Binary::Max => Operation::Max,
-        Binary::PRelu => Operation::PRelu,
-        Binary::Equal => Operation::Equal,
-        Binary::Less => Operation::Less,
-        Binary::LessOrEqual => Operation::LessOrEqual,
-        Binary::Greater => Operation::Greater,
-        Binary::GreaterOrEqual => Operation::GreaterOrEqual,
-        Binary::And => Operation::And,
-        Binary::Or => Operation::Or,
-        Binary::Xor => Operation::Xor,
     }
 }

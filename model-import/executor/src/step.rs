@@ -2,11 +2,12 @@
 
 use burn::backend::DispatchTensor;
 use burn::tensor::{Device, Tensor};
-use kiln_graph::{Activation, Array, Conv, Geometry, LayerKind, Pooling};
+use kiln_graph::{Conv, LayerKind};
 use kiln_kernels::layers::{self, tensor};
+use kiln_ops::{Activation, Geometry, Pooling};
 
 use crate::cpu_ops::{self, CpuOp};
-use crate::tensor_ops::{self, GeneralConv};
+use crate::tensor_ops::{self, Constant, GeneralConv};
 
 /// A layer on a device.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(crate) enum Step {
     Add,
     Pad([usize; 4]),
     /// Factor and summand for each element of the last axis, where they are not 1 and not 0.
-    Affine(Option<DispatchTensor>, Option<DispatchTensor>),
+    Affine(Option<Constant>, Option<Constant>),
     Tensor(tensor_ops::PreparedOp),
     /// A convolution of the CPU kernels for any groups, window and dilation.
     CpuConv(Box<layers::PackedGeneralConv>),
@@ -60,12 +61,11 @@ impl Step {
             LayerKind::Add => Self::Add,
             LayerKind::Pad(sides) => Self::Pad(sides),
             LayerKind::Affine { factor, summand } => {
-                let upload = |values: Vec<f32>, neutral: f32| {
+                let unless = |neutral: f32, values: Vec<f32>| {
                     let is_neutral = values.iter().all(|value| *value == neutral);
-                    let array = || Array { shape: vec![values.len()], data: std::sync::Arc::new(values.clone()) };
-                    (!is_neutral).then(|| tensor_ops::upload(&array(), device))
+                    (!is_neutral).then(|| Constant::row(values, device))
                 };
-                Self::Affine(upload(factor, 1.0), upload(summand, 0.0))
+                Self::Affine(unless(1.0, factor), unless(0.0, summand))
             }
             LayerKind::Tensor(op) => Self::Tensor(tensor_ops::PreparedOp::new(op, device)),
             LayerKind::Constant(_) => panic!("a constant is no step"),
@@ -102,9 +102,7 @@ impl Step {
                 let (input, residual) = (image(next()), inputs.next().map(image));
                 block.forward(input, residual).into_dispatch()
             }
-            Self::Pool(pooling, geometry) => {
-                layers::pool(image(next()), kernel_pooling(*pooling), kernel_geometry(geometry)).into_dispatch()
-            }
+            Self::Pool(pooling, geometry) => layers::pool(image(next()), *pooling, *geometry).into_dispatch(),
             Self::GlobalAveragePool => layers::global_average_pool(image(next())).into_dispatch(),
             Self::Scale => layers::scale(image(next()), image(next())).into_dispatch(),
             Self::Activation(activation) => tensor_ops::activate(next(), *activation),
@@ -118,10 +116,7 @@ impl Step {
                 tensor::general_conv(input, residual, conv)
             }
             Self::Cpu(op) => op.run(inputs.collect(), images),
-            Self::Tensor(op) => {
-                let first = inputs.next();
-                op.run(first.into_iter().chain(inputs).collect(), images)
-            }
+            Self::Tensor(op) => op.run(inputs.collect(), images),
         }
     }
 }
@@ -134,37 +129,9 @@ fn kernel_conv(conv: Conv, device: &Device) -> layers::Conv {
     let spec = layers::ConvSpec {
         inputs: conv.inputs,
         outputs: conv.outputs,
-        geometry: kernel_geometry(&conv.geometry),
+        geometry: conv.geometry,
         depthwise: conv.is_depthwise(),
-        activation: kernel_activation(conv.activation),
+        activation: conv.activation,
     };
     layers::Conv::from_values(spec, conv.weight, conv.bias, device)
-}
-
-pub(crate) fn kernel_geometry(geometry: &Geometry) -> layers::Geometry {
-    let Geometry { kernel, stride, before, after } = *geometry;
-    layers::Geometry { kernel, stride, before, after }
-}
-
-fn kernel_pooling(pooling: Pooling) -> layers::Pooling {
-    match pooling {
-        Pooling::Max => layers::Pooling::Max,
-        Pooling::Average => layers::Pooling::Average,
-        Pooling::AverageWithPadding => layers::Pooling::AverageWithPadding,
-    }
-}
-
-pub(crate) fn kernel_activation(activation: Activation) -> layers::Activation {
-    match activation {
-        Activation::Identity => layers::Activation::Identity,
-        Activation::Clamp { low, high } => layers::Activation::Clamp { low, high },
-        Activation::HardSigmoid { alpha, beta } => layers::Activation::HardSigmoid { alpha, beta },
-        Activation::HardSwish => layers::Activation::HardSwish,
-        Activation::LeakyRelu { slope } => layers::Activation::LeakyRelu { slope },
-        Activation::Sigmoid => layers::Activation::Sigmoid,
-        Activation::Tanh => layers::Activation::Tanh,
-        Activation::Swish => layers::Activation::Swish,
-        Activation::Gelu => layers::Activation::Gelu,
-        Activation::GeluTanh => layers::Activation::GeluTanh,
-    }
 }

@@ -1,25 +1,47 @@
 //! Operations on tensors of any rank, as calls of Burn's backend functions.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::OnceLock;
 
 use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
 use burn::backend::{Dispatch, DispatchTensor, TensorMetadata};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, PadMode};
 use burn::tensor::{DType, Device, Shape, Slice, Tensor, TensorData};
-use kiln_graph::{Activation, Array, Binary, Conv, ConvTranspose, Geometry, Reduction, TensorOp, Unary};
+use kiln_graph::{Conv, ConvTranspose, TensorOp};
+use kiln_ops::{Activation, Binary, Geometry, Reduction, Unary};
 
 /// A tensor of any rank.
 type Float = DispatchTensor;
 
-/// Puts known values on a device.
-pub(crate) fn upload(array: &Array<f32>, device: &Device) -> Float {
-    upload_values(array.data.to_vec(), &array.shape, device)
+/// Known values on a device, f32, and their copy in the type of the network's values if that is another one.
+#[derive(Debug)]
+pub(crate) struct Constant {
+    value: Float,
+    /// Made in the first run. Every run of a network has the same type.
+    cast: OnceLock<Float>,
 }
 
-pub(crate) fn upload_values(values: Vec<f32>, shape: &[usize], device: &Device) -> Float {
-    let count = values.len();
-    let flat = Tensor::<1>::from_data(TensorData::new(values, [count]), device).into_dispatch();
-    reshape(flat, if shape.is_empty() { &[1] } else { shape })
+impl Constant {
+    pub(crate) fn new(values: Vec<f32>, shape: &[usize], device: &Device) -> Self {
+        let count = values.len();
+        let flat = Tensor::<1>::from_data(TensorData::new(values, [count]), device).into_dispatch();
+        Self { value: reshape(flat, if shape.is_empty() { &[1] } else { shape }), cast: OnceLock::new() }
+    }
+
+    /// One value for each element of an axis.
+    pub(crate) fn row(values: Vec<f32>, device: &Device) -> Self {
+        let count = values.len();
+        Self::new(values, &[count], device)
+    }
+
+    /// The values in the type of the network's values.
+    pub(crate) fn in_type(&self, dtype: DType) -> Float {
+        if self.value.dtype() == dtype {
+            return self.value.clone();
+        }
+        let cast = self.cast.get_or_init(|| Dispatch::float_cast(self.value.clone(), dtype.into()));
+        assert_eq!(cast.dtype(), dtype, "the network ran with another type before");
+        cast.clone()
+    }
 }
 
 pub(crate) fn dtype(tensor: &Float) -> DType {
@@ -29,10 +51,6 @@ pub(crate) fn dtype(tensor: &Float) -> DType {
 /// The size of each axis.
 pub(crate) fn shape(tensor: &Float) -> Vec<usize> {
     tensor.shape().iter().copied().collect()
-}
-
-pub(crate) fn cast(tensor: Float, dtype: DType) -> Float {
-    if tensor.dtype() == dtype { tensor } else { Dispatch::float_cast(tensor, dtype.into()) }
 }
 
 pub(crate) fn reshape(tensor: Float, to: &[usize]) -> Float {
@@ -53,14 +71,13 @@ pub(crate) fn pad(tensor: Float, pads: &[[usize; 2]], value: f32) -> Float {
 }
 
 /// `factor * x + summand` over the last axis.
-pub(crate) fn affine(x: Float, factor: Option<&Float>, summand: Option<&Float>) -> Float {
+pub(crate) fn affine(x: Float, factor: Option<&Constant>, summand: Option<&Constant>) -> Float {
     let (rank, dtype) = (x.rank(), x.dtype());
-    let last = |tensor: &Float| {
-        let mut to = vec![1; rank];
-        if let Some(last) = to.last_mut() {
-            *last = shape(tensor)[0];
-        }
-        reshape(cast(tensor.clone(), dtype), &to)
+    let last = |constant: &Constant| {
+        let row = constant.in_type(dtype);
+        let mut to = vec![1; rank - 1];
+        to.extend(shape(&row));
+        reshape(row, &to)
     };
     let x = match factor {
         Some(factor) => Dispatch::float_mul(x, last(factor)),
@@ -73,20 +90,9 @@ pub(crate) fn affine(x: Float, factor: Option<&Float>, summand: Option<&Float>) 
 }
 
 pub(crate) fn activate(x: Float, activation: Activation) -> Float {
-    match activation {
-        Activation::Identity => x,
-        Activation::Clamp { low, high } => unary(x, Unary::Clamp { low, high }),
-        Activation::HardSigmoid { alpha, beta } => unary(x, Unary::HardSigmoid { alpha, beta }),
-        Activation::LeakyRelu { slope } => unary(x, Unary::LeakyRelu { slope }),
-        Activation::Sigmoid => unary(x, Unary::Sigmoid),
-        Activation::Tanh => unary(x, Unary::Tanh),
-        Activation::Swish => unary(x, Unary::Swish { alpha: 1.0 }),
-        Activation::Gelu => unary(x, Unary::Gelu),
-        Activation::GeluTanh => unary(x, Unary::GeluTanh),
-        Activation::HardSwish => {
-            let gate = unary(x.clone(), Unary::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 });
-            Dispatch::float_mul(x, gate)
-        }
+    match activation.function() {
+        Some(function) => unary(x, function),
+        None => x,
     }
 }
 
@@ -159,9 +165,9 @@ fn unary(x: Float, function: Unary) -> Float {
             Dispatch::float_add(Dispatch::relu(x), negative)
         }
         Unary::Elu { alpha, gamma, scale } => {
-            let negative = scaled(Dispatch::float_clamp_max(x.clone(), 0.0.into()), 1.0 / scale);
+            let negative = scaled(Dispatch::float_clamp_max(x.clone(), 0.0.into()), scale);
             let negative = scaled(Dispatch::float_add_scalar(Dispatch::float_exp(negative), (-1.0).into()), alpha);
-            Dispatch::float_add(scaled(Dispatch::relu(x), gamma), negative)
+            scaled(Dispatch::float_add(Dispatch::relu(x), negative), gamma)
         }
         Unary::ThresholdedRelu { alpha } => on_row(x, |x| {
             let keeps = x.clone().greater_elem(alpha);
@@ -178,6 +184,10 @@ fn unary(x: Float, function: Unary) -> Float {
         Unary::HardSigmoid { alpha, beta } => {
             let line = Dispatch::float_add_scalar(scaled(x, alpha), beta.into());
             Dispatch::float_clamp(line, 0.0.into(), 1.0.into())
+        }
+        Unary::HardSwish => {
+            let gate = unary(x.clone(), Unary::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 });
+            Dispatch::float_mul(x, gate)
         }
         Unary::Power(2.0) => Dispatch::float_mul(x.clone(), x),
         Unary::Power(exponent) => Dispatch::float_powf_scalar(x, exponent.into()),
@@ -250,8 +260,8 @@ pub(crate) enum PreparedOp {
     Plain(TensorOp),
     LayerNorm {
         epsilon: f32,
-        scale: Float,
-        bias: Float,
+        scale: Constant,
+        bias: Constant,
     },
     Select {
         axis: usize,
@@ -259,8 +269,8 @@ pub(crate) enum PreparedOp {
     },
     ConvTranspose {
         op: Box<ConvTranspose>,
-        weight: Float,
-        bias: Float,
+        weight: Constant,
+        bias: Constant,
     },
 }
 
@@ -268,11 +278,7 @@ impl PreparedOp {
     pub(crate) fn new(op: TensorOp, device: &Device) -> Self {
         match op {
             TensorOp::LayerNorm { epsilon, scale, bias } => {
-                let row = |values: Vec<f32>| {
-                    let count = values.len();
-                    upload_values(values, &[count], device)
-                };
-                Self::LayerNorm { epsilon, scale: row(scale), bias: row(bias) }
+                Self::LayerNorm { epsilon, scale: Constant::row(scale, device), bias: Constant::row(bias, device) }
             }
             TensorOp::Select { axis, indices } => {
                 let indices: Vec<i64> = indices.iter().map(|index| *index as i64).collect();
@@ -282,8 +288,8 @@ impl PreparedOp {
             TensorOp::ConvTranspose(mut op) => {
                 let [height, width] = op.kernel;
                 let to = [op.inputs, op.outputs / op.groups, height, width];
-                let weight = upload_values(std::mem::take(&mut op.weight), &to, device);
-                let bias = upload_values(std::mem::take(&mut op.bias), &[op.outputs], device);
+                let weight = Constant::new(std::mem::take(&mut op.weight), &to, device);
+                let bias = Constant::row(std::mem::take(&mut op.bias), device);
                 Self::ConvTranspose { op, weight, bias }
             }
             op => Self::Plain(op),
@@ -298,8 +304,7 @@ impl PreparedOp {
             Self::LayerNorm { epsilon, scale, bias } => {
                 let x = next();
                 let dtype = x.dtype();
-                let (scale, bias) = (cast(scale.clone(), dtype), cast(bias.clone(), dtype));
-                return Dispatch::layer_norm(x, scale, Some(bias), f64::from(*epsilon));
+                return Dispatch::layer_norm(x, scale.in_type(dtype), Some(bias.in_type(dtype)), f64::from(*epsilon));
             }
             Self::Select { axis, indices } => {
                 return Dispatch::float_select(next(), *axis, indices.clone().into_dispatch());
@@ -370,11 +375,11 @@ fn dilated_max_pool(x: Float, geometry: &Geometry, dilation: [usize; 2]) -> Floa
     permute(Dispatch::max_pool2d(x, kernel, stride, [0, 0], dilation, false), &TO_CHANNELS_LAST)
 }
 
-fn conv_transpose(x: Float, op: &ConvTranspose, weight: &Float, bias: &Float) -> Float {
-    let dtype = x.dtype();
+fn conv_transpose(x: Float, op: &ConvTranspose, weight: &Constant, bias: &Constant) -> Float {
+    let (weight, bias) = (weight.in_type(x.dtype()), bias.in_type(x.dtype()));
     let x = permute(x, &TO_CHANNELS_FIRST);
     let options = ConvTransposeOptions::new(op.stride, [0, 0], [0, 0], op.dilation, op.groups);
-    let full = Dispatch::conv_transpose2d(x, cast(weight.clone(), dtype), Some(cast(bias.clone(), dtype)), options);
+    let full = Dispatch::conv_transpose2d(x, weight, Some(bias.clone()), options);
     // Rows and columns after the last window, which `output_padding` adds, have the bias alone.
     let mut full_size = shape(&full);
     let missing: Vec<usize> =
@@ -384,7 +389,7 @@ fn conv_transpose(x: Float, op: &ConvTranspose, weight: &Float, bias: &Float) ->
         if count > 0 {
             let mut to = full_size.clone();
             to[2 + axis] = count;
-            let rest = expand(reshape(cast(bias.clone(), dtype), &[1, op.outputs, 1, 1]), &to);
+            let rest = expand(reshape(bias.clone(), &[1, op.outputs, 1, 1]), &to);
             full = Dispatch::float_cat(vec![full, rest], 2 + axis);
             full_size[2 + axis] += count;
         }
@@ -399,36 +404,24 @@ fn conv_transpose(x: Float, op: &ConvTranspose, weight: &Float, bias: &Float) ->
 #[derive(Debug)]
 pub(crate) struct GeneralConv {
     conv: Conv,
-    weight: Float,
-    bias: Float,
-    /// Weights of other element types, made in the first run.
-    cast: Arc<Mutex<Option<(DType, Float, Float)>>>,
+    weight: Constant,
+    bias: Constant,
 }
 
 impl GeneralConv {
     pub(crate) fn new(mut conv: Conv, device: &Device) -> Self {
         let [height, width] = conv.geometry.kernel;
         let to = [conv.outputs, conv.inputs / conv.groups, height, width];
-        let weight = upload_values(std::mem::take(&mut conv.weight), &to, device);
-        let bias = upload_values(std::mem::take(&mut conv.bias), &[conv.outputs], device);
-        Self { conv, weight, bias, cast: Arc::default() }
-    }
-
-    fn weights(&self, dtype: DType) -> (Float, Float) {
-        if dtype == self.weight.dtype() {
-            return (self.weight.clone(), self.bias.clone());
-        }
-        let mut kept = self.cast.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, weight, bias) =
-            kept.get_or_insert_with(|| (dtype, cast(self.weight.clone(), dtype), cast(self.bias.clone(), dtype)));
-        (weight.clone(), bias.clone())
+        let weight = Constant::new(std::mem::take(&mut conv.weight), &to, device);
+        let bias = Constant::row(std::mem::take(&mut conv.bias), device);
+        Self { conv, weight, bias }
     }
 
     pub(crate) fn run(&self, x: Float, residual: Option<Float>) -> Float {
         let Geometry { kernel: _, stride, before, after } = self.conv.geometry;
         let pads = [[0, 0], [before[0], after[0]], [before[1], after[1]], [0, 0]];
         let x = if before == [0, 0] && after == [0, 0] { x } else { pad(x, &pads, 0.0) };
-        let (weight, bias) = self.weights(x.dtype());
+        let (weight, bias) = (self.weight.in_type(x.dtype()), self.bias.in_type(x.dtype()));
         let options = ConvOptions::new(stride, [0, 0], self.conv.dilation, self.conv.groups);
         let output = Dispatch::conv2d(permute(x, &TO_CHANNELS_FIRST), weight, Some(bias), options);
         let output = permute(output, &TO_CHANNELS_LAST);

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use kiln_ops::{Activation, Unary};
+
 use crate::lowering::{Lowering, MAX_NODES, Problem, Var, describe, importer, shorten};
-use crate::network::{Activation, Layer, LayerKind, Network, Value};
+use crate::network::{Layer, LayerKind, Network, Value};
 use crate::onnx::{ElementType, GraphProto, ModelProto, NodeProto, OnnxSource, ReadError, ValueInfoProto};
 use crate::passes::run_passes;
 use crate::report::PassReport;
-use crate::tensor_op::{Dim, TensorOp, Unary};
+use crate::tensor_op::{Dim, TensorOp};
 
 /// The maximum number of names in a message.
 const MAX_NAMES: usize = 10;
@@ -500,7 +502,7 @@ fn strip_end(network: &mut Network) -> Result<(OutputKind, Option<&'static str>)
             return Ok((features, None));
         }
         // Features divided by their norm.
-        LayerKind::Tensor(TensorOp::Binary(crate::host::Binary::Div)) | LayerKind::Pool(..) => {
+        LayerKind::Tensor(TensorOp::Binary(kiln_ops::Binary::Div)) | LayerKind::Pool(..) => {
             return Ok((features, None));
         }
         _ => return Ok((logits, None)),

@@ -1,10 +1,11 @@
 //! Recognises functions that exporters write in pieces: HardSigmoid, HardSwish, SiLU, GELU, Mish, layer normalisation.
 
-use crate::host::Binary;
-use crate::network::{Activation, LayerKind, Value};
+use kiln_ops::{Activation, Binary, Reduction, Unary};
+
+use crate::network::{LayerKind, Value};
 use crate::network_editor::NetworkEditor;
 use crate::report::Reason;
-use crate::tensor_op::{Reduction, TensorOp, Unary};
+use crate::tensor_op::TensorOp;
 
 /// The maximum number of channels of a step with equal numbers.
 const MAX_UNIFORM: usize = 1 << 16;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kiln_ops::Binary;
+
 /// The integer `constant + batch * per_image`. Shapes and indices are computed with such numbers, so that one plan serves every
 /// batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,62 +112,6 @@ pub enum Host {
     Float(Array<f32>),
     /// Shapes, indices and conditions.
     Int(Array<Linear>),
-}
-
-/// A binary operation. Conditions are 0 and 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Binary {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Mod,
-    Pow,
-    Min,
-    Max,
-    /// `x` where it is positive, else `x` times the second operand.
-    PRelu,
-    Equal,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    And,
-    Or,
-    Xor,
-}
-
-impl Binary {
-    /// The result for two floats.
-    pub fn of(self, a: f32, b: f32) -> f32 {
-        let truth = |value: bool| f32::from(u8::from(value));
-        match self {
-            Self::Add => a + b,
-            Self::Sub => a - b,
-            Self::Mul => a * b,
-            Self::Div => a / b,
-            Self::Mod => a % b,
-            Self::Pow => a.powf(b),
-            Self::Min => a.min(b),
-            Self::Max => a.max(b),
-            Self::PRelu => {
-                if a < 0.0 {
-                    a * b
-                } else {
-                    a
-                }
-            }
-            Self::Equal => truth(a == b),
-            Self::Less => truth(a < b),
-            Self::LessOrEqual => truth(a <= b),
-            Self::Greater => truth(a > b),
-            Self::GreaterOrEqual => truth(a >= b),
-            Self::And => truth(a != 0.0 && b != 0.0),
-            Self::Or => truth(a != 0.0 || b != 0.0),
-            Self::Xor => truth((a != 0.0) != (b != 0.0)),
-        }
-    }
 }
 
 /// The shape that two shapes have after broadcasting; `None` if they do not fit.

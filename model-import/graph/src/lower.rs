@@ -9,8 +9,10 @@ use onnx_ir::node::batch_norm::BatchNormConfig;
 use onnx_ir::node::pad::{ConstantValueInput, PadInput, PadMode};
 use onnx_ir::node::reduce::ReduceAxes;
 
+use kiln_ops::{Activation, Pooling};
+
 use crate::graph::Graph;
-use crate::network::{Activation, Layer, LayerKind, Network, Pooling, Value};
+use crate::network::{Layer, LayerKind, Network, Value};
 use crate::node_parameters::{activation, batch_norm, convolution, matrix, window};
 use crate::report::{Unfusable, describe};
 
@@ -92,7 +94,7 @@ impl Lowering {
                 let c = &conv.config;
                 let geometry = window(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.stride)?;
                 let conv = convolution(node, shape.channels, c.groups, c.dilation, geometry)?;
-                let shape = Shape { channels: conv.outputs, size: geometry.output_size(shape.size)? };
+                let shape = Shape { channels: conv.outputs, size: geometry.checked_output_size(shape.size)? };
                 self.add(node, one, shape, LayerKind::Conv(conv));
             }
             Node::Linear(linear) if shape.size == [1, 1] => {
@@ -111,14 +113,14 @@ impl Lowering {
                 let c = &pool.config;
                 let is_supported = c.dilation == [1, 1] && !c.ceil_mode && node.outputs().len() == 1;
                 let geometry = window(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
-                let size = is_supported.then(|| geometry.output_size(shape.size))??;
+                let size = is_supported.then(|| geometry.checked_output_size(shape.size))??;
                 self.add(node, one, Shape { size, ..shape }, LayerKind::Pool(Pooling::Max, geometry));
             }
             Node::AveragePool2d(pool) => {
                 let c = &pool.config;
                 let is_supported = c.dilation == [1, 1] && !c.ceil_mode;
                 let geometry = window(&c.auto_pad, &c.padding, shape.size, c.kernel_size, c.strides)?;
-                let size = is_supported.then(|| geometry.output_size(shape.size))??;
+                let size = is_supported.then(|| geometry.checked_output_size(shape.size))??;
                 let kind = if c.count_include_pad { Pooling::AverageWithPadding } else { Pooling::Average };
                 self.add(node, one, Shape { size, ..shape }, LayerKind::Pool(kind, geometry));
             }

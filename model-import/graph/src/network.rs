@@ -1,7 +1,8 @@
 //! A network of layers with their weights. The values of convolutional networks are float32 in NHWC: `[batch, height, width,
 //! channels]`.
 
-use crate::geometry::Geometry;
+use kiln_ops::{Activation, Geometry, Pooling};
+
 use crate::host::Array;
 use crate::tensor_op::TensorOp;
 
@@ -88,55 +89,6 @@ pub struct Conv {
     pub weight: Vec<f32>,
     /// `[outputs]`.
     pub bias: Vec<f32>,
-}
-
-/// Pooling under a window. The kernels of Kiln have the same variants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pooling {
-    /// The largest value; padding is ignored.
-    Max,
-    /// The mean of the values without padding.
-    Average,
-    /// The sum of the values, divided by the size of the window.
-    AverageWithPadding,
-}
-
-/// An elementwise function. The kernels of Kiln have the same variants.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    /// `x`
-    Identity,
-    /// `min(max(x, low), high)`: ReLU is `(0, inf)`, ReLU6 is `(0, 6)`.
-    Clamp {
-        /// Lower bound.
-        low: f32,
-        /// Upper bound.
-        high: f32,
-    },
-    /// `clamp(alpha * x + beta, 0, 1)` (ONNX `HardSigmoid`).
-    HardSigmoid {
-        /// Slope.
-        alpha: f32,
-        /// Value at zero.
-        beta: f32,
-    },
-    /// `x * clamp(x / 6 + 1/2, 0, 1)` (ONNX `HardSwish`).
-    HardSwish,
-    /// `x` where it is positive, else `slope * x`.
-    LeakyRelu {
-        /// Slope of negative values.
-        slope: f32,
-    },
-    /// `1 / (1 + exp(-x))`
-    Sigmoid,
-    /// The hyperbolic tangent.
-    Tanh,
-    /// `x * sigmoid(x)`, also called SiLU.
-    Swish,
-    /// GELU with the error function.
-    Gelu,
-    /// GELU with the hyperbolic tangent.
-    GeluTanh,
 }
 
 impl Network {

@@ -5,8 +5,9 @@ use onnx_ir::ir::TensorDataExt;
 use onnx_ir::node::clip::ClipInput;
 use onnx_ir::node::padding::{AutoPad, PaddingConfig2d};
 
-use crate::geometry::Geometry;
-use crate::network::{Activation, Conv};
+use kiln_ops::{Activation, Geometry};
+
+use crate::network::Conv;
 
 /// The elementwise function of a node.
 pub(crate) fn activation(node: &Node) -> Option<Activation> {

@@ -4,14 +4,16 @@
 //! A pass looks at every candidate layer and either fuses it or says why not. The passes of a stage repeat until none of them
 //! changes the network.
 
+use kiln_ops::Activation;
+
 use crate::functions::{
     find_gated, find_hard_sigmoid, find_layer_norm, find_scaled_product, is_affine, is_product, is_quotient,
     merge_affine,
 };
-use crate::network::{Activation, Conv, LayerKind, Network, Value};
+use crate::network::{Conv, LayerKind, Network, Value};
 use crate::network_editor::NetworkEditor;
 use crate::report::{PassReport, Reason, SkippedLayer, Unfusable};
-use crate::tensor_op::{TensorOp, Unary};
+use crate::tensor_op::TensorOp;
 
 /// The maximum number of times that the passes of a stage repeat. Networks need two or three.
 const MAX_SWEEPS: usize = 50;
@@ -237,19 +239,11 @@ fn is_activation(editor: &NetworkEditor<'_>, index: usize) -> bool {
 
 /// The activation that a layer applies, if a convolution can apply it.
 fn activation_of(kind: &LayerKind) -> Option<Activation> {
-    Some(match kind {
-        LayerKind::Activation(activation) => *activation,
-        LayerKind::Tensor(TensorOp::Unary(function)) => match *function {
-            Unary::LeakyRelu { slope } => Activation::LeakyRelu { slope },
-            Unary::Sigmoid => Activation::Sigmoid,
-            Unary::Tanh => Activation::Tanh,
-            Unary::Swish { alpha: 1.0 } => Activation::Swish,
-            Unary::Gelu => Activation::Gelu,
-            Unary::GeluTanh => Activation::GeluTanh,
-            _ => return None,
-        },
-        _ => return None,
-    })
+    match kind {
+        LayerKind::Activation(activation) => Some(*activation),
+        LayerKind::Tensor(TensorOp::Unary(function)) => Activation::of(*function),
+        _ => None,
+    }
 }
 
 /// An activation becomes part of the convolution before it.
@@ -300,8 +294,8 @@ fn fuse_inverted_bottleneck(editor: &mut NetworkEditor<'_>, index: usize) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Geometry;
     use crate::network::{Conv, Layer};
+    use kiln_ops::Geometry;
 
     const RELU: LayerKind = LayerKind::Activation(Activation::Clamp { low: 0.0, high: f32::INFINITY });
 

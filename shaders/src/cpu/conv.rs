@@ -5,16 +5,18 @@
 
 use std::ops::Range;
 
-use super::activation::{Activation, SecondPass};
+use kiln_ops::Activation;
+
+use super::activation::{self, SecondPass};
 use super::buffers::{Scratch, with_scratch};
 use super::context::Context;
 use super::dense::{DenseJob, DepthLayout};
 use super::depthwise::{DepthwiseJob, MAX_SIDE};
-use super::geometry::Geometry;
 use super::isa::Isa;
 use super::nhwc::{Band, Grid, NhwcBatch, OutputView, for_each_band, split_by_image};
 use super::packed_weights::{DensePanels, DepthwiseTaps};
 use super::tensor::InPlace;
+use kiln_ops::Geometry;
 
 /// The parameters of a convolution, without its weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -266,7 +268,7 @@ impl PackedConv {
         // SAFETY: each row holds the values that the window passes over, and the output holds the pixels.
         unsafe { self.isa.dispatch(&job) };
         let activation = self.spec.activation;
-        if activation.has_second_pass() {
+        if activation::has_second_pass(activation) {
             let length = width * channels;
             // SAFETY: the output holds the row, and no other thread has the same row.
             let row = unsafe { std::slice::from_raw_parts_mut(output.output(length), length) };

@@ -7,7 +7,9 @@
 
 use std::ops::Range;
 
-use super::activation::{Activation, SecondPass};
+use kiln_ops::Activation;
+
+use super::activation::{self, SecondPass};
 use super::isa::Kernel;
 use super::nhwc::Grid;
 use super::packed_weights::PanelsView;
@@ -146,7 +148,7 @@ unsafe fn run_block<S: Simd>(job: &DenseJob<'_>, input: &TileInput, pixels: Rang
                 } else {
                     run_tile::<S, S>(size, job, input, values, &output);
                 }
-                if job.activation.has_second_pass() {
+                if activation::has_second_pass(job.activation) {
                     finish_tile(job, rows, output);
                 }
                 first += rows;
@@ -299,7 +301,7 @@ unsafe fn store_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 }
             }
         }
-        let sums = job.activation.apply::<S, ROWS, VECTORS>(sums);
+        let sums = activation::apply::<S, ROWS, VECTORS>(job.activation, sums);
         for r in 0..ROWS {
             for v in 0..VECTORS {
                 S::store(job.output.add(offsets[r] + v * S::LANES), sums[r][v]);
@@ -329,7 +331,7 @@ unsafe fn store_partial_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 }
             }
         }
-        let sums = job.activation.apply::<S, ROWS, VECTORS>(sums);
+        let sums = activation::apply::<S, ROWS, VECTORS>(job.activation, sums);
         for r in 0..ROWS {
             for v in 0..VECTORS {
                 S::store(buffer.as_mut_ptr().add(v * S::LANES), sums[r][v]);

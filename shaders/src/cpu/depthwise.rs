@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use super::activation::Activation;
+use kiln_ops::Activation;
+
+use super::activation;
 use super::isa::Kernel;
 use super::packed_weights::DepthwiseTaps;
 use super::simd::Simd;
@@ -126,7 +128,7 @@ unsafe fn tile<S: Simd, const SIDE: usize, const STRIDE: usize, const PIXELS: us
                 }
             }
         }
-        let sums = job.activation.apply::<S, PIXELS, 1>(sums);
+        let sums = activation::apply::<S, PIXELS, 1>(job.activation, sums);
         for pixel in 0..PIXELS {
             S::store(job.output.add((x + pixel) * all + channel), sums[pixel][0]);
         }

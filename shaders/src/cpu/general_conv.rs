@@ -11,12 +11,12 @@ use super::conv::{PackedConv, run_dense};
 use super::dense::{DenseJob, DepthLayout};
 use super::general_conv_spec::GeneralConvSpec;
 use super::general_depthwise::GeneralDepthwise;
-use super::geometry::Geometry;
 use super::isa::{Isa, SafeKernel};
 use super::nhwc::{Grid, NhwcBatch, OutputView, split_by_image};
 use super::packed_weights::DensePanels;
 use super::simd::Simd;
 use super::tensor::apply_in_place;
+use kiln_ops::Geometry;
 
 /// A convolution with packed weights, ready to run on the CPU.
 #[derive(Clone, Debug)]

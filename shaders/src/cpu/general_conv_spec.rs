@@ -1,8 +1,8 @@
 //! The parameters of a convolution with groups, dilation or any depthwise window.
 
-use super::activation::Activation;
 use super::conv::ConvSpec;
-use super::geometry::Geometry;
+use kiln_ops::Activation;
+use kiln_ops::Geometry;
 
 /// The parameters of a convolution, without its weights.
 #[derive(Clone, Copy, Debug, PartialEq)]

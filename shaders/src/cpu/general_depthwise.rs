@@ -7,11 +7,11 @@
 use std::ops::Range;
 
 use super::general_conv_spec::GeneralConvSpec;
-use super::geometry::Geometry;
 use super::isa::SafeKernel;
 use super::nhwc::NhwcBatch;
 use super::simd::Simd;
 use super::tensor::fma;
+use kiln_ops::Geometry;
 
 /// A depthwise convolution of some output rows of one image, without its activation.
 pub(super) struct GeneralDepthwise<'a> {

@@ -10,8 +10,8 @@ use std::ops::Range;
 use super::buffers::{Scratch, with_scratch};
 use super::context::Context;
 use super::conv::PackedConv;
-use super::geometry::Geometry;
 use super::nhwc::{Grid, NhwcBatch, OutputView, split_by_image};
+use kiln_ops::Geometry;
 
 /// Values of the ring buffer: a quarter of a small second-level cache.
 const RING_VALUES: usize = 64 * 1024;

@@ -21,7 +21,6 @@ mod general_conv_spec;
 #[cfg(test)]
 mod general_conv_tests;
 mod general_depthwise;
-mod geometry;
 mod inverted_bottleneck;
 mod isa;
 mod nhwc;
@@ -33,16 +32,14 @@ pub mod tensor;
 mod tests;
 mod thread_team;
 
-pub use activation::Activation;
 pub use context::Context;
 pub use conv::ConvSpec;
 pub(crate) use conv::PackedConv;
 pub use general_conv::PackedGeneralConv;
 pub use general_conv_spec::GeneralConvSpec;
-pub use geometry::Geometry;
 pub(crate) use inverted_bottleneck::InvertedBottleneck;
 pub use isa::Isa;
+pub use kiln_ops::{Activation, Geometry, Pooling};
 pub(crate) use nhwc::NhwcBatch;
-pub use pooling::Pooling;
 pub(crate) use pooling::{pool, scale};
 pub use thread_team::default_threads;

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::buffers::{Scratch, with_scratch};
-use super::geometry::Geometry;
+use kiln_ops::Geometry;
 
 /// A batch of images, `[count, height, width, channels]` without gaps.
 #[derive(Clone, Copy, Debug)]

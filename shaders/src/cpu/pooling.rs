@@ -5,22 +5,11 @@
 use std::ops::Range;
 
 use super::context::Context;
-use super::geometry::Geometry;
 use super::isa::Kernel;
 use super::nhwc::{NhwcBatch, OutputView, split_by_image};
 use super::simd::Simd;
 use super::simd::portable::Single;
-
-/// The function that a window applies to its values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pooling {
-    /// The maximum, without the padding.
-    Max,
-    /// The mean, without the padding.
-    Average,
-    /// The sum of the values, divided by the size of the window.
-    AverageWithPadding,
-}
+use kiln_ops::{Geometry, Pooling};
 
 /// Pools each image by a window.
 ///

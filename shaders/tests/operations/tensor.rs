@@ -3,7 +3,7 @@
 use burn::backend::DispatchTensor;
 use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 use kiln_kernels::cpu::{Context, Isa};
-use kiln_kernels::layers::tensor::{self, Function, Operation, Reduction, SliceAxis};
+use kiln_kernels::layers::tensor::{self, Binary, Reduction, SliceAxis, Unary};
 use kiln_kernels::layers::{Activation, GeneralConvSpec, Geometry, PackedGeneralConv};
 
 /// Returns numbers in -1..=1 without a pattern of any size used here.
@@ -29,20 +29,17 @@ fn assert_equal<const D: usize>(ours: DispatchTensor, expected: Tensor<D>) {
 fn functions_and_operations_match_burn() {
     let (x, row) = (tensor([2, 5, 7], 1), tensor([7], 2));
     let dispatch = || x.clone().into_dispatch();
-    assert_equal(tensor::unary(dispatch(), Function::Tanh), x.clone().tanh());
-    assert_equal(tensor::unary(dispatch(), Function::Gelu), activation::gelu(x.clone()));
+    assert_equal(tensor::unary(dispatch(), Unary::Tanh), x.clone().tanh());
+    assert_equal(tensor::unary(dispatch(), Unary::Gelu), activation::gelu(x.clone()));
     let broadcast = row.clone().unsqueeze::<3>();
-    assert_equal(
-        tensor::binary(row.clone().into_dispatch(), dispatch(), Operation::Sub),
-        broadcast.clone() - x.clone(),
-    );
+    assert_equal(tensor::binary(row.clone().into_dispatch(), dispatch(), Binary::Sub), broadcast.clone() - x.clone());
     assert_equal(
         tensor::select(dispatch(), row.clone().into_dispatch(), dispatch()),
         broadcast.clone() * x.clone().not_equal_elem(0.0).float() + x.clone() * x.clone().equal_elem(0.0).float(),
     );
     let values = numbers(7, 2);
     assert_equal(
-        tensor::affine(dispatch(), &values, &values, Some(Function::Sigmoid)),
+        tensor::affine(dispatch(), &values, &values, Some(Unary::Sigmoid)),
         activation::sigmoid(x.clone() * broadcast.clone() + broadcast.clone()),
     );
     let mean = x.clone().mean_dim(2);
@@ -70,7 +67,7 @@ fn movements_match_burn() {
     assert_equal(tensor::permute(dispatch(), &[2, 0, 1]), x.clone().permute([2, 0, 1]));
     // A tensor with strides of its own is copied first.
     assert_equal(
-        tensor::unary(x.clone().permute([2, 0, 1]).into_dispatch(), Function::Neg),
+        tensor::unary(x.clone().permute([2, 0, 1]).into_dispatch(), Unary::Neg),
         x.clone().permute([2, 0, 1]).neg(),
     );
     let parts = vec![dispatch(), tensor([2, 3, 7], 2).into_dispatch(), dispatch()];

@@ -1,7 +1,9 @@
 //! Attention: the operator of ONNX, and those of ONNX Runtime.
 
-use crate::host::{Array, Binary};
-use crate::tensor_op::{Dim, Unary};
+use kiln_ops::{Binary, Unary};
+
+use crate::host::Array;
+use crate::tensor_op::Dim;
 
 use super::{Fact, Lowering, Operator, Outputs, Problem, Var};
 

@@ -1,9 +1,10 @@
 //! Convolutions and pooling. Images lie in memory with the channels last.
 
-use crate::geometry::Geometry;
-use crate::host::{Array, Binary};
-use crate::network::{Activation, Conv, LayerKind, Pooling};
-use crate::tensor_op::{ConvTranspose, Dim, Reduction, TensorOp, Unary};
+use kiln_ops::{Activation, Binary, Geometry, Pooling, Reduction, Unary};
+
+use crate::host::Array;
+use crate::network::{Conv, LayerKind};
+use crate::tensor_op::{ConvTranspose, Dim, TensorOp};
 
 use super::elementwise::activation_named;
 use super::shape::Window;

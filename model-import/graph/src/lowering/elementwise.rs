@@ -1,10 +1,13 @@
 //! Elementwise functions and operations, conditions and casts.
 
-use crate::host::{Array, Binary, Host, Linear};
-use crate::network::{Activation, LayerKind};
-use crate::onnx::ElementType;
-use crate::tensor_op::{Dim, TensorOp, Unary};
+use kiln_ops::{Activation, Binary, Unary};
 
+use crate::host::{Array, Host, Linear};
+use crate::network::LayerKind;
+use crate::onnx::ElementType;
+use crate::tensor_op::{Dim, TensorOp};
+
+use super::operator::axis_at;
 use super::view::{permuted_constant, show};
 use super::{Fact, FactKind, Lowering, Operator, Outputs, Problem, Var};
 
@@ -149,25 +152,16 @@ pub(crate) fn unary(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
             Unary::Clamp { low: bound("min", 1, f32::NEG_INFINITY)?, high: bound("max", 2, f32::INFINITY)? }
         }
         "HardSigmoid" => Unary::HardSigmoid { alpha: operator.float("alpha", 0.2), beta: operator.float("beta", 0.5) },
-        "HardSwish" => {
-            let input = operator.input(0)?;
-            if let Some(var) = input.as_var() {
-                let kind = LayerKind::Activation(Activation::HardSwish);
-                return Ok(vec![Fact::computed(lowering.same_axes(kind, var, var.dims.clone()))]);
-            }
-            let gate = Unary::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 };
-            let array = lowering.known_floats(input)?.map(|x| x * gate.of(*x));
-            return Ok(vec![Fact::float(array)]);
-        }
+        "HardSwish" => Unary::HardSwish,
         "LeakyRelu" => Unary::LeakyRelu { slope: operator.float("alpha", 0.01) },
         "Elu" => Unary::Elu { alpha: operator.float("alpha", 1.0), gamma: 1.0, scale: 1.0 },
         "Selu" => {
             let (alpha, gamma) = (operator.float("alpha", 1.673_263_2), operator.float("gamma", 1.050_701));
-            Unary::Elu { alpha: alpha * gamma, gamma, scale: 1.0 }
+            Unary::Elu { alpha, gamma, scale: 1.0 }
         }
         "Celu" => {
             let alpha = operator.float("alpha", 1.0);
-            Unary::Elu { alpha, gamma: 1.0, scale: alpha }
+            Unary::Elu { alpha, gamma: 1.0, scale: 1.0 / alpha }
         }
         "Gelu" if operator.text("approximate") == Some("tanh") => Unary::GeluTanh,
         "Gelu" => Unary::Gelu,
@@ -215,6 +209,7 @@ impl Lowering<'_> {
         let kind = match function {
             Unary::Clamp { low, high } => LayerKind::Activation(Activation::Clamp { low, high }),
             Unary::HardSigmoid { alpha, beta } => LayerKind::Activation(Activation::HardSigmoid { alpha, beta }),
+            Unary::HardSwish => LayerKind::Activation(Activation::HardSwish),
             other => LayerKind::Tensor(TensorOp::Unary(other)),
         };
         self.same_axes(kind, var, var.dims.clone())
@@ -470,7 +465,7 @@ pub(crate) fn binary(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
 impl Lowering<'_> {
     /// Adds axes of size 1 behind a known operand, so that its first axis is `axis` of the other one.
     fn align(&mut self, fact: &Fact, rank: usize, axis: i64) -> Result<Fact, Problem> {
-        let axis = super::operator::axis(axis, rank)?;
+        let axis = axis_at(axis, rank)?;
         let array = self.known_floats(fact)?;
         let behind = rank.saturating_sub(axis + array.shape.len());
         let shape = array.shape.iter().copied().chain(std::iter::repeat_n(1, behind)).collect();

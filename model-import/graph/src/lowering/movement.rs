@@ -4,7 +4,7 @@ use crate::host::{Array, Host, Linear};
 use crate::network::{LayerKind, Value};
 use crate::tensor_op::{Dim, TensorOp};
 
-use super::operator::axis;
+use super::operator::axis_at;
 use super::view::{permuted_constant, show};
 use super::{Fact, FactKind, Lowering, Operator, Outputs, Problem, Var};
 
@@ -300,7 +300,7 @@ pub(crate) fn squeeze(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> O
     let input = operator.input(0)?.clone();
     let dims = input.dims();
     let axes: Vec<usize> = match operator.ints_or_input(lowering, "axes", 1)? {
-        Some(axes) => axes.iter().map(|value| axis(*value, dims.len())).collect::<Result<_, _>>()?,
+        Some(axes) => axes.iter().map(|value| axis_at(*value, dims.len())).collect::<Result<_, _>>()?,
         None => (0..dims.len()).filter(|axis| dims[*axis].is_one()).collect(),
     };
     // A fixed batch of one that is removed is not 1 any more once it is dynamic.
@@ -320,7 +320,7 @@ pub(crate) fn unsqueeze(lowering: &mut Lowering<'_>, operator: &Operator<'_>) ->
     if rank > 16 {
         return Err("its result has too many axes".into());
     }
-    let axes: Vec<usize> = axes.iter().map(|value| axis(*value, rank)).collect::<Result<_, _>>()?;
+    let axes: Vec<usize> = axes.iter().map(|value| axis_at(*value, rank)).collect::<Result<_, _>>()?;
     let mut old = input.dims().into_iter();
     let dims: Option<Vec<Dim>> =
         (0..rank).map(|axis| if axes.contains(&axis) { Some(Dim::fixed(1)) } else { old.next() }).collect();
@@ -333,7 +333,7 @@ pub(crate) fn transpose(lowering: &mut Lowering<'_>, operator: &Operator<'_>) ->
     let input = operator.input(0)?.clone();
     let rank = input.rank();
     let perm: Vec<usize> = match operator.ints("perm") {
-        Some(values) => values.iter().map(|value| axis(*value, rank)).collect::<Result<_, _>>()?,
+        Some(values) => values.iter().map(|value| axis_at(*value, rank)).collect::<Result<_, _>>()?,
         None => (0..rank).rev().collect(),
     };
     if perm.len() != rank || (0..rank).any(|axis| !perm.contains(&axis)) {
@@ -346,14 +346,14 @@ pub(crate) fn transpose(lowering: &mut Lowering<'_>, operator: &Operator<'_>) ->
 pub(crate) fn concat(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let facts: Vec<Fact> = operator.inputs.iter().flatten().cloned().collect();
     let rank = facts.first().map_or(0, Fact::rank);
-    let axis = operator.axis(operator.int("axis", 1), rank)?;
+    let axis = axis_at(operator.int("axis", 1), rank)?;
     Ok(vec![lowering.concat_facts(&facts, axis)?])
 }
 
 /// `Split`.
 pub(crate) fn split(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.input(0)?.clone();
-    let axis = operator.axis(operator.int("axis", 0), input.rank())?;
+    let axis = axis_at(operator.int("axis", 0), input.rank())?;
     let size = input.dims()[axis].as_fixed().ok_or("it splits the batch")?;
     let parts = operator.node.output.len();
     let sizes: Vec<usize> = match operator.ints_or_input(lowering, "split", 1)? {
@@ -402,7 +402,7 @@ pub(crate) fn slice(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Out
         return Err("it names an axis twice".into());
     }
     for (((start, end), axis), step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
-        let axis = operator.axis(*axis, rank)?;
+        let axis = axis_at(*axis, rank)?;
         let dim = result.dims()[axis];
         let whole = dim.to_linear();
         // All images: from 0 to the batch size, or to a number that means the end.
@@ -444,7 +444,7 @@ fn slice_indices(start: i64, end: i64, step: i64, size: i64) -> Option<Vec<usize
 /// `Gather` with known indices.
 pub(crate) fn gather(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.input(0)?.clone();
-    let axis = operator.axis(operator.int("axis", 0), input.rank())?;
+    let axis = axis_at(operator.int("axis", 0), input.rank())?;
     let indices = lowering.known_linear(operator.input(1)?)?;
     let size = input.dims()[axis];
     let wrap = |value: &Linear| {
@@ -479,7 +479,7 @@ pub(crate) fn gather_known(lowering: &mut Lowering<'_>, operator: &Operator<'_>)
     lowering.reserve(&shape)?;
     let outside = "its indices are outside its input";
     if operator.op_type() == "GatherElements" {
-        let along = operator.axis(operator.int("axis", 0), rank)?;
+        let along = axis_at(operator.int("axis", 0), rank)?;
         if shape.len() != rank || (0..rank).any(|axis| axis != along && shape[axis] > table.shape[axis]) {
             return Err("the shape of its indices does not fit its input".into());
         }
@@ -612,7 +612,7 @@ pub(crate) fn pad(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outpu
         None => operator.float("value", 0.0),
     };
     let axes: Vec<usize> = match operator.optional(3) {
-        Some(fact) => lowering.known_ints(fact)?.iter().map(|value| axis(*value, rank)).collect::<Result<_, _>>()?,
+        Some(fact) => lowering.known_ints(fact)?.iter().map(|value| axis_at(*value, rank)).collect::<Result<_, _>>()?,
         None => (0..rank).collect(),
     };
     if pads.len() != 2 * axes.len() {

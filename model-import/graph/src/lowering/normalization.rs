@@ -1,10 +1,13 @@
 //! Normalisation layers.
 
-use crate::host::{Array, Binary};
+use kiln_ops::{Binary, Reduction, Unary};
+
+use crate::host::Array;
 use crate::network::LayerKind;
-use crate::tensor_op::{Dim, Reduction, TensorOp, Unary};
+use crate::tensor_op::{Dim, TensorOp};
 
 use super::convolution::pointwise;
+use super::operator::axis_at;
 use super::{Fact, Lowering, Operator, Outputs, Problem, Var};
 
 /// `BatchNormalization`. Its statistics are known, so that it is a factor and a summand for each channel.
@@ -36,7 +39,7 @@ pub(crate) fn layer_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -
         return Err("its second output is not supported".into());
     }
     let input = operator.var(lowering, 0)?;
-    let axis = operator.axis(operator.int("axis", -1), input.rank())?;
+    let axis = axis_at(operator.int("axis", -1), input.rank())?;
     let scale = lowering.known_floats(operator.input(1)?)?;
     let bias = match operator.optional(2) {
         Some(fact) => Some(lowering.known_floats(fact)?),
@@ -54,7 +57,7 @@ pub(crate) fn layer_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -
 /// `RMSNormalization`, and its older name in ONNX Runtime.
 pub(crate) fn rms_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.var(lowering, 0)?;
-    let axis = operator.axis(operator.int("axis", -1), input.rank())?;
+    let axis = axis_at(operator.int("axis", -1), input.rank())?;
     let axes: Vec<usize> = (axis..input.rank()).collect();
     let normal = lowering.divide_by_root(&input, &input, &axes, operator.float("epsilon", 1e-5))?;
     let scale = operator.input(1)?.clone();
@@ -127,7 +130,7 @@ pub(crate) fn mean_variance_norm(lowering: &mut Lowering<'_>, operator: &Operato
     if axes.len() > input.rank() {
         return Err("it names an axis twice".into());
     }
-    let axes: Vec<usize> = axes.iter().map(|axis| operator.axis(*axis, input.rank())).collect::<Result<_, _>>()?;
+    let axes: Vec<usize> = axes.iter().map(|axis| axis_at(*axis, input.rank())).collect::<Result<_, _>>()?;
     if axes.iter().any(|axis| input.dims[*axis].batched) {
         return Err("it normalises over the images of a batch, so that they would influence each other".into());
     }
@@ -137,7 +140,7 @@ pub(crate) fn mean_variance_norm(lowering: &mut Lowering<'_>, operator: &Operato
 /// `LpNormalization`.
 pub(crate) fn lp_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.var(lowering, 0)?;
-    let axis = operator.axis(operator.int("axis", -1), input.rank())?;
+    let axis = axis_at(operator.int("axis", -1), input.rank())?;
     let norm = if operator.int("p", 2) == 1 {
         let magnitude = lowering.unary_op(Unary::Abs, &input);
         lowering.reduce_op(Reduction::Sum, &magnitude, &[axis])

@@ -82,15 +82,10 @@ impl Operator<'_> {
             None => Ok(None),
         }
     }
-
-    /// An axis as a position: negative axes count from the end.
-    pub(crate) fn axis(&self, value: i64, rank: usize) -> Result<usize, Problem> {
-        axis(value, rank)
-    }
 }
 
 /// An axis as a position: negative axes count from the end.
-pub(crate) fn axis(value: i64, rank: usize) -> Result<usize, Problem> {
+pub(crate) fn axis_at(value: i64, rank: usize) -> Result<usize, Problem> {
     let wrapped = if value < 0 { value.checked_add(rank as i64) } else { Some(value) };
     let position = wrapped.and_then(|value| usize::try_from(value).ok()).filter(|axis| *axis < rank);
     position.ok_or_else(|| format!("its axis {value} is outside an input of {rank} axes").into())

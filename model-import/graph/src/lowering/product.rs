@@ -1,8 +1,10 @@
 //! Matrix products. A product with known weights is a pointwise convolution over the last axis in memory.
 
-use crate::host::{Array, Binary};
+use kiln_ops::{Binary, Reduction};
+
+use crate::host::Array;
 use crate::network::LayerKind;
-use crate::tensor_op::{Dim, Reduction, TensorOp};
+use crate::tensor_op::{Dim, TensorOp};
 
 use super::convolution::pointwise;
 use super::elementwise::{activation_named, broadcast};

@@ -1,10 +1,12 @@
 //! Quantised files, computed in floating point. A quantised value is a float that holds an integer.
 
-use crate::host::{Array, Binary, Host};
+use kiln_ops::{Binary, Reduction, Unary};
+
+use crate::host::{Array, Host};
 use crate::onnx::ElementType;
-use crate::tensor_op::{Reduction, Unary};
 
 use super::convolution::{conv, pool};
+use super::operator::axis_at;
 use super::{Fact, FactKind, Lowering, Operator, Outputs, Problem, Var};
 
 /// Scale and zero point of a quantised tensor: one number each, or one for each element of an axis.
@@ -34,7 +36,7 @@ impl Quantizer {
                     _ => Ok(fact.clone()),
                 };
             }
-            let axis = super::operator::axis(self.axis, rank)?;
+            let axis = axis_at(self.axis, rank)?;
             let array = lowering.known_floats(fact)?;
             let mut shape = vec![1; rank];
             shape[axis] = array.data.len();
@@ -264,7 +266,7 @@ pub(crate) fn qlinear_concat(lowering: &mut Lowering<'_>, operator: &Operator<'_
         let own = Quantizer::read(operator, first + 1, value.element)?;
         values.push(lowering.dequantized(&value, &own)?);
     }
-    let axis = operator.axis(operator.int("axis", 1), values.first().map_or(0, Fact::rank))?;
+    let axis = axis_at(operator.int("axis", 1), values.first().map_or(0, Fact::rank))?;
     let joined = lowering.concat_facts(&values, axis)?;
     Ok(vec![lowering.quantized(&joined, &by)?])
 }
@@ -275,7 +277,7 @@ pub(crate) fn qlinear_softmax(lowering: &mut Lowering<'_>, operator: &Operator<'
     let by = Quantizer::read(operator, 1, input.element)?;
     let value = lowering.dequantized(&input, &by)?;
     let var: Var = lowering.to_var(&value)?;
-    let axis = operator.axis(operator.int("axis", -1), var.rank())?;
+    let axis = axis_at(operator.int("axis", -1), var.rank())?;
     let result = Fact::computed(lowering.softmax_op(&var, axis, false)?);
     Ok(vec![lowering.quantized(&result, &Quantizer::read(operator, 3, ElementType::U8)?)?])
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::host::{Array, Binary, Host, Linear};
+use kiln_ops::{Binary, Reduction, Unary};
+
+use crate::host::{Array, Host, Linear};
 use crate::network::LayerKind;
-use crate::tensor_op::{Dim, Reduction, TensorOp, Unary};
+use crate::tensor_op::{Dim, TensorOp};
 
 use super::convolution::pointwise;
-use super::operator::axis;
+use super::operator::axis_at;
 use super::{Fact, Lowering, Operator, Outputs, Problem, Var};
 
 /// `Softmax` and `LogSoftmax`.
@@ -15,7 +17,7 @@ pub(crate) fn softmax(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> O
     let var = operator.var(lowering, 0)?;
     let is_log = operator.op_type() == "LogSoftmax";
     let is_old = operator.opset < 13;
-    let axis = operator.axis(operator.int("axis", if is_old { 1 } else { -1 }), var.rank())?;
+    let axis = axis_at(operator.int("axis", if is_old { 1 } else { -1 }), var.rank())?;
     // Until operator set 13, the axes from `axis` count as one.
     if is_old && var.dims[axis + 1..].iter().any(|dim| !dim.is_one()) {
         let count = var.dims[axis..].iter().try_fold(1_usize, |product, dim| product.checked_mul(dim.as_fixed()?));
@@ -33,7 +35,7 @@ pub(crate) fn reduce(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
     let input = operator.input(0)?.clone();
     let rank = input.rank();
     let axes = operator.ints_or_input(lowering, "axes", 1)?.unwrap_or_default();
-    let axes: BTreeSet<usize> = axes.iter().map(|value| axis(*value, rank)).collect::<Result<_, _>>()?;
+    let axes: BTreeSet<usize> = axes.iter().map(|value| axis_at(*value, rank)).collect::<Result<_, _>>()?;
     let axes = match axes.is_empty() {
         true if operator.flag("noop_with_empty_axes", false) => return Ok(vec![input]),
         true => (0..rank).collect::<Vec<_>>(),
@@ -126,7 +128,7 @@ fn reduce_known(op_type: &str, host: &Host, axes: &[usize]) -> Result<Host, Prob
 pub(crate) fn cumulative_sum(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.input(0)?.clone();
     let axis = lowering.known_ints(operator.input(1)?)?.first().copied().unwrap_or(0);
-    let axis = operator.axis(axis, input.rank())?;
+    let axis = axis_at(axis, input.rank())?;
     let size = input.dims()[axis].as_fixed().ok_or("it sums over the batch")?;
     let (exclusive, reverse) = (operator.flag("exclusive", false), operator.flag("reverse", false));
     let counts = |output: usize, input: usize| {

@@ -3,6 +3,7 @@
 use crate::tensor_op::Dim;
 
 use super::convolution::pointwise;
+use super::operator::axis_at;
 use super::{Fact, Lowering, Operator, Outputs, Problem};
 
 /// Both operators: scales or sizes are known, and change any axes but the batch.
@@ -21,7 +22,7 @@ pub(crate) fn resize(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
         None => None,
     };
     let axes: Vec<usize> = match operator.ints("axes") {
-        Some(axes) => axes.iter().map(|axis| operator.axis(*axis, rank)).collect::<Result<_, _>>()?,
+        Some(axes) => axes.iter().map(|axis| axis_at(*axis, rank)).collect::<Result<_, _>>()?,
         None => (0..rank).collect(),
     };
     if axes.len() > rank {

@@ -1,6 +1,7 @@
 //! Shapes of results: sizes of windows, and the targets of reshapes.
 
-use crate::geometry::Geometry;
+use kiln_ops::Geometry;
+
 use crate::host::Linear;
 use crate::tensor_op::Dim;
 
@@ -82,7 +83,7 @@ impl Window {
     pub(crate) fn output_size(&self, input: [usize; 2]) -> Result<[usize; 2], Problem> {
         let extent = |axis: usize| (self.geometry.kernel[axis] - 1) * self.dilation[axis] + 1;
         let spread = Geometry { kernel: [extent(0), extent(1)], ..self.geometry };
-        spread.output_size(input).ok_or_else(|| "its window is larger than its padded input".into())
+        spread.checked_output_size(input).ok_or_else(|| "its window is larger than its padded input".into())
     }
 }
 

@@ -1,10 +1,12 @@
 //! A factor and a summand for each channel, such as those of batch normalisation, with a function after it.
 
+use kiln_ops::Unary;
+
 use super::super::context::Context;
 use super::super::isa::SafeKernel;
 use super::super::simd::Simd;
 use super::for_each_rows;
-use super::functions::{Function, InPlace};
+use super::functions::{InPlace, cost, visit};
 use super::math::fma;
 
 /// Fills `output` with `function(input * factor + summand)`. `factor` and `summand` have one value for each position of the
@@ -19,13 +21,13 @@ pub fn affine(
     input: &[f32],
     factor: &[f32],
     summand: &[f32],
-    function: Option<Function>,
+    function: Option<Unary>,
     output: &mut [f32],
 ) {
     let width = factor.len();
     assert_eq!(summand.len(), width, "summands of an affine function");
     assert_eq!(input.len(), output.len(), "values of an affine function");
-    let cost = 1 + function.map_or(0, Function::cost);
+    let cost = 1 + function.map_or(0, cost);
     for_each_rows(context, output, width, cost, |rows, output| {
         let input = &input[rows.start * width..rows.end * width];
         context.isa().run(AffineKernel { input, factor, summand, function, output });
@@ -36,7 +38,7 @@ struct AffineKernel<'a> {
     input: &'a [f32],
     factor: &'a [f32],
     summand: &'a [f32],
-    function: Option<Function>,
+    function: Option<Unary>,
     output: &'a mut [f32],
 }
 
@@ -57,7 +59,7 @@ impl SafeKernel for AffineKernel<'_> {
                 }
             }
             if let Some(function) = function {
-                function.visit::<S>(InPlace(output));
+                visit::<S>(function, InPlace(output));
             }
         }
     }

@@ -2,66 +2,40 @@
 
 use std::ops::Range;
 
+use kiln_ops::{Binary, Unary};
+
 use super::super::context::Context;
 use super::super::isa::SafeKernel;
 use super::super::simd::Simd;
 use super::broadcast::Broadcast;
-use super::functions::{Function, unary};
+use super::functions::unary;
 use super::{for_each_rows, math};
 
-/// An operation on two values `a` and `b`. Conditions are 0 or 1; as an operand, every value except 0 is true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the variants without a comment are the ONNX operators of the same name")]
-pub enum Operation {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    /// The remainder with the sign of `a` (C `fmod`).
-    Mod,
-    Pow,
-    /// The smaller value, or NaN if one is NaN.
-    Min,
-    /// The larger value, or NaN if one is NaN.
-    Max,
-    /// `a`, and `a * b` if `a` is below zero.
-    PRelu,
-    Equal,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    And,
-    Or,
-    Xor,
-}
-
-impl Operation {
-    #[inline(always)]
-    fn visit(self, pairs: PairLoop<'_>) {
-        /// Returns a condition as a value.
-        fn truth(condition: bool) -> f32 {
-            if condition { 1.0 } else { 0.0 }
-        }
-        match self {
-            Self::Add => pairs.run(|a, b| a + b),
-            Self::Sub => pairs.run(|a, b| a - b),
-            Self::Mul => pairs.run(|a, b| a * b),
-            Self::Div => pairs.run(|a, b| a / b),
-            Self::Mod => pairs.run(|a, b| a % b),
-            Self::Pow => pairs.run(f32::powf),
-            Self::Min => pairs.run(math::min),
-            Self::Max => pairs.run(math::max),
-            Self::PRelu => pairs.run(|a, b| if a < 0.0 { a * b } else { a }),
-            Self::Equal => pairs.run(|a, b| truth(a == b)),
-            Self::Less => pairs.run(|a, b| truth(a < b)),
-            Self::LessOrEqual => pairs.run(|a, b| truth(a <= b)),
-            Self::Greater => pairs.run(|a, b| truth(a > b)),
-            Self::GreaterOrEqual => pairs.run(|a, b| truth(a >= b)),
-            Self::And => pairs.run(|a, b| truth(a != 0.0 && b != 0.0)),
-            Self::Or => pairs.run(|a, b| truth(a != 0.0 || b != 0.0)),
-            Self::Xor => pairs.run(|a, b| truth((a != 0.0) != (b != 0.0))),
-        }
+/// Calls `pairs` with an operation.
+#[inline(always)]
+fn visit(operation: Binary, pairs: PairLoop<'_>) {
+    /// Returns a condition as a value.
+    fn truth(condition: bool) -> f32 {
+        if condition { 1.0 } else { 0.0 }
+    }
+    match operation {
+        Binary::Add => pairs.run(|a, b| a + b),
+        Binary::Sub => pairs.run(|a, b| a - b),
+        Binary::Mul => pairs.run(|a, b| a * b),
+        Binary::Div => pairs.run(|a, b| a / b),
+        Binary::Mod => pairs.run(|a, b| a % b),
+        Binary::Pow => pairs.run(f32::powf),
+        Binary::Min => pairs.run(math::min),
+        Binary::Max => pairs.run(math::max),
+        Binary::PRelu => pairs.run(|a, b| if a < 0.0 { a * b } else { a }),
+        Binary::Equal => pairs.run(|a, b| truth(a == b)),
+        Binary::Less => pairs.run(|a, b| truth(a < b)),
+        Binary::LessOrEqual => pairs.run(|a, b| truth(a <= b)),
+        Binary::Greater => pairs.run(|a, b| truth(a > b)),
+        Binary::GreaterOrEqual => pairs.run(|a, b| truth(a >= b)),
+        Binary::And => pairs.run(|a, b| truth(a != 0.0 && b != 0.0)),
+        Binary::Or => pairs.run(|a, b| truth(a != 0.0 || b != 0.0)),
+        Binary::Xor => pairs.run(|a, b| truth((a != 0.0) != (b != 0.0))),
     }
 }
 
@@ -74,7 +48,7 @@ impl Operation {
 #[expect(clippy::too_many_arguments, reason = "two operands and an output, each with a shape")]
 pub fn binary(
     context: &Context,
-    operation: Operation,
+    operation: Binary,
     a: &[f32],
     a_shape: &[usize],
     b: &[f32],
@@ -83,10 +57,10 @@ pub fn binary(
     out_shape: &[usize],
 ) {
     let broadcast = Broadcast::new([(a_shape, a.len()), (b_shape, b.len())], (out_shape, output.len()));
-    if operation == Operation::Pow && b.len() == 1 && a.len() == output.len() {
-        return unary(context, Function::Power(b[0]), a, output);
+    if operation == Binary::Pow && b.len() == 1 && a.len() == output.len() {
+        return unary(context, Unary::Power(b[0]), a, output);
     }
-    let cost = if matches!(operation, Operation::Pow | Operation::Mod) { 16 } else { 1 };
+    let cost = if matches!(operation, Binary::Pow | Binary::Mod) { 16 } else { 1 };
     for_each_rows(context, output, 1, cost, |range, output| {
         context.isa().run(BinaryKernel {
             operation,
@@ -96,7 +70,7 @@ pub fn binary(
 }
 
 struct BinaryKernel<'a> {
-    operation: Operation,
+    operation: Binary,
     pairs: PairLoop<'a>,
 }
 
@@ -105,7 +79,7 @@ impl SafeKernel for BinaryKernel<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        self.operation.visit(self.pairs);
+        visit(self.operation, self.pairs);
     }
 }
 

@@ -1,181 +1,110 @@
 //! Functions of one value, applied to every value of a tensor.
 
+use kiln_ops::Unary;
+
 use super::super::context::Context;
 use super::super::isa::{Isa, SafeKernel};
 use super::super::simd::Simd;
 use super::for_each_rows;
 use super::math::{erf, exp, fma, gelu, gelu_tanh, mish, sigmoid, tanh};
 
-/// A function of one value. Conditions are 0 or 1. NaN stays NaN, except in [`Function::Not`].
-///
-/// `Exp`, `Erf`, `Sigmoid`, `Tanh` and the activations built on them are vectorised, with a relative error below 1e-6 (for
-/// the activations relative to their argument). `x * 0` at minus infinity is NaN. The remaining transcendental functions are
-/// those of the standard library.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the variants without a comment are the ONNX operators of the same name")]
-pub enum Function {
-    Abs,
-    Acos,
-    Acosh,
-    Asin,
-    Asinh,
-    Atan,
-    Atanh,
-    Ceil,
-    Cos,
-    Cosh,
-    Erf,
-    /// `e^x`; 0 if that is below the smallest normal number.
-    Exp,
-    Floor,
-    Log,
-    Neg,
-    /// 1 for zero, otherwise 0.
-    Not,
-    Reciprocal,
-    /// The nearest integer, and the even one of two.
-    Round,
-    Sigmoid,
-    Sign,
-    Sin,
-    Sinh,
-    Softplus,
-    Softsign,
-    Sqrt,
-    Tan,
-    Tanh,
-    Trunc,
-    /// `x * sigmoid(alpha * x)`; SiLU is `alpha = 1`.
-    Swish {
-        alpha: f32,
-    },
-    /// `x * (1 + erf(x / sqrt(2))) / 2`
-    Gelu,
-    /// The approximation of GELU by the hyperbolic tangent.
-    GeluTanh,
-    /// `x * tanh(softplus(x))`
-    Mish,
-    /// `x`, and `slope * x` below zero.
-    LeakyRelu {
-        slope: f32,
-    },
-    /// `gamma * x`, and `gamma * alpha * (e^(scale * x) - 1)` below zero. ELU has `gamma = scale = 1`, SELU `scale = 1`,
-    /// CELU `gamma = 1, scale = 1 / alpha`.
-    Elu {
-        alpha: f32,
-        gamma: f32,
-        scale: f32,
-    },
-    /// `x` above `alpha`, otherwise 0.
-    ThresholdedRelu {
-        alpha: f32,
-    },
-    /// `x + bias` below `-lambda`, `x - bias` above `lambda`, otherwise 0.
-    Shrink {
-        lambda: f32,
-        bias: f32,
-    },
-    /// `min(max(x, low), high)`
-    Clamp {
-        low: f32,
-        high: f32,
-    },
-    /// `clamp(alpha * x + beta, 0, 1)`
-    HardSigmoid {
-        alpha: f32,
-        beta: f32,
-    },
-    /// `x * clamp(x / 6 + 1/2, 0, 1)`
-    HardSwish,
-    /// `x` to a constant power.
-    Power(f32),
-}
-
-/// A loop that applies a function to values. [`Function::visit`] compiles the loop for each function.
+/// A loop that applies a function to values. [`visit`] compiles the loop for each function.
 pub(in crate::cpu) trait ValueLoop {
     /// Runs the loop. Implementations are `inline(always)`.
     fn run(self, function: impl Fn(f32) -> f32);
 }
 
-impl Function {
-    /// Calls `values` with this function.
-    #[inline(always)]
-    pub(in crate::cpu) fn visit<S: Simd>(self, values: impl ValueLoop) {
-        match self {
-            Self::Abs => values.run(f32::abs),
-            Self::Acos => values.run(f32::acos),
-            Self::Acosh => values.run(f32::acosh),
-            Self::Asin => values.run(f32::asin),
-            Self::Asinh => values.run(f32::asinh),
-            Self::Atan => values.run(f32::atan),
-            Self::Atanh => values.run(f32::atanh),
-            Self::Ceil => values.run(f32::ceil),
-            Self::Cos => values.run(f32::cos),
-            Self::Cosh => values.run(f32::cosh),
-            Self::Erf => values.run(erf::<S>),
-            Self::Exp => values.run(exp::<S>),
-            Self::Floor => values.run(f32::floor),
-            Self::Log => values.run(f32::ln),
-            Self::Neg => values.run(|x| -x),
-            Self::Not => values.run(|x| if x == 0.0 { 1.0 } else { 0.0 }),
-            Self::Reciprocal => values.run(|x| 1.0 / x),
-            Self::Round => values.run(f32::round_ties_even),
-            Self::Sigmoid => values.run(sigmoid::<S>),
-            Self::Sign => values.run(|x| {
-                if x > 0.0 {
-                    1.0
-                } else if x < 0.0 {
-                    -1.0
-                } else {
-                    x
-                }
-            }),
-            Self::Sin => values.run(f32::sin),
-            Self::Sinh => values.run(f32::sinh),
-            Self::Softplus => values.run(|x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
-            Self::Softsign => values.run(|x| x / (1.0 + x.abs())),
-            Self::Sqrt => values.run(f32::sqrt),
-            Self::Tan => values.run(f32::tan),
-            Self::Tanh => values.run(tanh::<S>),
-            Self::Trunc => values.run(f32::trunc),
-            Self::Swish { alpha } => values.run(|x| x * sigmoid::<S>(alpha * x)),
-            Self::Gelu => values.run(gelu::<S>),
-            Self::GeluTanh => values.run(gelu_tanh::<S>),
-            Self::Mish => values.run(mish::<S>),
-            Self::LeakyRelu { slope } => values.run(|x| if x < 0.0 { slope * x } else { x }),
-            Self::Elu { alpha, gamma, scale } => values.run(|x| {
-                let below = alpha * (exp::<S>(scale * x) - 1.0);
-                gamma * if x < 0.0 { below } else { x }
-            }),
-            Self::ThresholdedRelu { alpha } => values.run(|x| if x <= alpha { 0.0 } else { x }),
-            Self::Shrink { lambda, bias } => {
-                values.run(|x| {
-                    if x < -lambda {
-                        x + bias
-                    } else if x <= lambda {
-                        0.0
-                    } else {
-                        x - bias
-                    }
-                });
+/// Calls `values` with a function.
+///
+/// `Exp`, `Erf`, `Sigmoid`, `Tanh` and the activations built on them are vectorised, with a relative error below 1e-6 (for
+/// the activations relative to their argument). The remaining transcendental functions are those of the standard library.
+#[inline(always)]
+pub(in crate::cpu) fn visit<S: Simd>(function: Unary, values: impl ValueLoop) {
+    match function {
+        Unary::Abs => values.run(f32::abs),
+        Unary::Acos => values.run(f32::acos),
+        Unary::Acosh => values.run(f32::acosh),
+        Unary::Asin => values.run(f32::asin),
+        Unary::Asinh => values.run(f32::asinh),
+        Unary::Atan => values.run(f32::atan),
+        Unary::Atanh => values.run(f32::atanh),
+        Unary::Ceil => values.run(f32::ceil),
+        Unary::Cos => values.run(f32::cos),
+        Unary::Cosh => values.run(f32::cosh),
+        Unary::Erf => values.run(erf::<S>),
+        Unary::Exp => values.run(exp::<S>),
+        Unary::Floor => values.run(f32::floor),
+        Unary::Log => values.run(f32::ln),
+        Unary::Neg => values.run(|x| -x),
+        Unary::Not => values.run(|x| if x == 0.0 { 1.0 } else { 0.0 }),
+        Unary::Reciprocal => values.run(|x| 1.0 / x),
+        Unary::Round => values.run(f32::round_ties_even),
+        Unary::Sigmoid => values.run(sigmoid::<S>),
+        Unary::Sign => values.run(|x| {
+            if x > 0.0 {
+                1.0
+            } else if x < 0.0 {
+                -1.0
+            } else {
+                x
             }
-            Self::Clamp { low, high } => values.run(|x| clamp(x, low, high)),
-            Self::HardSigmoid { alpha, beta } => values.run(|x| clamp(fma::<S>(alpha, x, beta), 0.0, 1.0)),
-            Self::HardSwish => values.run(|x| x * clamp(fma::<S>(1.0 / 6.0, x, 0.5), 0.0, 1.0)),
-            Self::Power(exponent) => visit_power(exponent, values),
+        }),
+        Unary::Sin => values.run(f32::sin),
+        Unary::Sinh => values.run(f32::sinh),
+        Unary::Softplus => values.run(|x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
+        Unary::Softsign => values.run(|x| x / (1.0 + x.abs())),
+        Unary::Sqrt => values.run(f32::sqrt),
+        Unary::Tan => values.run(f32::tan),
+        Unary::Tanh => values.run(tanh::<S>),
+        Unary::Trunc => values.run(f32::trunc),
+        Unary::IsNan => values.run(|x| if x.is_nan() { 1.0 } else { 0.0 }),
+        Unary::IsInf => values.run(|x| if x.is_infinite() { 1.0 } else { 0.0 }),
+        Unary::Swish { alpha } => values.run(|x| x * sigmoid::<S>(alpha * x)),
+        Unary::Gelu => values.run(gelu::<S>),
+        Unary::GeluTanh => values.run(gelu_tanh::<S>),
+        Unary::Mish => values.run(mish::<S>),
+        Unary::LeakyRelu { slope } => values.run(|x| if x < 0.0 { slope * x } else { x }),
+        Unary::Elu { alpha, gamma, scale } => values.run(|x| {
+            let below = alpha * (exp::<S>(scale * x) - 1.0);
+            gamma * if x < 0.0 { below } else { x }
+        }),
+        Unary::ThresholdedRelu { alpha } => values.run(|x| if x <= alpha { 0.0 } else { x }),
+        Unary::Shrink { lambda, bias } => {
+            values.run(|x| {
+                if x < -lambda {
+                    x + bias
+                } else if x <= lambda {
+                    0.0
+                } else {
+                    x - bias
+                }
+            });
         }
+        Unary::Clamp { low, high } => values.run(|x| clamp(x, low, high)),
+        Unary::HardSigmoid { alpha, beta } => values.run(|x| clamp(fma::<S>(alpha, x, beta), 0.0, 1.0)),
+        Unary::HardSwish => values.run(|x| x * clamp(fma::<S>(1.0 / 6.0, x, 0.5), 0.0, 1.0)),
+        Unary::Power(exponent) => visit_power(exponent, values),
     }
+}
 
-    /// Returns the work for one value, compared with an addition.
-    pub(super) fn cost(self) -> usize {
-        match self {
-            Self::Abs | Self::Ceil | Self::Floor | Self::Neg | Self::Not | Self::Round | Self::Sign | Self::Trunc => 1,
-            Self::Clamp { .. } | Self::HardSigmoid { .. } | Self::HardSwish | Self::LeakyRelu { .. } => 1,
-            Self::ThresholdedRelu { .. } | Self::Shrink { .. } | Self::Reciprocal | Self::Sqrt | Self::Softsign => 1,
-            Self::Erf | Self::Exp | Self::Sigmoid | Self::Tanh | Self::Swish { .. } | Self::Elu { .. } => 4,
-            Self::Gelu | Self::GeluTanh | Self::Mish => 4,
-            _ => 16,
-        }
+/// Returns the work for one value, compared with an addition.
+pub(super) fn cost(function: Unary) -> usize {
+    match function {
+        Unary::Abs
+        | Unary::Ceil
+        | Unary::Floor
+        | Unary::Neg
+        | Unary::Not
+        | Unary::Round
+        | Unary::Sign
+        | Unary::Trunc
+        | Unary::IsNan
+        | Unary::IsInf => 1,
+        Unary::Clamp { .. } | Unary::HardSigmoid { .. } | Unary::HardSwish | Unary::LeakyRelu { .. } => 1,
+        Unary::ThresholdedRelu { .. } | Unary::Shrink { .. } | Unary::Reciprocal | Unary::Sqrt | Unary::Softsign => 1,
+        Unary::Erf | Unary::Exp | Unary::Sigmoid | Unary::Tanh | Unary::Swish { .. } | Unary::Elu { .. } => 4,
+        Unary::Gelu | Unary::GeluTanh | Unary::Mish => 4,
+        _ => 16,
     }
 }
 
@@ -213,15 +142,15 @@ fn clamp(x: f32, low: f32, high: f32) -> f32 {
 /// # Panics
 ///
 /// Panics if the lengths differ.
-pub fn unary(context: &Context, function: Function, input: &[f32], output: &mut [f32]) {
+pub fn unary(context: &Context, function: Unary, input: &[f32], output: &mut [f32]) {
     assert_eq!(input.len(), output.len(), "values of a function");
-    for_each_rows(context, output, 1, function.cost(), |range, output| {
+    for_each_rows(context, output, 1, cost(function), |range, output| {
         context.isa().run(UnaryKernel { function, input: &input[range], output });
     });
 }
 
 struct UnaryKernel<'a> {
-    function: Function,
+    function: Unary,
     input: &'a [f32],
     output: &'a mut [f32],
 }
@@ -231,7 +160,7 @@ impl SafeKernel for UnaryKernel<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        self.function.visit::<S>(Copying { input: self.input, output: self.output });
+        visit::<S>(self.function, Copying { input: self.input, output: self.output });
     }
 }
 
@@ -262,12 +191,12 @@ impl ValueLoop for InPlace<'_> {
 }
 
 /// Replaces each value by its function, on this thread.
-pub(in crate::cpu) fn apply_in_place(isa: Isa, function: Function, values: &mut [f32]) {
+pub(in crate::cpu) fn apply_in_place(isa: Isa, function: Unary, values: &mut [f32]) {
     isa.run(InPlaceKernel { function, values });
 }
 
 struct InPlaceKernel<'a> {
-    function: Function,
+    function: Unary,
     values: &'a mut [f32],
 }
 
@@ -276,6 +205,6 @@ impl SafeKernel for InPlaceKernel<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        self.function.visit::<S>(InPlace(self.values));
+        visit::<S>(self.function, InPlace(self.values));
     }
 }

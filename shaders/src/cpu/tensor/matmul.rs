@@ -3,7 +3,8 @@
 //! A row of the first matrix is a pixel of the tile, and a column of the second one is an output channel. The columns are
 //! packed into panels for each product. That costs little if the first matrix has some dozens of rows.
 
-use super::super::activation::Activation;
+use kiln_ops::Activation;
+
 use super::super::buffers::{Scratch, with_scratch};
 use super::super::context::Context;
 use super::super::conv::run_dense;

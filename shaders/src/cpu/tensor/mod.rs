@@ -31,12 +31,13 @@ mod tests;
 use std::ops::Range;
 
 pub use affine::affine;
-pub use binary::{Operation, binary, select};
-pub use functions::{Function, unary};
+pub use binary::{binary, select};
+pub use functions::unary;
+pub use kiln_ops::{Binary, Reduction, Unary};
 pub use matmul::{MatmulSize, matmul};
 pub use movement::{concat, pad, select_indices};
 pub use normalization::{layer_norm, softmax};
-pub use reduction::{Reduction, reduce};
+pub use reduction::reduce;
 pub use strided::{SliceAxis, expand, permute, slice};
 
 use super::context::Context;

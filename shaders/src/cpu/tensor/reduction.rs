@@ -2,24 +2,13 @@
 
 use std::ops::Range;
 
+use kiln_ops::Reduction;
+
 use super::super::context::Context;
 use super::super::isa::SafeKernel;
 use super::super::simd::Simd;
 use super::normalization::fold_row;
 use super::{for_each_rows, math};
-
-/// How [`reduce`] combines values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the variants are the ONNX operators `ReduceSum` and so on")]
-pub enum Reduction {
-    Sum,
-    Mean,
-    /// The largest value, or NaN if one is NaN.
-    Max,
-    /// The smallest value, or NaN if one is NaN.
-    Min,
-    Product,
-}
 
 /// Reduces the axes `axes` of `input`. The output has the other axes in their order; whether the reduced ones remain with size
 /// 1 makes no difference to its values. Without axes the output is the input. The sum of no values is 0, and their product 1.

@@ -6,17 +6,17 @@ use burn::backend::{Backend, DispatchKindConversion, DispatchTensor, Flex, backe
 
 use super::super::backend::{filled_tensor, values};
 use super::shapes::{broadcast, split_at_axis, with_rank};
-use crate::cpu::tensor::{self, Function, MatmulSize, Operation, Reduction, SliceAxis};
+use crate::cpu::tensor::{self, Binary, MatmulSize, Reduction, SliceAxis, Unary};
 use crate::cpu::{NhwcBatch, PackedGeneralConv};
 
 /// Tensor operations on the CPU, on f32 tensors of any rank. The functions of the parent module describe them.
 #[backend_extension(Flex)]
 pub trait CpuTensorOps: Backend {
     /// Computes a function of each value.
-    fn cpu_unary(input: FloatTensor<Self>, function: Function) -> FloatTensor<Self>;
+    fn cpu_unary(input: FloatTensor<Self>, function: Unary) -> FloatTensor<Self>;
 
     /// Computes an operation on each pair of values.
-    fn cpu_binary(a: FloatTensor<Self>, b: FloatTensor<Self>, operation: Operation) -> FloatTensor<Self>;
+    fn cpu_binary(a: FloatTensor<Self>, b: FloatTensor<Self>, operation: Binary) -> FloatTensor<Self>;
 
     /// Selects between two tensors.
     fn cpu_select(condition: FloatTensor<Self>, yes: FloatTensor<Self>, no: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -26,7 +26,7 @@ pub trait CpuTensorOps: Backend {
         input: FloatTensor<Self>,
         factor: &[f32],
         summand: &[f32],
-        function: Option<Function>,
+        function: Option<Unary>,
     ) -> FloatTensor<Self>;
 
     /// Normalises the last axis.
@@ -72,14 +72,14 @@ pub trait CpuTensorOps: Backend {
 }
 
 impl CpuTensorOps for Flex {
-    fn cpu_unary(input: FlexTensor, function: Function) -> FlexTensor {
+    fn cpu_unary(input: FlexTensor, function: Unary) -> FlexTensor {
         let input = input.to_contiguous();
         filled_tensor(shape_of(&input).to_vec(), |context, output| {
             tensor::unary(context, function, values(&input), output);
         })
     }
 
-    fn cpu_binary(a: FlexTensor, b: FlexTensor, operation: Operation) -> FlexTensor {
+    fn cpu_binary(a: FlexTensor, b: FlexTensor, operation: Binary) -> FlexTensor {
         let (a, b) = (a.to_contiguous(), b.to_contiguous());
         let (shape, [a_shape, b_shape]) = broadcast([shape_of(&a), shape_of(&b)]);
         filled_tensor(shape.clone(), |context, output| {
@@ -97,7 +97,7 @@ impl CpuTensorOps for Flex {
         })
     }
 
-    fn cpu_affine(input: FlexTensor, factor: &[f32], summand: &[f32], function: Option<Function>) -> FlexTensor {
+    fn cpu_affine(input: FlexTensor, factor: &[f32], summand: &[f32], function: Option<Unary>) -> FlexTensor {
         let input = input.to_contiguous();
         assert_eq!(shape_of(&input).last(), Some(&factor.len()), "factors for the last axis");
         filled_tensor(shape_of(&input).to_vec(), |context, output| {

@@ -13,7 +13,7 @@ use burn::backend::{Dispatch, DispatchDevice, DispatchTensor};
 use burn::tensor::Device;
 
 use crate::Kernels;
-pub use crate::cpu::tensor::{Function, Operation, Reduction, SliceAxis};
+pub use crate::cpu::tensor::{Binary, Reduction, SliceAxis, Unary};
 use crate::cpu::{Context, GeneralConvSpec, PackedGeneralConv};
 pub use backend::CpuTensorOps;
 
@@ -34,7 +34,7 @@ pub fn pack_general_conv(spec: GeneralConvSpec, weight: &[f32], bias: &[f32]) ->
 }
 
 /// Returns the function of each value.
-pub fn unary(input: DispatchTensor, function: Function) -> DispatchTensor {
+pub fn unary(input: DispatchTensor, function: Unary) -> DispatchTensor {
     Dispatch::cpu_unary(input, function)
 }
 
@@ -43,7 +43,7 @@ pub fn unary(input: DispatchTensor, function: Function) -> DispatchTensor {
 /// # Panics
 ///
 /// Panics if the shapes cannot be broadcast.
-pub fn binary(a: DispatchTensor, b: DispatchTensor, operation: Operation) -> DispatchTensor {
+pub fn binary(a: DispatchTensor, b: DispatchTensor, operation: Binary) -> DispatchTensor {
     Dispatch::cpu_binary(a, b, operation)
 }
 
@@ -61,7 +61,7 @@ pub fn select(condition: DispatchTensor, yes: DispatchTensor, no: DispatchTensor
 /// # Panics
 ///
 /// Panics if the number of factors or summands is not the size of the last axis.
-pub fn affine(input: DispatchTensor, factor: &[f32], summand: &[f32], function: Option<Function>) -> DispatchTensor {
+pub fn affine(input: DispatchTensor, factor: &[f32], summand: &[f32], function: Option<Unary>) -> DispatchTensor {
     Dispatch::cpu_affine(input, factor, summand, function)
 }
 

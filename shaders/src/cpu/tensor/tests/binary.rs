@@ -31,24 +31,24 @@ fn coarse(count: usize, seed: u32) -> Vec<f32> {
 fn binary_matches_definition_for_every_operation_and_shape() {
     let truth = |condition: bool| f32::from(u8::from(condition));
     type Definition<'a> = &'a dyn Fn(f32, f32) -> f32;
-    let operations: [(Operation, Definition<'_>); 17] = [
-        (Operation::Add, &|a, b| a + b),
-        (Operation::Sub, &|a, b| a - b),
-        (Operation::Mul, &|a, b| a * b),
-        (Operation::Div, &|a, b| a / b),
-        (Operation::Mod, &|a, b| a % b),
-        (Operation::Pow, &|a, b| a.powf(b)),
-        (Operation::Min, &|a, b| if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) }),
-        (Operation::Max, &|a, b| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }),
-        (Operation::PRelu, &|a, b| if a < 0.0 { a * b } else { a }),
-        (Operation::Equal, &|a, b| truth(a == b)),
-        (Operation::Less, &|a, b| truth(a < b)),
-        (Operation::LessOrEqual, &|a, b| truth(a <= b)),
-        (Operation::Greater, &|a, b| truth(a > b)),
-        (Operation::GreaterOrEqual, &|a, b| truth(a >= b)),
-        (Operation::And, &|a, b| truth(a != 0.0 && b != 0.0)),
-        (Operation::Or, &|a, b| truth(a != 0.0 || b != 0.0)),
-        (Operation::Xor, &|a, b| truth((a != 0.0) != (b != 0.0))),
+    let operations: [(Binary, Definition<'_>); 17] = [
+        (Binary::Add, &|a, b| a + b),
+        (Binary::Sub, &|a, b| a - b),
+        (Binary::Mul, &|a, b| a * b),
+        (Binary::Div, &|a, b| a / b),
+        (Binary::Mod, &|a, b| a % b),
+        (Binary::Pow, &|a, b| a.powf(b)),
+        (Binary::Min, &|a, b| if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) }),
+        (Binary::Max, &|a, b| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }),
+        (Binary::PRelu, &|a, b| if a < 0.0 { a * b } else { a }),
+        (Binary::Equal, &|a, b| truth(a == b)),
+        (Binary::Less, &|a, b| truth(a < b)),
+        (Binary::LessOrEqual, &|a, b| truth(a <= b)),
+        (Binary::Greater, &|a, b| truth(a > b)),
+        (Binary::GreaterOrEqual, &|a, b| truth(a >= b)),
+        (Binary::And, &|a, b| truth(a != 0.0 && b != 0.0)),
+        (Binary::Or, &|a, b| truth(a != 0.0 || b != 0.0)),
+        (Binary::Xor, &|a, b| truth((a != 0.0) != (b != 0.0))),
     ];
     for (operation, definition) in operations {
         for [a_shape, b_shape, shape] in SHAPES {
@@ -66,14 +66,14 @@ fn binary_matches_definition_for_every_operation_and_shape() {
 
 #[test]
 fn empty_tensors_have_no_values() {
-    binary(&Context::new(Isa::best(), 2), Operation::Add, &[], &[0, 3], &[1.0; 3], &[1, 3], &mut [], &[0, 3]);
+    binary(&Context::new(Isa::best(), 2), Binary::Add, &[], &[0, 3], &[1.0; 3], &[1, 3], &mut [], &[0, 3]);
 }
 
 #[test]
 #[should_panic(expected = "broadcast to [3, 4]")]
 fn shapes_that_cannot_be_broadcast_panic() {
     let context = Context::new(Isa::best(), 1);
-    binary(&context, Operation::Add, &[0.0; 12], &[3, 4], &[0.0; 8], &[2, 4], &mut [0.0; 12], &[3, 4]);
+    binary(&context, Binary::Add, &[0.0; 12], &[3, 4], &[0.0; 8], &[2, 4], &mut [0.0; 12], &[3, 4]);
 }
 
 #[test]

@@ -32,14 +32,14 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-fn run(context: &Context, function: Function, input: &[f32]) -> Vec<f32> {
+fn run(context: &Context, function: Unary, input: &[f32]) -> Vec<f32> {
     let mut output = vec![77.0; input.len()];
     unary(context, function, input, &mut output);
     output
 }
 
 /// Compares a function with its definition in f64. `scale(x, y)` is the value that the error is relative to.
-fn compare(function: Function, definition: impl Fn(f64) -> f64, scale: impl Fn(f64, f64) -> f64, tolerance: f64) {
+fn compare(function: Unary, definition: impl Fn(f64) -> f64, scale: impl Fn(f64, f64) -> f64, tolerance: f64) {
     let grid = grid();
     let mut worst = (0.0, 0.0);
     for isa in Isa::available() {
@@ -86,63 +86,63 @@ fn of_one(_: f64, y: f64) -> f64 {
 
 #[test]
 fn vectorised_functions_are_accurate_to_1e_6() {
-    compare(Function::Exp, f64::exp, of_result, 1e-6);
-    compare(Function::Erf, erf, of_result, 1e-6);
-    compare(Function::Tanh, f64::tanh, of_result, 1e-6);
-    compare(Function::Sigmoid, sigmoid, of_result, 1e-6);
-    compare(Function::Swish { alpha: 1.0 }, |x| x * sigmoid(x), of_argument, 1e-6);
-    compare(Function::Swish { alpha: 1.702 }, |x| x * sigmoid(f64::from(1.702_f32) * x), of_argument, 1e-6);
-    compare(Function::Gelu, |x| 0.5 * x * (1.0 + erf(x / 2_f64.sqrt())), of_argument, 1e-6);
+    compare(Unary::Exp, f64::exp, of_result, 1e-6);
+    compare(Unary::Erf, erf, of_result, 1e-6);
+    compare(Unary::Tanh, f64::tanh, of_result, 1e-6);
+    compare(Unary::Sigmoid, sigmoid, of_result, 1e-6);
+    compare(Unary::Swish { alpha: 1.0 }, |x| x * sigmoid(x), of_argument, 1e-6);
+    compare(Unary::Swish { alpha: 1.702 }, |x| x * sigmoid(f64::from(1.702_f32) * x), of_argument, 1e-6);
+    compare(Unary::Gelu, |x| 0.5 * x * (1.0 + erf(x / 2_f64.sqrt())), of_argument, 1e-6);
     let root = (2.0 / std::f64::consts::PI).sqrt();
     let gelu_tanh = |x: f64| {
         if x == f64::NEG_INFINITY { f64::NAN } else { 0.5 * x * (1.0 + (root * (x + 0.044_715 * x.powi(3))).tanh()) }
     };
-    compare(Function::GeluTanh, gelu_tanh, of_argument, 1e-6);
-    compare(Function::Mish, |x| x * x.exp().ln_1p().tanh(), of_argument, 1e-6);
+    compare(Unary::GeluTanh, gelu_tanh, of_argument, 1e-6);
+    compare(Unary::Mish, |x| x * x.exp().ln_1p().tanh(), of_argument, 1e-6);
     let elu = |x: f64| 1.5 * if x < 0.0 { 0.7 * (x * 0.5).exp_m1() } else { x };
-    compare(Function::Elu { alpha: 0.7, gamma: 1.5, scale: 0.5 }, elu, of_one, 1e-6);
-    compare(Function::HardSwish, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0), of_argument, 1e-6);
+    compare(Unary::Elu { alpha: 0.7, gamma: 1.5, scale: 0.5 }, elu, of_one, 1e-6);
+    compare(Unary::HardSwish, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0), of_argument, 1e-6);
 }
 
 #[test]
 fn other_functions_match_the_standard_library() {
     for (function, definition) in [
-        (Function::Abs, f64::abs as fn(f64) -> f64),
-        (Function::Acos, f64::acos),
-        (Function::Asin, f64::asin),
-        (Function::Atan, f64::atan),
-        (Function::Ceil, f64::ceil),
-        (Function::Cosh, f64::cosh),
-        (Function::Floor, f64::floor),
-        (Function::Log, f64::ln),
-        (Function::Neg, |x| -x),
-        (Function::Reciprocal, |x| 1.0 / x),
-        (Function::Round, f64::round_ties_even),
-        (Function::Sinh, f64::sinh),
-        (Function::Softplus, |x| x.max(0.0) + (-x.abs()).exp().ln_1p() + if x.is_nan() { x } else { 0.0 }),
-        (Function::Sqrt, f64::sqrt),
-        (Function::Trunc, f64::trunc),
-        (Function::LeakyRelu { slope: 0.25 }, |x| if x < 0.0 { x * 0.25 } else { x }),
-        (Function::ThresholdedRelu { alpha: 0.5 }, |x| if x <= 0.5 { 0.0 } else { x }),
-        (Function::Clamp { low: -0.5, high: 6.0 }, |x| x.clamp(-0.5, 6.0)),
-        (Function::HardSigmoid { alpha: 0.25, beta: 0.5 }, |x| (x * 0.25 + 0.5).clamp(0.0, 1.0)),
-        (Function::Power(2.0), |x| x * x),
-        (Function::Power(3.0), |x| x * x * x),
-        (Function::Power(4.0), |x| x.powi(4)),
-        (Function::Power(-1.0), |x| 1.0 / x),
-        (Function::Power(1.0), |x| x),
-        (Function::Power(0.0), |_| 1.0),
-        (Function::Power(0.5), f64::sqrt),
-        (Function::Power(-0.5), |x| 1.0 / x.sqrt()),
-        (Function::Power(1.5), |x| x.powf(1.5)),
-        (Function::Power(-2.0), |x| x.powf(-2.0)),
+        (Unary::Abs, f64::abs as fn(f64) -> f64),
+        (Unary::Acos, f64::acos),
+        (Unary::Asin, f64::asin),
+        (Unary::Atan, f64::atan),
+        (Unary::Ceil, f64::ceil),
+        (Unary::Cosh, f64::cosh),
+        (Unary::Floor, f64::floor),
+        (Unary::Log, f64::ln),
+        (Unary::Neg, |x| -x),
+        (Unary::Reciprocal, |x| 1.0 / x),
+        (Unary::Round, f64::round_ties_even),
+        (Unary::Sinh, f64::sinh),
+        (Unary::Softplus, |x| x.max(0.0) + (-x.abs()).exp().ln_1p() + if x.is_nan() { x } else { 0.0 }),
+        (Unary::Sqrt, f64::sqrt),
+        (Unary::Trunc, f64::trunc),
+        (Unary::LeakyRelu { slope: 0.25 }, |x| if x < 0.0 { x * 0.25 } else { x }),
+        (Unary::ThresholdedRelu { alpha: 0.5 }, |x| if x <= 0.5 { 0.0 } else { x }),
+        (Unary::Clamp { low: -0.5, high: 6.0 }, |x| x.clamp(-0.5, 6.0)),
+        (Unary::HardSigmoid { alpha: 0.25, beta: 0.5 }, |x| (x * 0.25 + 0.5).clamp(0.0, 1.0)),
+        (Unary::Power(2.0), |x| x * x),
+        (Unary::Power(3.0), |x| x * x * x),
+        (Unary::Power(4.0), |x| x.powi(4)),
+        (Unary::Power(-1.0), |x| 1.0 / x),
+        (Unary::Power(1.0), |x| x),
+        (Unary::Power(0.0), |_| 1.0),
+        (Unary::Power(0.5), f64::sqrt),
+        (Unary::Power(-0.5), |x| 1.0 / x.sqrt()),
+        (Unary::Power(1.5), |x| x.powf(1.5)),
+        (Unary::Power(-2.0), |x| x.powf(-2.0)),
     ] {
         compare(function, definition, of_result, 2e-6);
     }
     // The error grows with the argument for the periodic functions, and the tangent has poles.
     let small: Vec<f32> = (-700..700).map(|step| step as f32 * 0.01).collect();
     for (function, definition) in
-        [(Function::Sin, f32::sin as fn(f32) -> f32), (Function::Cos, f32::cos), (Function::Tan, f32::tan)]
+        [(Unary::Sin, f32::sin as fn(f32) -> f32), (Unary::Cos, f32::cos), (Unary::Tan, f32::tan)]
     {
         let expected: Vec<f32> = small.iter().map(|x| definition(*x)).collect();
         check(&format!("{function:?}"), &expected, 1e-6, |context, output| unary(context, function, &small, output));
@@ -150,21 +150,21 @@ fn other_functions_match_the_standard_library() {
     let above: Vec<f32> = small.iter().map(|x| x.abs() + 1.0).collect();
     let inside: Vec<f32> = small.iter().map(|x| x / 8.0).collect();
     let expected: Vec<f32> = inside.iter().map(|x| x.atanh()).collect();
-    check("Atanh", &expected, 1e-6, |context, output| unary(context, Function::Atanh, &inside, output));
+    check("Atanh", &expected, 1e-6, |context, output| unary(context, Unary::Atanh, &inside, output));
     let expected: Vec<f32> = small.iter().map(|x| x.asinh()).collect();
-    check("Asinh", &expected, 1e-6, |context, output| unary(context, Function::Asinh, &small, output));
+    check("Asinh", &expected, 1e-6, |context, output| unary(context, Unary::Asinh, &small, output));
     let expected: Vec<f32> = above.iter().map(|x| x.acosh()).collect();
-    check("Acosh", &expected, 1e-6, |context, output| unary(context, Function::Acosh, &above, output));
+    check("Acosh", &expected, 1e-6, |context, output| unary(context, Unary::Acosh, &above, output));
 }
 
 #[test]
 fn functions_with_steps_have_their_values_at_the_steps() {
     let input = [-1.0, -0.5, -0.0, 0.0, 0.5, 1.0, f32::INFINITY, f32::NAN];
     for (function, expected) in [
-        (Function::Not, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
-        (Function::Sign, [-1.0, -1.0, 0.0, 0.0, 1.0, 1.0, 1.0, f32::NAN]),
-        (Function::Softsign, [-0.5, -1.0 / 3.0, 0.0, 0.0, 1.0 / 3.0, 0.5, f32::NAN, f32::NAN]),
-        (Function::Shrink { lambda: 0.5, bias: 0.25 }, [-0.75, 0.0, 0.0, 0.0, 0.0, 0.75, f32::INFINITY, f32::NAN]),
+        (Unary::Not, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+        (Unary::Sign, [-1.0, -1.0, 0.0, 0.0, 1.0, 1.0, 1.0, f32::NAN]),
+        (Unary::Softsign, [-0.5, -1.0 / 3.0, 0.0, 0.0, 1.0 / 3.0, 0.5, f32::NAN, f32::NAN]),
+        (Unary::Shrink { lambda: 0.5, bias: 0.25 }, [-0.75, 0.0, 0.0, 0.0, 0.0, 0.75, f32::INFINITY, f32::NAN]),
     ] {
         check(&format!("{function:?}"), &expected, 1e-7, |context, output| unary(context, function, &input, output));
     }
@@ -174,11 +174,11 @@ fn functions_with_steps_have_their_values_at_the_steps() {
 fn affine_matches_definition() {
     for (rows, width) in [(1, 1), (7, 13), (5, 64), (700, 100), (3, 5000)] {
         let (input, factor, summand) = (values(rows * width, 1), values(width, 2), values(width, 3));
-        for function in [None, Some(Function::Clamp { low: 0.0, high: 0.5 }), Some(Function::Sigmoid)] {
+        for function in [None, Some(Unary::Clamp { low: 0.0, high: 0.5 }), Some(Unary::Sigmoid)] {
             let linear = input.iter().enumerate().map(|(i, x)| x * factor[i % width] + summand[i % width]);
             let expected: Vec<f32> = match function {
                 None => linear.collect(),
-                Some(Function::Sigmoid) => linear.map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+                Some(Unary::Sigmoid) => linear.map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
                 Some(_) => linear.map(|x| x.clamp(0.0, 0.5)).collect(),
             };
             check(&format!("{rows} x {width}, {function:?}"), &expected, 1e-6, |context, output| {

@@ -34,18 +34,18 @@ fn speed() {
     let count = rows * width;
     let (a, b) = (values(count, 1), values(count, 2));
     let map = |output: &mut [f32], f: fn(f32) -> f32| output.iter_mut().zip(&a).for_each(|(o, x)| *o = f(*x));
-    let one = |f: Function| move |context: &Context, output: &mut [f32], a: &[f32]| unary(context, f, a, output);
+    let one = |f: Unary| move |context: &Context, output: &mut [f32], a: &[f32]| unary(context, f, a, output);
     for (function, naive) in [
-        (Function::Exp, f32::exp as fn(f32) -> f32),
-        (Function::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
-        (Function::Tanh, f32::tanh),
-        (Function::Swish { alpha: 1.0 }, |x| x / (1.0 + (-x).exp())),
-        (Function::Gelu, |x| 0.5 * x * (1.0 + (x * 0.797_884_6 * (1.0 + 0.044_715 * x * x)).tanh())),
-        (Function::Mish, |x| x * x.exp().ln_1p().tanh()),
-        (Function::Erf, f32::tanh),
-        (Function::HardSwish, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
-        (Function::Round, f32::round_ties_even),
-        (Function::Log, f32::ln),
+        (Unary::Exp, f32::exp as fn(f32) -> f32),
+        (Unary::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
+        (Unary::Tanh, f32::tanh),
+        (Unary::Swish { alpha: 1.0 }, |x| x / (1.0 + (-x).exp())),
+        (Unary::Gelu, |x| 0.5 * x * (1.0 + (x * 0.797_884_6 * (1.0 + 0.044_715 * x * x)).tanh())),
+        (Unary::Mish, |x| x * x.exp().ln_1p().tanh()),
+        (Unary::Erf, f32::tanh),
+        (Unary::HardSwish, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+        (Unary::Round, f32::round_ties_even),
+        (Unary::Log, f32::ln),
     ] {
         report(&format!("{function:?}"), count, |o| map(o, naive), |c, o| one(function)(c, o, &a));
     }
@@ -54,25 +54,25 @@ fn speed() {
         "Add, same shape",
         count,
         |o| (0..count).for_each(|i| o[i] = a[i] + b[i]),
-        |c, o| binary(c, Operation::Add, &a, &[rows, width], &b, &[rows, width], o, &[rows, width]),
+        |c, o| binary(c, Binary::Add, &a, &[rows, width], &b, &[rows, width], o, &[rows, width]),
     );
     report(
         "Mul, row",
         count,
         |o| (0..count).for_each(|i| o[i] = a[i] * row[i % width]),
-        |c, o| binary(c, Operation::Mul, &a, &[rows, width], row, &[1, width], o, &[rows, width]),
+        |c, o| binary(c, Binary::Mul, &a, &[rows, width], row, &[1, width], o, &[rows, width]),
     );
     report(
         "Sub, column",
         count,
         |o| (0..count).for_each(|i| o[i] = a[i] - b[i / width]),
-        |c, o| binary(c, Operation::Sub, &a, &[rows, width], &b[..rows], &[rows, 1], o, &[rows, width]),
+        |c, o| binary(c, Binary::Sub, &a, &[rows, width], &b[..rows], &[rows, 1], o, &[rows, width]),
     );
     report(
         "affine with Clamp",
         count,
         |o| (0..count).for_each(|i| o[i] = (a[i] * row[i % width] + row[i % width]).max(0.0)),
-        |c, o| affine(c, &a, row, row, Some(Function::Clamp { low: 0.0, high: f32::INFINITY }), o),
+        |c, o| affine(c, &a, row, row, Some(Unary::Clamp { low: 0.0, high: f32::INFINITY }), o),
     );
     let layer_norm_naive = |o: &mut [f32]| {
         for (o, x) in o.chunks_exact_mut(width).zip(a.chunks_exact(width)) {
