@@ -1,8 +1,8 @@
 //! Writes a fused network as an ONNX file of the private domain `kiln`. The file holds the structure alone: each node has the
 //! index of its layer, and the hooks know the layers, so burn-onnx does not store their weights a second time.
 //!
-//! Field numbers are those of `onnx.proto` (IR version 8). The protobuf encoder is hand-written because every protobuf crate
-//! changes the features of crates that Burn is built on, and Burn would be built twice.
+//! Field numbers are those of `onnx.proto` (IR version 8). The fields are written one by one: the messages of `kiln-graph` hold
+//! only what Kiln reads.
 
 use std::path::Path;
 

@@ -161,6 +161,11 @@ impl ApiError {
         Self::new(ErrorCode::Malformed, message)
     }
 
+    /// The same with a message that may quote what the client sent: its first 300 bytes.
+    pub(super) fn malformed_quoting(message: &str) -> Self {
+        Self::malformed(&message[..message.floor_char_boundary(300)])
+    }
+
     /// Creates an error without details. The caller logs the cause.
     pub(super) fn internal() -> Self {
         Self::new(ErrorCode::Internal, "the request failed because of an internal error")

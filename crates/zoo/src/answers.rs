@@ -3,15 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::json::Value;
+use serde::Deserialize;
+
 use crate::{fill, input_values};
 
 /// What ONNX Runtime answers for one model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Answer {
     /// The name of the file, without `.onnx`.
     pub name: String,
     /// The path of the ONNX file, hollow where it is a skeleton. [`Answer::model`] reads and fills it.
+    #[serde(rename = "file")]
     pub path: PathBuf,
     /// The version of the ONNX operator set.
     pub opset: u32,
@@ -22,7 +24,7 @@ pub struct Answer {
 }
 
 /// The input of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Input {
     /// Its name.
     pub name: String,
@@ -37,7 +39,7 @@ pub struct Input {
 }
 
 /// An output of a model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Output {
     /// Its name.
     pub name: String,
@@ -108,61 +110,11 @@ fn load(folder: &str) -> Vec<Answer> {
     paths.sort();
     let read = |path: &PathBuf| {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Value::parse(&text)
-            .and_then(|value| answer(&value))
-            .unwrap_or_else(|| panic!("{}: not an answer", path.display()))
+        let answer: Answer = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        // The file is relative to the crate.
+        Answer { path: Path::new(env!("CARGO_MANIFEST_DIR")).join(&answer.path), ..answer }
     };
     paths.iter().map(read).collect()
-}
-
-/// Reads one answer.
-fn answer(value: &Value) -> Option<Answer> {
-    let input = value.get("input")?;
-    Some(Answer {
-        name: value.get("name")?.text()?,
-        path: Path::new(env!("CARGO_MANIFEST_DIR")).join(value.get("file")?.text()?),
-        opset: value.get("opset")?.number()?,
-        input: Input {
-            name: input.get("name")?.text()?,
-            dtype: input.get("dtype")?.text()?,
-            layout: input.get("layout")?.text()?,
-            declared: declared(input)?,
-            shape: numbers(input.get("shape")?)?,
-        },
-        outputs: value.get("outputs")?.list()?.iter().map(output).collect::<Option<_>>()?,
-    })
-}
-
-/// Reads one output.
-fn output(value: &Value) -> Option<Output> {
-    Some(Output {
-        name: value.get("name")?.text()?,
-        dtype: value.get("dtype")?.text()?,
-        declared: declared(value)?,
-        shape: numbers(value.get("shape")?)?,
-        rows: rows(value.get("rows")?)?,
-        spread: value.get("spread")?.number()?,
-        unoptimised: match value.get("unoptimised") {
-            Some(value) => Some(rows(value)?),
-            None => None,
-        },
-    })
-}
-
-/// Reads a declared shape.
-fn declared(value: &Value) -> Option<Vec<Option<usize>>> {
-    let axis = |value: &Value| if matches!(value, Value::Null) { Some(None) } else { value.number().map(Some) };
-    value.get("declared")?.list()?.iter().map(axis).collect()
-}
-
-/// Reads the rows of an output.
-fn rows(value: &Value) -> Option<Vec<Vec<f32>>> {
-    value.list()?.iter().map(numbers).collect()
-}
-
-/// Reads a list of numbers.
-fn numbers<T: std::str::FromStr>(value: &Value) -> Option<Vec<T>> {
-    value.list()?.iter().map(Value::number).collect()
 }
 
 #[cfg(test)]

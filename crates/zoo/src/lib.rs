@@ -39,7 +39,6 @@
 #![forbid(unsafe_code)]
 
 mod answers;
-mod json;
 mod protobuf;
 
 pub use answers::{Answer, Input, Output, answers, generated_answers};

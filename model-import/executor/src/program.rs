@@ -7,14 +7,14 @@ use kiln_kernels::Layout;
 use model_import::Network;
 
 use crate::step::Step;
-use crate::tensor_ops;
+use crate::tensor_ops::{self, Constant};
 
 /// A network that is ready to run.
 #[derive(Debug)]
 pub(crate) struct Program {
     instructions: Vec<Instruction>,
     /// Constants by value; they are never released.
-    constants: Vec<(Value, DispatchTensor)>,
+    constants: Vec<(Value, Constant)>,
     /// The number of values.
     values: usize,
     input: Value,
@@ -41,7 +41,9 @@ impl Program {
         let (mut instructions, mut constants) = (Vec::with_capacity(layers.len()), Vec::new());
         for layer in layers {
             match layer.kind {
-                LayerKind::Constant(array) => constants.push((layer.output, tensor_ops::upload(&array, device))),
+                LayerKind::Constant(array) => {
+                    constants.push((layer.output, Constant::new(array.data.to_vec(), &array.shape, device)))
+                }
                 kind => instructions.push(Instruction {
                     step: Step::new(kind, device),
                     inputs: layer.inputs,
@@ -69,7 +71,7 @@ impl Program {
         let mut values: Vec<Option<DispatchTensor>> = vec![None; self.values];
         let dtype = tensor_ops::dtype(&input);
         for (value, constant) in &self.constants {
-            values[*value] = Some(tensor_ops::cast(constant.clone(), dtype));
+            values[*value] = Some(constant.in_type(dtype));
         }
         values[self.input] = Some(input);
         for instruction in &self.instructions {

@@ -28,9 +28,9 @@
 #![forbid(unsafe_code)]
 
 mod classifier;
+mod digest;
 mod error;
 mod functions;
-mod geometry;
 #[cfg(feature = "import")]
 mod graph;
 mod host;
@@ -51,17 +51,17 @@ mod report;
 mod tensor_op;
 
 pub use classifier::{Classifier, ClassifierError, InputInfo, OutputInfo, OutputKind, ReadOptions, Takes};
+pub use digest::{sha256_hex, sha256_of};
 pub use error::ModelError;
-pub use geometry::Geometry;
 #[cfg(feature = "import")]
 pub use graph::{Graph, TensorShape};
-pub use host::{Array, Binary};
+pub use host::Array;
 #[cfg(feature = "import")]
 pub use lower::lower;
 pub use manifest::{
-    Input, Manifest, Model, check_name, check_version, is_hidden, module_name, read_model, read_models, sha256_hex,
+    Input, Manifest, Model, check_name, check_version, is_hidden, module_name, read_model, read_models,
 };
-pub use network::{Activation, Conv, Layer, LayerKind, Network, Pooling, Value};
+pub use network::{Conv, Layer, LayerKind, Network, Value};
 pub use onnx::{OnnxSource, ReadError};
 #[cfg(feature = "import")]
 pub use onnx_file::{ExternalWeights, OnnxFile};
@@ -70,4 +70,4 @@ pub use passes::fuse;
 pub use passes::{first_unfused, run_passes};
 pub use preprocess::{Crop, Filter, InvalidValue, Preprocess};
 pub use report::{PassReport, Reason, SkippedLayer, Unfusable};
-pub use tensor_op::{ConvTranspose, Dim, Reduction, TensorOp, Unary};
+pub use tensor_op::{ConvTranspose, Dim, TensorOp};

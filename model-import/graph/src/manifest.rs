@@ -1,11 +1,10 @@
 //! A model's folder: `models/<name>/model.toml` and the files that it names. Nothing here looks inside the ONNX file.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256_hex;
 use crate::error::ModelError;
 use crate::preprocess::Preprocess;
 
@@ -162,14 +161,6 @@ pub fn check_version(name: &str) -> Result<(), String> {
         return Err(format!("'{name}' must be no label ({}), and not end with '.toml'", VERSION_LABELS.join(", ")));
     }
     Ok(())
-}
-
-/// SHA-256 in lower-case hex.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 fn validate(manifest: &Manifest) -> Result<(), String> {

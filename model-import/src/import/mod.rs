@@ -14,7 +14,7 @@ mod untrusted_input;
 pub use draft::Draft;
 pub use error::ImportError;
 pub use inspect::{InspectedModel, inspect};
-pub use kiln_graph::{InvalidValue, Preprocess, check_name, check_version};
+pub use kiln_graph::{InvalidValue, Preprocess, check_name, check_version, sha256_hex, sha256_of};
 pub use model_folder::write;
 pub use preset::{PRESETS, Preset};
 pub use untrusted_input::{ReadFileError, read_file, terminal_text};

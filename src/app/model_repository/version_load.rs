@@ -1,12 +1,11 @@
 //! Loads one version of a model: compares the content of its files, opens them, and starts the engines.
 
 use std::fs::File;
-use std::path::Path;
 use std::time::Instant;
 
 use kiln_inference::Step;
 use kiln_inference::model_file::{self, FileOptions, RepositoryVersion};
-use sha2::{Digest, Sha256};
+use model_import::import::{sha256_hex, sha256_of};
 
 use super::super::load::{self, LoadError, ModelLoader, join};
 use super::super::model_reload::StartedVersion;
@@ -49,25 +48,15 @@ pub(super) async fn load_version(
     join(tokio::task::spawn_blocking(work).await)
 }
 
-/// Returns the SHA-256 of the names and the content of all files of a version, in lower-case hex.
+/// Returns a digest of the names and the content of all files of a version.
 pub(super) fn content_digest(version: &VersionFiles) -> Result<String, LoadError> {
-    let mut all = Sha256::new();
+    let mut all = Vec::new();
     for path in &version.files {
-        let content = file_digest(path).map_err(|reason| LoadError::RepositoryFile { path: path.clone(), reason })?;
+        let content = File::open(path).and_then(sha256_of);
+        let content = content.map_err(|reason| LoadError::RepositoryFile { path: path.clone(), reason })?;
         // The digest has a fixed length, so the end of the name is unambiguous.
-        all.update(path.as_os_str().as_encoded_bytes());
-        all.update(content);
+        all.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        all.extend_from_slice(content.as_bytes());
     }
-    Ok(all.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn file_digest(path: &Path) -> std::io::Result<[u8; 32]> {
-    use std::io::Read as _;
-    let (mut file, mut hasher, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(hasher.finalize().into()),
-            read => hasher.update(&piece[..read]),
-        }
-    }
+    Ok(sha256_hex(&all))
 }

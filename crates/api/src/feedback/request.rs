@@ -69,11 +69,7 @@ impl<'a> ApiExtractor<'a> for FeedbackRequest {
         let bytes = read_body_up_to(MAX_BODY_BYTES, ErrorCode::FeedbackTooLarge, request, body).await?;
         let text = std::str::from_utf8(&bytes).map_err(|_| ApiError::malformed("the body is not valid UTF-8"))?;
         let parsed = FeedbackBody::parse_from_json_string(text);
-        Ok(Self(parsed.map_err(|error| {
-            // The message may quote what the client sent.
-            let message = error.into_message();
-            ApiError::malformed(&message[..message.floor_char_boundary(300)])
-        })?))
+        Ok(Self(parsed.map_err(|error| ApiError::malformed_quoting(&error.into_message()))?))
     }
 }
 

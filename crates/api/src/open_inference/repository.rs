@@ -133,7 +133,7 @@ impl RepositoryOperations {
 
 /// Rejects parameters that would change how a model is loaded: the files of the repository decide that.
 fn check_parameters(parameters: Option<Any<Value>>) -> Result<(), ApiError> {
-    let Some(Any(parameters)) = parameters.filter(|Any(parameters)| !parameters.is_null()) else { return Ok(()) };
+    let Some(Any(parameters)) = parameters else { return Ok(()) };
     let parameters = parameters.as_object().ok_or_else(|| ApiError::malformed("'parameters' must be an object"))?;
     match parameters.keys().find(|key| *key != "unload_dependents") {
         Some(key) => {
@@ -174,11 +174,11 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for OptionalJson<T> {
         if bytes.is_empty() {
             return Ok(Self(None));
         }
-        let invalid = |reason: String| ApiError::malformed(format!("invalid JSON in the request body: {reason}"));
+        let invalid =
+            |reason: String| ApiError::malformed_quoting(&format!("invalid JSON in the request body: {reason}"));
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         // A field may be left out, but the document has none that may be null.
         if let Some((key, _)) = value.as_object().into_iter().flatten().find(|(_, value)| value.is_null()) {
-            let key: String = key.chars().take(100).collect();
             return Err(invalid(format!("'{key}' is null")).into());
         }
         let parsed = T::parse_from_json(Some(value)).map_err(|error| invalid(error.into_message()))?;

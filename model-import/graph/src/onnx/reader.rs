@@ -7,7 +7,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use prost::Message;
-use sha2::{Digest, Sha256};
+
+use crate::digest::{sha256_hex, sha256_of};
 
 use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
@@ -125,13 +126,12 @@ impl OnnxSource {
         if external.is_empty() {
             return Ok(own);
         }
-        let mut all = Sha256::new();
-        all.update(own.as_bytes());
+        let mut all = own;
         for (location, tensor) in external.into_iter().take(MAX_EXTERNAL_FILES) {
-            all.update(location.as_bytes());
-            all.update(file_sha256(&self.external_path(tensor)?)?.as_bytes());
+            all += location;
+            all += &file_sha256(&self.external_path(tensor)?)?;
         }
-        Ok(hex(&all.finalize()))
+        Ok(sha256_hex(all.as_bytes()))
     }
 
     /// Calls `take` with the raw little-endian values of a tensor that is stored as bytes, in pieces whose lengths are multiples
@@ -462,16 +462,6 @@ fn push_varint(output: &mut Vec<u8>, mut value: u64) {
 /// SHA-256 of a file, in lower-case hex.
 fn file_sha256(path: &Path) -> Result<String, ReadError> {
     let io = |source| ReadError::Io { path: path.to_path_buf(), source };
-    let (mut file, _) = open_file(path).map_err(io)?;
-    let (mut digest, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).map_err(io)? {
-            0 => return Ok(hex(&digest.finalize())),
-            count => digest.update(&buffer[..count]),
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let (file, _) = open_file(path).map_err(io)?;
+    sha256_of(file).map_err(io)
 }

@@ -1,5 +1,11 @@
 //! Writes ONNX files field by field, also those that no exporter writes. The field numbers are those of onnx.proto3.
 
+#[path = "../onnx_file/protobuf.rs"]
+mod protobuf;
+
+pub use protobuf::message;
+use protobuf::{number, varint};
+
 /// A file with opset 17, the input `x` and the output `y`. A size that is not a number is open.
 pub fn model(input: &[&str], nodes: &[Vec<u8>], tensors: &[Vec<u8>]) -> Vec<u8> {
     let axis = |size: &&str| {
@@ -87,25 +93,4 @@ fn tensor(name: &str, shape: &[i64], element: u64) -> Vec<u8> {
 /// The same field many times.
 pub fn repeat_field(field: u64, content: &[u8], count: usize) -> Vec<u8> {
     message(field, content).repeat(count)
-}
-
-/// A field with bytes, text or a message.
-pub fn message(field: u64, content: &[u8]) -> Vec<u8> {
-    [varint(field << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
-}
-
-/// A field with an integer.
-fn number(field: u64, value: u64) -> Vec<u8> {
-    [varint(field << 3), varint(value)].concat()
-}
-
-/// Seven bits in a byte, the lowest first; the highest bit is set if more bytes follow.
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 128 {
-        bytes.push(value as u8 | 128);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
 }
