@@ -2,12 +2,14 @@
 
 import io
 import struct
+import subprocess
 import zlib
 
 from PIL import Image, ImageChops
 
 ORIENTATION_TAG = 0x0112
 ADOBE_MARKER = 0xEE
+EXIF_HEAD = b"Exif\0\0"
 
 
 def make(source, folder):
@@ -50,8 +52,48 @@ def make_jpegs(cat, folder):
     # A thumbnail is a whole JPEG within the EXIF segment, with markers of its own.
     thumbnail = io.BytesIO()
     cat.resize((32, 20)).save(thumbnail, "JPEG")
-    content = b"Exif\0\0" + tiff_block(6) + thumbnail.getvalue()
+    content = EXIF_HEAD + tiff_block(6) + thumbnail.getvalue()
     cat.save(folder / "exif_with_thumbnail.jpg", quality=90, exif=content)
+    make_unusual_jpegs(cat, folder)
+
+
+def make_unusual_jpegs(cat, folder):
+    """JPEG files that few programs write, by libjpeg-turbo's tools (Debian: libjpeg-turbo-progs)."""
+    pixels = io.BytesIO()
+    cat.save(pixels, "PPM")
+
+    def compress(*options):
+        return subprocess.run(["cjpeg", "-quality", "90", *options], input=pixels.getvalue(), stdout=subprocess.PIPE, check=True).stdout
+
+    def scans(script, *options):
+        return compress("-scans", write_script(folder, script), *options)
+
+    files = {
+        # A scan for each component, with and without restart markers that do not divide a row of blocks.
+        "scans_420.jpg": scans("0;1;2;", "-sample", "2x2"),
+        "scans_422_restart.jpg": scans("0;1 2;", "-sample", "2x1", "-restart", "4B"),
+        "scans_444_restart.jpg": scans("0 1;2;", "-sample", "1x1", "-restart", "4B"),
+        # Fewer samples of luma than of chroma.
+        "coarse_luma.jpg": compress("-sample", "1x1,2x2,2x2"),
+        "coarse_luma_progressive.jpg": compress("-progressive", "-sample", "1x1,2x1,2x1"),
+        "uneven_chroma.jpg": compress("-sample", "2x2,1x2,2x1"),
+    }
+    # JFIF says YCbCr and Adobe's segment RGB. JFIF decides, as in libjpeg.
+    ycc = compress("-sample", "1x1")
+    adobe = struct.pack(">BBH5sHHHB", 0xFF, ADOBE_MARKER, 14, b"Adobe", 100, 0, 0, 0)
+    files["jfif_and_adobe_rgb.jpg"] = ycc[:20] + adobe + ycc[20:]
+    # The first EXIF segment is empty; the orientation is in the second one.
+    segments = [struct.pack(">BBH", 0xFF, 0xE1, 2 + len(content)) + content for content in (EXIF_HEAD, EXIF_HEAD + tiff_block(6))]
+    files["exif_second.jpg"] = ycc[:2] + b"".join(segments) + ycc[2:]
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def write_script(folder, script):
+    """Writes a scan script beside the files of this folder, and returns its path."""
+    path = folder.parent / "scans.txt"
+    path.write_text(script)
+    return str(path)
 
 
 def tiff_block(orientation):
@@ -109,6 +151,25 @@ def make_others(cat, folder):
     palette = cat.convert("P", palette=Image.ADAPTIVE, colors=64)
     palette.save(folder / "transparent.gif", transparency=5)
     cat.save(folder / "exif_8.webp", lossless=True, exif=exif(8))
+    # Some programs write the head of JPEG's EXIF segment into the chunk.
+    prefixed = io.BytesIO()
+    cat.save(prefixed, "WEBP", lossless=True, exif=EXIF_HEAD + tiff_block(6))
+    (folder / "exif_prefixed.webp").write_bytes(with_exif_head(prefixed.getvalue()))
+    # The screen of this GIF has one pixel, and its frame is larger.
+    gif = bytearray((folder / "transparent.gif").read_bytes())
+    gif[6:10] = struct.pack("<HH", 1, 1)
+    (folder / "frame_beyond_screen.gif").write_bytes(gif)
     negative = ImageChops.invert(cat)
     cat.save(folder / "animated.webp", save_all=True, append_images=[negative], duration=100, lossless=True)
     cat.save(folder / "exif_5.tiff", compression="tiff_lzw", tiffinfo={ORIENTATION_TAG: 5})
+
+
+def with_exif_head(webp):
+    """The same WebP file with the head of JPEG's EXIF segment at the start of its EXIF chunk."""
+    at = webp.index(b"EXIF")
+    (length,) = struct.unpack_from("<I", webp, at + 4)
+    content = webp[at + 8 : at + 8 + length]
+    content = content if content.startswith(EXIF_HEAD) else EXIF_HEAD + content
+    chunk = b"EXIF" + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+    body = webp[8:at] + chunk
+    return b"RIFF" + struct.pack("<I", len(body)) + body

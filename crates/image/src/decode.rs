@@ -1,8 +1,10 @@
 //! Decodes image files to RGB pixels, after the limits were checked against the header.
 //!
 //! The alpha channel is ignored, not blended, as in Pillow's `convert("RGB")`: a transparent pixel shows its stored colour.
-//! 16-bit samples keep the upper byte. The part of a GIF's canvas that the first frame does not cover is black.
+//! 16-bit samples keep the upper byte. The part of a GIF's screen that the first frame does not cover is black; the screen grows
+//! to the first frame.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder};
@@ -13,6 +15,7 @@ use super::error::ImageError;
 use super::format::Format;
 use super::header;
 use super::jpeg;
+use super::jpeg_header;
 use super::limits::{BudgetGuard, Limits};
 
 /// A decoded image as it is stored in the file: not yet oriented, cropped or resized.
@@ -66,8 +69,12 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError>
             decode_with(PngDecoder::with_limits(input, memory_limit(0)).map_err(undecodable)?, None, format, limits)
         }
         Format::Gif => {
-            check_header_size(header::gif_frame(bytes), format, limits)?;
-            decode_with(GifDecoder::new(input).map_err(undecodable)?, None, format, limits)
+            let frame = header::gif_frame(bytes);
+            check_header_size(frame.map(|frame| (frame.width, frame.height)), format, limits)?;
+            // The decoder would cut the frame to the screen.
+            let bytes = frame.map_or(Cow::Borrowed(bytes), |frame| header::with_gif_screen(bytes, &frame));
+            let decoder = GifDecoder::new(Cursor::new(&*bytes)).map_err(undecodable)?;
+            decode_with(decoder, None, format, limits)
         }
         Format::Webp => {
             check_header_size(header::webp_bitstream(bytes), format, limits)?;
@@ -80,6 +87,11 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError>
         Format::Tiff => {
             if header::tiff_max_values(bytes).is_some_and(|max| max > bytes.len() as u64) {
                 let reason = "a tag declares more values than the file has bytes".to_string();
+                return Err(ImageError::Undecodable { format, reason });
+            }
+            // The decoder ignores the order.
+            if header::has_other_fill_order(bytes) {
+                let reason = "its bits are in another order (FillOrder), which is not supported".to_string();
                 return Err(ImageError::Undecodable { format, reason });
             }
             decode_with(TiffDecoder::new(input).map_err(undecodable)?, None, format, limits)
@@ -126,8 +138,8 @@ fn decode_with(
 fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError> {
     let format = Format::Jpeg;
     let undecodable = |reason: String| ImageError::Undecodable { format, reason };
-    let header = jpeg::Header::read(bytes).ok_or_else(|| undecodable("its header is incomplete".to_string()))?;
-    let jpeg::Header { width, height, components, exif, scans, is_complete } = header;
+    let header = jpeg_header::Header::read(bytes).ok_or_else(|| undecodable("its header is incomplete".to_string()))?;
+    let jpeg_header::Header { width, height, components, exif, scans, is_complete, .. } = header;
     limits.check_size(format, width, height)?;
     if !matches!(components, 1 | 3 | 4) {
         return Err(undecodable(format!("{components} colour components are not supported")));
@@ -140,9 +152,7 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError
         return Err(undecodable(format!("it has {scans} scans; the maximum at this size is {max_scans}")));
     }
     let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
-    // With several scans, a decoder keeps the coefficients of all components, 16 bits each.
-    let coefficients = if scans > 1 { 2 * u64::from(components) } else { 0 };
-    let _budget = limits.acquire(format, (3 + coefficients) * u64::from(width) * u64::from(height))?;
+    let _budget = limits.acquire(format, jpeg::pixel_memory(&header) * u64::from(width) * u64::from(height))?;
     let pixels = jpeg::decode_pixels(bytes, &header).map_err(undecodable)?;
     Ok(DecodedImage { format, width, height, pixels, orientation, _budget })
 }

@@ -1,15 +1,26 @@
 //! Reads headers of PNG, GIF, WebP and TIFF files without decoding. The limits are checked against these values, because
 //! the decoders allocate memory by them before they validate them. JPEG headers are read in `jpeg.rs`.
 
+use std::borrow::Cow;
+
 /// Returns width and height from the IHDR chunk, which is always the first chunk (PNG specification, 11.2.1).
 pub(super) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
     let [w0, w1, w2, w3, h0, h1, h2, h3] = *bytes.get(12..24)?.strip_prefix(b"IHDR")? else { return None };
     Some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
 }
 
-/// Returns width and height of a GIF's first frame (GIF89a specification, 20: image descriptor). The frame may be larger
-/// than the canvas, and the decoder allocates memory for the frame.
-pub(super) fn gif_frame(bytes: &[u8]) -> Option<(u32, u32)> {
+/// The position and size of a GIF's first frame, in pixels of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GifFrame {
+    left: u32,
+    top: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+/// Returns the first frame of a GIF (GIF89a specification, 20: image descriptor). The frame may be larger than the screen, and
+/// the decoder allocates memory for the frame.
+pub(super) fn gif_frame(bytes: &[u8]) -> Option<GifFrame> {
     // Signature and logical screen descriptor; its flags say whether a colour table follows.
     let mut rest = bytes.get(13..)?;
     rest = rest.get(table_length(*bytes.get(10)?)..)?;
@@ -26,10 +37,30 @@ pub(super) fn gif_frame(bytes: &[u8]) -> Option<(u32, u32)> {
                     }
                 }
             }
-            0x2c => return Some((u16_at(rest, 5)?, u16_at(rest, 7)?)),
+            0x2c => {
+                let [left, top, width, height] =
+                    [u16_at(rest, 1)?, u16_at(rest, 3)?, u16_at(rest, 5)?, u16_at(rest, 7)?];
+                return Some(GifFrame { left, top, width, height });
+            }
             _ => return None,
         }
     }
+}
+
+/// Returns the file with a screen that holds the first frame, as Pillow and browsers display it. A frame that ends beyond the
+/// largest possible screen stays cut.
+pub(super) fn with_gif_screen<'a>(bytes: &'a [u8], frame: &GifFrame) -> Cow<'a, [u8]> {
+    let (Some(width), Some(height)) = (u16_at(bytes, 6), u16_at(bytes, 8)) else { return Cow::Borrowed(bytes) };
+    let needed = [width.max(frame.left + frame.width), height.max(frame.top + frame.height)];
+    if needed == [width, height] {
+        return Cow::Borrowed(bytes);
+    }
+    let mut bytes = bytes.to_vec();
+    for (at, side) in [6, 8].into_iter().zip(needed) {
+        let side = u16::try_from(side).unwrap_or(u16::MAX);
+        bytes[at..at + 2].copy_from_slice(&side.to_le_bytes());
+    }
+    Cow::Owned(bytes)
 }
 
 /// Returns the length of a colour table in bytes; an entry has three.
@@ -59,14 +90,16 @@ pub(super) fn webp_bitstream(bytes: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
-/// Returns the content of the EXIF chunk of an extended WebP, if the chunk is complete.
+/// Returns the content of the EXIF chunk of an extended WebP, if the chunk is complete. Some programs write the head of JPEG's
+/// EXIF segment into it, which is not part of the result.
 pub(super) fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes.get(12..).filter(|chunks| chunks.starts_with(b"VP8X"))?;
     loop {
         let (name, length) = (rest.get(..4)?, u32_at(rest, 4)? as usize);
         let content = rest.get(8..)?;
         if name == b"EXIF" {
-            return content.get(..length);
+            let content = content.get(..length)?;
+            return Some(content.strip_prefix(b"Exif\0\0").unwrap_or(content));
         }
         rest = content.get(length.checked_add(length & 1)?..)?;
     }
@@ -85,6 +118,32 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 /// wider fields). The decoder allocates memory for them, up to 256 MiB, before it checks that they are present. `None` if
 /// the directory is incomplete; then decoding fails.
 pub(super) fn tiff_max_values(bytes: &[u8]) -> Option<u64> {
+    let mut max = 0;
+    for_each_tiff_tag(bytes, |tag| max = max.max(tag.count))?;
+    Some(max)
+}
+
+/// Returns whether a TIFF declares another order of the bits in a byte (tag 266) than 1, the usual one.
+pub(super) fn has_other_fill_order(bytes: &[u8]) -> bool {
+    const SHORT: u64 = 3;
+    let mut is_other = false;
+    for_each_tiff_tag(bytes, |tag| is_other |= tag.tag == 266 && (tag.kind, tag.short) != (SHORT, 1));
+    is_other
+}
+
+/// A tag of a TIFF's first directory.
+struct TiffTag {
+    tag: u64,
+    /// The type of the values.
+    kind: u64,
+    /// The number of values.
+    count: u64,
+    /// The value, if it is a single 16-bit number.
+    short: u64,
+}
+
+/// Calls `visit` with each tag of the first directory. `None` if the directory is incomplete.
+fn for_each_tiff_tag(bytes: &[u8], mut visit: impl FnMut(&TiffTag)) -> Option<()> {
     let little = bytes.starts_with(b"II");
     let number = |at: usize, size: usize| tiff_number(bytes, at, size, little);
     let big = number(2, 2)? == 43;
@@ -93,13 +152,15 @@ pub(super) fn tiff_max_values(bytes: &[u8]) -> Option<u64> {
     let start = usize::try_from(number(offset, width)?).ok()?;
     let entries = usize::try_from(number(start, count)?).ok()?;
     let first = start.checked_add(count)?;
-    let mut max = 0;
     for index in 0..entries {
-        // After a tag and a type of two bytes each.
-        let values = index.checked_mul(entry)?.checked_add(first)?.checked_add(4)?;
-        max = max.max(number(values, width)?);
+        // A tag and a type of two bytes each, the number of values, and the value.
+        let start = index.checked_mul(entry)?.checked_add(first)?;
+        let values = start.checked_add(4)?;
+        let count = number(values, width)?;
+        let [tag, kind] = [number(start, 2)?, number(start.checked_add(2)?, 2)?];
+        visit(&TiffTag { tag, kind, count, short: number(values.checked_add(width)?, 2).unwrap_or(0) });
     }
-    Some(max)
+    Some(())
 }
 
 /// Reads an unsigned integer of `size` bytes.
@@ -114,13 +175,18 @@ mod tests {
     use super::*;
     use crate::{Limits, decode};
 
+    fn gif_size(bytes: &[u8]) -> Option<(u32, u32)> {
+        gif_frame(bytes).map(|frame| (frame.width, frame.height))
+    }
+
     fn file(name: &str) -> Vec<u8> {
         std::fs::read(format!("../../tests/data/variants/{name}")).unwrap()
     }
 
     #[test]
     fn sizes_of_gif_and_webp_files_are_found() {
-        assert_eq!(gif_frame(&file("cat.gif")), Some((451, 300)));
+        let whole = GifFrame { left: 0, top: 0, width: 451, height: 300 };
+        assert_eq!(gif_frame(&file("cat.gif")), Some(whole));
         assert_eq!(webp_bitstream(&file("cat.webp")), Some((451, 300)));
     }
 
@@ -149,13 +215,13 @@ mod tests {
     #[test]
     fn truncated_files_do_not_panic() {
         for (bytes, find) in
-            [(file("cat.gif"), gif_frame as fn(&[u8]) -> Option<(u32, u32)>), (file("cat.webp"), webp_bitstream)]
+            [(file("cat.gif"), gif_size as fn(&[u8]) -> Option<(u32, u32)>), (file("cat.webp"), webp_bitstream)]
         {
             for end in 0..bytes.len().min(2000) {
                 let _ = find(&bytes[..end]);
             }
         }
-        assert_eq!(gif_frame(b"GIF89a\x01\0\x01\0\0\0\0\x21\xf9\0\x2c\0\0\0\0\xa0\x0f\xa0\x0f"), Some((4000, 4000)));
+        assert_eq!(gif_size(b"GIF89a\x01\0\x01\0\0\0\0\x21\xf9\0\x2c\0\0\0\0\xa0\x0f\xa0\x0f"), Some((4000, 4000)));
         assert_eq!(webp_bitstream(b"RIFF\0\0\0\0WEBPVP8X\xff\xff\xff\xff"), None);
     }
 
@@ -173,6 +239,17 @@ mod tests {
             }
         }
         assert_eq!(tiff_max_values(b"II+\0\x08\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"), None);
+    }
+
+    /// The decoder ignores the tag: the picture would be wrong.
+    #[test]
+    fn tiff_with_reversed_bits_is_refused() {
+        let tiff = b"II*\0\x08\0\0\0\x01\0\x0a\x01\x03\0\x01\0\0\0\x02\0\0\0\0\0\0\0";
+        assert!(has_other_fill_order(tiff));
+        assert!(!has_other_fill_order(&std::fs::read("../../tests/data/kinds/exif_5.tiff").unwrap()));
+        let limits = Limits { formats: "tiff".parse().unwrap(), ..Limits::default() };
+        let reason = decode(tiff, &limits).unwrap_err().to_string();
+        assert!(reason.contains("FillOrder"), "{reason}");
     }
 
     /// Without the check, the decoder would allocate memory for eight million values.

@@ -13,6 +13,7 @@ mod file_name;
 mod format;
 mod header;
 mod jpeg;
+mod jpeg_header;
 mod limits;
 mod resize;
 #[cfg(test)]

@@ -156,7 +156,7 @@ fn both_jpeg_decoders_return_similar_pixels() {
     assert!(jpegs.len() > 20);
     for path in jpegs {
         let bytes = std::fs::read(&path).unwrap();
-        let header = jpeg::Header::read(&bytes).unwrap();
+        let header = jpeg_header::Header::read(&bytes).unwrap();
         let turbo = jpeg::decode_with_turbo(&bytes, &header).unwrap();
         let zune = jpeg::decode_with_zune(&bytes, &header).unwrap();
         assert_eq!(turbo.len(), zune.len());
