@@ -198,7 +198,7 @@ pub static SETTINGS: &[Setting] = &[
         "request-timeout",
         "TIME",
         "30s",
-        "Maximum time from the head of a request until its image starts to run. An image that misses this deadline, or is expected to, gets 429.",
+        "Maximum time from the arrival of a request's headers until inference on its image begins. An image that misses this deadline, or is expected to, gets 429.",
         |draft, value| set(&mut draft.config.api.request_timeout, value.time()),
     ),
     setting(
@@ -434,7 +434,7 @@ pub static SETTINGS: &[Setting] = &[
         "max-auth-failures",
         "N",
         "60",
-        "Failed authentications allowed per minute and client address (in IPv6, per /64 network). Above that, requests from it get 429 until the next attempt is due.",
+        "Failed authentications allowed per minute and client address (in IPv6, per /64 network). An address that exceeds it gets 429 for all requests until it is below the rate again.",
         |draft, value| set(&mut draft.config.auth.max_auth_failures, auth_failures(value)),
     ),
     setting(
