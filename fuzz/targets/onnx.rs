@@ -47,6 +47,10 @@ fn check(network: &Network) {
                 convs.iter().for_each(check_conv);
                 assert!((1..=2).contains(&inputs));
             }
+            LayerKind::ExpandedDepthwise(convs) => {
+                convs.iter().for_each(check_conv);
+                assert_eq!(inputs, 1);
+            }
             LayerKind::Affine { factor, summand } => assert!(!factor.is_empty() && factor.len() == summand.len()),
             LayerKind::Constant(array) => {
                 assert!(!array.data.is_empty() && inputs == 0);

@@ -25,9 +25,11 @@
 
 mod cpu_ops;
 mod model;
+mod profile;
 mod program;
 mod step;
 mod tensor_ops;
 
 pub use kiln_graph::{ClassifierError, InputInfo, OutputInfo, OutputKind, ReadOptions, Takes};
 pub use model::{LoadFileError, OnnxModel, OpenError};
+pub use profile::StepTime;

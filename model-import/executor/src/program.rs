@@ -1,11 +1,14 @@
 //! A network on a device: steps in their order, and when each value is released.
 
+use std::time::{Duration, Instant};
+
 use burn::backend::DispatchTensor;
 use burn::tensor::{Device, Tensor};
 use kiln_graph::{LayerKind, Value};
 use kiln_kernels::Layout;
 use model_import::Network;
 
+use crate::profile::{StepInfo, StepTime};
 use crate::step::Step;
 use crate::tensor_ops::{self, Constant};
 
@@ -27,6 +30,7 @@ pub(crate) struct Program {
 #[derive(Debug)]
 struct Instruction {
     step: Step,
+    info: StepInfo,
     inputs: Vec<Value>,
     output: Value,
     /// Inputs that no later instruction reads.
@@ -45,6 +49,7 @@ impl Program {
                     constants.push((layer.output, Constant::new(array.data.to_vec(), &array.shape, device)))
                 }
                 kind => instructions.push(Instruction {
+                    info: StepInfo::new(&kind),
                     step: Step::new(kind, device),
                     inputs: layer.inputs,
                     output: layer.output,
@@ -68,13 +73,44 @@ impl Program {
 
     /// Runs `images` rows.
     fn run(&self, input: DispatchTensor, images: usize) -> DispatchTensor {
+        self.run_with(input, |index, inputs| self.instructions[index].step.run(inputs, images))
+    }
+
+    /// Times each step; the best of `runs` runs of `images` rows.
+    pub(crate) fn profile(&self, input: DispatchTensor, images: usize, runs: usize) -> Vec<StepTime> {
+        let step = |instruction: &Instruction| StepTime {
+            step: instruction.info.name.clone(),
+            time: Duration::MAX,
+            operations: 0,
+        };
+        let mut times: Vec<StepTime> = self.instructions.iter().map(step).collect();
+        for _ in 0..runs {
+            self.run_with(input.clone(), |index, inputs| {
+                let shape = inputs.first().map(tensor_ops::shape).unwrap_or_default();
+                let begun = Instant::now();
+                let output = self.instructions[index].step.run(inputs, images);
+                times[index].time = times[index].time.min(begun.elapsed());
+                let info = &self.instructions[index].info;
+                times[index].operations = info.operations(&shape, &tensor_ops::shape(&output));
+                output
+            });
+        }
+        times
+    }
+
+    /// Runs all steps by `step`, which is passed the index and the inputs of each.
+    fn run_with(
+        &self,
+        input: DispatchTensor,
+        mut step: impl FnMut(usize, Vec<DispatchTensor>) -> DispatchTensor,
+    ) -> DispatchTensor {
         let mut values: Vec<Option<DispatchTensor>> = vec![None; self.values];
         let dtype = tensor_ops::dtype(&input);
         for (value, constant) in &self.constants {
             values[*value] = Some(constant.in_type(dtype));
         }
         values[self.input] = Some(input);
-        for instruction in &self.instructions {
+        for (index, instruction) in self.instructions.iter().enumerate() {
             let inputs = instruction.inputs.iter().map(|value| {
                 let is_last = instruction.released.contains(value)
                     && instruction.inputs.iter().filter(|other| *other == value).count() == 1;
@@ -82,7 +118,7 @@ impl Program {
                 tensor.expect("the layers are in execution order")
             });
             let inputs = inputs.collect();
-            let output = instruction.step.run(inputs, images);
+            let output = step(index, inputs);
             instruction.released.iter().for_each(|value| values[*value] = None);
             values[instruction.output] = Some(output);
         }

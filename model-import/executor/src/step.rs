@@ -19,6 +19,7 @@ pub(crate) enum Step {
     /// A convolution without a fused kernel.
     GeneralConv(Box<GeneralConv>),
     InvertedBottleneck(Box<layers::InvertedBottleneck>),
+    ExpandedDepthwise(Box<layers::ExpandedDepthwise>),
     Pool(Pooling, Geometry),
     GlobalAveragePool,
     Scale,
@@ -52,6 +53,10 @@ impl Step {
             LayerKind::InvertedBottleneck(convs) => {
                 let [first, depthwise, last] = (*convs).map(|conv| kernel_conv(conv, device));
                 Self::InvertedBottleneck(Box::new(layers::InvertedBottleneck::from_convs(first, depthwise, last)))
+            }
+            LayerKind::ExpandedDepthwise(convs) => {
+                let [first, depthwise] = (*convs).map(|conv| kernel_conv(conv, device));
+                Self::ExpandedDepthwise(Box::new(layers::ExpandedDepthwise::from_convs(first, depthwise)))
             }
             LayerKind::Pool(pooling, geometry) => Self::Pool(pooling, geometry),
             LayerKind::GlobalAveragePool => Self::GlobalAveragePool,
@@ -102,6 +107,7 @@ impl Step {
                 let (input, residual) = (image(next()), inputs.next().map(image));
                 block.forward(input, residual).into_dispatch()
             }
+            Self::ExpandedDepthwise(convs) => convs.forward(image(next())).into_dispatch(),
             Self::Pool(pooling, geometry) => layers::pool(image(next()), *pooling, *geometry).into_dispatch(),
             Self::GlobalAveragePool => layers::global_average_pool(image(next())).into_dispatch(),
             Self::Scale => layers::scale(image(next()), image(next())).into_dispatch(),

@@ -8,7 +8,7 @@ use kiln_ops::{Activation, Unary};
 use crate::lowering::{Lowering, MAX_NODES, Problem, Var, describe, importer, shorten};
 use crate::network::{Layer, LayerKind, Network, Value};
 use crate::onnx::{ElementType, GraphProto, ModelProto, NodeProto, OnnxSource, ReadError, ValueInfoProto};
-use crate::passes::run_passes;
+use crate::passes::{fuse_expanded_depthwise, run_passes};
 use crate::report::PassReport;
 use crate::tensor_op::{Dim, TensorOp};
 
@@ -386,7 +386,8 @@ impl Reader<'_> {
         };
         let kind = strip_end(&mut network)?;
         let takes = takes(&network, self.input.element);
-        let passes = run_passes(&mut network);
+        let mut passes = run_passes(&mut network);
+        passes.push(fuse_expanded_depthwise(&mut network));
         if network.output != network.input && !network.layers.iter().any(|layer| layer.inputs.contains(&network.input))
         {
             let text = format!("The output '{}' does not depend on the image.", shorten(&name));

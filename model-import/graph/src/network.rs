@@ -44,6 +44,8 @@ pub enum LayerKind {
     Conv(Conv),
     /// Dense, depthwise and pointwise convolution in a row, with an optional residual as in `Conv`.
     InvertedBottleneck(Box<[Conv; 3]>),
+    /// Dense and depthwise convolution in a row. Only [`Classifier`](crate::Classifier) has it.
+    ExpandedDepthwise(Box<[Conv; 2]>),
     /// Pooling under a window.
     Pool(Pooling, Geometry),
     /// The mean of each channel.
@@ -120,8 +122,14 @@ impl LayerKind {
 
     /// Whether Kiln has a fused kernel for the operation. The other operations are supported only inside a convolution.
     pub fn has_fused_kernel(&self) -> bool {
-        matches!(self, Self::InvertedBottleneck(_) | Self::Pool(..) | Self::GlobalAveragePool | Self::Scale)
-            || self.as_conv().is_some_and(Conv::has_kernel)
+        matches!(
+            self,
+            Self::InvertedBottleneck(_)
+                | Self::ExpandedDepthwise(_)
+                | Self::Pool(..)
+                | Self::GlobalAveragePool
+                | Self::Scale
+        ) || self.as_conv().is_some_and(Conv::has_kernel)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The graph passes: layers that the kernels support only inside a convolution move into one, and three convolutions in a row
-//! become one layer.
+//! The graph passes: layers that the kernels support only inside a convolution move into one, and two or three convolutions in
+//! a row become one layer.
 //!
 //! A pass looks at every candidate layer and either fuses it or says why not. The passes of a stage repeat until none of them
 //! changes the network.
@@ -87,6 +87,33 @@ pub fn run_passes(network: &mut Network) -> Vec<PassReport> {
     }
     editor.finish();
     reports
+}
+
+/// Dense and depthwise convolution in a row become one layer, where no inverted bottleneck has them: squeeze-and-excitation
+/// needs the whole output of the depthwise one. The generator of embedded networks has no such layer.
+pub(crate) fn fuse_expanded_depthwise(network: &mut Network) -> PassReport {
+    let mut editor = NetworkEditor::new(network);
+    let apply = |editor: &mut NetworkEditor<'_>, index: usize| {
+        let first = sole_conv(editor, editor.layer(index).map(|layer| layer.inputs[0]).ok_or(Reason::NoConvolution)?)?;
+        let inputs = editor.layer(first).map(|layer| layer.inputs.clone()).unwrap_or_default();
+        let [Some(dense), Some(depthwise)] = [first, index].map(|index| editor.conv(index).cloned()) else {
+            return Err(Reason::NoConvolution);
+        };
+        if inputs.len() != 1 {
+            return Err(Reason::HasResidual);
+        }
+        if !dense.is_dense() {
+            return Err(Reason::NoConvolution);
+        }
+        editor.remove(first);
+        editor.replace(index, inputs, LayerKind::ExpandedDepthwise(Box::new([dense, depthwise])));
+        Ok(())
+    };
+    let is_candidate = |editor: &NetworkEditor<'_>, index: usize| editor.conv(index).is_some_and(Conv::is_depthwise);
+    let pass = Pass { name: "fuse-expanded-depthwise", is_candidate, is_backward: false, apply };
+    let (fused, skipped) = sweep(&pass, &mut editor);
+    editor.finish();
+    PassReport { pass: pass.name, fused, skipped }
 }
 
 /// The first layer without a fused kernel, with the reason of the pass that skipped it.

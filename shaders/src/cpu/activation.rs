@@ -63,7 +63,7 @@ impl<V: ValueLoop> SafeKernel for SecondPass<V> {
             Activation::LeakyRelu { slope } => values.run(|x| if x < 0.0 { slope * x } else { x }),
             Activation::Sigmoid => values.run(math::sigmoid::<S>),
             Activation::Tanh => values.run(math::tanh::<S>),
-            Activation::Swish => values.run(|x| x * math::sigmoid::<S>(x)),
+            Activation::Swish => values.run(|x| math::swish::<S>(1.0, x)),
             Activation::Gelu => values.run(math::gelu::<S>),
             Activation::GeluTanh => values.run(math::gelu_tanh::<S>),
             Activation::Identity

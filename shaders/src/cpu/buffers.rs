@@ -106,11 +106,15 @@ pub(super) enum Scratch {
     Bf16Block,
     /// The panels of the second matrix of a product.
     MatrixPanels,
+    /// Transformed input tiles of a convolution by Winograd's algorithm.
+    WinogradInput,
+    /// Their products with the transformed weights.
+    WinogradOutput,
 }
 
 thread_local! {
     /// One growing buffer for each [`Scratch`], kept from one call to the next.
-    static SCRATCH: [RefCell<AlignedVec>; 5] = std::array::from_fn(|_| RefCell::new(AlignedVec::new(ALIGNMENT)));
+    static SCRATCH: [RefCell<AlignedVec>; 7] = std::array::from_fn(|_| RefCell::new(AlignedVec::new(ALIGNMENT)));
 }
 
 /// Calls `work` with a scratch buffer of `length` values. The values are unspecified.

@@ -4,41 +4,19 @@
 //! This is the safe interface of the kernels in `dense.rs` and `depthwise.rs`: it checks every range that they access.
 
 use std::ops::Range;
-
-use kiln_ops::Activation;
+use std::sync::OnceLock;
 
 use super::activation::{self, SecondPass};
-use super::buffers::{Scratch, with_scratch};
 use super::context::Context;
-use super::dense::{DenseJob, DepthLayout};
+use super::conv_spec::ConvSpec;
+use super::dense::{DenseJob, DepthLayout, run_dense};
 use super::depthwise::{DepthwiseJob, MAX_SIDE};
 use super::isa::Isa;
 use super::nhwc::{Band, Grid, NhwcBatch, OutputView, for_each_band, split_by_image};
 use super::packed_weights::{DensePanels, DepthwiseTaps};
 use super::tensor::InPlace;
+use super::winograd::Winograd;
 use kiln_ops::Geometry;
-
-/// The parameters of a convolution, without its weights.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ConvSpec {
-    /// Input channels.
-    pub inputs: usize,
-    /// Output channels.
-    pub outputs: usize,
-    /// Window, stride and padding.
-    pub geometry: Geometry,
-    /// If true, each output channel reads only the input channel of the same index; otherwise it reads all of them.
-    pub depthwise: bool,
-    /// The activation, applied after the residual.
-    pub activation: Activation,
-}
-
-impl ConvSpec {
-    /// Returns whether a CPU kernel exists: for every dense convolution, and for depthwise ones of some windows.
-    pub fn is_supported(&self) -> bool {
-        !self.depthwise || self.geometry.has_depthwise_kernel() && self.inputs == self.outputs
-    }
-}
 
 /// A convolution with packed weights, ready to run on the CPU.
 #[derive(Clone, Debug)]
@@ -46,6 +24,8 @@ pub(crate) struct PackedConv {
     spec: ConvSpec,
     isa: Isa,
     weights: Weights,
+    /// The weights for Winograd's algorithm, transformed at the first run with a size for which it pays.
+    winograd: OnceLock<Winograd>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +36,8 @@ enum Weights {
 
 /// If a thread would get fewer pixels than this, threads share columns instead.
 const MIN_PIXELS: usize = 32;
+/// The same for rows of a convolution with a window.
+const MIN_THREAD_ROWS: usize = 4;
 
 impl PackedConv {
     /// Packs `weight`, `[outputs, inputs / groups, height, width]`, and `bias`, `[outputs]`.
@@ -78,7 +60,7 @@ impl PackedConv {
                 weight[column * depth + position(k)]
             }))
         };
-        Self { spec, isa, weights }
+        Self { spec, isa, weights, winograd: OnceLock::new() }
     }
 
     /// Returns the output shape, `[count, height, width, channels]`, for an input shape.
@@ -97,6 +79,29 @@ impl PackedConv {
     ///
     /// Panics if the sizes do not match, or if a depthwise convolution is given a residual.
     pub(crate) fn run(&self, context: &Context, input: NhwcBatch<'_>, residual: Option<&[f32]>, output: &mut [f32]) {
+        let size = self.spec.geometry.output_size(input.size);
+        if let Weights::Dense(direct) = &self.weights
+            && !direct.view().isa.is_bf16()
+            && Winograd::pays(&self.spec, size)
+        {
+            let winograd = self.winograd.get_or_init(|| Winograd::pack(&self.spec, direct));
+            return winograd.run(context, &self.spec, input, OutputView::new(output, residual));
+        }
+        self.run_directly(context, input, residual, output);
+    }
+
+    /// Does the same without Winograd's algorithm.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::run`].
+    pub(super) fn run_directly(
+        &self,
+        context: &Context,
+        input: NhwcBatch<'_>,
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+    ) {
         let team = &context.team;
         let size = self.spec.geometry.output_size(input.size);
         let pixels = input.count * size[0] * size[1];
@@ -115,7 +120,19 @@ impl PackedConv {
             }
             return;
         }
-        team.for_each_range(input.count * size[0], size[0].min(4), |rows| {
+        if matches!(self.weights, Weights::Dense(_)) && input.count * size[0] < team.available() * MIN_THREAD_ROWS {
+            // Few rows: threads share columns instead. Each of them pads the input by itself.
+            return team.for_each_range(self.panels(), 1, |panels| {
+                for image in 0..input.count {
+                    let output = output.at_pixel(image * size[0] * size[1], self.spec.outputs);
+                    for_each_band(&self.spec.geometry, input, image, 0..size[0], |rows, band| {
+                        let grid = Grid::dense(size[1], self.spec.outputs);
+                        self.run_band(band, rows.len(), panels.clone(), output.skip(rows.start * grid.row), grid);
+                    });
+                }
+            });
+        }
+        team.for_each_range(input.count * size[0], size[0].min(MIN_THREAD_ROWS), |rows| {
             for (image, rows) in split_by_image(rows, size[0]) {
                 let output = output.at_pixel((image * size[0] + rows.start) * size[1], self.spec.outputs);
                 self.run_rows(input, image, rows, output);
@@ -153,7 +170,7 @@ impl PackedConv {
             weights: self.dense().view(),
             panels,
             pixels,
-            depth: DepthLayout { segments: 1, length: inputs, stride: 0 },
+            depth: DepthLayout { segments: 1, length: inputs, stride: 0, own: inputs },
             input: values.as_ptr(),
             input_grid: Grid::line(inputs),
             output: output.output(0),
@@ -204,29 +221,32 @@ impl PackedConv {
         if geometry.is_pointwise() {
             let row = input.size[1] * input.channels;
             let values = &input.image(image)[rows.start * row..rows.end * row];
-            return self.run_band(Band { values, row }, rows.len(), output, grid);
+            return self.run_band(Band { values, row }, rows.len(), 0..self.panels(), output, grid);
         }
         let start = rows.start;
         for_each_band(geometry, input, image, rows, |rows, band| {
-            self.run_band(band, rows.len(), output.skip((rows.start - start) * grid.row), grid);
+            self.run_band(band, rows.len(), 0..self.panels(), output.skip((rows.start - start) * grid.row), grid);
         });
     }
 
-    /// Computes `rows` output rows from the input under them.
-    fn run_band(&self, band: Band<'_>, rows: usize, output: OutputView<'_>, grid: Grid) {
+    /// Computes some panels of `rows` output rows from the input under them.
+    fn run_band(&self, band: Band<'_>, rows: usize, panels: Range<usize>, output: OutputView<'_>, grid: Grid) {
         let geometry = &self.spec.geometry;
         let ([height, across], [down, right]) = (geometry.kernel, geometry.stride);
-        let depth = DepthLayout { segments: height, length: across * self.spec.inputs, stride: band.row };
+        let own = down.min(height) * right.min(across) * self.spec.inputs;
+        let depth = DepthLayout { segments: height, length: across * self.spec.inputs, stride: band.row, own };
         let last = ((rows - 1) * down + height - 1) * band.row + ((grid.width - 1) * right + across) * self.spec.inputs;
         assert!(last <= band.values.len(), "the input under {rows} rows of {:?}", self.spec);
+        let columns = self.dense().columns_of(panels.clone());
+        let output = output.skip(columns.start);
         let job = DenseJob {
             weights: self.dense().view(),
-            panels: 0..self.panels(),
+            panels,
             pixels: 0..rows * grid.width,
             depth,
             input: band.values.as_ptr(),
             input_grid: Grid { width: grid.width, row: down * band.row, pixel: right * self.spec.inputs },
-            output: output.output((rows - 1) * grid.row + (grid.width - 1) * grid.pixel + self.spec.outputs),
+            output: output.output((rows - 1) * grid.row + (grid.width - 1) * grid.pixel + columns.len()),
             output_grid: grid,
             residual: output.residual(),
             activation: self.spec.activation,
@@ -274,23 +294,5 @@ impl PackedConv {
             let row = unsafe { std::slice::from_raw_parts_mut(output.output(length), length) };
             self.isa.run(SecondPass { activation, values: InPlace(row) });
         }
-    }
-}
-
-/// Runs a job, with scratch memory for its bfloat16 block if it needs one.
-///
-/// # Safety
-///
-/// The contract of [`DenseJob::run`], without `bf16_block`.
-pub(super) unsafe fn run_dense(job: DenseJob<'_>) {
-    let run = |job: &DenseJob<'_>| {
-        // SAFETY: the caller keeps the contract, and below `bf16_block` gets the length that the job requires.
-        unsafe { job.run() };
-    };
-    match job.bf16_block_len() {
-        0 => run(&job),
-        length => with_scratch(Scratch::Bf16Block, length, |block| {
-            run(&DenseJob { bf16_block: block.as_mut_ptr(), ..job });
-        }),
     }
 }

@@ -10,6 +10,7 @@ use std::ops::Range;
 use kiln_ops::Activation;
 
 use super::activation::{self, SecondPass};
+use super::buffers::{Scratch, with_scratch};
 use super::isa::Kernel;
 use super::nhwc::Grid;
 use super::packed_weights::PanelsView;
@@ -25,6 +26,8 @@ pub(super) struct DepthLayout {
     pub(super) length: usize,
     /// Distance between the starts of two segments.
     pub(super) stride: usize,
+    /// Values that a pixel reads in addition to those of its neighbours: windows overlap.
+    pub(super) own: usize,
 }
 
 /// One call of the kernel: some pixels and some panels.
@@ -46,14 +49,14 @@ pub(super) struct DenseJob<'a> {
     pub(super) bf16_block: *mut f32,
 }
 
-/// Input values that stay in the second-level cache while all panels read them.
+/// Input values, without those that windows share, that stay in the second-level cache while all panels read them.
 const BLOCK_VALUES: usize = 32 * 1024;
 /// The maximum of [`Simd::TILE_ROWS`] over all instruction sets.
 const MAX_TILE_ROWS: usize = 8;
 
-/// Returns the number of pixels in a block, for sums of `depth` values.
-const fn block_pixels(depth: usize, tile_rows: usize) -> usize {
-    let pixels = BLOCK_VALUES / depth;
+/// Returns the number of pixels in a block, if each reads `values` more values.
+const fn block_pixels(values: usize, tile_rows: usize) -> usize {
+    let pixels = BLOCK_VALUES / values;
     if pixels < tile_rows { tile_rows } else { pixels.next_multiple_of(tile_rows) }
 }
 
@@ -84,6 +87,24 @@ impl DenseJob<'_> {
     }
 }
 
+/// Runs a job, with scratch memory for its bfloat16 block if it needs one.
+///
+/// # Safety
+///
+/// The contract of [`DenseJob::run`], without `bf16_block`.
+pub(super) unsafe fn run_dense(job: DenseJob<'_>) {
+    let run = |job: &DenseJob<'_>| {
+        // SAFETY: the caller keeps the contract, and below `bf16_block` gets the length that the job requires.
+        unsafe { job.run() };
+    };
+    match job.bf16_block_len() {
+        0 => run(&job),
+        length => with_scratch(Scratch::Bf16Block, length, |block| {
+            run(&DenseJob { bf16_block: block.as_mut_ptr(), ..job });
+        }),
+    }
+}
+
 impl Kernel for &DenseJob<'_> {
     type Output = ();
     const USES_BF16: bool = true;
@@ -93,8 +114,11 @@ impl Kernel for &DenseJob<'_> {
         if self.pixels.is_empty() {
             return;
         }
-        for start in self.pixels.clone().step_by(block_pixels(self.depth(), S::TILE_ROWS)) {
-            let end = (start + block_pixels(self.depth(), S::TILE_ROWS)).min(self.pixels.end);
+        // The conversion to bfloat16 copies every value of every sum.
+        let values = if S::VALUES_PER_WORD == 1 { self.depth.own } else { self.depth() };
+        let pixels = block_pixels(values, S::TILE_ROWS);
+        for start in self.pixels.clone().step_by(pixels) {
+            let end = (start + pixels).min(self.pixels.end);
             // SAFETY: the caller keeps the contract of `DenseJob::run`; a block is a part of the job.
             unsafe {
                 let input = if S::VALUES_PER_WORD == 1 {
@@ -185,10 +209,31 @@ impl ValueLoop for StoredTile<'_> {
         for offset in &offsets[..self.rows] {
             // SAFETY: the caller of `finish_tile` guarantees the output of the tile.
             let row = unsafe { std::slice::from_raw_parts_mut(self.job.output.add(offset + column), columns) };
-            for value in row {
+            // Loops of a known length become a few vectors, without a prologue and an epilogue that take longer than the rest.
+            let mut wide = row.chunks_exact_mut(WIDE);
+            for values in &mut wide {
+                map_all::<WIDE>(values, &function);
+            }
+            let mut narrow = wide.into_remainder().chunks_exact_mut(NARROW);
+            for values in &mut narrow {
+                map_all::<NARROW>(values, &function);
+            }
+            for value in narrow.into_remainder() {
                 *value = function(*value);
             }
         }
+    }
+}
+
+/// Values of the widest vector, and of the next one.
+const WIDE: usize = 16;
+const NARROW: usize = 8;
+
+/// Replaces `LENGTH` values by their function.
+#[inline(always)]
+fn map_all<const LENGTH: usize>(values: &mut [f32], function: &impl Fn(f32) -> f32) {
+    for value in &mut values[..LENGTH] {
+        *value = function(*value);
     }
 }
 
@@ -196,7 +241,7 @@ impl ValueLoop for StoredTile<'_> {
 #[inline(always)]
 unsafe fn convert_block<S: Simd>(job: &DenseJob<'_>, pixels: Range<usize>) -> TileInput {
     let words = job.depth() / S::VALUES_PER_WORD;
-    let DepthLayout { segments, length, stride } = job.depth;
+    let DepthLayout { segments, length, stride, .. } = job.depth;
     // SAFETY: every pixel lies within the input, and the words of a block fit into `bf16_block`.
     unsafe {
         let mut to = job.bf16_block;
@@ -210,7 +255,7 @@ unsafe fn convert_block<S: Simd>(job: &DenseJob<'_>, pixels: Range<usize>) -> Ti
             }
         }
     }
-    let depth = DepthLayout { segments: 1, length: words, stride: 0 };
+    let depth = DepthLayout { segments: 1, length: words, stride: 0, own: words };
     TileInput { words: job.bf16_block, grid: Grid::line(words), depth, first: pixels.start }
 }
 

@@ -7,15 +7,15 @@ use std::ops::Range;
 
 use super::buffers::{ALIGNMENT, AlignedVec, Scratch, with_scratch};
 use super::context::Context;
-use super::conv::{PackedConv, run_dense};
-use super::dense::{DenseJob, DepthLayout};
-use super::general_conv_spec::GeneralConvSpec;
+use super::conv::PackedConv;
+use super::conv_spec::GeneralConvSpec;
+use super::dense::{DenseJob, DepthLayout, run_dense};
 use super::general_depthwise::GeneralDepthwise;
 use super::isa::{Isa, SafeKernel};
 use super::nhwc::{Grid, NhwcBatch, OutputView, split_by_image};
 use super::packed_weights::DensePanels;
 use super::simd::Simd;
-use super::tensor::apply_in_place;
+use super::tensor::{apply_in_place, for_each_rows};
 use kiln_ops::Geometry;
 
 /// A convolution with packed weights, ready to run on the CPU.
@@ -36,8 +36,15 @@ enum Weights {
     Depthwise(AlignedVec),
     /// One dense convolution for each group.
     Groups(Vec<DensePanels>),
+    /// A depthwise convolution with several outputs for each input channel: one output each, after the channels are repeated. It
+    /// is much faster than the tap by tap sum of the second one, which needs no memory.
+    Repeated(Box<PackedGeneralConv>, AlignedVec),
 }
 
+/// The most values of an image whose channels are repeated.
+const MAX_REPEATED: usize = 16 << 20;
+/// The same in relation to the output. With larger strides, most of the repeated values would not be read.
+const MAX_REPEATED_PART: usize = 5;
 /// Values of the input rows under some output rows. They fit the second-level cache.
 const BAND_VALUES: usize = 48 * 1024;
 
@@ -60,7 +67,13 @@ impl PackedGeneralConv {
             Weights::Fused
         } else if group_inputs == 1 && groups > 1 {
             let tap = |tap: usize| (0..outputs).map(move |channel| weight[channel * taps + tap]);
-            Weights::Depthwise(AlignedVec::from_iter(ALIGNMENT, (0..taps).flat_map(tap).chain(bias.iter().copied())))
+            let taps = AlignedVec::from_iter(ALIGNMENT, (0..taps).flat_map(tap).chain(bias.iter().copied()));
+            if outputs > groups {
+                let repeated = GeneralConvSpec { inputs: outputs, groups: outputs, ..spec };
+                Weights::Repeated(Box::new(Self::pack(isa, repeated, weight, bias)), taps)
+            } else {
+                Weights::Depthwise(taps)
+            }
         } else {
             let joined = joined_groups(isa, &spec);
             let (all_inputs, columns) = (group_inputs * joined, outputs / groups * joined);
@@ -99,6 +112,12 @@ impl PackedGeneralConv {
             return fused.run(context, input, residual, output);
         }
         let [height, width] = spec.dilated().output_size(input.size);
+        let repeated = input.size[0] * input.size[1] * spec.outputs;
+        if let Weights::Repeated(conv, _) = &self.weights
+            && repeated <= MAX_REPEATED.min(MAX_REPEATED_PART * height * width * spec.outputs)
+        {
+            return run_repeated(conv, context, input, residual, output);
+        }
         let row = width * spec.outputs;
         assert_eq!(output.len(), input.count * height * row, "values of the output of {spec:?}");
         let output = OutputView::new(output, residual);
@@ -109,7 +128,7 @@ impl PackedGeneralConv {
                 match &self.weights {
                     Weights::Fused => unreachable!("a fused convolution runs above"),
                     Weights::Groups(groups) => self.run_groups(groups, input, image, rows, width, view),
-                    Weights::Depthwise(taps) => {
+                    Weights::Depthwise(taps) | Weights::Repeated(_, taps) => {
                         let length = rows.len() * row;
                         let residual = residual.map(|values| &values[first..][..length]);
                         // SAFETY: the view checks that the rows exist, and no two ranges have a common row.
@@ -169,6 +188,11 @@ impl PackedGeneralConv {
                             segments: kernel[0],
                             length: kernel[1] * channels,
                             stride: dilation[0] * layout.row,
+                            own: if dilation == [1, 1] {
+                                down.min(kernel[0]) * right.min(kernel[1])
+                            } else {
+                                kernel[0] * kernel[1]
+                            } * channels,
                         },
                         input: band.as_ptr(),
                         input_grid: Grid {
@@ -189,6 +213,30 @@ impl PackedGeneralConv {
                 });
             }
         }
+    }
+}
+
+/// Runs a depthwise convolution on an input whose channels are repeated until there is one for each output, image by image.
+fn run_repeated(
+    conv: &PackedGeneralConv,
+    context: &Context,
+    input: NhwcBatch<'_>,
+    residual: Option<&[f32]>,
+    output: &mut [f32],
+) {
+    let times = conv.spec.inputs / input.channels;
+    let shape = [1, input.size[0], input.size[1], conv.spec.inputs];
+    let mut repeated = context.buffers.take(shape.iter().product());
+    let length = output.len() / input.count.max(1);
+    for (index, output) in output.chunks_exact_mut(length.max(1)).enumerate() {
+        let image = input.image(index);
+        for_each_rows(context, &mut repeated, times, 1, |range, repeated| {
+            for (values, value) in repeated.chunks_exact_mut(times).zip(&image[range]) {
+                values.fill(*value);
+            }
+        });
+        let residual = residual.map(|values| &values[index * length..][..length]);
+        conv.run(context, NhwcBatch::new(&repeated, shape), residual, output);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::general_conv_spec::GeneralConvSpec;
+use super::conv_spec::GeneralConvSpec;
 use super::isa::SafeKernel;
 use super::nhwc::NhwcBatch;
 use super::simd::Simd;

@@ -1,4 +1,5 @@
-//! The inverted bottleneck: a dense, a depthwise and a pointwise convolution, computed a few rows at a time.
+//! The inverted bottleneck: a dense, a depthwise and a pointwise convolution, computed a few rows at a time; also without the
+//! last one.
 //!
 //! The output of the first convolution is too large for the second-level cache, and the last convolution makes it small
 //! again. The rows in between therefore go into a ring buffer just large enough for the depthwise window. The depthwise
@@ -18,18 +19,20 @@ const RING_VALUES: usize = 64 * 1024;
 /// If the output has fewer rows than this, threads are used better when they share each convolution by itself.
 const MIN_ROWS: usize = 28;
 
-/// The three convolutions. The middle one is depthwise, and the last one is pointwise.
+/// The convolutions. The second one is depthwise, and the last one is pointwise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InvertedBottleneck<'a> {
     pub(crate) first: &'a PackedConv,
     pub(crate) depthwise: &'a PackedConv,
-    pub(crate) last: &'a PackedConv,
+    /// None if the network needs the output of the depthwise convolution as a whole, as squeeze-and-excitation does.
+    pub(crate) last: Option<&'a PackedConv>,
 }
 
 impl InvertedBottleneck<'_> {
     /// Returns the output shape, `[count, height, width, channels]`, for an input shape.
     pub(crate) fn output_shape(&self, input: [usize; 4]) -> [usize; 4] {
-        self.last.output_shape(self.depthwise.output_shape(self.first.output_shape(input)))
+        let shape = self.depthwise.output_shape(self.first.output_shape(input));
+        self.last.map_or(shape, |last| last.output_shape(shape))
     }
 
     /// Returns whether threads are used better when they share each convolution by itself.
@@ -39,11 +42,11 @@ impl InvertedBottleneck<'_> {
         threads > 1 && count < threads && rows < MIN_ROWS
     }
 
-    /// Fills `output` with the results of the last convolution.
+    /// Fills `output` with the results of the last convolution; without one, with those of the depthwise one.
     ///
     /// # Panics
     ///
-    /// Panics if the sizes do not match.
+    /// Panics if the sizes do not match, or if there is a residual and no last convolution.
     pub(crate) fn run(&self, context: &Context, input: NhwcBatch<'_>, residual: Option<&[f32]>, output: &mut [f32]) {
         let input_shape = [input.count, input.size[0], input.size[1], input.channels];
         let shape = self.output_shape(input_shape);
@@ -72,11 +75,15 @@ impl InvertedBottleneck<'_> {
     ) {
         let wide_shape = self.first.output_shape(shape);
         let mut wide = context.buffers.take(wide_shape.iter().product());
-        self.first.run(context, input, None, &mut wide);
+        // As in `run_rows`: an image gives the same values in every batch and with every number of threads.
+        self.first.run_directly(context, input, None, &mut wide);
+        let Some(last) = self.last else {
+            return self.depthwise.run(context, NhwcBatch::new(&wide, wide_shape), residual, output);
+        };
         let narrow_shape = self.depthwise.output_shape(wide_shape);
         let mut narrow = context.buffers.take(narrow_shape.iter().product());
         self.depthwise.run(context, NhwcBatch::new(&wide, wide_shape), None, &mut narrow);
-        self.last.run(context, NhwcBatch::new(&narrow, narrow_shape), residual, output);
+        last.run(context, NhwcBatch::new(&narrow, narrow_shape), residual, output);
     }
 
     /// Computes some output rows, of `width` pixels, of one image.
@@ -90,7 +97,8 @@ impl InvertedBottleneck<'_> {
         with_scratch(Scratch::Ring, (ring_rows + 1) * layout.row, |buffer| {
             layout.clear_padding(buffer, &geometry);
             let (ring, zeros) = buffer.split_at_mut(ring_rows * layout.row);
-            with_scratch(Scratch::DepthwiseRows, at_once * width * channels, |depthwise_rows| {
+            let scratch = if self.last.is_some() { at_once * width * channels } else { 0 };
+            with_scratch(Scratch::DepthwiseRows, scratch, |depthwise_rows| {
                 let mut ready = (rows.start * down).saturating_sub(geometry.before[0]);
                 for first in rows.clone().step_by(at_once) {
                     let here = first..(first + at_once).min(rows.end);
@@ -102,15 +110,21 @@ impl InvertedBottleneck<'_> {
                         self.first.run_dense_rows(input, image, some.clone(), target, layout.grid);
                         ready = some.end;
                     }
-                    for (row, line) in here.clone().zip(depthwise_rows.chunks_exact_mut(width * channels)) {
+                    let lines = match self.last {
+                        Some(_) => OutputView::new(&mut *depthwise_rows, None),
+                        None => output.at_pixel((first - rows.start) * width, channels),
+                    };
+                    for (index, row) in here.clone().enumerate() {
                         let input_row = |ky: usize| match (row * down + ky).checked_sub(geometry.before[0]) {
                             Some(y) if y < layout.height => &ring[y % ring_rows * layout.row..][..layout.row],
                             _ => &zeros[..],
                         };
-                        self.depthwise.run_depthwise_row(input_row, width, OutputView::new(line, None));
+                        self.depthwise.run_depthwise_row(input_row, width, lines.at_pixel(index * width, channels));
                     }
-                    let output = output.at_pixel((first - rows.start) * width, self.last.spec().outputs);
-                    self.last.run_pixels(depthwise_rows, 0..here.len() * width, 0..self.last.panels(), output);
+                    if let Some(last) = self.last {
+                        let output = output.at_pixel((first - rows.start) * width, last.spec().outputs);
+                        last.run_pixels(depthwise_rows, 0..here.len() * width, 0..last.panels(), output);
+                    }
                 }
             });
         });

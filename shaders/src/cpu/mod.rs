@@ -14,10 +14,10 @@ mod activation;
 mod buffers;
 mod context;
 mod conv;
+mod conv_spec;
 mod dense;
 mod depthwise;
 mod general_conv;
-mod general_conv_spec;
 #[cfg(test)]
 mod general_conv_tests;
 mod general_depthwise;
@@ -25,21 +25,23 @@ mod inverted_bottleneck;
 mod isa;
 mod nhwc;
 mod packed_weights;
+mod peak;
 mod pooling;
 mod simd;
 pub mod tensor;
 #[cfg(test)]
 mod tests;
 mod thread_team;
+mod winograd;
 
 pub use context::Context;
-pub use conv::ConvSpec;
 pub(crate) use conv::PackedConv;
+pub use conv_spec::{ConvSpec, GeneralConvSpec};
 pub use general_conv::PackedGeneralConv;
-pub use general_conv_spec::GeneralConvSpec;
 pub(crate) use inverted_bottleneck::InvertedBottleneck;
 pub use isa::Isa;
 pub use kiln_ops::{Activation, Geometry, Pooling};
 pub(crate) use nhwc::NhwcBatch;
+pub use peak::peak_flops;
 pub(crate) use pooling::{pool, scale};
 pub use thread_team::default_threads;

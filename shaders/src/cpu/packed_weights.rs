@@ -47,6 +47,23 @@ impl DensePanels {
         Self { isa, values: AlignedVec::from_slice(ALIGNMENT, &values), panels }
     }
 
+    /// Returns the bias and the weights `[depth, columns]` of f32 panels.
+    pub(super) fn unpack(&self, depth: usize) -> (Vec<f32>, Vec<f32>) {
+        let columns = self.panels.iter().map(|panel| panel.columns).sum();
+        let (mut bias, mut weights) = (vec![0.0; columns], vec![0.0; depth * columns]);
+        for (index, panel) in self.panels.iter().enumerate() {
+            let end = self.panels.get(index + 1).map_or(self.values.len(), |next| next.start);
+            let mut rows = self.values[panel.start..end].chunks_exact((end - panel.start) / (depth + 1));
+            let here = panel.first_column..panel.first_column + panel.columns;
+            let first = rows.next().expect("a panel begins with its bias");
+            bias[here.clone()].copy_from_slice(&first[..panel.columns]);
+            for (row, values) in weights.chunks_exact_mut(columns).zip(rows) {
+                row[here.clone()].copy_from_slice(&values[..panel.columns]);
+            }
+        }
+        (bias, weights)
+    }
+
     /// Returns the panels for a job of the kernel.
     pub(super) fn view(&self) -> PanelsView<'_> {
         PanelsView { isa: self.isa, values: &self.values, panels: &self.panels }

@@ -97,7 +97,10 @@ impl Case {
 }
 
 pub(super) fn assert_close(ours: &[f32], expected: &[f32], what: &str) {
-    let tolerance = if what.contains("Gelu }") { 1e-3 } else { 1e-4 };
+    assert_close_within(if what.contains("Gelu }") { 1e-3 } else { 1e-4 }, ours, expected, what);
+}
+
+pub(super) fn assert_close_within(tolerance: f32, ours: &[f32], expected: &[f32], what: &str) {
     assert_eq!(ours.len(), expected.len(), "{what}");
     for (index, (a, b)) in ours.iter().zip(expected).enumerate() {
         assert!((a - b).abs() < tolerance * b.abs().max(1.0), "{what}: value {index} is {a}, not {b}");
@@ -215,10 +218,14 @@ fn inverted_bottleneck_matches_its_three_convolutions() {
         let expected = last.expected(&narrow, last.shape, Some(&residual));
         for isa in Isa::available() {
             let [a, b, c] = [&first, &middle, &last].map(|case| case.packed(isa));
-            let bottleneck = InvertedBottleneck { first: &a, depthwise: &b, last: &c };
+            let bottleneck = InvertedBottleneck { first: &a, depthwise: &b, last: Some(&c) };
             let mut output = vec![0.0; expected.len()];
             bottleneck.run(&context(), NhwcBatch::new(&first.input, first.shape), Some(&residual), &mut output);
             assert_close(&output, &expected, &format!("{isa}, side {side}, stride {stride}"));
+            let mut output = vec![0.0; narrow.len()];
+            let bottleneck = InvertedBottleneck { last: None, ..bottleneck };
+            bottleneck.run(&context(), NhwcBatch::new(&first.input, first.shape), None, &mut output);
+            assert_close(&output, &narrow, &format!("{isa}, side {side}, stride {stride}, without the last"));
         }
         // bfloat16 rounds the values in between, so the expected result is that of the three convolutions one by one.
         if let Some(isa) = Isa::bf16() {
@@ -228,7 +235,7 @@ fn inverted_bottleneck_matches_its_three_convolutions() {
             a.run(&context(), NhwcBatch::new(&first.input, first.shape), None, &mut wide);
             b.run(&context(), NhwcBatch::new(&wide, middle.shape), None, &mut narrow);
             c.run(&context(), NhwcBatch::new(&narrow, last.shape), Some(&residual), &mut expected);
-            let bottleneck = InvertedBottleneck { first: &a, depthwise: &b, last: &c };
+            let bottleneck = InvertedBottleneck { first: &a, depthwise: &b, last: Some(&c) };
             bottleneck.run(&context(), NhwcBatch::new(&first.input, first.shape), Some(&residual), &mut output);
             assert_close(&output, &expected, &format!("{isa}, side {side}, stride {stride}"));
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Conv`] | convolution, bias, residual and activation in one pass |
 //! | [`InvertedBottleneck`] | dense, depthwise and pointwise convolution, a few rows at a time |
+//! | [`ExpandedDepthwise`] | dense and depthwise convolution, a few rows at a time |
 //! | [`pool`], [`global_average_pool`] | pooling |
 //! | [`scale`] | a factor for each channel (squeeze and excite) |
 //! | [`tensor`] | tensor operations of any rank, and convolutions with groups and dilation, on the CPU only |
@@ -217,13 +218,42 @@ impl InvertedBottleneck {
         let bottleneck = cpu::InvertedBottleneck {
             first: self.first.packed(),
             depthwise: self.depthwise.packed(),
-            last: self.last.packed(),
+            last: Some(self.last.packed()),
         };
         let input = input.into_dispatch();
         Tensor::from_dispatch(match residual {
             None => Dispatch::cpu_bottleneck(input, bottleneck),
             Some(residual) => Dispatch::cpu_bottleneck_add(input, residual.into_dispatch(), bottleneck),
         })
+    }
+}
+
+/// A dense and a depthwise convolution: equal to one after the other. Unlike [`InvertedBottleneck`] it has no last convolution,
+/// since the network needs the whole output first, for instance for squeeze-and-excitation.
+#[derive(Debug)]
+pub struct ExpandedDepthwise {
+    first: Conv,
+    depthwise: Conv,
+}
+
+impl ExpandedDepthwise {
+    /// Joins two convolutions.
+    pub fn from_convs(first: Conv, depthwise: Conv) -> Self {
+        Self { first, depthwise }
+    }
+
+    /// Runs both convolutions on `[batch, height, width, inputs]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the shapes do not match.
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        if !matches!(Runner::for_tensor(&input), Runner::Cpu) {
+            return self.depthwise.forward(self.first.forward(input, None), None);
+        }
+        let (first, depthwise) = (self.first.packed(), self.depthwise.packed());
+        let bottleneck = cpu::InvertedBottleneck { first, depthwise, last: None };
+        Tensor::from_dispatch(Dispatch::cpu_bottleneck(input.into_dispatch(), bottleneck))
     }
 }
 

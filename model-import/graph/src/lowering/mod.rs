@@ -12,12 +12,12 @@ mod elementwise;
 mod movement;
 mod normalization;
 mod operator;
+mod operator_table;
 mod product;
 mod quantization;
 mod reduction;
 mod resize;
 mod shape;
-mod table;
 mod view;
 
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ use crate::tensor_op::Dim;
 use budget::{Budget, MAX_RANK};
 
 pub(crate) use operator::Operator;
-pub(crate) use table::importer;
+pub(crate) use operator_table::importer;
 pub(crate) use view::{Var, show};
 
 /// The maximum number of nodes that are converted. The largest classifiers have a tenth of that.

@@ -6,7 +6,7 @@ use super::super::context::Context;
 use super::super::isa::{Isa, SafeKernel};
 use super::super::simd::Simd;
 use super::for_each_rows;
-use super::math::{erf, exp, fma, gelu, gelu_tanh, mish, sigmoid, tanh};
+use super::math::{erf, exp, fma, gelu, gelu_tanh, mish, sigmoid, swish, tanh};
 
 /// A loop that applies a function to values. [`visit`] compiles the loop for each function.
 pub(in crate::cpu) trait ValueLoop {
@@ -59,7 +59,7 @@ pub(in crate::cpu) fn visit<S: Simd>(function: Unary, values: impl ValueLoop) {
         Unary::Trunc => values.run(f32::trunc),
         Unary::IsNan => values.run(|x| if x.is_nan() { 1.0 } else { 0.0 }),
         Unary::IsInf => values.run(|x| if x.is_infinite() { 1.0 } else { 0.0 }),
-        Unary::Swish { alpha } => values.run(|x| x * sigmoid::<S>(alpha * x)),
+        Unary::Swish { alpha } => values.run(|x| swish::<S>(alpha, x)),
         Unary::Gelu => values.run(gelu::<S>),
         Unary::GeluTanh => values.run(gelu_tanh::<S>),
         Unary::Mish => values.run(mish::<S>),

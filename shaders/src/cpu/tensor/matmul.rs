@@ -7,8 +7,7 @@ use kiln_ops::Activation;
 
 use super::super::buffers::{Scratch, with_scratch};
 use super::super::context::Context;
-use super::super::conv::run_dense;
-use super::super::dense::{DenseJob, DepthLayout};
+use super::super::dense::{DenseJob, DepthLayout, run_dense};
 use super::super::isa::{Isa, SafeKernel};
 use super::super::nhwc::{Grid, OutputView, split_by_image};
 use super::super::packed_weights::{Panel, PanelsView, panel_layout};
@@ -128,7 +127,7 @@ impl Product<'_> {
                 weights: PanelsView { isa: self.isa, values, panels: &panels },
                 panels: 0..panels.len(),
                 pixels: 0..m,
-                depth: DepthLayout { segments: 1, length: k, stride: 0 },
+                depth: DepthLayout { segments: 1, length: k, stride: 0, own: k },
                 input: a.as_ptr(),
                 input_grid: Grid::line(k),
                 output: output.output((m - 1) * n + columns),

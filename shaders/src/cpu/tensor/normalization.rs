@@ -4,7 +4,7 @@ use super::super::context::Context;
 use super::super::isa::SafeKernel;
 use super::super::simd::Simd;
 use super::for_each_rows;
-use super::math::{exp, fma, max};
+use super::math::{exp_of_negative, fma, max};
 
 /// Partial results of a sum or maximum over a row. The compiler keeps them in vectors; one running result would be a chain of
 /// dependent additions.
@@ -124,9 +124,7 @@ impl SafeKernel for RowSoftmaxKernel<'_> {
         let Self { input, size, log, output } = self;
         for (output, input) in output.chunks_exact_mut(size).zip(input.chunks_exact(size)) {
             let most = fold_row(input, f32::NEG_INFINITY, |x| x, max);
-            for (output, input) in output.iter_mut().zip(input) {
-                *output = exp::<S>(input - most);
-            }
+            map_row(output, input, |x| exp_of_negative::<S>(x - most));
             let sum = fold_row(output, 0.0, |x| x, |a, b| a + b);
             if log {
                 let log_sum = sum.ln();
@@ -138,6 +136,24 @@ impl SafeKernel for RowSoftmaxKernel<'_> {
                 output.iter_mut().for_each(|output| *output *= factor);
             }
         }
+    }
+}
+
+/// Fills a row with the function of each value. A short rest is computed as a whole vector: one by one, a few values would take as
+/// long as all others.
+#[inline(always)]
+fn map_row(output: &mut [f32], input: &[f32], function: impl Fn(f32) -> f32) {
+    const WIDTH: usize = 16;
+    let whole = input.len() / WIDTH * WIDTH;
+    for (output, input) in output[..whole].iter_mut().zip(input) {
+        *output = function(*input);
+    }
+    let rest = &input[whole..];
+    if !rest.is_empty() {
+        let mut values = [rest[0]; WIDTH];
+        values[..rest.len()].copy_from_slice(rest);
+        values.iter_mut().for_each(|value| *value = function(*value));
+        output[whole..].copy_from_slice(&values[..rest.len()]);
     }
 }
 
@@ -171,7 +187,7 @@ impl SafeKernel for ColumnSoftmaxKernel<'_> {
                 for (output, row) in output.chunks_exact_mut(inner).zip(input.chunks_exact(inner)) {
                     let pairs = output[columns.clone()].iter_mut().zip(&row[columns.clone()]);
                     for (((output, value), most), sum) in pairs.zip(&most).zip(&mut sums) {
-                        *output = exp::<S>(value - most);
+                        *output = exp_of_negative::<S>(value - most);
                         *sum += *output;
                     }
                 }

@@ -107,7 +107,7 @@ fn copy_strided(context: &Context, input: &[f32], shape: &[usize], offset: usize
     let Some(last) = merged.pop() else { return output.fill(input[offset]) };
     let outer = merged;
     let adjacent = outer.iter().rposition(|axis| axis.stride == 1 && axis.size >= 4);
-    if let (Some(across), true) = (adjacent, last.size >= 4 && !matches!(last.stride, 0 | 1)) {
+    if let (Some(across), true) = (adjacent, !matches!(last.stride, 0 | 1)) {
         let transposition = Transposition { input, offset, outer: &outer, across, last };
         return transposition.run(context, output);
     }
@@ -251,6 +251,15 @@ pub(super) fn transpose<S: Simd>(
     rows: usize,
 ) {
     let from = |column: usize| start.wrapping_add_signed(column as isize * step);
+    if columns < BLOCK {
+        for column in 0..columns {
+            let values = &input[from(column)..][..rows];
+            for (to, value) in output[column..].iter_mut().step_by(stride).zip(values) {
+                *to = *value;
+            }
+        }
+        return;
+    }
     for line in (0..rows).step_by(LINE) {
         for column in (0..columns).step_by(BLOCK) {
             let width = BLOCK.min(columns - column);

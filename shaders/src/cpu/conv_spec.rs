@@ -1,10 +1,31 @@
-//! The parameters of a convolution with groups, dilation or any depthwise window.
+//! The parameters of convolutions: those with a fused kernel, and those with groups, dilation or any depthwise window.
 
-use super::conv::ConvSpec;
 use kiln_ops::Activation;
 use kiln_ops::Geometry;
 
 /// The parameters of a convolution, without its weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvSpec {
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Window, stride and padding.
+    pub geometry: Geometry,
+    /// If true, each output channel reads only the input channel of the same index; otherwise it reads all of them.
+    pub depthwise: bool,
+    /// The activation, applied after the residual.
+    pub activation: Activation,
+}
+
+impl ConvSpec {
+    /// Returns whether a CPU kernel exists: for every dense convolution, and for depthwise ones of some windows.
+    pub fn is_supported(&self) -> bool {
+        !self.depthwise || self.geometry.has_depthwise_kernel() && self.inputs == self.outputs
+    }
+}
+
+/// The parameters of a convolution with groups, dilation or any depthwise window, without its weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GeneralConvSpec {
     /// Input channels.
