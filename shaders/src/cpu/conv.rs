@@ -82,7 +82,7 @@ impl PackedConv {
         let size = self.spec.geometry.output_size(input.size);
         if let Weights::Dense(direct) = &self.weights
             && !direct.view().isa.is_bf16()
-            && Winograd::pays(&self.spec, size)
+            && Winograd::is_faster(&self.spec, size)
         {
             let winograd = self.winograd.get_or_init(|| Winograd::pack(&self.spec, direct));
             return winograd.run(context, &self.spec, input, OutputView::new(output, residual));
@@ -123,12 +123,10 @@ impl PackedConv {
         if matches!(self.weights, Weights::Dense(_)) && input.count * size[0] < team.available() * MIN_THREAD_ROWS {
             // Few rows: threads share columns instead. Each of them pads the input by itself.
             return team.for_each_range(self.panels(), 1, |panels| {
+                let grid = Grid::dense(size[1], self.spec.outputs);
                 for image in 0..input.count {
                     let output = output.at_pixel(image * size[0] * size[1], self.spec.outputs);
-                    for_each_band(&self.spec.geometry, input, image, 0..size[0], |rows, band| {
-                        let grid = Grid::dense(size[1], self.spec.outputs);
-                        self.run_band(band, rows.len(), panels.clone(), output.skip(rows.start * grid.row), grid);
-                    });
+                    self.run_dense_rows(input, image, 0..size[0], panels.clone(), output, grid);
                 }
             });
         }
@@ -170,7 +168,7 @@ impl PackedConv {
             weights: self.dense().view(),
             panels,
             pixels,
-            depth: DepthLayout { segments: 1, length: inputs, stride: 0, own: inputs },
+            depth: DepthLayout { segments: 1, length: inputs, stride: 0, new_values: inputs },
             input: values.as_ptr(),
             input_grid: Grid::line(inputs),
             output: output.output(0),
@@ -190,7 +188,7 @@ impl PackedConv {
         let outputs = self.spec.outputs;
         match &self.weights {
             Weights::Dense(_) => {
-                self.run_dense_rows(input, image, rows, output, Grid::dense(width, outputs));
+                self.run_dense_rows(input, image, rows, 0..self.panels(), output, Grid::dense(width, outputs));
             }
             Weights::Depthwise(_) => {
                 let start = rows.start;
@@ -206,13 +204,14 @@ impl PackedConv {
         }
     }
 
-    /// Runs some output rows of one image of a dense convolution. Row `rows.start` goes to the start of `output`, and the
+    /// Runs some panels of some output rows of one image of a dense convolution. Row `rows.start` goes to the start of `output`, and the
     /// next rows follow with the strides of `grid`.
     pub(super) fn run_dense_rows(
         &self,
         input: NhwcBatch<'_>,
         image: usize,
         rows: Range<usize>,
+        panels: Range<usize>,
         output: OutputView<'_>,
         grid: Grid,
     ) {
@@ -221,11 +220,11 @@ impl PackedConv {
         if geometry.is_pointwise() {
             let row = input.size[1] * input.channels;
             let values = &input.image(image)[rows.start * row..rows.end * row];
-            return self.run_band(Band { values, row }, rows.len(), 0..self.panels(), output, grid);
+            return self.run_band(Band { values, row }, rows.len(), panels, output, grid);
         }
         let start = rows.start;
         for_each_band(geometry, input, image, rows, |rows, band| {
-            self.run_band(band, rows.len(), 0..self.panels(), output.skip((rows.start - start) * grid.row), grid);
+            self.run_band(band, rows.len(), panels.clone(), output.skip((rows.start - start) * grid.row), grid);
         });
     }
 
@@ -233,8 +232,8 @@ impl PackedConv {
     fn run_band(&self, band: Band<'_>, rows: usize, panels: Range<usize>, output: OutputView<'_>, grid: Grid) {
         let geometry = &self.spec.geometry;
         let ([height, across], [down, right]) = (geometry.kernel, geometry.stride);
-        let own = down.min(height) * right.min(across) * self.spec.inputs;
-        let depth = DepthLayout { segments: height, length: across * self.spec.inputs, stride: band.row, own };
+        let new_values = down.min(height) * right.min(across) * self.spec.inputs;
+        let depth = DepthLayout { segments: height, length: across * self.spec.inputs, stride: band.row, new_values };
         let last = ((rows - 1) * down + height - 1) * band.row + ((grid.width - 1) * right + across) * self.spec.inputs;
         assert!(last <= band.values.len(), "the input under {rows} rows of {:?}", self.spec);
         let columns = self.dense().columns_of(panels.clone());

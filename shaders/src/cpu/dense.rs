@@ -27,7 +27,7 @@ pub(super) struct DepthLayout {
     /// Distance between the starts of two segments.
     pub(super) stride: usize,
     /// Values that a pixel reads in addition to those of its neighbours: windows overlap.
-    pub(super) own: usize,
+    pub(super) new_values: usize,
 }
 
 /// One call of the kernel: some pixels and some panels.
@@ -115,7 +115,7 @@ impl Kernel for &DenseJob<'_> {
             return;
         }
         // The conversion to bfloat16 copies every value of every sum.
-        let values = if S::VALUES_PER_WORD == 1 { self.depth.own } else { self.depth() };
+        let values = if S::VALUES_PER_WORD == 1 { self.depth.new_values } else { self.depth() };
         let pixels = block_pixels(values, S::TILE_ROWS);
         for start in self.pixels.clone().step_by(pixels) {
             let end = (start + pixels).min(self.pixels.end);
@@ -255,7 +255,7 @@ unsafe fn convert_block<S: Simd>(job: &DenseJob<'_>, pixels: Range<usize>) -> Ti
             }
         }
     }
-    let depth = DepthLayout { segments: 1, length: words, stride: 0, own: words };
+    let depth = DepthLayout { segments: 1, length: words, stride: 0, new_values: words };
     TileInput { words: job.bf16_block, grid: Grid::line(words), depth, first: pixels.start }
 }
 

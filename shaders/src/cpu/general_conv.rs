@@ -32,13 +32,15 @@ pub struct PackedGeneralConv {
 enum Weights {
     /// All are in the fused convolution.
     Fused,
-    /// `[taps][outputs]`, then the bias.
-    Depthwise(AlignedVec),
+    Depthwise {
+        /// `[taps][outputs]`, then the bias.
+        taps: AlignedVec,
+        /// If there are several outputs for each input channel: a convolution with one output each, for an input whose channels are
+        /// repeated. It is much faster, but needs memory for that input.
+        repeated: Option<Box<PackedGeneralConv>>,
+    },
     /// One dense convolution for each group.
     Groups(Vec<DensePanels>),
-    /// A depthwise convolution with several outputs for each input channel: one output each, after the channels are repeated. It
-    /// is much faster than the tap by tap sum of the second one, which needs no memory.
-    Repeated(Box<PackedGeneralConv>, AlignedVec),
 }
 
 /// The most values of an image whose channels are repeated.
@@ -68,12 +70,11 @@ impl PackedGeneralConv {
         } else if group_inputs == 1 && groups > 1 {
             let tap = |tap: usize| (0..outputs).map(move |channel| weight[channel * taps + tap]);
             let taps = AlignedVec::from_iter(ALIGNMENT, (0..taps).flat_map(tap).chain(bias.iter().copied()));
-            if outputs > groups {
-                let repeated = GeneralConvSpec { inputs: outputs, groups: outputs, ..spec };
-                Weights::Repeated(Box::new(Self::pack(isa, repeated, weight, bias)), taps)
-            } else {
-                Weights::Depthwise(taps)
-            }
+            let repeated = (outputs > groups).then(|| {
+                let spec = GeneralConvSpec { inputs: outputs, groups: outputs, ..spec };
+                Box::new(Self::pack(isa, spec, weight, bias))
+            });
+            Weights::Depthwise { taps, repeated }
         } else {
             let joined = joined_groups(isa, &spec);
             let (all_inputs, columns) = (group_inputs * joined, outputs / groups * joined);
@@ -112,9 +113,9 @@ impl PackedGeneralConv {
             return fused.run(context, input, residual, output);
         }
         let [height, width] = spec.dilated().output_size(input.size);
-        let repeated = input.size[0] * input.size[1] * spec.outputs;
-        if let Weights::Repeated(conv, _) = &self.weights
-            && repeated <= MAX_REPEATED.min(MAX_REPEATED_PART * height * width * spec.outputs)
+        let values = input.size[0] * input.size[1] * spec.outputs;
+        if let Weights::Depthwise { repeated: Some(conv), .. } = &self.weights
+            && values <= MAX_REPEATED.min(MAX_REPEATED_PART * height * width * spec.outputs)
         {
             return run_repeated(conv, context, input, residual, output);
         }
@@ -128,7 +129,7 @@ impl PackedGeneralConv {
                 match &self.weights {
                     Weights::Fused => unreachable!("a fused convolution runs above"),
                     Weights::Groups(groups) => self.run_groups(groups, input, image, rows, width, view),
-                    Weights::Depthwise(taps) | Weights::Repeated(_, taps) => {
+                    Weights::Depthwise { taps, .. } => {
                         let length = rows.len() * row;
                         let residual = residual.map(|values| &values[first..][..length]);
                         // SAFETY: the view checks that the rows exist, and no two ranges have a common row.
@@ -188,7 +189,7 @@ impl PackedGeneralConv {
                             segments: kernel[0],
                             length: kernel[1] * channels,
                             stride: dilation[0] * layout.row,
-                            own: if dilation == [1, 1] {
+                            new_values: if dilation == [1, 1] {
                                 down.min(kernel[0]) * right.min(kernel[1])
                             } else {
                                 kernel[0] * kernel[1]

@@ -107,7 +107,8 @@ impl InvertedBottleneck<'_> {
                         let slot = ready % ring_rows;
                         let some = ready..needed.min(ready + ring_rows - slot);
                         let target = OutputView::new(&mut ring[slot * layout.row + layout.margin..], None);
-                        self.first.run_dense_rows(input, image, some.clone(), target, layout.grid);
+                        let panels = 0..self.first.panels();
+                        self.first.run_dense_rows(input, image, some.clone(), panels, target, layout.grid);
                         ready = some.end;
                     }
                     let lines = match self.last {

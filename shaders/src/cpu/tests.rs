@@ -14,27 +14,7 @@ pub(super) fn values(count: usize, seed: u32) -> Vec<f32> {
 }
 
 pub(super) fn activate(activation: Activation, x: f32) -> f32 {
-    match activation {
-        Activation::Identity => x,
-        Activation::Clamp { low, high } => x.max(low).min(high),
-        Activation::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
-        Activation::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
-        Activation::LeakyRelu { slope } => {
-            if x < 0.0 {
-                slope * x
-            } else {
-                x
-            }
-        }
-        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        Activation::Tanh => x.tanh(),
-        Activation::Swish => x / (1.0 + (-x).exp()),
-        // The approximation differs from GELU by less than 1e-3. `tensor/tests/functions.rs` compares both with the definition.
-        Activation::Gelu | Activation::GeluTanh => {
-            let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
-            0.5 * x * (1.0 + inner.tanh())
-        }
-    }
+    activation.function().map_or(x, |function| function.of(x))
 }
 
 /// One convolution with its input and weights.
@@ -97,7 +77,7 @@ impl Case {
 }
 
 pub(super) fn assert_close(ours: &[f32], expected: &[f32], what: &str) {
-    assert_close_within(if what.contains("Gelu }") { 1e-3 } else { 1e-4 }, ours, expected, what);
+    assert_close_within(1e-4, ours, expected, what);
 }
 
 pub(super) fn assert_close_within(tolerance: f32, ours: &[f32], expected: &[f32], what: &str) {

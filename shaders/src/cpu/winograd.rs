@@ -53,7 +53,7 @@ pub(super) struct Winograd {
 impl Winograd {
     /// Returns whether the algorithm is faster than the direct sum for a convolution with an output of this size. It does not
     /// depend on the number of images: an image gives the same values in every batch.
-    pub(super) fn pays(spec: &ConvSpec, [height, width]: [usize; 2]) -> bool {
+    pub(super) fn is_faster(spec: &ConvSpec, [height, width]: [usize; 2]) -> bool {
         let ConvSpec { inputs, outputs, geometry, depthwise, .. } = spec;
         let is_shape = !depthwise && geometry.kernel == [3, 3] && geometry.stride == [1, 1];
         let has_channels =
@@ -147,7 +147,7 @@ impl Block<'_> {
                         weights: matrix.view(),
                         panels: 0..matrix.panels.len(),
                         pixels: 0..count,
-                        depth: DepthLayout { segments: 1, length: spec.inputs, stride: 0, own: spec.inputs },
+                        depth: DepthLayout { segments: 1, length: spec.inputs, stride: 0, new_values: spec.inputs },
                         input: values[position * inputs..][..inputs].as_ptr(),
                         input_grid: Grid::line(spec.inputs),
                         output: products[position * outputs..][..outputs].as_mut_ptr(),

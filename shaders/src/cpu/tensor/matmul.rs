@@ -127,7 +127,7 @@ impl Product<'_> {
                 weights: PanelsView { isa: self.isa, values, panels: &panels },
                 panels: 0..panels.len(),
                 pixels: 0..m,
-                depth: DepthLayout { segments: 1, length: k, stride: 0, own: k },
+                depth: DepthLayout { segments: 1, length: k, stride: 0, new_values: k },
                 input: a.as_ptr(),
                 input_grid: Grid::line(k),
                 output: output.output((m - 1) * n + columns),
