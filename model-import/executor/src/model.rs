@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
-use kiln_graph::{Classifier, ClassifierError, InputInfo, OnnxSource, OutputInfo, ReadOptions};
+use kiln_graph::{Classifier, ClassifierError, InputInfo, LayerKind, OnnxSource, OutputInfo, ReadOptions};
 use model_import::Network;
 
-use crate::profile::StepTime;
+use crate::profile::{StepInfo, StepTime};
 use crate::program::Program;
 
 /// An ONNX classifier. Clones share the description.
@@ -116,7 +116,7 @@ impl OnnxModel {
     ///
     /// The file was changed since it was opened, or the device refuses the network.
     pub fn load(&self, device: &Device) -> Result<Box<dyn Network>, LoadFileError> {
-        Ok(Box::new(self.program(device)?))
+        Ok(Box::new(program(self.classifier()?, device)?))
     }
 
     /// Times each step of the network on the CPU, in the context that this thread has entered: the best of `runs` runs. `images`
@@ -126,27 +126,33 @@ impl OnnxModel {
     ///
     /// As [`Self::load`].
     pub fn profile(&self, images: Tensor<4>, runs: usize) -> Result<Vec<StepTime>, LoadFileError> {
-        let (program, count) = (self.program(&images.device())?, images.dims()[0]);
-        Ok(program.profile(images.into_dispatch(), count, runs))
+        let classifier = self.classifier()?;
+        let layers = classifier.network.layers.iter().map(|layer| &layer.kind);
+        let steps: Vec<_> = layers.filter(|kind| !matches!(kind, LayerKind::Constant(_))).map(StepInfo::new).collect();
+        let program = program(classifier, &images.device())?;
+        let count = images.dims()[0];
+        Ok(program.profile(&steps, images.into_dispatch(), count, runs))
     }
 
-    fn program(&self, device: &Device) -> Result<Program, LoadFileError> {
+    /// Returns the network that [`Self::open`] read, or reads the file again.
+    fn classifier(&self) -> Result<Classifier, LoadFileError> {
         let inner = &*self.0;
-        let kept = inner.classifier.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let classifier = match kept {
-            Some(classifier) => classifier,
-            None => {
-                let (sha256, classifier) = read(&inner.path, &inner.options)?;
-                if sha256 != inner.sha256 {
-                    return Err(LoadFileError::Changed(inner.path.clone()));
-                }
-                classifier
-            }
-        };
-        let is_single = classifier.is_single;
-        let program = catch_unwind(AssertUnwindSafe(|| Program::new(classifier.network, is_single, device)));
-        program.map_err(|panic| LoadFileError::Device(panic_text(&*panic)))
+        if let Some(classifier) = inner.classifier.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(classifier);
+        }
+        let (sha256, classifier) = read(&inner.path, &inner.options)?;
+        if sha256 != inner.sha256 {
+            return Err(LoadFileError::Changed(inner.path.clone()));
+        }
+        Ok(classifier)
     }
+}
+
+/// Puts a network on a device.
+fn program(classifier: Classifier, device: &Device) -> Result<Program, LoadFileError> {
+    let is_single = classifier.is_single;
+    let program = catch_unwind(AssertUnwindSafe(|| Program::new(classifier.network, is_single, device)));
+    program.map_err(|panic| LoadFileError::Device(panic_text(&*panic)))
 }
 
 /// Digest and network of a file.

@@ -1,6 +1,6 @@
 //! The time of each step of a network, and its arithmetic.
 
-use std::fmt::Write;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use kiln_graph::{Conv, LayerKind, TensorOp};
@@ -17,22 +17,11 @@ pub struct StepTime {
     pub operations: u64,
 }
 
-/// What a profile says of a step, known before its weights are packed.
+/// The name of a step, and how many operations it has. It is taken from the layer, whose weights are packed later.
 #[derive(Clone, Debug)]
 pub(crate) struct StepInfo {
     pub(crate) name: String,
     cost: Cost,
-}
-
-/// Keeps the first word of a text, and refuses the rest.
-struct FirstWord(String);
-
-impl Write for FirstWord {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = text.find(|c: char| !c.is_alphanumeric());
-        self.0.push_str(&text[..end.unwrap_or(text.len())]);
-        if end.is_some() { Err(std::fmt::Error) } else { Ok(()) }
-    }
 }
 
 /// How the number of operations follows from the shapes.
@@ -75,12 +64,7 @@ impl StepInfo {
             LayerKind::Affine { .. } => ("affine".to_string(), Cost::Free),
             LayerKind::Constant(_) => ("constant".to_string(), Cost::Free),
             LayerKind::Tensor(TensorOp::MatMul) => ("matmul".to_string(), Cost::Product),
-            LayerKind::Tensor(op) => {
-                let mut name = FirstWord(String::new());
-                // The error ends the text before the fields of the variant, which may be long.
-                let _ = write!(name, "{op:?}");
-                (name.0.to_lowercase(), Cost::Free)
-            }
+            LayerKind::Tensor(op) => (variant_name(op).to_lowercase(), Cost::Free),
         };
         Self { name, cost }
     }
@@ -112,10 +96,15 @@ fn conv_name(conv: &Conv) -> String {
         name += &format!(" dilation {}x{}", dilation[0], dilation[1]);
     }
     if *activation != kiln_ops::Activation::Identity {
-        let text = format!("{activation:?}");
-        name += &format!(" {}", text.split(' ').next().unwrap_or_default());
+        name += &format!(" {}", variant_name(activation));
     }
     name
+}
+
+/// The name of a variant, without its fields.
+fn variant_name(value: &impl Debug) -> String {
+    let text = format!("{value:?}");
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_string()
 }
 
 /// Multiplications and additions for each pixel of the output.

@@ -30,7 +30,6 @@ pub(crate) struct Program {
 #[derive(Debug)]
 struct Instruction {
     step: Step,
-    info: StepInfo,
     inputs: Vec<Value>,
     output: Value,
     /// Inputs that no later instruction reads.
@@ -49,7 +48,6 @@ impl Program {
                     constants.push((layer.output, Constant::new(array.data.to_vec(), &array.shape, device)))
                 }
                 kind => instructions.push(Instruction {
-                    info: StepInfo::new(&kind),
                     step: Step::new(kind, device),
                     inputs: layer.inputs,
                     output: layer.output,
@@ -76,22 +74,23 @@ impl Program {
         self.run_with(input, |index, inputs| self.instructions[index].step.run(inputs, images))
     }
 
-    /// Times each step; the best of `runs` runs of `images` rows.
-    pub(crate) fn profile(&self, input: DispatchTensor, images: usize, runs: usize) -> Vec<StepTime> {
-        let step = |instruction: &Instruction| StepTime {
-            step: instruction.info.name.clone(),
-            time: Duration::MAX,
-            operations: 0,
-        };
-        let mut times: Vec<StepTime> = self.instructions.iter().map(step).collect();
+    /// Times each step; the best of `runs` runs of `images` rows. `steps` describe the steps in their order.
+    pub(crate) fn profile(
+        &self,
+        steps: &[StepInfo],
+        input: DispatchTensor,
+        images: usize,
+        runs: usize,
+    ) -> Vec<StepTime> {
+        let step = |info: &StepInfo| StepTime { step: info.name.clone(), time: Duration::MAX, operations: 0 };
+        let mut times: Vec<StepTime> = steps.iter().map(step).collect();
         for _ in 0..runs {
             self.run_with(input.clone(), |index, inputs| {
                 let shape = inputs.first().map(tensor_ops::shape).unwrap_or_default();
                 let begun = Instant::now();
                 let output = self.instructions[index].step.run(inputs, images);
                 times[index].time = times[index].time.min(begun.elapsed());
-                let info = &self.instructions[index].info;
-                times[index].operations = info.operations(&shape, &tensor_ops::shape(&output));
+                times[index].operations = steps[index].operations(&shape, &tensor_ops::shape(&output));
                 output
             });
         }

@@ -89,28 +89,16 @@ pub fn run_passes(network: &mut Network) -> Vec<PassReport> {
     reports
 }
 
-/// Dense and depthwise convolution in a row become one layer, where no inverted bottleneck has them: squeeze-and-excitation
+/// Joins each dense convolution with the depthwise one behind it, where no inverted bottleneck has them: squeeze-and-excitation
 /// needs the whole output of the depthwise one. The generator of embedded networks has no such layer.
 pub(crate) fn fuse_expanded_depthwise(network: &mut Network) -> PassReport {
-    let mut editor = NetworkEditor::new(network);
-    let apply = |editor: &mut NetworkEditor<'_>, index: usize| {
-        let first = sole_conv(editor, editor.layer(index).map(|layer| layer.inputs[0]).ok_or(Reason::NoConvolution)?)?;
-        let inputs = editor.layer(first).map(|layer| layer.inputs.clone()).unwrap_or_default();
-        let [Some(dense), Some(depthwise)] = [first, index].map(|index| editor.conv(index).cloned()) else {
-            return Err(Reason::NoConvolution);
-        };
-        if inputs.len() != 1 {
-            return Err(Reason::HasResidual);
-        }
-        if !dense.is_dense() {
-            return Err(Reason::NoConvolution);
-        }
-        editor.remove(first);
-        editor.replace(index, inputs, LayerKind::ExpandedDepthwise(Box::new([dense, depthwise])));
-        Ok(())
+    let pass = Pass {
+        name: "fuse-expanded-depthwise",
+        is_candidate: is_depthwise,
+        is_backward: false,
+        apply: join_dense_and_depthwise,
     };
-    let is_candidate = |editor: &NetworkEditor<'_>, index: usize| editor.conv(index).is_some_and(Conv::is_depthwise);
-    let pass = Pass { name: "fuse-expanded-depthwise", is_candidate, is_backward: false, apply };
+    let mut editor = NetworkEditor::new(network);
     let (fused, skipped) = sweep(&pass, &mut editor);
     editor.finish();
     PassReport { pass: pass.name, fused, skipped }
@@ -296,26 +284,40 @@ fn is_projection(editor: &NetworkEditor<'_>, index: usize) -> bool {
 
 /// Dense, depthwise and pointwise convolution become one layer, so that the wide values between them never leave the cache.
 fn fuse_inverted_bottleneck(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
-    let inputs = |editor: &NetworkEditor<'_>, index: usize| {
-        editor.layer(index).map(|layer| layer.inputs.clone()).unwrap_or_default()
-    };
-    let mut last_inputs = inputs(editor, index);
-    let middle = sole_conv(editor, last_inputs[0])?;
-    let first = sole_conv(editor, inputs(editor, middle)[0])?;
-    let first_inputs = inputs(editor, first);
-    if first_inputs.len() != 1 {
-        return Err(Reason::HasResidual);
-    }
+    let mut inputs = editor.layer(index).map(|layer| layer.inputs.clone()).unwrap_or_default();
+    let middle = sole_conv(editor, inputs[0])?;
+    let (first, input) = dense_before(editor, middle)?;
     let convs = [first, middle, index].map(|index| editor.conv(index).cloned());
     let [Some(dense), Some(depthwise), Some(pointwise)] = convs else { return Err(Reason::NoConvolution) };
-    if !dense.is_dense() {
-        return Err(Reason::NoConvolution);
-    }
-    last_inputs[0] = first_inputs[0];
+    inputs[0] = input;
     editor.remove(middle);
     editor.remove(first);
-    editor.replace(index, last_inputs, LayerKind::InvertedBottleneck(Box::new([dense, depthwise, pointwise])));
+    editor.replace(index, inputs, LayerKind::InvertedBottleneck(Box::new([dense, depthwise, pointwise])));
     Ok(())
+}
+
+fn is_depthwise(editor: &NetworkEditor<'_>, index: usize) -> bool {
+    editor.conv(index).is_some_and(Conv::is_depthwise)
+}
+
+/// Dense and depthwise convolution become one layer.
+fn join_dense_and_depthwise(editor: &mut NetworkEditor<'_>, index: usize) -> Result<(), Reason> {
+    let (first, input) = dense_before(editor, index)?;
+    let convs = [first, index].map(|index| editor.conv(index).cloned());
+    let [Some(dense), Some(depthwise)] = convs else { return Err(Reason::NoConvolution) };
+    editor.remove(first);
+    editor.replace(index, vec![input], LayerKind::ExpandedDepthwise(Box::new([dense, depthwise])));
+    Ok(())
+}
+
+/// The dense convolution whose result only the convolution at `index` reads, and its input. It has no residual.
+fn dense_before(editor: &NetworkEditor<'_>, index: usize) -> Result<(usize, Value), Reason> {
+    let layer = editor.layer(index).ok_or(Reason::NoConvolution)?;
+    let first = sole_conv(editor, layer.inputs[0])?;
+    let Some(&[input]) = editor.layer(first).map(|layer| layer.inputs.as_slice()) else {
+        return Err(Reason::HasResidual);
+    };
+    if editor.conv(first).is_some_and(Conv::is_dense) { Ok((first, input)) } else { Err(Reason::NoConvolution) }
 }
 
 #[cfg(test)]
