@@ -8,19 +8,17 @@ all rounds, printed with their quartiles. ONNX Runtime gets prepared float32 ten
 """
 
 import argparse
-import json
-import platform
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import ROOT, Kiln, bench_binary, images_per_second, numbers, onnx_runtime_session, processor  # noqa: E402
+
 MODEL = ROOT / "model-import/models/efficientnet-lite0/efficientnet-lite0.onnx"
 MAX_BATCH_SIZE = 64
 TOLERANCES = {"f32": 1e-3, "bf16": 0.2}  # as in tests/numerics/onnx_runtime_parity.rs
@@ -34,46 +32,16 @@ def images() -> np.ndarray:
     return np.ascontiguousarray(((pixels - np.float32(127)) / np.float32(128)).transpose(0, 3, 1, 2))
 
 
-def engine_binary() -> str:
-    """Builds engine.rs and returns the path of the program."""
-    command = ["cargo", "bench", "--bench", "compare", "--no-run", "--message-format=json"]
-    lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    (path,) = (m["executable"] for m in map(json.loads, lines) if m.get("target", {}).get("name") == "compare")
-    return path
-
-
-class Kiln:
-    def __init__(self, binary: str, threads: int, precision: str):
-        self.process = subprocess.Popen([binary, str(threads), precision], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def send(self, command: str):
-        print(command, file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
-
-    def logits(self, count: int) -> np.ndarray:
-        return np.array(self.send(f"logits {count}"), np.float32)
-
-    def run(self, batch: int, seconds: float) -> float:
-        return self.send(f"run {batch} {seconds}")
-
-
 class OnnxRuntime:
     def __init__(self, threads: int, inputs: np.ndarray):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        # Idle threads must not occupy a core while Kiln is measured.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        self.session = onnxruntime.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
+        self.session = onnx_runtime_session(MODEL, threads)
         self.inputs = inputs
 
     def logits(self, count: int) -> np.ndarray:
         return self.session.run(None, {"input": self.inputs[:count]})[0]
 
     def run(self, batch: int, seconds: float) -> float:
-        start, count = time.perf_counter(), 0
-        while (elapsed := time.perf_counter() - start) < seconds:
-            count += len(self.logits(batch))
-        return count / elapsed
+        return images_per_second(self, batch, seconds)
 
 
 def check(ours: np.ndarray, theirs: np.ndarray, precision: str) -> None:
@@ -86,16 +54,6 @@ def check(ours: np.ndarray, theirs: np.ndarray, precision: str) -> None:
         sys.exit("Kiln and ONNX Runtime return different results")
 
 
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(": ", 1)[1] for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} hardware threads" if names else platform.processor()
-
-
-def numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=numbers, default=[1, 2], metavar="N,..", help="default: 1,2")
@@ -104,12 +62,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="duration of one measurement; default: %(default)s")
     parser.add_argument("--precision", choices=TOLERANCES, default="f32", help="precision of Kiln; default: %(default)s")
     arguments = parser.parse_args()
-    binary, inputs = engine_binary(), images()
+    binary, inputs = bench_binary("compare"), images()
     print(f"machine: {processor()}; ONNX Runtime {onnxruntime.__version__}")
     print("threads  batch   Kiln/s   ONNX Runtime/s   ratio (quartiles)")
     for threads in arguments.threads:
-        kiln, other = Kiln(binary, threads, arguments.precision), OnnxRuntime(threads, inputs)
-        check(kiln.logits(MAX_BATCH_SIZE // 2), other.logits(MAX_BATCH_SIZE // 2), arguments.precision)
+        kiln, other = Kiln(binary, str(threads), arguments.precision), OnnxRuntime(threads, inputs)
+        check(np.array(kiln.logits(MAX_BATCH_SIZE // 2), np.float32), other.logits(MAX_BATCH_SIZE // 2), arguments.precision)
         for batch in arguments.batches:
             kiln.run(batch, 0.5), other.run(batch, 0.5)
             rounds = [(kiln.run(batch, arguments.seconds), other.run(batch, arguments.seconds)) for _ in range(arguments.rounds)]

@@ -10,12 +10,9 @@ with a fixed batch of one runs image by image in the other runtimes.
 """
 
 import argparse
-import json
-import platform
 import statistics
-import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +23,9 @@ try:
 except ImportError:
     openvino = None
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import ROOT, Kiln, bench_binary, images_per_second, numbers, onnx_runtime_session, processor  # noqa: E402
+
 PAGE, CHART = ROOT / "docs/speed.md", ROOT / "benches/zoo/speed.svg"
 TOLERANCE = 1e-3
 BATCHES = [1, 8]
@@ -34,44 +33,10 @@ BATCHES = [1, 8]
 LOW_PRECISION, LOW_PRECISION_TOLERANCE = ("fp16", "int8"), 3e-2
 
 
-def engine_binary() -> str:
-    """Builds engine.rs and returns the path of the program."""
-    command = ["cargo", "bench", "--bench", "zoo", "--no-run", "--message-format=json"]
-    lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    targets = (message for message in map(json.loads, lines) if message.get("target", {}).get("kind") == ["bench"])
-    (path,) = (message["executable"] for message in targets if message["target"]["name"] == "zoo")
-    return path
-
-
 def networks() -> list[str]:
     """Names of the whole classifiers of the zoo. Those of a single layer (act_, lay_) take too little time to be measured."""
     names = sorted(path.stem for path in (ROOT / "crates/zoo/skeletons").glob("*.onnx"))
     return [name for name in names if not name.startswith(("act_", "lay_"))]
-
-
-class Kiln:
-    """engine.rs as a process."""
-
-    name = "Kiln"
-
-    def __init__(self, binary: str, threads: int):
-        self.process = subprocess.Popen([binary, "serve", str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def send(self, command: str):
-        print(command, file=self.process.stdin, flush=True)
-        line = self.process.stdout.readline()
-        assert line, f"Kiln failed at '{command}'"
-        return json.loads(line)
-
-    def logits(self, count: int) -> np.ndarray:
-        return np.array(self.send(f"logits {count}"), np.float32)
-
-    def run(self, batch: int, seconds: float) -> float:
-        return self.send(f"run {batch} {seconds}")
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
 
 
 class Other:
@@ -89,11 +54,7 @@ class Other:
         return self.infer(self.rows[:count])
 
     def run(self, batch: int, seconds: float) -> float:
-        start, count = time.perf_counter(), 0
-        while (elapsed := time.perf_counter() - start) < seconds:
-            self.logits(batch)
-            count += batch
-        return count / elapsed
+        return images_per_second(self, batch, seconds)
 
     def close(self) -> None:
         """Ends the threads of the runtime."""
@@ -104,11 +65,7 @@ class OnnxRuntime(Other):
 
     def __init__(self, network: dict, folder: Path, threads: int):
         super().__init__(network, folder)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-        # Idle threads must not occupy a core while Kiln is measured.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        self.session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+        self.session = onnx_runtime_session(folder / "model.onnx", threads)
 
     def infer(self, rows: np.ndarray) -> np.ndarray:
         return self.session.run([self.network["output"]], {self.network["input"]: rows})[0]
@@ -170,19 +127,6 @@ def measure(kiln: Kiln, other: Other, rounds: int, seconds: float) -> list[tuple
     return results
 
 
-def processor() -> str:
-    """The processor's name, its threads, and the vector instructions that decide the speed."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.split(": ", 1)[1] for line in text.splitlines() if line.startswith("model name")]
-    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
-    vectors = [name for flag, name in (("avx2", "AVX2"), ("avx512f", "AVX-512"), ("avx512_vnni", "VNNI")) if flag in flags]
-    return f"{names[0]}, {len(names)} hardware threads, {', '.join(vectors)}" if names else platform.processor()
-
-
-def geometric_mean(values) -> float:
-    return statistics.geometric_mean(values)
-
-
 def write(rows: list, others: list, threads: list[int], arguments: argparse.Namespace) -> None:
     """Writes the page and the chart."""
     columns = [(count, batch) for count in threads for batch in BATCHES]
@@ -202,11 +146,11 @@ def write(rows: list, others: list, threads: list[int], arguments: argparse.Name
         mine = [(name, cells[other.name]) for name, cells in rows if other.name in cells]
         for name, cells in mine:
             page.append(f"| {name} | {' | '.join(f'{ours:.1f} ({ratio:.2f})' for ours, _, ratio in cells)} |")
-        means = [geometric_mean(cells[column][2] for _, cells in mine) for column in range(len(titles))]
+        means = [statistics.geometric_mean(cells[column][2] for _, cells in mine) for column in range(len(titles))]
         page.append(f"| geometric mean | {' | '.join(f'{mean:.2f}' for mean in means)} |")
         every = [ratio for _, cells in mine for _, _, ratio in cells]
         below = sorted((ratio, name, title) for name, cells in mine for (_, _, ratio), title in zip(cells, titles) if ratio < 0.95)
-        page += ["", f"Of all cells: geometric mean {geometric_mean(every):.2f}, smallest {min(every):.2f}; {len(below)} of {len(every)} are below 0.95."]
+        page += ["", f"Of all cells: geometric mean {statistics.geometric_mean(every):.2f}, smallest {min(every):.2f}; {len(below)} of {len(every)} are below 0.95."]
     PAGE.write_text("\n".join(page) + "\n", encoding="utf-8")
     draw(rows, titles)
 
@@ -235,10 +179,6 @@ def draw(rows: list, titles: list[str]) -> None:
     figure.savefig(CHART, metadata={"Date": None})
 
 
-def numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=numbers, default=[1, 2], metavar="N,..", help="default: 1,2")
@@ -248,17 +188,17 @@ def main() -> None:
     arguments = parser.parse_args()
     others = [OnnxRuntime] + ([OpenVino] if openvino else [])
     selected = [name for name in networks() if not arguments.only or name.startswith(arguments.only)]
-    binary = engine_binary()
+    binary = bench_binary("zoo")
     print(f"machine: {processor()}; ONNX Runtime {onnxruntime.__version__}, OpenVINO {openvino.__version__ if openvino else 'not installed'}")
     print(f"ratios at {', '.join(f'{count} threads batch {batch}' for count in arguments.threads for batch in BATCHES)}")
     rows, failed = [], []
     for name in selected:
         cells = {other.name: [] for other in others}
         for threads in arguments.threads:
-            kiln = Kiln(binary, threads)
+            kiln = Kiln(binary, "serve", str(threads))
             with tempfile.TemporaryDirectory() as folder:
                 network = kiln.send(f"open {name} {folder}")
-                ours = finish(kiln.logits(2), network["removed"])
+                ours = finish(np.array(kiln.logits(2), np.float32), network["removed"])
                 for make in others:
                     try:
                         other = make(network, Path(folder), threads)
@@ -286,7 +226,7 @@ def main() -> None:
                 print(f"{name:28} {other.name:13} {ratios}", flush=True)
     for other in others:
         every = [cell[2] for _, cells in rows for cell in cells.get(other.name, [])]
-        print(f"{other.name}: geometric mean {geometric_mean(every):.3f}, smallest {min(every):.2f}, {sum(r < 0.95 for r in every)} of {len(every)} below 0.95")
+        print(f"{other.name}: geometric mean {statistics.geometric_mean(every):.3f}, smallest {min(every):.2f}, {sum(r < 0.95 for r in every)} of {len(every)} below 0.95")
     if failed:
         raise SystemExit("\n".join(failed))
     if not arguments.only:

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 /// Root files outside the folders below.
-const SINGLE: [&str; 6] = [
+const SINGLE: [&str; 7] = [
     "benches/compare/engine.rs",
+    "benches/zoo/engine.rs",
     "fuzz/src/lib.rs",
     "model-import/build/main.rs",
     "model-import/src/lib.rs",
