@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{StoreError, atomic_fs, printable};
 use kiln_inference::model::Model;
+use model_import::import::sha256_hex;
 
 pub(super) const FILE: &str = "manifest.toml";
 pub(super) const REFERENCE_LOGITS_FILE: &str = "reference_logits.txt";
@@ -94,8 +94,7 @@ pub(super) fn reference_logits_text(logits: &[f32]) -> String {
 
 /// Returns `sha256:<hex>` of the content of the file of reference logits.
 pub(super) fn reference_logits_digest(text: &str) -> String {
-    let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", sha256_hex(text.as_bytes()))
 }
 
 /// Reads the reference logits of a version of `model` from its folder. Their digest must be `expected`.

@@ -1,5 +1,5 @@
 //! Reads headers of PNG, GIF, WebP and TIFF files without decoding. The limits are checked against these values, because
-//! the decoders allocate memory by them before they validate them. JPEG headers are read in `jpeg.rs`.
+//! the decoders allocate memory by them before they validate them. JPEG headers are read in `jpeg_header.rs`.
 
 use std::borrow::Cow;
 

@@ -50,12 +50,12 @@ struct Frame<'a> {
     height: u16,
     components: u8,
     /// For each component an identifier, the horizontal and vertical sampling factor in one byte, and the number of a table.
-    parts: &'a [[u8; 3]],
+    specifications: &'a [[u8; 3]],
 }
 
-/// What application segments and scans say.
+/// What the segments outside of the frame header declare.
 #[derive(Default)]
-struct Signs {
+struct Declarations {
     is_jfif: bool,
     /// The transform of Adobe's segment.
     adobe: Option<u8>,
@@ -69,7 +69,7 @@ struct Signs {
 impl<'a> Header<'a> {
     /// Reads the segments up to the first scan, and counts the scans. `None` if there is no scan, or no frame header before it.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
-        let (mut frame, mut exif, mut signs) = (None, None, Signs::default());
+        let (mut frame, mut exif, mut declared) = (None, None, Declarations::default());
         let mut segments = Segments { rest: bytes.get(2..)? };
         let first_scan = loop {
             match segments.next()? {
@@ -82,17 +82,17 @@ impl<'a> Header<'a> {
                         width: u16::from_be_bytes([w1, w0]),
                         height: u16::from_be_bytes([h1, h0]),
                         components,
-                        parts: rest.as_chunks().0,
+                        specifications: rest.as_chunks().0,
                     });
                 }
-                (0xe0, content) => signs.is_jfif |= content.len() >= 14 && content.starts_with(b"JFIF\0"),
+                (0xe0, content) => declared.is_jfif |= content.len() >= 14 && content.starts_with(b"JFIF\0"),
                 (0xe1, content) => {
                     exif = exif.or(content.strip_prefix(b"Exif\0\0").filter(|content| !content.is_empty()));
                 }
                 // After the name: version, two words of flags, and the transform.
                 (ADOBE, content) => {
                     let transform = content.strip_prefix(b"Adobe").and_then(|rest| rest.get(6)).copied();
-                    signs.adobe = transform.or(signs.adobe);
+                    declared.adobe = transform.or(declared.adobe);
                 }
                 _ => (),
             }
@@ -101,23 +101,23 @@ impl<'a> Header<'a> {
         // Search from the end, where the marker usually is.
         let is_complete = segments.rest.windows(2).rev().any(|pair| pair == [0xff, 0xd9]);
         let has_all = first_scan.first().is_none_or(|count| *count >= frame.components);
-        signs.is_split = !frame.is_progressive() && !has_all;
-        signs.scans = 1;
+        declared.is_split = !frame.is_progressive() && !has_all;
+        declared.scans = 1;
         // The decoder of usual files reads a single scan, if that has all components.
-        if frame.is_progressive() || !has_all || frame.is_unusual(&signs) {
+        if frame.is_progressive() || !has_all || frame.is_unusual(&declared) {
             // The iterator skips the entropy-coded data between the segments like other unknown bytes.
             for (marker, _) in segments {
-                signs.scans += usize::from(marker == START_OF_SCAN);
-                signs.has_late_adobe |= marker == ADOBE;
+                declared.scans += usize::from(marker == START_OF_SCAN);
+                declared.has_late_adobe |= marker == ADOBE;
             }
         }
         Some(Self {
             width: frame.width.into(),
             height: frame.height.into(),
             components: frame.components,
-            kind: frame.kind(&signs),
+            kind: frame.kind(&declared),
             exif,
-            scans: signs.scans,
+            scans: declared.scans,
             is_complete,
         })
     }
@@ -131,32 +131,32 @@ impl Frame<'_> {
 
     /// The sampling factors of the components along an axis.
     fn factors(&self, axis: usize) -> impl Iterator<Item = u8> {
-        self.parts.iter().map(move |part| if axis == 0 { part[1] >> 4 } else { part[1] & 15 })
+        self.specifications.iter().map(move |part| if axis == 0 { part[1] >> 4 } else { part[1] & 15 })
     }
 
     fn is_named_rgb(&self) -> bool {
-        self.parts.iter().map(|part| part[0]).eq(*b"RGB")
+        self.specifications.iter().map(|part| part[0]).eq(*b"RGB")
     }
 
     /// Whether three components are red, green and blue, by the rules of libjpeg: JFIF, then Adobe, then the identifiers.
-    fn is_rgb(&self, signs: &Signs) -> bool {
-        match signs.adobe {
-            _ if signs.is_jfif => false,
+    fn is_rgb(&self, declared: &Declarations) -> bool {
+        match declared.adobe {
+            _ if declared.is_jfif => false,
             Some(transform) => transform == 0,
             None => self.is_named_rgb(),
         }
     }
 
     /// Whether zune-jpeg would return wrong pixels.
-    fn is_unusual(&self, signs: &Signs) -> bool {
+    fn is_unusual(&self, declared: &Declarations) -> bool {
         let is_luma_coarse = (0..2).any(|axis| self.factors(axis).next() < self.factors(axis).max());
-        let is_rgb = self.is_rgb(signs);
-        let has_two_colour_spaces = !is_rgb && (self.is_named_rgb() || signs.is_jfif && signs.adobe == Some(0));
-        signs.is_split || is_luma_coarse || self.components == 3 && has_two_colour_spaces
+        let is_rgb = self.is_rgb(declared);
+        let has_two_colour_spaces = !is_rgb && (self.is_named_rgb() || declared.is_jfif && declared.adobe == Some(0));
+        declared.is_split || is_luma_coarse || self.components == 3 && has_two_colour_spaces
     }
 
-    fn kind(&self, signs: &Signs) -> Kind {
-        let has_several_passes = signs.scans > 1 || self.is_progressive();
+    fn kind(&self, declared: &Declarations) -> Kind {
+        let has_several_passes = declared.scans > 1 || self.is_progressive();
         let is_fractional = |axis: usize| {
             let most = self.factors(axis).max().unwrap_or(1);
             self.factors(axis).any(|factor| factor == 0 || !most.is_multiple_of(factor))
@@ -167,17 +167,17 @@ impl Frame<'_> {
         if (0..2).any(is_fractional) {
             return Kind::Unsupported("sampling factors that do not divide each other are not supported");
         }
-        if self.components == 4 && signs.adobe == Some(1) {
+        if self.components == 4 && declared.adobe == Some(1) {
             return Kind::Unsupported("four components with the colour transform of three are not supported");
         }
-        if signs.has_late_adobe {
+        if declared.has_late_adobe {
             return Kind::Unsupported("a colour transform between scans is not supported");
         }
         // The decoder's computation of the padded width would overflow.
-        if self.components == 1 && self.parts.iter().any(|part| part[1] != 0x11) && self.width > u16::MAX - 8 {
+        if self.components == 1 && self.specifications.iter().any(|part| part[1] != 0x11) && self.width > u16::MAX - 8 {
             return Kind::Unsupported("a sampling factor is not supported at this width");
         }
-        if !self.is_unusual(signs) {
+        if !self.is_unusual(declared) {
             return Kind::Usual;
         }
         if self.process > 2 || self.precision != 8 {
@@ -191,7 +191,7 @@ impl Frame<'_> {
         if has_several_passes && (0..2).any(is_misread) {
             return Kind::Unsupported("several scans with these sampling factors are not supported");
         }
-        Kind::Unusual { is_rgb: self.is_rgb(signs), is_progressive: self.is_progressive() }
+        Kind::Unusual { is_rgb: self.is_rgb(declared), is_progressive: self.is_progressive() }
     }
 }
 
