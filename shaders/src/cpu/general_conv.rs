@@ -1,7 +1,8 @@
 //! Convolutions with groups, dilation or any depthwise window, in NHWC.
 //!
-//! Convolutions that the fused kernels support are passed on to [`PackedConv`]. For the others, each group copies its channels
-//! of the padded input rows next to each other and runs the dense kernel on them. A depthwise convolution sums tap by tap.
+//! Convolutions that the fused kernels support are passed on to [`PackedConv`]. Groups that fill vectors have a kernel of their own
+//! (`grouped_conv.rs`). Other groups copy their channels of the padded input rows next to each other and run the dense kernel on
+//! them. A depthwise convolution sums tap by tap.
 
 use std::ops::Range;
 
@@ -11,6 +12,7 @@ use super::conv::PackedConv;
 use super::conv_spec::GeneralConvSpec;
 use super::dense::{DenseJob, DepthLayout, run_dense};
 use super::general_depthwise::GeneralDepthwise;
+use super::grouped_conv::{GroupedWeights, run_grouped};
 use super::isa::{Isa, SafeKernel};
 use super::nhwc::{Grid, NhwcBatch, OutputView, split_by_image};
 use super::packed_weights::DensePanels;
@@ -39,6 +41,8 @@ enum Weights {
         /// repeated. It is much faster, but needs memory for that input.
         repeated: Option<Box<PackedGeneralConv>>,
     },
+    /// Groups that fill vectors.
+    Grouped(GroupedWeights),
     /// One dense convolution for each group.
     Groups(Vec<DensePanels>),
 }
@@ -75,6 +79,8 @@ impl PackedGeneralConv {
                 Box::new(Self::pack(isa, spec, weight, bias))
             });
             Weights::Depthwise { taps, repeated }
+        } else if let Some(weights) = GroupedWeights::pack(isa.without_bf16(), &spec, weight, bias) {
+            Weights::Grouped(weights)
         } else {
             let joined = joined_groups(isa, &spec);
             let (all_inputs, columns) = (group_inputs * joined, outputs / groups * joined);
@@ -128,6 +134,7 @@ impl PackedGeneralConv {
                 let view = output.skip(first);
                 match &self.weights {
                     Weights::Fused => unreachable!("a fused convolution runs above"),
+                    Weights::Grouped(weights) => run_grouped(self.isa, spec, weights, input, image, rows, width, view),
                     Weights::Groups(groups) => self.run_groups(groups, input, image, rows, width, view),
                     Weights::Depthwise { taps, .. } => {
                         let length = rows.len() * row;

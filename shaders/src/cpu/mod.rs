@@ -21,6 +21,7 @@ mod general_conv;
 #[cfg(test)]
 mod general_conv_tests;
 mod general_depthwise;
+mod grouped_conv;
 mod inverted_bottleneck;
 mod isa;
 mod nhwc;

@@ -71,7 +71,8 @@ impl Grid {
     /// Returns the offsets of `N` pixels from `first` on, counted row by row.
     #[inline(always)]
     pub(super) fn offsets<const N: usize>(&self, first: usize) -> [usize; N] {
-        let (mut y, mut x) = (first / self.width, first % self.width);
+        // A division would take as long as several steps of a sum.
+        let (mut y, mut x) = if first < self.width { (0, first) } else { (first / self.width, first % self.width) };
         std::array::from_fn(|_| {
             let offset = y * self.row + x * self.pixel;
             x += 1;

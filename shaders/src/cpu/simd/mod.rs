@@ -75,6 +75,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// Returns the smaller value. If `b` is NaN, the result is NaN.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// Copies the value of lane `INDEX` of each four lanes to all four.
+    unsafe fn spread_in_fours<const INDEX: usize>(vector: Self::V) -> Self::V;
 }
 
 /// Implements the required functions of [`Simd`], except `mul_add`, by one function of the instruction set each.

@@ -59,6 +59,11 @@ impl Simd for Portable {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|lane| if a[lane] < b[lane] { a[lane] } else { b[lane] })
     }
+
+    #[inline(always)]
+    unsafe fn spread_in_fours<const INDEX: usize>(vector: Self::V) -> Self::V {
+        [vector[INDEX]; LANES]
+    }
 }
 
 /// A vector of one value, for channels that do not fill a wider vector.
@@ -113,5 +118,10 @@ impl Simd for Single {
     #[inline(always)]
     unsafe fn min(a: f32, b: f32) -> f32 {
         if a < b { a } else { b }
+    }
+
+    #[inline(always)]
+    unsafe fn spread_in_fours<const INDEX: usize>(_vector: f32) -> f32 {
+        unreachable!("there are no four lanes")
     }
 }

@@ -29,6 +29,19 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn spread_in_fours<const INDEX: usize>(vector: __m256) -> __m256 {
+        // SAFETY: the caller guarantees the instruction set.
+        unsafe {
+            match INDEX {
+                0 => _mm256_permute_ps::<0x00>(vector),
+                1 => _mm256_permute_ps::<0x55>(vector),
+                2 => _mm256_permute_ps::<0xaa>(vector),
+                _ => _mm256_permute_ps::<0xff>(vector),
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn transpose_block(from: *const f32, from_step: isize, to: *mut f32, to_step: usize) {
         // SAFETY: the caller guarantees the instruction set and the values of the rows.
         unsafe {
@@ -80,6 +93,19 @@ impl Simd for Avx512 {
     unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: the caller guarantees the instruction set.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn spread_in_fours<const INDEX: usize>(vector: __m512) -> __m512 {
+        // SAFETY: the caller guarantees the instruction set.
+        unsafe {
+            match INDEX {
+                0 => _mm512_permute_ps::<0x00>(vector),
+                1 => _mm512_permute_ps::<0x55>(vector),
+                2 => _mm512_permute_ps::<0xaa>(vector),
+                _ => _mm512_permute_ps::<0xff>(vector),
+            }
+        }
     }
 
     #[inline(always)]
@@ -157,6 +183,12 @@ macro_rules! bf16_variant {
             unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
                 // SAFETY: the caller guarantees the instruction set, which contains the base.
                 unsafe { $base::mul_add(a, b, c) }
+            }
+
+            #[inline(always)]
+            unsafe fn spread_in_fours<const INDEX: usize>(vector: Self::V) -> Self::V {
+                // SAFETY: the caller guarantees the instruction set, which contains the base.
+                unsafe { $base::spread_in_fours::<INDEX>(vector) }
             }
         }
     };

@@ -214,13 +214,12 @@ impl SafeKernel for TransposeKernel<'_> {
         let (before, behind) = (&outer[..across], &outer[across + 1..]);
         let copies: usize = behind.iter().map(|axis| axis.size).product();
         let (size, stride) = (outer[across].size, copies * last.size);
-        let mut done = 0;
+        let (mut done, mut first) = (0, rows.start % size);
+        let mut starts = Positions::new(before, offset, rows.start / size);
         while done < rows.len() {
             // Some adjacent positions for one position of the axes before.
-            let (index, first) = ((rows.start + done) / size, (rows.start + done) % size);
             let run = (size - first).min(rows.len() - done);
-            let start = Positions::new(before, offset, index).offset + first;
-            let mut positions = Positions::new(behind, start, 0);
+            let mut positions = Positions::new(behind, starts.next() + first, 0);
             let output = &mut output[done * stride..(done + run) * stride];
             for copy in 0..copies {
                 transpose::<S>(
@@ -233,7 +232,7 @@ impl SafeKernel for TransposeKernel<'_> {
                     run,
                 );
             }
-            done += run;
+            (done, first) = (done + run, 0);
         }
     }
 }
@@ -252,6 +251,13 @@ pub(super) fn transpose<S: Simd>(
 ) {
     let from = |column: usize| start.wrapping_add_signed(column as isize * step);
     if columns < BLOCK {
+        let column = |column: usize| &input[from(column)..][..rows];
+        match columns {
+            2 if stride == 2 => return interleave([0, 1].map(column), output),
+            3 if stride == 3 => return interleave([0, 1, 2].map(column), output),
+            4 if stride == 4 => return interleave([0, 1, 2, 3].map(column), output),
+            _ => {}
+        }
         for column in 0..columns {
             let values = &input[from(column)..][..rows];
             for (to, value) in output[column..].iter_mut().step_by(stride).zip(values) {
@@ -281,6 +287,20 @@ pub(super) fn transpose<S: Simd>(
                     }
                 }
             }
+        }
+    }
+}
+
+/// Fills `output` with the first values of all columns, then the second ones, and so on. The number of columns is a constant, so
+/// that the loop becomes vector instructions.
+#[inline(always)]
+fn interleave<const COLUMNS: usize>(columns: [&[f32]; COLUMNS], output: &mut [f32]) {
+    let rows = columns[0].len();
+    let output = &mut output.as_chunks_mut::<COLUMNS>().0[..rows];
+    let columns = columns.map(|column| &column[..rows]);
+    for row in 0..rows {
+        for column in 0..COLUMNS {
+            output[row][column] = columns[column][row];
         }
     }
 }
