@@ -130,8 +130,46 @@ impl Lowering<'_> {
             weight: weight.into_values(),
             bias,
         };
+        let conv = without_padding_taps(conv, image.size, size);
         self.image_result(&image, LayerKind::Conv(conv), outputs, size)
     }
+}
+
+/// Removes the outer rows and columns of a window that lie over padding at every position. Over an image of one pixel, eight of
+/// nine weights of a 3x3 window do. Their products are zero, but their weights would be read.
+fn without_padding_taps(conv: Conv, input: [usize; 2], output: [usize; 2]) -> Conv {
+    // A depthwise convolution has few weights, and its kernels want square windows.
+    if conv.dilation != [1, 1] || conv.inputs == conv.groups {
+        return conv;
+    }
+    let Geometry { kernel, stride, before, .. } = conv.geometry;
+    let taps = [0, 1].map(|axis| {
+        // At its first position behind the padding in front.
+        let is_read = |tap: &usize| {
+            let position = before[axis].saturating_sub(*tap).div_ceil(stride[axis]);
+            position < output[axis] && position * stride[axis] + tap - before[axis] < input[axis]
+        };
+        let first = (0..kernel[axis]).find(is_read);
+        let last = (0..kernel[axis]).rev().find(is_read);
+        first.zip(last).map_or(0..kernel[axis], |(first, last)| first..last + 1)
+    });
+    if [0, 1].iter().all(|axis| taps[*axis].len() == kernel[*axis]) {
+        return conv;
+    }
+    let mut geometry = conv.geometry;
+    for axis in 0..2 {
+        geometry.kernel[axis] = taps[axis].len();
+        geometry.before[axis] -= taps[axis].start;
+        let end = (output[axis] - 1) * stride[axis] + geometry.kernel[axis];
+        geometry.after[axis] = end.saturating_sub(input[axis] + geometry.before[axis]);
+        if output[axis] == 1 && end == input[axis] + geometry.before[axis] + geometry.after[axis] {
+            geometry.stride[axis] = 1;
+        }
+    }
+    let rows = conv.weight.chunks_exact(kernel[1]).enumerate();
+    let rows = rows.filter(|(index, _)| taps[0].contains(&(index % kernel[0])));
+    let weight = rows.flat_map(|(_, row)| row[taps[1].clone()].iter().copied()).collect();
+    Conv { geometry, weight, ..conv }
 }
 
 /// `ConvTranspose`.
@@ -384,4 +422,49 @@ pub(crate) fn pointwise(inputs: usize, outputs: usize, weight: Vec<f32>, bias: V
         weight,
         bias,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The outputs of one channel for an image whose pixels are 1, 2, 3, and so on.
+    fn outputs(conv: &Conv, [height, width]: [usize; 2]) -> Vec<f32> {
+        let Geometry { kernel, stride, before, .. } = conv.geometry;
+        let [rows, columns] = conv.geometry.output_size([height, width]);
+        let pixel = |y: usize, x: usize| if y < height && x < width { (y * width + x + 1) as f32 } else { 0.0 };
+        let sum = |row: usize, column: usize| {
+            let tap = |tap: usize| {
+                let y = (row * stride[0] + tap / kernel[1]).wrapping_sub(before[0]);
+                let x = (column * stride[1] + tap % kernel[1]).wrapping_sub(before[1]);
+                conv.weight[tap] * pixel(y, x)
+            };
+            (0..kernel[0] * kernel[1]).map(tap).sum()
+        };
+        (0..rows).flat_map(|row| (0..columns).map(move |column| sum(row, column))).collect()
+    }
+
+    #[test]
+    fn taps_over_padding_alone_are_removed() {
+        let window = |kernel, stride, before, after| Geometry { kernel, stride, before, after };
+        for (geometry, input, weights) in [
+            (window([3, 3], [1, 1], [1, 1], [1, 1]), [1, 1], 1),
+            (window([3, 3], [2, 2], [1, 1], [1, 1]), [1, 1], 1),
+            (window([3, 3], [2, 2], [1, 1], [1, 1]), [2, 2], 4),
+            (window([3, 3], [1, 1], [1, 1], [1, 1]), [1, 5], 3),
+            (window([3, 3], [1, 1], [1, 1], [1, 1]), [2, 2], 9),
+            (window([7, 5], [2, 3], [3, 2], [3, 2]), [3, 4], 3 * 4),
+            (window([5, 5], [3, 3], [0, 4], [1, 3]), [5, 1], 25 / 5),
+        ] {
+            let LayerKind::Conv(conv) = pointwise(1, 1, vec![], vec![0.0]) else { unreachable!() };
+            let weight = (0..geometry.kernel[0] * geometry.kernel[1]).map(|tap| (tap + 1) as f32).collect();
+            let conv = Conv { geometry, weight, groups: 1, inputs: 1, ..conv };
+            let expected = outputs(&conv, input);
+            let size = geometry.output_size(input);
+            // One channel counts as depthwise.
+            let trimmed = without_padding_taps(Conv { inputs: 2, ..conv }, input, size);
+            assert_eq!(outputs(&trimmed, input), expected, "{geometry:?} {input:?}: {:?}", trimmed.geometry);
+            assert_eq!(trimmed.weight.len(), weights, "{geometry:?} {input:?}: {:?}", trimmed.geometry);
+        }
+    }
 }
