@@ -39,11 +39,15 @@ impl BatchSizes {
     }
 
     /// Returns the sizes to run before the first request, ascending: every size that has compiled kernels. If kernels do not
-    /// depend on the size, only buffers and threads need a first run, and the smallest and the largest size suffice.
-    pub(crate) fn to_warm_up(&self) -> Vec<usize> {
+    /// depend on the size, a GPU needs the smallest size and the largest, whose buffers have to fit. A CPU, whose threads are
+    /// `cpu_threads`, runs one sample on all threads together and one sample on each: a large network takes seconds for a whole
+    /// batch, and would find nothing else to prepare.
+    pub(crate) fn to_warm_up(&self, cpu_threads: Option<usize>) -> Vec<usize> {
         match self {
-            Self::Every { max: 1 } => vec![1],
-            Self::Every { max } => vec![1, *max],
+            Self::Every { max } => {
+                let largest = cpu_threads.map_or(*max, |threads| threads.min(*max));
+                if largest == 1 { vec![1] } else { vec![1, largest] }
+            }
             Self::Listed(sizes) => sizes.clone(),
         }
     }
@@ -79,7 +83,7 @@ mod tests {
     #[test]
     fn batch_is_padded_to_the_next_listed_size() {
         let sizes = BatchSizes::powers_of_two(12);
-        assert_eq!(sizes.to_warm_up(), [1, 2, 4, 8, 12]);
+        assert_eq!(sizes.to_warm_up(None), [1, 2, 4, 8, 12]);
         assert_eq!((1..=12).map(|n| sizes.padded(n)).collect::<Vec<_>>(), [1, 2, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12]);
     }
 
@@ -87,7 +91,16 @@ mod tests {
     fn every_size_runs_without_padding() {
         let sizes = BatchSizes::Every { max: 5 };
         assert!((1..=5).all(|n| sizes.padded(n) == n));
-        assert_eq!(sizes.to_warm_up(), [1, 5]);
+        assert_eq!(sizes.to_warm_up(None), [1, 5]);
+    }
+
+    #[test]
+    fn cpu_warms_up_one_sample_a_thread() {
+        let sizes = BatchSizes::Every { max: 8 };
+        assert_eq!(sizes.to_warm_up(Some(2)), [1, 2]);
+        assert_eq!(sizes.to_warm_up(Some(16)), [1, 8]);
+        assert_eq!(sizes.to_warm_up(Some(1)), [1]);
+        assert_eq!(BatchSizes::Every { max: 1 }.to_warm_up(None), [1]);
     }
 
     #[test]

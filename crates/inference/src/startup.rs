@@ -108,7 +108,8 @@ impl BurnEngine {
 
     /// Runs each batch size that needs a first run.
     fn warm_up(&mut self, progress: &mut dyn FnMut(Step)) -> Result<(), String> {
-        for size in self.sizes.to_warm_up() {
+        let cpu_threads = self.on_cpu.then(|| self.device.cpu.threads());
+        for size in self.sizes.to_warm_up(cpu_threads) {
             progress(Step::WarmingUp(size));
             let started = Instant::now();
             self.run_every_program(size)?;
