@@ -23,6 +23,7 @@ pub mod cpu;
 mod gpu;
 mod kernels;
 pub mod layers;
+pub mod memory;
 mod normalize;
 pub mod resize;
 mod top_k;

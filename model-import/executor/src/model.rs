@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
 use kiln_graph::{Classifier, ClassifierError, InputInfo, LayerKind, OnnxSource, OutputInfo, ReadOptions};
+use kiln_kernels::memory::LoadingMemory;
 use model_import::Network;
 
 use crate::profile::{StepInfo, StepTime};
@@ -151,16 +152,29 @@ impl OnnxModel {
 /// Puts a network on a device.
 fn program(classifier: Classifier, device: &Device) -> Result<Program, LoadFileError> {
     let is_single = classifier.is_single;
+    let _loading = LoadingMemory::new();
     let program = catch_unwind(AssertUnwindSafe(|| Program::new(classifier.network, is_single, device)));
     program.map_err(|panic| LoadFileError::Device(panic_text(&*panic)))
 }
 
-/// Digest and network of a file.
+/// Digest and network of a file, each read on a thread of its own: of a large file, either takes a second.
 fn read(path: &Path, options: &ReadOptions) -> Result<(String, Classifier), OpenError> {
+    let _loading = LoadingMemory::new();
     let failed = |error: ClassifierError| OpenError::Classifier { path: path.to_path_buf(), reason: error.to_string() };
     let result = catch_unwind(AssertUnwindSafe(|| {
         let source = OnnxSource::open(path)?;
-        Ok::<_, ClassifierError>((source.sha256()?, Classifier::read(&source, options)?))
+        std::thread::scope(|scope| {
+            let digest = std::thread::Builder::new().name("kiln-digest".to_string());
+            let digest = digest.spawn_scoped(scope, || source.sha256()).ok();
+            let classifier = Classifier::read(&source, options)?;
+            // Without a second thread, one after the other.
+            let sha256 = match digest.map(|thread| thread.join()) {
+                Some(Ok(sha256)) => sha256?,
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                None => source.sha256()?,
+            };
+            Ok::<_, ClassifierError>((sha256, classifier))
+        })
     }));
     result
         .map_err(|panic| OpenError::Panicked { path: path.to_path_buf(), reason: panic_text(&*panic) })?
