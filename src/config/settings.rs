@@ -431,6 +431,14 @@ pub static SETTINGS: &[Setting] = &[
     }),
     setting(
         ACCESS,
+        "jwt-scope-map",
+        "WORD=SCOPE,..",
+        "",
+        "Scopes for words that the identity provider uses, such as image-users=predict,ml-ops=admin. Any other word needs the prefix 'kiln:', as in kiln:predict.",
+        |draft, value| set(&mut draft.jwt_scope_map, given(value, value.parsed_by())),
+    ),
+    setting(
+        ACCESS,
         "max-auth-failures",
         "N",
         "60",

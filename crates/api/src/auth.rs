@@ -178,7 +178,8 @@ impl<'a, S: RequiredScope> ApiExtractor<'a> for Authenticated<S> {
 /// Checks the scope and the rate limit of a caller.
 fn authorize(principal: &Principal, scope: Option<Scope>) -> Result<(), ApiError> {
     if let Some(scope) = scope.filter(|scope| !principal.has_scope(*scope)) {
-        let message = format!("the key or token lacks the scope '{}'", scope.as_str());
+        let (key, token) = (scope.as_str(), scope.name_in_tokens());
+        let message = format!("the key or token lacks the scope '{key}', which tokens name '{token}'");
         return Err(ApiError::new(ErrorCode::ScopeMissing, message));
     }
     principal.check_rate().map_err(|wait| {

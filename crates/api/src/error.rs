@@ -77,7 +77,7 @@ error_codes! {
     /// The token is invalid.
     TokenInvalid = 401 "token_invalid" Some("Get a new token from the identity provider.");
     /// The key or token is valid, but lacks the scope of the operation.
-    ScopeMissing = 403 "scope_missing" Some("Ask the operator for a key with that scope.");
+    ScopeMissing = 403 "scope_missing" Some("Ask the operator for a key or token with that scope.");
     /// The path does not exist.
     NotFound = 404 "not_found" Some("See /docs for the paths.");
     /// The model does not exist.

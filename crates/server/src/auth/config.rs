@@ -8,6 +8,7 @@ use std::str::FromStr;
 use ureq::http::Uri;
 
 use super::api_key::ApiKey;
+use super::token_scopes::ScopeMap;
 
 /// Minimum length of the shared secret for HS256 in bytes (RFC 7518, section 3.2).
 const MIN_TOKEN_SECRET_BYTES: usize = 32;
@@ -36,6 +37,8 @@ pub struct TokenConfig {
     pub issuer: String,
     /// Required audience of a token (claim `aud`).
     pub audience: String,
+    /// Scopes of words that the provider uses.
+    pub scope_map: ScopeMap,
 }
 
 /// A secret shared with the token issuer. `Debug` does not print it.

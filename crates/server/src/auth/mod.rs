@@ -12,6 +12,7 @@ mod keyring;
 mod principal;
 mod scope;
 mod server_key;
+mod token_scopes;
 mod tokens;
 
 pub use api_key::{ApiKey, KeyDigest};
@@ -23,5 +24,6 @@ pub use kiln_runtime::scheduling::Priority;
 pub use principal::{KeyRateLimiter, Principal, RateLimit};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use server_key::{ServerKey, ServerKeyError, check_credentials};
+pub use token_scopes::ScopeMap;
 pub use tokens::TokenError;
 pub use tokens::jwks::JwksError;

@@ -16,15 +16,12 @@ use serde::Deserialize;
 
 use super::config::TokenConfig;
 use super::principal::Principal;
-use super::scope::Scopes;
+use super::token_scopes::ScopeMap;
 use jwks::{JwksError, KeySet};
 use kiln_runtime::scheduling::Priority;
 
 /// Allowed clock difference between the issuer and this machine, in seconds.
 const LEEWAY: u64 = 30;
-
-/// Optional prefix of a scope, for providers that serve several services.
-const SCOPE_PREFIX: &str = "kiln:";
 
 /// Why a token is not accepted. The message may be shown to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +57,7 @@ pub enum TokenError {
 pub(super) struct TokenVerifier {
     issuer: String,
     audience: String,
+    scope_map: ScopeMap,
     secret: Option<DecodingKey>,
     keys: Option<Arc<KeySet>>,
 }
@@ -95,6 +93,7 @@ impl TokenVerifier {
         Ok(Self {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
+            scope_map: config.scope_map.clone(),
             secret: config.secret.as_ref().map(|secret| DecodingKey::from_secret(secret.as_bytes())),
             keys: config.jwks.clone().map(KeySet::load).transpose()?.map(Arc::new),
         })
@@ -120,7 +119,7 @@ impl TokenVerifier {
         let mut last_error = TokenError::UnknownKey;
         for key in candidates {
             match self.claims(token, &key, algorithm) {
-                Ok(claims) => return Ok(claims.into_principal()),
+                Ok(claims) => return Ok(claims.into_principal(&self.scope_map)),
                 Err(error) => last_error = error,
             }
             // A token without a key id may be signed with another of the keys.
@@ -171,11 +170,10 @@ pub(super) fn is_token(value: &[u8]) -> bool {
 }
 
 impl Claims {
-    /// Returns the principal of the bearer. Unknown scopes belong to other services and are ignored.
-    fn into_principal(self) -> Principal {
-        let names = [&self.scope, &self.scp].into_iter().flatten().flat_map(ScopeClaim::names);
-        let scopes: Scopes =
-            names.filter_map(|name| name.strip_prefix(SCOPE_PREFIX).unwrap_or(name).parse().ok()).collect();
+    /// Returns the principal of the bearer.
+    fn into_principal(self, scope_map: &ScopeMap) -> Principal {
+        let words = [&self.scope, &self.scp].into_iter().flatten().flat_map(ScopeClaim::words);
+        let scopes = scope_map.scopes(words);
         // The id appears in the log, so it must look like a name and nothing else.
         let is_valid_id =
             |id: &String| id.len() <= 128 && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
@@ -194,7 +192,7 @@ impl Claims {
 }
 
 impl ScopeClaim {
-    fn names(&self) -> impl Iterator<Item = &str> {
+    fn words(&self) -> impl Iterator<Item = &str> {
         let (text, list) = match self {
             Self::Text(text) => (text.as_str(), &[][..]),
             Self::List(list) => ("", list.as_slice()),

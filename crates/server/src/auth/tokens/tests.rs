@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{TokenError, TokenVerifier};
 use crate::auth::config::{TokenConfig, TokenSecret};
 use crate::auth::scope::Scope;
+use crate::auth::token_scopes::ScopeMap;
 
 const SECRET: &str = "a secret that is shared by two parties alone";
 
@@ -32,7 +33,7 @@ fn now() -> u64 {
 /// Returns the claims of a valid token with changes. `null` removes a claim.
 fn claims(changes: Value) -> Value {
     let mut claims = json!({
-        "iss": "https://id.example", "aud": "kiln", "sub": "alice", "exp": now() + 60, "scope": "openid predict",
+        "iss": "https://id.example", "aud": "kiln", "sub": "alice", "exp": now() + 60, "scope": "openid kiln:predict",
     });
     for (name, value) in changes.as_object().unwrap() {
         match value {
@@ -77,11 +78,20 @@ impl Provider {
         ]})
     }
 
+    /// Returns the configuration of a server that trusts this provider.
+    fn config(&self) -> TokenConfig {
+        TokenConfig {
+            jwks: Some(self.published.path().to_str().unwrap().parse().unwrap()),
+            secret: None,
+            issuer: "https://id.example".into(),
+            audience: "kiln".into(),
+            scope_map: ScopeMap::default(),
+        }
+    }
+
     fn verifier(&self, secret: Option<&str>) -> TokenVerifier {
-        let jwks = Some(self.published.path().to_str().unwrap().parse().unwrap());
         let secret = secret.map(|text| TokenSecret::parse(text).unwrap());
-        let config = TokenConfig { jwks, secret, issuer: "https://id.example".into(), audience: "kiln".into() };
-        TokenVerifier::load(&config).unwrap()
+        TokenVerifier::load(&TokenConfig { secret, ..self.config() }).unwrap()
     }
 
     fn es256(&self, message: &[u8]) -> Vec<u8> {
@@ -119,6 +129,20 @@ async fn valid_token_yields_its_subject_and_scopes() {
     let header = json!({"alg": "ES256", "kid": "ec"});
     let token = signed(header, claims, |message| provider.es256(message));
     assert!(!verifier.verify(token.as_bytes()).await.unwrap().has_scope(Scope::Predict));
+}
+
+#[tokio::test]
+async fn words_of_the_provider_open_nothing_unless_they_are_mapped() {
+    let provider = Provider::new();
+    let scopes = async |map: &str, words: &str| {
+        let scope_map = if map.is_empty() { ScopeMap::default() } else { map.parse().unwrap() };
+        let verifier = TokenVerifier::load(&TokenConfig { scope_map, ..provider.config() }).unwrap();
+        let token = provider.token(json!({"scope": words, "scp": words.split(' ').collect::<Vec<_>>()}));
+        verifier.verify(token.as_bytes()).await.unwrap().scopes.to_string()
+    };
+    assert_eq!(scopes("", "predict feedback metrics admin").await, "");
+    assert_eq!(scopes("", "admin kiln:predict").await, "predict");
+    assert_eq!(scopes("image-users=predict", "image-users admin kiln:metrics").await, "predict, metrics");
 }
 
 #[tokio::test]
@@ -217,12 +241,12 @@ async fn key_set_replaced_before_the_first_check_is_loaded() {
 
 #[test]
 fn unusable_key_set_is_refused_with_its_path() {
+    let provider = Provider::new();
     let file = tempfile::NamedTempFile::new().unwrap();
     let load = |text: &str| {
         std::fs::write(file.path(), text).unwrap();
         let jwks = Some(file.path().to_str().unwrap().parse().unwrap());
-        let config = TokenConfig { jwks, secret: None, issuer: "i".into(), audience: "a".into() };
-        TokenVerifier::load(&config).unwrap_err().to_string()
+        TokenVerifier::load(&TokenConfig { jwks, ..provider.config() }).unwrap_err().to_string()
     };
     for (text, reason) in [
         ("[]", "it is not a JSON Web Key Set"),
