@@ -14,7 +14,7 @@ use kiln_inference::model_file::FileOptions;
 use kiln_inference::{DeviceChoice, KernelChoice, Precision, ResizeChoice};
 use kiln_runtime::telemetry::logging::{self, LogFormat};
 use kiln_runtime::telemetry::traces::{self, Endpoint, Headers, Ratio};
-use kiln_server::auth::{self, ApiKey, JwksSource, ScopeMap, TokenConfig, TokenSecret};
+use kiln_server::auth::{self, ApiKey, JwksSource, ScopeClaim, ScopeMap, TokenConfig, TokenSecret};
 
 use super::values::Value;
 use super::{Config, ConfigError};
@@ -34,6 +34,7 @@ pub(super) struct Draft {
     pub(super) jwt_secret: Given<TokenSecret>,
     pub(super) jwt_issuer: Given<String>,
     pub(super) jwt_audience: Given<String>,
+    pub(super) jwt_scope_claim: ScopeClaim,
     pub(super) jwt_scope_map: Given<ScopeMap>,
     pub(super) metrics: bool,
     pub(super) metrics_auth: bool,
@@ -104,6 +105,7 @@ impl Draft {
             jwt_secret: None,
             jwt_issuer: None,
             jwt_audience: None,
+            jwt_scope_claim: ScopeClaim::default(),
             jwt_scope_map: None,
             metrics: true,
             metrics_auth: false,
@@ -205,6 +207,7 @@ impl Draft {
             secret: parsed(&self.jwt_secret),
             issuer: issuer.clone(),
             audience: audience.clone(),
+            scope_claim: self.jwt_scope_claim.clone(),
             scope_map: parsed(&self.jwt_scope_map).unwrap_or_default(),
         }))
     }

@@ -431,6 +431,14 @@ pub static SETTINGS: &[Setting] = &[
     }),
     setting(
         ACCESS,
+        "jwt-scope-claim",
+        "NAME",
+        "scope",
+        "Claim that lists the scopes of a token, such as roles or realm_access.roles. The default reads 'scp' too.",
+        |draft, value| set(&mut draft.jwt_scope_claim, value.parsed_by()),
+    ),
+    setting(
+        ACCESS,
         "jwt-scope-map",
         "WORD=SCOPE,..",
         "",

@@ -268,6 +268,24 @@ fn password_in_jwks_address_is_not_shown() {
 }
 
 #[test]
+fn token_settings_are_parsed_and_need_a_key() {
+    let tokens = || {
+        let inputs = Inputs::nothing().flag("jwt-jwks", "keys.json").flag("jwt-issuer", "i").flag("jwt-audience", "a");
+        inputs.env("KILN_API_KEY", KEY)
+    };
+    let parsed = |inputs: Inputs| inputs.config().unwrap().auth.tokens.unwrap();
+    assert_eq!(parsed(tokens()).scope_claim, "scope".parse().unwrap());
+    let inputs = tokens().env("KILN_JWT_SCOPE_CLAIM", "realm_access.roles").flag("jwt-scope-map", "ml-ops=admin");
+    let config = parsed(inputs);
+    assert_eq!(config.scope_claim, "realm_access.roles".parse().unwrap());
+    assert_eq!(config.scope_map, "ml-ops=admin".parse().unwrap());
+    let message = tokens().flag("jwt-scope-claim", "realm_access.").error();
+    assert!(message.starts_with("--jwt-scope-claim 'realm_access.' must be the name of a claim"), "{message}");
+    let message = Inputs::nothing().flag("jwt-scope-map", "ml-ops=admin").error();
+    assert!(message.starts_with("--jwt-scope-map 'ml-ops=admin' needs jwt-jwks or jwt-secret"), "{message}");
+}
+
+#[test]
 fn invalid_port_is_shown_as_in_its_variable() {
     let message = Inputs::nothing().env("PORT", "abc").error();
     assert_eq!(message, "PORT 'abc' must be a port, such as 8080");

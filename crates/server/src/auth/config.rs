@@ -8,7 +8,7 @@ use std::str::FromStr;
 use ureq::http::Uri;
 
 use super::api_key::ApiKey;
-use super::token_scopes::ScopeMap;
+use super::token_scopes::{ScopeClaim, ScopeMap};
 
 /// Minimum length of the shared secret for HS256 in bytes (RFC 7518, section 3.2).
 const MIN_TOKEN_SECRET_BYTES: usize = 32;
@@ -37,6 +37,8 @@ pub struct TokenConfig {
     pub issuer: String,
     /// Required audience of a token (claim `aud`).
     pub audience: String,
+    /// Claim that lists the scopes of a token.
+    pub scope_claim: ScopeClaim,
     /// Scopes of words that the provider uses.
     pub scope_map: ScopeMap,
 }

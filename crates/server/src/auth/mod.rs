@@ -24,6 +24,6 @@ pub use kiln_runtime::scheduling::Priority;
 pub use principal::{KeyRateLimiter, Principal, RateLimit};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use server_key::{ServerKey, ServerKeyError, check_credentials};
-pub use token_scopes::ScopeMap;
+pub use token_scopes::{ScopeClaim, ScopeMap};
 pub use tokens::TokenError;
 pub use tokens::jwks::JwksError;

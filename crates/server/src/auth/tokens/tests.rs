@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{TokenError, TokenVerifier};
 use crate::auth::config::{TokenConfig, TokenSecret};
 use crate::auth::scope::Scope;
-use crate::auth::token_scopes::ScopeMap;
+use crate::auth::token_scopes::{ScopeClaim, ScopeMap};
 
 const SECRET: &str = "a secret that is shared by two parties alone";
 
@@ -85,6 +85,7 @@ impl Provider {
             secret: None,
             issuer: "https://id.example".into(),
             audience: "kiln".into(),
+            scope_claim: ScopeClaim::default(),
             scope_map: ScopeMap::default(),
         }
     }
@@ -143,6 +144,22 @@ async fn words_of_the_provider_open_nothing_unless_they_are_mapped() {
     assert_eq!(scopes("", "predict feedback metrics admin").await, "");
     assert_eq!(scopes("", "admin kiln:predict").await, "predict");
     assert_eq!(scopes("image-users=predict", "image-users admin kiln:metrics").await, "predict, metrics");
+}
+
+#[tokio::test]
+async fn only_the_configured_claim_lists_scopes() {
+    let provider = Provider::new();
+    let scope_claim = "realm_access.roles".parse().unwrap();
+    let verifier = TokenVerifier::load(&TokenConfig { scope_claim, ..provider.config() }).unwrap();
+    let scopes = async |changes: Value| {
+        let principal = verifier.verify(provider.token(changes).as_bytes()).await?;
+        Ok::<_, TokenError>(principal.scopes.to_string())
+    };
+    let roles = |roles: Value| json!({"scope": "kiln:admin", "scp": "kiln:admin", "realm_access": {"roles": roles}});
+    assert_eq!(scopes(roles(json!(["offline_access", "kiln:predict"]))).await.as_deref(), Ok("predict"));
+    assert_eq!(scopes(roles(json!("kiln:metrics kiln:predict"))).await.as_deref(), Ok("predict, metrics"));
+    assert_eq!(scopes(json!({"scope": "kiln:admin"})).await.as_deref(), Ok(""));
+    assert_eq!(scopes(roles(json!([7]))).await, Err(TokenError::Malformed));
 }
 
 #[tokio::test]
