@@ -269,10 +269,7 @@ fn password_in_jwks_address_is_not_shown() {
 
 #[test]
 fn token_settings_are_parsed_and_need_a_key() {
-    let tokens = || {
-        let inputs = Inputs::nothing().flag("jwt-jwks", "keys.json").flag("jwt-issuer", "i").flag("jwt-audience", "a");
-        inputs.env("KILN_API_KEY", KEY)
-    };
+    let tokens = || Inputs::nothing().flag("jwt-jwks", "keys.json").flag("jwt-issuer", "i").flag("jwt-audience", "a");
     let parsed = |inputs: Inputs| inputs.config().unwrap().auth.tokens.unwrap();
     assert_eq!(parsed(tokens()).scope_claim, "scope".parse().unwrap());
     let inputs = tokens().env("KILN_JWT_SCOPE_CLAIM", "realm_access.roles").flag("jwt-scope-map", "ml-ops=admin");

@@ -1,4 +1,4 @@
-//! Tokens signed with RS256, with public keys from an endpoint or a file.
+//! Tokens signed with RSA keys, with public keys from an endpoint or a file.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -69,6 +69,21 @@ fn words_of_the_provider_open_nothing_unless_they_are_mapped() {
     let (user, operator) = (key.token("image-users", 60), key.token("ml-ops", 60));
     assert_eq!((bearer(&server, &user).status, reload(&user)), (200, 403));
     assert_eq!((bearer(&server, &operator).status, reload(&operator)), (403, 200));
+}
+
+#[test]
+fn tokens_of_other_algorithms_are_verified_with_keys_that_declare_them() {
+    if !has("openssl") {
+        return;
+    }
+    let (ps384, rs512) = (Key::with_algorithm("a", "PS384"), Key::with_algorithm("b", "RS512"));
+    let endpoint = JwksEndpoint::new(&[&ps384, &rs512]);
+    let server =
+        Server::start(&[&["--device", "cpu", "--jwt-jwks", &endpoint.address][..], &ISSUER_AND_AUDIENCE].concat());
+    for key in [&ps384, &rs512] {
+        assert_eq!(bearer(&server, &key.token("kiln:predict", 60)).status, 200);
+    }
+    assert_eq!(bearer(&server, &Key::with_algorithm("a", "PS384").token("kiln:predict", 60)).status, 401);
 }
 
 #[test]

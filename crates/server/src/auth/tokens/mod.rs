@@ -1,7 +1,7 @@
 //! Verification of tokens from an identity provider: JSON Web Tokens (RFC 7519) as bearer tokens (RFC 6750).
 //!
-//! The key determines the signature algorithm, never the token: RSA keys verify RS256, P-256 keys ES256, Ed25519 keys EdDSA, and
-//! the shared secret HS256.
+//! The key determines the signature algorithm, never the token: an RSA key verifies the one of RS256 to RS512 and PS256 to PS512
+//! that it declares, a P-256 key ES256, a P-384 key ES384, an Ed25519 key EdDSA, and the shared secret HS256.
 
 pub(super) mod jwks;
 mod ring_provider;
