@@ -14,7 +14,7 @@ use kiln_inference::model_file::FileOptions;
 use kiln_inference::{DeviceChoice, KernelChoice, Precision, ResizeChoice};
 use kiln_runtime::telemetry::logging::{self, LogFormat};
 use kiln_runtime::telemetry::traces::{self, Endpoint, Headers, Ratio};
-use kiln_server::auth::{self, ApiKey, JwksSource, ScopeClaim, ScopeMap, TokenConfig, TokenSecret};
+use kiln_server::auth::{self, ApiKey, JwksSource, RateLimit, ScopeClaim, ScopeMap, TokenConfig, TokenSecret};
 
 use super::values::Value;
 use super::{Config, ConfigError};
@@ -36,6 +36,8 @@ pub(super) struct Draft {
     pub(super) jwt_audience: Given<String>,
     pub(super) jwt_scope_claim: ScopeClaim,
     pub(super) jwt_scope_map: Given<ScopeMap>,
+    pub(super) jwt_rate: Given<f64>,
+    pub(super) jwt_burst: Given<NonZeroU32>,
     pub(super) metrics: bool,
     pub(super) metrics_auth: bool,
     pub(super) metrics_listen: Given<SocketAddr>,
@@ -107,6 +109,8 @@ impl Draft {
             jwt_audience: None,
             jwt_scope_claim: ScopeClaim::default(),
             jwt_scope_map: None,
+            jwt_rate: None,
+            jwt_burst: None,
             metrics: true,
             metrics_auth: false,
             metrics_listen: None,
@@ -191,11 +195,12 @@ impl Draft {
     /// would accept tokens that the identity provider issued for other services.
     fn tokens(&self) -> Result<Option<TokenConfig>, ConfigError> {
         let Some(key) = value_of(&self.jwt_jwks).or(value_of(&self.jwt_secret)) else {
-            let others = [value_of(&self.jwt_issuer), value_of(&self.jwt_audience), value_of(&self.jwt_scope_map)];
-            return others.into_iter().flatten().next().map_or(Ok(None), |value| {
-                Err(value
-                    .error("needs jwt-jwks or jwt-secret beside it: the public keys or the secret that verify tokens"))
-            });
+            let claims = [value_of(&self.jwt_issuer), value_of(&self.jwt_audience)];
+            let others = [value_of(&self.jwt_scope_map), value_of(&self.jwt_rate), value_of(&self.jwt_burst)];
+            let Some(value) = claims.into_iter().chain(others).flatten().next() else { return Ok(None) };
+            return Err(
+                value.error("needs jwt-jwks or jwt-secret beside it: the public keys or the secret that verify tokens")
+            );
         };
         let Some(((issuer, _), (audience, _))) = self.jwt_issuer.as_ref().zip(self.jwt_audience.as_ref()) else {
             return Err(key.secret_error(
@@ -209,7 +214,21 @@ impl Draft {
             audience: audience.clone(),
             scope_claim: self.jwt_scope_claim.clone(),
             scope_map: parsed(&self.jwt_scope_map).unwrap_or_default(),
+            rate_limit: self.token_rate_limit()?,
         }))
+    }
+
+    /// Returns the rate limit of each subject of tokens.
+    fn token_rate_limit(&self) -> Result<Option<RateLimit>, ConfigError> {
+        match (&self.jwt_rate, &self.jwt_burst) {
+            (None, None) => Ok(None),
+            (None, Some((_, value))) => Err(value.error("needs jwt-rate beside it: the rate at which a burst refills")),
+            (Some((rate, value)), burst) => {
+                let value = value_of(burst).unwrap_or(value);
+                RateLimit::from_settings(Some(*rate), parsed(burst))
+                    .map_err(|reason| value.error(&format!("is wrong: {reason}")))
+            }
+        }
     }
 
     fn metrics_access(&self) -> Result<MetricsAccess, ConfigError> {

@@ -278,8 +278,22 @@ fn token_settings_are_parsed_and_need_a_key() {
     assert_eq!(config.scope_map, "ml-ops=admin".parse().unwrap());
     let message = tokens().flag("jwt-scope-claim", "realm_access.").error();
     assert!(message.starts_with("--jwt-scope-claim 'realm_access.' must be the name of a claim"), "{message}");
-    let message = Inputs::nothing().flag("jwt-scope-map", "ml-ops=admin").error();
-    assert!(message.starts_with("--jwt-scope-map 'ml-ops=admin' needs jwt-jwks or jwt-secret"), "{message}");
+    let limit = |inputs: Inputs| parsed(inputs).rate_limit.map(|limit| (limit.per_second, limit.burst.get()));
+    assert_eq!(limit(tokens()), None);
+    assert_eq!(limit(tokens().flag("jwt-rate", "2.5")), Some((2.5, 3)));
+    assert_eq!(limit(tokens().flag("jwt-rate", "2.5").env("KILN_JWT_BURST", "10")), Some((2.5, 10)));
+    for rate in ["0", "-1", "nan", "1000001", "fast"] {
+        let message = tokens().flag("jwt-rate", rate).error();
+        assert!(message.starts_with(&format!("--jwt-rate '{rate}' must be a number of requests")), "{message}");
+    }
+    let message = tokens().flag("jwt-burst", "10").error();
+    assert!(message.starts_with("--jwt-burst '10' needs jwt-rate"), "{message}");
+    let message = tokens().flag("jwt-rate", "0.001").flag("jwt-burst", "4294967295").error();
+    assert!(message.starts_with("--jwt-burst '4294967295' is wrong: "), "{message}");
+    for (key, value) in [("jwt-scope-map", "ml-ops=admin"), ("jwt-rate", "5"), ("jwt-burst", "5")] {
+        let message = Inputs::nothing().flag(key, value).error();
+        assert!(message.starts_with(&format!("--{key} '{value}' needs jwt-jwks or jwt-secret")), "{message}");
+    }
 }
 
 #[test]

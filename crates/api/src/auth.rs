@@ -183,7 +183,8 @@ fn authorize(principal: &Principal, scope: Option<Scope>) -> Result<(), ApiError
         return Err(ApiError::new(ErrorCode::ScopeMissing, message));
     }
     principal.check_rate().map_err(|wait| {
-        ApiError::new(ErrorCode::RateExceeded, "the rate limit of the key is exceeded").with_retry_after(wait)
+        ApiError::new(ErrorCode::RateExceeded, "the rate limit of the key, or of the subject of the token, is exceeded")
+            .with_retry_after(wait)
     })
 }
 

@@ -118,7 +118,7 @@ error_codes! {
     NonFiniteOutput = 422 "output_not_finite" None;
     /// The client's address sent too many wrong keys.
     TooManyAuthFailures = 429 "too_many_failures" Some("Check the key; retry after the number of seconds in the Retry-After header.");
-    /// The rate limit of the key is exceeded.
+    /// The rate limit of the key, or of the subject of the token, is exceeded.
     RateExceeded = 429 "rate_exceeded" RETRY;
     /// The key's share of the queue is full.
     QueueShareFull = 429 "queue_share_full" RETRY;

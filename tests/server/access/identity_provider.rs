@@ -48,11 +48,16 @@ impl Key {
         json!({"kty": "RSA", "use": "sig", "alg": self.algorithm, "kid": self.id, "n": base64(modulus), "e": "AQAB"})
     }
 
-    /// Signs a token that expires in `seconds`, which may be negative.
+    /// Signs a token of alice that expires in `seconds`, which may be negative.
     pub fn token(&self, scope: &str, seconds: i64) -> String {
+        self.token_of("alice", scope, seconds)
+    }
+
+    /// Signs a token of a subject that expires in `seconds`, which may be negative.
+    pub fn token_of(&self, subject: &str, scope: &str, seconds: i64) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
         let claims =
-            json!({"iss": "https://id.example", "aud": "kiln", "sub": "alice", "exp": now + seconds, "scope": scope});
+            json!({"iss": "https://id.example", "aud": "kiln", "sub": subject, "exp": now + seconds, "scope": scope});
         let header = json!({"alg": self.algorithm, "typ": "JWT", "kid": self.id});
         let message = format!("{}.{}", base64(header.to_string()), base64(claims.to_string()));
         let (padding, bits) = self.algorithm.split_at(2);

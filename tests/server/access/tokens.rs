@@ -48,7 +48,7 @@ fn token_grants_its_scopes_and_keys_stay_valid() {
 }
 
 #[test]
-fn words_of_the_provider_open_nothing_unless_they_are_mapped() {
+fn words_of_the_provider_grant_nothing_unless_they_are_mapped() {
     if !has("openssl") {
         return;
     }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use ureq::http::Uri;
 
 use super::api_key::ApiKey;
+use super::principal::RateLimit;
 use super::token_scopes::{ScopeClaim, ScopeMap};
 
 /// Minimum length of the shared secret for HS256 in bytes (RFC 7518, section 3.2).
@@ -41,6 +42,8 @@ pub struct TokenConfig {
     pub scope_claim: ScopeClaim,
     /// Scopes of words that the provider uses.
     pub scope_map: ScopeMap,
+    /// Limit on the request rate of each subject (claim `sub`).
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// A secret shared with the token issuer. `Debug` does not print it.

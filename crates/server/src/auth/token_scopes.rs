@@ -1,7 +1,7 @@
 //! The scopes of a token: which claim lists its words, and what they permit.
 //!
 //! A word permits something only if it is a scope with the prefix `kiln:`, or if the operator maps it to a scope. Providers have
-//! words such as `admin` for their own purposes, and those must not open Kiln.
+//! words such as `admin` for their own purposes, and those must not grant access to Kiln.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn word_opens_nothing_without_the_prefix_or_a_mapping() {
+    fn word_grants_nothing_without_the_prefix_or_a_mapping() {
         let unmapped = ScopeMap::default();
         for word in
             ["predict", "feedback", "metrics", "admin", "kiln:", "kiln:root", "kiln:kiln:admin", "Kiln:admin", ""]

@@ -5,6 +5,7 @@
 
 pub(super) mod jwks;
 mod ring_provider;
+mod subject_limiters;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use super::principal::Principal;
 use super::token_scopes::{InvalidScopeClaim, ScopeClaim, ScopeMap};
 use jwks::{JwksError, KeySet};
 use kiln_runtime::scheduling::Priority;
+use subject_limiters::SubjectLimiters;
 
 /// Allowed clock difference between the issuer and this machine, in seconds.
 const LEEWAY: u64 = 30;
@@ -60,6 +62,8 @@ pub(super) struct TokenVerifier {
     audience: String,
     scope_claim: ScopeClaim,
     scope_map: ScopeMap,
+    /// Absent if tokens have no rate limit.
+    limiters: Option<SubjectLimiters>,
     secret: Option<DecodingKey>,
     keys: Option<Arc<KeySet>>,
 }
@@ -87,6 +91,7 @@ impl TokenVerifier {
             audience: config.audience.clone(),
             scope_claim: config.scope_claim.clone(),
             scope_map: config.scope_map.clone(),
+            limiters: config.rate_limit.map(SubjectLimiters::new),
             secret: config.secret.as_ref().map(|secret| DecodingKey::from_secret(secret.as_bytes())),
             keys: config.jwks.clone().map(KeySet::load).transpose()?.map(Arc::new),
         })
@@ -112,7 +117,7 @@ impl TokenVerifier {
         let mut last_error = TokenError::UnknownKey;
         for key in candidates {
             match self.claims(token, &key, algorithm) {
-                Ok(claims) => return self.principal(claims),
+                Ok(claims) => return self.principal(claims).await,
                 Err(error) => last_error = error,
             }
             // A token without a key id may be signed with another of the keys.
@@ -136,8 +141,13 @@ impl TokenVerifier {
     }
 
     /// Returns the principal of the bearer.
-    fn principal(&self, claims: Claims) -> Result<Principal, TokenError> {
+    async fn principal(&self, claims: Claims) -> Result<Principal, TokenError> {
         let words = self.scope_claim.words(&claims.others).map_err(|InvalidScopeClaim| TokenError::Malformed)?;
+        let scopes = self.scope_map.scopes(words);
+        let rate_limiter = match &self.limiters {
+            Some(limiters) => Some(limiters.limiter(claims.sub.as_deref()).await),
+            None => None,
+        };
         // The id appears in the log, so it must look like a name and nothing else.
         let is_valid_id =
             |id: &String| id.len() <= 128 && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
@@ -145,10 +155,10 @@ impl TokenVerifier {
             // The name of an API key contains no colon, so no token can pass as a key in the log.
             id: format!("token:{}", claims.sub.filter(is_valid_id).unwrap_or_default()),
             metric_label: "token".to_string(),
-            scopes: self.scope_map.scopes(words),
+            scopes,
             // The expiry time of the token is already checked.
             expires: None,
-            rate_limiter: None,
+            rate_limiter,
             queue_share: None,
             priority: Some(Priority::Normal),
         })

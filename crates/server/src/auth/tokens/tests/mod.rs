@@ -91,6 +91,7 @@ impl Provider {
             audience: "kiln".into(),
             scope_claim: ScopeClaim::default(),
             scope_map: ScopeMap::default(),
+            rate_limit: None,
         }
     }
 

@@ -1,9 +1,12 @@
 //! The principal of a valid token: its subject and scopes, and the claims that make a token invalid.
 
+use std::num::NonZeroU32;
+
 use serde_json::{Value, json};
 
 use super::{Provider, SECRET, claims, hs256, now, signed};
 use super::{Scope, ScopeMap, TokenConfig, TokenError, TokenVerifier};
+use crate::auth::principal::RateLimit;
 
 #[tokio::test]
 async fn valid_token_yields_its_subject_and_scopes() {
@@ -34,7 +37,7 @@ async fn valid_token_yields_its_subject_and_scopes() {
 }
 
 #[tokio::test]
-async fn words_of_the_provider_open_nothing_unless_they_are_mapped() {
+async fn words_of_the_provider_grant_nothing_unless_they_are_mapped() {
     let provider = Provider::new();
     let scopes = async |map: &str, words: &str| {
         let scope_map = if map.is_empty() { ScopeMap::default() } else { map.parse().unwrap() };
@@ -81,4 +84,32 @@ async fn each_invalid_claim_has_its_error() {
         let error = verifier.verify(provider.token(changes.clone()).as_bytes()).await.unwrap_err();
         assert_eq!(error, expected, "{changes}");
     }
+}
+
+#[tokio::test]
+async fn tokens_of_a_subject_share_its_rate() {
+    let provider = Provider::new();
+    let rate_limit = RateLimit::from_settings(Some(0.01), NonZeroU32::new(2)).unwrap();
+    let verifier = TokenVerifier::load(&TokenConfig { rate_limit, ..provider.config() }).unwrap();
+    let request = async |changes: Value| {
+        let token = provider.token(changes);
+        verifier.verify(token.as_bytes()).await.unwrap().check_rate()
+    };
+    request(json!({})).await.unwrap();
+    request(json!({"jti": "another token", "scope": "kiln:admin"})).await.unwrap();
+    let wait = request(json!({})).await.unwrap_err();
+    assert!((90..=100).contains(&wait.as_secs()), "{wait:?}");
+    request(json!({"sub": "bob"})).await.unwrap();
+    // The subjects differ although neither is shown in the log.
+    for subject in ["two\nlines", "three\nlines"] {
+        request(json!({"sub": subject})).await.unwrap();
+        request(json!({"sub": subject})).await.unwrap();
+        request(json!({"sub": subject})).await.unwrap_err();
+    }
+    for _ in 0..2 {
+        request(json!({"sub": null})).await.unwrap();
+    }
+    request(json!({"sub": null})).await.unwrap_err();
+    let unlimited = provider.verifier(None).verify(provider.token(json!({})).as_bytes()).await.unwrap();
+    assert!((0..100).all(|_| unlimited.check_rate().is_ok()));
 }
