@@ -14,7 +14,7 @@ use kiln_inference::model_file::FileOptions;
 use kiln_inference::{DeviceChoice, KernelChoice, Precision, ResizeChoice};
 use kiln_runtime::telemetry::logging::{self, LogFormat};
 use kiln_runtime::telemetry::traces::{self, Endpoint, Headers, Ratio};
-use kiln_server::auth::{self, ApiKey, JwksSource, TokenConfig, TokenSecret};
+use kiln_server::auth::{self, ApiKey, JwksSource, RateLimit, ScopeClaim, ScopeMap, TokenConfig, TokenSecret};
 
 use super::values::Value;
 use super::{Config, ConfigError};
@@ -34,6 +34,10 @@ pub(super) struct Draft {
     pub(super) jwt_secret: Given<TokenSecret>,
     pub(super) jwt_issuer: Given<String>,
     pub(super) jwt_audience: Given<String>,
+    pub(super) jwt_scope_claim: ScopeClaim,
+    pub(super) jwt_scope_map: Given<ScopeMap>,
+    pub(super) jwt_rate: Given<f64>,
+    pub(super) jwt_burst: Given<NonZeroU32>,
     pub(super) metrics: bool,
     pub(super) metrics_auth: bool,
     pub(super) metrics_listen: Given<SocketAddr>,
@@ -103,6 +107,10 @@ impl Draft {
             jwt_secret: None,
             jwt_issuer: None,
             jwt_audience: None,
+            jwt_scope_claim: ScopeClaim::default(),
+            jwt_scope_map: None,
+            jwt_rate: None,
+            jwt_burst: None,
             metrics: true,
             metrics_auth: false,
             metrics_listen: None,
@@ -186,24 +194,40 @@ impl Draft {
     /// Returns the settings of token verification. They are complete or absent: without an issuer or an audience, Kiln
     /// would accept tokens that the identity provider issued for other services.
     fn tokens(&self) -> Result<Option<TokenConfig>, ConfigError> {
-        let claims = self.jwt_issuer.as_ref().zip(self.jwt_audience.as_ref());
-        let key = self.jwt_jwks.as_ref().map(|(_, value)| value).or(self.jwt_secret.as_ref().map(|(_, value)| value));
-        let claim = self.jwt_issuer.as_ref().or(self.jwt_audience.as_ref());
-        match (claims, key, claim) {
-            (Some(((issuer, _), (audience, _))), Some(_), _) => Ok(Some(TokenConfig {
-                jwks: self.jwt_jwks.as_ref().map(|(source, _)| source.clone()),
-                secret: self.jwt_secret.as_ref().map(|(secret, _)| secret.clone()),
-                issuer: issuer.clone(),
-                audience: audience.clone(),
-            })),
-            (None, Some(key), _) => Err(key.secret_error(
+        let Some(key) = value_of(&self.jwt_jwks).or(value_of(&self.jwt_secret)) else {
+            let claims = [value_of(&self.jwt_issuer), value_of(&self.jwt_audience)];
+            let others = [value_of(&self.jwt_scope_map), value_of(&self.jwt_rate), value_of(&self.jwt_burst)];
+            let Some(value) = claims.into_iter().chain(others).flatten().next() else { return Ok(None) };
+            return Err(
+                value.error("needs jwt-jwks or jwt-secret beside it: the public keys or the secret that verify tokens")
+            );
+        };
+        let Some(((issuer, _), (audience, _))) = self.jwt_issuer.as_ref().zip(self.jwt_audience.as_ref()) else {
+            return Err(key.secret_error(
                 "needs jwt-issuer and jwt-audience beside it: the issuer and the audience that a token must name",
-            )),
-            (_, None, Some((_, claim))) => {
-                Err(claim
-                    .error("needs jwt-jwks or jwt-secret beside it: the public keys or the secret that verify tokens"))
+            ));
+        };
+        Ok(Some(TokenConfig {
+            jwks: parsed(&self.jwt_jwks),
+            secret: parsed(&self.jwt_secret),
+            issuer: issuer.clone(),
+            audience: audience.clone(),
+            scope_claim: self.jwt_scope_claim.clone(),
+            scope_map: parsed(&self.jwt_scope_map).unwrap_or_default(),
+            rate_limit: self.token_rate_limit()?,
+        }))
+    }
+
+    /// Returns the rate limit of each subject of tokens.
+    fn token_rate_limit(&self) -> Result<Option<RateLimit>, ConfigError> {
+        match (&self.jwt_rate, &self.jwt_burst) {
+            (None, None) => Ok(None),
+            (None, Some((_, value))) => Err(value.error("needs jwt-rate beside it: the rate at which a burst refills")),
+            (Some((rate, value)), burst) => {
+                let value = value_of(burst).unwrap_or(value);
+                RateLimit::from_settings(Some(*rate), parsed(burst))
+                    .map_err(|reason| value.error(&format!("is wrong: {reason}")))
             }
-            (_, None, None) => Ok(None),
         }
     }
 
@@ -221,6 +245,16 @@ impl Draft {
             (true, false, None) => Ok(MetricsAccess::Open),
         }
     }
+}
+
+/// Returns the parsed value of a setting.
+fn parsed<T: Clone>(given: &Given<T>) -> Option<T> {
+    given.as_ref().map(|(parsed, _)| parsed.clone())
+}
+
+/// Returns the text and the origin of a setting.
+fn value_of<T>(given: &Given<T>) -> Option<&Value> {
+    given.as_ref().map(|(_, value)| value)
 }
 
 fn read(path: &Path, value: &Value) -> Result<String, ConfigError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use kiln_image::DecodeBudget;
 use kiln_runtime::telemetry::logging::LogFormat;
-use kiln_server::auth::TokenSecret;
+use kiln_server::auth::{RateLimit, TokenSecret};
 use model_import::import::Preset;
 
 use super::ConfigError;
@@ -431,6 +431,38 @@ pub static SETTINGS: &[Setting] = &[
     }),
     setting(
         ACCESS,
+        "jwt-scope-claim",
+        "NAME",
+        "scope",
+        "Claim that lists the scopes of a token, such as roles or realm_access.roles. The default reads 'scp' too.",
+        |draft, value| set(&mut draft.jwt_scope_claim, value.parsed_by()),
+    ),
+    setting(
+        ACCESS,
+        "jwt-scope-map",
+        "WORD=SCOPE,..",
+        "",
+        "Scopes for words that the identity provider uses, such as image-users=predict,ml-ops=admin. Any other word needs the prefix 'kiln:', as in kiln:predict.",
+        |draft, value| set(&mut draft.jwt_scope_map, given(value, value.parsed_by())),
+    ),
+    setting(
+        ACCESS,
+        "jwt-rate",
+        "N",
+        "",
+        "Rate limit of each subject of tokens (claim 'sub') in requests per second. Further requests get 429.",
+        |draft, value| set(&mut draft.jwt_rate, given(value, token_rate(value))),
+    ),
+    setting(
+        ACCESS,
+        "jwt-burst",
+        "N",
+        "",
+        "Maximum number of requests of a subject at once [default: the requests of one second].",
+        |draft, value| set(&mut draft.jwt_burst, given(value, value.parsed("a whole number from 1 to 4294967295"))),
+    ),
+    setting(
+        ACCESS,
         "max-auth-failures",
         "N",
         "60",
@@ -677,6 +709,11 @@ fn preset(value: &Value) -> Result<&'static Preset, ConfigError> {
 fn queue_delay(value: &Value) -> Result<Duration, ConfigError> {
     let delay = value.time_or_zero()?;
     if delay > Duration::from_secs(60) { Err(value.error("must be at most a minute")) } else { Ok(delay) }
+}
+
+fn token_rate(value: &Value) -> Result<f64, ConfigError> {
+    let rate = value.text.parse::<f64>().ok().filter(|rate| RateLimit::ALLOWED_RATES.contains(rate));
+    rate.ok_or_else(|| value.error("must be a number of requests per second from 0.001 to 1000000"))
 }
 
 fn auth_failures(value: &Value) -> Result<NonZeroU32, ConfigError> {

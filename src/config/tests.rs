@@ -268,6 +268,35 @@ fn password_in_jwks_address_is_not_shown() {
 }
 
 #[test]
+fn token_settings_are_parsed_and_need_a_key() {
+    let tokens = || Inputs::nothing().flag("jwt-jwks", "keys.json").flag("jwt-issuer", "i").flag("jwt-audience", "a");
+    let parsed = |inputs: Inputs| inputs.config().unwrap().auth.tokens.unwrap();
+    assert_eq!(parsed(tokens()).scope_claim, "scope".parse().unwrap());
+    let inputs = tokens().env("KILN_JWT_SCOPE_CLAIM", "realm_access.roles").flag("jwt-scope-map", "ml-ops=admin");
+    let config = parsed(inputs);
+    assert_eq!(config.scope_claim, "realm_access.roles".parse().unwrap());
+    assert_eq!(config.scope_map, "ml-ops=admin".parse().unwrap());
+    let message = tokens().flag("jwt-scope-claim", "realm_access.").error();
+    assert!(message.starts_with("--jwt-scope-claim 'realm_access.' must be the name of a claim"), "{message}");
+    let limit = |inputs: Inputs| parsed(inputs).rate_limit.map(|limit| (limit.per_second, limit.burst.get()));
+    assert_eq!(limit(tokens()), None);
+    assert_eq!(limit(tokens().flag("jwt-rate", "2.5")), Some((2.5, 3)));
+    assert_eq!(limit(tokens().flag("jwt-rate", "2.5").env("KILN_JWT_BURST", "10")), Some((2.5, 10)));
+    for rate in ["0", "-1", "nan", "1000001", "fast"] {
+        let message = tokens().flag("jwt-rate", rate).error();
+        assert!(message.starts_with(&format!("--jwt-rate '{rate}' must be a number of requests")), "{message}");
+    }
+    let message = tokens().flag("jwt-burst", "10").error();
+    assert!(message.starts_with("--jwt-burst '10' needs jwt-rate"), "{message}");
+    let message = tokens().flag("jwt-rate", "0.001").flag("jwt-burst", "4294967295").error();
+    assert!(message.starts_with("--jwt-burst '4294967295' is wrong: "), "{message}");
+    for (key, value) in [("jwt-scope-map", "ml-ops=admin"), ("jwt-rate", "5"), ("jwt-burst", "5")] {
+        let message = Inputs::nothing().flag(key, value).error();
+        assert!(message.starts_with(&format!("--{key} '{value}' needs jwt-jwks or jwt-secret")), "{message}");
+    }
+}
+
+#[test]
 fn invalid_port_is_shown_as_in_its_variable() {
     let message = Inputs::nothing().env("PORT", "abc").error();
     assert_eq!(message, "PORT 'abc' must be a port, such as 8080");

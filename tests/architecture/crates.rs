@@ -19,7 +19,7 @@ const OWNERS: [(&str, &[&str]); 16] = [
     ("image", &["kiln-image"]),
     ("fast_image_resize", &["kiln-image"]),
     ("rayon", &["kiln-image"]),
-    ("moka", &["kiln-classifier"]),
+    ("moka", &["kiln-classifier", "kiln-server"]),
     ("rusqlite", &["kiln-feedback"]),
     ("metrics", &["kiln-runtime"]),
     ("opentelemetry_sdk", &["kiln-runtime"]),

@@ -178,11 +178,13 @@ impl<'a, S: RequiredScope> ApiExtractor<'a> for Authenticated<S> {
 /// Checks the scope and the rate limit of a caller.
 fn authorize(principal: &Principal, scope: Option<Scope>) -> Result<(), ApiError> {
     if let Some(scope) = scope.filter(|scope| !principal.has_scope(*scope)) {
-        let message = format!("the key or token lacks the scope '{}'", scope.as_str());
+        let (key, token) = (scope.as_str(), scope.name_in_tokens());
+        let message = format!("the key or token lacks the scope '{key}', which tokens name '{token}'");
         return Err(ApiError::new(ErrorCode::ScopeMissing, message));
     }
     principal.check_rate().map_err(|wait| {
-        ApiError::new(ErrorCode::RateExceeded, "the rate limit of the key is exceeded").with_retry_after(wait)
+        ApiError::new(ErrorCode::RateExceeded, "the rate limit of the key, or of the subject of the token, is exceeded")
+            .with_retry_after(wait)
     })
 }
 

@@ -77,7 +77,7 @@ error_codes! {
     /// The token is invalid.
     TokenInvalid = 401 "token_invalid" Some("Get a new token from the identity provider.");
     /// The key or token is valid, but lacks the scope of the operation.
-    ScopeMissing = 403 "scope_missing" Some("Ask the operator for a key with that scope.");
+    ScopeMissing = 403 "scope_missing" Some("Ask the operator for a key or token with that scope.");
     /// The path does not exist.
     NotFound = 404 "not_found" Some("See /docs for the paths.");
     /// The model does not exist.
@@ -118,7 +118,7 @@ error_codes! {
     NonFiniteOutput = 422 "output_not_finite" None;
     /// The client's address sent too many wrong keys.
     TooManyAuthFailures = 429 "too_many_failures" Some("Check the key; retry after the number of seconds in the Retry-After header.");
-    /// The rate limit of the key is exceeded.
+    /// The rate limit of the key, or of the subject of the token, is exceeded.
     RateExceeded = 429 "rate_exceeded" RETRY;
     /// The key's share of the queue is full.
     QueueShareFull = 429 "queue_share_full" RETRY;

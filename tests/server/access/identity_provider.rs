@@ -10,10 +10,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-/// An RSA key pair in a temporary folder.
+/// An RSA key pair in a temporary folder, and the algorithm that it signs with.
 pub struct Key {
     folder: tempfile::TempDir,
     id: String,
+    algorithm: &'static str,
 }
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {
@@ -21,13 +22,19 @@ fn base64(bytes: impl AsRef<[u8]>) -> String {
 }
 
 impl Key {
+    /// Returns a new key for RS256.
     pub fn new(id: &str) -> Self {
+        Self::with_algorithm(id, "RS256")
+    }
+
+    /// Returns a new key for one of RS256 to RS512 and PS256 to PS512.
+    pub fn with_algorithm(id: &str, algorithm: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let arguments =
             ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-quiet", "-out", "key.pem"];
         let made = Command::new("openssl").args(arguments).current_dir(folder.path()).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Self { folder, id: id.to_string() }
+        Self { folder, id: id.to_string(), algorithm }
     }
 
     /// Returns the public key as a JWK (RFC 7517).
@@ -38,18 +45,27 @@ impl Key {
         let digits = text.trim().strip_prefix("Modulus=").unwrap();
         let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
         let modulus: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
-        json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.id, "n": base64(modulus), "e": "AQAB"})
+        json!({"kty": "RSA", "use": "sig", "alg": self.algorithm, "kid": self.id, "n": base64(modulus), "e": "AQAB"})
     }
 
-    /// Signs a token that expires in `seconds`, which may be negative.
+    /// Signs a token of alice that expires in `seconds`, which may be negative.
     pub fn token(&self, scope: &str, seconds: i64) -> String {
+        self.token_of("alice", scope, seconds)
+    }
+
+    /// Signs a token of a subject that expires in `seconds`, which may be negative.
+    pub fn token_of(&self, subject: &str, scope: &str, seconds: i64) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
         let claims =
-            json!({"iss": "https://id.example", "aud": "kiln", "sub": "alice", "exp": now + seconds, "scope": scope});
-        let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.id});
+            json!({"iss": "https://id.example", "aud": "kiln", "sub": subject, "exp": now + seconds, "scope": scope});
+        let header = json!({"alg": self.algorithm, "typ": "JWT", "kid": self.id});
         let message = format!("{}.{}", base64(header.to_string()), base64(claims.to_string()));
+        let (padding, bits) = self.algorithm.split_at(2);
+        // RFC 7518, section 3.5: the salt has the length of the digest, which openssl calls -1.
+        let pss = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:-1"];
         let mut signing = Command::new("openssl")
-            .args(["dgst", "-sha256", "-sign", "key.pem"])
+            .args(["dgst", &format!("-sha{bits}"), "-sign", "key.pem"])
+            .args(if padding == "PS" { &pss[..] } else { &[] })
             .current_dir(self.folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

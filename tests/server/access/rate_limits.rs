@@ -2,8 +2,9 @@
 
 use std::sync::Barrier;
 
+use super::identity_provider::{JwksEndpoint, Key};
 use super::{predict, serve, with_key};
-use crate::common::{KEY, Server, key_file, keygen};
+use crate::common::{KEY, Server, has, key_file, keygen};
 
 #[test]
 fn rate_beyond_the_burst_returns_429_for_that_key_only() {
@@ -17,6 +18,36 @@ fn rate_beyond_the_burst_returns_429_for_that_key_only() {
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((90..=100).contains(&wait), "{wait}");
     assert_eq!(with_key(&server, KEY).status, 200);
+}
+
+#[test]
+fn rate_of_tokens_is_limited_for_each_subject() {
+    if !has("openssl") {
+        return;
+    }
+    let key = Key::new("one");
+    let endpoint = JwksEndpoint::new(&[&key]);
+    let provider =
+        ["--jwt-jwks", endpoint.address.as_str(), "--jwt-issuer", "https://id.example", "--jwt-audience", "kiln"];
+    let flags = ["--device", "cpu", "--jwt-rate", "0.01", "--jwt-burst", "2"];
+    let server = Server::start(&[&flags[..], &provider].concat());
+    let send = |subject: &str, seconds| {
+        let token = key.token_of(subject, "kiln:predict", seconds);
+        predict(&server, &[("Authorization", &format!("Bearer {token}"))])
+    };
+    assert_eq!((send("alice", 60).status, send("alice", 90).status), (200, 200));
+    let refused = send("alice", 120);
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate_exceeded"));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((90..=100).contains(&wait), "{wait}");
+    assert_eq!((send("bob", 60).status, with_key(&server, KEY).status), (200, 200));
+    let metrics = server.get_without_key("/metrics").text();
+    for line in [
+        r#"kiln_key_requests_total{key="token",outcome="ok"} 3"#,
+        r#"kiln_key_requests_total{key="token",outcome="rate_exceeded"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
 }
 
 #[test]

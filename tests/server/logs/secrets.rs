@@ -43,7 +43,7 @@ fn notations(bytes: &[u8]) -> Vec<String> {
 fn token() -> String {
     let part = |json: &str| URL_SAFE_NO_PAD.encode(json);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let claims = format!(r#"{{"iss":"i","aud":"a","sub":"s","scope":"predict","exp":{}}}"#, now + 3600);
+    let claims = format!(r#"{{"iss":"i","aud":"a","sub":"s","scope":"kiln:predict","exp":{}}}"#, now + 3600);
     let signed = format!("{}.{}", part(r#"{"alg":"HS256","typ":"JWT"}"#), part(&claims));
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, JWT_SECRET.as_bytes());
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes())))

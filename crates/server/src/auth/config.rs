@@ -8,6 +8,8 @@ use std::str::FromStr;
 use ureq::http::Uri;
 
 use super::api_key::ApiKey;
+use super::principal::RateLimit;
+use super::token_scopes::{ScopeClaim, ScopeMap};
 
 /// Minimum length of the shared secret for HS256 in bytes (RFC 7518, section 3.2).
 const MIN_TOKEN_SECRET_BYTES: usize = 32;
@@ -36,6 +38,12 @@ pub struct TokenConfig {
     pub issuer: String,
     /// Required audience of a token (claim `aud`).
     pub audience: String,
+    /// Claim that lists the scopes of a token.
+    pub scope_claim: ScopeClaim,
+    /// Scopes of words that the provider uses.
+    pub scope_map: ScopeMap,
+    /// Limit on the request rate of each subject (claim `sub`).
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// A secret shared with the token issuer. `Debug` does not print it.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::api_key::{ApiKey, KeyDigest};
 use super::key_file::{self, KeyEntry};
-use super::principal::{KeyRateLimiter, Principal};
+use super::principal::{Principal, RequestRateLimiter};
 use kiln_runtime::scheduling::QueueShare;
 
 /// The valid API keys. A lookup takes no lock, and the next request after a reload sees the new keys.
@@ -92,7 +92,7 @@ fn keys(entries: Vec<KeyEntry>, previous: &[Key]) -> Vec<Key> {
         let previous = previous.get(policy.id.as_str());
         let rate_limiter = policy.rate_limit.map(|limit| {
             let used = previous.and_then(|principal| principal.rate_limiter.clone());
-            used.filter(|limiter| limiter.limit() == limit).unwrap_or_else(|| Arc::new(KeyRateLimiter::new(limit)))
+            used.filter(|limiter| limiter.limit() == limit).unwrap_or_else(|| Arc::new(RequestRateLimiter::new(limit)))
         });
         let queue_share = policy.queue_share.map(|fraction| {
             let used = previous.and_then(|principal| principal.queue_share.as_ref());

@@ -12,6 +12,7 @@ mod keyring;
 mod principal;
 mod scope;
 mod server_key;
+mod token_scopes;
 mod tokens;
 
 pub use api_key::{ApiKey, KeyDigest};
@@ -20,8 +21,9 @@ pub use config::{Config, JwksSource, TokenConfig, TokenSecret};
 pub use key_file::{KeyEntry, KeyPolicy, check_key_id, check_queue_share, parse_expiry};
 pub use keyring::{KeyFileError, Keyring};
 pub use kiln_runtime::scheduling::Priority;
-pub use principal::{KeyRateLimiter, Principal, RateLimit};
+pub use principal::{Principal, RateLimit, RequestRateLimiter};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use server_key::{ServerKey, ServerKeyError, check_credentials};
+pub use token_scopes::{ScopeClaim, ScopeMap};
 pub use tokens::TokenError;
 pub use tokens::jwks::JwksError;

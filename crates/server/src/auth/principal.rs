@@ -1,6 +1,7 @@
 //! The principal: an authenticated caller with its permissions and limits.
 
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,16 +26,16 @@ pub struct Principal {
     /// Time from which on the caller has no permission.
     pub expires: Option<SystemTime>,
     /// Limit on the request rate.
-    pub rate_limiter: Option<Arc<KeyRateLimiter>>,
+    pub rate_limiter: Option<Arc<RequestRateLimiter>>,
     /// Limit on the caller's images in the queue.
     pub queue_share: Option<QueueShare>,
     /// Highest priority of the caller's images. If it is absent, each request may use any priority.
     pub priority: Option<Priority>,
 }
 
-/// Limits the request rate of a key and allows bursts, with the generic cell rate algorithm.
+/// Limits the request rate of a caller and allows bursts, with the generic cell rate algorithm.
 #[derive(Debug)]
-pub struct KeyRateLimiter {
+pub struct RequestRateLimiter {
     limit: RateLimit,
     limiter: DefaultDirectRateLimiter,
 }
@@ -82,7 +83,7 @@ impl Principal {
     }
 }
 
-impl KeyRateLimiter {
+impl RequestRateLimiter {
     /// Creates a limiter with a full burst.
     ///
     /// # Panics
@@ -103,6 +104,14 @@ impl KeyRateLimiter {
 }
 
 impl RateLimit {
+    /// Allowed requests per second.
+    pub const ALLOWED_RATES: RangeInclusive<f64> = 0.001..=1e6;
+
+    /// Returns the time after which a caller that sends nothing has its full burst again.
+    pub(super) fn refill_time(self) -> Duration {
+        Duration::from_secs_f64(f64::from(self.burst.get()) / self.per_second)
+    }
+
     /// Creates a limit from the settings `requests-per-second` and `burst`. The default of `burst` is the number of requests
     /// in one second.
     ///
@@ -114,7 +123,7 @@ impl RateLimit {
         match (per_second, burst) {
             (None, None) => Ok(None),
             (None, Some(_)) => Err("burst requires requests-per-second".to_string()),
-            (Some(per_second), _) if !(0.001..=1e6).contains(&per_second) => {
+            (Some(per_second), _) if !Self::ALLOWED_RATES.contains(&per_second) => {
                 Err(format!("requests-per-second is {per_second}; it must be from 0.001 to 1000000"))
             }
             (Some(per_second), Some(burst)) if f64::from(burst.get()) / per_second > CENTURY => Err(format!(
@@ -135,7 +144,7 @@ mod tests {
     #[test]
     fn rate_limit_allows_a_burst_and_then_returns_the_wait() {
         let burst = NonZeroU32::new(3).unwrap();
-        let rate_limiter = Some(Arc::new(KeyRateLimiter::new(RateLimit { per_second: 0.01, burst })));
+        let rate_limiter = Some(Arc::new(RequestRateLimiter::new(RateLimit { per_second: 0.01, burst })));
         let principal = Principal { rate_limiter, ..Principal::operator() };
         for _ in 0..3 {
             principal.check_rate().unwrap();

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// Prefix of a scope in tokens. It separates the scopes of Kiln from the words that an identity provider uses for other services.
+pub(super) const TOKEN_PREFIX: &str = "kiln:";
+
 /// One permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -28,7 +31,7 @@ pub struct UnknownScope(String);
 impl Scope {
     const ALL: [Self; 4] = [Self::Predict, Self::Feedback, Self::Metrics, Self::Admin];
 
-    /// Returns the name of the scope in key files and tokens.
+    /// Returns the name of the scope in key files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Predict => "predict",
@@ -36,6 +39,11 @@ impl Scope {
             Self::Metrics => "metrics",
             Self::Admin => "admin",
         }
+    }
+
+    /// Returns the name of the scope in tokens.
+    pub fn name_in_tokens(self) -> String {
+        format!("{TOKEN_PREFIX}{}", self.as_str())
     }
 
     fn bit(self) -> u8 {
@@ -60,6 +68,11 @@ impl Scopes {
     /// Returns whether the set contains `scope`.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0
+    }
+
+    /// Adds a scope to the set.
+    pub(super) fn insert(&mut self, scope: Scope) {
+        self.0 |= scope.bit();
     }
 
     /// Returns whether the set is empty.

@@ -26,6 +26,10 @@ const MAX_WAITING_REQUESTS: usize = 32;
 /// Maximum size of a key set in bytes, far above the size of any real one.
 const MAX_KEY_SET_BYTES: u64 = 1 << 20;
 
+/// The algorithms of RSA keys. The first one is for keys that declare none.
+const RSA_ALGORITHMS: [Algorithm; 6] =
+    [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
+
 /// Why a key set cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key set {location} cannot be used: {reason}")]
@@ -149,7 +153,7 @@ fn parse(text: &str) -> Result<Vec<VerificationKey>, String> {
     let set: JwkSet = serde_json::from_str(text).map_err(|error| format!("it is not a JSON Web Key Set: {error}"))?;
     let keys: Vec<VerificationKey> = set.keys.iter().filter_map(verification_key).collect();
     if keys.is_empty() {
-        return Err("it has no key for RS256, ES256 or EdDSA".to_string());
+        return Err("it has no key for RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA".to_string());
     }
     Ok(keys)
 }
@@ -157,18 +161,23 @@ fn parse(text: &str) -> Result<Vec<VerificationKey>, String> {
 /// Converts a key, or returns `None` if it is for another purpose. Symmetric keys are never used: every reader of the key set
 /// could sign tokens with them.
 fn verification_key(jwk: &Jwk) -> Option<VerificationKey> {
-    let (algorithm, name) = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            (Algorithm::ES256, KeyAlgorithm::ES256)
-        }
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-        }
+    let algorithm = algorithm(&jwk.algorithm, jwk.common.key_algorithm)?;
+    let is_for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature);
+    let key = DecodingKey::from_jwk(jwk).ok().filter(|_| is_for_signatures)?;
+    Some(VerificationKey { id: jwk.common.key_id.clone(), algorithm, key })
+}
+
+/// Returns the one algorithm of a key, or `None` if Kiln does not support it.
+///
+/// A curve has one algorithm. An RSA key fits six, and `declared` (the member `alg` of the key) chooses; without it the key is
+/// for RS256, the most common one. A key for several algorithms would let tokens choose among them (RFC 8725, section 3.1).
+fn algorithm(key: &AlgorithmParameters, declared: Option<KeyAlgorithm>) -> Option<Algorithm> {
+    let candidates: &[Algorithm] = match key {
+        AlgorithmParameters::RSA(_) => &RSA_ALGORITHMS,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => &[Algorithm::ES256],
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => &[Algorithm::ES384],
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
         _ => return None,
     };
-    let is_for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature);
-    let is_for_algorithm = jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == name);
-    let key = DecodingKey::from_jwk(jwk).ok().filter(|_| is_for_signatures && is_for_algorithm)?;
-    Some(VerificationKey { id: jwk.common.key_id.clone(), algorithm, key })
+    candidates.iter().copied().find(|algorithm| declared.is_none_or(|name| name == KeyAlgorithm::from(*algorithm)))
 }

@@ -1,10 +1,11 @@
 //! Verification of tokens from an identity provider: JSON Web Tokens (RFC 7519) as bearer tokens (RFC 6750).
 //!
-//! The key determines the signature algorithm, never the token: RSA keys verify RS256, P-256 keys ES256, Ed25519 keys EdDSA, and
-//! the shared secret HS256.
+//! The key determines the signature algorithm, never the token: an RSA key verifies the one of RS256 to RS512 and PS256 to PS512
+//! that it declares, a P-256 key ES256, a P-384 key ES384, an Ed25519 key EdDSA, and the shared secret HS256.
 
 pub(super) mod jwks;
 mod ring_provider;
+mod subject_limiters;
 #[cfg(test)]
 mod tests;
 
@@ -13,18 +14,17 @@ use std::sync::Arc;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::config::TokenConfig;
 use super::principal::Principal;
-use super::scope::Scopes;
+use super::token_scopes::{InvalidScopeClaim, ScopeClaim, ScopeMap};
 use jwks::{JwksError, KeySet};
 use kiln_runtime::scheduling::Priority;
+use subject_limiters::SubjectLimiters;
 
 /// Allowed clock difference between the issuer and this machine, in seconds.
 const LEEWAY: u64 = 30;
-
-/// Optional prefix of a scope, for providers that serve several services.
-const SCOPE_PREFIX: &str = "kiln:";
 
 /// Why a token is not accepted. The message may be shown to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,28 +60,22 @@ pub enum TokenError {
 pub(super) struct TokenVerifier {
     issuer: String,
     audience: String,
+    scope_claim: ScopeClaim,
+    scope_map: ScopeMap,
+    /// Absent if tokens have no rate limit.
+    limiters: Option<SubjectLimiters>,
     secret: Option<DecodingKey>,
     keys: Option<Arc<KeySet>>,
 }
 
-/// The claims that determine the principal: `sub` (RFC 7519, section 4.1.2), `scope` (RFC 8693, section 4.2), and `scp`, which
-/// Microsoft and Okta use instead of `scope`. The library checks the registered claims.
+/// The claims that determine the principal: `sub` (RFC 7519, section 4.1.2), and among the others the one with the scopes. The
+/// library checks the registered claims.
 #[derive(Debug, Deserialize)]
 struct Claims {
     #[serde(default)]
     sub: Option<String>,
-    #[serde(default)]
-    scope: Option<ScopeClaim>,
-    #[serde(default)]
-    scp: Option<ScopeClaim>,
-}
-
-/// Scope names, separated by spaces or as a list.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum ScopeClaim {
-    Text(String),
-    List(Vec<String>),
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl TokenVerifier {
@@ -95,6 +89,9 @@ impl TokenVerifier {
         Ok(Self {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
+            scope_claim: config.scope_claim.clone(),
+            scope_map: config.scope_map.clone(),
+            limiters: config.rate_limit.map(SubjectLimiters::new),
             secret: config.secret.as_ref().map(|secret| DecodingKey::from_secret(secret.as_bytes())),
             keys: config.jwks.clone().map(KeySet::load).transpose()?.map(Arc::new),
         })
@@ -120,7 +117,7 @@ impl TokenVerifier {
         let mut last_error = TokenError::UnknownKey;
         for key in candidates {
             match self.claims(token, &key, algorithm) {
-                Ok(claims) => return Ok(claims.into_principal()),
+                Ok(claims) => return self.principal(claims).await,
                 Err(error) => last_error = error,
             }
             // A token without a key id may be signed with another of the keys.
@@ -141,6 +138,30 @@ impl TokenVerifier {
         validation.set_audience(&[&self.audience]);
         let token: TokenData<Claims> = decode(token, key, &validation).map_err(|error| token_error(error.kind()))?;
         Ok(token.claims)
+    }
+
+    /// Returns the principal of the bearer.
+    async fn principal(&self, claims: Claims) -> Result<Principal, TokenError> {
+        let words = self.scope_claim.words(&claims.others).map_err(|InvalidScopeClaim| TokenError::Malformed)?;
+        let scopes = self.scope_map.scopes(words);
+        let rate_limiter = match &self.limiters {
+            Some(limiters) => Some(limiters.limiter(claims.sub.as_deref()).await),
+            None => None,
+        };
+        // The id appears in the log, so it must look like a name and nothing else.
+        let is_valid_id =
+            |id: &String| id.len() <= 128 && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
+        Ok(Principal {
+            // The name of an API key contains no colon, so no token can pass as a key in the log.
+            id: format!("token:{}", claims.sub.filter(is_valid_id).unwrap_or_default()),
+            metric_label: "token".to_string(),
+            scopes,
+            // The expiry time of the token is already checked.
+            expires: None,
+            rate_limiter,
+            queue_share: None,
+            priority: Some(Priority::Normal),
+        })
     }
 
     /// Keeps the key set up to date. Never returns.
@@ -168,37 +189,4 @@ fn token_error(kind: &ErrorKind) -> TokenError {
 /// generated key contains no dot.
 pub(super) fn is_token(value: &[u8]) -> bool {
     value.iter().filter(|byte| **byte == b'.').count() == 2
-}
-
-impl Claims {
-    /// Returns the principal of the bearer. Unknown scopes belong to other services and are ignored.
-    fn into_principal(self) -> Principal {
-        let names = [&self.scope, &self.scp].into_iter().flatten().flat_map(ScopeClaim::names);
-        let scopes: Scopes =
-            names.filter_map(|name| name.strip_prefix(SCOPE_PREFIX).unwrap_or(name).parse().ok()).collect();
-        // The id appears in the log, so it must look like a name and nothing else.
-        let is_valid_id =
-            |id: &String| id.len() <= 128 && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
-        Principal {
-            // The name of an API key contains no colon, so no token can pass as a key in the log.
-            id: format!("token:{}", self.sub.filter(is_valid_id).unwrap_or_default()),
-            metric_label: "token".to_string(),
-            scopes,
-            // The expiry time of the token is already checked.
-            expires: None,
-            rate_limiter: None,
-            queue_share: None,
-            priority: Some(Priority::Normal),
-        }
-    }
-}
-
-impl ScopeClaim {
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let (text, list) = match self {
-            Self::Text(text) => (text.as_str(), &[][..]),
-            Self::List(list) => ("", list.as_slice()),
-        };
-        text.split_ascii_whitespace().chain(list.iter().map(String::as_str))
-    }
 }

@@ -6,8 +6,9 @@ use jsonwebtoken::errors::{ErrorKind, Result};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use ring::hmac;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
-    VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
+    RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use signature::{Error, Verifier};
 
@@ -49,10 +50,12 @@ impl Verifier<Vec<u8>> for RingVerifier {
             UnparsedPublicKey::new(algorithm, key).verify(message, signature)
         };
         let verified = match (self.algorithm, self.key.kind()) {
-            (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
-                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
-            }
+            (algorithm, DecodingKeyKind::RsaModulusExponent { n, e }) => match rsa_parameters(algorithm) {
+                Some(parameters) => RsaPublicKeyComponents { n, e }.verify(parameters, message, signature),
+                None => Err(ring::error::Unspecified),
+            },
             (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => verify(&ECDSA_P256_SHA256_FIXED, point),
+            (Algorithm::ES384, DecodingKeyKind::SecretOrDer(point)) => verify(&ECDSA_P384_SHA384_FIXED, point),
             (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => verify(&ED25519, point),
             (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => {
                 hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret), message, signature)
@@ -60,5 +63,18 @@ impl Verifier<Vec<u8>> for RingVerifier {
             _ => Err(ring::error::Unspecified),
         };
         verified.map_err(|_| Error::new())
+    }
+}
+
+/// Returns the padding and the digest of an RSA algorithm (RFC 7518, sections 3.3 and 3.5).
+fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
+    match algorithm {
+        Algorithm::RS256 => Some(&RSA_PKCS1_2048_8192_SHA256),
+        Algorithm::RS384 => Some(&RSA_PKCS1_2048_8192_SHA384),
+        Algorithm::RS512 => Some(&RSA_PKCS1_2048_8192_SHA512),
+        Algorithm::PS256 => Some(&RSA_PSS_2048_8192_SHA256),
+        Algorithm::PS384 => Some(&RSA_PSS_2048_8192_SHA384),
+        Algorithm::PS512 => Some(&RSA_PSS_2048_8192_SHA512),
+        _ => None,
     }
 }
