@@ -7,6 +7,7 @@ mod common;
 #[path = "../common/in_process.rs"]
 mod in_process;
 
+mod background_tasks;
 mod device_loss;
 mod engine_failures;
 mod failure_traces;
