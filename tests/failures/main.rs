@@ -9,6 +9,7 @@ mod in_process;
 
 mod background_tasks;
 mod device_loss;
+mod early_refusal;
 mod engine_failures;
 mod failure_traces;
 mod staged_engine;

@@ -99,6 +99,15 @@ impl Batcher {
         self.admission.admit(options)
     }
 
+    /// Checks whether [`Batcher::admit`] would admit an image now, without taking a place.
+    ///
+    /// # Errors
+    ///
+    /// See [`Batcher::admit`].
+    pub fn check_admission(&self, options: &RequestOptions) -> Result<(), AdmitError> {
+        self.admission.check(options)
+    }
+
     /// Returns how many times the engines of the process have failed so far.
     pub fn engine_failures(&self) -> u64 {
         self.readiness.engine_failures()
