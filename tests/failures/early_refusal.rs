@@ -36,7 +36,7 @@ fn check(answer: &str, status: u16, code: &str) {
 const EXPECT: &str = "Expect: 100-continue\r\n";
 
 #[test]
-fn unknown_model_loading_model_and_missing_key_are_refused_before_the_upload() {
+fn unknown_and_loading_models_are_refused_before_the_upload() {
     let mut server = Staged::loading(Settings::default());
     for path in PATHS {
         for headers in ["", EXPECT] {
