@@ -98,7 +98,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     tokio::pin!(loading);
     // If a model cannot be loaded, the process exits and closes its connections.
     let mut models = tokio::select! {
-        served = &mut serving => return served.map_err(ServeError::from),
+        served = &mut serving => return outcome(served, &readiness),
         loaded = &mut loading => loaded?,
     };
     readiness.set_ready();
@@ -109,6 +109,11 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         () = async { while following.run(models.run()).await {} } => serving.await,
     };
     finish(models, feedback, &signal).await;
+    outcome(served, &readiness)
+}
+
+/// Returns why the server stopped: a failure, an error of the listener, or a signal.
+fn outcome(served: Result<(), ServerError>, readiness: &Readiness) -> Result<(), ServeError> {
     match readiness.state() {
         ReadinessState::Failed(reason) => Err(ServeError::Failed(reason)),
         _ => Ok(served?),
