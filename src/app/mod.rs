@@ -1,6 +1,7 @@
 //! The composition root: every command of the program. Each one builds the concrete types of the crates below and
 //! connects them.
 
+mod background_tasks;
 mod bench;
 mod check;
 mod feedback;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kiln_api::MetricsAccess;
 use kiln_api::model_repository::{RepositoryTask, repository_channel};
@@ -10,19 +9,18 @@ use kiln_classifier::registry::Registry;
 use kiln_feedback::{FeedbackStore, OpenError};
 use kiln_runtime::readiness::{Readiness, ReadinessState};
 use kiln_runtime::shutdown::{self, ShutdownSignal, Stage};
+use kiln_runtime::supervisor::{Supervisor, TaskResult};
 use kiln_runtime::telemetry::metrics::Exporter;
 use kiln_runtime::telemetry::{logging, metrics, traces};
 use kiln_server::auth::{AuthSetupError, Authenticator, ServerKey};
 use kiln_server::{Server, ServerError};
 
+use super::background_tasks::{supervise_maintenance, supervise_metrics_server};
 use super::load::LoadError;
 use super::model_reload::ModelReloader;
 use super::model_repository::{ModelRepository, RepositorySetup};
 use super::served_models::ServedModels;
 use crate::config::Config;
-
-/// Interval in which the exporter removes old samples from the histograms.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// The error of [`serve`]: the server did not start, or it stopped without a signal.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +43,9 @@ pub enum ServeError {
     /// A model or the device cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The device failed and could not be replaced. An orchestrator restarts the process.
+    /// The device failed and could not be replaced, or a required background task failed. An orchestrator restarts the process.
     #[error("stopped because {0}")]
-    Device(String),
+    Failed(String),
     /// The operating system refuses the signal handlers.
     #[error("cannot listen for signals: {0}")]
     Signals(#[from] std::io::Error),
@@ -58,7 +56,8 @@ pub enum ServeError {
 ///
 /// # Errors
 ///
-/// Returns an error if the server does not start, if its listener fails, or if the device fails and cannot be replaced.
+/// Returns an error if the server does not start, if its listener fails, if the device fails and cannot be replaced, or if a
+/// background task fails without which the server cannot run.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let _log_guard = logging::init(&config.logging)?;
     // Dropped before the log guard, since the last export may log an error.
@@ -72,7 +71,11 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     announce(&server_key, scheme, server.local_addr());
     let readiness = Readiness::starting();
-    let signal = shutdown::spawn_controller(config.shutdown, readiness.clone(), shutdown::os_requests()?);
+    let (requests, listen_for_signals) = shutdown::os_requests()?;
+    let (signal, controller) = shutdown::controller(config.shutdown, readiness.clone(), requests);
+    let mut supervisor = Supervisor::new(readiness.clone(), signal.clone());
+    supervisor.spawn_required("signal handler", listen_for_signals);
+    supervisor.spawn_required("shutdown controller", controller);
     let registry = Registry::default();
     let (repository, repository_task) = config.model_repository.as_ref().map(|_| repository_channel()).unzip();
     let state = kiln_api::State {
@@ -84,35 +87,35 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         repository,
         config: config.api.clone(),
     };
-    tokio::spawn(async move { authenticator.run_maintenance().await });
-    if let Some(feedback) = feedback.clone() {
-        tokio::spawn(feedback.run_maintenance());
-    }
     if let Some((server, metrics)) = metrics_server.zip(metrics.clone()) {
-        tracing::info!(address = %server.local_addr(), "metrics listener started");
-        tokio::spawn(server.run(kiln_api::metrics_endpoint(metrics), signal.clone()));
+        supervise_metrics_server(&mut supervisor, server, config.server, metrics, &signal);
     }
-    if let Some(metrics) = metrics {
-        tokio::spawn(run_metrics_upkeep(metrics));
-    }
+    supervise_maintenance(&mut supervisor, authenticator, config.tls.clone(), feedback.clone(), metrics);
+    let mut following = supervisor.restarts("model following");
     let serving = server.run(kiln_api::endpoint(state), signal.clone());
     tokio::pin!(serving);
     let loading = load_models(config, registry, readiness.clone(), feedback.clone(), repository_task);
     tokio::pin!(loading);
     // If a model cannot be loaded, the process exits and closes its connections.
     let mut models = tokio::select! {
-        served = &mut serving => return served.map_err(ServeError::from),
+        served = &mut serving => return outcome(served, &readiness),
         loaded = &mut loading => loaded?,
     };
     readiness.set_ready();
     tracing::info!("ready");
     let served = tokio::select! {
         served = &mut serving => served,
-        never = models.run() => match never {},
+        // Without it the served models stay as they are until the shutdown.
+        () = async { while following.run(models.run()).await {} } => serving.await,
     };
     finish(models, feedback, &signal).await;
+    outcome(served, &readiness)
+}
+
+/// Returns why the server stopped: a failure, an error of the listener, or a signal.
+fn outcome(served: Result<(), ServerError>, readiness: &Readiness) -> Result<(), ServeError> {
     match readiness.state() {
-        ReadinessState::Failed(reason) => Err(ServeError::Device(reason)),
+        ReadinessState::Failed(reason) => Err(ServeError::Failed(reason)),
         _ => Ok(served?),
     }
 }
@@ -149,8 +152,12 @@ async fn load_models(
 }
 
 impl Models {
-    /// Keeps the models current until it is dropped.
-    async fn run(&mut self) -> std::convert::Infallible {
+    /// Keeps the models current until it is dropped. Never returns.
+    async fn run(&mut self) -> TaskResult {
+        match self.follow().await {}
+    }
+
+    async fn follow(&mut self) -> std::convert::Infallible {
         match &mut self.repository {
             Some(repository) => tokio::select! {
                 never = self.fixed.run() => never,
@@ -174,14 +181,6 @@ fn exporter(config: &Config) -> Result<Option<Exporter>, ServeError> {
     match config.api.metrics {
         MetricsAccess::Off => Ok(None),
         _ => Ok(Some(metrics::install()?)),
-    }
-}
-
-async fn run_metrics_upkeep(metrics: Exporter) {
-    let mut ticks = tokio::time::interval(METRICS_UPKEEP);
-    loop {
-        ticks.tick().await;
-        metrics.run_upkeep();
     }
 }
 

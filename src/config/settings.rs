@@ -198,7 +198,7 @@ pub static SETTINGS: &[Setting] = &[
         "request-timeout",
         "TIME",
         "30s",
-        "Maximum time from the arrival of a request's headers until inference on its image begins. An image that misses this deadline, or is expected to, gets 429.",
+        "Maximum time from the arrival of a request's headers until inference on its image begins. An image that is expected to miss this deadline gets 429, and one that misses it in the queue gets 504.",
         |draft, value| set(&mut draft.config.api.request_timeout, value.time()),
     ),
     setting(

@@ -31,7 +31,10 @@ const OWNERS: [(&str, &[&str]); 16] = [
 /// beside `lib.rs` that are no module of the list.
 const MODULES: [(&str, &[&str]); 5] = [
     ("src", &["app", "cli", "config", "model_store", "import", "bench"]),
-    ("crates/runtime/src", &["shutdown", "readiness", "telemetry", "file_watcher", "scheduling", "doc_tables"]),
+    (
+        "crates/runtime/src",
+        &["supervisor", "shutdown", "readiness", "telemetry", "file_watcher", "blocking", "scheduling", "doc_tables"],
+    ),
     ("crates/classifier/src", &["registry", "root", "batching", "cache", "options"]),
     ("crates/inference/src", &["root", "model"]),
     ("crates/server/src", &["root", "auth"]),

@@ -10,6 +10,8 @@ use kiln_classifier::{Classifier, ResponseCache};
 use kiln_image::DecodePool;
 use kiln_inference::Engine;
 use kiln_inference::model::Model;
+use kiln_runtime::shutdown::ShutdownSignal;
+use kiln_runtime::supervisor::Supervisor;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
 use kiln_server as serve;
 use kiln_server::auth::ApiKey;
@@ -33,7 +35,7 @@ pub struct InProcess {
     server: LoopbackServer,
     loading: Option<Classifier>,
     _worker: Worker,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl InProcess {
@@ -52,7 +54,7 @@ impl InProcess {
             classifier = classifier.with_cache(ResponseCache::new(settings.cache_bytes));
         }
         drop(entered);
-        Self { address: server.address, server, loading: Some(classifier), _worker: worker, _runtime: runtime }
+        Self { address: server.address, server, loading: Some(classifier), _worker: worker, runtime }
     }
 
     /// Completes the load and makes the server ready.
@@ -60,5 +62,14 @@ impl InProcess {
         let classifier = self.loading.take().expect("the model is opened once");
         self.server.registry.replace_with_stable(classifier.model().name().to_string(), vec![classifier]);
         self.server.readiness.set_ready();
+    }
+
+    /// Runs `spawn` with a supervisor of background tasks, whose failures concern this server. They end when it is dropped.
+    #[allow(dead_code, reason = "a part of the test binaries uses it")]
+    pub fn supervise(&self, spawn: impl FnOnce(&mut Supervisor)) -> Supervisor {
+        let _entered = self.runtime.enter();
+        let mut supervisor = Supervisor::new(self.server.readiness.clone(), ShutdownSignal::never());
+        spawn(&mut supervisor);
+        supervisor
     }
 }

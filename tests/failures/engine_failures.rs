@@ -8,11 +8,11 @@ use crate::common::{self, Answer, KEY};
 use crate::staged_engine::{End, Settings, Staged};
 use kiln_runtime::telemetry::logging::{self, LogFormat};
 
-/// Asserts the status, the code, and that exactly 429 and 503 have a `Retry-After` header.
+/// Asserts the status, the code, and that exactly 429, 503 and 504 have a `Retry-After` header.
 fn check(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.code().as_str()), (status, code), "{}", answer.text());
     let seconds = answer.header("retry-after").map(|text| text.parse::<u64>().expect("whole seconds"));
-    assert_eq!(seconds.is_some(), matches!(status, 429 | 503), "{:?}", answer.headers);
+    assert_eq!(seconds.is_some(), matches!(status, 429 | 503 | 504), "{:?}", answer.headers);
     assert!(seconds.is_none_or(|seconds| seconds >= 1), "{seconds:?}");
 }
 
@@ -36,7 +36,7 @@ fn image_that_waits_beyond_its_deadline_is_not_run() {
     std::thread::scope(|scope| {
         let first = scope.spawn(|| server.predict());
         server.engine_works();
-        check(&server.predict(), 429, "deadline_passed");
+        check(&server.predict(), 504, "deadline_passed");
         server.let_it_end(End::Rows);
         assert_eq!(
             first.join().unwrap().status,
@@ -68,7 +68,7 @@ fn unmeetable_request_timeout_returns_429_at_once() {
         let started = std::time::Instant::now();
         check(&server.predict_within("15"), 429, "deadline_unmeetable");
         assert!(started.elapsed() < Duration::from_secs(10), "the request waited for the engine");
-        check(&server.predict_within("500"), 429, "deadline_passed");
+        check(&server.predict_within("500"), 504, "deadline_passed");
         server.let_it_end(End::Rows);
         assert_eq!(first.join().unwrap().status, 200);
     });

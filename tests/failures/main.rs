@@ -7,7 +7,9 @@ mod common;
 #[path = "../common/in_process.rs"]
 mod in_process;
 
+mod background_tasks;
 mod device_loss;
+mod early_refusal;
 mod engine_failures;
 mod failure_traces;
 mod staged_engine;

@@ -9,6 +9,7 @@ use kiln_api as api;
 use kiln_classifier::batching;
 use kiln_inference::model::Model;
 use kiln_inference::{Engine, EngineError, Logits, Sample};
+use kiln_runtime::supervisor::Supervisor;
 use kiln_server as serve;
 
 use crate::common::{Answer, KEY, alone, bytes, get, post, sum_metric};
@@ -110,6 +111,11 @@ impl Staged {
     /// Completes the load.
     pub fn open(&mut self) {
         self.server.open();
+    }
+
+    /// Starts background tasks of the server.
+    pub fn supervise(&self, spawn: impl FnOnce(&mut Supervisor)) -> Supervisor {
+        self.server.supervise(spawn)
     }
 
     pub fn address(&self) -> SocketAddr {

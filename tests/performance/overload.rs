@@ -67,7 +67,7 @@ async fn load(address: SocketAddr, connections: usize, rate: Option<f64>, time: 
                 let answer = connection.exchange(&request).await.unwrap();
                 match answer.status {
                     200 => load.served.push(sent.elapsed()),
-                    429 => {
+                    429 | 504 => {
                         let head = String::from_utf8_lossy(answer.head).to_ascii_lowercase();
                         assert!(head.contains("\r\nretry-after: "), "{head}");
                         load.rejected += 1;

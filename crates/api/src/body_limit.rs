@@ -1,6 +1,7 @@
 //! Reads request bodies within two bounds: the size of one body, and the total size of all bodies in memory.
 //!
-//! The bounds apply when a handler reads the body. So a client without a key is refused before its body costs anything.
+//! The bounds apply when a handler reads the body. So a request that is refused by its head alone, such as one without a key, is
+//! refused before its body costs anything.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use poem::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use poem::http::{Method, Version};
-use poem::{Request, RequestBody};
+use poem::{Body, Request, RequestBody};
 
 use super::error::{ApiError, ErrorCode};
 use kiln_runtime::telemetry::metrics::InflightBytes;
@@ -91,48 +92,82 @@ impl Drop for Reservation {
     }
 }
 
-/// Reads the whole body of a request within its [`BodyLimit`].
-///
-/// # Errors
-///
-/// The body has no length, exceeds a bound, does not arrive in time, or cannot be read.
-pub(super) async fn read_body(request: &Request, body: &mut RequestBody) -> Result<Bytes, ApiError> {
-    read_body_up_to(usize::MAX, ErrorCode::BodyTooLarge, request, body).await
+/// The body of a request, before it is read. Dropping it refuses the body: a client that waits for '100 Continue' does not send
+/// it, and the connection closes.
+#[derive(Debug)]
+pub(super) struct UnreadBody {
+    body: Body,
+    limit: BodyLimit,
+    /// The `Content-Length`.
+    declared: Option<usize>,
+    /// Nothing tells where the body ends.
+    lacks_length: bool,
 }
 
-/// Reads a body as [`read_body`] does. A body of more than `max_bytes` is an error with the code `too_large`.
-pub(super) async fn read_body_up_to(
-    max_bytes: usize,
-    too_large: ErrorCode,
-    request: &Request,
-    body: &mut RequestBody,
-) -> Result<Bytes, ApiError> {
-    let limit = request.data::<BodyLimit>().ok_or_else(ApiError::internal)?;
-    let declared = content_length(request);
-    match declared {
-        // HTTP holds the client to the length that it declares. No byte is read before the length is reserved, so a client that
-        // waits for '100 Continue' never sends a body that is refused.
-        Some(length) => limit.reserve(length)?,
-        None if lacks_length(request) => {
+impl UnreadBody {
+    /// Takes the body of a request.
+    ///
+    /// # Errors
+    ///
+    /// Another extractor has taken the body, or the request has no [`BodyLimit`].
+    pub(super) fn take(request: &Request, body: &mut RequestBody) -> Result<Self, ApiError> {
+        let limit = request.data::<BodyLimit>().cloned().ok_or_else(ApiError::internal)?;
+        let body = body.take().map_err(|_| ApiError::internal())?;
+        let declared = content_length(request);
+        Ok(Self { body, limit, declared, lacks_length: declared.is_none() && lacks_length(request) })
+    }
+
+    /// Reads the whole body within its [`BodyLimit`].
+    ///
+    /// # Errors
+    ///
+    /// The body has no length, exceeds a bound, does not arrive in time, or cannot be read.
+    pub(super) async fn read(self) -> Result<Bytes, ApiError> {
+        self.read_while(|_| true).await
+    }
+
+    /// Reads the body until it is complete, or until `continues` returns false for the bytes that have arrived so far.
+    pub(super) async fn read_while(self, continues: impl FnMut(&[u8]) -> bool) -> Result<Bytes, ApiError> {
+        self.collect(usize::MAX, ErrorCode::BodyTooLarge, continues).await
+    }
+
+    /// Reads the whole body. A body of more than `max_bytes` is an error with the code `too_large`.
+    pub(super) async fn read_up_to(self, max_bytes: usize, too_large: ErrorCode) -> Result<Bytes, ApiError> {
+        self.collect(max_bytes, too_large, |_| true).await
+    }
+
+    async fn collect(
+        self,
+        max_bytes: usize,
+        too_large: ErrorCode,
+        mut continues: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Bytes, ApiError> {
+        if let Some(length) = self.declared {
+            // HTTP holds the client to the length that it declares. No byte is read before the length is reserved, so a client
+            // that waits for '100 Continue' never sends a body that is refused.
+            self.limit.reserve(length)?;
+        } else if self.lacks_length {
             let message = "the request has neither a Content-Length header nor chunked transfer encoding";
             return Err(ApiError::new(ErrorCode::LengthRequired, message));
         }
-        None => {}
-    }
-    let mut pieces = body.take().map_err(|_| ApiError::internal())?.into_bytes_stream();
-    // The pieces are copied into one buffer, because tiny pieces take many times their size. A Content-Length costs the client
-    // nothing, so it allocates only a bounded buffer.
-    let mut bytes = BytesMut::with_capacity(declared.unwrap_or(0).min(MAX_PREALLOCATION).min(max_bytes));
-    while let Some(piece) = pieces.try_next().await.map_err(read_error)? {
-        if declared.is_none() {
-            limit.reserve(piece.len())?;
+        let mut pieces = self.body.into_bytes_stream();
+        // The pieces are copied into one buffer, because tiny pieces take many times their size. A Content-Length costs the
+        // client nothing, so it allocates only a bounded buffer.
+        let mut bytes = BytesMut::with_capacity(self.declared.unwrap_or(0).min(MAX_PREALLOCATION).min(max_bytes));
+        while let Some(piece) = pieces.try_next().await.map_err(read_error)? {
+            if self.declared.is_none() {
+                self.limit.reserve(piece.len())?;
+            }
+            if piece.len() > max_bytes - bytes.len() {
+                return Err(ApiError::new(too_large, format!("the body is larger than {max_bytes} bytes")));
+            }
+            bytes.extend_from_slice(&piece);
+            if !continues(&bytes) {
+                break;
+            }
         }
-        if piece.len() > max_bytes - bytes.len() {
-            return Err(ApiError::new(too_large, format!("the body is larger than {max_bytes} bytes")));
-        }
-        bytes.extend_from_slice(&piece);
+        Ok(bytes.freeze())
     }
-    Ok(bytes.freeze())
 }
 
 fn read_error(error: IoError) -> ApiError {

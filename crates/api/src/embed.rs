@@ -1,5 +1,7 @@
 //! Operations that return the embedding of an image.
 
+use std::sync::Arc;
+
 use poem_openapi::param::{Header, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi, Tags};
@@ -10,7 +12,7 @@ use super::error::{ApiError, ErrorCode};
 use super::openapi_errors::{EmbedErrors, OperationError};
 use super::predict::{ImageBody, ModelRef, TimingsBody};
 use super::upload::{RawImage, SingleImageForm};
-use kiln_classifier::EncodedImage;
+use kiln_classifier::{Classifier, EncodedImage, RequestOptions};
 use kiln_inference::model::Task;
 
 /// `POST /embed` and `POST /embed/raw`.
@@ -46,7 +48,8 @@ impl Embed {
         timeout_ms: Header<Option<u64>>,
         form: SingleImageForm,
     ) -> EmbedResult {
-        self.run(&caller, form.0, normalize.0, (model.as_deref(), version.as_deref()), timeout_ms.0).await
+        let (classifier, options) = self.prepare(&caller, (model.as_deref(), version.as_deref()), timeout_ms.0)?;
+        run(&caller, &classifier, form.read().await?, options, normalize.0).await
     }
 
     /// Compute the embedding of one image sent as the whole body
@@ -68,39 +71,50 @@ impl Embed {
         timeout_ms: Header<Option<u64>>,
         body: RawImage,
     ) -> EmbedResult {
-        self.run(&caller, body.0, normalize.0, (model.as_deref(), version.as_deref()), timeout_ms.0).await
+        let (classifier, options) = self.prepare(&caller, (model.as_deref(), version.as_deref()), timeout_ms.0)?;
+        run(&caller, &classifier, body.read().await?, options, normalize.0).await
     }
 }
 
 impl Embed {
-    async fn run(
+    /// Returns the classifier and the options of a request, before its body is read.
+    fn prepare(
         &self,
         caller: &Authenticated<PredictScope>,
-        image: EncodedImage,
-        normalize: bool,
         (model, version): (Option<&str>, Option<&str>),
         timeout_ms: Option<u64>,
-    ) -> EmbedResult {
+    ) -> Result<(Arc<Classifier>, RequestOptions), ApiError> {
         let classifier = self.0.registry.resolve(model, version)?;
         let model = classifier.model();
         if model.spec().task != Task::Embedding {
             let message = format!("the model '{}' returns classes, not embeddings", model.name());
-            return Err(ApiError::new(ErrorCode::ModelClassifies, message).into());
+            return Err(ApiError::new(ErrorCode::ModelClassifies, message));
         }
         let options = caller.options(None, self.0.config.timeout(timeout_ms), None);
-        let mut embedding = classifier.embed(image, options).await?;
-        caller.report_timings(embedding.timings);
-        if normalize {
-            embedding.normalise();
-        }
-        Ok(Json(EmbeddingBody {
-            model: ModelRef::from(model),
-            dimensions: embedding.values.len() as u32,
-            embedding: embedding.values.into_vec(),
-            image: ImageBody::from(embedding.image),
-            timings_ms: TimingsBody::from(embedding.timings),
-        }))
+        classifier.check_admission(&options)?;
+        Ok((classifier, options))
     }
+}
+
+async fn run(
+    caller: &Authenticated<PredictScope>,
+    classifier: &Classifier,
+    image: EncodedImage,
+    options: RequestOptions,
+    normalize: bool,
+) -> EmbedResult {
+    let mut embedding = classifier.embed(image, options).await?;
+    caller.report_timings(embedding.timings);
+    if normalize {
+        embedding.normalise();
+    }
+    Ok(Json(EmbeddingBody {
+        model: ModelRef::from(classifier.model()),
+        dimensions: embedding.values.len() as u32,
+        embedding: embedding.values.into_vec(),
+        image: ImageBody::from(embedding.image),
+        timings_ms: TimingsBody::from(embedding.timings),
+    }))
 }
 
 fn default_normalize() -> bool {

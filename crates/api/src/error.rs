@@ -126,8 +126,6 @@ error_codes! {
     Overloaded = 429 "overloaded" RETRY;
     /// The deadline would pass while the image waits in the queue.
     DeadlineUnmeetable = 429 "deadline_unmeetable" RETRY;
-    /// The deadline passed while the image waited in the queue.
-    DeadlinePassed = 429 "deadline_passed" RETRY;
     /// The device failed on this batch.
     DeviceFailed = 500 "device_failed" None;
     /// An internal error of the server.
@@ -138,6 +136,8 @@ error_codes! {
     Unavailable = 503 "unavailable" Some("Try another replica.");
     /// Feedback cannot be stored or read.
     FeedbackUnavailable = 503 "feedback_unavailable" Some("Retry later; the server's log has the cause.");
+    /// The deadline passed while the image waited in the queue.
+    DeadlinePassed = 504 "deadline_passed" RETRY;
 }
 
 /// An error that is sent to the client.

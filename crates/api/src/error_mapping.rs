@@ -160,7 +160,7 @@ mod tests {
         assert_eq!((unmeetable.0, unmeetable.1, unmeetable.2), (429, "deadline_unmeetable", Some(7)));
         let queued = Duration::from_secs(30);
         let late = mapped(ClassifyError::Batch(BatchError::DeadlinePassed { queued, retry_after }));
-        assert_eq!((late.0, late.1, late.2), (429, "deadline_passed", Some(7)));
+        assert_eq!((late.0, late.1, late.2), (504, "deadline_passed", Some(7)));
         for closed in [ClassifyError::Admit(AdmitError::Closed), ClassifyError::Batch(BatchError::Closed)] {
             let closed = mapped(closed);
             assert_eq!((closed.0, closed.1, closed.2), (503, "unavailable", Some(1)));

@@ -12,6 +12,7 @@ mod embed;
 mod error;
 mod error_mapping;
 mod feedback;
+mod image_form;
 mod management;
 mod middleware;
 pub mod model_repository;

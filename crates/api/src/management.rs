@@ -9,7 +9,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use super::auth::{AdminScope, Authenticated, MetricsScope};
 use super::error::{ApiError, ErrorCode};
 use super::openapi_errors::{AuthErrors, KeyReloadErrors, OperationError};
-use kiln_runtime::readiness::{self, Readiness};
+use kiln_runtime::readiness::{self, Readiness, TaskFailure};
 use kiln_runtime::telemetry::metrics::Exporter;
 use kiln_server::auth::Authenticator;
 
@@ -38,6 +38,17 @@ struct ReadyBody {
     ready: bool,
     /// `ready`, `starting`, `recovering`, `draining` or `failed`.
     state: String,
+    /// Background tasks that do not run, such as the reloading of keys. The server restarts them, unless its state is `failed`.
+    failed_tasks: Vec<FailedTask>,
+}
+
+/// A background task that does not run.
+#[derive(Debug, Object)]
+struct FailedTask {
+    /// The name of the task, as in the log.
+    name: String,
+    /// `panicked`, `failed` or `ended`. The log has the details.
+    reason: String,
 }
 
 #[derive(ApiResponse)]
@@ -61,10 +72,15 @@ impl Health {
     /// Check whether the server accepts requests
     #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
     async fn ready(&self) -> ReadyResponse {
-        // The reason of a failure stays in the log, because this operation needs no key.
+        // The details of a failure stay in the log, because this operation needs no key.
         let state = self.0.state();
         let ready = state == readiness::ReadinessState::Ready;
-        let body = Json(ReadyBody { ready, state: state.as_str().to_string() });
+        let task = |(name, failure): (&str, TaskFailure)| FailedTask {
+            name: name.to_string(),
+            reason: failure.as_str().to_string(),
+        };
+        let failed_tasks = self.0.failed_tasks().into_iter().map(task).collect();
+        let body = Json(ReadyBody { ready, state: state.as_str().to_string(), failed_tasks });
         if ready { ReadyResponse::Ready(body) } else { ReadyResponse::NotReady(body, 1) }
     }
 }
@@ -94,7 +110,7 @@ impl OpenMetrics {
     /// Get the metrics in Prometheus' text format
     #[oai(path = "/metrics", method = "get", operation_id = "metrics")]
     async fn metrics(&self) -> PlainText<String> {
-        PlainText(self.0.render())
+        PlainText(self.0.render().await)
     }
 }
 
@@ -108,14 +124,17 @@ impl GuardedMetrics {
         &self,
         _caller: Authenticated<MetricsScope>,
     ) -> Result<PlainText<String>, OperationError<AuthErrors>> {
-        Ok(PlainText(self.0.render()))
+        Ok(PlainText(self.0.render().await))
     }
 }
 
 /// Returns an endpoint with only the metrics, for a listener of its own. It needs no key.
 pub fn metrics_endpoint(metrics: Exporter) -> impl Endpoint + 'static {
-    let page = endpoint::make_sync(move |_| {
-        Response::builder().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
+    let page = endpoint::make(move |_| {
+        let metrics = metrics.clone();
+        async move {
+            Response::builder().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render().await)
+        }
     });
     poem::Route::new().at("/metrics", poem::get(page))
 }

@@ -210,7 +210,9 @@ fn headers(status: u16) -> Vec<MetaHeader> {
     let mut headers = vec![header("X-Request-Id", "The request id, as in `request_id`.", String::schema_ref())];
     match status {
         401 | 403 => headers.push(header("WWW-Authenticate", "The credentials to send.", String::schema_ref())),
-        429 | 503 => headers.push(header("Retry-After", "Seconds to wait before the next attempt.", u64::schema_ref())),
+        429 | 503 | 504 => {
+            headers.push(header("Retry-After", "Seconds to wait before the next attempt.", u64::schema_ref()))
+        }
         _ => {}
     }
     headers
@@ -228,9 +230,10 @@ fn description(status: u16) -> &'static str {
         413 => "The body is too large, the image has too many pixels, or the form has too many files",
         415 => "The image format, the file extension or the content type is not accepted",
         422 => "The image does not decode, or the scores cannot be sent as JSON because they are not finite",
-        429 => "Rate limit exceeded, server overloaded, or deadline missed; with `Retry-After` in seconds",
+        429 => "Rate limit exceeded, server overloaded, or the deadline cannot be met; with `Retry-After` in seconds",
         500 => "Internal error of the server or its device",
         503 => "Starting, shutting down, or feedback not available; with `Retry-After` in seconds",
+        504 => "The deadline passed while the image waited in the queue; with `Retry-After` in seconds",
         _ => "Error",
     }
 }

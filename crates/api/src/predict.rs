@@ -57,8 +57,9 @@ impl Predict {
         timeout_ms: Header<Option<u64>>,
         form: SingleImageForm,
     ) -> PredictResult<PredictionBody> {
-        let classifier = self.classifier(model.as_deref(), version.as_deref())?;
-        self.classify(&caller, &classifier, form.0, self.options(&caller, top_k.0, threshold.0, timeout_ms.0)).await
+        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let classifier = self.classifier(model.as_deref(), version.as_deref(), &options)?;
+        classify(&caller, &classifier, form.read().await?, options).await
     }
 
     /// Classify one image sent as the whole body
@@ -83,8 +84,9 @@ impl Predict {
         timeout_ms: Header<Option<u64>>,
         body: RawImage,
     ) -> PredictResult<PredictionBody> {
-        let classifier = self.classifier(model.as_deref(), version.as_deref())?;
-        self.classify(&caller, &classifier, body.0, self.options(&caller, top_k.0, threshold.0, timeout_ms.0)).await
+        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let classifier = self.classifier(model.as_deref(), version.as_deref(), &options)?;
+        classify(&caller, &classifier, body.read().await?, options).await
     }
 
     /// Classify several images in a form
@@ -109,13 +111,9 @@ impl Predict {
         timeout_ms: Header<Option<u64>>,
         form: MultiImageForm,
     ) -> PredictResult<BatchBody> {
-        let classifier = self.classifier(model.as_deref(), version.as_deref())?;
-        let images = form.0;
-        let max_files = self.0.config.max_batch_files;
-        if images.len() > max_files {
-            return Err(ApiError::too_many("files", images.len(), max_files).into());
-        }
         let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let classifier = self.classifier(model.as_deref(), version.as_deref(), &options)?;
+        let images = form.read(self.0.config.max_batch_files).await?;
         let outcomes = join_all(images.into_iter().map(|image| classifier.classify(image, options.clone()))).await;
         let timings = outcomes.iter().flatten().map(|prediction| prediction.timings);
         if let Some(slowest) = timings.max_by_key(PhaseTimings::total) {
@@ -134,19 +132,20 @@ impl Predict {
 }
 
 impl Predict {
-    /// Returns the classifier of a request. A model that returns embeddings has no classes.
-    fn classifier(&self, model: Option<&str>, version: Option<&str>) -> Result<Arc<Classifier>, ApiError> {
+    /// Returns the classifier of a request, before its body is read. A model that returns embeddings has no classes.
+    fn classifier(
+        &self,
+        model: Option<&str>,
+        version: Option<&str>,
+        options: &RequestOptions,
+    ) -> Result<Arc<Classifier>, ApiError> {
         let classifier = self.0.registry.resolve(model, version)?;
-        match classifier.model().spec().task {
-            Task::SingleLabel | Task::MultiLabel => Ok(classifier),
-            Task::Embedding => {
-                let name = classifier.model().name();
-                Err(ApiError::new(
-                    ErrorCode::ModelEmbeds,
-                    format!("the model '{name}' returns embeddings, not classes"),
-                ))
-            }
+        if classifier.model().spec().task == Task::Embedding {
+            let message = format!("the model '{}' returns embeddings, not classes", classifier.model().name());
+            return Err(ApiError::new(ErrorCode::ModelEmbeds, message));
         }
+        classifier.check_classification(options)?;
+        Ok(classifier)
     }
 
     fn options(
@@ -159,19 +158,18 @@ impl Predict {
         let timeout = self.0.config.timeout(timeout_ms);
         RequestOptions { threshold, ..caller.options(Some(top_k as usize), timeout, None) }
     }
+}
 
-    async fn classify(
-        &self,
-        caller: &Authenticated<PredictScope>,
-        classifier: &Classifier,
-        image: EncodedImage,
-        options: RequestOptions,
-    ) -> PredictResult<PredictionBody> {
-        let prediction = classifier.classify(image, options).await?;
-        caller.report_timings(prediction.timings);
-        caller.report_cache_lookups(prediction.cache);
-        Ok(Json(PredictionBody::new(classifier.model(), prediction)))
-    }
+async fn classify(
+    caller: &Authenticated<PredictScope>,
+    classifier: &Classifier,
+    image: EncodedImage,
+    options: RequestOptions,
+) -> PredictResult<PredictionBody> {
+    let prediction = classifier.classify(image, options).await?;
+    caller.report_timings(prediction.timings);
+    caller.report_cache_lookups(prediction.cache);
+    Ok(Json(PredictionBody::new(classifier.model(), prediction)))
 }
 
 fn default_top_k() -> u32 {

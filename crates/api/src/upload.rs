@@ -1,29 +1,61 @@
-//! Extractors of uploaded images: one or several fields of a form, or the whole body. Uploads stay in memory.
+//! Extractors of uploaded images: a form, or the whole body. A handler reads the upload when it has checked everything else.
+//! Uploads stay in memory.
 
-use poem::web::Multipart;
-use poem::{Body, FromRequest, Request, RequestBody, Result};
+use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::body_limit::read_body;
-use super::error::ApiError;
+use super::body_limit::UnreadBody;
+use super::error::{ApiError, ErrorCode};
+use super::image_form::UnreadForm;
 use kiln_classifier::EncodedImage;
-
-/// Parts of a form that are not images are skipped, up to these totals. A browser may send a few; thousands are abuse.
-const MAX_OTHER_PARTS: usize = 100;
-const MAX_OTHER_BYTES: usize = 64 << 10;
 
 /// A form with one image in the field `file`.
 #[derive(Debug)]
-pub(super) struct SingleImageForm(pub(super) EncodedImage);
+pub(super) struct SingleImageForm(UnreadForm);
 
-/// A form with images in the fields `files`, in the order of the form.
+/// A form with images in the fields `files`.
 #[derive(Debug)]
-pub(super) struct MultiImageForm(pub(super) Vec<EncodedImage>);
+pub(super) struct MultiImageForm(UnreadForm);
 
 /// A body that is one image, whatever its content type.
 #[derive(Debug)]
-pub(super) struct RawImage(pub(super) EncodedImage);
+pub(super) struct RawImage(UnreadBody);
+
+impl SingleImageForm {
+    /// Reads the form.
+    ///
+    /// # Errors
+    ///
+    /// The body cannot be read, or the form does not parse or has another number of images.
+    pub(super) async fn read(self) -> Result<EncodedImage, ApiError> {
+        let too_many = ApiError::malformed("the form has more than one field 'file'");
+        Ok(self.0.read("file", 1, too_many).await?.remove(0))
+    }
+}
+
+impl MultiImageForm {
+    /// Reads the form and returns its images, in the order of the form: at least one, and at most `max_files`.
+    ///
+    /// # Errors
+    ///
+    /// The body cannot be read, or the form does not parse, or has no or too many images.
+    pub(super) async fn read(self, max_files: usize) -> Result<Vec<EncodedImage>, ApiError> {
+        let message = format!("the request has more than {max_files} files");
+        self.0.read("files", max_files, ApiError::new(ErrorCode::TooManyFiles, message)).await
+    }
+}
+
+impl RawImage {
+    /// Reads the body.
+    ///
+    /// # Errors
+    ///
+    /// See [`UnreadBody::read`].
+    pub(super) async fn read(self) -> Result<EncodedImage, ApiError> {
+        Ok(EncodedImage { bytes: self.0.read().await?, file_name: None })
+    }
+}
 
 impl<'a> ApiExtractor<'a> for SingleImageForm {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -39,7 +71,7 @@ impl<'a> ApiExtractor<'a> for SingleImageForm {
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        Ok(Self(read_form(request, body, "file", 1).await?.remove(0)))
+        Ok(Self(UnreadForm::take(request, body)?))
     }
 }
 
@@ -63,8 +95,7 @@ impl<'a> ApiExtractor<'a> for MultiImageForm {
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        // The handler checks the number of files, because the limit is in its configuration.
-        read_form(request, body, "files", usize::MAX).await.map(Self)
+        Ok(Self(UnreadForm::take(request, body)?))
     }
 }
 
@@ -90,7 +121,7 @@ impl<'a> ApiExtractor<'a> for RawImage {
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        Ok(Self(EncodedImage { bytes: read_body(request, body).await?, file_name: None }))
+        Ok(Self(UnreadBody::take(request, body)?))
     }
 }
 
@@ -115,88 +146,4 @@ fn form_meta(field: &'static str, description: &'static str, schema: MetaSchema)
     let schema = MetaSchemaRef::Inline(Box::new(form));
     let content = MetaMediaType { content_type: "multipart/form-data", schema };
     Some(MetaRequest { description: None, content: vec![content], required: true })
-}
-
-/// Returns the images in the form fields called `name`: at least one, at most `max`.
-async fn read_form(request: &Request, body: &mut RequestBody, name: &str, max: usize) -> Result<Vec<EncodedImage>> {
-    // Checks the content type before the body is read.
-    form_parser(request, Body::empty()).await?;
-    // The parser searches everything that it holds of a header or of the preamble whenever a piece arrives, so tiny pieces would
-    // keep it busy for minutes. It gets the complete body instead and parses it in one go. Parsing does not yield, so at most one
-    // body per thread is held twice.
-    let bytes = read_body(request, body).await?;
-    let mut form = form_parser(request, Body::from_bytes(bytes)).await?;
-    let (mut images, mut other_parts, mut other_bytes) = (Vec::new(), 0, 0);
-    while let Some(field) = form.next_field().await? {
-        if field.name() == Some(name) {
-            if images.len() == max {
-                return Err(ApiError::malformed(format!("the form has more than {max} field '{name}'")).into());
-            }
-            let file_name = field.file_name().map(ToString::to_string);
-            images.push(EncodedImage { bytes: field.bytes().await?.into(), file_name });
-            continue;
-        }
-        other_parts += 1;
-        other_bytes += field.bytes().await?.len();
-        if other_parts > MAX_OTHER_PARTS || other_bytes > MAX_OTHER_BYTES {
-            return Err(ApiError::malformed(format!(
-                "the form has too many or too large parts besides '{name}'; the maximum is {MAX_OTHER_PARTS} parts and \
-                 {MAX_OTHER_BYTES} bytes in total"
-            ))
-            .into());
-        }
-    }
-    if images.is_empty() {
-        return Err(ApiError::malformed(format!("the form has no field '{name}'")).into());
-    }
-    Ok(images)
-}
-
-/// Returns a parser of `body`. It fails if the content type of the request is not that of a form.
-async fn form_parser(request: &Request, body: Body) -> Result<Multipart> {
-    <Multipart as FromRequest>::from_request(request, &mut RequestBody::new(body)).await
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-    use std::time::{Duration, Instant};
-
-    use bytes::Bytes;
-    use futures_util::{StreamExt, stream};
-
-    use super::super::body_limit::{BodyBudget, BodyLimit};
-    use super::*;
-
-    /// Reads a form whose pieces arrive one by one, each after the reader has seen the one before.
-    async fn read_in_pieces(piece: &'static [u8], count: usize) -> Result<Vec<EncodedImage>> {
-        let pieces = stream::iter(0..count).then(move |_| async move {
-            tokio::task::yield_now().await;
-            Ok::<_, io::Error>(Bytes::from_static(piece))
-        });
-        let mut request = Request::builder()
-            .header("Content-Type", "multipart/form-data; boundary=end")
-            .header("Transfer-Encoding", "chunked")
-            .finish();
-        request.set_data(BodyLimit::new(usize::MAX, &BodyBudget::new(usize::MAX)));
-        read_form(&request, &mut RequestBody::new(Body::from_bytes_stream(pieces)), "file", 1).await
-    }
-
-    /// A parser that searches all earlier bytes again for each piece would take minutes.
-    #[tokio::test]
-    async fn form_in_tiny_pieces_is_parsed_in_linear_time() {
-        let started = Instant::now();
-        assert_eq!(read_in_pieces(&[b'x'; 40], 200_000).await.unwrap_err().status(), 400);
-        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    }
-
-    #[tokio::test]
-    async fn too_many_other_parts_are_refused() {
-        let part = b"--end\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\r\n";
-        for count in [MAX_OTHER_PARTS, MAX_OTHER_PARTS + 2] {
-            // The form and its last part have no end, which is an error of its own.
-            let error = read_in_pieces(part, count).await.unwrap_err().to_string();
-            assert_eq!(error.contains("too many or too large parts"), count > MAX_OTHER_PARTS, "{error}");
-        }
-    }
 }

@@ -234,6 +234,38 @@ impl Classifier {
         self.batcher.admit(options)
     }
 
+    /// Checks whether the queue has a place for an image that arrives now, and whether it is expected to meet its deadline. No
+    /// place is taken, so the image may still be rejected later. Call it before the image is received, so that a request that
+    /// would be rejected costs no upload. A rejected request is counted as [`Self::infer`] counts it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the admission.
+    pub fn check_admission(&self, options: &RequestOptions) -> Result<(), ClassifyError> {
+        let checked = self.batcher.check_admission(options).map_err(ClassifyError::from);
+        if let Err(error) = &checked {
+            self.statistics.begin(1).finish(Err(error));
+        }
+        checked
+    }
+
+    /// Does the same as [`Self::check_admission`] before [`Self::classify`]. If the response may be cached, nothing is rejected,
+    /// because a cached response needs no place in the queue.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the admission.
+    pub fn check_classification(&self, options: &RequestOptions) -> Result<(), ClassifyError> {
+        if self.cache.is_some() && !options.bypass_cache {
+            return Ok(());
+        }
+        self.check_admission(options).inspect_err(|_| {
+            if self.cache.is_some() {
+                self.batcher.metrics().cache_lookup(CacheOutcome::Bypassed);
+            }
+        })
+    }
+
     /// Decodes and resizes an image. Returns an error if its deadline passes before it is decoded.
     pub(super) async fn preprocess(
         &self,

@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::blocking::run_blocking;
+
 /// The time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -36,13 +38,16 @@ impl FileWatcher {
     /// Polls once a second and returns when a file differs from its last reported state and did not change between two
     /// polls: a file that still changes may be only half written. Links are followed, so a folder that is replaced as a
     /// whole is a change, too.
+    ///
+    /// The files are read on a blocking thread, since a network mount may take long to answer.
     pub async fn changed(&mut self) {
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut previous = None;
         loop {
             ticks.tick().await;
-            let current = Fingerprint::of(&self.files);
+            let files = self.files.clone();
+            let current = run_blocking(move || Fingerprint::of(&files)).await;
             if current != self.last_reported && previous.as_ref() == Some(&current) {
                 self.last_reported = current;
                 return;

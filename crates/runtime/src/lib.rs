@@ -1,7 +1,9 @@
 //! Process-wide services that every layer may use: logs, metrics and traces ([`telemetry`]), [`readiness`], graceful
-//! [`shutdown`], the [`file_watcher`], the [`http_client`], and the [`scheduling`] class of a request.
+//! [`shutdown`], the [`supervisor`] of background tasks, the [`file_watcher`], the [`http_client`], [`blocking`] work, and
+//! the [`scheduling`] class of a request.
 #![forbid(unsafe_code)]
 
+pub mod blocking;
 #[doc(hidden)]
 pub mod doc_tables;
 pub mod file_watcher;
@@ -9,4 +11,5 @@ pub mod http_client;
 pub mod readiness;
 pub mod scheduling;
 pub mod shutdown;
+pub mod supervisor;
 pub mod telemetry;

@@ -3,10 +3,12 @@
 //!
 //! A process starts in [`ReadinessState::Starting`], becomes [`ReadinessState::Ready`], and is
 //! [`ReadinessState::Recovering`] while a failed engine is replaced. Every state may change to
-//! [`ReadinessState::Draining`], and every state to [`ReadinessState::Failed`], which is final.
+//! [`ReadinessState::Draining`], and every state to [`ReadinessState::Failed`], which is final. Besides the state, the handle
+//! holds the background tasks that have failed.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -21,6 +23,32 @@ pub struct Readiness {
     /// Whether the models are warm. If an engine fails earlier, its replacement leads back to `Starting`.
     is_warm: Arc<AtomicBool>,
     engine_failures: Arc<AtomicU64>,
+    failed_tasks: Arc<Mutex<BTreeMap<&'static str, TaskFailure>>>,
+}
+
+/// Why a background task does not run. The texts are for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TaskFailure {
+    /// The task panicked with this message.
+    #[error("it panicked: {0}")]
+    Panicked(String),
+    /// The task returned this error.
+    #[error("it failed: {0}")]
+    Failed(String),
+    /// The task returned, although it should run as long as the server.
+    #[error("it ended")]
+    Ended,
+}
+
+impl TaskFailure {
+    /// Returns `panicked`, `failed` or `ended`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Panicked(_) => "panicked",
+            Self::Failed(_) => "failed",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// The state that `/health/ready` reports.
@@ -56,14 +84,21 @@ impl Readiness {
     pub fn starting() -> Self {
         metrics::readiness(ReadinessState::Starting.as_str());
         let state = watch::Sender::new(ReadinessState::Starting);
-        Self { state, is_optional: false, is_warm: Arc::default(), engine_failures: Arc::default() }
+        Self {
+            state,
+            is_optional: false,
+            is_warm: Arc::default(),
+            engine_failures: Arc::default(),
+            failed_tasks: Arc::default(),
+        }
     }
 
     /// Returns the readiness of a part that the process can run without. It begins ready and appears in no metric.
     /// Engine failures count for all parts, because the parts share the devices.
     pub fn optional(&self) -> Self {
         let (state, is_warm) = (watch::Sender::new(ReadinessState::Ready), Arc::new(AtomicBool::new(true)));
-        Self { state, is_optional: true, is_warm, engine_failures: Arc::clone(&self.engine_failures) }
+        let engine_failures = Arc::clone(&self.engine_failures);
+        Self { state, is_optional: true, is_warm, engine_failures, failed_tasks: Arc::default() }
     }
 
     /// Records that the models are warm: the process is ready, unless an engine is being replaced. Does nothing once
@@ -115,6 +150,27 @@ impl Readiness {
     /// Returns how often engines have failed so far. Results that an engine computed before its failure may be wrong.
     pub fn engine_failures(&self) -> u64 {
         self.engine_failures.load(Ordering::Relaxed)
+    }
+
+    /// Records that a background task does not run. This does not change the state: the supervisor of the task decides whether
+    /// the server can run without it.
+    pub fn set_task_failed(&self, task: &'static str, failure: TaskFailure) {
+        self.lock_failed_tasks().insert(task, failure);
+    }
+
+    /// Records that a background task runs again.
+    pub fn set_task_running(&self, task: &'static str) {
+        self.lock_failed_tasks().remove(task);
+    }
+
+    /// Returns the background tasks that do not run, or that run again too short a time to count as running, by name.
+    pub fn failed_tasks(&self) -> Vec<(&'static str, TaskFailure)> {
+        self.lock_failed_tasks().iter().map(|(task, failure)| (*task, failure.clone())).collect()
+    }
+
+    /// A poisoned lock still holds consistent data: each change is one insertion or removal.
+    fn lock_failed_tasks(&self) -> MutexGuard<'_, BTreeMap<&'static str, TaskFailure>> {
+        self.failed_tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the current state.

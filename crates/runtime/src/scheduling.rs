@@ -52,10 +52,20 @@ impl QueueShare {
     ///
     /// Returns the limit if the caller has that many images in flight.
     pub fn acquire(&self, capacity: usize) -> Result<QueueShareGuard, usize> {
-        // At least one, so that a small queue excludes no caller.
-        let limit = ((self.fraction * capacity as f64).floor() as usize).max(1);
+        let limit = self.limit(capacity);
         let guard = QueueShareGuard(Arc::clone(&self.in_flight));
         if self.in_flight.fetch_add(1, Ordering::Relaxed) < limit { Ok(guard) } else { Err(limit) }
+    }
+
+    /// Returns the limit if the caller has that many images in flight.
+    pub fn reached_limit(&self, capacity: usize) -> Option<usize> {
+        let limit = self.limit(capacity);
+        (self.in_flight.load(Ordering::Relaxed) >= limit).then_some(limit)
+    }
+
+    /// Returns the maximum number of images: at least one, so that a small queue excludes no caller.
+    fn limit(&self, capacity: usize) -> usize {
+        ((self.fraction * capacity as f64).floor() as usize).max(1)
     }
 }
 

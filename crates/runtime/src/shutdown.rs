@@ -84,9 +84,22 @@ impl ShutdownSignal {
     }
 }
 
-/// Spawns a task that advances the stages on `requests`, and returns the signal that shows them.
+/// Returns the signal that shows the stages, and the future that advances them on `requests`.
 ///
-/// If the `requests` channel closes, the server continues to run.
+/// The future returns after the last stage, or if all signals are dropped. If the `requests` channel closes, the server
+/// continues to run. If the future panics, readiness fails and the stage becomes [`Stage::Ended`], since nothing could
+/// advance the stages any more.
+pub fn controller(
+    config: Config,
+    readiness: Readiness,
+    requests: mpsc::Receiver<ShutdownRequest>,
+) -> (ShutdownSignal, impl Future<Output = ()> + Send + 'static) {
+    let (stage, signal) = watch::channel(Stage::Serving);
+    let stage = StageSender { stage, readiness: readiness.clone() };
+    (ShutdownSignal(signal), async move { run(config, readiness, requests, &stage.stage).await })
+}
+
+/// Spawns the future of [`controller`] and returns its signal.
 ///
 /// # Panics
 ///
@@ -96,9 +109,24 @@ pub fn spawn_controller(
     readiness: Readiness,
     requests: mpsc::Receiver<ShutdownRequest>,
 ) -> ShutdownSignal {
-    let (stage, signal) = watch::channel(Stage::Serving);
-    tokio::spawn(run(config, readiness, requests, stage));
-    ShutdownSignal(signal)
+    let (signal, controller) = controller(config, readiness, requests);
+    tokio::spawn(controller);
+    signal
+}
+
+/// Ends the process if the controller panics.
+struct StageSender {
+    stage: watch::Sender<Stage>,
+    readiness: Readiness,
+}
+
+impl Drop for StageSender {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.readiness.fail("the shutdown controller panicked");
+            self.stage.send_replace(Stage::Ended);
+        }
+    }
 }
 
 /// Advances through the stages. Returns early if all signals are dropped.
@@ -106,7 +134,7 @@ async fn run(
     config: Config,
     readiness: Readiness,
     mut requests: mpsc::Receiver<ShutdownRequest>,
-    stage: watch::Sender<Stage>,
+    stage: &watch::Sender<Stage>,
 ) {
     let first = select! {
         request = next(&mut requests) => request,
@@ -127,7 +155,7 @@ async fn run(
         stage.send_replace(Stage::Draining);
         select! {
             () = sleep(delay) => {}
-            _ = next(&mut requests) => return end(&stage),
+            _ = next(&mut requests) => return end(stage),
             () = stage.closed() => return,
         }
     }
@@ -138,7 +166,7 @@ async fn run(
             tracing::warn!(grace = ?config.grace, "shutdown grace expired, dropping remaining requests");
             stage.send_replace(Stage::Ended);
         }
-        _ = next(&mut requests) => end(&stage),
+        _ = next(&mut requests) => end(stage),
         () = stage.closed() => {}
     }
 }
@@ -158,9 +186,10 @@ async fn next(requests: &mut mpsc::Receiver<ShutdownRequest>) -> ShutdownRequest
 /// Capacity of the channel of requests. Only the first two requests have an effect.
 const PENDING_REQUESTS: usize = 2;
 
-/// Listens for SIGTERM and SIGINT (on systems other than Unix: only for Ctrl-C).
+/// Listens for SIGTERM and SIGINT (on systems other than Unix: only for Ctrl-C), and returns the requests with the future that
+/// sends them. The future returns when the receiver is dropped.
 ///
-/// From then on these signals do not end the process by themselves.
+/// From now on these signals do not end the process by themselves.
 ///
 /// # Errors
 ///
@@ -170,13 +199,13 @@ const PENDING_REQUESTS: usize = 2;
 ///
 /// Panics outside a tokio runtime.
 #[cfg(unix)]
-pub fn os_requests() -> io::Result<mpsc::Receiver<ShutdownRequest>> {
+pub fn os_requests() -> io::Result<(mpsc::Receiver<ShutdownRequest>, impl Future<Output = ()> + Send + 'static)> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (sender, requests) = mpsc::channel(PENDING_REQUESTS);
-    tokio::spawn(async move {
+    let listen = async move {
         loop {
             let request = select! {
                 Some(()) = terminate.recv() => ShutdownRequest::Terminate,
@@ -187,11 +216,11 @@ pub fn os_requests() -> io::Result<mpsc::Receiver<ShutdownRequest>> {
                 return;
             }
         }
-    });
-    Ok(requests)
+    };
+    Ok((requests, listen))
 }
 
-/// Listens for Ctrl-C.
+/// Listens for Ctrl-C, and returns the requests with the future that sends them.
 ///
 /// # Errors
 ///
@@ -201,9 +230,9 @@ pub fn os_requests() -> io::Result<mpsc::Receiver<ShutdownRequest>> {
 ///
 /// Panics outside a tokio runtime.
 #[cfg(not(unix))]
-pub fn os_requests() -> io::Result<mpsc::Receiver<ShutdownRequest>> {
+pub fn os_requests() -> io::Result<(mpsc::Receiver<ShutdownRequest>, impl Future<Output = ()> + Send + 'static)> {
     let (sender, requests) = mpsc::channel(PENDING_REQUESTS);
-    tokio::spawn(async move {
+    let listen = async move {
         loop {
             if let Err(error) = tokio::signal::ctrl_c().await {
                 tracing::warn!(%error, "cannot listen for Ctrl-C");
@@ -213,8 +242,8 @@ pub fn os_requests() -> io::Result<mpsc::Receiver<ShutdownRequest>> {
                 return;
             }
         }
-    });
-    Ok(requests)
+    };
+    Ok((requests, listen))
 }
 
 /// The stages on a paused clock, with requests that the test sends.
@@ -339,7 +368,8 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn os_signals_become_requests() {
-        let mut requests = os_requests().unwrap();
+        let (mut requests, listen) = os_requests().unwrap();
+        tokio::spawn(listen);
         send_self("TERM");
         assert_eq!(requests.recv().await, Some(ShutdownRequest::Terminate));
         send_self("INT");

@@ -26,7 +26,7 @@ pub struct Server {
 
 impl Server {
     /// Binds `config.listen`. From now on the kernel queues connections up to the size of its listen backlog. [`run`](Self::run)
-    /// serves them, over TLS if `tls` is given.
+    /// serves them, over TLS if `tls` is given. Its certificate is reloaded by [`Tls::watch`], which the caller runs.
     ///
     /// # Errors
     ///
@@ -57,11 +57,6 @@ impl Server {
         E: IntoEndpoint,
         E::Endpoint: 'static,
     {
-        // The set aborts its task when this future ends.
-        let mut certificate_watch = JoinSet::new();
-        if let Some(tls) = &self.tls {
-            certificate_watch.spawn(Arc::clone(tls).watch());
-        }
         let shared = Arc::new(Shared {
             config: self.config,
             tls: self.tls,

@@ -15,6 +15,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, rustls};
 
+use kiln_runtime::blocking::run_blocking;
 use kiln_runtime::file_watcher::FileWatcher;
 
 /// The current certificate chain and its private key.
@@ -80,12 +81,18 @@ impl Tls {
 
     /// Reloads the files when they change. If the new files cannot be used, logs the error and keeps the previous certificate.
     /// Never returns.
-    pub(super) async fn watch(self: Arc<Self>) {
+    pub async fn watch(self: Arc<Self>) {
         let mut watcher = self.watcher.clone();
         loop {
             watcher.changed().await;
-            self.reload();
+            self.reload_on_thread().await;
         }
+    }
+
+    /// Reloads the files on a blocking thread, since reading from a network file system may take long.
+    async fn reload_on_thread(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        run_blocking(move || this.reload()).await;
     }
 
     fn reload(&self) {
@@ -124,4 +131,61 @@ fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
         .map_err(pair_error)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::tests::{TestServer, config};
+
+    /// The runtime has one async thread. The certificate is a pipe, which the reload reads until the test closes it.
+    #[tokio::test]
+    async fn slow_certificate_file_does_not_delay_requests() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("certificate"), folder.path().join("key"));
+        assert!(Command::new("mkfifo").arg(&certificate).status().unwrap().success());
+        let watcher = FileWatcher::new(Vec::new());
+        let current = ArcSwap::from_pointee(
+            ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new())),
+        );
+        let tls = Arc::new(Tls { certificate: certificate.clone(), key, current, watcher });
+        let server = TestServer::new(config(), poem::endpoint::make_sync(|_| "hello")).await;
+        let (gate, opened) = mpsc::channel::<()>();
+        let (reads, is_reading) = oneshot::channel();
+        let writer = std::thread::spawn(move || {
+            // Opening a pipe waits for its reader.
+            let mut pipe = OpenOptions::new().write(true).open(certificate).unwrap();
+            reads.send(()).unwrap();
+            // A test that fails does not hang: it opens the gate by dropping the sender, or the time is over.
+            let _ = opened.recv_timeout(Duration::from_secs(20));
+            pipe.write_all(b"no certificate").unwrap();
+        });
+        let reload = tokio::spawn(async move { tls.reload_on_thread().await });
+        is_reading.await.unwrap();
+        let mut client = server.connect().await;
+        let mut fastest = Duration::MAX;
+        for _ in 0..10 {
+            let started = Instant::now();
+            client.get("/health/live").await;
+            client.read_to("hello").await;
+            fastest = fastest.min(started.elapsed());
+        }
+        assert!(!reload.is_finished(), "the certificate was read before the requests were answered");
+        assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+        drop(gate);
+        reload.await.unwrap();
+        writer.join().unwrap();
+    }
 }

@@ -23,6 +23,7 @@ use active_model::ActiveModel;
 use desired_state::{DesiredVersion, StoreSnapshot};
 use kiln_feedback::FeedbackStore;
 use kiln_inference::model::Model;
+use kiln_runtime::blocking::resume_panic;
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
 pub(super) use loaded_version::{LoadedVersion, StartedVersion};
@@ -124,15 +125,18 @@ impl ModelReloader {
             tokio::select! {
                 () = snapshot.changed() => snapshot = self.observe(&store).await,
                 Some((id, reason)) = self.failures.1.recv() => self.withdraw(id, &reason),
-                Some(Ok((index, desired, outcome))) = self.loading.join_next() => match outcome {
-                    Ok(started) => {
-                        self.add(index, &desired, started);
-                        // The labels may have changed during the load. Without a new snapshot, a version without a
-                        // label would serve until the watcher sees the change, up to a second later.
-                        snapshot = self.observe(&store).await;
+                Some(loaded) = self.loading.join_next() => {
+                    let (index, desired, outcome) = resume_panic(loaded);
+                    match outcome {
+                        Ok(started) => {
+                            self.add(index, &desired, started);
+                            // The labels may have changed during the load. Without a new snapshot, a version without a
+                            // label would serve until the watcher sees the change, up to a second later.
+                            snapshot = self.observe(&store).await;
+                        }
+                        Err(error) => self.reject(index, desired, &error),
                     }
-                    Err(error) => self.reject(index, desired, &error),
-                },
+                }
             }
             while self.retiring.try_join_next().is_some() {}
         }

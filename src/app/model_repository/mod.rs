@@ -25,6 +25,7 @@ use kiln_api::model_repository::{RepositoryAction, RepositoryCommand, Repository
 use kiln_classifier::registry::Versions;
 use kiln_inference::Step;
 use kiln_inference::model_file::FileOptions;
+use kiln_runtime::blocking::resume_panic;
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
 use tokio::sync::oneshot;
@@ -104,7 +105,8 @@ impl ModelRepository {
             repository.scan(None).await.map_err(unreadable)?;
         }
         repository.start_next_load();
-        while let Some(Ok((planned, outcome))) = repository.loading.join_next().await {
+        while let Some(loaded) = repository.loading.join_next().await {
+            let (planned, outcome) = resume_panic(loaded);
             repository.finish_load(planned, outcome);
             repository.start_next_load();
         }
@@ -134,7 +136,10 @@ impl ModelRepository {
             tokio::select! {
                 _ = ticks.tick() => self.rescan(None).await,
                 Some(command) = self.setup.task.commands.recv() => self.execute(command).await,
-                Some(Ok((planned, outcome))) = self.loading.join_next() => self.finish_load(planned, outcome),
+                Some(loaded) = self.loading.join_next() => {
+                    let (planned, outcome) = resume_panic(loaded);
+                    self.finish_load(planned, outcome);
+                }
             }
             while self.retiring.try_join_next().is_some() {}
         }

@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// Expressions that are empty until the effect of the load is visible in the metrics.
 const FACTS: [(&str, &str); 19] = [
     ("a full queue", "kiln_requests_total{operation=\"predict_raw\", status=\"429\", outcome=\"overloaded\"} > 0"),
-    ("a deadline", "sum(kiln_requests_total{status=\"429\", outcome=~\"deadline_.*\"}) > 0"),
+    ("a deadline", "sum(kiln_requests_total{status=~\"429|504\", outcome=~\"deadline_.*\"}) > 0"),
     ("an invalid image", "kiln_requests_total{status=\"422\", outcome=\"undecodable_image\"} > 0"),
     ("an unknown model", "kiln_requests_total{status=\"404\", outcome=\"unknown_model\"} > 0"),
     ("wrong keys", "kiln_requests_total{status=\"401\", outcome=\"key_invalid\"} > 0"),

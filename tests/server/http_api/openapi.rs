@@ -13,13 +13,15 @@ fn document_has_security_schemes_and_errors_of_every_operation() {
         let schemes: Vec<&String> =
             operation["security"].as_array().unwrap().iter().flat_map(|s| s.as_object().unwrap().keys()).collect();
         assert_eq!(schemes, ["ApiKey", "Bearer"]);
-        for status in ["200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503"] {
+        for status in ["200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"] {
             assert!(
                 operation["responses"][status]["content"]["application/json; charset=utf-8"].is_object(),
                 "{status}"
             );
         }
-        for (status, header) in [("401", "WWW-Authenticate"), ("429", "Retry-After"), ("503", "Retry-After")] {
+        for (status, header) in
+            [("401", "WWW-Authenticate"), ("429", "Retry-After"), ("503", "Retry-After"), ("504", "Retry-After")]
+        {
             let headers = &operation["responses"][status]["headers"];
             assert!(headers[header].is_object() && headers["X-Request-Id"].is_object(), "{status}: {headers}");
         }

@@ -6,7 +6,7 @@ use poem_openapi::types::{ParseFromJSON, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, Enum, ExtractParamOptions, Object};
 use uuid::Uuid;
 
-use crate::body_limit::read_body_up_to;
+use crate::body_limit::UnreadBody;
 use crate::error::{ApiError, ErrorCode};
 use kiln_feedback::{Feedback, Label};
 use kiln_runtime::telemetry::is_control_or_bidi;
@@ -66,7 +66,8 @@ impl<'a> ApiExtractor<'a> for FeedbackRequest {
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let bytes = read_body_up_to(MAX_BODY_BYTES, ErrorCode::FeedbackTooLarge, request, body).await?;
+        let body = UnreadBody::take(request, body)?;
+        let bytes = body.read_up_to(MAX_BODY_BYTES, ErrorCode::FeedbackTooLarge).await?;
         let text = std::str::from_utf8(&bytes).map_err(|_| ApiError::malformed("the body is not valid UTF-8"))?;
         let parsed = FeedbackBody::parse_from_json_string(text);
         Ok(Self(parsed.map_err(|error| ApiError::malformed_quoting(&error.into_message()))?))

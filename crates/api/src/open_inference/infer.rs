@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::Tag;
-use super::payload::{InferBody, InferResponse};
+use super::payload::{InferBody, InferResponse, ReceivedBody};
 use crate::auth::{Authenticated, PredictScope};
 use crate::body_limit::BodyLimit;
 use crate::error::{ApiError, ErrorCode};
@@ -83,7 +83,10 @@ impl Inference {
     ) -> Result<InferResponse, ApiError> {
         let classifier = self.state.registry.resolve(Some(name), version)?;
         let config = &self.state.config;
+        // The body may ask for a shorter timeout and a lower priority, but not for better ones.
+        classifier.check_admission(&caller.options(None, config.request_timeout, None))?;
         let accepted = body.accepted;
+        let body = body.read().await?;
         let (model, max_rows) = (Arc::clone(&classifier), max_rows(config, &classifier));
         let limit = caller.body_limit().clone();
         let (rows, id, output, priority, timeout) = self
@@ -130,7 +133,7 @@ impl Inference {
 }
 
 /// Inflates and parses a request.
-fn parse(body: InferBody, header_length: Option<u64>, limit: &BodyLimit) -> Result<InferRequest, ApiError> {
+fn parse(body: ReceivedBody, header_length: Option<u64>, limit: &BodyLimit) -> Result<InferRequest, ApiError> {
     let bytes = body.inflate(limit)?;
     let header_length = header_length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     parse_request(bytes, header_length).map_err(|error| ApiError::malformed(error.to_string()))

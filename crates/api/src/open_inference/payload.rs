@@ -9,7 +9,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOpti
 
 use super::content_encoding::ContentEncoding;
 use super::schema::{InferRequestSchema, InferResponseSchema};
-use crate::body_limit::{BodyLimit, read_body};
+use crate::body_limit::{BodyLimit, UnreadBody};
 use crate::error::ApiError;
 use crate::upload::binary_schema;
 use kiln_oip::EncodedResponse;
@@ -17,15 +17,33 @@ use kiln_oip::EncodedResponse;
 /// The header with the length of the JSON, in requests and responses.
 const HEADER_LENGTH: &str = "Inference-Header-Content-Length";
 
-/// The body of a request, and the encoding that its response may have.
+/// The body of a request, before it is read, and the encoding that its response may have.
 #[derive(Debug)]
 pub(super) struct InferBody {
-    bytes: Bytes,
+    body: UnreadBody,
     encoding: Option<ContentEncoding>,
     pub(super) accepted: Option<ContentEncoding>,
 }
 
+/// The bytes of a request, compressed or not.
+#[derive(Debug)]
+pub(super) struct ReceivedBody {
+    bytes: Bytes,
+    encoding: Option<ContentEncoding>,
+}
+
 impl InferBody {
+    /// Reads the body.
+    ///
+    /// # Errors
+    ///
+    /// See [`UnreadBody::read`].
+    pub(super) async fn read(self) -> Result<ReceivedBody, ApiError> {
+        Ok(ReceivedBody { bytes: self.body.read().await?, encoding: self.encoding })
+    }
+}
+
+impl ReceivedBody {
     /// Returns the bytes, inflated if necessary. The inflated bytes count in the body budget.
     pub(super) fn inflate(self, limit: &BodyLimit) -> Result<Bytes, ApiError> {
         let Some(encoding) = self.encoding else { return Ok(self.bytes) };
@@ -67,7 +85,7 @@ impl<'a> ApiExtractor<'a> for InferBody {
             return Err(ApiError::malformed(format!("{HEADER_LENGTH} must be one number")).into());
         }
         let accepted = ContentEncoding::negotiate(request.header(ACCEPT_ENCODING));
-        Ok(Self { bytes: read_body(request, body).await?, encoding, accepted })
+        Ok(Self { body: UnreadBody::take(request, body)?, encoding, accepted })
     }
 }
 

@@ -12,7 +12,7 @@ use super::Tag;
 use super::schema::RepositoryEntry;
 use crate::State;
 use crate::auth::{AdminScope, AnyScope, Authenticated};
-use crate::body_limit::{has_no_body, read_body_up_to};
+use crate::body_limit::{UnreadBody, has_no_body};
 use crate::error::{ApiError, ErrorCode};
 use crate::model_repository::{RepositoryAction, VersionState};
 use crate::openapi_errors::{OperationError, RepositoryErrors};
@@ -170,7 +170,8 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for OptionalJson<T> {
         if has_no_body(request) {
             return Ok(Self(None));
         }
-        let bytes = read_body_up_to(MAX_BODY_BYTES, ErrorCode::BodyTooLarge, request, body).await?;
+        let body = UnreadBody::take(request, body)?;
+        let bytes = body.read_up_to(MAX_BODY_BYTES, ErrorCode::BodyTooLarge).await?;
         if bytes.is_empty() {
             return Ok(Self(None));
         }

@@ -128,7 +128,7 @@ impl Admission {
         let share = share.map_err(|limit| AdmitError::ShareFull { limit, retry_after: self.retry_after() })?;
         let in_flight = self.in_flight.count(options.priority, &self.metrics);
         let batch_time =
-            self.batch_times.is_settled().then(|| self.batch_time(self.images_before(options.priority))).flatten();
+            self.batch_times.is_settled().then(|| self.batch_time(self.images_before(options.priority, 0))).flatten();
         let alone = self.depth() <= 1;
         if let (Some(batch_time), Some(deadline), false) = (batch_time, options.deadline, alone) {
             // An image that is alone is always admitted: it corrects measurements that no longer hold.
@@ -137,6 +137,28 @@ impl Admission {
         let prediction = batch_time.map(|batch_time| LatencyPrediction::new(&self.overhead, batch_time, alone));
         let permit = Permit { _place: place, _in_flight: in_flight, _share: share };
         Ok(Admitted { permit, prediction })
+    }
+
+    /// Returns the error with which [`Self::admit`] would reject an image now. Takes no place.
+    pub(super) fn check(&self, options: &RequestOptions) -> Result<(), AdmitError> {
+        if self.permits.is_closed() {
+            return Err(AdmitError::Closed);
+        }
+        if self.paused.load(Ordering::Relaxed) {
+            return Err(AdmitError::Recovering);
+        }
+        if self.permits.available_permits() == 0 {
+            return Err(AdmitError::Overloaded { retry_after: self.retry_after() });
+        }
+        if let Some(limit) = options.share.as_ref().and_then(|share| share.reached_limit(self.capacity)) {
+            return Err(AdmitError::ShareFull { limit, retry_after: self.retry_after() });
+        }
+        // As in `admit`, an image that is alone is not checked.
+        let Some(deadline) = options.deadline.filter(|_| self.depth() > 0 && self.batch_times.is_settled()) else {
+            return Ok(());
+        };
+        let batch_time = self.batch_time(self.images_before(options.priority, 1));
+        batch_time.map_or(Ok(()), |batch_time| self.check_deadline(batch_time, deadline))
     }
 
     fn check_deadline(&self, batch_time: Duration, deadline: Instant) -> Result<(), AdmitError> {
@@ -153,9 +175,10 @@ impl Admission {
 
     /// Returns how many images run before or together with the last image of a priority: those of the same and of
     /// higher priorities, those that the engines already run, and those of lower priorities that run in between because
-    /// of their age.
-    fn images_before(&self, priority: Priority) -> usize {
+    /// of their age. `arriving` images of the priority are not counted yet.
+    fn images_before(&self, priority: Priority, arriving: usize) -> usize {
         let (before, behind) = self.in_flight.count_around(priority);
+        let before = before + arriving;
         before + behind.min(self.engines * self.max_batch_size + before / (OLDEST_EVERY - 1))
     }
 
@@ -296,6 +319,32 @@ mod tests {
         );
         let _in_time = admission.admit_by(Some(now + Duration::from_secs(3))).unwrap();
         assert_eq!(admission.depth(), 16, "a rejected image holds no place");
+    }
+
+    #[test]
+    fn check_predicts_the_admission_and_takes_no_place() {
+        let admission = measured(16, 1);
+        let soon = |millis| RequestOptions {
+            deadline: Some(Instant::now() + Duration::from_millis(millis)),
+            ..RequestOptions::default()
+        };
+        admission.check(&soon(1)).expect("an image that is alone is admitted");
+        let mut permits: Vec<_> = (0..15).map(|_| admission.admit_by(None).unwrap()).collect();
+        assert!(matches!(admission.check(&soon(1500)), Err(AdmitError::DeadlineUnmeetable { expected, .. })
+            if expected == Duration::from_millis(1600)));
+        admission.check(&soon(3000)).unwrap();
+        assert_eq!(admission.depth(), 15);
+        let share = QueueShare { fraction: 0.1, in_flight: Arc::default() };
+        let limited = RequestOptions { share: Some(share), ..RequestOptions::default() };
+        admission.check(&limited).unwrap();
+        permits.push(admission.admit(&limited).unwrap());
+        assert!(matches!(admission.check(&RequestOptions::default()), Err(AdmitError::Overloaded { .. })));
+        drop(permits.remove(0));
+        assert!(matches!(admission.check(&limited), Err(AdmitError::ShareFull { limit: 1, .. })));
+        admission.set_paused(true);
+        assert_eq!(admission.check(&RequestOptions::default()), Err(AdmitError::Recovering));
+        admission.close();
+        assert_eq!(admission.check(&RequestOptions::default()), Err(AdmitError::Closed));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::scheduler::{Channels, Scheduler};
 use crate::options::RequestOptions;
 use kiln_inference::{Engine, Sample};
 use kiln_runtime::readiness::Readiness;
+use kiln_runtime::supervisor::fail_on_panic;
 use kiln_runtime::telemetry::metrics::ModelMetrics;
 use kiln_runtime::telemetry::traces;
 
@@ -77,9 +78,11 @@ impl Batcher {
         drop(events);
         let channels = Channels { entries: entries_out, stop: stop_out, commands, events: events_out };
         let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness.clone(), metrics, channels);
+        // Without its scheduler, the batcher would refuse every image while the server is ready.
+        let scheduler = fail_on_panic("batch scheduler", readiness.clone(), scheduler.run());
         (
             Self { admission, statistics, readiness, entries },
-            Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads },
+            Worker { stop, scheduler: tokio::spawn(scheduler), threads },
         )
     }
 
@@ -94,6 +97,15 @@ impl Batcher {
     /// [`AdmitError::Closed`] if the batcher is shutting down or its engine is broken.
     pub fn admit(&self, options: &RequestOptions) -> Result<Admitted, AdmitError> {
         self.admission.admit(options)
+    }
+
+    /// Checks whether [`Batcher::admit`] would admit an image now, without taking a place.
+    ///
+    /// # Errors
+    ///
+    /// See [`Batcher::admit`].
+    pub fn check_admission(&self, options: &RequestOptions) -> Result<(), AdmitError> {
+        self.admission.check(options)
     }
 
     /// Returns how many times the engines of the process have failed so far.

@@ -12,6 +12,7 @@ use super::principal::Principal;
 use super::server_key::ServerKeyError;
 use super::tokens::jwks::JwksError;
 use super::tokens::{TokenError, TokenVerifier, is_token};
+use kiln_runtime::blocking::run_blocking;
 use kiln_runtime::file_watcher::FileWatcher;
 
 /// Interval at which expired records of client addresses are removed.
@@ -136,9 +137,9 @@ impl Authenticator {
             let mut watcher = self.key_file_watcher.clone();
             loop {
                 watcher.changed().await;
-                // Reading a file on a network file system may block. `reload` logs its errors.
+                // Reading a file on a network file system may block. `reload` logs its errors, and a panic ends this task.
                 let this = Arc::clone(self);
-                let _ = tokio::task::spawn_blocking(move || this.reload()).await;
+                let _ = run_blocking(move || this.reload()).await;
             }
         };
         let key_set = async {

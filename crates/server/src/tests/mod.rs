@@ -27,7 +27,7 @@ const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 const OBSERVATION_TIME: Duration = Duration::from_millis(150);
 
 /// A server that runs in its own task.
-struct TestServer {
+pub(super) struct TestServer {
     address: SocketAddr,
     shutdown_requests: mpsc::Sender<graceful::ShutdownRequest>,
     signal: graceful::ShutdownSignal,
@@ -35,7 +35,7 @@ struct TestServer {
 }
 
 impl TestServer {
-    async fn new<E>(config: Config, endpoint: E) -> Self
+    pub(super) async fn new<E>(config: Config, endpoint: E) -> Self
     where
         E: IntoEndpoint + Send + 'static,
         E::Endpoint: 'static,
@@ -78,7 +78,7 @@ impl TestServer {
         timeout(TEST_TIMEOUT, self.signal.reached(graceful::Stage::Draining)).await.expect("the server does not drain");
     }
 
-    async fn connect(&self) -> RawClient {
+    pub(super) async fn connect(&self) -> RawClient {
         RawClient(TcpStream::connect(self.address).await.unwrap())
     }
 
@@ -94,20 +94,20 @@ impl TestServer {
 }
 
 /// A client that sends and receives raw bytes.
-struct RawClient(TcpStream);
+pub(super) struct RawClient(TcpStream);
 
 impl RawClient {
     async fn send(&mut self, bytes: &str) {
         self.0.write_all(bytes.as_bytes()).await.unwrap();
     }
 
-    async fn get(&mut self, path: &str) {
+    pub(super) async fn get(&mut self, path: &str) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
         self.send(&request).await;
     }
 
     /// Reads until the received text ends with `end`.
-    async fn read_to(&mut self, end: &str) -> String {
+    pub(super) async fn read_to(&mut self, end: &str) -> String {
         let mut text = String::new();
         while !text.ends_with(end) {
             let byte = timeout(TEST_TIMEOUT, self.0.read_u8()).await;
@@ -156,7 +156,7 @@ impl RawClient {
 }
 
 /// Returns settings with a free port and timeouts that no test reaches.
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         header_read_timeout: Duration::from_secs(3600),

@@ -20,7 +20,7 @@ const FAILURES: [(&str, &str); 7] = [
     ("503", "unavailable"),
     ("429", "overloaded"),
     ("429", "deadline_unmeetable"),
-    ("429", "deadline_passed"),
+    ("504", "deadline_passed"),
 ];
 
 /// Creates counters that start at zero. A series that appears with a thousand failures has no rate, and no alert sees

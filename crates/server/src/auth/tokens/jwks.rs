@@ -81,8 +81,9 @@ impl KeySet {
         // The refresh runs in its own task, so that it continues if the client disconnects.
         let this = Arc::clone(self);
         let refresh = tokio::spawn(async move { this.refresh(MIN_FETCH_INTERVAL).await });
-        // If the refresh panics, the loaded keys stay in use.
-        let _ = refresh.await;
+        if let Err(error) = refresh.await {
+            tracing::error!(%error, "the refresh of the key set panicked; the previous keys stay in use");
+        }
         self.find_loaded(id, algorithm)
     }
 
