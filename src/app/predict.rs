@@ -59,7 +59,7 @@ pub enum PredictError {
 pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bool) -> Result<(), PredictError> {
     let _log_guard = logging::init(&config.logging)?;
     let (model, engines) = load::start_engines(&config).await?;
-    let (classifier, worker) = load::classifier(&config, model, engines, Readiness::starting());
+    let (classifier, worker) = load::classifier(&config, model, engines, Readiness::starting())?;
     let outcome = predict_all(&classifier, &config, files, top_k, json).await;
     drop(classifier);
     worker.shutdown().await;

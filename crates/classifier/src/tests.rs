@@ -29,7 +29,7 @@ async fn block_thread(pool: &DecodePool) -> (mpsc::Sender<()>, JoinHandle<Result
 #[tokio::test]
 async fn image_is_not_decoded_after_its_deadline() {
     let model = Model::all().next().unwrap();
-    let (classifier, _worker) = idle(model, batching::Config::default(), DecodePool::new(1));
+    let (classifier, _worker) = idle(model, batching::Config::default(), DecodePool::new(1).unwrap());
     let options = RequestOptions { top_k: Some(1), deadline: Some(Instant::now()), ..RequestOptions::default() };
     // If it were decoded, its error would be another one.
     let broken = EncodedImage { bytes: Bytes::from_static(b"\xff\xd8\xff"), file_name: None };
@@ -41,7 +41,7 @@ async fn image_is_not_decoded_after_its_deadline() {
 async fn requests_that_end_before_they_have_a_cache_key_count_as_misses() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
-    let pool = DecodePool::new(1);
+    let pool = DecodePool::new(1).unwrap();
     let start = || idle(Model::all().next().unwrap(), batching::Config::default(), pool.clone());
     let (classifier, _worker) = ::metrics::with_local_recorder(&recorder, start);
     let classifier = classifier.with_cache(ResponseCache::new(1 << 20));
@@ -63,7 +63,7 @@ async fn requests_that_end_before_they_have_a_cache_key_count_as_misses() {
 #[tokio::test]
 async fn cancelled_request_holds_its_place_until_its_decode_ends() {
     let config = batching::Config { queue_capacity: 1, ..batching::Config::default() };
-    let pool = DecodePool::new(1);
+    let pool = DecodePool::new(1).unwrap();
     let (classifier, _worker) = idle(Model::all().next().unwrap(), config, pool.clone());
     let options = RequestOptions { top_k: Some(1), ..RequestOptions::default() };
     // The only decode thread is busy, so the decode of the cancelled request does not start.
@@ -84,7 +84,8 @@ async fn classes(task: Task, options: &RequestOptions) -> Vec<(usize, f32)> {
         spec.task = task;
         spec.outputs = 3;
     });
-    let (classifier, _worker) = constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1));
+    let (classifier, _worker) =
+        constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1).unwrap());
     let classifier = classifier.with_cache(ResponseCache::new(1 << 20));
     let classes = async || {
         let prediction = classifier.classify(photo(), options.clone()).await.unwrap();
@@ -117,7 +118,8 @@ async fn embedding_is_the_output_of_the_network() {
         (spec.task, spec.outputs) = (Task::Embedding, 3);
         spec.labels.clear();
     });
-    let (classifier, _worker) = constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1));
+    let (classifier, _worker) =
+        constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1).unwrap());
     let options = RequestOptions { top_k: Some(1), ..RequestOptions::default() };
     let embedding = classifier.embed(photo(), options.clone()).await.unwrap();
     assert_eq!(*embedding.values, [-1.0, 2.0, 0.0]);

@@ -22,7 +22,7 @@ mod tests;
 pub use crop_geometry::{Crop, Filter, PreprocessSpec};
 pub use crop_region::{CropRegion, crop, crop_bytes};
 pub use decode::{DecodedImage, decode};
-pub use decode_pool::{DecodePool, PoolError};
+pub use decode_pool::{DecodePool, PoolError, PoolStartError};
 pub use error::ImageError;
 pub use file_name::{EncodedImage, check_file_name, sanitise_file_name};
 pub use format::{Format, FormatSet, UnknownFormatName};

@@ -210,13 +210,12 @@ impl ModelRepository {
     fn finish_load(&mut self, planned: PlannedLoad, outcome: Result<LoadOutcome, LoadError>) {
         self.loading_key = None;
         let (model, version) = (planned.key.model.clone(), planned.key.version());
-        match outcome {
-            Ok(LoadOutcome::Started { digest, started }) => {
-                let loaded = LoadedVersion::of_repository(&self.setup.loader, started, self.setup.readiness.clone());
+        match outcome.and_then(|outcome| self.start_batcher(outcome)) {
+            Ok(Some((digest, loaded))) => {
                 self.replaced.extend(self.reconciler.add(planned, digest, loaded));
                 self.publish();
             }
-            Ok(LoadOutcome::SameContent) => {
+            Ok(None) => {
                 tracing::info!(%model, version, "the files of the version changed, but not their content");
                 self.reconciler.keep(planned);
             }
@@ -227,6 +226,14 @@ impl ModelRepository {
                 self.reconciler.reject(planned, reason);
             }
         }
+    }
+
+    /// Starts the batcher of a version whose engines run. Returns the version with the digest of its files, or nothing
+    /// if their content did not change.
+    fn start_batcher(&self, outcome: LoadOutcome) -> Result<Option<(String, LoadedVersion)>, LoadError> {
+        let LoadOutcome::Started { digest, started } = outcome else { return Ok(None) };
+        let loaded = LoadedVersion::of_repository(&self.setup.loader, started, self.setup.readiness.clone())?;
+        Ok(Some((digest, loaded)))
     }
 
     /// Unloads what no longer serves.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, AdmitError, Admitted};
 use super::batch::{BatchError, BatchOutput, BatchStatistics, DurationStats, Entry, Responder};
 use super::config::Config;
-use super::engine_thread::{EngineThread, PanicGuard};
+use super::engine_thread::{EngineThread, PanicGuard, SpawnThread, StartError, os_thread};
 use super::scheduler::{Channels, Scheduler};
 use crate::options::RequestOptions;
 use kiln_inference::{Engine, Sample};
@@ -39,19 +39,37 @@ impl Batcher {
     /// ([`Engine::rebuild`]). While no engine is left, queued images get an error at once and no image is admitted. If
     /// an engine cannot be rebuilt, or hangs, readiness fails for good, no engine is used again and the batcher closes.
     ///
+    /// # Errors
+    ///
+    /// The operating system refuses a thread. All engines are dropped, those with a thread on their thread.
+    ///
     /// # Panics
     ///
-    /// Panics if there is no engine, if the settings are out of range (see [`Config::validate`]), if there is no tokio
-    /// runtime with a timer, or if the operating system cannot create a thread.
+    /// Panics if there is no engine, if the settings are out of range (see [`Config::validate`]), or if there is no
+    /// tokio runtime with a timer.
     pub fn start(
         config: Config,
         engines: Vec<Box<dyn Engine>>,
         readiness: Readiness,
         metrics: ModelMetrics,
-    ) -> (Batcher, Worker) {
+    ) -> Result<(Batcher, Worker), StartError> {
+        Self::start_on(os_thread, config, engines, readiness, metrics)
+    }
+
+    /// Starts a batcher whose engines' threads are created by `spawn`. See [`Batcher::start`].
+    ///
+    /// # Errors
+    ///
+    /// `spawn` returns an error.
+    pub fn start_on(
+        spawn: SpawnThread,
+        config: Config,
+        engines: Vec<Box<dyn Engine>>,
+        readiness: Readiness,
+        metrics: ModelMetrics,
+    ) -> Result<(Batcher, Worker), StartError> {
         config.validate().expect("the settings were validated");
         assert!(!engines.is_empty(), "a batcher needs an engine");
-        metrics.engines(engines.len(), config.queue_capacity);
         let admission = Arc::new(Admission::new(&config, engines.len(), metrics.clone()));
         let statistics = Arc::new(BatchStatistics::default());
         let (entries, entries_out) = mpsc::unbounded_channel();
@@ -70,17 +88,18 @@ impl Batcher {
                 events: events.clone(),
                 memory_measured: None,
             };
-            (commands, thread.spawn())
+            thread.spawn(spawn).map(|thread| (commands, thread))
         };
-        let (commands, threads) = engines.into_iter().enumerate().map(start).unzip();
+        // If a thread is refused, the commands of the others are dropped, which ends their threads.
+        let started = engines.into_iter().enumerate().map(start).collect::<Result<Vec<_>, StartError>>()?;
+        let (commands, threads): (Vec<_>, Vec<_>) = started.into_iter().unzip();
+        metrics.engines(commands.len(), config.queue_capacity);
         // Only the threads hold senders, so the events end with the last thread.
         drop(events);
         let channels = Channels { entries: entries_out, stop: stop_out, commands, events: events_out };
         let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness.clone(), metrics, channels);
-        (
-            Self { admission, statistics, readiness, entries },
-            Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads },
-        )
+        let worker = Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads };
+        Ok((Self { admission, statistics, readiness, entries }, worker))
     }
 
     /// Requests a place for one image. Returns at once; call it before the image is decoded.

@@ -31,3 +31,4 @@ pub use admission::{AdmitError, Admitted, Permit};
 pub use batch::{BatchError, BatchOutput, DurationStats};
 pub use batcher::{Batcher, Worker};
 pub use config::{Config, ConfigError};
+pub use engine_thread::{SpawnThread, StartError, os_thread};
