@@ -1,6 +1,7 @@
 //! The handle of a batcher, and the worker that keeps its engines running.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct Batcher {
     readiness: Readiness,
     /// Unbounded, but each entry holds a permit, so the queue capacity bounds it.
     entries: mpsc::UnboundedSender<Entry>,
+    /// The id of the next entry.
+    next_id: Arc<AtomicU64>,
 }
 
 impl Batcher {
@@ -99,7 +102,7 @@ impl Batcher {
         let channels = Channels { entries: entries_out, stop: stop_out, commands, events: events_out };
         let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness.clone(), metrics, channels);
         let worker = Worker { stop, scheduler: tokio::spawn(scheduler.run()), threads };
-        Ok((Self { admission, statistics, readiness, entries }, worker))
+        Ok((Self { admission, statistics, readiness, entries, next_id: Arc::default() }, worker))
     }
 
     /// Requests a place for one image. Returns at once; call it before the image is decoded.
@@ -148,9 +151,10 @@ impl Batcher {
         let (sender, result) = oneshot::channel();
         let responder = Responder { result: sender, permit, arrived: Instant::now(), link: traces::current_link() };
         let RequestOptions { top_k, deadline, priority, .. } = *options;
-        let entry = Entry { priority, deadline, top_k, sample: sample.into(), responder };
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry { id, priority, deadline, top_k, sample: sample.into(), responder };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
-        let on_cancel = NotifyOnCancel(Some(&self.admission));
+        let on_cancel = NotifyOnCancel { admission: Some(&self.admission), id };
         // The sender is dropped without a result only if the runtime shuts down.
         let result = result.await.unwrap_or(Err(BatchError::Closed));
         on_cancel.disarm();
@@ -188,20 +192,23 @@ impl Batcher {
     }
 }
 
-/// Wakes the scheduler if it is dropped before the result arrives, so that the place of a cancelled image is freed at
-/// once.
-struct NotifyOnCancel<'a>(Option<&'a Admission>);
+/// Reports the image to the scheduler as cancelled if it is dropped before the result arrives, so that the image's place
+/// is freed at once.
+struct NotifyOnCancel<'a> {
+    admission: Option<&'a Admission>,
+    id: u64,
+}
 
 impl NotifyOnCancel<'_> {
     fn disarm(mut self) {
-        self.0 = None;
+        self.admission = None;
     }
 }
 
 impl Drop for NotifyOnCancel<'_> {
     fn drop(&mut self) {
-        if let Some(admission) = self.0 {
-            admission.cancelled.notify_one();
+        if let Some(admission) = self.admission {
+            admission.cancellations.add(self.id);
         }
     }
 }

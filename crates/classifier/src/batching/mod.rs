@@ -23,6 +23,7 @@ mod engine_states;
 mod engine_thread;
 mod latency;
 mod policy;
+mod queue;
 mod scheduler;
 #[cfg(test)]
 mod tests;
