@@ -1,6 +1,6 @@
 //! The classifier as a whole: which requests hold a permit, for how long, and which are counted.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::test_support::{constant, idle};
-use kiln_image::{DecodePool, PoolError};
+use kiln_image::{DecodeBudget, DecodePool, Limits, PoolError, decode};
 use kiln_inference::model::{Model, Task};
 
 fn photo() -> EncodedImage {
@@ -76,6 +76,33 @@ async fn cancelled_request_holds_its_place_until_its_decode_ends() {
     // The pool is FIFO, so this runs after the abandoned decode.
     pool.run(|| ()).await.unwrap();
     classifier.classify(photo(), options).await.unwrap();
+}
+
+#[tokio::test]
+async fn decode_thread_does_not_wait_for_memory_beyond_the_deadline_or_for_a_client_that_left() {
+    let pool = DecodePool::new(1).unwrap();
+    let with_memory = |bytes| Limits { decode_budget: DecodeBudget::new(bytes), ..Limits::default() };
+    let error = decode(&photo().bytes, &with_memory(0)).unwrap_err();
+    let ImageError::TooManyBytes { bytes, .. } = error else { panic!("{error}") };
+    // Memory for one photo, which another request holds.
+    let limits = Arc::new(with_memory(bytes));
+    let _held = decode(&photo().bytes, &limits).unwrap();
+    let model = Model::all().next().unwrap();
+    let (mut classifier, _worker) = idle(model, batching::Config::default(), pool.clone());
+    classifier.preprocessor.limits = limits;
+    let deadline = Some(Instant::now() + Duration::from_millis(100));
+    let options = RequestOptions { top_k: Some(1), ..RequestOptions::default() };
+    let late = classifier.classify(photo(), RequestOptions { deadline, ..options.clone() }).await.unwrap_err();
+    assert!(matches!(late, ClassifyError::Batch(BatchError::DeadlinePassed { .. })), "{late}");
+    let (started, begun) = tokio::sync::oneshot::channel();
+    let first_in_pool = pool.clone();
+    let task = tokio::spawn(async move {
+        tokio::join!(first_in_pool.run(move || started.send(())), classifier.classify(photo(), options))
+    });
+    begun.await.unwrap();
+    task.abort();
+    // The only thread is free again, although the memory is not.
+    assert_eq!(pool.run(|| 7).await, Ok(7));
 }
 
 /// Returns the classes of the photo, whose logits are -1, 2 and 0.

@@ -21,12 +21,12 @@ mod tests;
 
 pub use crop_geometry::{Crop, Filter, PreprocessSpec};
 pub use crop_region::{CropRegion, crop, crop_bytes};
-pub use decode::{DecodedImage, decode};
+pub use decode::{DecodedImage, decode, decode_while_needed};
 pub use decode_pool::{DecodePool, PoolError, PoolStartError};
 pub use error::ImageError;
 pub use file_name::{EncodedImage, check_file_name, sanitise_file_name};
 pub use format::{Format, FormatSet, UnknownFormatName};
-pub use limits::{DecodeBudget, Limits};
+pub use limits::{CancelGuard, CancelToken, DecodeBudget, Limits};
 pub use resize::{PreprocessedImage, resize};
 
 /// The result of [`preprocess`]: the model's input, and properties of the file.
