@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_process::Collector;
 
 use super::definitions::{ALL, Kind, LOG_LINES_DROPPED, Metric};
+use super::loaded_models::without_unloaded;
 use super::{requests, server};
 use crate::telemetry::dropped_lines::lines_dropped;
 
@@ -62,11 +63,11 @@ fn describe(metric: &Metric) {
 }
 
 impl Exporter {
-    /// Returns all metrics in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format, except those of models that were unloaded.
     pub fn render(&self) -> String {
         self.collect_process_metrics();
         counter!(LOG_LINES_DROPPED.name).absolute(lines_dropped());
-        self.recorder.render()
+        without_unloaded(self.recorder.render())
     }
 
     /// Moves recorded observations into their buckets. Call it every few seconds, so that memory stays bounded if nothing
