@@ -42,9 +42,9 @@ impl Predict {
     async fn predict(
         &self,
         caller: Authenticated<PredictScope>,
-        /// Number of classes to return, most probable first.
-        #[oai(default = "default_top_k", validator(minimum(value = "1"), maximum(value = "100")))]
-        top_k: Query<u32>,
+        /// Number of classes to return, most probable first. By default 5; of a multi-label model, all classes above the threshold.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        top_k: Query<Option<u32>>,
         /// Minimum probability of the returned classes, from 0 to 1. By default 0.5 for a multi-label model, and 0 for others.
         #[oai(validator(minimum(value = "0"), maximum(value = "1")))]
         threshold: Query<Option<f32>>,
@@ -58,7 +58,8 @@ impl Predict {
         form: SingleImageForm,
     ) -> PredictResult<PredictionBody> {
         let classifier = self.classifier(model.as_deref(), version.as_deref())?;
-        self.classify(&caller, &classifier, form.0, self.options(&caller, top_k.0, threshold.0, timeout_ms.0)).await
+        let options = self.options(&caller, &classifier, top_k.0, threshold.0, timeout_ms.0);
+        self.classify(&caller, &classifier, form.0, options).await
     }
 
     /// Classify one image sent as the whole body
@@ -68,9 +69,9 @@ impl Predict {
     async fn predict_raw(
         &self,
         caller: Authenticated<PredictScope>,
-        /// Number of classes to return, most probable first.
-        #[oai(default = "default_top_k", validator(minimum(value = "1"), maximum(value = "100")))]
-        top_k: Query<u32>,
+        /// Number of classes to return, most probable first. By default 5; of a multi-label model, all classes above the threshold.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        top_k: Query<Option<u32>>,
         /// Minimum probability of the returned classes, from 0 to 1. By default 0.5 for a multi-label model, and 0 for others.
         #[oai(validator(minimum(value = "0"), maximum(value = "1")))]
         threshold: Query<Option<f32>>,
@@ -84,7 +85,8 @@ impl Predict {
         body: RawImage,
     ) -> PredictResult<PredictionBody> {
         let classifier = self.classifier(model.as_deref(), version.as_deref())?;
-        self.classify(&caller, &classifier, body.0, self.options(&caller, top_k.0, threshold.0, timeout_ms.0)).await
+        let options = self.options(&caller, &classifier, top_k.0, threshold.0, timeout_ms.0);
+        self.classify(&caller, &classifier, body.0, options).await
     }
 
     /// Classify several images in a form
@@ -94,9 +96,9 @@ impl Predict {
     async fn predict_batch(
         &self,
         caller: Authenticated<PredictScope>,
-        /// Number of classes to return, most probable first.
-        #[oai(default = "default_top_k", validator(minimum(value = "1"), maximum(value = "100")))]
-        top_k: Query<u32>,
+        /// Number of classes to return, most probable first. By default 5; of a multi-label model, all classes above the threshold.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        top_k: Query<Option<u32>>,
         /// Minimum probability of the returned classes, from 0 to 1. By default 0.5 for a multi-label model, and 0 for others.
         #[oai(validator(minimum(value = "0"), maximum(value = "1")))]
         threshold: Query<Option<f32>>,
@@ -115,7 +117,7 @@ impl Predict {
         if images.len() > max_files {
             return Err(ApiError::too_many("files", images.len(), max_files).into());
         }
-        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let options = self.options(&caller, &classifier, top_k.0, threshold.0, timeout_ms.0);
         let outcomes = join_all(images.into_iter().map(|image| classifier.classify(image, options.clone()))).await;
         let timings = outcomes.iter().flatten().map(|prediction| prediction.timings);
         if let Some(slowest) = timings.max_by_key(PhaseTimings::total) {
@@ -152,12 +154,14 @@ impl Predict {
     fn options(
         &self,
         caller: &Authenticated<PredictScope>,
-        top_k: u32,
+        classifier: &Classifier,
+        top_k: Option<u32>,
         threshold: Option<f32>,
         timeout_ms: Option<u64>,
     ) -> RequestOptions {
         let timeout = self.0.config.timeout(timeout_ms);
-        RequestOptions { threshold, ..caller.options(Some(top_k as usize), timeout, None) }
+        let top_k = top_k.map(|top_k| top_k as usize).or_else(|| classifier.default_top_k());
+        RequestOptions { threshold, ..caller.options(top_k, timeout, None) }
     }
 
     async fn classify(
@@ -172,10 +176,6 @@ impl Predict {
         caller.report_cache_lookups(prediction.cache);
         Ok(Json(PredictionBody::new(classifier.model(), prediction)))
     }
-}
-
-fn default_top_k() -> u32 {
-    5
 }
 
 /// The prediction for an image.

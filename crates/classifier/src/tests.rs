@@ -133,6 +133,8 @@ async fn threshold_bounds_the_classes_and_is_half_for_multi_label_models() {
     assert_eq!(ids(several), [1, 2]);
     assert_eq!(ids(classes(Task::MultiLabel, &options(1, None)).await), [1]);
     assert_eq!(ids(classes(Task::MultiLabel, &options(5, Some(0.2))).await), [1, 2, 0]);
+    let all = RequestOptions { threshold: Some(0.2), ..RequestOptions::default() };
+    assert_eq!(ids(classes(Task::MultiLabel, &all).await), [1, 2, 0]);
     assert!(classes(Task::MultiLabel, &options(5, Some(0.9))).await.is_empty());
     let single = classes(Task::SingleLabel, &options(5, None)).await;
     assert!((single.iter().map(|(_, probability)| probability).sum::<f32>() - 1.0).abs() < 1e-6, "{single:?}");
