@@ -3,6 +3,8 @@
 //!
 //! [`preprocess`] runs all steps on the calling thread; [`DecodePool`] provides threads for it.
 #![forbid(unsafe_code)]
+// The sizes in an image are the client's. Tests cast values that they know.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 mod crop_geometry;
 mod crop_region;
