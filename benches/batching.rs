@@ -43,6 +43,7 @@ fn start() -> (Runtime, Batcher, Worker) {
             Readiness::starting(),
             ModelMetrics::new("model", "1"),
         )
+        .expect("a thread for the engine")
     };
     (runtime, batcher, worker)
 }

@@ -82,12 +82,12 @@ fn run(command: Command) -> Result<(), Failure> {
         app::keep_caches(config);
     }
     match command {
-        Command::Serve(config) => Ok(block_on(app::serve(*config))?),
-        Command::Predict { files, top_k, json, config } => Ok(block_on(app::predict(*config, files, top_k, json))?),
+        Command::Serve(config) => block_on(app::serve(*config)),
+        Command::Predict { files, top_k, json, config } => block_on(app::predict(*config, files, top_k, json)),
         Command::Bench { plan, config } => print(&block_on(app::bench(*config, plan))?),
         Command::Import(order) => app::import(&order).map_err(|error| Failure::new(error.exit_status(), &error)),
-        Command::Check(config) => Ok(block_on(app::check(*config))?),
-        Command::Finetune { options, config } => Ok(block_on(app::finetune(*config, options))?),
+        Command::Check(config) => block_on(app::check(*config)),
+        Command::Finetune { options, config } => block_on(app::finetune(*config, options)),
         Command::Inspect { path, config } => print(&app::inspect(&path, &config)?),
         Command::Healthcheck(request) => Ok(app::healthcheck(request)?),
         Command::Devices => print(&app::devices()),
@@ -108,15 +108,17 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn block_on<T>(command: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("the operating system provides threads at start");
+fn block_on<T, E: Error>(command: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure {
+        status: Failure::FAILED,
+        message: format!(
+            "the operating system refuses the resources of a runtime: {error}. Raise the limits of 'ulimit'."
+        ),
+    })?;
     let output = runtime.block_on(command);
     // Do not wait for a model that still loads on a blocking thread.
     runtime.shutdown_background();
-    output
+    Ok(output?)
 }
 
 /// Prints text. In contrast to `print!`, a closed pipe is an error, not a panic.

@@ -34,7 +34,8 @@ impl Launch {
         self
     }
 
-    /// Appends integer fields to the program's `Info`.
+    /// Appends integer fields to the program's `Info`. WGSL has integers of 32 bits; a tensor on a GPU has fewer elements.
+    #[expect(clippy::cast_possible_truncation, reason = "a device allocates no buffer with more elements")]
     pub(crate) fn info(mut self, fields: impl IntoIterator<Item = usize>) -> Self {
         self.info.extend(fields.into_iter().map(|field| field as u32));
         self
@@ -58,7 +59,8 @@ impl Launch {
         let output = CubeTensor::new_contiguous(client.clone(), device, shape, buffer, dtype);
         self.tensors.push(output.clone());
         let groups = lanes.div_ceil(LANES as usize);
-        let count = CubeCount::Static(groups.min(GROUPS_X) as u32, groups.div_ceil(GROUPS_X) as u32, 1);
+        let size = |groups: usize| u32::try_from(groups).expect("a tensor has fewer than 2^32 elements");
+        let count = CubeCount::Static(size(groups.min(GROUPS_X)), size(groups.div_ceil(GROUPS_X)), 1);
         let program = Program { operation: self.operation, half };
         let kernel = SourceKernel::new(program, CubeDim::new_1d(LANES));
         let buffers = self.tensors.into_iter().map(|tensor| tensor.handle.binding()).collect();

@@ -15,8 +15,8 @@
 //!
 //! The crate depends on Burn, and neither on the server nor on a model.
 
-// Every unsafe block states why it is sound.
-#![warn(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+// A truncated index is read outside of its buffer. Tests cast values that they know.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 pub mod compiler_cache;
 pub mod cpu;

@@ -126,7 +126,8 @@ fn pack_images(images: &[SourceImage<'_>]) -> Vec<u32> {
     let mut packed = Vec::with_capacity(headers + images.iter().map(length).sum::<usize>());
     let mut first = headers;
     for image in images {
-        packed.extend(header(image, first as u32));
+        let start = u32::try_from(first).expect("the images of a batch have fewer than 2^32 words");
+        packed.extend(header(image, start));
         first += length(image);
     }
     for image in images {
@@ -189,6 +190,7 @@ fn resampling_weights(filter: Filter, start: u32, length: u32, size: u32, target
         let row = (0..size).map(|i| filter_value(filter, ((f64::from(i) + 0.5 - centre) / scale).abs()));
         let row: Vec<f64> = row.collect();
         let sum: f64 = row.iter().sum();
+        #[expect(clippy::cast_possible_truncation, reason = "the weights are rounded to f32")]
         weights.extend(row.into_iter().map(|weight| (weight / sum) as f32));
     }
     Tensor::from_data(TensorData::new(weights, [target, size as usize]), (device, DType::F32))

@@ -40,6 +40,7 @@ impl TopKOps for CubeBackend {
 /// # Panics
 ///
 /// Panics if `top` is larger than the number of classes.
+#[expect(clippy::cast_possible_truncation, reason = "the kernel writes indices of classes, which are whole numbers")]
 pub fn top_k(logits: Tensor<2>, top: usize) -> Result<Vec<Vec<(f32, usize)>>, String> {
     assert!(top <= logits.dims()[1], "the top {top} of logits {:?}", logits.dims());
     let pairs: Tensor<2> = Tensor::from_dispatch(Dispatch::softmax_top_k(logits.into_dispatch(), top));

@@ -51,15 +51,20 @@ pub enum PredictError {
     },
 }
 
-/// Classifies `files` and prints the `top_k` classes of each, as text or as one JSON object per line.
+/// Classifies `files` and prints the `top_k` classes of each, or the model's default number, as text or as one JSON object per line.
 ///
 /// # Errors
 ///
 /// Returns an error if the model cannot be loaded or if a file cannot be classified.
-pub async fn predict(config: Config, files: Vec<PathBuf>, top_k: usize, json: bool) -> Result<(), PredictError> {
+pub async fn predict(
+    config: Config,
+    files: Vec<PathBuf>,
+    top_k: Option<usize>,
+    json: bool,
+) -> Result<(), PredictError> {
     let _log_guard = logging::init(&config.logging)?;
     let (model, engines) = load::start_engines(&config).await?;
-    let (classifier, worker) = load::classifier(&config, model, engines, Readiness::starting());
+    let (classifier, worker) = load::classifier(&config, model, engines, Readiness::starting())?;
     let outcome = predict_all(&classifier, &config, files, top_k, json).await;
     drop(classifier);
     worker.shutdown().await;
@@ -70,7 +75,7 @@ async fn predict_all(
     classifier: &Classifier,
     config: &Config,
     files: Vec<PathBuf>,
-    top_k: usize,
+    top_k: Option<usize>,
     json: bool,
 ) -> Result<(), PredictError> {
     let total = files.len();
@@ -124,7 +129,7 @@ async fn predict_file(
     classifier: &Classifier,
     file: &Path,
     max_bytes: u64,
-    top_k: usize,
+    top_k: Option<usize>,
 ) -> Result<FileOutput, String> {
     let path = file.to_path_buf();
     let read = tokio::task::spawn_blocking(move || read_file(&path, max_bytes)).await.map_err(|e| e.to_string())?;
@@ -141,8 +146,8 @@ async fn predict_file(
     }
 }
 
-async fn run(classifier: &Classifier, image: EncodedImage, top_k: usize) -> Result<FileOutput, ClassifyError> {
-    let options = RequestOptions { top_k: Some(top_k), ..RequestOptions::default() };
+async fn run(classifier: &Classifier, image: EncodedImage, top_k: Option<usize>) -> Result<FileOutput, ClassifyError> {
+    let options = RequestOptions { top_k: top_k.or(classifier.default_top_k()), ..RequestOptions::default() };
     if classifier.model().spec().task != Task::Embedding {
         return classifier.classify(image, options).await.map(FileOutput::Prediction);
     }

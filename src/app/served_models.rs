@@ -99,7 +99,7 @@ mod tests {
     use kiln_inference::model::Model;
 
     fn versions(model: &str) -> Versions {
-        let (config, pool) = (kiln_classifier::batching::Config::default(), kiln_image::DecodePool::new(1));
+        let (config, pool) = (kiln_classifier::batching::Config::default(), kiln_image::DecodePool::new(1).unwrap());
         let (classifier, _) = kiln_classifier::test_support::idle(Model::for_test(model, "1"), config, pool);
         Versions::stable_only(Arc::new(classifier))
     }

@@ -10,8 +10,6 @@ use crate::bench::Plan;
 use crate::config::Config;
 use crate::config::settings::{BATCHING, IMAGES, LOGS, MODEL, Setting};
 
-/// Number of classes per image if `--top-k` is absent.
-const DEFAULT_TOP_K: u8 = 5;
 /// Seconds per measurement if `--seconds` is absent.
 const DEFAULT_SECONDS: u16 = 5;
 
@@ -26,8 +24,10 @@ pub(super) fn predict_command() -> Command {
     let top_k = Arg::new("top-k")
         .long("top-k")
         .value_name("N")
-        .help("Number of classes to print for each image, from 1 to 100.")
-        .default_value("5")
+        .help(
+            "Number of classes to print for each image, from 1 to 100. By default 5; of a multi-label model, all classes \
+             whose probability is at least 0.5.",
+        )
         .value_parser(value_parser!(u8).range(1..=100));
     let json = Arg::new("json").long("json").help("Prints one JSON object per line.").action(ArgAction::SetTrue);
     let command = Command::new("predict").about("Classify image files without a server").args([files, top_k, json]);
@@ -38,7 +38,7 @@ pub(super) fn predict_command() -> Command {
 pub(super) fn predict(matches: &ArgMatches, config: Box<Config>) -> super::Command {
     super::Command::Predict {
         files: matches.get_many("files").map(|files| files.cloned().collect()).unwrap_or_default(),
-        top_k: usize::from(matches.get_one::<u8>("top-k").copied().unwrap_or(DEFAULT_TOP_K)),
+        top_k: matches.get_one::<u8>("top-k").copied().map(usize::from),
         json: matches.get_flag("json"),
         config,
     }

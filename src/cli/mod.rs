@@ -32,7 +32,7 @@ pub enum Command {
         /// Image files.
         files: Vec<PathBuf>,
         /// Number of classes to print for each image.
-        top_k: usize,
+        top_k: Option<usize>,
         /// Prints JSON lines instead of text.
         json: bool,
         /// The settings.

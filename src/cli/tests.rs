@@ -46,7 +46,7 @@ fn predict_parses_files_and_flags() {
     else {
         panic!("not parsed")
     };
-    assert_eq!((files.len(), top_k, json), (2, 3, true));
+    assert_eq!((files.len(), top_k, json), (2, Some(3), true));
     assert_eq!(config.inference.device, kiln_inference::DeviceChoice::Cpu.into());
 }
 

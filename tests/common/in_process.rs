@@ -46,8 +46,9 @@ impl InProcess {
         let key = ApiKey::parse(key).expect("a key");
         let server = runtime.block_on(LoopbackServer::start(settings.serve, settings.api, &key)).expect("a server");
         let metrics = ModelMetrics::new(model.name(), model.version());
-        let (batcher, worker) = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);
-        let pool = DecodePool::new(settings.decode_threads);
+        let started = Batcher::start(settings.batching, vec![engine], server.readiness.clone(), metrics);
+        let (batcher, worker) = started.expect("a thread for the engine");
+        let pool = DecodePool::new(settings.decode_threads).expect("threads for decoding");
         let classifier = Classifier::new(model, Vec::new(), Arc::default(), pool, batcher);
         let mut classifier = if settings.resizes { classifier.with_engine_resize(1 << 20) } else { classifier };
         if settings.cache_bytes > 0 {

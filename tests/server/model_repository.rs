@@ -148,6 +148,8 @@ fn models_are_added_replaced_and_removed_under_load_without_a_failed_request() {
 
         repository.remove("ant");
         step("a removed model", &|models| model(models, "ant").is_none());
+        let has_series = || server.get("/metrics").text().contains("model=\"ant\"");
+        common::until("the metrics without the model", TIMEOUT, || !has_series(), String::new);
         let gone = predict(&server, "?model=ant");
         assert_eq!((gone.status, gone.code().as_str()), (404, "unknown_model"));
         repository.remove("cat/3");

@@ -13,20 +13,24 @@ use serde_json::{Value, json};
 use crate::common::{Answer, KEY, bytes, form_body, get, post};
 use crate::in_process::{InProcess, Settings};
 
-const VALUES: [f32; 3] = [3.0, -4.0, 0.0];
+const VALUES: &[f32] = &[3.0, -4.0, 0.0];
 
-struct ConstantEngine;
+struct ConstantEngine(&'static [f32]);
 
 impl Engine for ConstantEngine {
     fn run(&mut self, batch: &[Sample]) -> Result<Vec<Logits>, EngineError> {
-        Ok(batch.iter().map(|_| Logits::from(VALUES)).collect())
+        Ok(batch.iter().map(|_| Logits::from(self.0)).collect())
     }
 }
 
 fn server(task: Task) -> InProcess {
+    server_with(task, VALUES)
+}
+
+fn server_with(task: Task, values: &'static [f32]) -> InProcess {
     let model = Model::described_for_test(|spec| {
-        (spec.task, spec.outputs) = (task, VALUES.len());
-        spec.labels.truncate(if task == Task::Embedding { 0 } else { VALUES.len() });
+        (spec.task, spec.outputs) = (task, values.len());
+        spec.labels.truncate(if task == Task::Embedding { 0 } else { values.len() });
     });
     let settings = Settings {
         serve: serve::Config::default(),
@@ -36,7 +40,7 @@ fn server(task: Task) -> InProcess {
         resizes: false,
         cache_bytes: 0,
     };
-    let mut server = InProcess::loading(model, Box::new(ConstantEngine), KEY, settings);
+    let mut server = InProcess::loading(model, Box::new(ConstantEngine(values)), KEY, settings);
     server.open();
     server
 }
@@ -77,6 +81,17 @@ fn multi_label_model_returns_the_classes_above_the_threshold() {
     }
     let refused = send(&server, "/embed/raw");
     assert_eq!((refused.status, refused.code().as_str()), (400, "model_returns_classes"));
+}
+
+#[test]
+fn only_a_single_label_model_returns_five_classes_by_default() {
+    const MANY: &[f32] = &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -7.0];
+    let several = server_with(Task::MultiLabel, MANY);
+    let ids = |found: Vec<(u64, f64)>| found.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(ids(classes(&send(&several, "/predict/raw"))), [5, 4, 3, 2, 1, 0]);
+    assert_eq!(ids(classes(&send(&several, "/predict/raw?top_k=2"))), [5, 4]);
+    let single = server_with(Task::SingleLabel, MANY);
+    assert_eq!(ids(classes(&send(&single, "/predict/raw"))), [5, 4, 3, 2, 1]);
 }
 
 #[test]

@@ -42,9 +42,9 @@ impl Predict {
     async fn predict(
         &self,
         caller: Authenticated<PredictScope>,
-        /// Number of classes to return, most probable first.
-        #[oai(default = "default_top_k", validator(minimum(value = "1"), maximum(value = "100")))]
-        top_k: Query<u32>,
+        /// Number of classes to return, most probable first. By default 5; of a multi-label model, all classes above the threshold.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        top_k: Query<Option<u32>>,
         /// Minimum probability of the returned classes, from 0 to 1. By default 0.5 for a multi-label model, and 0 for others.
         #[oai(validator(minimum(value = "0"), maximum(value = "1")))]
         threshold: Query<Option<f32>>,
@@ -58,7 +58,7 @@ impl Predict {
         form: SingleImageForm,
     ) -> PredictResult<PredictionBody> {
         let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
-        let classifier = self.classifier(model.as_deref(), version.as_deref(), &options)?;
+        let (classifier, options) = self.classifier(model.as_deref(), version.as_deref(), options)?;
         classify(&caller, &classifier, form.read().await?, options).await
     }
 
@@ -69,9 +69,9 @@ impl Predict {
     async fn predict_raw(
         &self,
         caller: Authenticated<PredictScope>,
-        /// Number of classes to return, most probable first.
-        #[oai(default = "default_top_k", validator(minimum(value = "1"), maximum(value = "100")))]
-        top_k: Query<u32>,
+        /// Number of classes to return, most probable first. By default 5; of a multi-label model, all classes above the threshold.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        top_k: Query<Option<u32>>,
         /// Minimum probability of the returned classes, from 0 to 1. By default 0.5 for a multi-label model, and 0 for others.
         #[oai(validator(minimum(value = "0"), maximum(value = "1")))]
         threshold: Query<Option<f32>>,
@@ -85,7 +85,7 @@ impl Predict {
         body: RawImage,
     ) -> PredictResult<PredictionBody> {
         let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
-        let classifier = self.classifier(model.as_deref(), version.as_deref(), &options)?;
+        let (classifier, options) = self.classifier(model.as_deref(), version.as_deref(), options)?;
         classify(&caller, &classifier, body.read().await?, options).await
     }
 
@@ -96,9 +96,9 @@ impl Predict {
     async fn predict_batch(
         &self,
         caller: Authenticated<PredictScope>,
-        /// Number of classes to return, most probable first.
-        #[oai(default = "default_top_k", validator(minimum(value = "1"), maximum(value = "100")))]
-        top_k: Query<u32>,
+        /// Number of classes to return, most probable first. By default 5; of a multi-label model, all classes above the threshold.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        top_k: Query<Option<u32>>,
         /// Minimum probability of the returned classes, from 0 to 1. By default 0.5 for a multi-label model, and 0 for others.
         #[oai(validator(minimum(value = "0"), maximum(value = "1")))]
         threshold: Query<Option<f32>>,
@@ -112,7 +112,7 @@ impl Predict {
         form: MultiImageForm,
     ) -> PredictResult<BatchBody> {
         let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
-        let classifier = self.classifier(model.as_deref(), version.as_deref(), &options)?;
+        let (classifier, options) = self.classifier(model.as_deref(), version.as_deref(), options)?;
         let images = form.read(self.0.config.max_batch_files).await?;
         let outcomes = join_all(images.into_iter().map(|image| classifier.classify(image, options.clone()))).await;
         let timings = outcomes.iter().flatten().map(|prediction| prediction.timings);
@@ -132,31 +132,32 @@ impl Predict {
 }
 
 impl Predict {
-    /// Returns the classifier of a request, before its body is read. A model that returns embeddings has no classes.
+    /// Returns the classifier of a request and its options, before its body is read. A model that returns embeddings has no classes.
     fn classifier(
         &self,
         model: Option<&str>,
         version: Option<&str>,
-        options: &RequestOptions,
-    ) -> Result<Arc<Classifier>, ApiError> {
+        mut options: RequestOptions,
+    ) -> Result<(Arc<Classifier>, RequestOptions), ApiError> {
         let classifier = self.0.registry.resolve(model, version)?;
         if classifier.model().spec().task == Task::Embedding {
             let message = format!("the model '{}' returns embeddings, not classes", classifier.model().name());
             return Err(ApiError::new(ErrorCode::ModelEmbeds, message));
         }
-        classifier.check_classification(options)?;
-        Ok(classifier)
+        classifier.check_classification(&options)?;
+        options.top_k = options.top_k.or_else(|| classifier.default_top_k());
+        Ok((classifier, options))
     }
 
     fn options(
         &self,
         caller: &Authenticated<PredictScope>,
-        top_k: u32,
+        top_k: Option<u32>,
         threshold: Option<f32>,
         timeout_ms: Option<u64>,
     ) -> RequestOptions {
         let timeout = self.0.config.timeout(timeout_ms);
-        RequestOptions { threshold, ..caller.options(Some(top_k as usize), timeout, None) }
+        RequestOptions { threshold, ..caller.options(top_k.map(|top_k| top_k as usize), timeout, None) }
     }
 }
 
@@ -170,10 +171,6 @@ async fn classify(
     caller.report_timings(prediction.timings);
     caller.report_cache_lookups(prediction.cache);
     Ok(Json(PredictionBody::new(classifier.model(), prediction)))
-}
-
-fn default_top_k() -> u32 {
-    5
 }
 
 /// The prediction for an image.

@@ -22,6 +22,9 @@ use kiln_runtime::telemetry::{Phase, PhaseTimings, traces};
 /// The minimum probability of a class of a multi-label model, if a request sets none.
 const MULTI_LABEL_THRESHOLD: f32 = 0.5;
 
+/// The number of classes of a request that sets none, unless the model is a multi-label model.
+const DEFAULT_TOP_K: usize = 5;
+
 /// One model, ready to classify. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Classifier {
@@ -118,13 +121,16 @@ impl Classifier {
         let stored_image = self.recorder.as_ref().is_some_and(Recorder::stores_images).then(|| bytes.clone());
         let mut outcome = self.predict(bytes, file_name.as_deref(), &options).await;
         tracker.finish(outcome.as_ref().map(|prediction| prediction.timings));
-        if let (Some(recorder), Ok(prediction)) = (&self.recorder, &outcome) {
-            recorder.record(prediction.to_record(stored_image));
-        }
-        // The cache and the record hold all of the `top_k` classes.
+        // The cache holds all of the `top_k` classes, whatever the threshold.
         if let Ok(prediction) = &mut outcome {
             let threshold = options.threshold.unwrap_or_else(|| self.default_threshold());
-            prediction.classes.retain(|class| class.probability >= threshold);
+            let above = prediction.classes.iter().take_while(|class| class.probability >= threshold).count();
+            // A record has the classes of the response, and those that would be in one of the default size.
+            prediction.classes.truncate(above.max(options.top_k.unwrap_or(DEFAULT_TOP_K)));
+            if let Some(recorder) = &self.recorder {
+                recorder.record(prediction.to_record(stored_image));
+            }
+            prediction.classes.truncate(above);
         }
         if let Err(ClassifyError::Image(error)) = &outcome {
             // The client chose the name; unsanitised it could forge log lines.
@@ -207,6 +213,15 @@ impl Classifier {
             comparison.start(top.class_id);
         }
         Ok((Classification { classes, image }, timer))
+    }
+
+    /// Returns how many classes the response to a request has that sets no number: of a multi-label model all above the
+    /// threshold, since an image may have any number of them.
+    pub fn default_top_k(&self) -> Option<usize> {
+        match self.model.spec().task {
+            Task::MultiLabel => None,
+            Task::SingleLabel | Task::Embedding => Some(DEFAULT_TOP_K),
+        }
     }
 
     fn default_threshold(&self) -> f32 {

@@ -11,7 +11,7 @@ use crate::statistics::PhaseTimer;
 use kiln_image::{self as image, DecodePool, ImageError, Limits, PreprocessSpec};
 use kiln_inference::Sample;
 use kiln_inference::model::Model;
-use kiln_runtime::telemetry::Phase;
+use kiln_runtime::telemetry::{Phase, metrics};
 
 /// Decodes and resizes images for one model.
 #[derive(Clone, Debug)]
@@ -33,10 +33,10 @@ pub(super) struct Preprocessed {
 
 impl Preprocessor {
     /// Decodes an image and resizes it, unless the engine resizes it. Returns nothing if the deadline passed while the
-    /// image waited for a decode thread.
+    /// image waited for a decode thread or for memory.
     ///
     /// The permit moves to the decode thread: while an image is decoded, it takes memory and its place in the queue,
-    /// even if the client disconnects.
+    /// even if the client disconnects. A thread that waits for memory is free at once if the client disconnects.
     pub(super) async fn run(
         &self,
         admitted: Admitted,
@@ -45,6 +45,9 @@ impl Preprocessor {
         deadline: Option<Instant>,
     ) -> Result<Option<Preprocessed>, ClassifyError> {
         let (spec, limits, max_crop_bytes) = (self.spec.clone(), Arc::clone(&self.limits), self.max_crop_bytes);
+        let token = limits.decode_budget.token(deadline.map(Instant::into_std));
+        // Dropped with the future of this function, when the client has left.
+        let _client = token.drop_guard();
         let work = move || {
             // Decoding is wasted if the deadline passed while other images were decoded.
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -52,7 +55,13 @@ impl Preprocessor {
                 return Ok(None);
             }
             timer.end(Phase::DecodeWait);
-            let decoded = image::decode(&bytes, &limits)?;
+            let Some(decoded) = image::decode_while_needed(&bytes, &limits, Some(&token))? else {
+                match token.is_cancelled() {
+                    true => metrics::cancelled("decode"),
+                    false => admitted.record_missed_deadline(),
+                }
+                return Ok(None);
+            };
             timer.end(Phase::Decode);
             let (width, height) = decoded.displayed_size();
             let image = ImageInfo { format: decoded.format(), width, height };

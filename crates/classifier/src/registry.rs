@@ -226,7 +226,7 @@ mod tests {
     use kiln_inference::model::{Model, Weights};
 
     fn classifier(model: Model) -> Arc<Classifier> {
-        Arc::new(idle(model, Config::default(), DecodePool::new(1)).0)
+        Arc::new(idle(model, Config::default(), DecodePool::new(1).unwrap()).0)
     }
 
     fn resolved(registry: &Registry, name: Option<&str>, version: Option<&str>) -> Result<(String, String), String> {

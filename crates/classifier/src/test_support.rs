@@ -28,7 +28,8 @@ pub fn idle(model: Model, config: batching::Config, pool: DecodePool) -> (Classi
 /// Returns a classifier on an engine that returns `logits` for each image, and the worker that owns that engine.
 pub fn constant(model: Model, logits: &[f32], config: batching::Config, pool: DecodePool) -> (Classifier, Worker) {
     let engine = ConstantEngine(logits.into());
-    let (batcher, worker) =
-        Batcher::start(config, vec![Box::new(engine)], Readiness::starting(), ModelMetrics::new("model", "1"));
+    let metrics = ModelMetrics::new("model", "1");
+    let started = Batcher::start(config, vec![Box::new(engine)], Readiness::starting(), metrics);
+    let (batcher, worker) = started.expect("the system has a thread for the engine");
     (Classifier::new(model, Vec::new(), Arc::default(), pool, batcher), worker)
 }

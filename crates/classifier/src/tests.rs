@@ -1,6 +1,6 @@
 //! The classifier as a whole: which requests hold a permit, for how long, and which are counted.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::test_support::{constant, idle};
-use kiln_image::{DecodePool, PoolError};
+use kiln_image::{DecodeBudget, DecodePool, Limits, PoolError, decode};
 use kiln_inference::model::{Model, Task};
 
 fn photo() -> EncodedImage {
@@ -29,7 +29,7 @@ async fn block_thread(pool: &DecodePool) -> (mpsc::Sender<()>, JoinHandle<Result
 #[tokio::test]
 async fn image_is_not_decoded_after_its_deadline() {
     let model = Model::all().next().unwrap();
-    let (classifier, _worker) = idle(model, batching::Config::default(), DecodePool::new(1));
+    let (classifier, _worker) = idle(model, batching::Config::default(), DecodePool::new(1).unwrap());
     let options = RequestOptions { top_k: Some(1), deadline: Some(Instant::now()), ..RequestOptions::default() };
     // If it were decoded, its error would be another one.
     let broken = EncodedImage { bytes: Bytes::from_static(b"\xff\xd8\xff"), file_name: None };
@@ -41,7 +41,7 @@ async fn image_is_not_decoded_after_its_deadline() {
 async fn requests_that_end_before_they_have_a_cache_key_count_as_misses() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
-    let pool = DecodePool::new(1);
+    let pool = DecodePool::new(1).unwrap();
     let start = || idle(Model::all().next().unwrap(), batching::Config::default(), pool.clone());
     let (classifier, _worker) = ::metrics::with_local_recorder(&recorder, start);
     let classifier = classifier.with_cache(ResponseCache::new(1 << 20));
@@ -63,7 +63,7 @@ async fn requests_that_end_before_they_have_a_cache_key_count_as_misses() {
 #[tokio::test]
 async fn cancelled_request_holds_its_place_until_its_decode_ends() {
     let config = batching::Config { queue_capacity: 1, ..batching::Config::default() };
-    let pool = DecodePool::new(1);
+    let pool = DecodePool::new(1).unwrap();
     let (classifier, _worker) = idle(Model::all().next().unwrap(), config, pool.clone());
     let options = RequestOptions { top_k: Some(1), ..RequestOptions::default() };
     // The only decode thread is busy, so the decode of the cancelled request does not start.
@@ -78,13 +78,41 @@ async fn cancelled_request_holds_its_place_until_its_decode_ends() {
     classifier.classify(photo(), options).await.unwrap();
 }
 
+#[tokio::test]
+async fn decode_thread_does_not_wait_for_memory_beyond_the_deadline_or_for_a_client_that_left() {
+    let pool = DecodePool::new(1).unwrap();
+    let with_memory = |bytes| Limits { decode_budget: DecodeBudget::new(bytes), ..Limits::default() };
+    let error = decode(&photo().bytes, &with_memory(0)).unwrap_err();
+    let ImageError::TooManyBytes { bytes, .. } = error else { panic!("{error}") };
+    // Memory for one photo, which another request holds.
+    let limits = Arc::new(with_memory(bytes));
+    let _held = decode(&photo().bytes, &limits).unwrap();
+    let model = Model::all().next().unwrap();
+    let (mut classifier, _worker) = idle(model, batching::Config::default(), pool.clone());
+    classifier.preprocessor.limits = limits;
+    let deadline = Some(Instant::now() + Duration::from_millis(100));
+    let options = RequestOptions { top_k: Some(1), ..RequestOptions::default() };
+    let late = classifier.classify(photo(), RequestOptions { deadline, ..options.clone() }).await.unwrap_err();
+    assert!(matches!(late, ClassifyError::Batch(BatchError::DeadlinePassed { .. })), "{late}");
+    let (started, begun) = tokio::sync::oneshot::channel();
+    let first_in_pool = pool.clone();
+    let task = tokio::spawn(async move {
+        tokio::join!(first_in_pool.run(move || started.send(())), classifier.classify(photo(), options))
+    });
+    begun.await.unwrap();
+    task.abort();
+    // The only thread is free again, although the memory is not.
+    assert_eq!(pool.run(|| 7).await, Ok(7));
+}
+
 /// Returns the classes of the photo, whose logits are -1, 2 and 0.
 async fn classes(task: Task, options: &RequestOptions) -> Vec<(usize, f32)> {
     let model = Model::described_for_test(|spec| {
         spec.task = task;
         spec.outputs = 3;
     });
-    let (classifier, _worker) = constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1));
+    let (classifier, _worker) =
+        constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1).unwrap());
     let classifier = classifier.with_cache(ResponseCache::new(1 << 20));
     let classes = async || {
         let prediction = classifier.classify(photo(), options.clone()).await.unwrap();
@@ -105,6 +133,8 @@ async fn threshold_bounds_the_classes_and_is_half_for_multi_label_models() {
     assert_eq!(ids(several), [1, 2]);
     assert_eq!(ids(classes(Task::MultiLabel, &options(1, None)).await), [1]);
     assert_eq!(ids(classes(Task::MultiLabel, &options(5, Some(0.2))).await), [1, 2, 0]);
+    let all = RequestOptions { threshold: Some(0.2), ..RequestOptions::default() };
+    assert_eq!(ids(classes(Task::MultiLabel, &all).await), [1, 2, 0]);
     assert!(classes(Task::MultiLabel, &options(5, Some(0.9))).await.is_empty());
     let single = classes(Task::SingleLabel, &options(5, None)).await;
     assert!((single.iter().map(|(_, probability)| probability).sum::<f32>() - 1.0).abs() < 1e-6, "{single:?}");
@@ -117,7 +147,8 @@ async fn embedding_is_the_output_of_the_network() {
         (spec.task, spec.outputs) = (Task::Embedding, 3);
         spec.labels.clear();
     });
-    let (classifier, _worker) = constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1));
+    let (classifier, _worker) =
+        constant(model, &[-1.0, 2.0, 0.0], batching::Config::default(), DecodePool::new(1).unwrap());
     let options = RequestOptions { top_k: Some(1), ..RequestOptions::default() };
     let embedding = classifier.embed(photo(), options.clone()).await.unwrap();
     assert_eq!(*embedding.values, [-1.0, 2.0, 0.0]);

@@ -49,6 +49,12 @@ pub enum OpenError {
         /// SQLite's description of the damage.
         reason: String,
     },
+    /// The operating system refuses the writer's thread.
+    #[error(
+        "the operating system refuses a thread for the recorder of predictions: {0}. Raise the limit on threads: 'ulimit -u', or \
+         the limit on processes of the container."
+    )]
+    Thread(io::Error),
     /// SQLite failed for another reason.
     #[error("cannot open {file}: {error}", file = file.display())]
     Database {

@@ -39,18 +39,15 @@ impl FeedbackStore {
     ///
     /// # Errors
     ///
-    /// The folder cannot be used: another server uses it, a newer program wrote it, it is damaged or not writable.
-    ///
-    /// # Panics
-    ///
-    /// The operating system cannot create a thread.
+    /// The folder cannot be used: another server uses it, a newer program wrote it, it is damaged or not writable. Or
+    /// the operating system refuses the thread.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         metrics::init_feedback();
         let writer = Writer::open(config)?;
         let reader = Reader::open(&config.data_dir)?;
         let (messages, received) = mpsc::channel(QUEUE_CAPACITY);
         let thread = std::thread::Builder::new().name("kiln-feedback".to_string());
-        let thread = thread.spawn(move || writer.run(received)).expect("a thread can be created at start");
+        let thread = thread.spawn(move || writer.run(received)).map_err(OpenError::Thread)?;
         Ok(Self {
             messages,
             images: ImageQueue::new(config),

@@ -63,7 +63,7 @@ impl PreprocessSpec {
         };
         let size = u64::from(self.width.min(self.height));
         let side = u64::from(width.min(height)) * size / (size + u64::from(padding)).max(1);
-        let side = (side as u32).max(1);
+        let side = u32::try_from(side).expect("it is no longer than the shorter side").max(1);
         Window { left: (width - side).div_ceil(2), top: (height - side).div_ceil(2), width: side, height: side }
     }
 }

@@ -58,7 +58,8 @@ pub fn crop(image: &DecodedImage, spec: &PreprocessSpec) -> CropRegion {
 /// Returns the window with the margin that the filter reads.
 fn region(image: &DecodedImage, resampling: &Resampling) -> Window {
     let (columns, rows) = (resampling.columns(image), resampling.rows(image));
-    Window { left: columns.start, top: rows.start, width: columns.len() as u32, height: rows.len() as u32 }
+    let (width, height) = (columns.end - columns.start, rows.end - rows.start);
+    Window { left: columns.start, top: rows.start, width, height }
 }
 
 /// Returns the axes to mirror after the swap, so that the upright pixel `(x, y)` is found in the file.

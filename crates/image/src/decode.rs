@@ -16,7 +16,7 @@ use super::format::Format;
 use super::header;
 use super::jpeg;
 use super::jpeg_header;
-use super::limits::{BudgetGuard, Limits};
+use super::limits::{BudgetGuard, CancelToken, Limits};
 
 /// A decoded image as it is stored in the file: not yet oriented, cropped or resized.
 #[derive(Debug)]
@@ -57,16 +57,36 @@ impl DecodedImage {
 /// Every error is the image's fault; see [`ImageError`]. The format and the number of pixels are checked by the first bytes
 /// and the header, before anything is decoded.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError> {
+    Ok(decode_while_needed(bytes, limits, None)?.expect("without a token, nothing ends the wait for memory"))
+}
+
+/// Decodes `bytes`, unless `token` ends the wait for memory. Then it returns nothing. A decode that has begun is not
+/// interrupted.
+///
+/// # Errors
+///
+/// See [`decode`].
+pub fn decode_while_needed(
+    bytes: &[u8],
+    limits: &Limits,
+    token: Option<&CancelToken>,
+) -> Result<Option<DecodedImage>, ImageError> {
     let format = limits.check_format(bytes)?;
     let undecodable = |e: image::ImageError| ImageError::Undecodable { format, reason: e.to_string() };
     let input = Cursor::new(bytes);
     match format {
-        Format::Jpeg => decode_jpeg(bytes, limits),
+        Format::Jpeg => decode_jpeg(bytes, limits, token),
         Format::Png => {
             // While the decoder reads the header, it allocates memory for a row and for metadata. The limit for metadata does
             // not grow with the number of pixels, so a compressed colour profile cannot expand to that much.
             check_header_size(header::png_size(bytes), format, limits)?;
-            decode_with(PngDecoder::with_limits(input, memory_limit(0)).map_err(undecodable)?, None, format, limits)
+            decode_with(
+                PngDecoder::with_limits(input, memory_limit(0)).map_err(undecodable)?,
+                None,
+                format,
+                limits,
+                token,
+            )
         }
         Format::Gif => {
             let frame = header::gif_frame(bytes);
@@ -74,16 +94,16 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError>
             // The decoder would cut the frame to the screen.
             let bytes = frame.map_or(Cow::Borrowed(bytes), |frame| header::with_gif_screen(bytes, &frame));
             let decoder = GifDecoder::new(Cursor::new(&*bytes)).map_err(undecodable)?;
-            decode_with(decoder, None, format, limits)
+            decode_with(decoder, None, format, limits, token)
         }
         Format::Webp => {
             check_header_size(header::webp_bitstream(bytes), format, limits)?;
             // The decoder allocates the declared length of the EXIF chunk, up to four gigabytes, before it reads the chunk.
             let exif = header::webp_exif(bytes).and_then(Orientation::from_exif_chunk);
             let orientation = exif.unwrap_or(Orientation::NoTransforms);
-            decode_with(WebPDecoder::new(input).map_err(undecodable)?, Some(orientation), format, limits)
+            decode_with(WebPDecoder::new(input).map_err(undecodable)?, Some(orientation), format, limits, token)
         }
-        Format::Bmp => decode_with(BmpDecoder::new(input).map_err(undecodable)?, None, format, limits),
+        Format::Bmp => decode_with(BmpDecoder::new(input).map_err(undecodable)?, None, format, limits, token),
         Format::Tiff => {
             if header::tiff_max_values(bytes).is_some_and(|max| max > bytes.len() as u64) {
                 let reason = "a tag declares more values than the file has bytes".to_string();
@@ -94,7 +114,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError>
                 let reason = "its bits are in another order (FillOrder), which is not supported".to_string();
                 return Err(ImageError::Undecodable { format, reason });
             }
-            decode_with(TiffDecoder::new(input).map_err(undecodable)?, None, format, limits)
+            decode_with(TiffDecoder::new(input).map_err(undecodable)?, None, format, limits, token)
         }
     }
 }
@@ -117,7 +137,8 @@ fn decode_with(
     orientation: Option<Orientation>,
     format: Format,
     limits: &Limits,
-) -> Result<DecodedImage, ImageError> {
+    token: Option<&CancelToken>,
+) -> Result<Option<DecodedImage>, ImageError> {
     let error = |reason: String| ImageError::Undecodable { format, reason };
     let undecodable = |e: image::ImageError| error(e.to_string());
     let (width, height) = decoder.dimensions();
@@ -129,13 +150,14 @@ fn decode_with(
     decoder.set_limits(memory).map_err(undecodable)?;
     let orientation = orientation.map_or_else(|| decoder.orientation(), Ok).map_err(undecodable)?;
     // The decoder's samples, and the RGB pixels that they are converted to.
-    let _budget = limits.acquire(format, decoder.total_bytes() + 3 * u64::from(width) * u64::from(height))?;
+    let memory = decoder.total_bytes() + 3 * u64::from(width) * u64::from(height);
+    let Some(_budget) = limits.acquire(format, memory, token)? else { return Ok(None) };
     let pixels = to_rgb8(DynamicImage::from_decoder(decoder).map_err(undecodable)?);
-    Ok(DecodedImage { format, width, height, pixels, orientation, _budget })
+    Ok(Some(DecodedImage { format, width, height, pixels, orientation, _budget }))
 }
 
 /// Decodes baseline and progressive JPEG: grey, YCbCr, RGB, CMYK and YCCK.
-fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError> {
+fn decode_jpeg(bytes: &[u8], limits: &Limits, token: Option<&CancelToken>) -> Result<Option<DecodedImage>, ImageError> {
     let format = Format::Jpeg;
     let undecodable = |reason: String| ImageError::Undecodable { format, reason };
     let header = jpeg_header::Header::read(bytes).ok_or_else(|| undecodable("its header is incomplete".to_string()))?;
@@ -152,9 +174,10 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError
         return Err(undecodable(format!("it has {scans} scans; the maximum at this size is {max_scans}")));
     }
     let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
-    let _budget = limits.acquire(format, jpeg::pixel_memory(&header) * u64::from(width) * u64::from(height))?;
+    let memory = jpeg::pixel_memory(&header) * u64::from(width) * u64::from(height);
+    let Some(_budget) = limits.acquire(format, memory, token)? else { return Ok(None) };
     let pixels = jpeg::decode_pixels(bytes, &header).map_err(undecodable)?;
-    Ok(DecodedImage { format, width, height, pixels, orientation, _budget })
+    Ok(Some(DecodedImage { format, width, height, pixels, orientation, _budget }))
 }
 
 /// Converts to three bytes per pixel.

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::oneshot;
 
 use kiln_runtime::telemetry::metrics;
@@ -11,6 +11,16 @@ use kiln_runtime::telemetry::metrics;
 /// A fixed number of threads. Cheap to clone; the threads end when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct DecodePool(Arc<ThreadPool>);
+
+/// Why a pool does not start: the operating system refuses a thread. The fault is the server's.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system refuses the {threads} threads that decode images: {reason}")]
+pub struct PoolStartError {
+    /// The number of threads of the pool.
+    pub threads: usize,
+    /// The reason.
+    pub reason: ThreadPoolBuildError,
+}
 
 /// Why a job has no result. The fault is the server's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,20 +33,21 @@ pub enum PoolError {
 impl DecodePool {
     /// Starts a pool of `threads` threads, at least one.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Panics if the system cannot start the threads. Call it at startup.
-    pub fn new(threads: usize) -> Self {
+    /// The operating system refuses a thread.
+    pub fn new(threads: usize) -> Result<Self, PoolStartError> {
+        // Zero would mean one thread per core.
+        let threads = threads.max(1);
         let pool = ThreadPoolBuilder::new()
-            // Zero would mean one thread per core.
-            .num_threads(threads.max(1))
+            .num_threads(threads)
             .thread_name(|index| format!("kiln-decode-{index}"))
             // Handles panics outside the job, such as in the destructor of a result without a receiver. The default handler
             // aborts the process.
             .panic_handler(drop)
             .build()
-            .expect("the system can start the decode threads");
-        Self(Arc::new(pool))
+            .map_err(|reason| PoolStartError { threads, reason })?;
+        Ok(Self(Arc::new(pool)))
     }
 
     /// Runs `job` on a thread of the pool. If the returned future is dropped before the job starts, the job is skipped.
@@ -71,7 +82,7 @@ mod tests {
 
     #[tokio::test]
     async fn panic_returns_an_error_and_the_pool_keeps_running() {
-        let pool = DecodePool::new(1);
+        let pool = DecodePool::new(1).unwrap();
         let broken: Result<(), _> = pool.run(|| panic!("a broken decoder")).await;
         assert_eq!(broken, Err(PoolError::Panicked));
         assert_eq!(pool.run(|| 7).await, Ok(7));
@@ -79,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn cancelled_job_is_skipped() {
-        let pool = DecodePool::new(1);
+        let pool = DecodePool::new(1).unwrap();
         let (release, held) = std::sync::mpsc::channel::<()>();
         let holder = pool.clone();
         let busy = tokio::spawn(async move { holder.run(move || held.recv().is_ok()).await });
@@ -101,7 +112,7 @@ mod tests {
                 panic!("a broken destructor");
             }
         }
-        let pool = DecodePool::new(1);
+        let pool = DecodePool::new(1).unwrap();
         let (started, begun) = tokio::sync::oneshot::channel();
         let (release, held) = std::sync::mpsc::channel::<()>();
         let holder = pool.clone();

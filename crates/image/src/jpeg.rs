@@ -114,6 +114,7 @@ pub(super) fn decode_with_turbo(bytes: &[u8], header: &Header<'_>) -> Result<Vec
 
 /// Inks are inverted: each value is the light that the ink leaves. It is multiplied by the light that black leaves.
 #[cfg(feature = "turbojpeg")]
+#[expect(clippy::cast_possible_truncation, reason = "the quotient is at most 255")]
 fn cmyk_to_rgb(inks: &[u8]) -> Vec<u8> {
     let mix = |ink: u8, black: u8| ((u16::from(ink) * u16::from(black) + 127) / 255) as u8;
     inks.as_chunks::<4>().0.iter().flat_map(|&[c, m, y, k]| [c, m, y].map(|ink| mix(ink, k))).collect()

@@ -3,6 +3,8 @@
 //!
 //! [`preprocess`] runs all steps on the calling thread; [`DecodePool`] provides threads for it.
 #![forbid(unsafe_code)]
+// The sizes in an image are the client's. Tests cast values that they know.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 mod crop_geometry;
 mod crop_region;
@@ -21,12 +23,12 @@ mod tests;
 
 pub use crop_geometry::{Crop, Filter, PreprocessSpec};
 pub use crop_region::{CropRegion, crop, crop_bytes};
-pub use decode::{DecodedImage, decode};
-pub use decode_pool::{DecodePool, PoolError};
+pub use decode::{DecodedImage, decode, decode_while_needed};
+pub use decode_pool::{DecodePool, PoolError, PoolStartError};
 pub use error::ImageError;
 pub use file_name::{EncodedImage, check_file_name, sanitise_file_name};
 pub use format::{Format, FormatSet, UnknownFormatName};
-pub use limits::{DecodeBudget, Limits};
+pub use limits::{CancelGuard, CancelToken, DecodeBudget, Limits};
 pub use resize::{PreprocessedImage, resize};
 
 /// The result of [`preprocess`]: the model's input, and properties of the file.

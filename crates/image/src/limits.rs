@@ -1,6 +1,8 @@
 //! Limits on images: accepted formats, number of pixels, and the memory of all decoded images together.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use kiln_runtime::telemetry::metrics::InflightBytes;
 
@@ -55,9 +57,14 @@ impl Limits {
         Ok(())
     }
 
-    /// Waits until `bytes` of the decode budget are free, and acquires them.
-    pub(super) fn acquire(&self, format: Format, bytes: u64) -> Result<BudgetGuard, ImageError> {
-        self.decode_budget.acquire(bytes).map_err(|limit| ImageError::TooManyBytes { format, bytes, limit })
+    /// Waits until `bytes` of the decode budget are free, and acquires them. Returns nothing if `token` ends the wait.
+    pub(super) fn acquire(
+        &self,
+        format: Format,
+        bytes: u64,
+        token: Option<&CancelToken>,
+    ) -> Result<Option<BudgetGuard>, ImageError> {
+        self.decode_budget.acquire(bytes, token).map_err(|limit| ImageError::TooManyBytes { format, bytes, limit })
     }
 }
 
@@ -91,28 +98,80 @@ impl DecodeBudget {
         self.0.capacity
     }
 
-    /// Blocks until `bytes` are free, and acquires them. A thread that holds a guard must not acquire a second one, since
-    /// it could wait for itself.
+    /// Creates the token of one image, whose result is useless from `deadline` on.
+    pub fn token(&self, deadline: Option<Instant>) -> CancelToken {
+        CancelToken { budget: self.clone(), deadline, is_cancelled: Arc::default() }
+    }
+
+    /// Blocks until `bytes` are free, and acquires them. Returns nothing if the image of `token` is no longer needed
+    /// before that. A thread that holds a guard must not acquire a second one, since it could wait for itself.
     ///
     /// # Errors
     ///
     /// If `bytes` exceeds the capacity, the error is the capacity.
-    fn acquire(&self, bytes: u64) -> Result<BudgetGuard, u64> {
+    fn acquire(&self, bytes: u64, token: Option<&CancelToken>) -> Result<Option<BudgetGuard>, u64> {
         if bytes > self.0.capacity {
             return Err(self.0.capacity);
         }
+        let deadline = token.and_then(|token| token.deadline);
         let mut free = self.free();
         while *free < bytes {
-            free = self.0.released.wait(free).unwrap_or_else(PoisonError::into_inner);
+            if token.is_some_and(CancelToken::is_over) {
+                return Ok(None);
+            }
+            free = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                Some(left) => self.0.released.wait_timeout(free, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.0.released.wait(free).unwrap_or_else(PoisonError::into_inner),
+            };
         }
         *free -= bytes;
         InflightBytes::Decoded.add(bytes);
-        Ok(BudgetGuard { budget: self.clone(), bytes })
+        Ok(Some(BudgetGuard { budget: self.clone(), bytes }))
     }
 
     fn free(&self) -> MutexGuard<'_, u64> {
         // A poisoned lock still holds consistent data: no code panics between two updates.
         self.0.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the wait of one image for memory: when its client has left, or when its deadline has passed. Clones share it.
+#[derive(Clone, Debug)]
+pub struct CancelToken {
+    budget: DecodeBudget,
+    deadline: Option<Instant>,
+    is_cancelled: Arc<AtomicBool>,
+}
+
+/// Cancels a token when it is dropped.
+#[derive(Debug)]
+#[must_use = "a guard that is dropped at once cancels the token at once"]
+pub struct CancelGuard(CancelToken);
+
+impl CancelToken {
+    /// Returns a guard that cancels the token when it is dropped.
+    pub fn drop_guard(&self) -> CancelGuard {
+        CancelGuard(self.clone())
+    }
+
+    /// Returns whether the token was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the result is useless: the token was cancelled, or the deadline has passed.
+    pub fn is_over(&self) -> bool {
+        self.is_cancelled() || self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+}
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        let CancelToken { budget, is_cancelled, .. } = &self.0;
+        is_cancelled.store(true, Ordering::Relaxed);
+        // A thread that read the flag before holds this lock until it waits, so that it does not miss the notification.
+        drop(budget.free());
+        budget.0.released.notify_all();
     }
 }
 
@@ -134,14 +193,15 @@ mod tests {
     #[test]
     fn acquire_waits_for_free_bytes_and_fails_beyond_the_capacity() {
         let budget = DecodeBudget::new(100);
-        assert_eq!(budget.acquire(101).unwrap_err(), 100);
-        let first = budget.acquire(60).unwrap();
-        let second = budget.acquire(40).unwrap();
+        let acquire = |bytes| budget.acquire(bytes, None).map(|guard| guard.expect("no token ends the wait"));
+        assert_eq!(acquire(101).unwrap_err(), 100);
+        let first = acquire(60).unwrap();
+        let second = acquire(40).unwrap();
         let (sender, events) = mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 sender.send("waiting").unwrap();
-                let third = budget.acquire(50).unwrap();
+                let third = acquire(50).unwrap();
                 sender.send("acquired").unwrap();
                 drop(third);
             });
@@ -152,6 +212,25 @@ mod tests {
             drop(first);
             assert_eq!(events.recv(), Ok("acquired"));
         });
-        budget.acquire(100).unwrap();
+        acquire(100).unwrap();
+    }
+
+    #[test]
+    fn wait_ends_when_the_client_leaves_and_at_the_deadline() {
+        let budget = DecodeBudget::new(100);
+        let held = budget.acquire(100, None).unwrap();
+        let late = budget.token(Some(Instant::now() + Duration::from_millis(50)));
+        assert!(budget.acquire(1, Some(&late)).unwrap().is_none());
+        assert!(late.is_over() && !late.is_cancelled());
+        let token = budget.token(Some(Instant::now() + Duration::from_secs(3600)));
+        let client = token.drop_guard();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| budget.acquire(1, Some(&token)).unwrap().is_none());
+            drop(client);
+            assert!(waiting.join().unwrap());
+        });
+        drop(held);
+        let current = budget.token(None);
+        assert!(budget.acquire(100, Some(&current)).unwrap().is_some(), "nothing of the budget was lost");
     }
 }

@@ -67,14 +67,14 @@ fn resample(image: &DecodedImage, resampling: &Resampling) -> Result<Vec<u8>, Re
     if rows_first {
         let used = resampling.rows(image);
         let top = window.top - used.start;
-        let strip = Window { top: used.start, height: used.len() as u32, ..window };
+        let strip = Window { top: used.start, height: used.end - used.start, ..window };
         let halfway = resample_window(&source, strip, width, strip.height, filter)?;
         let rest = Window { left: 0, top, width, height: window.height };
         resample_window(&view(width, strip.height, &halfway), rest, width, height, filter)
     } else {
         let used = resampling.columns(image);
         let left = window.left - used.start;
-        let strip = Window { left: used.start, width: used.len() as u32, ..window };
+        let strip = Window { left: used.start, width: used.end - used.start, ..window };
         let halfway = resample_window(&source, strip, strip.width, height, filter)?;
         let rest = Window { left, top: 0, width: window.width, height };
         resample_window(&view(strip.width, height, &halfway), rest, width, height, filter)

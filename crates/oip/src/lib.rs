@@ -4,6 +4,8 @@
 //!
 //! Sources: `inference_rest.md` of the protocol; `extension_binary_data.md` and `extension_classification.md` of Triton.
 #![forbid(unsafe_code)]
+// The sizes in a request are the client's. Tests cast values that they know.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 mod request;
 mod request_json;

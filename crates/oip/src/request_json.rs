@@ -94,6 +94,7 @@ impl<'de> Visitor<'de> for NumberCollector<'_> {
         Ok(())
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "the tensor holds f32; the number is rounded to it")]
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
         self.0.push(number as f32);
         Ok(())

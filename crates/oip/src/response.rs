@@ -61,7 +61,7 @@ fn to_binary(data: &TensorData) -> Bytes {
         TensorData::Floats(numbers) => numbers.iter().for_each(|number| bytes.put_f32_le(*number)),
         TensorData::Bytes(elements) => {
             for element in elements {
-                bytes.put_u32_le(element.len() as u32);
+                bytes.put_u32_le(u32::try_from(element.len()).expect("an element is a number and a label"));
                 bytes.extend_from_slice(element);
             }
         }

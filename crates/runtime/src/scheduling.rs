@@ -17,6 +17,9 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// All priorities, the highest first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
     /// Returns `high`, `normal` or `low`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +34,7 @@ impl FromStr for Priority {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = [Self::High, Self::Normal, Self::Low].into_iter().find(|priority| priority.as_str() == text);
+        let known = Self::ALL.into_iter().find(|priority| priority.as_str() == text);
         known.ok_or_else(|| format!("invalid priority '{text}': must be high, normal or low"))
     }
 }

@@ -223,7 +223,7 @@ impl Shared {
             return false;
         }
         let state = self.state.fetch_add(1, Ordering::AcqRel);
-        let (items, item) = (state >> 32, state & 0xffff_ffff);
+        let (items, item) = ((state >> 32) as usize, (state & 0xffff_ffff) as usize);
         if item >= items {
             return false;
         }
@@ -232,13 +232,13 @@ impl Shared {
         let Work(work, caller) = work.expect("a step is published with its function");
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             IN_ITEM.set(true);
-            work(item as usize);
+            work(item);
         }));
         IN_ITEM.set(false);
         if outcome.is_err() {
             self.panicked.store(true, Ordering::Relaxed);
         }
-        if self.done.fetch_add(1, Ordering::SeqCst) + 1 == items as usize && self.waiting.load(Ordering::SeqCst) {
+        if self.done.fetch_add(1, Ordering::SeqCst) + 1 == items && self.waiting.load(Ordering::SeqCst) {
             caller.unpark();
         }
         true

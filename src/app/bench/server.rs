@@ -49,7 +49,8 @@ impl BenchServer {
             Task::SingleLabel | Task::MultiLabel => "/predict/raw",
             Task::Embedding => "/embed/raw",
         };
-        let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone());
+        let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone())
+            .map_err(|error| error.to_string())?;
         server.registry.replace_with_stable(name, vec![classifier]);
         server.readiness.set_ready();
         Ok(Self { server, key: key.expose().to_string(), path, worker })

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use kiln_classifier::batching;
+use kiln_image::PoolStartError;
 use kiln_inference::model_file::ModelFileError;
 use kiln_inference::{DeviceError, PrecisionError, StartError};
 
@@ -68,6 +70,14 @@ pub enum LoadError {
         /// Why the version cannot be used.
         reason: String,
     },
+    /// The operating system refuses a thread for an engine.
+    #[error("{0}. Raise the limit on threads: 'ulimit -u', or the limit on processes of the container.")]
+    EngineThread(#[from] batching::StartError),
+    /// The operating system refuses the threads that decode images.
+    #[error(
+        "{0}. Lower --decode-threads, or raise the limit on threads: 'ulimit -u', or the limit on processes of the container."
+    )]
+    DecodeThreads(#[from] PoolStartError),
     /// A driver or a device runtime panicked.
     #[error(
         "the device runtime panicked while the models were loaded: {0}. Try another --device; 'kiln devices' lists them."

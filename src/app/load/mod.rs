@@ -6,7 +6,7 @@ mod models;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kiln_classifier::batching::{self, Batcher, Worker};
+use kiln_classifier::batching::{self, Batcher, SpawnThread, Worker};
 use kiln_classifier::{Classifier, ResponseCache};
 use kiln_feedback::{FeedbackStore, ModelIdentity};
 use kiln_image::{DecodePool, Limits};
@@ -70,9 +70,9 @@ pub(super) fn classifier(
     model: Model,
     engines: Vec<BurnEngine>,
     readiness: Readiness,
-) -> (Classifier, Worker) {
+) -> Result<(Classifier, Worker), LoadError> {
     let metrics = ModelMetrics::new(model.name(), model.version());
-    SharedResources::new(config, None).build_classifier(model, engines, readiness, metrics)
+    SharedResources::new(config, None)?.build_classifier(model, engines, readiness, metrics)
 }
 
 /// The open devices and the resources that all classifiers share. Clones are cheap and share them.
@@ -89,7 +89,7 @@ impl ModelLoader {
         let started = Instant::now();
         let devices = open_devices(config)?;
         metrics::startup_phase("device", started.elapsed());
-        let resources = SharedResources::new(config, feedback);
+        let resources = SharedResources::new(config, feedback)?;
         Ok(Self { options: engine_options(config), devices: devices.into(), resources })
     }
 
@@ -185,6 +185,8 @@ pub(super) fn record_startup_phase(step: Step) {
 #[derive(Clone)]
 pub(super) struct SharedResources {
     batching: batching::Config,
+    /// Creates the threads of the engines. Tests replace it.
+    pub(in crate::app) spawn: SpawnThread,
     pool: DecodePool,
     limits: Arc<Limits>,
     responses: Option<ResponseCache>,
@@ -192,15 +194,16 @@ pub(super) struct SharedResources {
 }
 
 impl SharedResources {
-    fn new(config: &Config, feedback: Option<FeedbackStore>) -> Self {
+    fn new(config: &Config, feedback: Option<FeedbackStore>) -> Result<Self, LoadError> {
         let cache_bytes = config.response_cache_bytes;
-        Self {
+        Ok(Self {
             batching: config.batching.clone(),
-            pool: DecodePool::new(config.decode_threads),
+            spawn: batching::os_thread,
+            pool: DecodePool::new(config.decode_threads)?,
             limits: Arc::new(config.image.clone()),
             responses: (cache_bytes > 0).then(|| ResponseCache::new(cache_bytes)),
             feedback,
-        }
+        })
     }
 
     /// Builds the classifier of a model: starts a batcher on its engines. Needs a tokio runtime.
@@ -210,13 +213,13 @@ impl SharedResources {
         engines: Vec<BurnEngine>,
         readiness: Readiness,
         metrics: ModelMetrics,
-    ) -> (Classifier, Worker) {
+    ) -> Result<(Classifier, Worker), LoadError> {
         let placements = engines.iter().map(BurnEngine::assignment).collect();
         // The minimum of all engines, since the batcher gives any image to any engine.
         let max_crop_bytes =
             engines.iter().map(BurnEngine::max_crop_bytes).reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)));
         let engines = engines.into_iter().flat_map(BurnEngine::into_engines).collect();
-        let (batcher, worker) = Batcher::start(self.batching.clone(), engines, readiness, metrics);
+        let (batcher, worker) = Batcher::start_on(self.spawn, self.batching.clone(), engines, readiness, metrics)?;
         let (limits, pool) = (Arc::clone(&self.limits), self.pool.clone());
         let mut classifier = Classifier::new(model, placements, limits, pool, batcher);
         if let Some(bytes) = max_crop_bytes.flatten() {
@@ -231,7 +234,7 @@ impl SharedResources {
             let recorder = feedback.recorder(ModelIdentity::new(&spec.name, model.version(), &model.digest(), labels));
             classifier = classifier.with_recorder(recorder);
         }
-        (classifier, worker)
+        Ok((classifier, worker))
     }
 }
 

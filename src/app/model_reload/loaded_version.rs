@@ -54,21 +54,33 @@ pub(super) async fn start_version(
 }
 
 impl LoadedVersion {
-    /// Returns a version whose failure stops the server.
+    /// Starts the batcher of a version whose failure stops the server.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::EngineThread`].
     pub(super) fn required(
         loader: &ModelLoader,
         id: u64,
         (model, engines): StartedVersion,
         readiness: Readiness,
-    ) -> Self {
+    ) -> Result<Self, LoadError> {
         let spec = VersionSpec::required(model.version(), weights_digest(&model));
         let metrics = ModelMetrics::new(model.name(), model.version());
-        let (classifier, worker) = loader.resources.build_classifier(model, engines, readiness, metrics.clone());
-        Self { id, spec, classifier: Arc::new(classifier), metrics, worker, _failure_watch: JoinSet::new() }
+        let (classifier, worker) = loader.resources.build_classifier(model, engines, readiness, metrics.clone())?;
+        Ok(Self { id, spec, classifier: Arc::new(classifier), metrics, worker, _failure_watch: JoinSet::new() })
     }
 
-    /// Returns a version of the model repository, whose failure stops the server. Its id is not used.
-    pub(in crate::app) fn of_repository(loader: &ModelLoader, started: StartedVersion, readiness: Readiness) -> Self {
+    /// Starts the batcher of a version of the model repository, whose failure stops the server. Its id is not used.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::EngineThread`].
+    pub(in crate::app) fn of_repository(
+        loader: &ModelLoader,
+        started: StartedVersion,
+        readiness: Readiness,
+    ) -> Result<Self, LoadError> {
         Self::required(loader, 0, started, readiness)
     }
 
@@ -77,34 +89,38 @@ impl LoadedVersion {
         self.metrics.set_stable(is_stable);
     }
 
-    /// Returns a version whose failure is sent to `failures`; the server continues without the version.
+    /// Starts the batcher of a version whose failure is sent to `failures`; the server continues without the version.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::EngineThread`].
     pub(super) fn optional(
         loader: &ModelLoader,
         id: u64,
         (model, engines): StartedVersion,
         server: &Readiness,
         failures: UnboundedSender<VersionFailure>,
-    ) -> Self {
+    ) -> Result<Self, LoadError> {
         let spec = VersionSpec::optional(model.version(), weights_digest(&model));
         let readiness = server.optional();
         // The metrics of the devices belong to the stable version.
         let metrics = ModelMetrics::beside_stable(model.name(), model.version());
         let (classifier, worker) =
-            loader.resources.build_classifier(model, engines, readiness.clone(), metrics.clone());
+            loader.resources.build_classifier(model, engines, readiness.clone(), metrics.clone())?;
         let mut failure_watch = JoinSet::new();
         failure_watch.spawn(async move {
             let reason = readiness.wait_for_failure().await;
             // The receiver is closed during shutdown.
             let _ = failures.send((id, reason));
         });
-        Self { id, spec, classifier: Arc::new(classifier), metrics, worker, _failure_watch: failure_watch }
+        Ok(Self { id, spec, classifier: Arc::new(classifier), metrics, worker, _failure_watch: failure_watch })
     }
 
     /// Returns a version with an engine that does nothing.
     #[cfg(test)]
     pub(super) fn idle(id: u64, spec: VersionSpec, model: &Model) -> Self {
         let other = model.with_weights(&spec.version, kiln_inference::model::Weights::new(Vec::new()));
-        let (config, pool) = (kiln_classifier::batching::Config::default(), kiln_image::DecodePool::new(1));
+        let (config, pool) = (kiln_classifier::batching::Config::default(), kiln_image::DecodePool::new(1).unwrap());
         let metrics = ModelMetrics::new(other.name(), other.version());
         let (classifier, worker) = kiln_classifier::test_support::idle(other, config, pool);
         Self { id, spec, classifier: Arc::new(classifier), metrics, worker, _failure_watch: JoinSet::new() }

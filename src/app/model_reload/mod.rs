@@ -110,7 +110,7 @@ impl ModelReloader {
             false => load::unusable_stable_version(model, &version, &error),
         })?;
         let id = self.new_id();
-        Ok(LoadedVersion::required(&self.loader, id, started, self.readiness.clone()))
+        LoadedVersion::required(&self.loader, id, started, self.readiness.clone())
     }
 
     /// Reconciles until it is dropped. Without a store it waits forever. Three events can happen at any time, and none
@@ -127,9 +127,8 @@ impl ModelReloader {
                 Some((id, reason)) = self.failures.1.recv() => self.withdraw(id, &reason),
                 Some(loaded) = self.loading.join_next() => {
                     let (index, desired, outcome) = resume_panic(loaded);
-                    match outcome {
-                        Ok(started) => {
-                            self.add(index, &desired, started);
+                    match outcome.and_then(|started| self.add(index, &desired, started)) {
+                        Ok(()) => {
                             // The labels may have changed during the load. Without a new snapshot, a version without a
                             // label would serve until the watcher sees the change, up to a second later.
                             snapshot = self.observe(&store).await;
@@ -177,13 +176,14 @@ impl ModelReloader {
         });
     }
 
-    fn add(&mut self, index: usize, desired: &DesiredVersion, started: StartedVersion) {
+    fn add(&mut self, index: usize, desired: &DesiredVersion, started: StartedVersion) -> Result<(), LoadError> {
         let id = self.new_id();
         let version = match desired.spec.is_optional {
-            true => LoadedVersion::optional(&self.loader, id, started, &self.readiness, self.failures.0.clone()),
-            false => LoadedVersion::required(&self.loader, id, started, self.readiness.clone()),
+            true => LoadedVersion::optional(&self.loader, id, started, &self.readiness, self.failures.0.clone())?,
+            false => LoadedVersion::required(&self.loader, id, started, self.readiness.clone())?,
         };
         self.models[index].add(version);
+        Ok(())
     }
 
     fn reject(&mut self, index: usize, desired: DesiredVersion, error: &LoadError) {

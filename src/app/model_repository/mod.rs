@@ -11,10 +11,12 @@
 
 mod reconciler;
 mod scanner;
+mod snapshot;
 mod status;
 #[cfg(test)]
 mod tests;
 mod version_load;
+mod waiting_clients;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,7 +30,6 @@ use kiln_inference::model_file::FileOptions;
 use kiln_runtime::blocking::resume_panic;
 use kiln_runtime::readiness::Readiness;
 use kiln_runtime::telemetry::metrics::{self, ReloadOutcome};
-use tokio::sync::oneshot;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::MissedTickBehavior;
 
@@ -36,11 +37,13 @@ use super::load::{self, LoadError, ModelLoader};
 use super::model_reload::LoadedVersion;
 use super::served_models::ServedModels;
 use reconciler::{PlannedLoad, Reconciler};
-use scanner::{Scanner, VersionKey};
+use scanner::{Scan, Scanner};
+use snapshot::VersionKey;
 use version_load::{LoadOutcome, load_version};
+use waiting_clients::WaitingClients;
 
-/// Maximum time between the first two scans, if files have just been modified.
-const FIRST_RESCAN: Duration = Duration::from_secs(1);
+/// Maximum time until the next scan of files that have just been modified, at the start and for a command.
+const NEXT_LOOK: Duration = Duration::from_secs(1);
 
 /// What a repository needs from the rest of the server.
 pub(super) struct RepositorySetup {
@@ -54,6 +57,11 @@ pub(super) struct RepositorySetup {
     pub(super) task: RepositoryTask,
 }
 
+/// Returns the time until the next scan of files that still change.
+fn next_look_after(setup: &RepositorySetup) -> Duration {
+    setup.poll_interval.min(NEXT_LOOK)
+}
+
 /// The models of a repository. [`Self::run`] keeps them current; [`Self::shut_down`] stops them.
 pub(super) struct ModelRepository {
     setup: RepositorySetup,
@@ -63,8 +71,9 @@ pub(super) struct ModelRepository {
     /// The load in progress, at most one: each load uses all processors.
     loading: JoinSet<(PlannedLoad, Result<LoadOutcome, LoadError>)>,
     loading_key: Option<VersionKey>,
-    /// Clients that wait until a model is loaded.
-    waiting: Vec<(String, oneshot::Sender<Result<(), RepositoryError>>)>,
+    waiting: WaitingClients,
+    /// When the models of waiting clients are scanned again, if their files may still change.
+    next_look: tokio::time::Instant,
     /// Replaced versions, which the registry still has.
     replaced: Vec<LoadedVersion>,
     /// Unloaded versions that still answer requests.
@@ -76,7 +85,8 @@ pub(super) struct ModelRepository {
 }
 
 impl ModelRepository {
-    /// Loads all versions in `folder`. Errors are logged.
+    /// Loads all versions in `folder`. Errors are logged. If there is no other model, it waits for files that are being
+    /// copied, until a version is loaded.
     ///
     /// # Errors
     ///
@@ -86,11 +96,12 @@ impl ModelRepository {
         let has_other_models = !setup.reserved.is_empty();
         let mut repository = Self {
             folder: folder.to_path_buf(),
-            scanner: Arc::new(Mutex::new(Scanner::new(folder.to_path_buf()))),
+            scanner: Arc::new(Mutex::new(Scanner::new(folder.to_path_buf(), next_look_after(&setup) / 2))),
             reconciler: Reconciler::new(setup.reserved.clone()),
             loading: JoinSet::new(),
             loading_key: None,
-            waiting: Vec::new(),
+            waiting: WaitingClients::default(),
+            next_look: tokio::time::Instant::now(),
             replaced: Vec::new(),
             retiring: JoinSet::new(),
             stable: BTreeMap::new(),
@@ -99,16 +110,19 @@ impl ModelRepository {
             setup,
         };
         let unreadable = |reason| LoadError::RepositoryFile { path: folder.to_path_buf(), reason };
-        let is_settled = repository.scan(None).await.map_err(unreadable)?;
+        let mut is_settled = repository.scan().await.map_err(unreadable)?;
         if !is_settled {
-            tokio::time::sleep(repository.setup.poll_interval.min(FIRST_RESCAN)).await;
-            repository.scan(None).await.map_err(unreadable)?;
+            tokio::time::sleep(next_look_after(&repository.setup)).await;
+            is_settled = repository.scan().await.map_err(unreadable)?;
         }
-        repository.start_next_load();
-        while let Some(loaded) = repository.loading.join_next().await {
-            let (planned, outcome) = resume_panic(loaded);
-            repository.finish_load(planned, outcome);
-            repository.start_next_load();
+        repository.load_pending().await;
+        while repository.reconciler.loaded().next().is_none() && !has_other_models && !is_settled {
+            tracing::info!(folder = %folder.display(), "waiting for files of the model repository that still change");
+            while !is_settled && repository.reconciler.next_load().is_none() {
+                tokio::time::sleep(next_look_after(&repository.setup)).await;
+                is_settled = repository.scan().await.map_err(unreadable)?;
+            }
+            repository.load_pending().await;
         }
         if repository.reconciler.loaded().next().is_none() && !has_other_models {
             let reasons = status::reasons(status::status(&repository.reconciler, folder));
@@ -134,7 +148,10 @@ impl ModelRepository {
             self.publish_status();
             self.answer_waiting();
             tokio::select! {
-                _ = ticks.tick() => self.rescan(None).await,
+                _ = ticks.tick() => self.rescan().await,
+                () = tokio::time::sleep_until(self.next_look), if self.waiting.has_unsettled() => {
+                    self.look_at_awaited_models().await;
+                }
                 Some(command) = self.setup.task.commands.recv() => self.execute(command).await,
                 Some(loaded) = self.loading.join_next() => {
                     let (planned, outcome) = resume_panic(loaded);
@@ -145,9 +162,19 @@ impl ModelRepository {
         }
     }
 
+    /// Loads what is desired, one version after the other.
+    async fn load_pending(&mut self) {
+        self.start_next_load();
+        while let Some(loaded) = self.loading.join_next().await {
+            let (planned, outcome) = resume_panic(loaded);
+            self.finish_load(planned, outcome);
+            self.start_next_load();
+        }
+    }
+
     /// Scans the folder and logs an error once. The state stays as it was.
-    async fn rescan(&mut self, now: Option<&str>) {
-        let error = self.scan(now).await.err().map(|error| error.to_string());
+    async fn rescan(&mut self) {
+        let error = self.scan().await.err().map(|error| error.to_string());
         if let Some(error) = error.as_ref().filter(|error| self.scan_error.as_ref() != Some(error)) {
             tracing::error!(%error, "cannot read the model repository; serving the previous models");
         }
@@ -155,11 +182,23 @@ impl ModelRepository {
     }
 
     /// Scans the folder on a blocking thread. Returns whether all files are the same as in the previous scan.
-    async fn scan(&mut self, now: Option<&str>) -> std::io::Result<bool> {
-        let (scanner, now) = (Arc::clone(&self.scanner), now.map(String::from));
-        let scan = move || scanner.lock().unwrap_or_else(PoisonError::into_inner).scan(now.as_deref());
-        let scan = spawn_blocking(scan).await.expect("blocking task panicked")?;
-        let is_settled = scan.is_settled();
+    async fn scan(&mut self) -> std::io::Result<bool> {
+        self.scan_with(|scanner, now| scanner.scan(now).map(|scan| (scan.is_settled(), scan))).await
+    }
+
+    /// Scans the folder of one model. Returns whether its files are the same as in the previous scan.
+    async fn scan_model(&mut self, model: &str) -> std::io::Result<bool> {
+        let model = model.to_string();
+        self.scan_with(move |scanner, now| scanner.scan_model(&model, now)).await
+    }
+
+    async fn scan_with(
+        &mut self,
+        scan: impl FnOnce(&mut Scanner, tokio::time::Instant) -> std::io::Result<(bool, Scan)> + Send + 'static,
+    ) -> std::io::Result<bool> {
+        let (scanner, now) = (Arc::clone(&self.scanner), tokio::time::Instant::now());
+        let scan = move || scan(&mut scanner.lock().unwrap_or_else(PoisonError::into_inner), now);
+        let (is_settled, scan) = spawn_blocking(scan).await.expect("blocking task panicked")?;
         for folder in self.reconciler.observe(scan) {
             tracing::warn!(folder = %folder.path.display(), reason = folder.reason, "folder has no model");
         }
@@ -168,38 +207,53 @@ impl ModelRepository {
 
     async fn execute(&mut self, RepositoryCommand { action, model, reply }: RepositoryCommand) {
         tracing::info!(%model, ?action, "model repository command");
-        let is_known = match action {
+        match action {
             RepositoryAction::Load => {
-                self.rescan(Some(&model)).await;
-                self.reconciler.retry(&model)
+                self.waiting.add(model, reply);
+                self.look_at_awaited_models().await;
             }
-            RepositoryAction::Unload => self.reconciler.unload(&model),
-        };
-        let result = match (action, &self.scan_error) {
-            (RepositoryAction::Load, Some(error)) => {
-                let reason = format!("the model repository cannot be read: {error}");
-                Err(RepositoryError::NotLoaded { model, reason })
-            }
-            _ if !is_known => Err(RepositoryError::UnknownModel(model)),
-            (RepositoryAction::Load, None) => return self.waiting.push((model, reply)),
-            (RepositoryAction::Unload, _) => {
+            RepositoryAction::Unload => {
+                let is_known = self.reconciler.unload(&model);
                 self.reconcile();
                 self.publish_status();
-                Ok(())
+                // The client may have disconnected.
+                let _ = reply.send(if is_known { Ok(()) } else { Err(RepositoryError::UnknownModel(model)) });
             }
-        };
-        // The client may have disconnected.
-        let _ = reply.send(result);
+        }
+    }
+
+    /// Scans the folders of the models that clients wait for and whose files may still change. A model whose files do not
+    /// change any more is loaded.
+    async fn look_at_awaited_models(&mut self) {
+        self.next_look = tokio::time::Instant::now() + next_look_after(&self.setup);
+        for model in self.waiting.unsettled_models() {
+            match self.scan_model(&model).await {
+                Ok(false) => {}
+                Ok(true) if self.reconciler.retry(&model) => self.waiting.settle(&model),
+                Ok(true) => self.waiting.refuse(&RepositoryError::UnknownModel(model.clone()), &model),
+                Err(error) => {
+                    let reason = format!("the model repository cannot be read: {error}");
+                    self.waiting.refuse(&RepositoryError::NotLoaded { model: model.clone(), reason }, &model);
+                }
+            }
+        }
     }
 
     /// Answers the clients whose models no longer wait to be loaded.
     fn answer_waiting(&mut self) {
-        let loading = self.loading_key.as_ref().map(|key| key.model.as_str());
-        let is_complete = |model: &str| loading != Some(model) && !self.reconciler.is_pending(model);
-        for (model, reply) in self.waiting.extract_if(.., |(model, _)| is_complete(model)) {
-            let error = self.reconciler.error(&model).map(String::from);
-            let _ = reply.send(error.map_or(Ok(()), |reason| Err(RepositoryError::NotLoaded { model, reason })));
-        }
+        let Self { waiting, reconciler, loading_key, folder, .. } = self;
+        let loading = loading_key.as_ref().map(|key| key.model.as_str());
+        waiting.answer_settled(|model| {
+            let is_complete = loading != Some(model) && !reconciler.is_pending(model);
+            let result = || match reconciler.error(model) {
+                Some(reason) => {
+                    let (model, reason) = (model.to_string(), status::without_root(reason, folder));
+                    Err(RepositoryError::NotLoaded { model, reason })
+                }
+                None => Ok(()),
+            };
+            is_complete.then(result)
+        });
     }
 
     fn start_next_load(&mut self) {
@@ -215,13 +269,12 @@ impl ModelRepository {
     fn finish_load(&mut self, planned: PlannedLoad, outcome: Result<LoadOutcome, LoadError>) {
         self.loading_key = None;
         let (model, version) = (planned.key.model.clone(), planned.key.version());
-        match outcome {
-            Ok(LoadOutcome::Started { digest, started }) => {
-                let loaded = LoadedVersion::of_repository(&self.setup.loader, started, self.setup.readiness.clone());
+        match outcome.and_then(|outcome| self.start_batcher(outcome)) {
+            Ok(Some((digest, loaded))) => {
                 self.replaced.extend(self.reconciler.add(planned, digest, loaded));
                 self.publish();
             }
-            Ok(LoadOutcome::SameContent) => {
+            Ok(None) => {
                 tracing::info!(%model, version, "the files of the version changed, but not their content");
                 self.reconciler.keep(planned);
             }
@@ -232,6 +285,14 @@ impl ModelRepository {
                 self.reconciler.reject(planned, reason);
             }
         }
+    }
+
+    /// Starts the batcher of a version whose engines run. Returns the version with the digest of its files, or nothing
+    /// if their content did not change.
+    fn start_batcher(&self, outcome: LoadOutcome) -> Result<Option<(String, LoadedVersion)>, LoadError> {
+        let LoadOutcome::Started { digest, started } = outcome else { return Ok(None) };
+        let loaded = LoadedVersion::of_repository(&self.setup.loader, started, self.setup.readiness.clone())?;
+        Ok(Some((digest, loaded)))
     }
 
     /// Unloads what no longer serves.

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scanner::{InvalidFolder, Scan, VersionFiles, VersionKey};
+use super::scanner::Scan;
+use super::snapshot::{InvalidFolder, VersionFiles, VersionKey};
 
 /// Desired and loaded versions. `T` is a loaded version.
 #[derive(Debug)]

@@ -12,26 +12,35 @@ use super::reconciler::{Reconciler, VersionReport};
 /// Returns the state of each version, and of each folder without a version. Paths are relative to `root`.
 pub(super) fn status<T>(reconciler: &Reconciler<T>, root: &Path) -> Vec<VersionStatus> {
     let relative = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
+    let shown = |reason: &str| without_root(reason, root);
     let version = |VersionReport { key, is_loaded, is_unloaded, failure }: VersionReport| {
         let failure = failure.filter(|_| !is_unloaded);
         let (state, reason) = match failure {
             _ if is_unloaded => (VersionState::Unavailable, "unloaded".to_string()),
             _ if is_loaded => (VersionState::Ready, String::new()),
-            Some(failure) => (VersionState::Unavailable, failure.reason.clone()),
+            Some(failure) => (VersionState::Unavailable, shown(&failure.reason)),
             None => (VersionState::Loading, "waits to be loaded".to_string()),
         };
         let load_error =
-            failure.map(|failure| LoadFailure { file: relative(&failure.files.onnx), reason: failure.reason.clone() });
+            failure.map(|failure| LoadFailure { file: relative(&failure.files.onnx), reason: shown(&failure.reason) });
         VersionStatus { model: key.model.clone(), version: Some(key.version().to_string()), state, reason, load_error }
     };
     let invalid = reconciler.invalid().iter().map(|(model, folder)| VersionStatus {
         model: model.clone(),
         version: None,
         state: VersionState::Unavailable,
-        reason: folder.reason.clone(),
-        load_error: Some(LoadFailure { file: relative(&folder.path), reason: folder.reason.clone() }),
+        reason: shown(&folder.reason),
+        load_error: Some(LoadFailure { file: relative(&folder.path), reason: shown(&folder.reason) }),
     });
     reconciler.report().into_iter().map(version).chain(invalid).collect()
+}
+
+/// Returns a reason in which paths are relative to `root`: a client does not learn where the server keeps its files.
+pub(super) fn without_root(reason: &str, root: &Path) -> String {
+    let roots = [std::path::absolute(root).ok(), root.canonicalize().ok()];
+    roots.into_iter().flatten().fold(reason.to_string(), |reason, root| {
+        reason.replace(&format!("{}{}", root.display(), std::path::MAIN_SEPARATOR), "")
+    })
 }
 
 /// Returns one line for each version and folder that cannot be loaded.

@@ -10,7 +10,7 @@ use model_import::import::{sha256_hex, sha256_of};
 use super::super::load::{self, LoadError, ModelLoader, join};
 use super::super::model_reload::StartedVersion;
 use super::reconciler::PlannedLoad;
-use super::scanner::VersionFiles;
+use super::snapshot::VersionFiles;
 
 /// The result of a load that did not fail.
 pub(super) enum LoadOutcome {

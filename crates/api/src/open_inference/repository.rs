@@ -88,8 +88,9 @@ impl RepositoryOperations {
 
     /// Load a model of the model repository
     ///
-    /// Reads the model's folder now, and returns when its versions are loaded. If they are loaded already and their files are the
-    /// same, nothing changes. Requires the scope `admin`.
+    /// Reads the model's folder now, and returns when its versions are loaded. Files that were modified in the last two seconds are
+    /// read when they no longer change. If the versions are loaded already and their files are the same, nothing changes. Requires
+    /// the scope `admin`.
     #[oai(path = "/models/:name/load", method = "post", operation_id = "oip_repository_load")]
     async fn load(
         &self,

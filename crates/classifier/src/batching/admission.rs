@@ -1,8 +1,8 @@
 //! Admits images: bounds the number of images in flight, and rejects images that are not expected to meet their
 //! deadline.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
@@ -92,8 +92,8 @@ pub(super) struct Admission {
     batch_times: BatchTimeModel,
     overhead: Arc<OverheadEstimator>,
     metrics: ModelMetrics,
-    /// Notified when a client abandons an image that is queued.
-    pub(super) cancelled: Notify,
+    /// Images that are queued and whose client has left.
+    pub(super) cancellations: Cancellations,
 }
 
 impl Admission {
@@ -108,7 +108,7 @@ impl Admission {
             batch_times: BatchTimeModel::default(),
             overhead: Arc::default(),
             metrics,
-            cancelled: Notify::new(),
+            cancellations: Cancellations::default(),
         }
     }
 
@@ -223,6 +223,32 @@ impl Admission {
 
     fn batch_time(&self, images: usize) -> Option<Duration> {
         self.batch_times.time_for(images, self.max_batch_size, self.engines)
+    }
+}
+
+/// The ids of images whose clients have left, for the scheduler.
+#[derive(Debug, Default)]
+pub(super) struct Cancellations {
+    /// The scheduler takes them before each of its steps.
+    ids: Mutex<Vec<u64>>,
+    added: Notify,
+}
+
+impl Cancellations {
+    /// Adds an id, and wakes the scheduler.
+    pub(super) fn add(&self, id: u64) {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        self.added.notify_one();
+    }
+
+    /// Removes and returns all ids.
+    pub(super) fn take(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until an id is added.
+    pub(super) async fn added(&self) {
+        self.added.notified().await;
     }
 }
 

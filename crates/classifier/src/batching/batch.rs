@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Permit;
-use super::policy::Queued;
+use super::queue::Queued;
 use kiln_inference::{EngineError, Output, Sample};
 use kiln_runtime::scheduling::Priority;
 use kiln_runtime::telemetry::metrics;
@@ -60,6 +60,8 @@ pub enum BatchError {
 /// An image that waits for an engine.
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// Unique, and larger than those of the entries that were submitted before.
+    pub(super) id: u64,
     pub(super) priority: Priority,
     pub(super) deadline: Option<Instant>,
     /// The maximum number of classes that the client needs, or all. The result may contain more.
@@ -93,6 +95,10 @@ impl Responder {
 }
 
 impl Queued for Entry {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
     fn arrived(&self) -> Instant {
         self.responder.arrived
     }

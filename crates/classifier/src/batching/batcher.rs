@@ -1,6 +1,7 @@
 //! The handle of a batcher, and the worker that keeps its engines running.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, AdmitError, Admitted};
 use super::batch::{BatchError, BatchOutput, BatchStatistics, DurationStats, Entry, Responder};
 use super::config::Config;
-use super::engine_thread::{EngineThread, PanicGuard};
+use super::engine_thread::{EngineThread, PanicGuard, SpawnThread, StartError, os_thread};
 use super::scheduler::{Channels, Scheduler};
 use crate::options::RequestOptions;
 use kiln_inference::{Engine, Sample};
@@ -29,6 +30,8 @@ pub struct Batcher {
     readiness: Readiness,
     /// Unbounded, but each entry holds a permit, so the queue capacity bounds it.
     entries: mpsc::UnboundedSender<Entry>,
+    /// The id of the next entry.
+    next_id: Arc<AtomicU64>,
 }
 
 impl Batcher {
@@ -40,19 +43,37 @@ impl Batcher {
     /// ([`Engine::rebuild`]). While no engine is left, queued images get an error at once and no image is admitted. If
     /// an engine cannot be rebuilt, or hangs, readiness fails for good, no engine is used again and the batcher closes.
     ///
+    /// # Errors
+    ///
+    /// The operating system refuses a thread. All engines are dropped, those with a thread on their thread.
+    ///
     /// # Panics
     ///
-    /// Panics if there is no engine, if the settings are out of range (see [`Config::validate`]), if there is no tokio
-    /// runtime with a timer, or if the operating system cannot create a thread.
+    /// Panics if there is no engine, if the settings are out of range (see [`Config::validate`]), or if there is no
+    /// tokio runtime with a timer.
     pub fn start(
         config: Config,
         engines: Vec<Box<dyn Engine>>,
         readiness: Readiness,
         metrics: ModelMetrics,
-    ) -> (Batcher, Worker) {
+    ) -> Result<(Batcher, Worker), StartError> {
+        Self::start_on(os_thread, config, engines, readiness, metrics)
+    }
+
+    /// Starts a batcher whose engines' threads are created by `spawn`. See [`Batcher::start`].
+    ///
+    /// # Errors
+    ///
+    /// `spawn` returns an error.
+    pub fn start_on(
+        spawn: SpawnThread,
+        config: Config,
+        engines: Vec<Box<dyn Engine>>,
+        readiness: Readiness,
+        metrics: ModelMetrics,
+    ) -> Result<(Batcher, Worker), StartError> {
         config.validate().expect("the settings were validated");
         assert!(!engines.is_empty(), "a batcher needs an engine");
-        metrics.engines(engines.len(), config.queue_capacity);
         let admission = Arc::new(Admission::new(&config, engines.len(), metrics.clone()));
         let statistics = Arc::new(BatchStatistics::default());
         let (entries, entries_out) = mpsc::unbounded_channel();
@@ -71,19 +92,20 @@ impl Batcher {
                 events: events.clone(),
                 memory_measured: None,
             };
-            (commands, thread.spawn())
+            thread.spawn(spawn).map(|thread| (commands, thread))
         };
-        let (commands, threads) = engines.into_iter().enumerate().map(start).unzip();
+        // If a thread is refused, the commands of the others are dropped, which ends their threads.
+        let started = engines.into_iter().enumerate().map(start).collect::<Result<Vec<_>, StartError>>()?;
+        let (commands, threads): (Vec<_>, Vec<_>) = started.into_iter().unzip();
+        metrics.engines(commands.len(), config.queue_capacity);
         // Only the threads hold senders, so the events end with the last thread.
         drop(events);
         let channels = Channels { entries: entries_out, stop: stop_out, commands, events: events_out };
         let scheduler = Scheduler::new(&config, Arc::clone(&admission), readiness.clone(), metrics, channels);
         // Without its scheduler, the batcher would refuse every image while the server is ready.
         let scheduler = fail_on_panic("batch scheduler", readiness.clone(), scheduler.run());
-        (
-            Self { admission, statistics, readiness, entries },
-            Worker { stop, scheduler: tokio::spawn(scheduler), threads },
-        )
+        let worker = Worker { stop, scheduler: tokio::spawn(scheduler), threads };
+        Ok((Self { admission, statistics, readiness, entries, next_id: Arc::default() }, worker))
     }
 
     /// Requests a place for one image. Returns at once; call it before the image is decoded.
@@ -141,9 +163,10 @@ impl Batcher {
         let (sender, result) = oneshot::channel();
         let responder = Responder { result: sender, permit, arrived: Instant::now(), link: traces::current_link() };
         let RequestOptions { top_k, deadline, priority, .. } = *options;
-        let entry = Entry { priority, deadline, top_k, sample: sample.into(), responder };
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry { id, priority, deadline, top_k, sample: sample.into(), responder };
         self.entries.send(entry).map_err(|_| BatchError::Closed)?;
-        let on_cancel = NotifyOnCancel(Some(&self.admission));
+        let on_cancel = NotifyOnCancel { admission: Some(&self.admission), id };
         // The sender is dropped without a result only if the runtime shuts down.
         let result = result.await.unwrap_or(Err(BatchError::Closed));
         on_cancel.disarm();
@@ -181,20 +204,23 @@ impl Batcher {
     }
 }
 
-/// Wakes the scheduler if it is dropped before the result arrives, so that the place of a cancelled image is freed at
-/// once.
-struct NotifyOnCancel<'a>(Option<&'a Admission>);
+/// Reports the image to the scheduler as cancelled if it is dropped before the result arrives, so that the image's place
+/// is freed at once.
+struct NotifyOnCancel<'a> {
+    admission: Option<&'a Admission>,
+    id: u64,
+}
 
 impl NotifyOnCancel<'_> {
     fn disarm(mut self) {
-        self.0 = None;
+        self.admission = None;
     }
 }
 
 impl Drop for NotifyOnCancel<'_> {
     fn drop(&mut self) {
-        if let Some(admission) = self.0 {
-            admission.cancelled.notify_one();
+        if let Some(admission) = self.admission {
+            admission.cancellations.add(self.id);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The thread that owns an engine. It runs the scheduler's commands one after the other, reports when each is done, and
 //! replaces the engine if it fails.
 
+use std::io;
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -18,6 +19,28 @@ use kiln_runtime::telemetry::traces;
 
 /// The minimum time between two measurements of the device's memory.
 const MEMORY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Creates a thread of this name that runs a function. [`os_thread`] is the one for every use except tests.
+pub type SpawnThread = fn(String, Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>;
+
+/// Creates a thread of the operating system.
+///
+/// # Errors
+///
+/// The operating system refuses another thread.
+pub fn os_thread(name: String, run: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(name).spawn(run)
+}
+
+/// Why a batcher does not start: the operating system refuses a thread for an engine. The fault is the server's.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system refuses a thread for engine {engine}: {reason}")]
+pub struct StartError {
+    /// The index of the engine.
+    pub engine: usize,
+    /// The operating system's error.
+    pub reason: io::Error,
+}
 
 /// A command of the scheduler. A thread has at most one at a time.
 #[derive(Debug)]
@@ -69,18 +92,21 @@ impl Drop for EngineThread {
 impl EngineThread {
     /// Starts the thread. It ends when the scheduler drops its sender of `commands`, or after [`EngineEvent::Broken`].
     ///
+    /// # Errors
+    ///
+    /// The operating system refuses the thread. The engine is dropped.
+    ///
     /// # Panics
     ///
-    /// Panics if there is no tokio runtime, or if the operating system cannot create a thread.
-    pub(super) fn spawn(self) -> JoinHandle<()> {
-        let runtime = Handle::current();
-        let name = format!("kiln-engine-{}", self.index);
+    /// Panics if there is no tokio runtime.
+    pub(super) fn spawn(self, spawn: SpawnThread) -> Result<JoinHandle<()>, StartError> {
+        let (runtime, engine) = (Handle::current(), self.index);
         let run = move || {
             // Only for the clock: the thread and the scheduler use the same one, also if a test pauses it.
             let _clock = runtime.enter();
             self.run();
         };
-        Builder::new().name(name).spawn(run).expect("the operating system creates a thread for the engine")
+        spawn(format!("kiln-engine-{engine}"), Box::new(run)).map_err(|reason| StartError { engine, reason })
     }
 
     fn run(mut self) {

@@ -23,6 +23,7 @@ mod engine_states;
 mod engine_thread;
 mod latency;
 mod policy;
+mod queue;
 mod scheduler;
 #[cfg(test)]
 mod tests;
@@ -31,3 +32,4 @@ pub use admission::{AdmitError, Admitted, Permit};
 pub use batch::{BatchError, BatchOutput, DurationStats};
 pub use batcher::{Batcher, Worker};
 pub use config::{Config, ConfigError};
+pub use engine_thread::{SpawnThread, StartError, os_thread};

@@ -6,22 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Config;
-use kiln_runtime::scheduling::Priority;
+use super::queue::{Queued, WaitingQueue};
 
 /// One of this many images is chosen by age alone, so that high priorities delay the others but never starve them.
 pub(super) const OLDEST_EVERY: usize = 8;
-
-/// What the policy needs to know about an entry of the queue.
-pub(super) trait Queued {
-    /// Returns when the entry was submitted.
-    fn arrived(&self) -> Instant;
-    /// Returns the entry's priority.
-    fn priority(&self) -> Priority;
-    /// Returns the entry's deadline. The entry does not run from that instant on.
-    fn deadline(&self) -> Option<Instant>;
-    /// Returns whether the receiver of the result was dropped.
-    fn is_cancelled(&self) -> bool;
-}
 
 /// What the scheduler does next.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,10 +64,10 @@ pub(super) struct Step<E> {
     pub(super) evicted: Vec<(E, EvictReason)>,
 }
 
-/// The queue and its policy. The queue is ordered by priority, and by arrival within a priority.
+/// The queue and its policy.
 #[derive(Debug)]
 pub(super) struct BatchPolicy<E> {
-    queue: Vec<E>,
+    queue: WaitingQueue<E>,
     /// Entries dispatched since one was chosen by age.
     since_oldest: usize,
     max_batch_size: usize,
@@ -90,7 +78,7 @@ pub(super) struct BatchPolicy<E> {
 impl<E: Queued> BatchPolicy<E> {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            queue: Vec::new(),
+            queue: WaitingQueue::new(config.max_queue_delay),
             since_oldest: 0,
             // A batch larger than the queue could never fill.
             max_batch_size: config.max_batch_size.min(config.queue_capacity),
@@ -100,12 +88,16 @@ impl<E: Queued> BatchPolicy<E> {
     }
 
     pub(super) fn push(&mut self, entry: E) {
-        let position = self.queue.partition_point(|other| other.priority() <= entry.priority());
-        self.queue.insert(position, entry);
+        self.queue.push(entry);
     }
 
     pub(super) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Records that the client of an entry has left. The next step removes the entry, if it still waits.
+    pub(super) fn cancel(&mut self, id: u64) {
+        self.queue.cancel(id);
     }
 
     /// Records that no more entries will arrive, so that no entry waits for a batch to fill.
@@ -116,7 +108,7 @@ impl<E: Queued> BatchPolicy<E> {
 
     /// Removes and returns all entries.
     pub(super) fn take_all(&mut self) -> Vec<E> {
-        std::mem::take(&mut self.queue)
+        self.queue.take_all()
     }
 
     /// Removes the entries that must not run, then chooses the next action.
@@ -126,27 +118,22 @@ impl<E: Queued> BatchPolicy<E> {
     /// entry beyond its deadline.
     pub(super) fn next_step(&mut self, now: Instant, running: &[usize]) -> Step<E> {
         let evicted = self.evict(now);
-        let action = if running.contains(&0) {
-            self.compose(now, running)
-        } else {
-            wait_until(self.queue.iter().filter_map(E::deadline).min())
-        };
+        let action =
+            if running.contains(&0) { self.compose(now, running) } else { wait_until(self.queue.next_deadline()) };
         Step { action, evicted }
     }
 
     fn evict(&mut self, now: Instant) -> Vec<(E, EvictReason)> {
-        self.queue
-            .extract_if(.., |entry| entry.is_cancelled() || is_expired(entry, now))
-            .map(|entry| {
-                let reason = if entry.is_cancelled() { EvictReason::Cancelled } else { EvictReason::DeadlinePassed };
-                (entry, reason)
-            })
-            .collect()
+        let with_reason = |entry: E| {
+            let reason = if entry.is_cancelled() { EvictReason::Cancelled } else { EvictReason::DeadlinePassed };
+            (entry, reason)
+        };
+        self.queue.remove_unwanted(now).into_iter().map(with_reason).collect()
     }
 
     fn compose(&mut self, now: Instant, running: &[usize]) -> PolicyAction<E> {
         let full = self.queue.len() >= self.max_batch_size;
-        match self.queue.iter().map(|entry| self.due(entry)).min_by_key(|(due, _)| *due) {
+        match self.next_due() {
             Some((due, reason)) if full || due <= now => {
                 let size = self.engine_share(running).min(self.queue.len()).min(self.max_batch_size);
                 let reason = if size == self.max_batch_size { DispatchReason::Full } else { reason };
@@ -158,19 +145,15 @@ impl<E: Queued> BatchPolicy<E> {
 
     /// Removes the next entries: the first ones of the queue and, once every [`OLDEST_EVERY`] entries, the oldest one.
     fn take(&mut self, size: usize) -> Vec<E> {
-        let mut batch = Vec::with_capacity(size);
-        while batch.len() < size {
-            let first = (OLDEST_EVERY - 1 - self.since_oldest).min(size - batch.len());
-            batch.extend(self.queue.drain(..first));
-            self.since_oldest += first;
-            if batch.len() < size {
-                let ages = self.queue.iter().map(E::arrived).enumerate();
-                let oldest = ages.min_by_key(|(_, arrived)| *arrived);
-                batch.push(self.queue.remove(oldest.expect("the batch is not larger than the queue").0));
+        let mut next = || {
+            if self.since_oldest + 1 == OLDEST_EVERY {
                 self.since_oldest = 0;
+                return self.queue.pop_oldest();
             }
-        }
-        batch
+            self.since_oldest += 1;
+            self.queue.pop_first()
+        };
+        (0..size).map(|_| next().expect("the batch is not larger than the queue")).collect()
     }
 
     /// Returns how many images one engine gets. Without a queue delay, it is an equal share of all images that wait or
@@ -184,24 +167,22 @@ impl<E: Queued> BatchPolicy<E> {
         }
     }
 
-    /// Returns until when an entry waits for a batch to fill, and why it does not wait longer. An entry whose deadline
+    /// Returns until when the entries wait for a batch to fill, and why they do not wait longer. An entry whose deadline
     /// would pass in the meantime does not wait, since it would only be evicted.
-    fn due(&self, entry: &E) -> (Instant, DispatchReason) {
-        let due = entry.arrived() + self.max_queue_delay;
+    fn next_due(&self) -> Option<(Instant, DispatchReason)> {
+        let (arrived, position) = self.queue.oldest()?;
         if self.draining {
-            (entry.arrived(), DispatchReason::Draining)
-        } else if self.max_queue_delay.is_zero() {
-            (entry.arrived(), DispatchReason::EngineFree)
-        } else if is_expired(entry, due) {
-            (entry.arrived(), DispatchReason::Deadline)
-        } else {
-            (due, DispatchReason::DelayOver)
+            return Some((arrived, DispatchReason::Draining));
         }
+        if self.max_queue_delay.is_zero() {
+            return Some((arrived, DispatchReason::EngineFree));
+        }
+        let delay_over = ((arrived + self.max_queue_delay, position), DispatchReason::DelayOver);
+        let deadline = self.queue.oldest_urgent().map(|urgent| (urgent, DispatchReason::Deadline));
+        // If both are due at once, the first one in the queue names the reason.
+        let first = [Some(delay_over), deadline].into_iter().flatten().min_by_key(|(key, _)| *key);
+        first.map(|((due, _), reason)| (due, reason))
     }
-}
-
-fn is_expired<E: Queued>(entry: &E, now: Instant) -> bool {
-    entry.deadline().is_some_and(|deadline| deadline <= now)
 }
 
 fn wait_until<E>(instant: Option<Instant>) -> PolicyAction<E> {

@@ -112,7 +112,7 @@ impl Scheduler {
                         self.engines.disable_self_tests();
                     }
                 },
-                () = admission.cancelled.notified() => {}
+                () = admission.cancellations.added() => {}
                 () = &mut timer, if wake_at.is_some() => self.check_engines()?,
             }
         }
@@ -172,6 +172,7 @@ impl Scheduler {
 
     fn decide(&mut self) -> PolicyAction<Entry> {
         let now = Instant::now();
+        self.admission.cancellations.take().into_iter().for_each(|id| self.policy.cancel(id));
         let Step { action, evicted } = self.policy.next_step(now, self.engines.running());
         for (entry, reason) in evicted {
             self.evict(entry, reason, now);

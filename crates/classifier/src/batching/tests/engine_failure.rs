@@ -1,10 +1,11 @@
 //! An engine fails, panics, hangs or returns a wrong number of rows. Every image still gets a result.
 
-use super::harness::{End, MS, image, on_paused_clock, row, settle, start, start_two};
-use crate::batching::{AdmitError, BatchError, Config};
+use super::harness::{End, MS, gated, image, on_paused_clock, row, settle, start, start_two};
+use crate::batching::{AdmitError, BatchError, Batcher, Config, SpawnThread, os_thread};
 use crate::options::RequestOptions;
 use kiln_inference::{EngineError, Output};
-use kiln_runtime::readiness::ReadinessState;
+use kiln_runtime::readiness::{Readiness, ReadinessState};
+use kiln_runtime::telemetry::metrics::ModelMetrics;
 
 fn device(text: &str) -> BatchError {
     BatchError::Failed(EngineError::Device(text.to_string()))
@@ -238,5 +239,25 @@ fn image_that_arrives_just_after_a_panic_gets_a_result() {
             assert!(expected.contains(late.as_ref().unwrap_err()), "{late:?}");
         }
         settle().await;
+    });
+}
+
+#[test]
+fn refused_thread_is_an_error_and_ends_the_threads_of_the_other_engines() {
+    on_paused_clock(async {
+        let ((first, gate), (second, other_gate)) = (gated(), gated());
+        let spawn: SpawnThread = |name, run| match name.as_str() {
+            "kiln-engine-1" => Err(std::io::ErrorKind::WouldBlock.into()),
+            _ => os_thread(name, run),
+        };
+        let (readiness, metrics) = (Readiness::starting(), ModelMetrics::new("model", "1"));
+        let started = Batcher::start_on(spawn, Config::default(), vec![first, second], readiness.clone(), metrics);
+        let error = started.unwrap_err();
+        assert_eq!((error.engine, error.reason.kind()), (1, std::io::ErrorKind::WouldBlock));
+        assert!(error.to_string().contains("refuses a thread for engine 1"), "{error}");
+        // Both engines are dropped, which ends their channels.
+        assert_eq!(gate.open().recv().await, None);
+        assert_eq!(other_gate.open().recv().await, None);
+        assert_eq!(readiness.state(), ReadinessState::Starting, "the server does not fail");
     });
 }

@@ -156,7 +156,7 @@ pub(super) fn row(id: u32) -> Logits {
 
 pub(super) type Pending = Pin<Box<dyn Future<Output = Result<BatchOutput, BatchError>>>>;
 
-fn gated() -> (Box<dyn Engine>, Gate) {
+pub(super) fn gated() -> (Box<dyn Engine>, Gate) {
     let (started, started_out) = mpsc::unbounded_channel();
     let (ends, ends_out) = thread_mpsc::channel();
     let (rebuilds, rebuilds_out) = thread_mpsc::channel();
@@ -196,7 +196,8 @@ fn start_with(config: Config, engines: Vec<Box<dyn Engine>>, gate: Gate) -> Fixt
     let readiness = Readiness::starting();
     readiness.set_ready();
     let capacity = config.queue_capacity;
-    let (batcher, worker) = Batcher::start(config, engines, readiness.clone(), ModelMetrics::new("model", "1"));
+    let (batcher, worker) =
+        Batcher::start(config, engines, readiness.clone(), ModelMetrics::new("model", "1")).unwrap();
     Fixture { batcher, worker, gate, readiness, capacity }
 }
 

@@ -151,7 +151,8 @@ async fn every_client_gets_its_own_rows_on_real_threads() {
     };
     let engine = || Box::new(EchoEngine { runs: Arc::clone(&runs) }) as Box<dyn Engine>;
     let (batcher, worker) =
-        Batcher::start(config, vec![engine(), engine()], Readiness::starting(), ModelMetrics::new("model", "1"));
+        Batcher::start(config, vec![engine(), engine()], Readiness::starting(), ModelMetrics::new("model", "1"))
+            .unwrap();
     let clients: Vec<_> = (0..CLIENTS).map(|client| tokio::spawn(run_client(batcher.clone(), client))).collect();
     for client in clients {
         client.await.unwrap();

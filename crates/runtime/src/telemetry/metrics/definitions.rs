@@ -76,7 +76,7 @@ metrics! {
     QUEUE_CAPACITY = gauge("kiln_queue_capacity", &["model"], "Maximum number of images that the stable version admits at once. A version that runs beside it admits the same number in addition.");
     QUEUE_DEPTH = gauge("kiln_queue_depth", &["model"], "Images that wait for an engine.");
     DROPPED = counter("kiln_dropped_total", &["model", "reason"], "Images that the server removed from the queue without running them: their deadline passed ('deadline').");
-    CANCELLED = counter("kiln_cancelled_total", &["stage"], "Images whose client disconnected while the image waited for a decode thread ('decode'), waited in the queue ('queue') or ran on the device ('device').");
+    CANCELLED = counter("kiln_cancelled_total", &["stage"], "Images whose client disconnected while the image waited for a decode thread or its memory ('decode'), waited in the queue ('queue') or ran on the device ('device').");
     // The response cache.
     CACHE_REQUESTS = counter("kiln_cache_requests_total", &["model", "outcome"], "Lookups in the response cache, if it is enabled: 'hit', 'miss', 'coalesced' with an identical request in flight, or 'bypassed' at the client's request.");
     CACHE_ENTRIES = gauge("kiln_cache_entries", &[], "Responses in the cache.");

@@ -9,6 +9,7 @@ use metrics_process::Collector;
 use tokio::sync::Semaphore;
 
 use super::definitions::{ALL, Kind, LOG_LINES_DROPPED, Metric};
+use super::loaded_models::without_unloaded;
 use super::{requests, server};
 use crate::blocking::run_blocking;
 use crate::telemetry::dropped_lines::lines_dropped;
@@ -70,8 +71,8 @@ impl Exporter {
         Self { recorder, process: Arc::new(Mutex::new(process)), permit: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Returns all metrics in Prometheus' text format. They are collected and rendered on a blocking thread: a process may
-    /// have thousands of open files and of series.
+    /// Returns all metrics in Prometheus' text format, except those of models that were unloaded. They are collected and rendered
+    /// on a blocking thread: a process may have thousands of open files and of series.
     pub async fn render(&self) -> String {
         let permit = Arc::clone(&self.permit).acquire_owned().await;
         let this = self.clone();
@@ -80,7 +81,7 @@ impl Exporter {
             let _permit = permit;
             this.collect_process_metrics();
             counter!(LOG_LINES_DROPPED.name).absolute(lines_dropped());
-            this.recorder.render()
+            without_unloaded(this.recorder.render())
         })
         .await
     }

@@ -5,6 +5,7 @@
 mod definitions;
 mod exporter;
 mod feedback;
+mod loaded_models;
 mod model;
 mod requests;
 mod server;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::definitions::{self as n, Metric};
+use super::loaded_models::LoadedModel;
 use crate::telemetry::{Phase, PhaseTimings};
 
 /// The result of a lookup in the response cache.
@@ -81,7 +82,7 @@ pub struct RequestDurations {
 }
 
 /// Records the work of one model version. Cheap to clone. When the last clone is dropped, its values are subtracted from the
-/// gauges.
+/// gauges, and the series of the version are not exported any more.
 #[derive(Clone, Debug)]
 pub struct ModelMetrics(Arc<Series>);
 
@@ -103,6 +104,7 @@ struct Series {
     engines: GaugeGuard,
     cache: [Counter; 4],
     triton: TritonSeries,
+    _loaded: LoadedModel,
 }
 
 impl ModelMetrics {
@@ -141,6 +143,7 @@ impl ModelMetrics {
             cache: CacheOutcome::ALL
                 .map(|outcome| counter!(n::CACHE_REQUESTS.name, "model" => name(), "outcome" => outcome.as_str())),
             triton: TritonSeries::new(&model, version),
+            _loaded: LoadedModel::new(&model, version),
         };
         // The counters start at zero. The gauge may contain images of another version.
         series.in_flight.increment(0.0);

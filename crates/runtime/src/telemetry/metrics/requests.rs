@@ -50,8 +50,8 @@ pub fn request_by_key(key: &str, outcome: &'static str) {
     counter!(KEY_REQUESTS.name, "key" => key.to_string(), "outcome" => outcome).increment(1);
 }
 
-/// Counts an image whose client disconnected while the image waited for a decode thread (`decode`), waited in the queue
-/// (`queue`), or ran on the device (`device`).
+/// Counts an image whose client disconnected while the image waited for a decode thread or its memory (`decode`), waited
+/// in the queue (`queue`), or ran on the device (`device`).
 pub fn cancelled(stage: &'static str) {
     counter!(CANCELLED.name, "stage" => stage).increment(1);
 }

@@ -1,6 +1,9 @@
 //! The policy with explicit times.
 
 use super::*;
+use kiln_runtime::scheduling::Priority;
+
+mod order;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -14,6 +17,10 @@ struct Ticket {
 }
 
 impl Queued for Ticket {
+    fn id(&self) -> u64 {
+        self.id.into()
+    }
+
     fn arrived(&self) -> Instant {
         self.arrived
     }

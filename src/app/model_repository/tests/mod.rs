@@ -3,10 +3,16 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use super::reconciler::Reconciler;
-use super::scanner::{Scanner, VersionKey};
+use super::scanner::Scanner;
+use super::snapshot::VersionKey;
 use super::status::{reasons, status};
 use super::version_load::content_digest;
+
+mod scans;
+mod with_engines;
 
 /// A repository whose loaded versions are the texts of their networks. A text that begins with `broken` does not load.
 struct Repository {
@@ -18,7 +24,7 @@ struct Repository {
 impl Repository {
     fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let scanner = Scanner::new(folder.path().to_path_buf());
+        let scanner = Scanner::new(folder.path().to_path_buf(), Duration::ZERO);
         let repository = Self { folder, scanner, reconciler: Reconciler::new(["fixed".to_string()].into()) };
         files.iter().for_each(|(path, text)| repository.write(path, text));
         repository
@@ -42,8 +48,15 @@ impl Repository {
 
     /// Scans once; returns the paths of folders that have become invalid.
     fn scan(&mut self) -> Vec<PathBuf> {
-        let scan = self.scanner.scan(None).unwrap();
+        let scan = self.scanner.scan(Instant::now()).unwrap();
         self.reconciler.observe(scan).into_iter().map(|folder| folder.path).collect()
+    }
+
+    /// Scans one model. Returns whether its files are settled.
+    fn scan_model(&mut self, model: &str) -> bool {
+        let (is_settled, scan) = self.scanner.scan_model(model, Instant::now()).unwrap();
+        self.reconciler.observe(scan);
+        is_settled
     }
 
     /// Loads all that is missing, and unloads what is not used. Returns what happened.
@@ -93,6 +106,7 @@ fn versions_are_folders_with_numbers_and_a_network() {
         ("cat/5/other.onnx", "no network"),
         ("dog/model.onnx", "one"),
         (".hidden/1/model.onnx", "hidden"),
+        ("lost+found/notes.txt", "of the file system"),
         ("empty/notes.txt", "no version"),
         ("not a name/1/model.onnx", "invalid name"),
         ("model.onnx", "not in a folder"),
@@ -114,11 +128,11 @@ fn files_that_were_not_modified_lately_are_loaded_at_the_first_scan() {
     let mut repository = Repository::new(&[("cat/1/model.onnx", "old"), ("dog/1/model.onnx", "new")]);
     let old = std::fs::File::options().write(true).open(repository.path("cat/1/model.onnx")).unwrap();
     old.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
-    let scan = repository.scanner.scan(None).unwrap();
+    let scan = repository.scanner.scan(Instant::now()).unwrap();
     assert!(!scan.is_settled());
     repository.reconciler.observe(scan);
     assert_eq!(repository.reconcile(), ["cat/1 loaded"]);
-    let scan = repository.scanner.scan(None).unwrap();
+    let scan = repository.scanner.scan(Instant::now()).unwrap();
     assert!(scan.is_settled());
     repository.reconciler.observe(scan);
     assert_eq!(repository.reconcile(), ["dog/1 loaded"]);
@@ -255,10 +269,12 @@ fn unloaded_model_stays_away_until_it_is_loaded() {
     repository.write("cat/2/model.onnx", "broken");
     assert_eq!(repository.scan_twice(), [""; 0]);
     assert!(repository.reconciler.report().iter().all(|version| version.is_unloaded && !version.is_loaded));
-    // The command reads the files as they are now.
-    repository.write("cat/3/model.onnx", "three");
-    let scan = repository.scanner.scan(Some("cat")).unwrap();
-    repository.reconciler.observe(scan);
+    // The command reads the files when they do not change any more.
+    for text in ["th", "three"] {
+        repository.write("cat/3/model.onnx", text);
+        assert!(!repository.scan_model("cat"), "{text}");
+    }
+    assert!(repository.scan_model("cat"));
     assert!(repository.reconciler.retry("cat") && !repository.reconciler.retry("cow"));
     assert!(repository.reconciler.is_pending("cat"));
     assert_eq!(repository.reconcile(), ["cat/3 loaded", "cat/2 failed", "cat/1 loaded"]);
@@ -282,7 +298,8 @@ fn folder_that_cannot_be_read_is_an_error_and_changes_nothing() {
     repository.scan_twice();
     let moved = repository.folder.path().with_extension("moved");
     std::fs::rename(repository.folder.path(), &moved).unwrap();
-    assert!(repository.scanner.scan(None).is_err());
+    assert!(repository.scanner.scan(Instant::now()).is_err());
+    assert!(repository.scanner.scan_model("cat", Instant::now()).is_err());
     std::fs::rename(&moved, repository.folder.path()).unwrap();
     assert_eq!(repository.scan_twice(), [""; 0]);
     assert_eq!(repository.loaded(), ["cat/1 one"]);
