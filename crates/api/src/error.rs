@@ -104,7 +104,7 @@ error_codes! {
     TooManyFiles = 413 "too_many_files" Some("Send fewer files per request, or raise --max-batch-files.");
     /// The image has more pixels than the server decodes.
     TooManyPixels = 413 "too_many_pixels" Some("Scale the image down, or raise --max-pixels.");
-    /// The bytes are not an image of a known format.
+    /// The bytes are not an image of a format that Kiln decodes.
     UnknownFormat = 415 "unknown_format" Some("The first bytes of the file decide the format, not its name.");
     /// The image has a known format that the server does not accept.
     FormatNotAccepted = 415 "format_not_accepted" Some("--formats sets the accepted formats.");

@@ -15,6 +15,7 @@ mod header;
 mod jpeg;
 mod jpeg_header;
 mod limits;
+mod other_formats;
 mod resize;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use error::ImageError;
 pub use file_name::{EncodedImage, check_file_name, sanitise_file_name};
 pub use format::{Format, FormatSet, UnknownFormatName};
 pub use limits::{DecodeBudget, Limits};
+pub use other_formats::OtherFormat;
 pub use resize::{PreprocessedImage, resize};
 
 /// The result of [`preprocess`]: the model's input, and properties of the file.

@@ -6,6 +6,7 @@ use kiln_runtime::telemetry::metrics::InflightBytes;
 
 use super::error::ImageError;
 use super::format::{Format, FormatSet};
+use super::other_formats;
 
 /// The limits that an image must respect.
 #[derive(Clone, Debug)]
@@ -30,10 +31,13 @@ impl Default for Limits {
 const MAX_SIDE: u32 = 65_535;
 
 impl Limits {
-    /// Detects the format by the first bytes. Fails if the format is unknown or not accepted.
+    /// Detects the format by the first bytes. Fails if the format is unknown, not decoded or not accepted.
     pub(super) fn check_format(&self, bytes: &[u8]) -> Result<Format, ImageError> {
         if bytes.is_empty() {
             return Err(ImageError::Empty);
+        }
+        if let Some(other) = other_formats::detect(bytes) {
+            return Err(ImageError::OtherFormat(other));
         }
         let accepted = self.formats;
         let format = Format::detect(bytes).ok_or(ImageError::UnknownFormat { accepted })?;

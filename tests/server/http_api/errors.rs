@@ -37,6 +37,9 @@ fn errors_have_their_status_and_code() {
     check(one("cat.exe", &bytes(CAT)), 415, "extension_not_accepted");
     check(one("cat.jpg", b"not an image"), 415, "unknown_format");
     check(one("cat", &bytes("variants/cat.webp")), 415, "format_not_accepted");
+    // The message names the format and says how to convert the file, whatever its name is.
+    let photo = check(one("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), 415, "unknown_format").text();
+    assert!(photo.contains("a HEIC image") && photo.contains("magick FILE image.png"), "{photo}");
     check(one("cat.jpg", b""), 400, "malformed_request");
     check(one("cat.jpg", &bytes(CAT)[..20_000]), 422, "undecodable_image");
     check(one("cat.png", &bytes("variants/cat.png")[..20_000]), 422, "undecodable_image");
