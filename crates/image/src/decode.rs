@@ -1,8 +1,8 @@
 //! Decodes image files to RGB pixels, after the limits were checked against the header.
 //!
 //! The alpha channel is ignored, not blended, as in Pillow's `convert("RGB")`: a transparent pixel shows its stored colour.
-//! 16-bit samples keep the upper byte. The part of a GIF's screen that the first frame does not cover is black; the screen grows
-//! to the first frame.
+//! 16-bit samples keep the upper byte. The part of a GIF's screen that the first frame does not cover has the transparent or the first
+//! colour, as in Pillow; the screen grows to the first frame.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -13,6 +13,7 @@ use image::{DynamicImage, ImageDecoder};
 
 use super::error::ImageError;
 use super::format::Format;
+use super::gif_header;
 use super::header;
 use super::jpeg;
 use super::jpeg_header;
@@ -66,24 +67,33 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError>
             // While the decoder reads the header, it allocates memory for a row and for metadata. The limit for metadata does
             // not grow with the number of pixels, so a compressed colour profile cannot expand to that much.
             check_header_size(header::png_size(bytes), format, limits)?;
-            decode_with(PngDecoder::with_limits(input, memory_limit(0)).map_err(undecodable)?, None, format, limits)
+            let decoder = PngDecoder::with_limits(input, memory_limit(0)).map_err(undecodable)?;
+            // The decoder does not read an EXIF block behind the image data.
+            let orientation = header::png_exif(bytes).map(header::orientation);
+            decode_with(decoder, orientation.unwrap_or(Orientation::NoTransforms), format, limits)
         }
         Format::Gif => {
-            let frame = header::gif_frame(bytes);
+            let frame = gif_header::gif_frame(bytes);
             check_header_size(frame.map(|frame| (frame.width, frame.height)), format, limits)?;
             // The decoder would cut the frame to the screen.
-            let bytes = frame.map_or(Cow::Borrowed(bytes), |frame| header::with_gif_screen(bytes, &frame));
+            let bytes = frame.map_or(Cow::Borrowed(bytes), |frame| gif_header::with_gif_screen(bytes, &frame));
             let decoder = GifDecoder::new(Cursor::new(&*bytes)).map_err(undecodable)?;
-            decode_with(decoder, None, format, limits)
+            let mut image = decode_with(decoder, Orientation::NoTransforms, format, limits)?;
+            if let Some(frame) = frame {
+                frame.fill_surrounding(&mut image.pixels, image.width);
+            }
+            Ok(image)
         }
         Format::Webp => {
             check_header_size(header::webp_bitstream(bytes), format, limits)?;
             // The decoder allocates the declared length of the EXIF chunk, up to four gigabytes, before it reads the chunk.
-            let exif = header::webp_exif(bytes).and_then(Orientation::from_exif_chunk);
-            let orientation = exif.unwrap_or(Orientation::NoTransforms);
-            decode_with(WebPDecoder::new(input).map_err(undecodable)?, Some(orientation), format, limits)
+            let orientation = header::webp_exif(bytes).map_or(Orientation::NoTransforms, header::orientation);
+            decode_with(WebPDecoder::new(input).map_err(undecodable)?, orientation, format, limits)
         }
-        Format::Bmp => decode_with(BmpDecoder::new(input).map_err(undecodable)?, None, format, limits),
+        Format::Bmp => {
+            let decoder = BmpDecoder::new(input).map_err(undecodable)?;
+            decode_with(decoder, Orientation::NoTransforms, format, limits)
+        }
         Format::Tiff => {
             if header::tiff_max_values(bytes).is_some_and(|max| max > bytes.len() as u64) {
                 let reason = "a tag declares more values than the file has bytes".to_string();
@@ -94,7 +104,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError>
                 let reason = "its bits are in another order (FillOrder), which is not supported".to_string();
                 return Err(ImageError::Undecodable { format, reason });
             }
-            decode_with(TiffDecoder::new(input).map_err(undecodable)?, None, format, limits)
+            let decoder = TiffDecoder::new(input).map_err(undecodable)?;
+            decode_with(decoder, header::orientation(bytes), format, limits)
         }
     }
 }
@@ -111,10 +122,10 @@ fn memory_limit(pixels: u64) -> image::Limits {
     limit
 }
 
-/// Decodes with a decoder of the `image` crate. If `orientation` is `None`, the decoder reads it.
+/// Decodes with a decoder of the `image` crate.
 fn decode_with(
     mut decoder: impl ImageDecoder,
-    orientation: Option<Orientation>,
+    orientation: Orientation,
     format: Format,
     limits: &Limits,
 ) -> Result<DecodedImage, ImageError> {
@@ -127,7 +138,6 @@ fn decode_with(
         return Err(error("its samples are wider than 16 bits".to_string()));
     }
     decoder.set_limits(memory).map_err(undecodable)?;
-    let orientation = orientation.map_or_else(|| decoder.orientation(), Ok).map_err(undecodable)?;
     // The decoder's samples, and the RGB pixels that they are converted to.
     let _budget = limits.acquire(format, decoder.total_bytes() + 3 * u64::from(width) * u64::from(height))?;
     let pixels = to_rgb8(DynamicImage::from_decoder(decoder).map_err(undecodable)?);
@@ -151,7 +161,7 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError
     if scans as u64 > max_scans {
         return Err(undecodable(format!("it has {scans} scans; the maximum at this size is {max_scans}")));
     }
-    let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
+    let orientation = exif.map_or(Orientation::NoTransforms, header::orientation);
     let _budget = limits.acquire(format, jpeg::pixel_memory(&header) * u64::from(width) * u64::from(height))?;
     let pixels = jpeg::decode_pixels(bytes, &header).map_err(undecodable)?;
     Ok(DecodedImage { format, width, height, pixels, orientation, _budget })

@@ -11,6 +11,7 @@ mod decode_pool;
 mod error;
 mod file_name;
 mod format;
+mod gif_header;
 mod header;
 mod jpeg;
 mod jpeg_header;
