@@ -113,7 +113,7 @@ error_codes! {
     /// The body has another content type or encoding than the operation takes.
     UnsupportedContentType = 415 "content_type_not_supported" Some("See /docs for the body of this operation.");
     /// The image has an accepted format, but does not decode.
-    UndecodableImage = 422 "undecodable_image" Some("The file may be truncated or corrupt.");
+    UndecodableImage = 422 "undecodable_image" Some("The file may be truncated or corrupt. With --truncated accept, the server classifies what can be decoded.");
     /// The scores of a client's tensor are not finite: neither JSON nor a class can express them.
     NonFiniteOutput = 422 "output_not_finite" None;
     /// The client's address sent too many wrong keys.

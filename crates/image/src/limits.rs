@@ -1,5 +1,6 @@
 //! Limits on images: accepted formats, number of pixels, and the memory of all decoded images together.
 
+use std::str::FromStr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use kiln_runtime::telemetry::metrics::InflightBytes;
@@ -17,12 +18,41 @@ pub struct Limits {
     pub formats: FormatSet,
     /// The bytes that all decoded images may use together.
     pub decode_budget: DecodeBudget,
+    /// Whether truncated and damaged files are decoded as far as possible.
+    pub truncated_images: TruncatedImages,
 }
 
-/// 50 megapixels of PNG, JPEG or GIF; 512 MiB for all decoded images together.
+/// What happens to an image whose file is truncated or damaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TruncatedImages {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is decoded as far as possible. The missing pixels are black or grey.
+    Accept,
+}
+
+impl FromStr for TruncatedImages {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            "accept" => Ok(Self::Accept),
+            _ => Err(()),
+        }
+    }
+}
+
+/// 50 megapixels of PNG, JPEG or GIF; 512 MiB for all decoded images together; no truncated files.
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pixels: 50_000_000, formats: FormatSet::default(), decode_budget: DecodeBudget::new(512 << 20) }
+        Self {
+            max_pixels: 50_000_000,
+            formats: FormatSet::default(),
+            decode_budget: DecodeBudget::new(512 << 20),
+            truncated_images: TruncatedImages::default(),
+        }
     }
 }
 

@@ -43,6 +43,9 @@ fn errors_have_their_status_and_code() {
     check(one("cat.jpg", b""), 400, "malformed_request");
     check(one("cat.jpg", &bytes(CAT)[..20_000]), 422, "undecodable_image");
     check(one("cat.png", &bytes("variants/cat.png")[..20_000]), 422, "undecodable_image");
+    let with_end = [&bytes(CAT)[..20_000], b"\xff\xd9"].concat();
+    let truncated = check(one("cat.jpg", &with_end), 422, "undecodable_image").text();
+    assert!(truncated.contains("the file is truncated or damaged"), "{truncated}");
     check(server.form("/predict", &[("other", "cat.jpg", b"x")]), 400, "malformed_request");
     check(server.raw("/predict", b"{}"), 415, "content_type_not_supported");
     check(server.raw("/predict/raw", b""), 400, "malformed_request");
