@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![no_main]
 
-use kiln_fuzz::image::{Crop, Filter, Limits, PreprocessSpec, crop, crop_bytes, decode, resize};
+use kiln_fuzz::image::{Crop, Filter, Limits, PreprocessSpec, TruncatedImages, crop, crop_bytes, decode, resize};
 use libfuzzer_sys::fuzz_target;
 
 /// Maximum number of pixels. It is small, so that many images are tried and excessive memory use stands out.
@@ -18,7 +18,8 @@ const SPECS: [PreprocessSpec; 4] = [
 
 fuzz_target!(|bytes: &[u8]| {
     let formats = "png,jpg,gif,webp,bmp,tiff".parse().expect("the formats are known");
-    let limits = Limits { max_pixels: MAX_PIXELS, formats, ..Limits::default() };
+    let truncated_images = [TruncatedImages::Refuse, TruncatedImages::Accept][bytes.len() / SPECS.len() % 2];
+    let limits = Limits { max_pixels: MAX_PIXELS, formats, truncated_images, ..Limits::default() };
     let Ok(image) = decode(bytes, &limits) else { return };
     let (width, height) = image.displayed_size();
     assert!(width > 0 && height > 0 && u64::from(width) * u64::from(height) <= MAX_PIXELS);

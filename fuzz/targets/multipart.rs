@@ -53,7 +53,7 @@ fn check(images: &[EncodedImage], body: &[u8]) {
         let Some(name) = file_name.as_deref() else { continue };
         let shown = sanitise_file_name(name);
         assert!(shown.chars().count() <= 103 && !shown.contains(char::is_control), "{shown:?}");
-        if let Err(refusal) = check_file_name(Some(name), &FormatSet::default()) {
+        if let Err(refusal) = check_file_name(Some(name), bytes, &FormatSet::default()) {
             assert!(!refusal.to_string().contains(char::is_control), "{refusal:?}");
         }
     }

@@ -159,7 +159,8 @@ async fn run(classifier: &Classifier, image: EncodedImage, top_k: Option<usize>)
 fn as_text(file: &Path, output: &FileOutput) -> String {
     let image = output.image();
     let file = terminal_text(&file.display().to_string());
-    let mut text = format!("{file} ({}, {}x{})\n", image.format, image.width, image.height);
+    let truncated = if image.is_truncated { ", truncated" } else { "" };
+    let mut text = format!("{file} ({}, {}x{}{truncated})\n", image.format, image.width, image.height);
     match output {
         FileOutput::Prediction(prediction) => {
             for class in &prediction.classes {
@@ -184,6 +185,9 @@ fn as_json(classifier: &Classifier, file: &Path, output: &FileOutput) -> String 
         "model": {"name": model.name(), "version": model.version(), "digest": model.digest()},
         "image": {"format": image.format.to_string(), "width": image.width, "height": image.height},
     });
+    if image.is_truncated {
+        line["image"]["truncated"] = json!(true);
+    }
     match output {
         FileOutput::Prediction(prediction) => {
             let class = |c: &Class| json!({"label": &*c.label, "class_id": c.class_id, "probability": c.probability});

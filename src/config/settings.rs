@@ -383,6 +383,14 @@ pub static SETTINGS: &[Setting] = &[
         },
     ),
     setting(
+        IMAGES,
+        "truncated",
+        "ACTION",
+        "refuse",
+        "Truncated and damaged images: refuse (422) or accept. accept classifies what can be decoded, and the response has image.truncated.",
+        |draft, value| set(&mut draft.config.image.truncated_images, value.parsed("refuse or accept")),
+    ),
+    setting(
         ACCESS,
         "api-key",
         "KEY",

@@ -43,12 +43,7 @@ def make_jpegs(cat, folder):
     inks.save(folder / "inks.jpg", quality=90)
     unmarked = with_adobe_segment((folder / "inks.jpg").read_bytes(), lambda segment: b"")
     (folder / "inks_without_marker.jpg").write_bytes(unmarked)
-    # YCCK: the colours as YCbCr, black as it is; the last byte of the Adobe segment says so.
-    *colours, black = inks.split()
-    ycc = Image.merge("RGB", colours).convert("YCbCr").split()
-    buffer = io.BytesIO()
-    Image.merge("CMYK", [*map(ImageChops.invert, ycc), black]).save(buffer, "JPEG", quality=90)
-    (folder / "ycck.jpg").write_bytes(with_adobe_segment(buffer.getvalue(), lambda segment: segment[:-1] + b"\2"))
+    (folder / "ycck.jpg").write_bytes(ycck(inks, quality=90))
     # A thumbnail is a whole JPEG within the EXIF segment, with markers of its own.
     thumbnail = io.BytesIO()
     cat.resize((32, 20)).save(thumbnail, "JPEG")
@@ -85,6 +80,9 @@ def make_unusual_jpegs(cat, folder):
     # The first EXIF segment is empty; the orientation is in the second one.
     segments = [struct.pack(">BBH", 0xFF, 0xE1, 2 + len(content)) + content for content in (EXIF_HEAD, EXIF_HEAD + tiff_block(6))]
     files["exif_second.jpg"] = ycc[:2] + b"".join(segments) + ycc[2:]
+    # The orientation is a 32-bit number.
+    long = EXIF_HEAD + struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, ORIENTATION_TAG, 4, 1, 3, 0)
+    files["exif_long.jpg"] = ycc[:2] + struct.pack(">BBH", 0xFF, 0xE1, 2 + len(long)) + long + ycc[2:]
     for name, content in files.items():
         (folder / name).write_bytes(content)
 
@@ -108,6 +106,15 @@ def separated(cat):
     return Image.merge("CMYK", [*(ImageChops.subtract(ink, black) for ink in inks), black])
 
 
+def ycck(inks, **options):
+    """A YCCK file: the colours as YCbCr, black as it is; the last byte of the Adobe segment says so."""
+    *colours, black = inks.split()
+    ycc = Image.merge("RGB", colours).convert("YCbCr").split()
+    buffer = io.BytesIO()
+    Image.merge("CMYK", [*map(ImageChops.invert, ycc), black]).save(buffer, "JPEG", **options)
+    return with_adobe_segment(buffer.getvalue(), lambda segment: segment[:-1] + b"\2")
+
+
 def with_adobe_segment(jpeg, change):
     """The same file with change(segment) in place of its Adobe segment."""
     at = 2
@@ -126,6 +133,12 @@ def make_pngs(cat, folder):
     cat.convert("P", palette=Image.ADAPTIVE, colors=4).save(folder / "palette_2_bit.png", bits=2)
     cat.convert("P", palette=Image.ADAPTIVE, colors=64).save(folder / "palette_transparent.png", transparency=5)
     cat.save(folder / "exif_6.png", exif=exif(6))
+    # Some programs write the EXIF chunk behind the image data.
+    png = (folder / "exif_6.png").read_bytes()
+    chunk = png.index(b"eXIf") - 4
+    length = 12 + struct.unpack_from(">I", png, chunk)[0]
+    png = png[:chunk] + png[chunk + length : -12] + png[chunk : chunk + length] + png[-12:]
+    (folder / "exif_behind_data.png").write_bytes(png)
     write_png16(folder / "grey_16_bit.png", 0, cat.convert("L"))
     write_png16(folder / "grey_alpha_16_bit.png", 4, faded.convert("LA"))
     write_png16(folder / "rgb_16_bit.png", 2, cat)
@@ -159,9 +172,86 @@ def make_others(cat, folder):
     gif = bytearray((folder / "transparent.gif").read_bytes())
     gif[6:10] = struct.pack("<HH", 1, 1)
     (folder / "frame_beyond_screen.gif").write_bytes(gif)
+    make_gifs(cat, folder)
+    make_bmps(cat, folder)
     negative = ImageChops.invert(cat)
     cat.save(folder / "animated.webp", save_all=True, append_images=[negative], duration=100, lossless=True)
+    faded = cat.copy()
+    faded.putalpha(Image.linear_gradient("L").resize(cat.size))
+    faded.save(folder / "exif_6_alpha.webp", quality=90, exif=exif(6))
     cat.save(folder / "exif_5.tiff", compression="tiff_lzw", tiffinfo={ORIENTATION_TAG: 5})
+    write_tiff(folder / "exif_3_big_endian.tiff", cat.convert("L"), 3)
+
+
+def make_gifs(cat, folder):
+    """Frames that do not cover the screen. What is around them has the transparent colour, or the first one."""
+    palette = cat.resize((90, 70)).convert("P", palette=Image.ADAPTIVE, colors=32)
+    for name, transparent, disposal, interlace in [("small_frame", None, 0, 0), ("small_frame_transparent", 7, 2, 1)]:
+        buffer = io.BytesIO()
+        options = {} if transparent is None else {"transparency": transparent}
+        palette.save(buffer, "GIF", interlace=interlace, optimize=False, disposal=disposal, **options)
+        gif = bytearray(buffer.getvalue())
+        # The screen, its background colour, and the position of the frame.
+        gif[6:10] = struct.pack("<HH", 151, 101)
+        gif[11] = 3
+        frame = gif.index(b",\0\0\0\0" + struct.pack("<HH", *palette.size))
+        gif[frame + 1 : frame + 5] = struct.pack("<HH", 31, 17)
+        (folder / f"{name}.gif").write_bytes(gif)
+
+
+def make_bmps(cat, folder):
+    palette = cat.convert("P", palette=Image.ADAPTIVE, colors=16)
+    width, height = cat.size
+    colours = [palette.getpalette()[3 * index : 3 * index + 3] for index in range(16)]
+    pixels = palette.tobytes()
+    rows = [pixels[y * width : (y + 1) * width] for y in reversed(range(height))]
+    packed = b"".join(padded(bytes(a << 4 | b for a, b in zip(row[::2], row[1::2] + b"\0"))) for row in rows)
+    bgr = b"".join(bytes([b, g, r]) for r, g, b in colours)
+    bgrx = b"".join(bytes([b, g, r, 0]) for r, g, b in colours)
+    # Windows' header: sizes, planes, depth, compression, length, resolution, colours. That of OS/2 goes on with 24 bytes.
+    def fields(depth, compression=0, length=0, rows=height):
+        return struct.pack("<iiHHIIiiII", width, rows, 1, depth, compression, length, 0, 0, 16, 0)
+    write_bmp(folder / "os2_version_1.bmp", struct.pack("<HHHH", width, height, 1, 4), bgr, packed)
+    write_bmp(folder / "os2_version_2.bmp", fields(4) + bytes(24), bgrx, packed)
+    write_bmp(folder / "reserved_bytes.bmp", fields(4), bgrx, packed, reserved=b"kiln")
+    runs = b"".join(run_lengths(row) for row in rows) + b"\0\1"
+    write_bmp(folder / "run_lengths.bmp", fields(8, 1, len(runs)), bgrx, runs)
+    small = cat.resize((75, 51))
+    size = struct.pack("<ii", 75, -51)
+    top_down = b"".join(padded(small.crop((0, y, 75, y + 1)).tobytes("raw", "BGR")) for y in range(51))
+    write_bmp(folder / "top_down.bmp", size + fields(24)[8:32] + bytes(4), b"", top_down)
+
+
+def padded(row):
+    return row + bytes(-len(row) % 4)
+
+
+def run_lengths(row):
+    """Pairs of a length and an index, and the end of the row."""
+    runs = bytearray()
+    for index in row:
+        if runs and runs[-1] == index and runs[-2] < 255:
+            runs[-2] += 1
+        else:
+            runs += bytes([1, index])
+    return bytes(runs) + b"\0\0"
+
+
+def write_bmp(path, header, colours, pixels, reserved=bytes(4)):
+    start = 14 + 4 + len(header) + len(colours)
+    file = b"BM" + struct.pack("<I", start + len(pixels)) + reserved + struct.pack("<I", start)
+    path.write_bytes(file + struct.pack("<I", 4 + len(header)) + header + colours + pixels)
+
+
+def write_tiff(path, picture, orientation):
+    """A big-endian TIFF without compression. Its orientation is a 32-bit number."""
+    (width, height), pixels = picture.size, picture.tobytes()
+    tags = [(256, 4, width), (257, 4, height), (258, 4, 8), (259, 4, 1), (262, 4, 1), (273, 4, 8), (ORIENTATION_TAG, 4, orientation)]
+    tags += [(277, 4, 1), (278, 4, height), (279, 4, len(pixels))]
+    pixels += bytes(len(pixels) % 2)
+    directory = b"".join(struct.pack(">HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    head = b"MM" + struct.pack(">HI", 42, 8 + len(pixels))
+    path.write_bytes(head + pixels + struct.pack(">H", len(tags)) + directory + bytes(4))
 
 
 def with_exif_head(webp):

@@ -131,6 +131,7 @@ fn rare_pixel_formats_match_pillow() {
             "coarse_luma.jpg" | "coarse_luma_progressive.jpg" | "scans_444_restart.jpg" | "jfif_and_adobe_rgb.jpg" => {
                 (0.45, 5)
             }
+            "rgb.jpg" => (0.05, 2),
             _ => (0.03, 1),
         };
         let file = format!("kinds/{name}");

@@ -6,4 +6,5 @@ mod common;
 
 mod device_resize;
 mod image_golden;
+mod jpeg_conformance;
 mod onnx_runtime_parity;

@@ -104,7 +104,7 @@ error_codes! {
     TooManyFiles = 413 "too_many_files" Some("Send fewer files per request, or raise --max-batch-files.");
     /// The image has more pixels than the server decodes.
     TooManyPixels = 413 "too_many_pixels" Some("Scale the image down, or raise --max-pixels.");
-    /// The bytes are not an image of a known format.
+    /// The bytes are not an image of a format that Kiln decodes.
     UnknownFormat = 415 "unknown_format" Some("The first bytes of the file decide the format, not its name.");
     /// The image has a known format that the server does not accept.
     FormatNotAccepted = 415 "format_not_accepted" Some("--formats sets the accepted formats.");
@@ -113,7 +113,7 @@ error_codes! {
     /// The body has another content type or encoding than the operation takes.
     UnsupportedContentType = 415 "content_type_not_supported" Some("See /docs for the body of this operation.");
     /// The image has an accepted format, but does not decode.
-    UndecodableImage = 422 "undecodable_image" Some("The file may be truncated or corrupt.");
+    UndecodableImage = 422 "undecodable_image" Some("The file may be truncated or corrupt. With --truncated accept, the server classifies what can be decoded.");
     /// The scores of a client's tensor are not finite: neither JSON nor a class can express them.
     NonFiniteOutput = 422 "output_not_finite" None;
     /// The client's address sent too many wrong keys.

@@ -36,7 +36,7 @@ impl From<ImageError> for ApiError {
     fn from(error: ImageError) -> Self {
         let code = match &error {
             ImageError::Empty => ErrorCode::Malformed,
-            ImageError::UnknownFormat { .. } => ErrorCode::UnknownFormat,
+            ImageError::UnknownFormat { .. } | ImageError::OtherFormat(_) => ErrorCode::UnknownFormat,
             ImageError::FormatNotAccepted { .. } => ErrorCode::FormatNotAccepted,
             ImageError::ExtensionNotAccepted { .. } => ErrorCode::ExtensionNotAccepted,
             ImageError::TooManyPixels { .. } | ImageError::TooManyBytes { .. } => ErrorCode::TooManyPixels,

@@ -212,6 +212,7 @@ struct ClassBody {
 
 /// Properties of an image.
 #[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
 pub(super) struct ImageBody {
     /// The format, detected from the magic bytes and not from the file name.
     format: String,
@@ -219,6 +220,9 @@ pub(super) struct ImageBody {
     width: u32,
     /// Height in pixels, as displayed.
     height: u32,
+    /// `true` if the file is truncated or damaged: the missing pixels are black or grey. Absent otherwise. Without `--truncated
+    /// accept`, such a file gets 422.
+    truncated: Option<bool>,
 }
 
 /// Durations of the phases in milliseconds. The phases have no gaps. A phase that did not happen is 0.
@@ -303,7 +307,8 @@ impl From<&Model> for ModelRef {
 
 impl From<ImageInfo> for ImageBody {
     fn from(image: ImageInfo) -> Self {
-        Self { format: image.format.to_string(), width: image.width, height: image.height }
+        let truncated = image.is_truncated.then_some(true);
+        Self { format: image.format.to_string(), width: image.width, height: image.height, truncated }
     }
 }
 

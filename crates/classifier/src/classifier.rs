@@ -147,7 +147,7 @@ impl Classifier {
         options: &RequestOptions,
     ) -> Result<Prediction, ClassifyError> {
         let timer = PhaseTimer::start(options.arrived);
-        image::check_file_name(file_name, &self.preprocessor.limits.formats)?;
+        image::check_file_name(file_name, &bytes, &self.preprocessor.limits.formats)?;
         let (classification, timer, status) = match &self.cache {
             Some(cache) if !options.bypass_cache => {
                 let (classification, timer, status) = self.run_cached(cache, bytes, options, timer).await?;

@@ -27,7 +27,7 @@ impl Classifier {
     async fn embed_image(&self, image: EncodedImage, options: &RequestOptions) -> Result<Embedding, ClassifyError> {
         let EncodedImage { bytes, file_name } = image;
         let timer = PhaseTimer::start(options.arrived);
-        image::check_file_name(file_name.as_deref(), &self.preprocessor.limits.formats)?;
+        image::check_file_name(file_name.as_deref(), &bytes, &self.preprocessor.limits.formats)?;
         let admitted = self.admit(options)?;
         let preprocessed = self.preprocess(admitted, bytes, options, timer).await?;
         let Preprocessed { admitted, image, sample, timer } = preprocessed;

@@ -100,4 +100,6 @@ pub struct ImageInfo {
     pub width: u32,
     /// In pixels, as displayed.
     pub height: u32,
+    /// Whether the file is truncated or damaged, and some pixels are missing.
+    pub is_truncated: bool,
 }

@@ -64,7 +64,7 @@ impl Preprocessor {
             };
             timer.end(Phase::Decode);
             let (width, height) = decoded.displayed_size();
-            let image = ImageInfo { format: decoded.format(), width, height };
+            let image = ImageInfo { format: decoded.format(), width, height, is_truncated: decoded.is_truncated() };
             // A sample takes memory while it waits for the device, so the CPU resizes large images.
             let sample = if max_crop_bytes.is_some_and(|max| image::crop_bytes(&decoded, &spec) <= max) {
                 image::crop(&decoded, &spec).into()

@@ -1,8 +1,8 @@
 //! Decodes image files to RGB pixels, after the limits were checked against the header.
 //!
 //! The alpha channel is ignored, not blended, as in Pillow's `convert("RGB")`: a transparent pixel shows its stored colour.
-//! 16-bit samples keep the upper byte. The part of a GIF's screen that the first frame does not cover is black; the screen grows
-//! to the first frame.
+//! 16-bit samples keep the upper byte. The part of a GIF's screen that the first frame does not cover has the transparent or the first
+//! colour, as in Pillow; the screen grows to the first frame.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -13,10 +13,12 @@ use image::{DynamicImage, ImageDecoder};
 
 use super::error::ImageError;
 use super::format::Format;
+use super::gif_header;
 use super::header;
 use super::jpeg;
 use super::jpeg_header;
-use super::limits::{BudgetGuard, CancelToken, Limits};
+use super::limits::{BudgetGuard, CancelToken, Limits, TruncatedImages};
+use super::repair;
 
 /// A decoded image as it is stored in the file: not yet oriented, cropped or resized.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct DecodedImage {
     pub(super) pixels: Vec<u8>,
     /// The transformation that makes the image upright.
     pub(super) orientation: Orientation,
+    is_truncated: bool,
     /// The image's part of the decode budget.
     _budget: BudgetGuard,
 }
@@ -43,6 +46,11 @@ impl DecodedImage {
         if self.swaps_sides() { (self.height, self.width) } else { (self.width, self.height) }
     }
 
+    /// Returns true if the file is truncated or damaged, and some pixels are missing.
+    pub fn is_truncated(&self) -> bool {
+        self.is_truncated
+    }
+
     /// Returns true if the orientation exchanges width and height.
     pub(super) fn swaps_sides(&self) -> bool {
         use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
@@ -50,7 +58,7 @@ impl DecodedImage {
     }
 }
 
-/// Decodes `bytes`; of an animation, only the first frame.
+/// Decodes `bytes`; of an animation, only the first frame. A damaged file is refused, unless the limits accept truncated files.
 ///
 /// # Errors
 ///
@@ -72,38 +80,71 @@ pub fn decode_while_needed(
     token: Option<&CancelToken>,
 ) -> Result<Option<DecodedImage>, ImageError> {
     let format = limits.check_format(bytes)?;
+    let decode = |bytes: &[u8], extent: Extent| decode_as(format, bytes, limits, extent, token);
+    let error = match decode(bytes, Extent::Whole) {
+        Err(error @ ImageError::Undecodable { .. }) => error,
+        decoded => return decoded,
+    };
+    let repaired = repair::repaired(bytes, format);
+    if let Some(Ok(decoded)) = repaired.as_deref().map(|bytes| decode(bytes, Extent::Whole)) {
+        return Ok(decoded);
+    }
+    match limits.truncated_images {
+        TruncatedImages::Accept => decode(repaired.as_deref().unwrap_or(bytes), Extent::Part).map_err(|_| error),
+        TruncatedImages::Refuse => Err(error),
+    }
+}
+
+/// How much of an image has to be in the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    /// Some pixels. The others are black or grey.
+    Part,
+}
+
+fn decode_as(
+    format: Format,
+    bytes: &[u8],
+    limits: &Limits,
+    extent: Extent,
+    token: Option<&CancelToken>,
+) -> Result<Option<DecodedImage>, ImageError> {
     let undecodable = |e: image::ImageError| ImageError::Undecodable { format, reason: e.to_string() };
     let input = Cursor::new(bytes);
     match format {
-        Format::Jpeg => decode_jpeg(bytes, limits, token),
+        Format::Jpeg => decode_jpeg(bytes, limits, extent, token),
         Format::Png => {
             // While the decoder reads the header, it allocates memory for a row and for metadata. The limit for metadata does
             // not grow with the number of pixels, so a compressed colour profile cannot expand to that much.
             check_header_size(header::png_size(bytes), format, limits)?;
-            decode_with(
-                PngDecoder::with_limits(input, memory_limit(0)).map_err(undecodable)?,
-                None,
-                format,
-                limits,
-                token,
-            )
+            let decoder = PngDecoder::with_limits(input, memory_limit(0)).map_err(undecodable)?;
+            // The decoder does not read an EXIF block behind the image data.
+            let orientation = header::png_exif(bytes).map(header::orientation);
+            decode_with(decoder, orientation.unwrap_or(Orientation::NoTransforms), format, limits, extent, token)
         }
         Format::Gif => {
-            let frame = header::gif_frame(bytes);
+            let frame = gif_header::gif_frame(bytes);
             check_header_size(frame.map(|frame| (frame.width, frame.height)), format, limits)?;
             // The decoder would cut the frame to the screen.
-            let bytes = frame.map_or(Cow::Borrowed(bytes), |frame| header::with_gif_screen(bytes, &frame));
+            let bytes = frame.map_or(Cow::Borrowed(bytes), |frame| gif_header::with_gif_screen(bytes, &frame));
             let decoder = GifDecoder::new(Cursor::new(&*bytes)).map_err(undecodable)?;
-            decode_with(decoder, None, format, limits, token)
+            let mut image = decode_with(decoder, Orientation::NoTransforms, format, limits, extent, token)?;
+            if let (Some(frame), Some(image)) = (frame, &mut image) {
+                frame.fill_surrounding(&mut image.pixels, image.width);
+            }
+            Ok(image)
         }
         Format::Webp => {
             check_header_size(header::webp_bitstream(bytes), format, limits)?;
             // The decoder allocates the declared length of the EXIF chunk, up to four gigabytes, before it reads the chunk.
-            let exif = header::webp_exif(bytes).and_then(Orientation::from_exif_chunk);
-            let orientation = exif.unwrap_or(Orientation::NoTransforms);
-            decode_with(WebPDecoder::new(input).map_err(undecodable)?, Some(orientation), format, limits, token)
+            let orientation = header::webp_exif(bytes).map_or(Orientation::NoTransforms, header::orientation);
+            decode_with(WebPDecoder::new(input).map_err(undecodable)?, orientation, format, limits, extent, token)
         }
-        Format::Bmp => decode_with(BmpDecoder::new(input).map_err(undecodable)?, None, format, limits, token),
+        Format::Bmp => {
+            let decoder = BmpDecoder::new(input).map_err(undecodable)?;
+            decode_with(decoder, Orientation::NoTransforms, format, limits, extent, token)
+        }
         Format::Tiff => {
             if header::tiff_max_values(bytes).is_some_and(|max| max > bytes.len() as u64) {
                 let reason = "a tag declares more values than the file has bytes".to_string();
@@ -114,7 +155,8 @@ pub fn decode_while_needed(
                 let reason = "its bits are in another order (FillOrder), which is not supported".to_string();
                 return Err(ImageError::Undecodable { format, reason });
             }
-            decode_with(TiffDecoder::new(input).map_err(undecodable)?, None, format, limits, token)
+            let decoder = TiffDecoder::new(input).map_err(undecodable)?;
+            decode_with(decoder, header::orientation(bytes), format, limits, extent, token)
         }
     }
 }
@@ -131,12 +173,13 @@ fn memory_limit(pixels: u64) -> image::Limits {
     limit
 }
 
-/// Decodes with a decoder of the `image` crate. If `orientation` is `None`, the decoder reads it.
+/// Decodes with a decoder of the `image` crate.
 fn decode_with(
     mut decoder: impl ImageDecoder,
-    orientation: Option<Orientation>,
+    orientation: Orientation,
     format: Format,
     limits: &Limits,
+    extent: Extent,
     token: Option<&CancelToken>,
 ) -> Result<Option<DecodedImage>, ImageError> {
     let error = |reason: String| ImageError::Undecodable { format, reason };
@@ -148,16 +191,48 @@ fn decode_with(
         return Err(error("its samples are wider than 16 bits".to_string()));
     }
     decoder.set_limits(memory).map_err(undecodable)?;
-    let orientation = orientation.map_or_else(|| decoder.orientation(), Ok).map_err(undecodable)?;
     // The decoder's samples, and the RGB pixels that they are converted to.
     let memory = decoder.total_bytes() + 3 * u64::from(width) * u64::from(height);
     let Some(_budget) = limits.acquire(format, memory, token)? else { return Ok(None) };
-    let pixels = to_rgb8(DynamicImage::from_decoder(decoder).map_err(undecodable)?);
-    Ok(Some(DecodedImage { format, width, height, pixels, orientation, _budget }))
+    let is_truncated = extent == Extent::Part;
+    let pixels = match extent {
+        Extent::Whole => to_rgb8(DynamicImage::from_decoder(decoder).map_err(undecodable)?),
+        Extent::Part => part_of(decoder, format).ok_or_else(|| error(NOTHING.to_string()))?,
+    };
+    Ok(Some(DecodedImage { format, width, height, pixels, orientation, is_truncated, _budget }))
+}
+
+const NOTHING: &str = "it has no pixels";
+
+/// Decodes the samples before the damage; the other pixels are black. `None` if nothing is decoded, or if the samples are wider
+/// than 16 bits.
+fn part_of(decoder: impl ImageDecoder, format: Format) -> Option<Vec<u8>> {
+    let colour = decoder.color_type();
+    let channels = usize::from(colour.channel_count());
+    let bytes = usize::from(colour.bytes_per_pixel());
+    let mut samples = vec![0; usize::try_from(decoder.total_bytes()).ok()?];
+    // The error is the damage.
+    let _ = decoder.read_image(&mut samples);
+    let upper = match bytes / channels {
+        1 => 0,
+        // In PNG the upper byte is the first one. The decoder changes that at the end of a complete image.
+        2 if format == Format::Png => 0,
+        2 => usize::from(cfg!(target_endian = "little")),
+        _ => return None,
+    };
+    let is_empty = samples.iter().all(|sample| *sample == 0);
+    let rgb = if channels < 3 { [0; 3] } else { [0, 1, 2] };
+    let pixel = |pixel: &[u8]| rgb.map(|channel| pixel[channel * (bytes / channels) + upper]);
+    (!is_empty).then(|| samples.chunks_exact(bytes).flat_map(pixel).collect())
 }
 
 /// Decodes baseline and progressive JPEG: grey, YCbCr, RGB, CMYK and YCCK.
-fn decode_jpeg(bytes: &[u8], limits: &Limits, token: Option<&CancelToken>) -> Result<Option<DecodedImage>, ImageError> {
+fn decode_jpeg(
+    bytes: &[u8],
+    limits: &Limits,
+    extent: Extent,
+    token: Option<&CancelToken>,
+) -> Result<Option<DecodedImage>, ImageError> {
     let format = Format::Jpeg;
     let undecodable = |reason: String| ImageError::Undecodable { format, reason };
     let header = jpeg_header::Header::read(bytes).ok_or_else(|| undecodable("its header is incomplete".to_string()))?;
@@ -166,18 +241,26 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits, token: Option<&CancelToken>) -> Re
     if !matches!(components, 1 | 3 | 4) {
         return Err(undecodable(format!("{components} colour components are not supported")));
     }
-    if !is_complete {
+    let is_truncated = extent == Extent::Part;
+    if !is_complete && !is_truncated {
         return Err(undecodable("the file is truncated".to_string()));
     }
     let max_scans = jpeg::max_scans(width, height);
     if scans as u64 > max_scans {
         return Err(undecodable(format!("it has {scans} scans; the maximum at this size is {max_scans}")));
     }
-    let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
+    let orientation = exif.map_or(Orientation::NoTransforms, header::orientation);
     let memory = jpeg::pixel_memory(&header) * u64::from(width) * u64::from(height);
     let Some(_budget) = limits.acquire(format, memory, token)? else { return Ok(None) };
-    let pixels = jpeg::decode_pixels(bytes, &header).map_err(undecodable)?;
-    Ok(Some(DecodedImage { format, width, height, pixels, orientation, _budget }))
+    let pixels = match extent {
+        Extent::Whole => jpeg::decode_pixels(bytes, &header),
+        Extent::Part => jpeg::decode_damaged(bytes, &header),
+    };
+    let pixels = pixels.map_err(undecodable)?;
+    if is_truncated && pixels.iter().all(|sample| *sample == pixels[0]) {
+        return Err(undecodable(NOTHING.to_string()));
+    }
+    Ok(Some(DecodedImage { format, width, height, pixels, orientation, is_truncated, _budget }))
 }
 
 /// Converts to three bytes per pixel.

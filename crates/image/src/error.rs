@@ -1,6 +1,7 @@
 //! The reasons for which an image is rejected. Each is the client's fault; the API maps each to its status.
 
 use super::format::{Format, FormatSet};
+use super::other_formats::OtherFormat;
 
 /// Why an image is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum ImageError {
         /// The accepted formats.
         accepted: FormatSet,
     },
+    /// The first bytes are those of a format that Kiln does not decode. An unsupported media type.
+    #[error("the file is {}, which Kiln does not decode; {}", .0.name, .0.advice)]
+    OtherFormat(OtherFormat),
     /// The image has a known format that is not accepted. An unsupported media type.
     #[error("{format} images are not accepted; accepted formats are {accepted}")]
     FormatNotAccepted {

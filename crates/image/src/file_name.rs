@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::error::ImageError;
 use super::format::{Format, FormatSet};
+use super::other_formats;
 
 /// Maximum length of an extension in an error message, in characters.
 const MAX_EXTENSION_CHARS: usize = 16;
@@ -19,16 +20,18 @@ pub struct EncodedImage {
     pub file_name: Option<String>,
 }
 
-/// Fails if the extension of `name` is not in `accepted`. A missing name and a name without an extension are accepted.
+/// Fails if the extension of `name` is not in `accepted`. A missing name and a name without an extension are accepted. If `bytes` are
+/// of a format that Kiln does not decode, every name is accepted, because the error of the content says more.
 ///
 /// # Errors
 ///
 /// [`ImageError::ExtensionNotAccepted`], with the sanitised extension.
-pub fn check_file_name(name: Option<&str>, accepted: &FormatSet) -> Result<(), ImageError> {
+pub fn check_file_name(name: Option<&str>, bytes: &[u8], accepted: &FormatSet) -> Result<(), ImageError> {
     let Some(extension) = name.and_then(extension) else {
         return Ok(());
     };
-    if Format::from_extension(extension).is_some_and(|format| accepted.contains(format)) {
+    let is_accepted = Format::from_extension(extension).is_some_and(|format| accepted.contains(format));
+    if is_accepted || other_formats::detect(bytes).is_some() {
         return Ok(());
     }
     let extension = sanitise(extension, MAX_EXTENSION_CHARS);
@@ -67,12 +70,12 @@ mod tests {
     use super::*;
 
     fn check(name: &str) -> Result<(), ImageError> {
-        check_file_name(Some(name), &FormatSet::default())
+        check_file_name(Some(name), b"", &FormatSet::default())
     }
 
     #[test]
     fn accepted_extensions_and_names_without_an_extension_pass() {
-        assert_eq!(check_file_name(None, &FormatSet::default()), Ok(()));
+        assert_eq!(check_file_name(None, b"", &FormatSet::default()), Ok(()));
         let accepted =
             ["cat.jpg", "CAT.JPEG", "a.b.png", "blob", "", ".jpgrc", "dir.exe/cat.gif", "C:\\x.y\\cat", "cat."];
         for name in accepted {
@@ -87,6 +90,12 @@ mod tests {
         }
         let refused = check("x.a\nb\u{1b}[31m-and-a-very-long-tail").unwrap_err().to_string();
         assert!(refused.contains("'a?b?[31m-and-a-v...'"), "{refused}");
+    }
+
+    #[test]
+    fn content_of_another_format_is_reported_rather_than_its_name() {
+        assert_eq!(check_file_name(Some("a.pdf"), b"%PDF-1.7", &FormatSet::default()), Ok(()));
+        assert!(check("a.pdf").is_err());
     }
 
     #[test]

@@ -34,8 +34,8 @@ impl Format {
             Some(Self::Gif)
         } else if starts(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
             Some(Self::Webp)
-        } else if starts(b"BM") && bytes.get(6..10) == Some(&[0; 4]) {
-            // A text may begin with the same two letters. The reserved bytes after the file's length are zero.
+        } else if starts(b"BM") && (bytes.get(6..10) == Some(&[0; 4]) || has_bitmap_header(bytes)) {
+            // A text may begin with the same two letters. The reserved bytes after the file's length are zero in most files.
             Some(Self::Bmp)
         } else if starts(b"II*\0") || starts(b"MM\0*") || starts(b"II+\0") || starts(b"MM\0+") {
             Some(Self::Tiff)
@@ -66,6 +66,13 @@ impl Format {
             Self::Tiff => &["tiff", "tif"],
         }
     }
+}
+
+/// Whether the length of a BMP's second header is one of those in use: OS/2, Windows, and its extensions.
+fn has_bitmap_header(bytes: &[u8]) -> bool {
+    let length =
+        bytes.get(14..18).map(|length| length.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)));
+    length.is_some_and(|length| matches!(length, 12 | 40 | 52 | 56 | 64 | 108 | 124))
 }
 
 /// Shows the format's usual name in lower case: `jpeg`, `png`.
@@ -157,6 +164,8 @@ mod tests {
         for other in [&b"RIFF\x10\0\0\0WAVEfmt "[..], b"BMW makes cars", b"%PDF-1.7", b"\xff\xd8", b"<svg>", &[0; 64]] {
             assert_eq!(Format::detect(other), None, "{other:?}");
         }
+        // Some programs write into the reserved bytes.
+        assert_eq!(Format::detect(b"BM\x36\x10\0\0abcd\x36\0\0\0\x28\0\0\0"), Some(Format::Bmp));
     }
 
     #[test]

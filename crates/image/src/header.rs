@@ -1,7 +1,7 @@
-//! Reads headers of PNG, GIF, WebP and TIFF files without decoding. The limits are checked against these values, because
-//! the decoders allocate memory by them before they validate them. JPEG headers are read in `jpeg_header.rs`.
+//! Reads headers of PNG, WebP and TIFF files, and EXIF blocks, without decoding. The limits are checked against these values, because
+//! the decoders allocate memory by them before they validate them. `gif_header.rs` and `jpeg_header.rs` read the other headers.
 
-use std::borrow::Cow;
+use image::metadata::Orientation;
 
 /// Returns width and height from the IHDR chunk, which is always the first chunk (PNG specification, 11.2.1).
 pub(super) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
@@ -9,63 +9,19 @@ pub(super) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
 }
 
-/// The position and size of a GIF's first frame, in pixels of the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct GifFrame {
-    left: u32,
-    top: u32,
-    pub(super) width: u32,
-    pub(super) height: u32,
-}
-
-/// Returns the first frame of a GIF (GIF89a specification, 20: image descriptor). The frame may be larger than the screen, and
-/// the decoder allocates memory for the frame.
-pub(super) fn gif_frame(bytes: &[u8]) -> Option<GifFrame> {
-    // Signature and logical screen descriptor; its flags say whether a colour table follows.
-    let mut rest = bytes.get(13..)?;
-    rest = rest.get(table_length(*bytes.get(10)?)..)?;
+/// Returns the content of the eXIf chunk of a PNG (PNG specification, 11.3.4.5). It may stand before or behind the image data.
+pub(super) fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.get(8..)?;
     loop {
-        match *rest.first()? {
-            // An extension: a label, then blocks up to an empty one.
-            0x21 => {
-                rest = rest.get(2..)?;
-                loop {
-                    let length = usize::from(*rest.first()?);
-                    rest = rest.get(1 + length..)?;
-                    if length == 0 {
-                        break;
-                    }
-                }
-            }
-            0x2c => {
-                let [left, top, width, height] =
-                    [u16_at(rest, 1)?, u16_at(rest, 3)?, u16_at(rest, 5)?, u16_at(rest, 7)?];
-                return Some(GifFrame { left, top, width, height });
-            }
-            _ => return None,
+        let (length, chunk) = rest.split_first_chunk()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        let content = chunk.get(4..length.checked_add(4)?)?;
+        if chunk.starts_with(b"eXIf") {
+            return Some(content);
         }
+        // The checksum follows.
+        rest = chunk.get(length.checked_add(8)?..)?;
     }
-}
-
-/// Returns the file with a screen that holds the first frame, as Pillow and browsers display it. A frame that ends beyond the
-/// largest possible screen stays cut.
-pub(super) fn with_gif_screen<'a>(bytes: &'a [u8], frame: &GifFrame) -> Cow<'a, [u8]> {
-    let (Some(width), Some(height)) = (u16_at(bytes, 6), u16_at(bytes, 8)) else { return Cow::Borrowed(bytes) };
-    let needed = [width.max(frame.left + frame.width), height.max(frame.top + frame.height)];
-    if needed == [width, height] {
-        return Cow::Borrowed(bytes);
-    }
-    let mut bytes = bytes.to_vec();
-    for (at, side) in [6, 8].into_iter().zip(needed) {
-        let side = u16::try_from(side).unwrap_or(u16::MAX);
-        bytes[at..at + 2].copy_from_slice(&side.to_le_bytes());
-    }
-    Cow::Owned(bytes)
-}
-
-/// Returns the length of a colour table in bytes; an entry has three.
-fn table_length(flags: u8) -> usize {
-    if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) }
 }
 
 /// Returns width and height of the first bitstream of an extended WebP (RFC 9649, 2.7; its frames: RFC 6386, 9.1, and
@@ -125,11 +81,29 @@ pub(super) fn tiff_max_values(bytes: &[u8]) -> Option<u64> {
 
 /// Returns whether a TIFF declares another order of the bits in a byte (tag 266) than 1, the usual one.
 pub(super) fn has_other_fill_order(bytes: &[u8]) -> bool {
-    const SHORT: u64 = 3;
     let mut is_other = false;
     for_each_tiff_tag(bytes, |tag| is_other |= tag.tag == 266 && (tag.kind, tag.short) != (SHORT, 1));
     is_other
 }
+
+/// Returns the orientation of an EXIF block, which is a TIFF structure. Like Pillow, it reads 16-bit and 32-bit numbers.
+pub(super) fn orientation(exif: &[u8]) -> Orientation {
+    const LONG: u64 = 4;
+    let mut orientation = None;
+    if ![b"II", b"MM"].iter().any(|order| exif.starts_with(*order)) {
+        return Orientation::NoTransforms;
+    }
+    for_each_tiff_tag(exif, |tag| {
+        if tag.tag == 274 && tag.count == 1 && matches!(tag.kind, SHORT | LONG) {
+            let value = if tag.kind == SHORT { tag.short } else { tag.long };
+            orientation = orientation.or_else(|| u8::try_from(value).ok().and_then(Orientation::from_exif));
+        }
+    });
+    orientation.unwrap_or(Orientation::NoTransforms)
+}
+
+/// The type of 16-bit numbers.
+const SHORT: u64 = 3;
 
 /// A tag of a TIFF's first directory.
 struct TiffTag {
@@ -140,6 +114,8 @@ struct TiffTag {
     count: u64,
     /// The value, if it is a single 16-bit number.
     short: u64,
+    /// The value, if it is a single 32-bit number.
+    long: u64,
 }
 
 /// Calls `visit` with each tag of the first directory. `None` if the directory is incomplete.
@@ -158,7 +134,8 @@ fn for_each_tiff_tag(bytes: &[u8], mut visit: impl FnMut(&TiffTag)) -> Option<()
         let values = start.checked_add(4)?;
         let count = number(values, width)?;
         let [tag, kind] = [number(start, 2)?, number(start.checked_add(2)?, 2)?];
-        visit(&TiffTag { tag, kind, count, short: number(values.checked_add(width)?, 2).unwrap_or(0) });
+        let value = |size: usize| values.checked_add(width).and_then(|at| number(at, size)).unwrap_or(0);
+        visit(&TiffTag { tag, kind, count, short: value(2), long: value(4) });
     }
     Some(())
 }
@@ -175,19 +152,39 @@ mod tests {
     use super::*;
     use crate::{Limits, decode};
 
-    fn gif_size(bytes: &[u8]) -> Option<(u32, u32)> {
-        gif_frame(bytes).map(|frame| (frame.width, frame.height))
-    }
-
     fn file(name: &str) -> Vec<u8> {
         std::fs::read(format!("../../tests/data/variants/{name}")).unwrap()
     }
 
     #[test]
-    fn sizes_of_gif_and_webp_files_are_found() {
-        let whole = GifFrame { left: 0, top: 0, width: 451, height: 300 };
-        assert_eq!(gif_frame(&file("cat.gif")), Some(whole));
+    fn size_of_webp_is_found() {
         assert_eq!(webp_bitstream(&file("cat.webp")), Some((451, 300)));
+    }
+
+    #[test]
+    fn orientation_is_read_from_short_and_long_numbers() {
+        let block = |kind: u8, value: [u8; 4]| {
+            [&b"MM\0*\0\0\0\x08\0\x01\x01\x12\0"[..], &[kind, 0, 0, 0, 1], &value, &[0; 4]].concat()
+        };
+        assert_eq!(orientation(&block(3, [0, 6, 0, 0])), Orientation::Rotate90);
+        assert_eq!(orientation(&block(4, [0, 0, 0, 6])), Orientation::Rotate90);
+        for other in [block(3, [0, 9, 0, 0]), block(4, [0, 1, 0, 6]), block(1, [6, 0, 0, 0]), b"MM\0*".to_vec()] {
+            assert_eq!(orientation(&other), Orientation::NoTransforms, "{other:?}");
+        }
+    }
+
+    /// Some programs append the chunk.
+    #[test]
+    fn png_exif_is_found_before_and_behind_the_image_data() {
+        let mut png = std::fs::read("../../tests/data/kinds/exif_6.png").unwrap();
+        let length = png_exif(&png).map(<[u8]>::len).unwrap();
+        let at = png.windows(4).position(|name| name == b"eXIf").unwrap() - 4;
+        let chunk: Vec<u8> = png.drain(at..at + 12 + length).collect();
+        assert_eq!(png_exif(&png), None);
+        let end = png.len() - 12;
+        png.splice(end..end, chunk);
+        assert_eq!(png_exif(&png).map(<[u8]>::len), Some(length));
+        assert_eq!(decode(&png, &Limits::default()).unwrap().displayed_size(), (101, 151));
     }
 
     #[test]
@@ -214,14 +211,10 @@ mod tests {
 
     #[test]
     fn truncated_files_do_not_panic() {
-        for (bytes, find) in
-            [(file("cat.gif"), gif_size as fn(&[u8]) -> Option<(u32, u32)>), (file("cat.webp"), webp_bitstream)]
-        {
-            for end in 0..bytes.len().min(2000) {
-                let _ = find(&bytes[..end]);
-            }
+        let webp = file("cat.webp");
+        for end in 0..webp.len().min(2000) {
+            let _ = webp_bitstream(&webp[..end]);
         }
-        assert_eq!(gif_size(b"GIF89a\x01\0\x01\0\0\0\0\x21\xf9\0\x2c\0\0\0\0\xa0\x0f\xa0\x0f"), Some((4000, 4000)));
         assert_eq!(webp_bitstream(b"RIFF\0\0\0\0WEBPVP8X\xff\xff\xff\xff"), None);
     }
 

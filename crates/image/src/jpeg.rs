@@ -4,10 +4,14 @@
 //! `jpeg_header.rs` recognises them. jpeg-decoder decodes most of these and is slower; the others are refused. libjpeg-turbo is
 //! faster than both and decodes all of them, but needs cmake and nasm.
 //!
+//! A damaged file is refused, also if libjpeg only warns of the damage. libjpeg-turbo's interface reports all warnings as errors, also
+//! those of additional bytes. For the other decoders, `jpeg_damage.rs` makes the damage visible. They decode the rest of a damaged file.
+//!
 //! All return the same colours: CMYK and YCCK are read as Adobe stores them, inverted, with or without the Adobe marker; Pillow
-//! does the same. One difference remains: libjpeg-turbo only warns of some damage, such as a few wrong bytes within a scan.
-//! Here such a warning is an error, since its interface does not tell warnings and errors apart.
+//! does the same.
 
+#[cfg(not(feature = "turbojpeg"))]
+use super::jpeg_damage;
 use super::jpeg_header::{Header, Kind};
 
 /// Maximum number of scans. Real encoders write about ten, and at most 18. A scan has few bytes, but it takes time for every
@@ -26,17 +30,29 @@ pub(super) fn max_scans(width: u32, height: u32) -> u64 {
     (MAX_SCANNED_PIXELS / (u64::from(width) * u64::from(height))).clamp(ALWAYS_ALLOWED_SCANS, MAX_SCANS.into())
 }
 
-/// Decodes to u8 RGB, `[height, width, 3]` laid out flat. The error is the decoder's reason.
+/// Decodes a complete file to u8 RGB, `[height, width, 3]` laid out flat. The error is the decoder's reason, or the damage of the
+/// file.
 pub(super) fn decode_pixels(bytes: &[u8], header: &Header<'_>) -> Result<Vec<u8>, String> {
     #[cfg(feature = "turbojpeg")]
     let pixels = decode_with_turbo(bytes, header);
     #[cfg(not(feature = "turbojpeg"))]
     let pixels = match header.kind {
-        Kind::Usual => decode_with_zune(bytes, header),
-        Kind::Unusual { is_rgb, .. } => decode_unusual(bytes, header, is_rgb),
+        Kind::Usual => decode_with_zune(&jpeg_damage::with_guards(bytes)?, header, true),
+        Kind::Unusual { is_rgb, .. } => decode_unusual(&jpeg_damage::with_guards(bytes)?, header, is_rgb),
         Kind::Unsupported(reason) => Err(reason.to_string()),
     };
     pixels
+}
+
+/// Decodes what a damaged file still has. The missing pixels are grey, or what the decoder makes of missing data.
+pub(super) fn decode_damaged(bytes: &[u8], header: &Header<'_>) -> Result<Vec<u8>, String> {
+    // The decoders stop at an end marker. Behind a complete file, it has no effect.
+    let bytes = [bytes, &[0xff, 0xd9]].concat();
+    match header.kind {
+        Kind::Usual => decode_with_zune(&bytes, header, false),
+        Kind::Unusual { is_rgb, .. } => decode_unusual(&bytes, header, is_rgb),
+        Kind::Unsupported(reason) => Err(reason.to_string()),
+    }
 }
 
 /// Returns the memory that a decoder takes for a pixel, with the pixels that it returns, in bytes.
@@ -52,7 +68,6 @@ pub(super) fn pixel_memory(header: &Header<'_>) -> u64 {
 }
 
 /// Decodes a file of which zune-jpeg would return wrong pixels. The decoder starts a thread for each component of wide images.
-#[cfg(not(feature = "turbojpeg"))]
 fn decode_unusual(bytes: &[u8], header: &Header<'_>, is_rgb: bool) -> Result<Vec<u8>, String> {
     use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
@@ -66,12 +81,12 @@ fn decode_unusual(bytes: &[u8], header: &Header<'_>, is_rgb: bool) -> Result<Vec
     if declared != Some((header.width, header.height, PixelFormat::RGB24)) {
         return Err(CONTRADICTION.to_string());
     }
-    let pixels = decoder.decode().map_err(text)?;
+    let pixels = decoder.decode().map_err(|error| damaged(&error))?;
     if pixels.len() == size { Ok(pixels) } else { Err(CONTRADICTION.to_string()) }
 }
 
-#[cfg(any(not(feature = "turbojpeg"), test))]
-pub(super) fn decode_with_zune(bytes: &[u8], header: &Header<'_>) -> Result<Vec<u8>, String> {
+/// In strict mode, the decoder reports damage that it finds. Otherwise it returns the pixels before the damage.
+pub(super) fn decode_with_zune(bytes: &[u8], header: &Header<'_>, is_strict: bool) -> Result<Vec<u8>, String> {
     use zune_core::bytestream::ZCursor;
     use zune_core::colorspace::ColorSpace;
     use zune_core::options::DecoderOptions;
@@ -81,9 +96,12 @@ pub(super) fn decode_with_zune(bytes: &[u8], header: &Header<'_>) -> Result<Vec<
     let options = DecoderOptions::default()
         .set_max_width(header.width as usize)
         .set_max_height(header.height as usize)
+        .set_strict_mode(is_strict)
         .jpeg_set_max_scans(MAX_SCANS.into())
         .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let pixels = JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().map_err(|e| e.to_string())?;
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(|error| error.to_string())?;
+    let pixels = decoder.decode().map_err(|error| damaged(&error))?;
     if pixels.len() == header.width as usize * header.height as usize * 3 {
         Ok(pixels)
     } else {
@@ -118,6 +136,11 @@ pub(super) fn decode_with_turbo(bytes: &[u8], header: &Header<'_>) -> Result<Vec
 fn cmyk_to_rgb(inks: &[u8]) -> Vec<u8> {
     let mix = |ink: u8, black: u8| ((u16::from(ink) * u16::from(black) + 127) / 255) as u8;
     inks.as_chunks::<4>().0.iter().flat_map(|&[c, m, y, k]| [c, m, y].map(|ink| mix(ink, k))).collect()
+}
+
+/// Returns the reason for an error behind the header.
+fn damaged(error: &dyn std::error::Error) -> String {
+    format!("the file is truncated or damaged: {error}")
 }
 
 const CONTRADICTION: &str = "its headers declare different sizes";

@@ -1,7 +1,8 @@
 //! The header of a JPEG file (ITU-T T.81, B.1.1): size, EXIF block, number of scans, completeness, and which decoder returns the
 //! right pixels. The decoders disagree on some of them, so Kiln reads them itself.
 
-const START_OF_SCAN: u8 = 0xda;
+use super::jpeg_segments::{START_OF_SCAN, Segments};
+
 const ADOBE: u8 = 0xee;
 
 /// A JPEG's header.
@@ -30,8 +31,8 @@ pub(super) struct Header<'a> {
 pub(super) enum Kind {
     /// Nearly all files.
     Usual,
-    /// Three components in several baseline scans, with fewer samples of luma than of chroma, or with contradictory names of the
-    /// colour space.
+    /// Three components in several baseline scans, with fewer samples of luma than of chroma, as RGB by Adobe's segment, or with
+    /// contradictory names of the colour space.
     Unusual {
         /// Whether the components are red, green and blue, by the rules of libjpeg. Otherwise they are YCbCr.
         is_rgb: bool,
@@ -42,15 +43,15 @@ pub(super) enum Kind {
 }
 
 /// The frame header: the process and the components.
-struct Frame<'a> {
+pub(super) struct Frame<'a> {
     /// The lower half of the marker: 0 to 2 are baseline, extended and progressive.
-    process: u8,
+    pub(super) process: u8,
     precision: u8,
-    width: u16,
-    height: u16,
+    pub(super) width: u16,
+    pub(super) height: u16,
     components: u8,
     /// For each component an identifier, the horizontal and vertical sampling factor in one byte, and the number of a table.
-    specifications: &'a [[u8; 3]],
+    pub(super) specifications: &'a [[u8; 3]],
 }
 
 /// What the segments outside of the frame header declare.
@@ -70,21 +71,11 @@ impl<'a> Header<'a> {
     /// Reads the segments up to the first scan, and counts the scans. `None` if there is no scan, or no frame header before it.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let (mut frame, mut exif, mut declared) = (None, None, Declarations::default());
-        let mut segments = Segments { rest: bytes.get(2..)? };
+        let mut segments = Segments::new(bytes);
         let first_scan = loop {
             match segments.next()? {
                 (START_OF_SCAN, content) => break content,
-                // Start of frame, except for DHT, JPG and DAC, which the iterator skips.
-                (marker @ 0xc0..=0xcf, &[precision, h1, h0, w1, w0, components, ref rest @ ..]) => {
-                    frame.get_or_insert(Frame {
-                        process: marker & 15,
-                        precision,
-                        width: u16::from_be_bytes([w1, w0]),
-                        height: u16::from_be_bytes([h1, h0]),
-                        components,
-                        specifications: rest.as_chunks().0,
-                    });
-                }
+                (marker @ 0xc0..=0xcf, content) => frame = frame.or_else(|| Frame::read(marker, content)),
                 (0xe0, content) => declared.is_jfif |= content.len() >= 14 && content.starts_with(b"JFIF\0"),
                 (0xe1, content) => {
                     exif = exif.or(content.strip_prefix(b"Exif\0\0").filter(|content| !content.is_empty()));
@@ -99,13 +90,12 @@ impl<'a> Header<'a> {
         };
         let frame = frame?;
         // Search from the end, where the marker usually is.
-        let is_complete = segments.rest.windows(2).rev().any(|pair| pair == [0xff, 0xd9]);
+        let is_complete = bytes[segments.position..].windows(2).rev().any(|pair| pair == [0xff, 0xd9]);
         let has_all = first_scan.first().is_none_or(|count| *count >= frame.components);
         declared.is_split = !frame.is_progressive() && !has_all;
         declared.scans = 1;
-        // The decoder of usual files reads a single scan, if that has all components.
+        // The decoder of usual files reads a single scan, if that has all components. The iterator skips the entropy-coded data.
         if frame.is_progressive() || !has_all || frame.is_unusual(&declared) {
-            // The iterator skips the entropy-coded data between the segments like other unknown bytes.
             for (marker, _) in segments {
                 declared.scans += usize::from(marker == START_OF_SCAN);
                 declared.has_late_adobe |= marker == ADOBE;
@@ -123,14 +113,31 @@ impl<'a> Header<'a> {
     }
 }
 
-impl Frame<'_> {
-    fn is_progressive(&self) -> bool {
+impl<'a> Frame<'a> {
+    /// Reads a segment. `None` if the marker is DHT, JPG or DAC, which are in the range of the frames, or if the segment is
+    /// incomplete.
+    pub(super) fn read(marker: u8, content: &'a [u8]) -> Option<Self> {
+        match (marker, content) {
+            (0xc4 | 0xc8 | 0xcc, _) => None,
+            (0xc0..=0xcf, &[precision, h1, h0, w1, w0, components, ref rest @ ..]) => Some(Self {
+                process: marker & 15,
+                precision,
+                width: u16::from_be_bytes([w1, w0]),
+                height: u16::from_be_bytes([h1, h0]),
+                components,
+                specifications: rest.as_chunks().0,
+            }),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_progressive(&self) -> bool {
         // Of four processes, the third is progressive.
         self.process & 3 == 2
     }
 
     /// The sampling factors of the components along an axis.
-    fn factors(&self, axis: usize) -> impl Iterator<Item = u8> {
+    pub(super) fn factors(&self, axis: usize) -> impl Iterator<Item = u8> {
         self.specifications.iter().map(move |part| if axis == 0 { part[1] >> 4 } else { part[1] & 15 })
     }
 
@@ -147,12 +154,14 @@ impl Frame<'_> {
         }
     }
 
-    /// Whether zune-jpeg would return wrong pixels.
+    /// Whether zune-jpeg would return wrong pixels, or refuse the file.
     fn is_unusual(&self, declared: &Declarations) -> bool {
         let is_luma_coarse = (0..2).any(|axis| self.factors(axis).next() < self.factors(axis).max());
         let is_rgb = self.is_rgb(declared);
+        // In its strict mode, zune-jpeg requires four components here.
+        let is_adobe_rgb = is_rgb && declared.adobe == Some(0);
         let has_two_colour_spaces = !is_rgb && (self.is_named_rgb() || declared.is_jfif && declared.adobe == Some(0));
-        declared.is_split || is_luma_coarse || self.components == 3 && has_two_colour_spaces
+        declared.is_split || is_luma_coarse || self.components == 3 && (has_two_colour_spaces || is_adobe_rgb)
     }
 
     fn kind(&self, declared: &Declarations) -> Kind {
@@ -192,39 +201,6 @@ impl Frame<'_> {
             return Kind::Unsupported("several scans with these sampling factors are not supported");
         }
         Kind::Unusual { is_rgb: self.is_rgb(declared), is_progressive: self.is_progressive() }
-    }
-}
-
-/// Iterates over markers with the content of their segments.
-struct Segments<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Segments<'a> {
-    type Item = (u8, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            // Like decoders, skip unknown bytes before a marker, and fill bytes.
-            let start = self.rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))?;
-            let marker = self.rest[start + 1];
-            self.rest = &self.rest[start + 2..];
-            match marker {
-                // TEM, RSTn and SOI have no content.
-                0x01 | 0xd0..=0xd8 => (),
-                0xd9 => return None,
-                // DHT, JPG and DAC have markers in the range of the frames, but are not frames. They are not needed here.
-                _ => {
-                    let (length, _) = self.rest.split_first_chunk()?;
-                    let (segment, rest) = self.rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-                    self.rest = rest;
-                    let content = segment.get(2..)?;
-                    if !matches!(marker, 0xc4 | 0xc8 | 0xcc) {
-                        return Some((marker, content));
-                    }
-                }
-            }
-        }
     }
 }
 

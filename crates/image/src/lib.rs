@@ -13,10 +13,17 @@ mod decode_pool;
 mod error;
 mod file_name;
 mod format;
+mod gif_header;
 mod header;
 mod jpeg;
+#[cfg_attr(feature = "turbojpeg", allow(dead_code, reason = "libjpeg-turbo reports damage itself"))]
+mod jpeg_damage;
 mod jpeg_header;
+#[cfg_attr(feature = "turbojpeg", allow(dead_code, reason = "libjpeg-turbo reports damage itself"))]
+mod jpeg_segments;
 mod limits;
+mod other_formats;
+mod repair;
 mod resize;
 #[cfg(test)]
 mod tests;
@@ -28,7 +35,8 @@ pub use decode_pool::{DecodePool, PoolError, PoolStartError};
 pub use error::ImageError;
 pub use file_name::{EncodedImage, check_file_name, sanitise_file_name};
 pub use format::{Format, FormatSet, UnknownFormatName};
-pub use limits::{CancelGuard, CancelToken, DecodeBudget, Limits};
+pub use limits::{CancelGuard, CancelToken, DecodeBudget, Limits, TruncatedImages};
+pub use other_formats::OtherFormat;
 pub use resize::{PreprocessedImage, resize};
 
 /// The result of [`preprocess`]: the model's input, and properties of the file.
@@ -42,6 +50,8 @@ pub struct Preprocessed {
     pub width: u32,
     /// Height of the whole image as displayed, in pixels.
     pub height: u32,
+    /// Whether the file is truncated or damaged, and some pixels are missing.
+    pub is_truncated: bool,
 }
 
 /// Runs [`decode`] and [`resize`]. Only the first frame of an animation is used.
@@ -53,5 +63,6 @@ pub struct Preprocessed {
 pub fn preprocess(bytes: &[u8], spec: &PreprocessSpec, limits: &Limits) -> Result<Preprocessed, ImageError> {
     let decoded = decode(bytes, limits)?;
     let (width, height) = decoded.displayed_size();
-    Ok(Preprocessed { image: resize(&decoded, spec)?, format: decoded.format(), width, height })
+    let (format, is_truncated) = (decoded.format(), decoded.is_truncated());
+    Ok(Preprocessed { image: resize(&decoded, spec)?, format, width, height, is_truncated })
 }

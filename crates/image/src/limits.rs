@@ -1,5 +1,6 @@
 //! Limits on images: accepted formats, number of pixels, and the memory of all decoded images together.
 
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -8,6 +9,7 @@ use kiln_runtime::telemetry::metrics::InflightBytes;
 
 use super::error::ImageError;
 use super::format::{Format, FormatSet};
+use super::other_formats;
 
 /// The limits that an image must respect.
 #[derive(Clone, Debug)]
@@ -18,12 +20,41 @@ pub struct Limits {
     pub formats: FormatSet,
     /// The bytes that all decoded images may use together.
     pub decode_budget: DecodeBudget,
+    /// Whether truncated and damaged files are decoded as far as possible.
+    pub truncated_images: TruncatedImages,
 }
 
-/// 50 megapixels of PNG, JPEG or GIF; 512 MiB for all decoded images together.
+/// What happens to an image whose file is truncated or damaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TruncatedImages {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is decoded as far as possible. The missing pixels are black or grey.
+    Accept,
+}
+
+impl FromStr for TruncatedImages {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            "accept" => Ok(Self::Accept),
+            _ => Err(()),
+        }
+    }
+}
+
+/// 50 megapixels of PNG, JPEG or GIF; 512 MiB for all decoded images together; no truncated files.
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pixels: 50_000_000, formats: FormatSet::default(), decode_budget: DecodeBudget::new(512 << 20) }
+        Self {
+            max_pixels: 50_000_000,
+            formats: FormatSet::default(),
+            decode_budget: DecodeBudget::new(512 << 20),
+            truncated_images: TruncatedImages::default(),
+        }
     }
 }
 
@@ -32,10 +63,13 @@ impl Default for Limits {
 const MAX_SIDE: u32 = 65_535;
 
 impl Limits {
-    /// Detects the format by the first bytes. Fails if the format is unknown or not accepted.
+    /// Detects the format by the first bytes. Fails if the format is unknown, not decoded or not accepted.
     pub(super) fn check_format(&self, bytes: &[u8]) -> Result<Format, ImageError> {
         if bytes.is_empty() {
             return Err(ImageError::Empty);
+        }
+        if let Some(other) = other_formats::detect(bytes) {
+            return Err(ImageError::OtherFormat(other));
         }
         let accepted = self.formats;
         let format = Format::detect(bytes).ok_or(ImageError::UnknownFormat { accepted })?;

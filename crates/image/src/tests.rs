@@ -39,9 +39,11 @@ fn frame_header(jpeg: &[u8]) -> usize {
 fn unknown_and_unaccepted_formats_are_different_errors() {
     let default = Limits::default();
     assert_eq!(error_of(b"", &default), ImageError::Empty);
-    for bytes in [&b"GIF8"[..], b"<svg></svg>", &[0; 100]] {
+    for bytes in [&b"GIF8"[..], b"<html></html>", &[0; 100]] {
         assert_eq!(error_of(bytes, &default), ImageError::UnknownFormat { accepted: default.formats });
     }
+    let drawing = error_of(b"<svg></svg>", &default).to_string();
+    assert!(drawing.contains("an SVG drawing") && drawing.contains("render it as PNG"), "{drawing}");
     for (name, format) in [("webp", Format::Webp), ("bmp", Format::Bmp), ("tiff", Format::Tiff)] {
         let expected = ImageError::FormatNotAccepted { format, accepted: default.formats };
         assert_eq!(error_of(&file(&format!("variants/cat.{name}")), &default), expected);
@@ -116,6 +118,98 @@ fn truncated_file_is_undecodable() {
     assert!(try_preprocess(&[&whole[..], b"trailer of a camera"].concat(), &all_formats()).is_ok());
 }
 
+/// JPEG files of each decoder and coding: one scan, restart markers, a scan for each component, progressive.
+const JPEGS: [&str; 11] = [
+    "variants/cat_420.jpg",
+    "variants/cat_progressive.jpg",
+    "variants/cat_grey.jpg",
+    "variants/cat_cmyk.jpg",
+    "kinds/restart.jpg",
+    "kinds/rgb.jpg",
+    "kinds/scans_420.jpg",
+    "kinds/scans_422_restart.jpg",
+    "kinds/coarse_luma.jpg",
+    "kinds/coarse_luma_progressive.jpg",
+    "kinds/ycck.jpg",
+];
+
+const END: [u8; 2] = [0xff, 0xd9];
+
+/// Position of the data of the first scan.
+fn first_data(jpeg: &[u8]) -> usize {
+    let scan = jpeg.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 2;
+    scan + usize::from(u16::from_be_bytes([jpeg[scan], jpeg[scan + 1]]))
+}
+
+/// libjpeg only warns if the end marker is there. Decoders would return grey pixels.
+#[cfg(not(feature = "turbojpeg"))]
+#[test]
+fn truncated_jpeg_is_undecodable_with_and_without_an_end_marker() {
+    for name in JPEGS {
+        let whole = file(name);
+        let start = first_data(&whole);
+        for percent in (0..100).step_by(5) {
+            let length = start + (whole.len() - start) * percent / 100;
+            assert!(is_undecodable(&whole[..length]), "{name} truncated to {percent} %");
+            let reason = error_of(&[&whole[..length], &END].concat(), &all_formats()).to_string();
+            assert!(reason.contains("truncated or damaged"), "{name} truncated to {percent} %: {reason}");
+        }
+    }
+}
+
+#[cfg(not(feature = "turbojpeg"))]
+#[test]
+fn missing_and_misplaced_restart_markers_are_damage() {
+    for name in ["kinds/restart.jpg", "kinds/scans_422_restart.jpg"] {
+        let whole = file(name);
+        let start = first_data(&whole);
+        let is_restart = |pair: &[u8]| pair[0] == 0xff && (0xd0..=0xd7).contains(&pair[1]);
+        let third =
+            start + whole[start..].windows(2).enumerate().filter(|(_, pair)| is_restart(pair)).nth(2).unwrap().0;
+        let without = [&whole[..third], &whole[third + 2..]].concat();
+        let other = patched(whole.clone(), third + 1, &[0xd7]);
+        for bytes in [without, other] {
+            let reason = error_of(&bytes, &all_formats()).to_string();
+            assert!(reason.contains("a restart marker is missing"), "{name}: {reason}");
+        }
+    }
+}
+
+/// Cameras write such bytes, and no pixel is missing.
+#[cfg(not(feature = "turbojpeg"))]
+#[test]
+fn unknown_bytes_between_segments_and_behind_scans_are_ignored() {
+    for name in JPEGS {
+        let whole = file(name);
+        let expected = decode(&whole, &all_formats()).unwrap().pixels;
+        let (start, end) = (whole.windows(2).position(|pair| pair == [0xff, 0xdb]).unwrap(), whole.len() - 2);
+        let padded = [&whole[..start], &[0; 9], &whole[start..end], &[0x55; 40], &whole[end..]].concat();
+        assert_eq!(decode(&padded, &all_formats()).unwrap().pixels, expected, "{name}");
+    }
+}
+
+#[test]
+fn truncated_image_is_decoded_in_part_if_that_is_accepted() {
+    let limits = Limits { truncated_images: TruncatedImages::Accept, ..all_formats() };
+    let others = ["cat.png", "cat_palette.png", "cat.gif", "cat.bmp"].map(|name| format!("variants/{name}"));
+    // Nothing is decoded of a file that lacks a component.
+    let jpegs = JPEGS.into_iter().filter(|name| !name.contains("scans")).map(str::to_string);
+    for name in jpegs.chain(others) {
+        let bytes = file(&name);
+        let whole = decode(&bytes, &limits).unwrap();
+        assert!(!whole.is_truncated(), "{name}");
+        let cut = &bytes[..bytes.len() * 9 / 10];
+        for cut in [cut.to_vec(), [cut, &END].concat()] {
+            let part = decode(&cut, &limits).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(part.is_truncated(), "{name}");
+            let similar = part.pixels.iter().zip(&whole.pixels).filter(|(a, b)| a.abs_diff(**b) < 20).count();
+            let share = similar as f64 / whole.pixels.len() as f64;
+            assert!(share > 0.6, "{name}: {share} of the pixels are similar");
+        }
+        assert!(decode(&bytes[..40], &limits).is_err(), "nothing is decoded of the header of {name}");
+    }
+}
+
 #[test]
 fn jpeg_with_two_components_is_undecodable() {
     let jpeg = file("photos/cat_451x300.jpg");
@@ -158,7 +252,7 @@ fn both_jpeg_decoders_return_similar_pixels() {
         let bytes = std::fs::read(&path).unwrap();
         let header = jpeg_header::Header::read(&bytes).unwrap();
         let turbo = jpeg::decode_with_turbo(&bytes, &header).unwrap();
-        let zune = jpeg::decode_with_zune(&bytes, &header).unwrap();
+        let zune = jpeg::decode_with_zune(&bytes, &header, false).unwrap();
         assert_eq!(turbo.len(), zune.len());
         let sum: u64 = turbo.iter().zip(&zune).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
         let mean = sum as f64 / turbo.len() as f64;

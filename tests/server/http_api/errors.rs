@@ -37,9 +37,15 @@ fn errors_have_their_status_and_code() {
     check(one("cat.exe", &bytes(CAT)), 415, "extension_not_accepted");
     check(one("cat.jpg", b"not an image"), 415, "unknown_format");
     check(one("cat", &bytes("variants/cat.webp")), 415, "format_not_accepted");
+    // The message names the format and says how to convert the file, whatever its name is.
+    let photo = check(one("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), 415, "unknown_format").text();
+    assert!(photo.contains("a HEIC image") && photo.contains("magick FILE image.png"), "{photo}");
     check(one("cat.jpg", b""), 400, "malformed_request");
     check(one("cat.jpg", &bytes(CAT)[..20_000]), 422, "undecodable_image");
     check(one("cat.png", &bytes("variants/cat.png")[..20_000]), 422, "undecodable_image");
+    let with_end = [&bytes(CAT)[..20_000], b"\xff\xd9"].concat();
+    let truncated = check(one("cat.jpg", &with_end), 422, "undecodable_image").text();
+    assert!(truncated.contains("the file is truncated or damaged"), "{truncated}");
     check(server.form("/predict", &[("other", "cat.jpg", b"x")]), 400, "malformed_request");
     check(server.raw("/predict", b"{}"), 415, "content_type_not_supported");
     check(server.raw("/predict/raw", b""), 400, "malformed_request");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{CAT, server};
-use crate::common::{Answer, KEY, bytes};
+use crate::common::{Answer, KEY, Server, bytes};
 
 const CATS: std::ops::RangeInclusive<u64> = 281..=285;
 
@@ -36,6 +36,23 @@ fn form_and_raw_body_give_the_same_predictions_and_all_metadata() {
     assert!(phases.len() == 8 && phases.iter().all(|(_, took)| took.as_f64() > Some(0.0)), "{timings}");
     let sum: f64 = phases.iter().map(|(_, took)| took.as_f64().unwrap()).sum();
     assert!((sum - part("total")).abs() < 0.01 && total.len() == 1, "{timings}");
+}
+
+#[test]
+fn truncated_image_is_classified_and_marked_if_the_server_accepts_it() {
+    let server = Server::start(&["--device", "cpu", "--truncated", "accept"]);
+    let whole = bytes(CAT);
+    let answer = server.raw("/predict/raw", &whole[..whole.len() * 9 / 10]);
+    assert!(CATS.contains(&answer.top1()), "{}", answer.text());
+    let image = &answer.json()["image"];
+    assert_eq!(image, &serde_json::json!({"format": "jpeg", "width": 640, "height": 480, "truncated": true}));
+    assert_eq!(server.raw("/predict/raw", &whole).json()["image"].get("truncated"), None);
+    // Nothing is decoded of the header alone.
+    let refused = server.raw("/predict/raw", &whole[..100]);
+    assert_eq!((refused.status, refused.code().as_str()), (422, "undecodable_image"));
+    let document = server.get_without_key("/openapi.json").json();
+    let field = &document["components"]["schemas"]["ImageBody"]["properties"]["truncated"];
+    assert_eq!(field["type"], "boolean", "{field}");
 }
 
 #[test]
