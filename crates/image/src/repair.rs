@@ -32,7 +32,7 @@ fn png_with_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
         // The last chunk may be cut, or its checksum.
         let (content, behind) = chunk[4..].split_at_checked(length).unwrap_or((&chunk[4..], &[]));
         let (checksum, next) = behind.split_at_checked(4).unwrap_or((&[], &[]));
-        repaired.extend((content.len() as u32).to_be_bytes());
+        repaired.extend(u32::try_from(content.len()).ok()?.to_be_bytes());
         repaired.extend_from_slice(name);
         repaired.extend_from_slice(content);
         if matches!(name, b"IDAT" | b"IEND") {
@@ -60,18 +60,18 @@ fn png_checksum(name: &[u8], content: &[u8]) -> [u8; 4] {
 
 /// The file header of a BMP; the bitmap header follows.
 const BMP_FILE_HEADER: usize = 14;
-const WINDOWS_HEADER: usize = 40;
+const WINDOWS_HEADER: u32 = 40;
 /// The bitmap header of OS/2, version 2. It begins with the fields of the header of Windows.
-const OS2_HEADER: usize = 64;
+const OS2_HEADER: u32 = 64;
 
 /// Replaces the header of OS/2. `None` if it has another header, or a compression of OS/2.
 fn bmp_with_windows_header(bytes: &[u8]) -> Option<Vec<u8>> {
-    let is_known = bmp_number(bytes, 14)? == OS2_HEADER as u32 && bmp_number(bytes, 30)? < 3;
-    let pixels = bmp_number(bytes, 10)?.checked_sub((OS2_HEADER - WINDOWS_HEADER) as u32)?;
-    let (header, rest) = bytes.split_at_checked(BMP_FILE_HEADER + OS2_HEADER).filter(|_| is_known)?;
-    let mut windows = [&header[..BMP_FILE_HEADER + WINDOWS_HEADER], rest].concat();
+    let is_known = bmp_number(bytes, 14)? == OS2_HEADER && bmp_number(bytes, 30)? < 3;
+    let pixels = bmp_number(bytes, 10)?.checked_sub(OS2_HEADER - WINDOWS_HEADER)?;
+    let (header, rest) = bytes.split_at_checked(BMP_FILE_HEADER + OS2_HEADER as usize).filter(|_| is_known)?;
+    let mut windows = [&header[..BMP_FILE_HEADER + WINDOWS_HEADER as usize], rest].concat();
     windows[10..14].copy_from_slice(&pixels.to_le_bytes());
-    windows[14..18].copy_from_slice(&(WINDOWS_HEADER as u32).to_le_bytes());
+    windows[14..18].copy_from_slice(&WINDOWS_HEADER.to_le_bytes());
     Some(windows)
 }
 
@@ -91,7 +91,8 @@ fn bmp_with_padding(bytes: &[u8]) -> Option<Vec<u8>> {
     let end = u64::from(pixels).checked_add(row.next_multiple_of(4).checked_mul(height.into())?)?;
     let missing = end.checked_sub(bytes.len() as u64)?;
     let is_padding = !is_compressed && missing > 0 && missing <= row.next_multiple_of(4) - row;
-    is_padding.then(|| [bytes, &[0; 3][..missing as usize]].concat())
+    let padding = [0; 3].get(..usize::try_from(missing).ok()?).filter(|_| is_padding)?;
+    Some([bytes, padding].concat())
 }
 
 fn bmp_number(bytes: &[u8], at: usize) -> Option<u32> {

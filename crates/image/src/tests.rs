@@ -136,6 +136,7 @@ const JPEGS: [&str; 11] = [
 const END: [u8; 2] = [0xff, 0xd9];
 
 /// Position of the data of the first scan.
+#[cfg(not(feature = "turbojpeg"))]
 fn first_data(jpeg: &[u8]) -> usize {
     let scan = jpeg.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 2;
     scan + usize::from(u16::from_be_bytes([jpeg[scan], jpeg[scan + 1]]))

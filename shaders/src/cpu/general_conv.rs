@@ -6,15 +6,16 @@
 
 use std::ops::Range;
 
+use super::activation::has_second_pass;
 use super::buffers::{ALIGNMENT, AlignedVec, Scratch, with_scratch};
 use super::context::Context;
 use super::conv::PackedConv;
 use super::conv_spec::GeneralConvSpec;
 use super::dense::{DenseJob, DepthLayout, run_dense};
 use super::general_depthwise::GeneralDepthwise;
-use super::grouped_conv::{GroupedWeights, run_grouped};
+use super::grouped_conv::{GroupedConv, GroupedWeights};
 use super::isa::{Isa, SafeKernel};
-use super::nhwc::{Grid, NhwcBatch, OutputView, split_by_image};
+use super::nhwc::{Grid, NhwcBatch, OutputView, for_each_band, split_by_image};
 use super::packed_weights::DensePanels;
 use super::simd::Simd;
 use super::tensor::{apply_in_place, for_each_rows};
@@ -134,7 +135,7 @@ impl PackedGeneralConv {
                 let view = output.skip(first);
                 match &self.weights {
                     Weights::Fused => unreachable!("a fused convolution runs above"),
-                    Weights::Grouped(weights) => run_grouped(self.isa, spec, weights, input, image, rows, width, view),
+                    Weights::Grouped(weights) => self.run_grouped(weights, input, image, rows, width, view),
                     Weights::Groups(groups) => self.run_groups(groups, input, image, rows, width, view),
                     Weights::Depthwise { taps, .. } => {
                         let length = rows.len() * row;
@@ -149,6 +150,33 @@ impl PackedGeneralConv {
                         }
                     }
                 }
+            }
+        });
+    }
+
+    /// Computes some output rows of one image, a band at a time. The first row goes to the start of `output`.
+    fn run_grouped(
+        &self,
+        weights: &GroupedWeights,
+        input: NhwcBatch<'_>,
+        image: usize,
+        rows: Range<usize>,
+        width: usize,
+        output: OutputView<'_>,
+    ) {
+        let Self { spec, isa, .. } = self;
+        for_each_band(&spec.dilated(), input, image, rows.clone(), |here, band| {
+            let output = output.skip((here.start - rows.start) * width * spec.outputs);
+            let length = here.len() * width * spec.outputs;
+            let kernel = GroupedConv { spec, weights, band, rows: here.len(), width, output };
+            // SAFETY: the band has all lines under the rows, each with all values under `width` pixels. Each thread has rows of
+            // its own.
+            let values = unsafe {
+                isa.dispatch(kernel);
+                std::slice::from_raw_parts_mut(output.output(length), length)
+            };
+            if let Some(function) = spec.activation.function().filter(|_| has_second_pass(spec.activation)) {
+                apply_in_place(*isa, function, values);
             }
         });
     }

@@ -4,15 +4,12 @@
 //! one, or several groups of four channels, whose values are spread inside each four lanes. The dense kernel would need a copy of
 //! the input for each group, and multiply by zeros between groups that share a vector.
 
-use std::ops::Range;
-
 use super::activation;
 use super::buffers::{ALIGNMENT, AlignedVec};
 use super::conv_spec::GeneralConvSpec;
 use super::isa::{Isa, Kernel, SafeKernel};
-use super::nhwc::{Band, Grid, NhwcBatch, OutputView, for_each_band};
+use super::nhwc::{Band, Grid, OutputView};
 use super::simd::Simd;
-use super::tensor::apply_in_place;
 use kiln_ops::Geometry;
 
 /// The weights of a grouped convolution: for each vector of outputs its bias, and then for each tap and each input of the group
@@ -85,6 +82,7 @@ pub(super) struct GroupedConv<'a> {
     pub(super) output: OutputView<'a>,
 }
 
+/// The activation is left out if it has a second pass.
 impl Kernel for GroupedConv<'_> {
     type Output = ();
 
@@ -234,33 +232,4 @@ impl GroupedConv<'_> {
             }
         }
     }
-}
-
-/// Computes output rows of one image, a band at a time. The first row goes to the start of `output`.
-pub(super) fn run_grouped(
-    isa: Isa,
-    spec: &GeneralConvSpec,
-    weights: &GroupedWeights,
-    input: NhwcBatch<'_>,
-    image: usize,
-    rows: Range<usize>,
-    width: usize,
-    output: OutputView<'_>,
-) {
-    for_each_band(&spec.dilated(), input, image, rows.clone(), |here, band| {
-        let output = output.skip((here.start - rows.start) * width * spec.outputs);
-        let length = here.len() * width * spec.outputs;
-        let kernel = GroupedConv { spec, weights, band, rows: here.len(), width, output };
-        // SAFETY: the band has all lines under the rows, each with all values under `width` pixels. Each thread has rows of its
-        // own.
-        let values = unsafe {
-            isa.dispatch(kernel);
-            std::slice::from_raw_parts_mut(output.output(length), length)
-        };
-        if activation::has_second_pass(spec.activation)
-            && let Some(function) = spec.activation.function()
-        {
-            apply_in_place(isa, function, values);
-        }
-    });
 }
