@@ -453,8 +453,8 @@ mod tests {
             (window([3, 3], [2, 2], [1, 1], [1, 1]), [2, 2], 4),
             (window([3, 3], [1, 1], [1, 1], [1, 1]), [1, 5], 3),
             (window([3, 3], [1, 1], [1, 1], [1, 1]), [2, 2], 9),
-            (window([7, 5], [2, 3], [3, 2], [3, 2]), [3, 4], 3 * 4),
-            (window([5, 5], [3, 3], [0, 4], [1, 3]), [5, 1], 25 / 5),
+            (window([7, 5], [2, 3], [3, 2], [3, 2]), [3, 4], 5 * 5),
+            (window([5, 5], [3, 3], [0, 4], [1, 3]), [5, 1], 5 * 4),
         ] {
             let LayerKind::Conv(conv) = pointwise(1, 1, vec![], vec![0.0]) else { unreachable!() };
             let weight = (0..geometry.kernel[0] * geometry.kernel[1]).map(|tap| (tap + 1) as f32).collect();
