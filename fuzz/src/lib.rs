@@ -15,6 +15,8 @@ mod body_limit;
 mod content_encoding;
 #[path = "../../crates/api/src/error.rs"]
 mod error;
+#[path = "../../crates/api/src/image_form.rs"]
+mod image_form;
 #[path = "../../crates/api/src/upload.rs"]
 mod upload;
 
@@ -47,6 +49,9 @@ pub struct Form {
     pub is_batch: bool,
 }
 
+/// The maximum number of images in a form. It is small, so that some forms have more.
+const MAX_FILES: usize = 8;
+
 /// The HTTP status of a refused form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal(pub u16);
@@ -66,12 +71,14 @@ pub fn form_images(form: Form, max_bytes: usize) -> Result<Vec<EncodedImage>, Re
     let extracted = block_on(async {
         let options = ExtractParamOptions::default();
         if form.is_batch {
-            MultiImageForm::from_request(&request, &mut body, options).await.map(|form| form.0)
+            let form = MultiImageForm::from_request(&request, &mut body, options).await?;
+            Ok(form.read(MAX_FILES).await?)
         } else {
-            SingleImageForm::from_request(&request, &mut body, options).await.map(|form| vec![form.0])
+            let form = SingleImageForm::from_request(&request, &mut body, options).await?;
+            Ok(vec![form.read().await?])
         }
     });
-    extracted.map_err(|error| Refusal(error.status().as_u16()))
+    extracted.map_err(|error: poem::Error| Refusal(error.status().as_u16()))
 }
 
 /// Returns the body as the server reads it under that `Content-Encoding`; `None` if it is refused.

@@ -69,7 +69,8 @@ fn assert_every_operation_succeeded(server: &Server) {
         assert!(answered("200"), "{name} never returned 200: {requests:#?}");
         assert!(operation["security"].is_null() || answered("401"), "{name} never returned 401: {requests:#?}");
     }
-    // The starting server returned 503 for the readiness probe.
-    let faults = requests.iter().filter(|line| line.contains(",status=\"5") && !line.contains("operation=\"ready\""));
+    // The starting server returned 503 for the readiness probe, and short timeouts passed in the queue.
+    let is_expected = |line: &str| line.contains("operation=\"ready\"") || line.contains("outcome=\"deadline_passed\"");
+    let faults = requests.iter().filter(|line| line.contains(",status=\"5") && !is_expected(line));
     assert_eq!(faults.count(), 0, "{requests:#?}");
 }
