@@ -117,6 +117,11 @@ impl UnreadBody {
         Ok(Self { body, limit, declared, lacks_length: declared.is_none() && lacks_length(request) })
     }
 
+    /// Returns the bounds of the body, in which its bytes count.
+    pub(super) fn limit(&self) -> BodyLimit {
+        self.limit.clone()
+    }
+
     /// Reads the whole body within its [`BodyLimit`].
     ///
     /// # Errors

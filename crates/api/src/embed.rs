@@ -1,6 +1,6 @@
 //! Operations that return the embedding of an image.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use poem_openapi::param::{Header, Query};
 use poem_openapi::payload::Json;
@@ -48,8 +48,11 @@ impl Embed {
         timeout_ms: Header<Option<u64>>,
         form: SingleImageForm,
     ) -> EmbedResult {
-        let (classifier, options) = self.prepare(&caller, (model.as_deref(), version.as_deref()), timeout_ms.0)?;
-        run(&caller, &classifier, form.read().await?, options, normalize.0).await
+        let selection = (model.as_deref(), version.as_deref());
+        let earlier = self.check(&caller, selection, timeout_ms.0)?;
+        let image = form.read().await?;
+        let classifier = self.0.registry.resolve_again(&earlier, selection.0, selection.1)?;
+        run(&caller, &classifier, image, self.options(&caller, timeout_ms.0), normalize.0).await
     }
 
     /// Compute the embedding of one image sent as the whole body
@@ -71,28 +74,34 @@ impl Embed {
         timeout_ms: Header<Option<u64>>,
         body: RawImage,
     ) -> EmbedResult {
-        let (classifier, options) = self.prepare(&caller, (model.as_deref(), version.as_deref()), timeout_ms.0)?;
-        run(&caller, &classifier, body.read().await?, options, normalize.0).await
+        let selection = (model.as_deref(), version.as_deref());
+        let earlier = self.check(&caller, selection, timeout_ms.0)?;
+        let image = body.read().await?;
+        let classifier = self.0.registry.resolve_again(&earlier, selection.0, selection.1)?;
+        run(&caller, &classifier, image, self.options(&caller, timeout_ms.0), normalize.0).await
     }
 }
 
 impl Embed {
-    /// Returns the classifier and the options of a request, before its body is read.
-    fn prepare(
+    /// Checks what the head of a request suffices for, before its body is read.
+    fn check(
         &self,
         caller: &Authenticated<PredictScope>,
         (model, version): (Option<&str>, Option<&str>),
         timeout_ms: Option<u64>,
-    ) -> Result<(Arc<Classifier>, RequestOptions), ApiError> {
+    ) -> Result<Weak<Classifier>, ApiError> {
         let classifier = self.0.registry.resolve(model, version)?;
         let model = classifier.model();
         if model.spec().task != Task::Embedding {
             let message = format!("the model '{}' returns classes, not embeddings", model.name());
             return Err(ApiError::new(ErrorCode::ModelClassifies, message));
         }
-        let options = caller.options(None, self.0.config.timeout(timeout_ms), None);
-        classifier.check_admission(&options)?;
-        Ok((classifier, options))
+        classifier.check_admission(&self.options(caller, timeout_ms))?;
+        Ok(Arc::downgrade(&classifier))
+    }
+
+    fn options(&self, caller: &Authenticated<PredictScope>, timeout_ms: Option<u64>) -> RequestOptions {
+        caller.options(None, self.0.config.timeout(timeout_ms), None)
     }
 }
 

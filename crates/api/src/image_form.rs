@@ -63,6 +63,7 @@ impl UnreadForm {
         too_many: ApiError,
     ) -> Result<Vec<EncodedImage>, ApiError> {
         let Self { body, boundary } = self;
+        let limit = body.limit();
         let mut parts = PartCounter::new(&boundary);
         // A form with more parts than this has too many of one kind, which the parser finds in the part that has arrived.
         let max_parts = max.saturating_add(MAX_OTHER_PARTS + 1);
@@ -72,7 +73,14 @@ impl UnreadForm {
         let parse = move |bytes| parse(bytes, boundary, name, max, too_many);
         match bytes.len() < PARSE_ON_THREAD_BYTES {
             true => parse(bytes),
-            false => run_blocking(move || parse(bytes)).await,
+            false => {
+                let parse = move || {
+                    // The bytes count as long as the parser has them, also if the client disconnects.
+                    let _limit = limit;
+                    parse(bytes)
+                };
+                run_blocking(parse).await
+            }
         }
     }
 }

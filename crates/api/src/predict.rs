@@ -1,6 +1,6 @@
 //! Operations that classify images, and the JSON of their responses.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -57,9 +57,12 @@ impl Predict {
         timeout_ms: Header<Option<u64>>,
         form: SingleImageForm,
     ) -> PredictResult<PredictionBody> {
-        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
-        let (classifier, options) = self.classifier(model.as_deref(), version.as_deref(), options)?;
-        classify(&caller, &classifier, form.read().await?, options).await
+        let selection = (model.as_deref(), version.as_deref());
+        let options = || self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let earlier = self.check(selection, &options())?;
+        let image = form.read().await?;
+        let (classifier, options) = self.classifier(&earlier, selection, options())?;
+        classify(&caller, &classifier, image, options).await
     }
 
     /// Classify one image sent as the whole body
@@ -84,9 +87,12 @@ impl Predict {
         timeout_ms: Header<Option<u64>>,
         body: RawImage,
     ) -> PredictResult<PredictionBody> {
-        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
-        let (classifier, options) = self.classifier(model.as_deref(), version.as_deref(), options)?;
-        classify(&caller, &classifier, body.read().await?, options).await
+        let selection = (model.as_deref(), version.as_deref());
+        let options = || self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let earlier = self.check(selection, &options())?;
+        let image = body.read().await?;
+        let (classifier, options) = self.classifier(&earlier, selection, options())?;
+        classify(&caller, &classifier, image, options).await
     }
 
     /// Classify several images in a form
@@ -111,9 +117,11 @@ impl Predict {
         timeout_ms: Header<Option<u64>>,
         form: MultiImageForm,
     ) -> PredictResult<BatchBody> {
-        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
-        let (classifier, options) = self.classifier(model.as_deref(), version.as_deref(), options)?;
+        let selection = (model.as_deref(), version.as_deref());
+        let options = || self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let earlier = self.check(selection, &options())?;
         let images = form.read(self.0.config.max_batch_files).await?;
+        let (classifier, options) = self.classifier(&earlier, selection, options())?;
         let outcomes = join_all(images.into_iter().map(|image| classifier.classify(image, options.clone()))).await;
         let timings = outcomes.iter().flatten().map(|prediction| prediction.timings);
         if let Some(slowest) = timings.max_by_key(PhaseTimings::total) {
@@ -132,19 +140,29 @@ impl Predict {
 }
 
 impl Predict {
-    /// Returns the classifier of a request and its options, before its body is read. A model that returns embeddings has no classes.
+    /// Checks what the head of a request suffices for, before its body is read. The model and the version are those of the request.
+    /// A model that returns embeddings has no classes.
+    fn check(
+        &self,
+        (model, version): (Option<&str>, Option<&str>),
+        options: &RequestOptions,
+    ) -> Result<Weak<Classifier>, ApiError> {
+        let classifier = self.0.registry.resolve(model, version)?;
+        check_task(&classifier)?;
+        classifier.check_classification(options)?;
+        Ok(Arc::downgrade(&classifier))
+    }
+
+    /// Returns the classifier of a request whose body was read, and the options. Its timeout begins here: an upload takes as long as
+    /// the network needs.
     fn classifier(
         &self,
-        model: Option<&str>,
-        version: Option<&str>,
+        earlier: &Weak<Classifier>,
+        (model, version): (Option<&str>, Option<&str>),
         mut options: RequestOptions,
     ) -> Result<(Arc<Classifier>, RequestOptions), ApiError> {
-        let classifier = self.0.registry.resolve(model, version)?;
-        if classifier.model().spec().task == Task::Embedding {
-            let message = format!("the model '{}' returns embeddings, not classes", classifier.model().name());
-            return Err(ApiError::new(ErrorCode::ModelEmbeds, message));
-        }
-        classifier.check_classification(&options)?;
+        let classifier = self.0.registry.resolve_again(earlier, model, version)?;
+        check_task(&classifier)?;
         options.top_k = options.top_k.or_else(|| classifier.default_top_k());
         Ok((classifier, options))
     }
@@ -158,6 +176,16 @@ impl Predict {
     ) -> RequestOptions {
         let timeout = self.0.config.timeout(timeout_ms);
         RequestOptions { threshold, ..caller.options(top_k.map(|top_k| top_k as usize), timeout, None) }
+    }
+}
+
+fn check_task(classifier: &Classifier) -> Result<(), ApiError> {
+    match classifier.model().spec().task {
+        Task::Embedding => {
+            let message = format!("the model '{}' returns embeddings, not classes", classifier.model().name());
+            Err(ApiError::new(ErrorCode::ModelEmbeds, message))
+        }
+        _ => Ok(()),
     }
 }
 

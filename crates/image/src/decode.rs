@@ -86,11 +86,13 @@ pub fn decode_while_needed(
         decoded => return decoded,
     };
     let repaired = repair::repaired(bytes, format);
-    if let Some(Ok(decoded)) = repaired.as_deref().map(|bytes| decode(bytes, Extent::Whole)) {
+    let whole = repaired.as_ref().filter(|repaired| repaired.is_whole);
+    if let Some(Ok(decoded)) = whole.map(|repaired| decode(&repaired.bytes, Extent::Whole)) {
         return Ok(decoded);
     }
+    let rest = repaired.as_ref().map_or(bytes, |repaired| &repaired.bytes);
     match limits.truncated_images {
-        TruncatedImages::Accept => decode(repaired.as_deref().unwrap_or(bytes), Extent::Part).map_err(|_| error),
+        TruncatedImages::Accept => decode(rest, Extent::Part).map_err(|_| error),
         TruncatedImages::Refuse => Err(error),
     }
 }
@@ -250,7 +252,7 @@ fn decode_jpeg(
         return Err(undecodable(format!("it has {scans} scans; the maximum at this size is {max_scans}")));
     }
     let orientation = exif.map_or(Orientation::NoTransforms, header::orientation);
-    let memory = jpeg::pixel_memory(&header) * u64::from(width) * u64::from(height);
+    let memory = jpeg::pixel_memory(&header) * u64::from(width) * u64::from(height) + jpeg::copy_memory(bytes);
     let Some(_budget) = limits.acquire(format, memory, token)? else { return Ok(None) };
     let pixels = match extent {
         Extent::Whole => jpeg::decode_pixels(bytes, &header),

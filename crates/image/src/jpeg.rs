@@ -10,7 +10,6 @@
 //! All return the same colours: CMYK and YCCK are read as Adobe stores them, inverted, with or without the Adobe marker; Pillow
 //! does the same.
 
-#[cfg(not(feature = "turbojpeg"))]
 use super::jpeg_damage;
 use super::jpeg_header::{Header, Kind};
 
@@ -65,6 +64,11 @@ pub(super) fn pixel_memory(header: &Header<'_>) -> u64 {
         _ if header.scans > 1 => 3 + 2 * u64::from(header.components),
         _ => 3,
     }
+}
+
+/// Returns the memory of the copy of the file in which damage becomes visible, in bytes.
+pub(super) fn copy_memory(bytes: &[u8]) -> u64 {
+    if cfg!(feature = "turbojpeg") { 0 } else { jpeg_damage::max_copy_length(bytes) as u64 }
 }
 
 /// Decodes a file of which zune-jpeg would return wrong pixels. The decoder starts a thread for each component of wide images.

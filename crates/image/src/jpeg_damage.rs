@@ -20,11 +20,16 @@ const ENDS_EARLY: &str = "the file is truncated or damaged: the data of a scan e
 const NO_RESTART: &str = "the file is truncated or damaged: a restart marker is missing";
 const INVALID_CODE: &str = "the file is damaged: it has an invalid Huffman code";
 
+/// Returns an upper bound of the length of the copy: a guard can stand before each marker.
+pub(super) fn max_copy_length(bytes: &[u8]) -> usize {
+    bytes.len() + GUARD.len() * (memchr::memchr_iter(0xff, bytes).count() + 1)
+}
+
 /// Returns a copy of the file up to the end marker, in which decoders recognise missing data. Unknown bytes between segments are
 /// left out. The error is the damage.
 pub(super) fn with_guards(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut copy = bytes.get(..2).unwrap_or_default().to_vec();
-    copy.reserve(bytes.len() + 64 * GUARD.len());
+    copy.reserve(max_copy_length(bytes));
     let (mut frame, mut tables, mut interval, mut scans) = (None, DcTables::default(), 0, 0);
     let mut position = 2;
     while let Some(marker) = next_marker(bytes, position) {
@@ -79,10 +84,11 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// `None` if the header is incomplete, or if no decoder supports the process.
     fn new(frame: &Frame<'_>, content: &'a [u8], interval: usize) -> Option<Self> {
-        if frame.process > 2 {
+        let (&count, rest) = content.split_first()?;
+        // More components are invalid, and decoders refuse them.
+        if frame.process > 2 || !(1..=4).contains(&count) {
             return None;
         }
-        let (&count, rest) = content.split_first()?;
         let (components, rest) = rest.split_at_checked(2 * usize::from(count))?;
         let (components, &[spectral_start, _, approximation, ..]) = (components.as_chunks().0, rest) else {
             return None;
@@ -102,6 +108,10 @@ impl<'a> Scan<'a> {
         } else {
             for (index, [id, _]) in components.iter().enumerate() {
                 let [horizontal, vertical] = factors(*id)?;
+                // An MCU of several components has at most ten blocks (T.81, B.2.3).
+                if blocks.len() + horizontal * vertical > 10 {
+                    return None;
+                }
                 blocks.extend(std::iter::repeat_n(index, horizontal * vertical));
             }
             [0, 1].map(|axis| sides[axis].div_ceil(8 * most[axis]))

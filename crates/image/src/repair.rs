@@ -1,18 +1,29 @@
 //! Rewrites files that Pillow and browsers display and that the decoders refuse: PNG with wrong checksums or without an end, BMP
 //! without its last padding or with the header of OS/2. No pixel is missing in them.
 
+use std::io::Read;
+
 use flate2::Crc;
+use flate2::read::ZlibDecoder;
 
 use super::format::Format;
+use super::header;
+
+/// A file without the flaw.
+pub(super) struct Repaired {
+    pub(super) bytes: Vec<u8>,
+    /// Whether no pixel is missing or damaged.
+    pub(super) is_whole: bool,
+}
 
 /// Returns the file without such a flaw; `None` if it has none that is known.
-pub(super) fn repaired(bytes: &[u8], format: Format) -> Option<Vec<u8>> {
+pub(super) fn repaired(bytes: &[u8], format: Format) -> Option<Repaired> {
     match format {
         Format::Png => png_with_checksums(bytes),
         Format::Bmp => {
             let windows = bmp_with_windows_header(bytes);
             let padded = bmp_with_padding(windows.as_deref().unwrap_or(bytes));
-            padded.or(windows)
+            padded.or(windows).map(|bytes| Repaired { bytes, is_whole: true })
         }
         _ => None,
     }
@@ -21,11 +32,12 @@ pub(super) fn repaired(bytes: &[u8], format: Format) -> Option<Vec<u8>> {
 const PNG_SIGNATURE: usize = 8;
 
 /// Corrects the checksums of IDAT and IEND chunks, and adds a missing end (PNG specification, 5.3). Pillow does not read
-/// the checksum of image data, but that of every other chunk. The compressed data has a checksum of its own.
-fn png_with_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
+/// the checksum of image data, but that of every other chunk. The compressed data has a checksum of its own, which the decoder
+/// ignores.
+fn png_with_checksums(bytes: &[u8]) -> Option<Repaired> {
     let mut repaired = bytes.get(..PNG_SIGNATURE)?.to_vec();
     let mut rest = &bytes[PNG_SIGNATURE..];
-    let mut has_end = false;
+    let (mut data, mut has_end) = (Vec::new(), false);
     while let Some((length, chunk)) = rest.split_first_chunk::<4>() {
         let Some(name) = chunk.get(..4) else { break };
         let length = u32::from_be_bytes(*length) as usize;
@@ -35,6 +47,9 @@ fn png_with_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
         repaired.extend(u32::try_from(content.len()).ok()?.to_be_bytes());
         repaired.extend_from_slice(name);
         repaired.extend_from_slice(content);
+        if name == b"IDAT" {
+            data.extend_from_slice(content);
+        }
         if matches!(name, b"IDAT" | b"IEND") {
             repaired.extend(png_checksum(name, content));
         } else {
@@ -48,7 +63,20 @@ fn png_with_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
         repaired.extend(b"IEND");
         repaired.extend(png_checksum(b"IEND", b""));
     }
-    (repaired != bytes).then_some(repaired)
+    let is_whole = has_whole_data(&data, max_png_data(bytes)?);
+    (repaired != bytes).then_some(Repaired { bytes: repaired, is_whole })
+}
+
+/// Returns the most bytes of filtered samples that a PNG of its size has: 16-bit RGBA, and a filter byte for each row of each pass.
+fn max_png_data(bytes: &[u8]) -> Option<u64> {
+    let (width, height) = header::png_size(bytes)?;
+    (u64::from(width) * u64::from(height)).checked_mul(8)?.checked_add(8 * (u64::from(height) + 8))
+}
+
+/// Returns whether compressed data inflates to at most `max` bytes that have its checksum (RFC 1950, Adler-32).
+fn has_whole_data(data: &[u8], max: u64) -> bool {
+    let mut inflated = ZlibDecoder::new(data).take(max + 1);
+    std::io::copy(&mut inflated, &mut std::io::sink()).is_ok_and(|length| length <= max)
 }
 
 fn png_checksum(name: &[u8], content: &[u8]) -> [u8; 4] {
@@ -131,7 +159,12 @@ mod tests {
         wrong[end - 5] ^= 1;
         wrong[end + 4] ^= 1;
         assert_eq!(pixels(&wrong), Ok(expected));
-        // A cut in the image data, and a wrong checksum of another chunk.
+        // A wrong bit in the image data, a cut in it, and a wrong checksum of another chunk.
+        for position in [end - 2000, end - 700, end - 60] {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 4;
+            assert!(pixels(&damaged).is_err(), "{position}");
+        }
         assert!(pixels(&whole[..end - 40]).is_err());
         let mut header = whole;
         header[8 + 4 + 4 + 13] ^= 1;

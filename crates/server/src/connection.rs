@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use poem::endpoint::BoxEndpoint;
 use poem::http::Version;
-use poem::http::header::{CONNECTION, HeaderValue};
+use poem::http::header::{CONNECTION, EXPECT, HeaderValue};
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Body, Endpoint, Request, RequestParts, Response};
@@ -27,7 +27,7 @@ use tokio::time::sleep;
 use crate::config::Config;
 use crate::connection_timeouts::{ConnectionTracker, PARTIAL_REQUEST_GRACE, TimeLimit};
 use crate::socket::{Socket, Stream};
-use crate::timed_body::{BodyLimits, TimedBody};
+use crate::timed_body::{BodyLimits, BodyRest, TimedBody};
 use crate::tls::Tls;
 use crate::watchdog::Watchdog;
 use kiln_runtime::shutdown::{ShutdownSignal, Stage};
@@ -83,10 +83,16 @@ pub(super) async fn serve(
         let (shared, tracker, scheme) = (Arc::clone(&shared), Arc::clone(&tracker), scheme.clone());
         let answered_during_shutdown = Arc::clone(&answered_during_shutdown);
         async move {
-            let mut response = handle(request, peer, scheme, &shared, tracker).await;
+            let (rest, waits_to_send) = (BodyRest::default(), request.headers().contains_key(EXPECT));
+            let mut response = handle(request, peer, scheme, &shared, Arc::clone(&tracker), rest.clone()).await;
+            // A client that waits for '100 Continue' would get it if the body was read.
+            let is_complete = !rest.is_some() || version < Version::HTTP_2 && !waits_to_send && rest.discard().await;
+            if is_complete {
+                tracker.record_complete_body();
+            }
             drop(request_guard);
             match (shared.shutdown.stage(), version) {
-                (Stage::Serving, _) => {}
+                (Stage::Serving, _) if is_complete || version == Version::HTTP_2 => {}
                 (_, Version::HTTP_2) => answered_during_shutdown.notify_one(),
                 _ => drop(response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"))),
             }
@@ -158,10 +164,11 @@ async fn handle(
     scheme: Scheme,
     shared: &Shared,
     tracker: Arc<ConnectionTracker>,
+    rest: BodyRest,
 ) -> hyper::Response<BoxBody<Bytes, std::io::Error>> {
     let (parts, incoming) = request.into_parts();
     let limits = BodyLimits { pause: shared.config.body_timeout, rate: shared.config.min_body_rate };
-    let body = TimedBody::new(incoming, limits, tracker);
+    let body = TimedBody::new(incoming, limits, tracker, rest);
     let local = LocalAddr(shared.local_addr.into());
     let parts = RequestParts::from((parts, local, RemoteAddr(peer.into()), scheme));
     let request = Request::from_parts(parts, Body::from(body.boxed()));

@@ -150,6 +150,11 @@ impl ConnectionTracker {
         self.lock().has_unread_body = true;
     }
 
+    /// Records that the rest of the body was read after all.
+    pub(super) fn record_complete_body(&self) {
+        self.lock().has_unread_body = false;
+    }
+
     /// Records that the server has asked the client to close the connection.
     pub(super) fn begin_closing(&self) {
         self.lock().state = ConnectionState::Closing { since: Instant::now(), grace: CLOSE_GRACE };

@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::connection_timeouts::ConnectionTracker;
 
@@ -27,19 +28,26 @@ pub(super) struct BodyLimits {
 /// If a limit is exceeded, the body ends with an error of the kind [`ErrorKind::TimedOut`]; the matching status is 408. Other errors
 /// have other kinds.
 pub(super) struct TimedBody {
-    incoming: Incoming,
+    /// There until this value is dropped.
+    incoming: Option<Incoming>,
     limits: BodyLimits,
     timer: Option<Pin<Box<Sleep>>>,
     /// Time at which a reader first waited for a piece.
     started: Option<Instant>,
     received: usize,
     tracker: Arc<ConnectionTracker>,
+    rest: BodyRest,
     complete: bool,
 }
 
 impl TimedBody {
-    pub(super) fn new(incoming: Incoming, limits: BodyLimits, tracker: Arc<ConnectionTracker>) -> Self {
-        Self { incoming, limits, timer: None, started: None, received: 0, tracker, complete: false }
+    pub(super) fn new(incoming: Incoming, limits: BodyLimits, tracker: Arc<ConnectionTracker>, rest: BodyRest) -> Self {
+        let incoming = Some(incoming);
+        Self { incoming, limits, timer: None, started: None, received: 0, tracker, rest, complete: false }
+    }
+
+    fn incoming(&mut self) -> &mut Incoming {
+        self.incoming.as_mut().expect("the body is there until it is dropped")
     }
 
     /// Returns the deadline of the next piece.
@@ -57,7 +65,7 @@ impl Body for TimedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) {
+        if let Poll::Ready(frame) = Pin::new(this.incoming()).poll_frame(context) {
             this.timer = None;
             this.complete |= frame.is_none();
             if let Some(Ok(frame)) = &frame {
@@ -75,18 +83,58 @@ impl Body for TimedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
 impl Drop for TimedBody {
     fn drop(&mut self) {
-        if !self.complete && !self.incoming.is_end_stream() {
+        if let Some(incoming) = self.incoming.take().filter(|incoming| !self.complete && !incoming.is_end_stream()) {
             self.tracker.record_unread_body();
+            self.rest.put(incoming);
         }
+    }
+}
+
+/// What the endpoint left of a body. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct BodyRest(Arc<Mutex<Option<Incoming>>>);
+
+/// The most bytes of a body that are read although nothing needs them, as in Go's `net/http`. The connection of HTTP/1 stays usable
+/// then, which costs less than a new one.
+const MAX_DISCARDED: u64 = 256 << 10;
+/// The time for it. A client that has sent a request sends its body at once.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+impl BodyRest {
+    fn put(&self, incoming: Incoming) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(incoming);
+    }
+
+    /// Reads the rest of the body and discards it, if there is one and it is small. Returns whether nothing is left.
+    pub(super) async fn discard(&self) -> bool {
+        let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut incoming) = rest else { return true };
+        if incoming.size_hint().lower() > MAX_DISCARDED {
+            return false;
+        }
+        let read = async {
+            let mut received = 0;
+            while let Some(frame) = incoming.frame().await {
+                received += frame.ok()?.data_ref().map_or(0, Bytes::len) as u64;
+                (received <= MAX_DISCARDED).then_some(())?;
+            }
+            Some(())
+        };
+        timeout(DISCARD_TIME, read).await.is_ok_and(|read| read.is_some())
+    }
+
+    /// Returns whether the endpoint left a part of the body.
+    pub(super) fn is_some(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 }

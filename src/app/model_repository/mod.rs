@@ -45,6 +45,9 @@ use waiting_clients::WaitingClients;
 /// Maximum time until the next scan of files that have just been modified, at the start and for a command.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
 
+/// Maximum time that the start waits for files that still change, if there is nothing to serve.
+const MAX_COPY_TIME: Duration = Duration::from_secs(600);
+
 /// What a repository needs from the rest of the server.
 pub(super) struct RepositorySetup {
     pub(super) loader: ModelLoader,
@@ -116,9 +119,10 @@ impl ModelRepository {
             is_settled = repository.scan().await.map_err(unreadable)?;
         }
         repository.load_pending().await;
-        while repository.reconciler.loaded().next().is_none() && !has_other_models && !is_settled {
+        let is_in_time = || started.elapsed() < MAX_COPY_TIME;
+        while repository.reconciler.loaded().next().is_none() && !has_other_models && !is_settled && is_in_time() {
             tracing::info!(folder = %folder.display(), "waiting for files of the model repository that still change");
-            while !is_settled && repository.reconciler.next_load().is_none() {
+            while !is_settled && repository.reconciler.next_load().is_none() && is_in_time() {
                 tokio::time::sleep(next_look_after(&repository.setup)).await;
                 is_settled = repository.scan().await.map_err(unreadable)?;
             }

@@ -1,7 +1,7 @@
 //! The state of each version of the repository, as the operations of the API, the log and the metrics show it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln_api::model_repository::{LoadFailure, VersionState, VersionStatus};
 use kiln_inference::model::VersionLabel;
@@ -37,7 +37,8 @@ pub(super) fn status<T>(reconciler: &Reconciler<T>, root: &Path) -> Vec<VersionS
 
 /// Returns a reason in which paths are relative to `root`: a client does not learn where the server keeps its files.
 pub(super) fn without_root(reason: &str, root: &Path) -> String {
-    let roots = [std::path::absolute(root).ok(), root.canonicalize().ok()];
+    let absolute = std::path::absolute(root).ok().map(|root| root.components().collect::<PathBuf>());
+    let roots = [absolute, root.canonicalize().ok()];
     roots.into_iter().flatten().fold(reason.to_string(), |reason, root| {
         reason.replace(&format!("{}{}", root.display(), std::path::MAIN_SEPARATOR), "")
     })

@@ -81,12 +81,16 @@ impl Inference {
         header_length: Option<u64>,
         body: InferBody,
     ) -> Result<InferResponse, ApiError> {
-        let classifier = self.state.registry.resolve(Some(name), version)?;
         let config = &self.state.config;
-        // The body may ask for a shorter timeout and a lower priority, but not for better ones.
-        classifier.check_admission(&caller.options(None, config.request_timeout, None))?;
+        let earlier = {
+            let classifier = self.state.registry.resolve(Some(name), version)?;
+            // The body may ask for a shorter timeout and a lower priority, but not for better ones.
+            classifier.check_admission(&caller.options(None, config.request_timeout, None))?;
+            Arc::downgrade(&classifier)
+        };
         let accepted = body.accepted;
         let body = body.read().await?;
+        let classifier = self.state.registry.resolve_again(&earlier, Some(name), version)?;
         let (model, max_rows) = (Arc::clone(&classifier), max_rows(config, &classifier));
         let limit = caller.body_limit().clone();
         let (rows, id, output, priority, timeout) = self

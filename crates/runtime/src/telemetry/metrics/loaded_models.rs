@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::definitions::MODEL_VERSION_INFO;
+use super::definitions::{MODEL_RELOADS, MODEL_VERSION_INFO};
 
 /// The number of [`LoadedModel`]s by model and version, 0 after the last one was dropped.
 static LOADED: Mutex<BTreeMap<String, BTreeMap<String, usize>>> = Mutex::new(BTreeMap::new());
@@ -48,6 +48,10 @@ pub(super) fn without_unloaded(text: String) -> String {
         return text;
     }
     let is_shown = |line: &&str| {
+        // A refused load has to be seen also if the model has no loaded version.
+        if line.starts_with(MODEL_RELOADS.name) {
+            return true;
+        }
         let Some(versions) = label(line, "model").and_then(|model| loaded.get(model)) else { return true };
         let describes_version = line.starts_with("nv_") || line.starts_with(MODEL_VERSION_INFO.name);
         let version = label(line, "version").filter(|_| describes_version);

@@ -141,7 +141,11 @@ impl TokenVerifier {
     }
 
     /// Returns the principal of the bearer.
-    async fn principal(&self, claims: Claims) -> Result<Principal, TokenError> {
+    async fn principal(&self, mut claims: Claims) -> Result<Principal, TokenError> {
+        // The subject may be the claim that determines the scopes.
+        if let Some(subject) = &claims.sub {
+            claims.others.insert("sub".to_string(), subject.as_str().into());
+        }
         let words = self.scope_claim.words(&claims.others).map_err(|InvalidScopeClaim| TokenError::Malformed)?;
         let scopes = self.scope_map.scopes(words);
         let rate_limiter = match &self.limiters {
