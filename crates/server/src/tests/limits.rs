@@ -90,3 +90,23 @@ async fn occupied_port_is_an_error_with_advice() {
     let source = source.downcast_ref::<std::io::Error>().unwrap();
     assert_eq!(source.kind(), ErrorKind::AddrInUse);
 }
+
+#[tokio::test]
+async fn connection_survives_a_small_unread_body_and_is_announced_to_close_before_a_large_one() {
+    let server = TestServer::new(config(), make_sync(|_| "hello")).await;
+    let mut client = server.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 200000\r\n\r\n").await;
+    client.send(&"x".repeat(200_000)).await;
+    let response = client.read_to("hello").await.to_ascii_lowercase();
+    assert!(!response.contains("connection: close"), "{response}");
+    client.get("/").await;
+    client.read_to("hello").await;
+    // A client that waits for '100 Continue' must not get it, so that its body cannot be discarded.
+    for headers in ["Content-Length: 300000", "Content-Length: 10\r\nExpect: 100-continue"] {
+        let mut client = server.connect().await;
+        client.send(&format!("POST / HTTP/1.1\r\nHost: test\r\n{headers}\r\n\r\n")).await;
+        let response = client.read_to_close().await.to_ascii_lowercase();
+        assert!(response.starts_with("http/1.1 200 ") && response.contains("connection: close"), "{response}");
+        assert!(response.ends_with("hello"), "{response}");
+    }
+}
