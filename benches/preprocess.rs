@@ -1,7 +1,6 @@
 //! Measures preprocessing of an image on one thread: decoding, cropping with antialiased resize, and both.
 //!
-//! Run it with `cargo bench --bench preprocess`. With `--features turbojpeg`, the JPEG decoder is libjpeg-turbo, and zune-jpeg is
-//! measured as well.
+//! Run it with `cargo bench --bench preprocess`.
 #![forbid(unsafe_code)]
 
 mod machine;
@@ -15,7 +14,6 @@ const FILES: [&str; 4] = [PHOTO, "photos/coffee_640x480.jpg", "variants/cat_prog
 
 fn main() {
     println!("machine: {}", machine::machine());
-    println!("JPEG decoder: {}", if cfg!(feature = "turbojpeg") { "libjpeg-turbo" } else { "zune-jpeg" });
     divan::main();
 }
 
@@ -44,15 +42,4 @@ fn resize_only(bencher: Bencher, file: &str) {
 fn decode_and_resize(bencher: Bencher, file: &str) {
     let (bytes, recipe, limits) = (bytes(file), recipe(), Limits::default());
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| preprocess(&bytes, &recipe, &limits));
-}
-
-/// Measures the default decoder, which this build does not use.
-#[cfg(feature = "turbojpeg")]
-#[divan::bench(args = FILES.into_iter().filter(|file| file.ends_with(".jpg")))]
-fn decode_with_zune_jpeg(bencher: Bencher, file: &str) {
-    use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
-    let bytes = bytes(file);
-    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
-    let decoder = || zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(&bytes), options);
-    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| decoder().decode().expect("a photo"));
 }

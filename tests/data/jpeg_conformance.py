@@ -5,16 +5,10 @@
 
 Needs cjpeg and jpegtran (Debian: libjpeg-turbo-progs). The kinds are combinations of sampling, scans, restart intervals, progressive
 coding, sizes and colour spaces. Pillow decodes with its own copy of libjpeg-turbo 3: exact IDCT, smooth upsampling, which are the
-defaults of libjpeg.
-
-The file is compressed with gzip. It is a sequence of records: a line of JSON with name, width, height and lengths, the JPEG file, and
-its pixels as RGB. If the pixels are those of the record before, they are left out: other scans and restart markers do not change
-pixels.
+defaults of libjpeg. conformance_records.py describes the output. Other scans and restart markers do not change pixels.
 """
-import gzip
 import io
 import itertools
-import json
 import subprocess
 import tempfile
 from pathlib import Path
@@ -22,32 +16,22 @@ from pathlib import Path
 from PIL import Image
 
 import kinds
+from conformance_records import write_records
+from format_files.samples import pixels_of
 
 HERE = Path(__file__).parent
 SIZES = [(64, 48), (51, 37), (23, 66)]
 TINY = [(1, 1), (7, 3), (9, 17)]
 # Luma and chroma: the factors of all three components, or those of luma alone.
 SAMPLINGS = ["1x1", "2x1", "1x2", "2x2", "4x1", "1x4", "4x2", "2x4", "2x2,1x2,2x1", "1x1,2x2,2x2"]
-SCANS = {"one scan": "", "a scan each": "0;1;2;", "luma, chroma": "0;1 2;"}
+SCANS = {"one scan": "", "a scan each": "0;1;2;", "luma, chroma": "0;1 2;", "Y and Cb, Cr": "0 1;2;"}
+# DC of luma alone, DC of both chroma components, then all AC coefficients in two steps.
+PROGRESSION = "0: 0-0, 0, 0;1 2: 0-0, 0, 0;0: 1-63, 0, 1;1: 1-63, 0, 0;2: 1-63, 0, 0;0: 1-63, 1, 0;"
 RESTARTS = {"": [], "restart each row": ["-restart", "1"], "restart each 3 blocks": ["-restart", "3B"]}
 
 
 def main():
-    records = io.BytesIO()
-    previous = None
-    total = 0
-    for name, jpeg in files():
-        with Image.open(io.BytesIO(jpeg)) as file:
-            width, height = file.size
-            pixels = file.convert("RGB").tobytes()
-        stored = b"" if pixels == previous else pixels
-        previous = pixels
-        head = {"name": name, "width": width, "height": height, "jpeg": len(jpeg), "pixels": len(stored)}
-        records.write(json.dumps(head).encode() + b"\n" + jpeg + stored)
-        total += 1
-    path = HERE / "jpeg_conformance.gz"
-    path.write_bytes(gzip.compress(records.getvalue(), 9, mtime=0))
-    print(f"{total} files, {path.stat().st_size} bytes")
+    write_records(HERE / "jpeg_conformance.gz", ((name, jpeg, pixels_of(name, jpeg)) for name, jpeg in files()))
 
 
 def files():
@@ -83,6 +67,11 @@ def variants(picture, kind, options, scripts):
         yield f"{kind} {scans} {restart} {size}", cjpeg(picture, options + flags, script)
     for restart, flags in RESTARTS.items():
         yield f"{kind} progressive {restart} {size}", cjpeg(picture, ["-progressive", *options, *flags])
+    if len(scripts) > 1:
+        yield f"{kind} progressive, DC in two scans {size}", cjpeg(picture, options, PROGRESSION)
+    for progressive in [[], ["-progressive"]]:
+        name = " ".join(["arithmetic", *progressive])
+        yield f"{kind} {name} {size}", cjpeg(picture, ["-arithmetic", *progressive, *options])
 
 
 def inks(picture):

@@ -52,7 +52,7 @@ fn photos_match_pillow() {
         "photos/hubble_640x480.jpg",
         "photos/rocket_640x480.jpg",
     ];
-    assert_all_close(&photos, 0.35, 4);
+    assert_all_close(&photos, 0.02, 1);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn jpeg_variants_and_orientations_match_pillow() {
         "variants/exif_7.jpg",
         "variants/exif_8.jpg",
     ];
-    assert_all_close(&variants, 0.35, 4);
+    assert_all_close(&variants, 0.02, 1);
 }
 
 #[test]
@@ -123,20 +123,9 @@ fn rare_pixel_formats_match_pillow() {
     names.sort();
     assert!(names.len() > 20, "the files are missing: {names:?}");
     for name in names {
-        // Only files with subsampled chroma differ by more than rounding.
-        let (mean_below, max_at_most) = match name.as_str() {
-            "chroma_422.jpg" | "restart.jpg" | "exif_with_thumbnail.jpg" | "tiny.jpg" => (0.45, 5),
-            "scans_420.jpg" | "scans_422_restart.jpg" | "uneven_chroma.jpg" => (0.45, 5),
-            // The other decoder rounds twice.
-            "coarse_luma.jpg" | "coarse_luma_progressive.jpg" | "scans_444_restart.jpg" | "jfif_and_adobe_rgb.jpg" => {
-                (0.45, 5)
-            }
-            "rgb.jpg" => (0.05, 2),
-            _ => (0.03, 1),
-        };
         let file = format!("kinds/{name}");
         let golden = common::data(&format!("{file}.golden.png"));
-        assert_close(&file, &ours(&file, &recipe), &golden, mean_below, max_at_most);
+        assert_close(&file, &ours(&file, &recipe), &golden, 0.03, 1);
     }
 }
 

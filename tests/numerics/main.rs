@@ -4,7 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod conformance_files;
 mod device_resize;
+mod format_conformance;
 mod image_golden;
 mod jpeg_conformance;
 mod onnx_runtime_parity;

@@ -3,8 +3,9 @@
 
 use image::metadata::Orientation;
 
-use super::crop_geometry::{Filter, PreprocessSpec, Resampling, Window};
-use super::decode::DecodedImage;
+use super::crop_geometry::Resampling;
+use super::decoded_image::DecodedImage;
+use super::preprocess_spec::{Filter, PreprocessSpec, Window};
 
 /// A region of an image, in the orientation of its file, and the parameters for resampling it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,8 +24,11 @@ pub(super) fn gif_frame(bytes: &[u8]) -> Option<GifFrame> {
             // An extension: a label, then blocks up to an empty one.
             0x21 => {
                 // Graphic control: a block of four bytes with flags, the delay, and the index of the transparent colour.
-                if let &[_, 0xf9, 4, flags, _, _, index, ..] = rest {
-                    transparent = (flags & 1 == 1).then_some(index);
+                // As in Pillow, a block without such a colour does not revoke that of the block before.
+                if let &[_, 0xf9, 4, flags, _, _, index, ..] = rest
+                    && flags & 1 == 1
+                {
+                    transparent = Some(index);
                 }
                 rest = rest.get(2..)?;
                 loop {
@@ -123,6 +126,7 @@ mod tests {
         let colour = |parts: &[&[u8]]| gif_frame(&parts.concat()).unwrap().surrounding;
         assert_eq!(colour(&[screen, frame]), [1, 2, 3]);
         assert_eq!(colour(&[screen, control, frame]), [4, 5, 6]);
+        assert_eq!(colour(&[screen, control, b"\x21\xf9\x04\0\0\0\0\0", frame]), [4, 5, 6]);
         let own = [&frame[..9], b"\x80\x07\x08\x09\x0a\x0b\x0c"].concat();
         assert_eq!(colour(&[screen, &own]), [7, 8, 9]);
         let mut pixels = [9; 18];

@@ -9,21 +9,6 @@ pub(super) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
 }
 
-/// Returns the content of the eXIf chunk of a PNG (PNG specification, 11.3.4.5). It may stand before or behind the image data.
-pub(super) fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(8..)?;
-    loop {
-        let (length, chunk) = rest.split_first_chunk()?;
-        let length = u32::from_be_bytes(*length) as usize;
-        let content = chunk.get(4..length.checked_add(4)?)?;
-        if chunk.starts_with(b"eXIf") {
-            return Some(content);
-        }
-        // The checksum follows.
-        rest = chunk.get(length.checked_add(8)?..)?;
-    }
-}
-
 /// Returns width and height of the first bitstream of an extended WebP (RFC 9649, 2.7; its frames: RFC 6386, 9.1, and
 /// RFC 9649, 3.4). The bitstream may be larger than the canvas, and the decoder allocates memory for the bitstream.
 pub(super) fn webp_bitstream(bytes: &[u8]) -> Option<(u32, u32)> {
@@ -79,6 +64,20 @@ pub(super) fn tiff_max_values(bytes: &[u8]) -> Option<u64> {
     Some(max)
 }
 
+/// Returns the values of a tag of a TIFF's first directory. `None` if it lacks the tag. If the values are not unsigned integers, if
+/// they are not in the file, or if there are too many, the result is empty.
+pub(super) fn tiff_values(bytes: &[u8], wanted: u64) -> Option<Vec<u64>> {
+    let little = bytes.starts_with(b"II");
+    let mut values = None;
+    // The directory may be incomplete behind the tag.
+    let _ = for_each_tiff_tag(bytes, |tag| {
+        if tag.tag == wanted && values.is_none() {
+            values = Some(tag.values(bytes, little).unwrap_or_default());
+        }
+    });
+    values
+}
+
 /// Returns whether a TIFF declares another order of the bits in a byte (tag 266) than 1, the usual one.
 pub(super) fn has_other_fill_order(bytes: &[u8]) -> bool {
     let mut is_other = false;
@@ -88,7 +87,6 @@ pub(super) fn has_other_fill_order(bytes: &[u8]) -> bool {
 
 /// Returns the orientation of an EXIF block, which is a TIFF structure. Like Pillow, it reads 16-bit and 32-bit numbers.
 pub(super) fn orientation(exif: &[u8]) -> Orientation {
-    const LONG: u64 = 4;
     let mut orientation = None;
     if ![b"II", b"MM"].iter().any(|order| exif.starts_with(*order)) {
         return Orientation::NoTransforms;
@@ -104,6 +102,11 @@ pub(super) fn orientation(exif: &[u8]) -> Orientation {
 
 /// The type of 16-bit numbers.
 const SHORT: u64 = 3;
+/// The type of 32-bit numbers.
+const LONG: u64 = 4;
+
+/// The maximum number of values of a tag: of the positions of strips or tiles.
+const MAX_VALUES: usize = 1_000_000;
 
 /// A tag of a TIFF's first directory.
 struct TiffTag {
@@ -116,6 +119,26 @@ struct TiffTag {
     short: u64,
     /// The value, if it is a single 32-bit number.
     long: u64,
+    /// The position and the length of the values, or of the offset at which they are.
+    field: (usize, usize),
+}
+
+impl TiffTag {
+    /// Reads the values: at most a million integers of 8, 16, 32 or 64 bits.
+    fn values(&self, bytes: &[u8], little: bool) -> Option<Vec<u64>> {
+        let size = match self.kind {
+            1 => 1,
+            SHORT => 2,
+            LONG => 4,
+            16 => 8,
+            _ => return None,
+        };
+        let count = usize::try_from(self.count).ok().filter(|count| *count <= MAX_VALUES)?;
+        let (at, width) = self.field;
+        let length = count * size;
+        let start = if length <= width { at } else { usize::try_from(tiff_number(bytes, at, width, little)?).ok()? };
+        (0..count).map(|index| tiff_number(bytes, start.checked_add(index * size)?, size, little)).collect()
+    }
 }
 
 /// Calls `visit` with each tag of the first directory. `None` if the directory is incomplete.
@@ -134,8 +157,9 @@ fn for_each_tiff_tag(bytes: &[u8], mut visit: impl FnMut(&TiffTag)) -> Option<()
         let values = start.checked_add(4)?;
         let count = number(values, width)?;
         let [tag, kind] = [number(start, 2)?, number(start.checked_add(2)?, 2)?];
-        let value = |size: usize| values.checked_add(width).and_then(|at| number(at, size)).unwrap_or(0);
-        visit(&TiffTag { tag, kind, count, short: value(2), long: value(4) });
+        let at = values.checked_add(width)?;
+        let value = |size: usize| number(at, size).unwrap_or(0);
+        visit(&TiffTag { tag, kind, count, short: value(2), long: value(4), field: (at, width) });
     }
     Some(())
 }
@@ -171,20 +195,6 @@ mod tests {
         for other in [block(3, [0, 9, 0, 0]), block(4, [0, 1, 0, 6]), block(1, [6, 0, 0, 0]), b"MM\0*".to_vec()] {
             assert_eq!(orientation(&other), Orientation::NoTransforms, "{other:?}");
         }
-    }
-
-    /// Some programs append the chunk.
-    #[test]
-    fn png_exif_is_found_before_and_behind_the_image_data() {
-        let mut png = std::fs::read("../../tests/data/kinds/exif_6.png").unwrap();
-        let length = png_exif(&png).map(<[u8]>::len).unwrap();
-        let at = png.windows(4).position(|name| name == b"eXIf").unwrap() - 4;
-        let chunk: Vec<u8> = png.drain(at..at + 12 + length).collect();
-        assert_eq!(png_exif(&png), None);
-        let end = png.len() - 12;
-        png.splice(end..end, chunk);
-        assert_eq!(png_exif(&png).map(<[u8]>::len), Some(length));
-        assert_eq!(decode(&png, &Limits::default()).unwrap().displayed_size(), (101, 151));
     }
 
     #[test]

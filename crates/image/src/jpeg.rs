@@ -1,17 +1,23 @@
-//! JPEG: decodes pixels by zune-jpeg or, with the cargo feature `turbojpeg`, by libjpeg-turbo.
+//! JPEG: decodes to the pixels of libjpeg-turbo, which training pipelines use, with the exact IDCT and smooth upsampling, its
+//! defaults.
 //!
-//! zune-jpeg is the default, since it needs only Rust to build. It returns wrong pixels for some files that few programs write:
-//! `jpeg_header.rs` recognises them. jpeg-decoder decodes most of these and is slower; the others are refused. libjpeg-turbo is
-//! faster than both and decodes all of them, but needs cmake and nasm.
+//! The decoder is libjpeg-turbo-rs, a port to Rust that returns the same pixels bit by bit. zune-jpeg and jpeg-decoder round
+//! differently, by up to four levels, and return wrong pixels for some files; libjpeg-turbo itself needs CMake and an assembler for
+//! its SIMD code.
 //!
-//! A damaged file is refused, also if libjpeg only warns of the damage. libjpeg-turbo's interface reports all warnings as errors, also
-//! those of additional bytes. For the other decoders, `jpeg_damage.rs` makes the damage visible. They decode the rest of a damaged file.
+//! A damaged file is refused, also if libjpeg only warns of the damage. Like libjpeg, Kiln does not refuse additional bytes: some
+//! cameras write them, and they cost no pixel.
 //!
-//! All return the same colours: CMYK and YCCK are read as Adobe stores them, inverted, with or without the Adobe marker; Pillow
-//! does the same.
+//! CMYK and YCCK are read as Adobe stores them, inverted, with or without the Adobe marker; Pillow does the same.
 
-use super::jpeg_damage;
-use super::jpeg_header::{Header, Kind};
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::panic::{self, AssertUnwindSafe};
+
+use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, DecodeWarning, Decoder, PixelFormat, ScalingFactor};
+
+use super::jpeg_header::Header;
+use super::jpeg_scans;
 
 /// Maximum number of scans. Real encoders write about ten, and at most 18. A scan has few bytes, but it takes time for every
 /// pixel.
@@ -29,122 +35,96 @@ pub(super) fn max_scans(width: u32, height: u32) -> u64 {
     (MAX_SCANNED_PIXELS / (u64::from(width) * u64::from(height))).clamp(ALWAYS_ALLOWED_SCANS, MAX_SCANS.into())
 }
 
-/// Decodes a complete file to u8 RGB, `[height, width, 3]` laid out flat. The error is the decoder's reason, or the damage of the
+/// How the decoder treats missing or damaged data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// The file is refused.
+    Refuse,
+    /// The missing pixels are grey, or those of the coarser scans.
+    Accept,
+}
+
+/// Decodes a file to u8 RGB, `[height, width, 3]` laid out flat; both sides are divided by `reduction`, which is 1, 2, 4 or 8, and
+/// rounded up. The inverse DCT then computes the lower frequencies alone. The error is the decoder's reason, or the damage of the
 /// file.
-pub(super) fn decode_pixels(bytes: &[u8], header: &Header<'_>) -> Result<Vec<u8>, String> {
-    #[cfg(feature = "turbojpeg")]
-    let pixels = decode_with_turbo(bytes, header);
-    #[cfg(not(feature = "turbojpeg"))]
-    let pixels = match header.kind {
-        Kind::Usual => decode_with_zune(&jpeg_damage::with_guards(bytes)?, header, true),
-        Kind::Unusual { is_rgb, .. } => decode_unusual(&jpeg_damage::with_guards(bytes)?, header, is_rgb),
-        Kind::Unsupported(reason) => Err(reason.to_string()),
-    };
-    pixels
-}
-
-/// Decodes what a damaged file still has. The missing pixels are grey, or what the decoder makes of missing data.
-pub(super) fn decode_damaged(bytes: &[u8], header: &Header<'_>) -> Result<Vec<u8>, String> {
-    // The decoders stop at an end marker. Behind a complete file, it has no effect.
-    let bytes = [bytes, &[0xff, 0xd9]].concat();
-    match header.kind {
-        Kind::Usual => decode_with_zune(&bytes, header, false),
-        Kind::Unusual { is_rgb, .. } => decode_unusual(&bytes, header, is_rgb),
-        Kind::Unsupported(reason) => Err(reason.to_string()),
+pub(super) fn decode_pixels(
+    bytes: &[u8],
+    header: &Header<'_>,
+    reduction: u32,
+    damage: Damage,
+) -> Result<Vec<u8>, String> {
+    let mut bytes = Cow::Borrowed(bytes);
+    if damage == Damage::Accept {
+        // The decoder wants an end marker. Behind a complete file, it has no effect.
+        bytes.to_mut().truncate(header.length);
+        bytes.to_mut().extend([0xff, 0xd9]);
     }
-}
-
-/// Returns the memory that a decoder takes for a pixel, with the pixels that it returns, in bytes.
-pub(super) fn pixel_memory(header: &Header<'_>) -> u64 {
-    match header.kind {
-        // Pixels, planes, and the rows of coefficients that its threads have not transformed; or all coefficients.
-        Kind::Unusual { is_progressive: false, .. } => 12,
-        Kind::Unusual { is_progressive: true, .. } => 18,
-        // With several scans, the coefficients of all components, 16 bits each.
-        _ if header.scans > 1 => 3 + 2 * u64::from(header.components),
-        _ => 3,
+    if header.has_partial_scans {
+        bytes = jpeg_scans::with_split_scans(&bytes)?.into();
     }
+    // The decoder reads data of strangers. If it panics, that is the file's fault, too.
+    let decoded = panic::catch_unwind(AssertUnwindSafe(|| decode_bytes(&bytes, header, reduction, damage)));
+    decoded.unwrap_or_else(|_| Err(damaged(&"the decoder failed")))
 }
 
-/// Returns the memory of the copy of the file in which damage becomes visible, in bytes.
-pub(super) fn copy_memory(bytes: &[u8]) -> u64 {
-    if cfg!(feature = "turbojpeg") { 0 } else { jpeg_damage::max_copy_length(bytes) as u64 }
-}
-
-/// Decodes a file of which zune-jpeg would return wrong pixels. The decoder starts a thread for each component of wide images.
-fn decode_unusual(bytes: &[u8], header: &Header<'_>, is_rgb: bool) -> Result<Vec<u8>, String> {
-    use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
-
-    let text = |error: jpeg_decoder::Error| error.to_string();
-    let size = header.width as usize * header.height as usize * 3;
-    let mut decoder = Decoder::new(bytes);
-    decoder.set_max_decoding_buffer_size(size);
-    decoder.set_color_transform(if is_rgb { ColorTransform::RGB } else { ColorTransform::YCbCr });
-    decoder.read_info().map_err(text)?;
-    let declared = decoder.info().map(|info| (info.width.into(), info.height.into(), info.pixel_format));
-    if declared != Some((header.width, header.height, PixelFormat::RGB24)) {
-        return Err(CONTRADICTION.to_string());
-    }
-    let pixels = decoder.decode().map_err(|error| damaged(&error))?;
-    if pixels.len() == size { Ok(pixels) } else { Err(CONTRADICTION.to_string()) }
-}
-
-/// In strict mode, the decoder reports damage that it finds. Otherwise it returns the pixels before the damage.
-pub(super) fn decode_with_zune(bytes: &[u8], header: &Header<'_>, is_strict: bool) -> Result<Vec<u8>, String> {
-    use zune_core::bytestream::ZCursor;
-    use zune_core::colorspace::ColorSpace;
-    use zune_core::options::DecoderOptions;
-    use zune_jpeg::JpegDecoder;
-
-    // If the decoder reads a larger size than the checked one, it stops there.
-    let options = DecoderOptions::default()
-        .set_max_width(header.width as usize)
-        .set_max_height(header.height as usize)
-        .set_strict_mode(is_strict)
-        .jpeg_set_max_scans(MAX_SCANS.into())
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| error.to_string())?;
-    let pixels = decoder.decode().map_err(|error| damaged(&error))?;
-    if pixels.len() == header.width as usize * header.height as usize * 3 {
-        Ok(pixels)
-    } else {
-        Err(CONTRADICTION.to_string())
-    }
-}
-
-#[cfg(feature = "turbojpeg")]
-pub(super) fn decode_with_turbo(bytes: &[u8], header: &Header<'_>) -> Result<Vec<u8>, String> {
-    use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat};
-
-    let (width, height) = (header.width as usize, header.height as usize);
-    let text = |error: turbojpeg::Error| error.to_string();
-    let mut decompressor = Decompressor::new().map_err(text)?;
-    decompressor.set_scan_limit(MAX_SCANS.into()).map_err(text)?;
-    let read = decompressor.read_header(bytes).map_err(text)?;
-    if (read.width, read.height) != (width, height) {
-        return Err(CONTRADICTION.to_string());
-    }
-    let is_cmyk = matches!(read.colorspace, Colorspace::CMYK | Colorspace::YCCK);
-    let format = if is_cmyk { PixelFormat::CMYK } else { PixelFormat::RGB };
-    let pitch = width * format.size();
-    let mut pixels = vec![0; pitch * height];
-    let image = Image { pixels: pixels.as_mut_slice(), width, pitch, height, format };
-    decompressor.decompress(bytes, image).map_err(text)?;
-    Ok(if is_cmyk { cmyk_to_rgb(&pixels) } else { pixels })
-}
-
-/// Inks are inverted: each value is the light that the ink leaves. It is multiplied by the light that black leaves.
-#[cfg(feature = "turbojpeg")]
-#[expect(clippy::cast_possible_truncation, reason = "the quotient is at most 255")]
-fn cmyk_to_rgb(inks: &[u8]) -> Vec<u8> {
-    let mix = |ink: u8, black: u8| ((u16::from(ink) * u16::from(black) + 127) / 255) as u8;
-    inks.as_chunks::<4>().0.iter().flat_map(|&[c, m, y, k]| [c, m, y].map(|ink| mix(ink, k))).collect()
-}
-
-/// Returns the reason for an error behind the header.
-fn damaged(error: &dyn std::error::Error) -> String {
+fn damaged(error: &dyn Display) -> String {
     format!("the file is truncated or damaged: {error}")
 }
 
-const CONTRADICTION: &str = "its headers declare different sizes";
+/// Decodes a file whose scans have all components or one.
+fn decode_bytes(bytes: &[u8], header: &Header<'_>, reduction: u32, damage: Damage) -> Result<Vec<u8>, String> {
+    let (width, height) = header.size();
+    let limits = DecodeLimits {
+        max_width: width as usize,
+        max_height: height as usize,
+        max_pixels: u64::from(width) * u64::from(height),
+        // Splitting makes up to three scans from one.
+        max_scans: usize::from(MAX_SCANS) * 3,
+        // The decoder does not count all of its memory; `decode_memory` does.
+        max_memory: None,
+    };
+    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(|error| damaged(&error))?;
+    decoder.set_output_format(PixelFormat::Rgb);
+    decoder.set_scale(ScalingFactor::try_new(1, reduction).map_err(|error| error.to_string())?);
+    // As libjpeg does if the finer scans of a progressive file are missing.
+    decoder.set_block_smoothing(true);
+    // In strict mode, the decoder refuses fewer samples of luma than of chroma.
+    let is_luma_coarse = header.frame.is_first_coarse() && decoder.jpeg_color_space() == ColorSpace::YCbCr;
+    if is_luma_coarse {
+        decoder.set_output_colorspace(ColorSpace::YCbCr);
+    }
+    decoder.set_lenient(is_luma_coarse || damage == Damage::Accept);
+    let mut image = decoder.decode_image().map_err(|error| damaged(&error))?;
+    if [image.width, image.height] != [width, height].map(|side| side.div_ceil(reduction) as usize) {
+        return Err("its headers declare different sizes".to_string());
+    }
+    let is_harmless = |warning: &&DecodeWarning| matches!(warning, DecodeWarning::ExtraneousData { .. });
+    if damage == Damage::Refuse
+        && let Some(warning) = image.warnings.iter().find(|warning| !is_harmless(warning))
+    {
+        return Err(damaged(warning));
+    }
+    if is_luma_coarse {
+        image.data.as_chunks_mut().0.iter_mut().for_each(|pixel| *pixel = rgb_of(*pixel));
+    }
+    Ok(image.data)
+}
+
+/// Converts Y, Cb and Cr as libjpeg does (`jdcolor.c`), in fixed point with 16 bits behind the point.
+fn rgb_of([luma, blue, red]: [u8; 3]) -> [u8; 3] {
+    let [luma, blue, red] = [i32::from(luma), i32::from(blue) - 128, i32::from(red) - 128];
+    let rounded = |sum: i32| (luma + ((sum + (1 << 15)) >> 16)).clamp(0, 255) as u8;
+    [rounded(91_881 * red), rounded(-22_554 * blue - 46_802 * red), rounded(116_130 * blue)]
+}
+
+/// Returns the memory that decoding takes, with the pixels that it returns, in bytes.
+pub(super) fn decode_memory(bytes: &[u8], header: &Header<'_>) -> u64 {
+    /// Tables and buffers of the decoder.
+    const DECODER: u64 = 200_000;
+    /// Each scan keeps its Huffman tables.
+    const SCAN: u64 = 80_000;
+    let frame = header.frame.decode_memory();
+    // The copy with other scans, and the positions of the blocks of 64 samples.
+    let split = if header.has_partial_scans { 2 * bytes.len() as u64 + frame / 2 } else { 0 };
+    frame + split + 5 * header.metadata as u64 + SCAN * header.scans as u64 + DECODER
+}

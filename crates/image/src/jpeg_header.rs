@@ -1,115 +1,170 @@
-//! The header of a JPEG file (ITU-T T.81, B.1.1): size, EXIF block, number of scans, completeness, and which decoder returns the
-//! right pixels. The decoders disagree on some of them, so Kiln reads them itself.
+//! The header of a JPEG file (ITU-T T.81, B.1.1), found in one walk over its markers: size, EXIF block, scans, completeness, and what
+//! the decoder does not support.
 
-use super::jpeg_segments::{START_OF_SCAN, Segments};
+use super::jpeg_segments::{Marker, START_OF_SCAN, next_marker, segment};
 
-const ADOBE: u8 = 0xee;
+const QUANTIZATION_TABLES: u8 = 0xdb;
+/// Segments that the decoder copies: EXIF and XMP, colour profile, IPTC, comment.
+const METADATA: [u8; 4] = [0xe1, 0xe2, 0xed, 0xfe];
 
 /// A JPEG's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header<'a> {
-    /// In pixels, before the EXIF orientation.
-    pub(super) width: u32,
-    /// In pixels, before the EXIF orientation.
-    pub(super) height: u32,
-    /// The number of colour components.
-    pub(super) components: u8,
-    /// The kind of the file, which determines the decoder.
-    pub(super) kind: Kind,
+    pub(super) frame: Frame<'a>,
     /// The TIFF structure of the first EXIF block that has one.
     pub(super) exif: Option<&'a [u8]>,
-    /// The number of scans that the decoder of this kind processes. For usual files that is one if the first scan has all
-    /// components.
     pub(super) scans: usize,
-    /// True if the end-of-image marker is present. It cannot occur within a scan, and the marker of a thumbnail is inside an
-    /// earlier segment. Without this check, decoders fill the missing part with grey and report no error.
-    pub(super) is_complete: bool,
-}
-
-/// How many programs write such files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Nearly all files.
-    Usual,
-    /// Three components in several baseline scans, with fewer samples of luma than of chroma, as RGB by Adobe's segment, or with
-    /// contradictory names of the colour space.
-    Unusual {
-        /// Whether the components are red, green and blue, by the rules of libjpeg. Otherwise they are YCbCr.
-        is_rgb: bool,
-        is_progressive: bool,
-    },
-    /// No decoder in Rust is known to return the right pixels.
-    Unsupported(&'static str),
+    /// Whether a scan of a sequential file has several of the components, but not all.
+    pub(super) has_partial_scans: bool,
+    /// The length of the file without an incomplete segment at its end, in bytes.
+    pub(super) length: usize,
+    /// The length of the segments that the decoder copies, in bytes.
+    pub(super) metadata: usize,
+    /// What is missing, as far as the markers show it. Decoders fill missing parts with grey, and report nothing.
+    pub(super) damage: Option<&'static str>,
+    /// Why the file is not supported.
+    pub(super) unsupported: Option<&'static str>,
 }
 
 /// The frame header: the process and the components.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
     /// The lower half of the marker: 0 to 2 are baseline, extended and progressive.
-    pub(super) process: u8,
+    process: u8,
     precision: u8,
     pub(super) width: u16,
     pub(super) height: u16,
-    components: u8,
+    pub(super) components: u8,
     /// For each component an identifier, the horizontal and vertical sampling factor in one byte, and the number of a table.
     pub(super) specifications: &'a [[u8; 3]],
 }
 
-/// What the segments outside of the frame header declare.
-#[derive(Default)]
-struct Declarations {
-    is_jfif: bool,
-    /// The transform of Adobe's segment.
-    adobe: Option<u8>,
-    /// Whether Adobe's segment, or another one of its marker, stands between scans.
-    has_late_adobe: bool,
-    /// Whether the first scan has some of the components only.
-    is_split: bool,
-    scans: usize,
+impl<'a> Header<'a> {
+    /// Reads the markers up to the end of the image. `None` if there is no scan, or no frame header before it.
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut walk = Walk::default();
+        let (mut position, mut length, mut is_complete) = (2, bytes.len(), false);
+        while let Some(marker) = next_marker(bytes, position) {
+            position = marker.end;
+            if marker.is_end() {
+                is_complete = true;
+                break;
+            }
+            if marker.is_alone() {
+                walk.read_alone(marker);
+                continue;
+            }
+            let Some(content) = segment(bytes, marker.end) else {
+                length = marker.start;
+                break;
+            };
+            position += 2 + content.len();
+            walk.read_segment(marker.code, content);
+        }
+        let frame = walk.frame.filter(|_| walk.scans > 0)?;
+        Some(Self {
+            frame,
+            exif: walk.exif,
+            scans: walk.scans,
+            has_partial_scans: walk.has_partial_scans,
+            length,
+            metadata: walk.metadata,
+            damage: walk.damage(&frame, is_complete),
+            unsupported: frame.unsupported().or_else(|| walk.unsupported(&frame)),
+        })
+    }
+
+    /// Returns width and height in pixels, before the EXIF orientation.
+    pub(super) fn size(&self) -> (u32, u32) {
+        (self.frame.width.into(), self.frame.height.into())
+    }
 }
 
-impl<'a> Header<'a> {
-    /// Reads the segments up to the first scan, and counts the scans. `None` if there is no scan, or no frame header before it.
-    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
-        let (mut frame, mut exif, mut declared) = (None, None, Declarations::default());
-        let mut segments = Segments::new(bytes);
-        let first_scan = loop {
-            match segments.next()? {
-                (START_OF_SCAN, content) => break content,
-                (marker @ 0xc0..=0xcf, content) => frame = frame.or_else(|| Frame::read(marker, content)),
-                (0xe0, content) => declared.is_jfif |= content.len() >= 14 && content.starts_with(b"JFIF\0"),
-                (0xe1, content) => {
-                    exif = exif.or(content.strip_prefix(b"Exif\0\0").filter(|content| !content.is_empty()));
-                }
-                // After the name: version, two words of flags, and the transform.
-                (ADOBE, content) => {
-                    let transform = content.strip_prefix(b"Adobe").and_then(|rest| rest.get(6)).copied();
-                    declared.adobe = transform.or(declared.adobe);
-                }
-                _ => (),
-            }
-        };
-        let frame = frame?;
-        // Search from the end, where the marker usually is.
-        let is_complete = bytes[segments.position..].windows(2).rev().any(|pair| pair == [0xff, 0xd9]);
-        let has_all = first_scan.first().is_none_or(|count| *count >= frame.components);
-        declared.is_split = !frame.is_progressive() && !has_all;
-        declared.scans = 1;
-        // The decoder of usual files reads a single scan, if that has all components. The iterator skips the entropy-coded data.
-        if frame.is_progressive() || !has_all || frame.is_unusual(&declared) {
-            for (marker, _) in segments {
-                declared.scans += usize::from(marker == START_OF_SCAN);
-                declared.has_late_adobe |= marker == ADOBE;
-            }
+/// What the markers so far declare.
+#[derive(Default)]
+struct Walk<'a> {
+    frame: Option<Frame<'a>>,
+    exif: Option<&'a [u8]>,
+    metadata: usize,
+    tables: [Option<&'a [u8]>; 4],
+    /// Whether a table that a scan may have used is defined again.
+    has_other_tables: bool,
+    scans: usize,
+    has_partial_scans: bool,
+    /// Identifiers of the components of all scans of a sequential file.
+    scanned: Vec<u8>,
+    /// Restart markers in the current scan.
+    restarts: usize,
+    has_misplaced_restart: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn read_alone(&mut self, marker: Marker) {
+        if marker.is_any_restart() {
+            self.has_misplaced_restart |= !marker.is_restart(self.restarts);
+            self.restarts += 1;
         }
-        Some(Self {
-            width: frame.width.into(),
-            height: frame.height.into(),
-            components: frame.components,
-            kind: frame.kind(&declared),
-            exif,
-            scans: declared.scans,
-            is_complete,
-        })
+    }
+
+    fn read_segment(&mut self, marker: u8, content: &'a [u8]) {
+        if METADATA.contains(&marker) {
+            self.metadata += content.len();
+        }
+        match marker {
+            START_OF_SCAN => self.read_scan(content),
+            QUANTIZATION_TABLES => self.read_tables(content),
+            0xc0..=0xcf if self.scans == 0 => self.frame = self.frame.or_else(|| Frame::read(marker, content)),
+            0xe1 if self.scans == 0 => {
+                let exif = content.strip_prefix(b"Exif\0\0").filter(|content| !content.is_empty());
+                self.exif = self.exif.or(exif);
+            }
+            _ => (),
+        }
+    }
+
+    fn read_scan(&mut self, content: &[u8]) {
+        self.scans += 1;
+        self.restarts = 0;
+        let Some(frame) = self.frame.filter(|frame| !frame.is_progressive()) else { return };
+        self.has_partial_scans |= frame.is_partial(content);
+        if let Some((&count, parts)) = content.split_first() {
+            self.scanned.extend(parts.as_chunks::<2>().0.iter().take(count.into()).map(|[id, _]| id));
+        }
+    }
+
+    /// Reads a segment of quantization tables (T.81, B.2.4.1).
+    fn read_tables(&mut self, mut content: &'a [u8]) {
+        while let Some((&head, rest)) = content.split_first() {
+            let Some((table, rest)) = rest.split_at_checked(if head >> 4 == 0 { 64 } else { 128 }) else { return };
+            if let Some(known) = self.tables.get_mut(usize::from(head & 15)) {
+                self.has_other_tables |= self.scans > 0 && known.is_some_and(|known| known != table);
+                *known = Some(table);
+            }
+            content = rest;
+        }
+    }
+
+    fn damage(&self, frame: &Frame<'_>, is_complete: bool) -> Option<&'static str> {
+        let lacks_scan = |part: &[u8; 3]| !self.scanned.contains(&part[0]);
+        if !is_complete {
+            Some("the file is truncated or damaged: its end marker is missing")
+        } else if self.has_misplaced_restart {
+            Some("the file is truncated or damaged: a restart marker is missing")
+        } else if !frame.is_progressive() && frame.specifications.iter().any(lacks_scan) {
+            Some("the file is truncated or damaged: a component has no scan")
+        } else {
+            None
+        }
+    }
+
+    /// Returns which order of segments is not supported.
+    fn unsupported(&self, frame: &Frame<'_>) -> Option<&'static str> {
+        let scans_of = |id: u8| self.scanned.iter().filter(|scanned| **scanned == id).count();
+        if frame.specifications.iter().any(|part| scans_of(part[0]) > 1) {
+            return Some("a component in two scans is not supported");
+        }
+        self.has_other_tables
+            .then_some("tables that change between scans are not supported; save it again as baseline JPEG")
     }
 }
 
@@ -137,76 +192,102 @@ impl<'a> Frame<'a> {
     }
 
     /// The sampling factors of the components along an axis.
-    pub(super) fn factors(&self, axis: usize) -> impl Iterator<Item = u8> {
+    fn factors(&self, axis: usize) -> impl Iterator<Item = u8> {
         self.specifications.iter().map(move |part| if axis == 0 { part[1] >> 4 } else { part[1] & 15 })
     }
 
-    fn is_named_rgb(&self) -> bool {
-        self.specifications.iter().map(|part| part[0]).eq(*b"RGB")
+    /// Returns the largest sampling factors, across and down; at least 1.
+    pub(super) fn largest_factors(&self) -> [usize; 2] {
+        [0, 1].map(|axis| self.factors(axis).max().unwrap_or(1).max(1).into())
     }
 
-    /// Whether three components are red, green and blue, by the rules of libjpeg: JFIF, then Adobe, then the identifiers.
-    fn is_rgb(&self, declared: &Declarations) -> bool {
-        match declared.adobe {
-            _ if declared.is_jfif => false,
-            Some(transform) => transform == 0,
-            None => self.is_named_rgb(),
-        }
+    /// Returns the number of minimum coded units of a scan with all components, across and down.
+    pub(super) fn mcus(&self) -> [usize; 2] {
+        let [across, down] = self.largest_factors();
+        [usize::from(self.width).div_ceil(8 * across), usize::from(self.height).div_ceil(8 * down)]
     }
 
-    /// Whether zune-jpeg would return wrong pixels, or refuse the file.
-    fn is_unusual(&self, declared: &Declarations) -> bool {
-        let is_luma_coarse = (0..2).any(|axis| self.factors(axis).next() < self.factors(axis).max());
-        let is_rgb = self.is_rgb(declared);
-        // In its strict mode, zune-jpeg requires four components here.
-        let is_adobe_rgb = is_rgb && declared.adobe == Some(0);
-        let has_two_colour_spaces = !is_rgb && (self.is_named_rgb() || declared.is_jfif && declared.adobe == Some(0));
-        declared.is_split || is_luma_coarse || self.components == 3 && (has_two_colour_spaces || is_adobe_rgb)
+    /// Returns whether a scan has several components, but not all.
+    pub(super) fn is_partial(&self, scan_header: &[u8]) -> bool {
+        scan_header.first().is_some_and(|count| (2..self.components).contains(count))
     }
 
-    fn kind(&self, declared: &Declarations) -> Kind {
-        let has_several_passes = declared.scans > 1 || self.is_progressive();
-        let is_fractional = |axis: usize| {
-            let most = self.factors(axis).max().unwrap_or(1);
-            self.factors(axis).any(|factor| factor == 0 || !most.is_multiple_of(factor))
+    /// Returns whether the first component has fewer samples than another one.
+    pub(super) fn is_first_coarse(&self) -> bool {
+        (0..2).any(|axis| self.factors(axis).next() < self.factors(axis).max())
+    }
+
+    /// Returns the memory of a decode in bytes, as measured: a plane for each component, planes of full size for those that are
+    /// scaled up apart from the others, and the pixels; before that, in progressive files, all coefficients of 16 bits. RGB with
+    /// fewer samples of a component takes two planes more.
+    pub(super) fn decode_memory(&self) -> u64 {
+        let [across, down] = self.largest_factors();
+        let [columns, rows] = self.mcus();
+        let block = 64 * columns as u64 * rows as u64;
+        let full = block * (across * down) as u64;
+        let areas = || self.specifications.iter().map(|part| u64::from(part[1] >> 4) * u64::from(part[1] & 15));
+        let samples: u64 = block * areas().sum::<u64>();
+        let coarse = areas().filter(|area| *area < (across * down) as u64).count() as u64;
+        let is_usual = self.specifications.get(1).map(|part| part[1]) == self.specifications.get(2).map(|part| part[1]);
+        let scaled = match self.components {
+            3 if self.is_first_coarse() => coarse * full,
+            3 if is_usual => 0,
+            4 if coarse == 0 => 0,
+            3 | 4 => 2 * full,
+            _ => 0,
         };
-        // jpeg-decoder takes the width of the image for that of such a component.
-        let is_misread =
-            |axis: usize| self.factors(axis).max() == Some(4) && self.factors(axis).any(|factor| factor == 2);
-        if (0..2).any(is_fractional) {
-            return Kind::Unsupported("sampling factors that do not divide each other are not supported");
+        let pixels = samples + scaled + 3 * u64::from(self.width) * u64::from(self.height);
+        let coefficients = 3 * samples + samples / 64 + block * areas().max().unwrap_or(0) / 16;
+        if self.is_progressive() { pixels.max(coefficients) } else { pixels }
+    }
+
+    /// Returns why such a frame is not supported.
+    fn unsupported(&self) -> Option<&'static str> {
+        if matches!(self.process, 9 | 10) {
+            return Some("arithmetic coding is not supported; save it again as baseline JPEG");
         }
-        if self.components == 4 && declared.adobe == Some(1) {
-            return Kind::Unsupported("four components with the colour transform of three are not supported");
-        }
-        if declared.has_late_adobe {
-            return Kind::Unsupported("a colour transform between scans is not supported");
-        }
-        // The decoder's computation of the padded width would overflow.
-        if self.components == 1 && self.specifications.iter().any(|part| part[1] != 0x11) && self.width > u16::MAX - 8 {
-            return Kind::Unsupported("a sampling factor is not supported at this width");
-        }
-        if !self.is_unusual(declared) {
-            return Kind::Usual;
-        }
-        if self.process > 2 || self.precision != 8 {
-            return Kind::Unsupported("its coding process is not supported");
-        }
-        if self.components != 3 {
-            return Kind::Unsupported(
-                "CMYK in several scans or with unusual sampling is not supported; save it as RGB",
+        // Of the others, 3 is lossless, and 5 to 7 are hierarchical.
+        if self.precision != 8 || self.process > 2 {
+            return Some(
+                "its coding process is not supported; save it again as baseline or progressive JPEG of 8 bits",
             );
         }
-        if has_several_passes && (0..2).any(is_misread) {
-            return Kind::Unsupported("several scans with these sampling factors are not supported");
+        let largest = self.largest_factors();
+        let is_fractional =
+            |axis: usize| self.factors(axis).any(|factor| factor == 0 || !largest[axis].is_multiple_of(factor.into()));
+        if (0..2).any(is_fractional) {
+            return Some("sampling factors that do not divide each other are not supported");
         }
-        Kind::Unusual { is_rgb: self.is_rgb(declared), is_progressive: self.is_progressive() }
+        if self.components == 4 && !self.has_supported_inks(largest) {
+            return Some("these sampling factors of four components are not supported; save it again as RGB");
+        }
+        None
+    }
+
+    /// Returns whether the decoder scales four components up as libjpeg does. It expects that the first and the last have all samples,
+    /// and the others those of each other. It differs if these have half the rows, and in the last column if they have half the
+    /// columns and the width is even and no multiple of an MCU.
+    fn has_supported_inks(&self, [across, down]: [usize; 2]) -> bool {
+        let factors =
+            |index: usize| self.specifications.get(index).map(|part| [part[1] >> 4, part[1] & 15].map(usize::from));
+        let (Some(first), Some(second), third, last) = (factors(0), factors(1), factors(2), factors(3)) else {
+            return false;
+        };
+        if first != [across, down] || last != Some(first) || third != Some(second) {
+            return false;
+        }
+        let width = usize::from(self.width);
+        match [across / second[0], down / second[1]] {
+            [1, 2] => false,
+            [2, 1 | 2] => !width.is_multiple_of(2) || width.is_multiple_of(8 * across),
+            _ => true,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Header, Kind};
+    use super::{Frame, Header};
     use crate::{Limits, decode};
 
     const FRAME: [u8; 10] = [0xff, 0xc0, 0x00, 0x08, 8, 0x01, 0x02, 0x03, 0x04, 3];
@@ -225,13 +306,14 @@ mod tests {
     fn header_has_the_size_and_the_first_exif_block() {
         let bytes = jpeg(&[b"unknown", &[0xff, 0xff], &exif(b"one"), &exif(b"two"), &FRAME, &SCAN, &END]);
         let header = Header {
-            width: 0x304,
-            height: 0x102,
-            components: 3,
-            kind: Kind::Usual,
+            frame: Frame { process: 0, precision: 8, width: 0x304, height: 0x102, components: 3, specifications: &[] },
             exif: Some(b"one"),
             scans: 1,
-            is_complete: true,
+            has_partial_scans: false,
+            length: bytes.len(),
+            metadata: 18,
+            damage: None,
+            unsupported: None,
         };
         assert_eq!(Header::read(&bytes), Some(header));
     }
@@ -239,8 +321,8 @@ mod tests {
     #[test]
     fn end_marker_of_a_thumbnail_does_not_complete_the_image() {
         let cut = jpeg(&[&exif(&END), &FRAME, &SCAN]);
-        assert!(!Header::read(&cut).unwrap().is_complete);
-        assert!(Header::read(&[&cut[..], &END].concat()).unwrap().is_complete);
+        assert_eq!(Header::read(&cut).unwrap().damage.map(|damage| damage.contains("end marker")), Some(true));
+        assert_eq!(Header::read(&[&cut[..], &END].concat()).unwrap().damage, None);
     }
 
     #[test]
@@ -250,7 +332,6 @@ mod tests {
         let hidden = [0xff, 0xfe, 0x00, 0x04, 0xff, 0xd9];
         let scans = |parts: &[&[u8]]| Header::read(&jpeg(parts)).unwrap().scans;
         assert_eq!(scans(&[&progressive, &coded, &coded, &hidden, &coded, &END, &coded]), 3);
-        assert_eq!(scans(&[&FRAME, &coded, &coded, &END]), 1);
         let of_one = [0xff, 0xda, 0x00, 0x03, 1];
         assert_eq!(scans(&[&FRAME, &of_one, &of_one, &of_one, &END]), 3);
     }
@@ -258,7 +339,7 @@ mod tests {
     #[test]
     fn huffman_tables_are_not_frames_and_a_scan_needs_a_frame() {
         let tables = [0xff, 0xc4, 0x00, 0x08, 8, 9, 9, 9, 9, 1];
-        assert_eq!(Header::read(&jpeg(&[&tables, &FRAME, &SCAN])).unwrap().width, 0x304);
+        assert_eq!(Header::read(&jpeg(&[&tables, &FRAME, &SCAN])).unwrap().size().0, 0x304);
         assert_eq!(Header::read(&jpeg(&[&tables, &SCAN, &END])), None);
     }
 
@@ -301,34 +382,72 @@ mod tests {
     }
 
     #[test]
-    #[cfg(not(feature = "turbojpeg"))]
-    fn unusual_files_that_no_decoder_reads_are_refused() {
-        for (name, marker, at, value, reason) in [
-            ("coarse_luma.jpg", 0xc0, 0, 12, "coding process"),
-            ("coarse_luma.jpg", 0xc0, 7, 0x31, "do not divide"),
-            ("coarse_luma_progressive.jpg", 0xc2, 10, 0x41, "several scans"),
+    fn unsupported_files_are_refused_with_their_reason() {
+        for (name, at, value, reason) in [
+            ("inks.jpg", 16, 0x21, "sampling factors of four components"),
+            ("chroma_422.jpg", 10, 0x31, "do not divide"),
+            ("jfif_and_adobe_rgb.jpg", 0, 12, "coding process"),
+            ("jfif_and_adobe_rgb.jpg", -3, 0xc3, "coding process"),
+            ("scans_422_restart.jpg", -3, 0xc9, "arithmetic coding"),
         ] {
             let mut bytes = kinds(name);
-            let at = segment(&bytes, marker) + at;
+            let at = segment(&bytes, 0xc0).checked_add_signed(at).unwrap();
             bytes[at] = value;
             let error = decoded(&bytes).map(|pixels| pixels.len()).unwrap_err();
             assert!(error.contains(reason), "{name}, {value:#x}: {error}");
         }
-        let mut lossless = kinds("jfif_and_adobe_rgb.jpg");
-        let at = segment(&lossless, 0xc0) - 3;
-        lossless[at] = 0xc3;
-        assert!(decoded(&lossless).is_err_and(|error| error.contains("coding process")));
     }
 
-    /// The decoder of unusual files reads all scans, each of which takes time for every pixel.
+    /// libjpeg uses the table that was valid at a component's first scan, the decoder the last one.
     #[test]
-    fn every_scan_of_an_unusual_file_counts() {
-        let mut bytes = kinds("coarse_luma.jpg");
+    fn quantization_tables_that_change_between_scans_are_refused() {
+        let bytes = kinds("scans_420.jpg");
+        let first_scan = segment(&bytes, 0xda) - 4;
+        let second_scan = first_scan + 4 + segment(&bytes[first_scan + 4..], 0xda) - 4;
+        let table = segment(&bytes, 0xdb) - 4;
+        let length = 2 + usize::from(u16::from_be_bytes([bytes[table + 2], bytes[table + 3]]));
+        let mut other = bytes[table..table + length].to_vec();
+        let with = |table: &[u8]| [&bytes[..second_scan], table, &bytes[second_scan..]].concat();
+        assert!(decoded(&with(&other)).is_ok(), "the same table");
+        other[9] += 1;
+        assert!(decoded(&with(&other)).is_err_and(|error| error.contains("tables that change")));
+    }
+
+    #[test]
+    fn every_component_has_one_scan() {
+        let bytes = kinds("scans_420.jpg");
+        let first_scan = segment(&bytes, 0xda) - 4;
+        let second_scan = first_scan + 4 + segment(&bytes[first_scan + 4..], 0xda) - 4;
+        let without = [&bytes[..first_scan], &bytes[second_scan..]].concat();
+        assert!(decoded(&without).is_err_and(|error| error.contains("a component has no scan")));
+        let twice = [&bytes[..second_scan], &bytes[first_scan..]].concat();
+        assert!(decoded(&twice).is_err_and(|error| error.contains("a component in two scans")));
+    }
+
+    /// The last column of such files differs from libjpeg's, if their width is even and no multiple of 16.
+    #[test]
+    fn four_components_are_supported_where_the_decoder_agrees_with_libjpeg() {
+        let frame = |width: u16, factors: [u8; 4]| {
+            let parts: Vec<[u8; 3]> = factors.iter().zip(1..).map(|(factors, id)| [id, *factors, 0]).collect();
+            let frame = Frame { process: 0, precision: 8, width, height: 9, components: 4, specifications: &parts };
+            frame.unsupported().is_none()
+        };
+        assert!(frame(10, [0x11; 4]) && frame(10, [0x22; 4]));
+        assert!(frame(11, [0x22, 0x11, 0x11, 0x22]) && frame(32, [0x22, 0x11, 0x11, 0x22]));
+        assert!(!frame(10, [0x22, 0x11, 0x11, 0x22]) && !frame(10, [0x21, 0x11, 0x11, 0x21]));
+        assert!(!frame(11, [0x12, 0x11, 0x11, 0x12]) && !frame(11, [0x22, 0x21, 0x21, 0x22]));
+        assert!(!frame(11, [0x22, 0x11, 0x11, 0x11]) && !frame(11, [0x22, 0x11, 0x21, 0x22]));
+    }
+
+    /// Each scan takes time for every pixel.
+    #[test]
+    fn every_scan_counts() {
+        let mut bytes = kinds("scans_420.jpg");
         let start = segment(&bytes, 0xda) - 4;
-        let scan = bytes[start..start + 14].to_vec();
+        let scan = bytes[start..start + 10].to_vec();
         bytes.truncate(bytes.len() - 2);
         bytes.extend((0..200).flat_map(|_| scan.clone()).chain(END));
-        assert_eq!(Header::read(&bytes).unwrap().scans, 201);
-        assert!(decoded(&bytes).is_err_and(|error| error.contains("201 scans")));
+        assert_eq!(Header::read(&bytes).unwrap().scans, 203);
+        assert!(decoded(&bytes).is_err_and(|error| error.contains("203 scans")));
     }
 }

@@ -2,42 +2,6 @@
 
 pub(super) const START_OF_SCAN: u8 = 0xda;
 
-/// Iterates over the segments up to the end marker: the marker and the content. Tables of Huffman codes are skipped.
-pub(super) struct Segments<'a> {
-    bytes: &'a [u8],
-    /// Position behind the last segment.
-    pub(super) position: usize,
-}
-
-impl<'a> Segments<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        // SOI comes first.
-        Self { bytes, position: 2 }
-    }
-}
-
-impl<'a> Iterator for Segments<'a> {
-    type Item = (u8, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let marker = next_marker(self.bytes, self.position)?;
-            self.position = marker.end;
-            if marker.is_end() {
-                return None;
-            }
-            if marker.is_alone() {
-                continue;
-            }
-            let content = segment(self.bytes, marker.end)?;
-            self.position += 2 + content.len();
-            if marker.code != 0xc4 {
-                return Some((marker.code, content));
-            }
-        }
-    }
-}
-
 /// A marker and its position.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Marker {

@@ -6,37 +6,45 @@
 // The sizes in an image are the client's. Tests cast values that they know.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
+mod bmp;
 mod crop_geometry;
 mod crop_region;
 mod decode;
 mod decode_pool;
+mod decoded_image;
 mod error;
 mod file_name;
 mod format;
 mod gif_header;
 mod header;
 mod jpeg;
-#[cfg_attr(feature = "turbojpeg", allow(dead_code, reason = "libjpeg-turbo reports damage itself"))]
-mod jpeg_damage;
 mod jpeg_header;
-#[cfg_attr(feature = "turbojpeg", allow(dead_code, reason = "libjpeg-turbo reports damage itself"))]
+mod jpeg_scans;
 mod jpeg_segments;
+mod library_decoder;
 mod limits;
 mod other_formats;
+mod png_exif;
+mod preprocess_spec;
 mod repair;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod tiff;
+mod tiff_lzw;
+mod tiff_pixels;
+mod webp;
 
-pub use crop_geometry::{Crop, Filter, PreprocessSpec};
 pub use crop_region::{CropRegion, crop, crop_bytes};
-pub use decode::{DecodedImage, decode, decode_while_needed};
+pub use decode::{decode, decode_while_needed};
 pub use decode_pool::{DecodePool, PoolError, PoolStartError};
+pub use decoded_image::DecodedImage;
 pub use error::ImageError;
 pub use file_name::{EncodedImage, check_file_name, sanitise_file_name};
 pub use format::{Format, FormatSet, UnknownFormatName};
 pub use limits::{CancelGuard, CancelToken, DecodeBudget, Limits, TruncatedImages};
 pub use other_formats::OtherFormat;
+pub use preprocess_spec::{Crop, Filter, PreprocessSpec};
 pub use resize::{PreprocessedImage, resize};
 
 /// The result of [`preprocess`]: the model's input, and properties of the file.

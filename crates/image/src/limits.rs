@@ -22,6 +22,8 @@ pub struct Limits {
     pub decode_budget: DecodeBudget,
     /// Whether truncated and damaged files are decoded as far as possible.
     pub truncated_images: TruncatedImages,
+    /// Whether large JPEG files are decoded at 1/2, 1/4 or 1/8 of their size, if that is still enough for the model.
+    pub fast_decode: bool,
 }
 
 /// What happens to an image whose file is truncated or damaged.
@@ -46,7 +48,7 @@ impl FromStr for TruncatedImages {
     }
 }
 
-/// 50 megapixels of PNG, JPEG or GIF; 512 MiB for all decoded images together; no truncated files.
+/// 50 megapixels of PNG, JPEG or GIF; 512 MiB for all decoded images together; no truncated files; all pixels.
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -54,6 +56,7 @@ impl Default for Limits {
             formats: FormatSet::default(),
             decode_budget: DecodeBudget::new(512 << 20),
             truncated_images: TruncatedImages::default(),
+            fast_decode: false,
         }
     }
 }

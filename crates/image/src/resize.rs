@@ -7,9 +7,10 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeError, ResizeOptions, Resiz
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
-use super::crop_geometry::{Filter, PreprocessSpec, Resampling, Window};
-use super::decode::DecodedImage;
+use super::crop_geometry::Resampling;
+use super::decoded_image::DecodedImage;
 use super::error::ImageError;
+use super::preprocess_spec::{Filter, PreprocessSpec, Window};
 
 /// An image of exactly the model's input size: u8 RGB pixels, `[height, width, 3]` laid out flat.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,293 @@
+//! Decodes the strips or tiles of a TIFF, and converts their samples to RGB as Pillow does.
+
+use std::io::Read;
+use std::ops::Range;
+
+use flate2::read::ZlibDecoder;
+
+use super::tiff::{Colours, Compression, Directory};
+use super::tiff_lzw::Lzw;
+
+const SHORT: &str = "the data of a strip or a tile is damaged or truncated";
+
+impl Directory {
+    /// Returns the pixels as RGB. With `is_part`, missing samples are zeros; otherwise they are an error.
+    pub(super) fn pixels(&self, bytes: &[u8], is_part: bool) -> Result<Vec<u8>, String> {
+        let kept = self.colours.samples();
+        let mut samples = vec![0; self.width as usize * self.height as usize * kept];
+        let [across, down] = self.chunks();
+        let planes = if self.is_planar { kept } else { 1 };
+        let count = across as usize * down as usize;
+        if self.places.len() < count * planes && !is_part {
+            return Err("it lacks strips or tiles".to_string());
+        }
+        for (index, place) in self.places.iter().take(count * planes).enumerate() {
+            let channels = if self.is_planar { index / count..index / count + 1 } else { 0..kept };
+            let (left, top) = (index % count % across as usize, index % count / across as usize);
+            let start = [left * self.chunk[0] as usize, top * self.chunk[1] as usize];
+            let read = self.read_chunk(bytes, *place, start, channels, &mut samples);
+            if !is_part {
+                read?;
+            }
+        }
+        if is_part && samples.iter().all(|sample| *sample == 0) {
+            return Err("it has no pixels".to_string());
+        }
+        Ok(self.to_rgb(samples))
+    }
+
+    /// Reads a strip or a tile, as far as it is within the image.
+    fn read_chunk(
+        &self,
+        bytes: &[u8],
+        [offset, length]: [u64; 2],
+        [left, top]: [usize; 2],
+        channels: Range<usize>,
+        samples: &mut [u8],
+    ) -> Result<(), String> {
+        let data = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)).ok_or(SHORT)?;
+        let length = usize::try_from(length).map_or(data.len(), |length| length.min(data.len()));
+        let mut chunk = Chunk::new(&data[..length], self.compression)?;
+        let stored = if self.is_planar { 1 } else { self.samples };
+        let mut row = vec![0; (self.chunk[0] as usize * stored * self.depth).div_ceil(8)];
+        let kept = self.colours.samples();
+        let rows = samples.chunks_exact_mut(self.width as usize * kept).skip(top).take(self.chunk[1] as usize);
+        for target in rows {
+            chunk.fill(&mut row)?;
+            if self.has_differences {
+                self.add_differences(&mut row, stored);
+            }
+            let pixels = target[left * kept..].chunks_exact_mut(kept).take(self.chunk[0] as usize);
+            for (x, pixel) in pixels.enumerate() {
+                for (index, sample) in pixel[channels.clone()].iter_mut().enumerate() {
+                    *sample = self.sample(&row, x * stored + index);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a sample of a row. Of 16 bits, it is the upper byte.
+    fn sample(&self, row: &[u8], index: usize) -> u8 {
+        match self.depth {
+            8 => row[index],
+            16 => row[2 * index + usize::from(self.is_little_endian)],
+            depth => {
+                let bit = index * depth;
+                row[bit / 8] >> (8 - depth - bit % 8) & (u8::MAX >> (8 - depth))
+            }
+        }
+    }
+
+    /// Adds to each sample that of the pixel before.
+    fn add_differences(&self, row: &mut [u8], stored: usize) {
+        if self.depth == 8 {
+            for at in stored..row.len() {
+                row[at] = row[at].wrapping_add(row[at - stored]);
+            }
+            return;
+        }
+        let (read, write) = if self.is_little_endian {
+            (u16::from_le_bytes as fn([u8; 2]) -> u16, u16::to_le_bytes as fn(u16) -> [u8; 2])
+        } else {
+            (u16::from_be_bytes as fn([u8; 2]) -> u16, u16::to_be_bytes as fn(u16) -> [u8; 2])
+        };
+        let samples = row.as_chunks_mut::<2>().0;
+        for at in stored..samples.len() {
+            samples[at] = write(read(samples[at]).wrapping_add(read(samples[at - stored])));
+        }
+    }
+
+    fn to_rgb(&self, samples: Vec<u8>) -> Vec<u8> {
+        let max = if self.depth < 8 { u8::MAX >> (8 - self.depth) } else { u8::MAX };
+        let scale = u8::MAX / max;
+        match self.colours {
+            Colours::Rgb => samples,
+            Colours::Grey => samples.into_iter().flat_map(|grey| [grey * scale; 3]).collect(),
+            Colours::Negative => samples.into_iter().flat_map(|grey| [(max - grey) * scale; 3]).collect(),
+            Colours::Palette => {
+                let colour = |index: u8| self.palette.get(usize::from(index)).copied().unwrap_or_default();
+                samples.into_iter().flat_map(colour).collect()
+            }
+            Colours::Premultiplied => samples.as_chunks().0.iter().flat_map(without_alpha).collect(),
+            Colours::Cmyk => samples.as_chunks().0.iter().flat_map(cmyk_to_rgb).collect(),
+        }
+    }
+}
+
+/// Divides by alpha, as Pillow does.
+fn without_alpha(&[red, green, blue, alpha]: &[u8; 4]) -> [u8; 3] {
+    let divided = |sample: u8| (u32::from(sample) * 255).checked_div(u32::from(alpha)).unwrap_or(0);
+    [red, green, blue].map(|sample| u8::try_from(divided(sample)).unwrap_or(u8::MAX))
+}
+
+/// Converts inks, as Pillow does.
+fn cmyk_to_rgb(&[cyan, magenta, yellow, black]: &[u8; 4]) -> [u8; 3] {
+    let light = u32::from(u8::MAX - black);
+    [cyan, magenta, yellow].map(|ink| {
+        let product = u32::from(ink) * light + 128;
+        u8::try_from(light - (((product >> 8) + product) >> 8)).unwrap_or(0)
+    })
+}
+
+/// The data of a strip or a tile, which is decompressed row by row.
+enum Chunk<'a> {
+    Stored(&'a [u8]),
+    Lzw(Lzw<'a>),
+    Deflate(ZlibDecoder<&'a [u8]>),
+    /// The data, the number of bytes that remain of a run, and its byte; none if they are literal.
+    PackBits(&'a [u8], usize, Option<u8>),
+}
+
+impl<'a> Chunk<'a> {
+    fn new(data: &'a [u8], compression: Compression) -> Result<Self, String> {
+        Ok(match compression {
+            Compression::None => Self::Stored(data),
+            // Before TIFF 5.0, codes filled bytes from the lower end. Their first bytes are those of the code that clears the table.
+            Compression::Lzw if data.first() == Some(&0) && data.get(1).is_some_and(|byte| byte & 1 == 1) => {
+                return Err("its LZW compression is that of TIFF 4, which is not supported".to_string());
+            }
+            Compression::Lzw => Self::Lzw(Lzw::new(data)),
+            Compression::Deflate => Self::Deflate(ZlibDecoder::new(data)),
+            Compression::PackBits => Self::PackBits(data, 0, None),
+            Compression::Fax => return Err("it is a fax".to_string()),
+        })
+    }
+
+    /// Reads as many bytes as `row` has.
+    fn fill(&mut self, row: &mut [u8]) -> Result<(), String> {
+        let is_filled = match self {
+            Self::Stored(data) => data.read_exact(row).is_ok(),
+            Self::Deflate(data) => data.read_exact(row).is_ok(),
+            Self::Lzw(decoder) => decoder.fill(row).is_some(),
+            Self::PackBits(data, rest, run) => fill_from_pack_bits(data, rest, run, row).is_some(),
+        };
+        if is_filled { Ok(()) } else { Err(SHORT.to_string()) }
+    }
+}
+
+/// A byte below 128 is followed by that number of bytes plus one. Another one is followed by a byte that is repeated.
+fn fill_from_pack_bits(data: &mut &[u8], rest: &mut usize, run: &mut Option<u8>, mut row: &mut [u8]) -> Option<()> {
+    while !row.is_empty() {
+        if *rest == 0 {
+            let (head, behind) = data.split_first()?;
+            *data = behind;
+            match *head {
+                0..=127 => (*rest, *run) = (usize::from(*head) + 1, None),
+                128 => continue,
+                129..=255 => {
+                    let (byte, behind) = data.split_first()?;
+                    *data = behind;
+                    (*rest, *run) = (257 - usize::from(*head), Some(*byte));
+                }
+            }
+        }
+        let (target, others) = row.split_at_mut(row.len().min(*rest));
+        match run {
+            Some(byte) => target.fill(*byte),
+            None => {
+                let (bytes, behind) = data.split_at_checked(target.len())?;
+                target.copy_from_slice(bytes);
+                *data = behind;
+            }
+        }
+        *rest -= target.len();
+        row = others;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{ImageError, Limits, TruncatedImages, decode};
+
+    const ROWS: &[(u16, u16)] =
+        &[(256, 2), (257, 3), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 3), (279, 6)];
+
+    /// A TIFF of six samples at position 8. `changes` replace tags, or add them.
+    fn tiff(changes: &[(u16, u16)]) -> Vec<u8> {
+        let mut tags: Vec<_> = ROWS.to_vec();
+        for &(tag, value) in changes {
+            tags.retain(|(other, _)| *other != tag);
+            tags.push((tag, value));
+        }
+        tags.sort_unstable();
+        let mut file = [&b"II*\0\x0e\0\0\0"[..], &[1, 2, 3, 4, 5, 6]].concat();
+        file.extend(u16::try_from(tags.len()).unwrap().to_le_bytes());
+        for (tag, value) in tags {
+            let entry = [tag, 3, 1, 0, value, 0];
+            file.extend(entry.iter().flat_map(|half| half.to_le_bytes()));
+        }
+        [&file[..], &[0; 4]].concat()
+    }
+
+    fn pixels(file: &[u8], truncated_images: TruncatedImages) -> Result<Vec<u8>, String> {
+        let limits = Limits { formats: "tiff".parse().unwrap(), truncated_images, ..Limits::default() };
+        let image = decode(file, &limits).map_err(|error| error.to_string())?;
+        Ok(image.pixels.iter().step_by(3).copied().collect())
+    }
+
+    fn refused(changes: &[(u16, u16)]) -> String {
+        pixels(&tiff(changes), TruncatedImages::Refuse).unwrap_err()
+    }
+
+    #[test]
+    fn unsupported_kinds_are_refused_with_a_reason() {
+        assert_eq!(pixels(&tiff(&[]), TruncatedImages::Refuse), Ok(vec![1, 2, 3, 4, 5, 6]));
+        for (changes, reason) in [
+            (&[(259, 7)][..], "it is compressed with JPEG, which is not supported within TIFF"),
+            (&[(259, 50_000)], "its compression (50000) is not supported"),
+            (&[(258, 12)], "1 samples of 12 bits, photometric interpretation 1"),
+            (&[(262, 6)], "photometric interpretation 6"),
+            (&[(339, 3)], "signed or floating-point"),
+            (&[(259, 5), (317, 3)], "its predictor (3) is not supported"),
+        ] {
+            let message = refused(changes);
+            assert!(message.contains(reason), "{message}");
+        }
+    }
+
+    #[test]
+    fn contradictory_layouts_are_refused() {
+        for (changes, reason) in [
+            (&[(278, 1)][..], "it lacks strips or tiles"),
+            (&[(278, 0)], "the width or the height is zero"),
+            (&[(322, 0), (323, 16), (324, 8), (325, 6)], "the width or the height is zero"),
+            (&[(322, 16), (323, 16), (324, 8), (325, 6)], "damaged or truncated"),
+            (&[(273, 60_000)], "damaged or truncated"),
+            (&[(279, 5)], "damaged or truncated"),
+            (&[(277, 65_535), (262, 2)], "65535 samples"),
+            (&[(259, 5)], "damaged or truncated"),
+        ] {
+            let message = refused(changes);
+            assert!(message.contains(reason), "{changes:?}: {message}");
+        }
+    }
+
+    /// The rows of a tile are as long as the tile, also if the image is narrow.
+    #[test]
+    fn tiles_with_more_pixels_than_the_limit_are_refused() {
+        let huge = tiff(&[(322, 60_000), (323, 60_000), (324, 8), (325, 6)]);
+        let wide = tiff(&[(257, 60_000), (322, 60_000), (323, 16), (324, 8), (325, 6)]);
+        let limits = Limits { formats: "tiff".parse().unwrap(), ..Limits::default() };
+        for file in [huge, wide] {
+            assert!(matches!(decode(&file, &limits), Err(ImageError::TooManyPixels { width: 60_000, .. })));
+        }
+    }
+
+    #[test]
+    fn missing_rows_are_black_if_that_is_accepted() {
+        let short = tiff(&[(279, 5)]);
+        assert_eq!(pixels(&short, TruncatedImages::Accept), Ok(vec![1, 2, 3, 4, 0, 0]));
+        assert!(pixels(&tiff(&[(279, 1)]), TruncatedImages::Accept).is_err(), "there is no whole row");
+    }
+
+    #[test]
+    fn truncated_files_do_not_panic() {
+        let whole = tiff(&[(317, 2), (259, 5)]);
+        for end in 0..whole.len() {
+            assert!(pixels(&whole[..end], TruncatedImages::Refuse).is_err(), "{end}");
+            let _ = pixels(&whole[..end], TruncatedImages::Accept);
+        }
+    }
+}
