@@ -14,10 +14,9 @@ use super::conv_spec::GeneralConvSpec;
 use super::dense::{DenseJob, DepthLayout, run_dense};
 use super::general_depthwise::GeneralDepthwise;
 use super::grouped_conv::{GroupedConv, GroupedWeights};
-use super::isa::{Isa, SafeKernel};
+use super::isa::Isa;
 use super::nhwc::{Grid, NhwcBatch, OutputView, for_each_band, split_by_image};
 use super::packed_weights::DensePanels;
-use super::simd::Simd;
 use super::tensor::{apply_in_place, for_each_rows};
 use kiln_ops::Geometry;
 
@@ -279,16 +278,7 @@ fn run_repeated(
 /// Returns how many groups are computed as one: as many as fit into a vector of output channels, which would otherwise be
 /// partly empty.
 fn joined_groups(isa: Isa, spec: &GeneralConvSpec) -> usize {
-    struct Lanes;
-    impl SafeKernel for Lanes {
-        type Output = usize;
-
-        #[inline(always)]
-        fn run<S: Simd>(self) -> usize {
-            S::LANES
-        }
-    }
-    let most = isa.run(Lanes) * spec.groups / spec.outputs;
+    let most = isa.lanes() * spec.groups / spec.outputs;
     (1..=most.max(1)).rev().find(|joined| spec.groups.is_multiple_of(*joined)).unwrap_or(1)
 }
 

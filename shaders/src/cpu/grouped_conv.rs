@@ -20,16 +20,7 @@ pub(super) struct GroupedWeights(AlignedVec);
 /// Returns the channels of each group, if the kernel of an instruction set computes the convolution. For groups of several vectors
 /// the dense kernel is faster: its copy is small beside the sums, and its tile shares each broadcast between two vectors.
 fn group_channels(isa: Isa, spec: &GeneralConvSpec) -> Option<usize> {
-    struct Lanes;
-    impl SafeKernel for Lanes {
-        type Output = usize;
-
-        #[inline(always)]
-        fn run<S: Simd>(self) -> usize {
-            S::LANES
-        }
-    }
-    let (lanes, channels) = (isa.run(Lanes), spec.inputs / spec.groups);
+    let (lanes, channels) = (isa.lanes(), spec.inputs / spec.groups);
     let fits = channels == lanes || channels == 4 && lanes.is_multiple_of(4);
     (spec.inputs == spec.outputs && fits && spec.outputs.is_multiple_of(lanes)).then_some(channels)
 }
@@ -125,11 +116,7 @@ impl GroupedConv<'_> {
                 // SAFETY: the caller guarantees the instruction set, the values under the pixels and the output rows. The
                 // residual has the length of the output.
                 unsafe {
-                    let sums = if channels < S::LANES {
-                        self.sum_groups_of_four::<S, PIXELS>(inputs, weights)
-                    } else {
-                        self.sum_group::<S, PIXELS>(inputs, weights)
-                    };
+                    let sums = self.sum::<S, PIXELS>(inputs, weights, channels);
                     self.finish::<S, PIXELS>(sums, output.add(position), position);
                 }
             }
@@ -146,16 +133,17 @@ impl GroupedConv<'_> {
         (0..kernel[0]).flat_map(move |y| (0..kernel[1]).map(move |x| y * down + x * right))
     }
 
-    /// Sums a vector of outputs, which are those of one group: each input value is broadcast.
+    /// Sums a vector of outputs.
     ///
     /// # Safety
     ///
-    /// The contract of [`Self::run_tiles`]; `inputs` are the group's inputs under the first tap, `weights` those of the vector.
+    /// The contract of [`Self::run_tiles`]; `inputs` are those of the vector's channels under the first tap, `weights` the vector's.
     #[inline(always)]
-    unsafe fn sum_group<S: Simd, const PIXELS: usize>(
+    unsafe fn sum<S: Simd, const PIXELS: usize>(
         &self,
         inputs: [*const f32; PIXELS],
         weights: &[f32],
+        channels: usize,
     ) -> [[S::V; 1]; PIXELS] {
         // SAFETY: the caller guarantees the pointers and the length of the weights.
         unsafe {
@@ -163,43 +151,12 @@ impl GroupedConv<'_> {
             let mut weight = weights.as_ptr().add(S::LANES);
             for tap in self.taps() {
                 let inputs = inputs.map(|input| input.add(tap));
-                for channel in 0..S::LANES {
-                    let factor = S::load(weight.add(channel * S::LANES));
-                    for p in 0..PIXELS {
-                        sums[p][0] = S::mul_add(S::splat(*inputs[p].add(channel)), factor, sums[p][0]);
-                    }
+                if channels < S::LANES {
+                    add_groups_of_four::<S, PIXELS>(&mut sums, inputs, weight);
+                } else {
+                    add_group::<S, PIXELS>(&mut sums, inputs, weight);
                 }
-                weight = weight.add(S::LANES * S::LANES);
-            }
-            sums
-        }
-    }
-
-    /// Sums a vector of outputs of several groups of four channels: a vector of inputs holds those of the same groups.
-    ///
-    /// # Safety
-    ///
-    /// As [`Self::sum_group`].
-    #[inline(always)]
-    unsafe fn sum_groups_of_four<S: Simd, const PIXELS: usize>(
-        &self,
-        inputs: [*const f32; PIXELS],
-        weights: &[f32],
-    ) -> [[S::V; 1]; PIXELS] {
-        // SAFETY: the caller guarantees the pointers and the length of the weights.
-        unsafe {
-            let mut sums = [[S::load(weights.as_ptr())]; PIXELS];
-            let mut weight = weights.as_ptr().add(S::LANES);
-            for tap in self.taps() {
-                let factors: [S::V; 4] = std::array::from_fn(|index| S::load(weight.add(index * S::LANES)));
-                for p in 0..PIXELS {
-                    let values = S::load(inputs[p].add(tap));
-                    let sum = S::mul_add(S::spread_in_fours::<0>(values), factors[0], sums[p][0]);
-                    let sum = S::mul_add(S::spread_in_fours::<1>(values), factors[1], sum);
-                    let sum = S::mul_add(S::spread_in_fours::<2>(values), factors[2], sum);
-                    sums[p][0] = S::mul_add(S::spread_in_fours::<3>(values), factors[3], sum);
-                }
-                weight = weight.add(4 * S::LANES);
+                weight = weight.add(channels * S::LANES);
             }
             sums
         }
@@ -230,6 +187,53 @@ impl GroupedConv<'_> {
             for p in 0..PIXELS {
                 S::store(output.add(p * outputs), sums[p][0]);
             }
+        }
+    }
+}
+
+/// Adds the products of one tap, where the vector of outputs is one group: each input value is broadcast.
+///
+/// # Safety
+///
+/// The processor has the instruction set. `inputs` are valid for the vector's channels, and `weight` for their weights.
+#[inline(always)]
+unsafe fn add_group<S: Simd, const PIXELS: usize>(
+    sums: &mut [[S::V; 1]; PIXELS],
+    inputs: [*const f32; PIXELS],
+    weight: *const f32,
+) {
+    // SAFETY: the caller keeps the contract.
+    unsafe {
+        for channel in 0..S::LANES {
+            let factor = S::load(weight.add(channel * S::LANES));
+            for p in 0..PIXELS {
+                sums[p][0] = S::mul_add(S::splat(*inputs[p].add(channel)), factor, sums[p][0]);
+            }
+        }
+    }
+}
+
+/// Adds the products of one tap, where the vector of outputs is several groups of four channels: a vector of inputs holds those of
+/// the same groups.
+///
+/// # Safety
+///
+/// As [`add_group`].
+#[inline(always)]
+unsafe fn add_groups_of_four<S: Simd, const PIXELS: usize>(
+    sums: &mut [[S::V; 1]; PIXELS],
+    inputs: [*const f32; PIXELS],
+    weight: *const f32,
+) {
+    // SAFETY: the caller keeps the contract.
+    unsafe {
+        let factors: [S::V; 4] = std::array::from_fn(|index| S::load(weight.add(index * S::LANES)));
+        for p in 0..PIXELS {
+            let values = S::load(inputs[p]);
+            let sum = S::mul_add(S::spread_in_fours::<0>(values), factors[0], sums[p][0]);
+            let sum = S::mul_add(S::spread_in_fours::<1>(values), factors[1], sum);
+            let sum = S::mul_add(S::spread_in_fours::<2>(values), factors[2], sum);
+            sums[p][0] = S::mul_add(S::spread_in_fours::<3>(values), factors[3], sum);
         }
     }
 }

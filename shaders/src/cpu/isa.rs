@@ -145,6 +145,20 @@ impl Isa {
 }
 
 impl Isa {
+    /// Returns the number of f32 values in a vector.
+    pub(super) fn lanes(self) -> usize {
+        struct Lanes;
+        impl SafeKernel for Lanes {
+            type Output = usize;
+
+            #[inline(always)]
+            fn run<S: Simd>(self) -> usize {
+                S::LANES
+            }
+        }
+        self.run(Lanes)
+    }
+
     /// Runs a kernel without a contract, compiled for this instruction set.
     pub(super) fn run<K: SafeKernel>(self, kernel: K) -> K::Output {
         // SAFETY: the kernel has no contract besides the instruction set.

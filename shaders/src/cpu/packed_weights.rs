@@ -44,7 +44,7 @@ impl DensePanels {
         let packing = Packing { columns, depth, bias, weight };
         // SAFETY: packing has no contract besides the instruction set.
         let (values, panels) = unsafe { isa.dispatch(packing) };
-        Self { isa, values: AlignedVec::from_slice(ALIGNMENT, &values), panels }
+        Self { isa, values, panels }
     }
 
     /// Returns the bias and the weights `[depth, columns]` of f32 panels.
@@ -122,23 +122,32 @@ struct Packing<'a, F> {
 }
 
 impl<F: Fn(usize, usize) -> f32> Kernel for Packing<'_, F> {
-    type Output = (Vec<f32>, Vec<Panel>);
+    type Output = (AlignedVec, Vec<Panel>);
     const USES_BF16: bool = true;
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> Self::Output {
         let Self { columns, depth, bias, weight } = self;
-        let (mut values, mut panels) = (Vec::new(), Vec::new());
+        let widths: Vec<(usize, usize, bool)> = panel_widths::<S>(columns)
+            .into_iter()
+            .map(|(vectors, narrow)| (vectors, vectors * if narrow { S::Narrow::LANES } else { S::LANES }, narrow))
+            .collect();
+        let words = depth.div_ceil(S::VALUES_PER_WORD);
+        let total = widths.iter().map(|(_, width, _)| width * (words + 1)).sum();
+        // The weights of a large layer are written once: to grow or to copy them takes as long as to pack them.
+        let (mut values, mut panels) = (AlignedVec::with_capacity(ALIGNMENT, total), Vec::new());
         let mut first_column = 0;
-        for (vectors, narrow) in panel_widths::<S>(columns) {
-            let width = vectors * if narrow { S::Narrow::LANES } else { S::LANES };
+        for (vectors, width, narrow) in widths {
             let here = width.min(columns - first_column);
             panels.push(Panel { start: values.len(), first_column, columns: here, vectors, narrow });
-            let column = |offset: usize| (offset < here).then_some(first_column + offset);
-            values.extend((0..width).map(|offset| column(offset).map_or(0.0, |c| bias[c])));
+            let mut row = vec![0.0; width];
+            row[..here].copy_from_slice(&bias[first_column..first_column + here]);
+            values.extend_from_slice(&row);
             for k in (0..depth).step_by(S::VALUES_PER_WORD) {
-                let word = |c: usize| S::pack_word(|behind| weight(c, k + behind));
-                values.extend((0..width).map(|offset| column(offset).map_or(0.0, word)));
+                for (value, column) in row.iter_mut().zip(first_column..first_column + here) {
+                    *value = S::pack_word(|behind| weight(column, k + behind));
+                }
+                values.extend_from_slice(&row);
             }
             first_column += here;
         }

@@ -8,9 +8,16 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
-use std::thread::{JoinHandle, Thread};
+use std::sync::{OnceLock, PoisonError, TryLockError};
+// A model checker can take the place of the operating system; see `thread_team_model.rs`.
+#[cfg(not(shuttle))]
+use std::{hint, sync, thread};
+
+#[cfg(shuttle)]
+use shuttle::{hint, sync, thread, thread_local};
+use sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use sync::{Arc, Mutex};
+use thread::{JoinHandle, Thread};
 
 thread_local! {
     /// Whether this thread runs an item. Steps within an item run on its thread alone.
@@ -25,8 +32,9 @@ pub fn default_threads() -> usize {
 }
 
 /// Rounds of spinning before a helper or a waiting caller sleeps: some tens of microseconds. With 800 rounds, which is less
-/// than an item takes, a single image takes 2 % longer, and a busy server takes the same time.
-const SPINS: u32 = 5_000;
+/// than an item takes, a single image takes 2 % longer, and a busy server takes the same time. Tools that simulate threads need
+/// a few rounds to explore what happens before and after they sleep.
+const SPINS: u32 = if cfg!(any(miri, shuttle)) { 3 } else { 5_000 };
 
 /// A caller and the helper threads that share its steps.
 pub(super) struct ThreadTeam {
@@ -91,7 +99,7 @@ impl ThreadTeam {
 
     /// Returns the number of threads for a step that starts on this thread now: those that no other [`ActiveRun`] occupies.
     pub(super) fn available(&self) -> usize {
-        if IN_ITEM.get() { 1 } else { self.shared.unoccupied(self.threads()) }
+        if IN_ITEM.with(Cell::get) { 1 } else { self.shared.unoccupied(self.threads()) }
     }
 
     /// Marks this thread as running a network.
@@ -109,7 +117,7 @@ impl ThreadTeam {
     ///
     /// Panics if an item panicked, after all other items are done.
     pub(super) fn run(&self, items: usize, work: impl Fn(usize) + Sync) {
-        if items <= 1 || IN_ITEM.get() {
+        if items <= 1 || IN_ITEM.with(Cell::get) {
             return (0..items).for_each(work);
         }
         let step = match self.step.try_lock() {
@@ -140,9 +148,9 @@ impl ThreadTeam {
             let start = |index: usize| {
                 let asleep = Arc::new(AtomicBool::new(false));
                 let (shared, flag, threads) = (Arc::clone(&self.shared), Arc::clone(&asleep), self.requested);
-                let thread = std::thread::Builder::new().name(format!("kiln-cpu-{index}"));
+                let builder = thread::Builder::new().name(format!("kiln-cpu-{index}"));
                 // If the operating system has no thread left, the others do its work.
-                let handle = thread.spawn(move || shared.run_helper(index, threads, &flag)).ok()?;
+                let handle = builder.spawn(move || shared.run_helper(index, threads, &flag)).ok()?;
                 Some(Helper { handle, asleep })
             };
             (1..self.requested).filter_map(start).collect()
@@ -156,7 +164,7 @@ impl ThreadTeam {
         // SAFETY: threads use the reference only for claimed items. All items are done before this function returns, and it
         // does not unwind before that. Afterwards no item can be claimed until the next step has stored its own function.
         let work = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) };
-        let work = Work(work, std::thread::current());
+        let work = Work(work, thread::current());
         *shared.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
         shared.done.store(0, Ordering::Relaxed);
         shared.state.store(u64::from(items) << 32, Ordering::SeqCst);
@@ -172,7 +180,7 @@ impl ThreadTeam {
                 shared.waiting.store(true, Ordering::SeqCst);
                 // Check again after setting the flag, as in `run_helper`.
                 if shared.done.load(Ordering::SeqCst) < items as usize {
-                    std::thread::park();
+                    thread::park();
                 }
                 shared.waiting.store(false, Ordering::SeqCst);
             });
@@ -191,7 +199,7 @@ impl Drop for ThreadTeam {
         helpers.iter().for_each(|helper| helper.handle.thread().unpark());
         for helper in helpers {
             // A thread cannot wait for itself. A helper catches the panics of items, so its own result says nothing.
-            if helper.handle.thread().id() != std::thread::current().id() {
+            if helper.handle.thread().id() != thread::current().id() {
                 let _ = helper.handle.join();
             }
         }
@@ -231,10 +239,10 @@ impl Shared {
         let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Work(work, caller) = work.expect("a step is published with its function");
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            IN_ITEM.set(true);
+            IN_ITEM.with(|in_item| in_item.set(true));
             work(item);
         }));
-        IN_ITEM.set(false);
+        IN_ITEM.with(|in_item| in_item.set(false));
         if outcome.is_err() {
             self.panicked.store(true, Ordering::Relaxed);
         }
@@ -258,7 +266,7 @@ impl Shared {
                 // Check again after setting the flag: this check finds a step that began before, and a later step finds the
                 // flag. A stop unparks the thread in any case.
                 if !(may_help() && self.has_items()) {
-                    std::thread::park();
+                    thread::park();
                 }
                 asleep.store(false, Ordering::SeqCst);
             });
@@ -270,11 +278,15 @@ impl Shared {
 fn spin_or(spins: &mut u32, sleep: impl FnOnce()) {
     if *spins < SPINS {
         *spins += 1;
-        std::hint::spin_loop();
+        hint::spin_loop();
     } else {
         sleep();
     }
 }
+
+#[cfg(all(test, shuttle))]
+#[path = "thread_team_model.rs"]
+mod model;
 
 #[cfg(test)]
 mod tests {

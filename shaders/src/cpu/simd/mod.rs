@@ -130,6 +130,25 @@ macro_rules! simd_functions {
     };
 }
 
+/// Implements [`Simd::spread_in_fours`] by an instruction that takes the lanes as a constant: one constant for each `INDEX`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! spread_in_fours {
+    ($vector:ty: $spread:ident, $first:literal, $second:literal, $third:literal, $fourth:literal) => {
+        #[inline(always)]
+        unsafe fn spread_in_fours<const INDEX: usize>(vector: $vector) -> $vector {
+            // SAFETY: the caller guarantees the instruction set.
+            unsafe {
+                match INDEX {
+                    0 => $spread::<$first>(vector),
+                    1 => $spread::<$second>(vector),
+                    2 => $spread::<$third>(vector),
+                    _ => $spread::<$fourth>(vector),
+                }
+            }
+        }
+    };
+}
+
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;

@@ -27,16 +27,5 @@ impl Simd for Neon {
         unsafe { vfmaq_f32(c, a, b) }
     }
 
-    #[inline(always)]
-    unsafe fn spread_in_fours<const INDEX: usize>(vector: float32x4_t) -> float32x4_t {
-        // SAFETY: the caller guarantees the instruction set.
-        unsafe {
-            match INDEX {
-                0 => vdupq_laneq_f32::<0>(vector),
-                1 => vdupq_laneq_f32::<1>(vector),
-                2 => vdupq_laneq_f32::<2>(vector),
-                _ => vdupq_laneq_f32::<3>(vector),
-            }
-        }
-    }
+    spread_in_fours!(float32x4_t: vdupq_laneq_f32, 0, 1, 2, 3);
 }

@@ -28,18 +28,7 @@ impl Simd for Avx2 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
 
-    #[inline(always)]
-    unsafe fn spread_in_fours<const INDEX: usize>(vector: __m256) -> __m256 {
-        // SAFETY: the caller guarantees the instruction set.
-        unsafe {
-            match INDEX {
-                0 => _mm256_permute_ps::<0x00>(vector),
-                1 => _mm256_permute_ps::<0x55>(vector),
-                2 => _mm256_permute_ps::<0xaa>(vector),
-                _ => _mm256_permute_ps::<0xff>(vector),
-            }
-        }
-    }
+    spread_in_fours!(__m256: _mm256_permute_ps, 0x00, 0x55, 0xaa, 0xff);
 
     #[inline(always)]
     unsafe fn transpose_block(from: *const f32, from_step: isize, to: *mut f32, to_step: usize) {
@@ -95,18 +84,7 @@ impl Simd for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
 
-    #[inline(always)]
-    unsafe fn spread_in_fours<const INDEX: usize>(vector: __m512) -> __m512 {
-        // SAFETY: the caller guarantees the instruction set.
-        unsafe {
-            match INDEX {
-                0 => _mm512_permute_ps::<0x00>(vector),
-                1 => _mm512_permute_ps::<0x55>(vector),
-                2 => _mm512_permute_ps::<0xaa>(vector),
-                _ => _mm512_permute_ps::<0xff>(vector),
-            }
-        }
-    }
+    spread_in_fours!(__m512: _mm512_permute_ps, 0x00, 0x55, 0xaa, 0xff);
 
     #[inline(always)]
     unsafe fn transpose_block(from: *const f32, from_step: isize, to: *mut f32, to_step: usize) {

@@ -272,12 +272,12 @@ pub(super) fn transpose<S: Simd>(
             for row in (line..(line + LINE).min(rows)).step_by(BLOCK) {
                 let height = BLOCK.min(rows - row);
                 if height == BLOCK && width == BLOCK {
-                    let values = &input[from(column) + row..][..BLOCK];
-                    let _last = &input[from(column + BLOCK - 1) + row..][..BLOCK];
+                    let [first, last] = [column, column + BLOCK - 1].map(|column| from(column) + row);
+                    let _within = [first, last].map(|start| &input[start..][..BLOCK]);
                     let output = &mut output[row * stride + column..][..(BLOCK - 1) * stride + BLOCK];
-                    // SAFETY: the first and the last column lie within the input, so that those between them do as well. The
-                    // output holds all rows. The slices do not overlap.
-                    unsafe { S::transpose_block(values.as_ptr(), step, output.as_mut_ptr(), stride) };
+                    // SAFETY: the first and the last column lie within the input, so that those between them do as well, and
+                    // the pointer is that of the whole input. The output holds all rows. The slices do not overlap.
+                    unsafe { S::transpose_block(input.as_ptr().add(first), step, output.as_mut_ptr(), stride) };
                     continue;
                 }
                 for c in 0..width {
