@@ -67,7 +67,13 @@ fn build_all(folder: &Path, out_dir: &Path) -> Result<Vec<(Generated, Option<Unf
                     .map_err(|reason| ModelError::Graph { model: model.manifest.name.clone(), reason })?;
                 (Some(Arc::new(network)), None)
             }
-            Err(unfusable) => (None, Some(unfusable)),
+            Err(unfusable) => {
+                graph.check_unfused().map_err(|reason| ModelError::Graph {
+                    model: model.manifest.name.clone(),
+                    reason: format!("{reason} Serve the ONNX file at start instead: 'kiln serve FILE' needs no build."),
+                })?;
+                (None, Some(unfusable))
+            }
         };
         generate(&model, network.as_ref(), out_dir)?;
         generated.push((Generated { model, is_fused: network.is_some() }, unfusable));

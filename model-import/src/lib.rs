@@ -17,7 +17,7 @@ pub use kiln_graph::{Crop, Filter};
 pub use kiln_kernels::Layout;
 #[doc(hidden)]
 pub use network::fill;
-pub use network::{LoadError, Network};
+pub use network::{LoadError, Network, panic_message};
 pub use weights::{Weights, WeightsMismatch};
 
 /// The description of a model: the content of its manifest, fixed when the program was built.

@@ -60,7 +60,8 @@ pub fn fill<M: Module>(make: impl FnOnce() -> M, embedded: &Weights, weights: &W
     Err(WeightsMismatch::LoadFailed(applied.to_string()))
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// Returns the message of a panic, if it is a text.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason was given").to_string()
 }

@@ -172,6 +172,8 @@ fn files_that_are_not_classifiers_are_rejected() {
         (model_with(&[INPUT, ("mask", &[Some(1)])], &[], Some(5)), "it has 2 inputs, but a classifier has one"),
         (model_of(&["Frob", "Shuffle", "Frob"]), "cannot import the operator(s) Frob (2 times), Shuffle."),
         (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "axis 1 of its input 'x' is 1"),
+        (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "odd.onnx' serves the file as it is"),
+        (b"PK\x03\x04archive/data.pkl".to_vec(), "Export the model from PyTorch (torch.onnx.export)."),
         (model_with(&[("x", &[Some(3), None, None])], &[], Some(5)), "--size 224x224"),
         (model_with_external_weights("weights.bin", false), "are in another file, 'weights.bin'"),
         (model_with_external_weights("weights.bin", true), "are in another file, 'weights.bin'"),
@@ -188,6 +190,20 @@ fn files_that_are_not_classifiers_are_rejected() {
     assert!(message.contains("not a regular file"), "{message}");
     let message = inspect(Path::new("/no/such.onnx"), None).unwrap_err().to_string();
     assert!(message.contains("cannot read /no/such.onnx"), "{message}");
+}
+
+#[test]
+fn networks_whose_code_does_not_compile_are_rejected_with_the_way_at_start() {
+    let quantised = model_of_nodes(&[
+        ones(&[], "scale"),
+        node("QuantizeLinear", &["input", "scale"], "integers", &[]),
+        node("DequantizeLinear", &["integers", "scale"], "values", &[]),
+        node("GlobalAveragePool", &["values"], "average", &[]),
+        node("Flatten", &["average"], "logits", &[]),
+    ]);
+    let message = rejection(&quantised).to_string();
+    assert!(message.contains("no code that compiles for quantised values"), "{message}");
+    assert!(message.contains("'kiln serve ") && message.contains("without a build"), "{message}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::tensor::{Device, Tensor};
 use kiln_graph::{Classifier, ClassifierError, InputInfo, LayerKind, OnnxSource, OutputInfo, ReadOptions};
 use kiln_kernels::memory::LoadingMemory;
-use model_import::Network;
+use model_import::{Network, panic_message};
 
 use crate::profile::{StepInfo, StepTime};
 use crate::program::Program;
@@ -154,7 +154,7 @@ fn program(classifier: Classifier, device: &Device) -> Result<Program, LoadFileE
     let is_single = classifier.is_single;
     let _loading = LoadingMemory::new();
     let program = catch_unwind(AssertUnwindSafe(|| Program::new(classifier.network, is_single, device)));
-    program.map_err(|panic| LoadFileError::Device(panic_text(&*panic)))
+    program.map_err(|panic| LoadFileError::Device(panic_message(&*panic)))
 }
 
 /// Digest and network of a file, each read on a thread of its own: of a large file, either takes a second.
@@ -177,11 +177,6 @@ fn read(path: &Path, options: &ReadOptions) -> Result<(String, Classifier), Open
         })
     }));
     result
-        .map_err(|panic| OpenError::Panicked { path: path.to_path_buf(), reason: panic_text(&*panic) })?
+        .map_err(|panic| OpenError::Panicked { path: path.to_path_buf(), reason: panic_message(&*panic) })?
         .map_err(failed)
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason was given").to_string()
 }

@@ -5,17 +5,16 @@ use std::path::Path;
 
 use kiln_ops::{Activation, Unary};
 
-use crate::lowering::{Lowering, MAX_NODES, Problem, Var, describe, importer, shorten};
+use crate::classifier_error::{ClassifierError, MAX_NAMES, Obstacle, listed, truncated};
+use crate::lowering::{Lowering, MAX_NODES, Problem, Var, shorten};
+use crate::needed_nodes::{first_duplicate, inputs, needed_nodes};
 use crate::network::{Layer, LayerKind, Network, Value};
-use crate::onnx::{ElementType, GraphProto, ModelProto, NodeProto, OnnxSource, ReadError, ValueInfoProto};
+use crate::onnx::{ElementType, GraphProto, ModelProto, NodeProto, OnnxSource, ValueInfoProto};
 use crate::passes::{fuse_expanded_depthwise, run_passes};
 use crate::report::PassReport;
 use crate::tensor_op::{Dim, TensorOp};
+use crate::unknown_operators::check_operators;
 
-/// The maximum number of names in a message.
-const MAX_NAMES: usize = 10;
-/// The maximum length of a reason in a message, in characters.
-const MAX_REASON: usize = 1000;
 /// The maximum height and width of an image.
 const MAX_SIDE: usize = 1 << 13;
 /// ImageNet's classes, without and with the background class of TensorFlow's networks.
@@ -107,33 +106,6 @@ pub enum OutputKind {
     Embedding,
 }
 
-/// Why a file cannot be used as a classifier. The texts are full sentences for the user.
-#[derive(Debug, thiserror::Error)]
-pub enum ClassifierError {
-    /// The file cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The file has operators that Kiln does not know.
-    #[error(
-        "Kiln does not know the operator(s) {}. Export the model with standard ONNX operators (PyTorch: torch.onnx.export with \
-         opset_version=17).", .0.join(", ")
-    )]
-    UnknownOperators(Vec<String>),
-    /// Input or output are not those of a classifier.
-    #[error("{0}")]
-    Interface(String),
-    /// An operator has parameters that Kiln does not support.
-    #[error(
-        "Kiln cannot run {node}: {reason}. Export the model again with operator set 17, or fold its constants (onnx-simplifier does)."
-    )]
-    Operator {
-        /// Operator and name of the node.
-        node: String,
-        /// Why.
-        reason: String,
-    },
-}
-
 impl Classifier {
     /// Reads a file.
     ///
@@ -150,16 +122,21 @@ impl Classifier {
         }
         let input = InputShape::read(graph, options)?;
         let outputs = candidates(graph, options)?;
+        if let Some((node, value)) = first_duplicate(graph, &input.name) {
+            return Err(Obstacle::duplicate(node, value).into());
+        }
         let needed = needed_nodes(graph, &outputs);
-        check_operators(&needed)?;
+        check_operators(message, &needed)?;
         let reader = Reader { source, message, input: &input, outputs: &outputs, nodes: &needed };
         match reader.lower(false) {
             Ok(classifier) => Ok(classifier),
             Err(error) if input.fixed_batch.is_none_or(|batch| batch == 1) => match reader.lower(true) {
                 Ok(mut classifier) => {
-                    classifier.notes.push(format!("Why the batch is not dynamic: {error}"));
+                    classifier.notes.push(format!("Why the batch is not dynamic: {}.", error.reason()));
                     Ok(classifier)
                 }
+                // What stops a single image is what stops a batch, too.
+                Err(of_single) if error.concerns_batch() => Err(of_single),
                 Err(_) => Err(error),
             },
             Err(error) => Err(error),
@@ -176,25 +153,6 @@ impl Classifier {
     }
 }
 
-/// Names of the file for a message.
-fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let others = names.len().saturating_sub(MAX_NAMES);
-    let mut listed: Vec<String> = names.take(MAX_NAMES).map(shorten).collect();
-    if others > 0 {
-        listed.push(format!("{others} others"));
-    }
-    listed.join(", ")
-}
-
-/// A message that may have numbers and names of the file in it: its beginning, if it is long.
-fn truncated(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(MAX_REASON) {
-        text.truncate(end);
-        text.push_str("...");
-    }
-    text
-}
-
 /// The image that the file declares.
 struct InputShape {
     name: String,
@@ -209,22 +167,26 @@ struct InputShape {
 impl InputShape {
     fn read(graph: &GraphProto, options: &ReadOptions) -> Result<Self, ClassifierError> {
         let wrong = |text: String| ClassifierError::Interface(truncated(text));
-        let known: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-        let inputs: Vec<&ValueInfoProto> =
-            graph.input.iter().filter(|input| !known.contains(input.name.as_str())).collect();
+        let inputs = open_inputs(graph);
         let [input] = inputs.as_slice() else {
-            return Err(wrong(format!(
-                "The file has {} inputs ({}), but an image classifier has one. Export it with the image as its only input.",
-                inputs.len(),
-                listed(inputs.iter().map(|input| input.name.as_str()))
-            )));
+            let names = listed(inputs.iter().map(|input| input.name.as_str()));
+            let text = match inputs.len() {
+                0 => "The file has no input, but an image classifier has one".to_string(),
+                count => format!("The file has {count} inputs ({names}), but an image classifier has one"),
+            };
+            return Err(wrong(format!("{text}. Export it with the image as its only input.")));
         };
-        let (element, axes) = value_type(input)
-            .ok_or_else(|| wrong(format!("The input '{}' is no tensor of numbers, so it is no image.", input.name)))?;
+        let name = shorten(&input.name);
+        let (element, axes) = value_type(input).ok_or_else(|| {
+            wrong(format!(
+                "The input '{name}' is not declared as a tensor of numbers with a shape. Export the model with the input [batch, \
+                 channels, height, width]."
+            ))
+        })?;
         let [batch, first, second, third] = axes[..] else {
             return Err(wrong(format!(
-                "The input '{}' has {} axes, but an image has four: [batch, channels, height, width].",
-                input.name,
+                "The input '{name}' has {} axes, but an image has four. Export the model with the input [batch, channels, height, \
+                 width].",
                 axes.len()
             )));
         };
@@ -234,17 +196,16 @@ impl InputShape {
         let channels = channels.unwrap_or(3);
         if !matches!(channels, 1 | 3 | 4) {
             return Err(wrong(format!(
-                "The input '{}' has {channels} channels, but an image has 1 (grey), 3 (RGB) or 4 (RGB and alpha).",
-                input.name
+                "The input '{name}' has {channels} channels, but an image has 1 (grey), 3 (RGB) or 4 (RGB and alpha)."
             )));
         }
         let chosen = options.image_size.unwrap_or([DEFAULT_SIDE; 2]);
         let size = [height.unwrap_or(chosen[0]), width.unwrap_or(chosen[1])];
         if size.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
             return Err(wrong(format!(
-                "The image of the input '{}' is {} by {} pixels, but each side must be from 1 to {MAX_SIDE}. Export it with another \
-                 size.",
-                input.name, size[0], size[1]
+                "The image of the input '{name}' is {} by {} pixels, but each side must be from 1 to {MAX_SIDE}. Export it with \
+                 another size.",
+                size[0], size[1]
             )));
         }
         Ok(Self {
@@ -257,6 +218,18 @@ impl InputShape {
             has_open_size: height.is_none() || width.is_none(),
         })
     }
+}
+
+/// The inputs whose values the file does not have. If there are several, those that no operator reads do not count.
+fn open_inputs(graph: &GraphProto) -> Vec<&ValueInfoProto> {
+    let known: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut open: Vec<&ValueInfoProto> =
+        graph.input.iter().filter(|input| !known.contains(input.name.as_str())).collect();
+    if open.len() > 1 {
+        let read: HashSet<&str> = graph.node.iter().flat_map(inputs).collect();
+        open.retain(|input| read.contains(input.name.as_str()));
+    }
+    open
 }
 
 /// Element type and axes of an input; `None` is an axis that the file leaves open. 0 and negative sizes are open, too.
@@ -277,66 +250,15 @@ fn candidates(graph: &GraphProto, options: &ReadOptions) -> Result<Vec<String>, 
             Ok(vec![name.clone()])
         }
         Some(name) => Err(ClassifierError::Interface(format!(
-            "The file has no output '{name}'. Its outputs are: {}.",
+            "The file has no output '{}'. Its outputs are: {}.",
+            shorten(name),
             listed(names.iter().map(String::as_str))
         ))),
-        None if names.is_empty() => Err(ClassifierError::Interface("The file has no outputs.".to_string())),
+        None if names.is_empty() => Err(ClassifierError::Interface(
+            "The file has no outputs. Select the value that has the logits with --output.".to_string(),
+        )),
         None => Ok(names),
     }
-}
-
-/// The nodes that the outputs depend on, in their order.
-fn needed_nodes<'a>(graph: &'a GraphProto, outputs: &[String]) -> Vec<&'a NodeProto> {
-    let mut needed: HashSet<&str> = outputs.iter().map(String::as_str).collect();
-    let mut nodes = Vec::new();
-    for node in graph.node.iter().rev() {
-        if node.output.iter().any(|output| needed.contains(output.as_str())) {
-            add_inputs(node, &mut needed);
-            nodes.push(node);
-        }
-    }
-    nodes.reverse();
-    nodes
-}
-
-/// Adds the values that a node reads, those of its branches included.
-fn add_inputs<'a>(node: &'a NodeProto, needed: &mut HashSet<&'a str>) {
-    needed.extend(node.input.iter().map(String::as_str));
-    for branch in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
-        branch.node.iter().for_each(|inner| add_inputs(inner, needed));
-        needed.extend(branch.output.iter().map(|output| output.name.as_str()));
-    }
-}
-
-/// Checks that all operators are known, and names all that are not.
-fn check_operators(nodes: &[&NodeProto]) -> Result<(), ClassifierError> {
-    let mut unknown: BTreeMap<String, (usize, &str)> = BTreeMap::new();
-    for node in nodes {
-        let is_branch = node.domain.is_empty() && node.op_type == "If";
-        if !is_branch && importer(&node.domain, &node.op_type).is_none() {
-            let operator = if matches!(node.domain.as_str(), "" | "ai.onnx") {
-                shorten(&node.op_type)
-            } else {
-                format!("{}::{}", shorten(&node.domain), shorten(&node.op_type))
-            };
-            unknown.entry(operator).or_insert((0, &node.name)).0 += 1;
-        }
-    }
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let show = |(operator, (count, name)): (String, (usize, &str))| match (count, name) {
-        (1, "") => operator,
-        (1, name) => format!("{operator} ('{}')", shorten(name)),
-        (count, "") => format!("{operator} ({count} times)"),
-        (count, name) => format!("{operator} ({count} times, first '{}')", shorten(name)),
-    };
-    let others = unknown.len().saturating_sub(MAX_NAMES);
-    let mut names: Vec<String> = unknown.into_iter().take(MAX_NAMES).map(show).collect();
-    if others > 0 {
-        names.push(format!("{others} others"));
-    }
-    Err(ClassifierError::UnknownOperators(names))
 }
 
 struct Reader<'a> {
@@ -366,15 +288,10 @@ impl Reader<'_> {
             own.map(|import| import.version)
         };
         let opset = opset("").or_else(|| opset("ai.onnx")).unwrap_or(1);
-        for node in self.nodes {
-            lowering.node(node, opset).map_err(|Problem(reason)| ClassifierError::Operator {
-                node: describe(node),
-                reason: truncated(reason),
-            })?;
-        }
+        self.convert(&mut lowering, opset)?;
         let (name, var) = self.choose_output(&lowering, batch)?;
-        let var =
-            to_rows(&mut lowering, &var).map_err(|Problem(reason)| ClassifierError::Interface(truncated(reason)))?;
+        let var = to_rows(&mut lowering, &var, batch)
+            .map_err(|Problem(reason)| ClassifierError::Interface(truncated(reason)))?;
         lowering.check_excess().map_err(|Problem(reason)| ClassifierError::Interface(reason))?;
         let width = var.dims.get(1).map_or(0, |dim| dim.size);
         let mut network = Network {
@@ -416,25 +333,57 @@ impl Reader<'_> {
         })
     }
 
+    /// Converts the nodes. Those that depend on a node that cannot be converted are left out, so that all obstacles that do not
+    /// depend on each other are found.
+    fn convert<'b>(&'b self, lowering: &mut Lowering<'b>, opset: i64) -> Result<(), ClassifierError> {
+        let (mut obstacles, mut unknown): (Vec<Obstacle>, HashSet<&str>) = (Vec::new(), HashSet::new());
+        for node in self.nodes {
+            let is_left_out = !unknown.is_empty() && inputs(node).iter().any(|input| unknown.contains(input));
+            let converted = if is_left_out { Ok(()) } else { lowering.node(node, opset) };
+            if is_left_out || converted.is_err() {
+                unknown.extend(node.output.iter().filter(|output| !output.is_empty()).map(String::as_str));
+            }
+            if let Err(Problem(reason)) = converted {
+                obstacles.push(Obstacle::new(node, reason));
+                if obstacles.len() > MAX_NAMES || lowering.check_excess().is_err() {
+                    break;
+                }
+            }
+        }
+        if obstacles.is_empty() { Ok(()) } else { Err(ClassifierError::Operators(obstacles)) }
+    }
+
     /// The first output that is one row of numbers for each image of the batch.
     fn choose_output(&self, lowering: &Lowering<'_>, batch: Dim) -> Result<(String, Var), ClassifierError> {
         let mut found = Vec::new();
         for name in self.outputs {
-            let Some(fact) = lowering.get(name) else { continue };
-            let Some(var) = fact.as_var() else { continue };
+            let Some(fact) = lowering.get(name) else {
+                found.push(format!("'{}', which no operator computes", shorten(name)));
+                continue;
+            };
+            let Some(var) = fact.as_var() else {
+                found.push(format!("'{}', which does not depend on the image", shorten(name)));
+                continue;
+            };
             let large = var.dims.iter().skip(1).filter(|dim| !dim.is_one()).count();
             let is_row = var.rank() >= 2 && large <= 1 && var.dims[1..].iter().all(|dim| !dim.batched);
             let is_scalar = var.rank() == 1;
-            if (is_row || is_scalar) && var.dims[0] == batch {
+            // A file for a single image may leave the batch out.
+            let is_bare_row = is_scalar && batch == Dim::fixed(1);
+            if (is_row || is_scalar) && var.dims[0] == batch || is_bare_row {
                 return Ok((name.clone(), var.clone()));
             }
-            if found.len() < MAX_NAMES {
-                found.push(format!("'{}' of shape {}", shorten(name), crate::lowering::show(&var.dims)));
-            }
+            found.push(format!("'{}' of shape {}", shorten(name), crate::lowering::show(&var.dims)));
+        }
+        let others = found.len().saturating_sub(MAX_NAMES);
+        found.truncate(MAX_NAMES);
+        if others > 0 {
+            found.push(format!("{others} others"));
         }
         Err(ClassifierError::Interface(format!(
-            "No output of the file is one row of numbers for each image, as a classifier's is. Its outputs: {}.",
-            if found.is_empty() { "none that depends on the image".to_string() } else { found.join(", ") }
+            "No output of the file is one row of numbers for each image, as a classifier's is. Its outputs: {}. If another value of \
+             the file has the logits, select it with --output.",
+            found.join(", ")
         )))
     }
 
@@ -472,10 +421,11 @@ impl Reader<'_> {
 }
 
 /// The output as `[batch, numbers]` in this order.
-fn to_rows(lowering: &mut Lowering<'_>, var: &Var) -> Result<Var, Problem> {
-    let width = var.dims.iter().skip(1).try_fold(1_usize, |product, dim| product.checked_mul(dim.as_fixed()?));
+fn to_rows(lowering: &mut Lowering<'_>, var: &Var, batch: Dim) -> Result<Var, Problem> {
+    let has_batch = usize::from(var.dims.first() == Some(&batch));
+    let width = var.dims.iter().skip(has_batch).try_fold(1_usize, |product, dim| product.checked_mul(dim.as_fixed()?));
     let width = width.ok_or("The output depends on the batch in several axes.")?;
-    let rows = lowering.reshape(var, &[var.dims[0], Dim::fixed(width)])?;
+    let rows = lowering.reshape(var, &[batch, Dim::fixed(width)])?;
     Ok(lowering.in_file_order(&rows))
 }
 

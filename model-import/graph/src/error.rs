@@ -16,7 +16,7 @@ pub enum ModelError {
     },
     /// A folder of models holds no model.
     #[error(
-        "no model found: {} holds no folder with a model.toml. Add one, as docs/models.md shows under 'Swap the model'.",
+        "no model found: {} holds no folder with a model.toml. Add one, as docs/models.md shows under 'Import a model'.",
         directory.display()
     )]
     NoModels {
@@ -56,7 +56,8 @@ pub enum ModelError {
     /// The importer does not support the graph.
     #[error(
         "model '{model}' cannot be imported: {reason}. Export it again with only operators that burn-onnx supports (its \
-         SUPPORTED-ONNX-OPS.md lists them), constants folded and opset 17 or newer, or take it out of model-import/models."
+         SUPPORTED-ONNX-OPS.md lists them), or take it out of model-import/models and serve the file at start: 'kiln serve FILE' \
+         supports more operators and needs no build."
     )]
     Import {
         /// The model's name.
@@ -80,5 +81,29 @@ impl ModelError {
                 text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the importer gave no reason");
             Err(Self::Import { model: model.to_string(), reason: reason.to_string() }.into())
         })
+    }
+}
+
+/// Removes the name of a node from an error of onnx-ir, which replaces the names of the file by its own.
+#[cfg(feature = "import")]
+pub(crate) fn without_node_name(error: &str) -> String {
+    let parts = || {
+        let (before, rest) = error.split_once("Node '")?;
+        let (_, rest) = rest.split_once("' (")?;
+        let (operator, reason) = rest.split_once("): ")?;
+        Some(format!("{before}{operator}: {reason}"))
+    };
+    parts().unwrap_or_else(|| error.to_string())
+}
+
+#[cfg(all(test, feature = "import"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_onnx_ir_gives_to_nodes_are_removed() {
+        let error = "Type inference failed: Node 'averagepool2d1' (AveragePool2d): ceil_mode requires opset 19+";
+        assert_eq!(without_node_name(error), "Type inference failed: AveragePool2d: ceil_mode requires opset 19+");
+        assert_eq!(without_node_name("Unsupported opset version"), "Unsupported opset version");
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use onnx_ir::ir::{ArgType, Argument, DType};
 use onnx_ir::{Node, OnnxGraph, OnnxGraphBuilder};
 
-use crate::error::ModelError;
+use crate::error::{ModelError, without_node_name};
 use crate::manifest::Model;
 use crate::onnx_file::OnnxFile;
 
@@ -56,7 +56,7 @@ impl Graph {
             return Err(unsupported(format!("burn-onnx cannot import the operator(s) {operators}")));
         }
         file.validate().map_err(|reason| ModelError::Graph { model: name.to_string(), reason })?;
-        OnnxGraphBuilder::new().parse_file(path).map(Self).map_err(|e| unsupported(e.to_string()))
+        OnnxGraphBuilder::new().parse_file(path).map(Self).map_err(|e| unsupported(without_node_name(&e.to_string())))
     }
 
     /// The first input.
@@ -72,6 +72,25 @@ impl Graph {
     /// The number of nodes, constants included.
     pub fn node_count(&self) -> usize {
         self.0.nodes.len()
+    }
+
+    /// Checks for parts for which the code of burn-onnx does not compile. Only networks that stay unfused need this check: Kiln
+    /// generates the code of fused layers.
+    ///
+    /// # Errors
+    ///
+    /// The first such part.
+    pub fn check_unfused(&self) -> Result<(), String> {
+        let is_open = |size: &Option<usize>| size.is_some_and(|size| plausible(size).is_none());
+        let inputs = self.0.inputs.iter().filter_map(|input| match &input.ty {
+            ArgType::Tensor(tensor) => tensor.static_shape.as_ref(),
+            _ => None,
+        });
+        let open_axis = inputs.flatten().any(is_open).then_some("an input axis that is declared as 0 or -1");
+        match self.0.nodes.iter().find_map(without_code).or(open_axis) {
+            None => Ok(()),
+            Some(part) => Err(format!("burn-onnx has no code that compiles for {part}.")),
+        }
     }
 
     /// Checks that the graph is `float32 [batch, 3, height, width] -> float32 [batch, labels]` of the model's manifest.
@@ -112,9 +131,18 @@ impl Graph {
                 input.name, input.name
             ));
         }
-        let expected = [None, Some(3), Some(height), Some(width)];
-        check_tensor(input, &expected, "input", "Correct [input] in model.toml or export with this shape.")?;
-        check_tensor(output, &[None, Some(classes)], "output", "Is the labels file complete, one class a line?")
+        let role = format!("input '{}'", input.name);
+        let axes = check_tensor(input, &role, "[batch, 3, height, width]")?;
+        if let Some(channels) = axes[1].filter(|channels| *channels != 3) {
+            return Err(format!(
+                "axis 1 of its {role} is {channels}, but a network that is built in takes 3 channels (RGB)."
+            ));
+        }
+        let advice = "Correct [input] in model.toml or export with this shape.";
+        check_axes(&axes, &[None, Some(3), Some(height), Some(width)], &role, advice)?;
+        // onnx-ir replaces the output's name.
+        let axes = check_tensor(output, "output", "[batch, classes]")?;
+        check_axes(&axes, &[None, Some(classes)], "output", "Is the labels file complete, one class a line?")
     }
 }
 
@@ -131,8 +159,29 @@ impl TensorShape {
 
 fn shape(argument: &Argument) -> Vec<Option<usize>> {
     match &argument.ty {
-        ArgType::Tensor(tensor) => tensor.static_shape.clone().unwrap_or_else(|| vec![None; tensor.rank]),
+        ArgType::Tensor(tensor) => match &tensor.static_shape {
+            Some(sizes) => sizes.iter().map(|size| size.and_then(plausible)).collect(),
+            None => vec![None; tensor.rank],
+        },
         _ => Vec::new(),
+    }
+}
+
+/// The size of an axis. Exporters write 0 or -1 for an axis that they leave open; onnx-ir reads -1 as the largest number.
+fn plausible(size: usize) -> Option<usize> {
+    (size > 0 && i64::try_from(size).is_ok()).then_some(size)
+}
+
+/// The part of a network for which the code of burn-onnx 0.22.0 does not compile, if the node is one.
+fn without_code(node: &Node) -> Option<&'static str> {
+    match node {
+        Node::AveragePool3d(_) | Node::MaxPool3d(_) => Some("pooling over three axes"),
+        Node::QuantizeLinear(_) | Node::DequantizeLinear(_) => Some("quantised values"),
+        Node::Clip(clip) => {
+            let is_number = |input: &Argument| matches!(input.ty, ArgType::ScalarNative(_) | ArgType::Shape(_));
+            clip.inputs.first().is_some_and(is_number).then_some("Clip of a number that is no tensor")
+        }
+        _ => None,
     }
 }
 
@@ -181,42 +230,56 @@ fn transposes_to_channels_first(graph: &OnnxGraph, input: &str) -> bool {
     })
 }
 
-/// Compares a tensor with `expected`; `None` stands for the batch, which must be dynamic.
-fn check_tensor(argument: &Argument, expected: &[Option<usize>], role: &str, advice: &str) -> Result<(), String> {
+/// Checks that a value is a float32 tensor of the form `form` with a dynamic batch, and returns its axes.
+fn check_tensor(argument: &Argument, role: &str, form: &str) -> Result<Vec<Option<usize>>, String> {
     let ArgType::Tensor(tensor) = &argument.ty else {
-        return Err(format!("its {role} '{}' is not a tensor. {advice}", argument.name));
+        return Err(format!("its {role} is not a tensor. Export it with the shape {form}."));
     };
     if tensor.dtype != DType::F32 {
+        return Err(format!("its {role} is {:?}, but float32 is needed. Export it in float32.", tensor.dtype));
+    }
+    let needed = form.split(',').count();
+    if tensor.rank != needed {
         return Err(format!(
-            "its {role} '{}' is {:?}, but float32 is needed. Export it in float32.",
-            argument.name, tensor.dtype
+            "its {role} has {} dimensions, but {needed} are needed: {form}. Export it with this shape.",
+            tensor.rank
         ));
     }
-    if tensor.rank != expected.len() {
-        return Err(format!(
-            "its {role} '{}' has {} dimensions, but {} are needed. {advice}",
-            argument.name,
-            tensor.rank,
-            expected.len()
-        ));
+    let axes = shape(argument);
+    match axes.first() {
+        Some(Some(batch)) => {
+            Err(format!("its {role} has a fixed batch of {batch}. Export it with a dynamic batch axis."))
+        }
+        _ if axes.len() == needed => Ok(axes),
+        _ => Ok(vec![None; needed]),
     }
-    let shape = shape(argument);
-    if let Some(batch) = shape[0] {
-        return Err(format!(
-            "its {role} '{}' has a fixed batch of {batch}. Export it with a dynamic batch axis.",
-            argument.name
-        ));
-    }
-    for (axis, (actual, expected)) in shape.iter().zip(expected).enumerate().skip(1) {
+}
+
+/// Compares axes with `expected`; the first one is the batch.
+fn check_axes(axes: &[Option<usize>], expected: &[Option<usize>], role: &str, advice: &str) -> Result<(), String> {
+    for (axis, (actual, expected)) in axes.iter().zip(expected).enumerate().skip(1) {
         // The manifest decides an axis that the exporter left open.
         if actual.is_some() && actual != expected {
             return Err(format!(
-                "axis {axis} of its {role} '{}' is {}, but the manifest makes it {}. {advice}",
-                argument.name,
+                "axis {axis} of its {role} is {}, but the manifest makes it {}. {advice}",
                 actual.unwrap_or_default(),
                 expected.unwrap_or_default()
             ));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_exporters_write_for_open_axes_are_open() {
+        // onnx-ir reads -1 and the smallest integer so.
+        for size in [0, usize::MAX, 1 << 63] {
+            assert_eq!(plausible(size), None, "{size}");
+        }
+        assert_eq!(plausible(1), Some(1));
+    }
 }

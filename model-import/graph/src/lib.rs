@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod classifier;
+mod classifier_error;
 mod digest;
 mod error;
 mod functions;
@@ -38,6 +39,7 @@ mod host;
 mod lower;
 mod lowering;
 mod manifest;
+mod needed_nodes;
 mod network;
 mod network_editor;
 #[cfg(feature = "import")]
@@ -49,8 +51,10 @@ mod passes;
 mod preprocess;
 mod report;
 mod tensor_op;
+mod unknown_operators;
 
-pub use classifier::{Classifier, ClassifierError, InputInfo, OutputInfo, OutputKind, ReadOptions, Takes};
+pub use classifier::{Classifier, InputInfo, OutputInfo, OutputKind, ReadOptions, Takes};
+pub use classifier_error::{ClassifierError, Obstacle};
 pub use digest::{sha256_hex, sha256_of};
 pub use error::ModelError;
 #[cfg(feature = "import")]

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use onnx_ir::ir::NodeType;
 use onnx_ir::{GraphProto, Message, ModelProto, NodeProto, TensorProto};
 
+use crate::onnx::other_format;
+
 /// The most operators of a network. The largest classifiers have a tenth of that, and the parser's time grows with the square
 /// of the number.
 const MAX_OPERATORS: usize = 10_000;
@@ -72,10 +74,10 @@ impl OnnxFile {
     ///
     /// The bytes are not an ONNX model.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let model = ModelProto::parse_from_bytes(bytes).map_err(|e| e.to_string())?;
+        let model = ModelProto::parse_from_bytes(bytes).map_err(|e| malformed(bytes, &e.to_string()))?;
         // Protobuf accepts nearly any bytes as a message with unknown fields.
         if model.graph.node.is_empty() {
-            return Err("it has no graph".to_string());
+            return Err(malformed(bytes, "its graph has no operators"));
         }
         Ok(Self(model))
     }
@@ -84,6 +86,12 @@ impl OnnxFile {
     pub fn opset(&self) -> Option<i64> {
         let own = self.0.opset_import.iter().find(|import| matches!(import.domain.as_str(), "" | "ai.onnx"));
         own.map(|import| import.version)
+    }
+
+    /// The name of the only output; empty if there are several.
+    pub fn output(&self) -> String {
+        let [output] = &self.0.graph.output[..] else { return String::new() };
+        output.name.clone()
     }
 
     /// Name and version of the program that wrote the file; empty if the file does not declare them.
@@ -117,7 +125,8 @@ impl OnnxFile {
     pub fn declared_output_axis(&self, axis: usize) -> Option<usize> {
         let [output] = &self.0.graph.output[..] else { return None };
         let size = output.type_.tensor_type().shape.dim.get(axis).filter(|size| size.has_dim_value())?;
-        usize::try_from(size.dim_value()).ok()
+        // 0 and -1 are open axes.
+        usize::try_from(size.dim_value()).ok().filter(|size| *size > 0)
     }
 
     /// The first tensor whose values are in another file; constants and subgraphs are searched as well.
@@ -139,6 +148,14 @@ impl OnnxFile {
             ));
         }
         validate_graph(&self.0.graph)
+    }
+}
+
+/// What is wrong with bytes that are no ONNX model. The text does not end in a full stop.
+fn malformed(bytes: &[u8], reason: &str) -> String {
+    match other_format(bytes) {
+        Some(other) => other.trim_end_matches('.').to_string(),
+        None => format!("{reason}. If the file was cut off, copy it again; otherwise export the model again"),
     }
 }
 

@@ -28,10 +28,18 @@ impl Unfusable {
     }
 }
 
-/// Operator and name of a node.
+/// Operator of a node, and its name in the file or its number among the nodes of that operator: onnx-ir replaces most names by the
+/// operator and that number.
 #[cfg(feature = "import")]
 pub(crate) fn describe(node: &onnx_ir::Node) -> String {
-    format!("{} '{}'", node.node_type(), node.name())
+    let (kind, name) = (node.node_type().to_string(), node.name());
+    let operator = ["1d", "2d", "3d"].into_iter().find_map(|axes| kind.strip_suffix(axes)).unwrap_or(&kind);
+    match name.strip_prefix(&kind.to_lowercase()) {
+        Some(number) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{operator} (number {number} of them)")
+        }
+        _ => format!("{operator} '{name}'"),
+    }
 }
 
 /// The result of one pass.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hostile_files_writer::{
-    branch, external, float, floats, graph, int, int64s, ints, message, model, node, repeat_field, text,
+    branch, external, float, floats, graph, int, int64s, ints, message, model, node, repeat_field, text, typed,
 };
 use kiln_graph::{Classifier, LayerKind, ReadOptions, TensorOp};
 
@@ -93,7 +93,7 @@ fn empty_tensors_are_refused() {
     // The product of two of the axes overflows.
     let vast = floats("vast", &[0, 1 << 40, 1 << 40], &[]);
     let turned = node("Transpose", &["vast"], &["y"], &[ints("perm", &[1, 2, 0])]);
-    refused(&[turned], &[vast], "not computed before it");
+    refused(&[turned], &[vast], "impossible shape");
 }
 
 #[test]
@@ -228,7 +228,11 @@ fn long_chains_take_linear_time() {
     read(&model(&["N", "3", "8", "8"], &nodes, &[])).unwrap();
     let values = vec![1.0; 1 << 20];
     let sum = node("CumSum", &["values", "axis"], &["y"], &[]);
-    refused(&[sum], &[floats("values", &[1 << 20], &values), int64s("axis", &[], &[0])], "none that depends");
+    refused(
+        &[sum],
+        &[floats("values", &[1 << 20], &values), int64s("axis", &[], &[0])],
+        "does not depend on the image",
+    );
 }
 
 #[test]
@@ -264,6 +268,73 @@ fn an_output_that_does_not_have_a_row_for_each_image_is_refused() {
     refused(&nodes, &[floats("c", &[1, 5], &[1.0; 5])], "No output");
     let patches = ints("shape", &[-1, 4]);
     refused(&[node("Reshape", &["x"], &["y"], &[patches])], &[], "No output");
+}
+
+#[test]
+fn operators_are_sorted_and_cycles_and_duplicates_are_refused() {
+    let relu = node("Relu", &["x"], &["bent"], &[]);
+    let pool = |from: &str| node("GlobalAveragePool", &[from], &["y"], &[]);
+    read(&model(&["N", "3", "8", "8"], &[pool("bent"), relu], &[])).unwrap();
+    let cycle = [node("Add", &["x", "b"], &["a"], &[]), node("Relu", &["a"], &["b"], &[]), pool("a")];
+    refused(&cycle, &[], "'b' is not computed before it");
+    refused(&[node("Relu", &["x"], &["y"], &[]), pool("x")], &[], "'y' is computed twice");
+    refused(&[node("Relu", &["x"], &["x"], &[]), pool("x")], &[], "'x' is computed twice");
+}
+
+#[test]
+fn all_operators_that_cannot_run_are_named_once() {
+    let nodes = [
+        node("Conv", &["x", "first"], &["a"], &[]),
+        node("Conv", &["x", "second"], &["b"], &[]),
+        // It depends on the others, so it is no obstacle of its own.
+        node("Add", &["a", "b"], &["sum"], &[]),
+        node("GlobalAveragePool", &["sum"], &["y"], &[]),
+    ];
+    let error = read(&model(&["N", "3", "8", "8"], &nodes, &[])).unwrap_err();
+    for part in
+        ["Conv that computes 'a': its input 'first' is not", "Conv that computes 'b': its input 'second' is not"]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!error.contains("Add") && error.matches("onnx.checker").count() == 1, "{error}");
+}
+
+#[test]
+fn attributes_of_a_wrong_type_are_refused() {
+    let pool = |strides: &[u8]| {
+        let attributes = [ints("kernel_shape", &[2, 2]), strides.to_vec()];
+        [node("MaxPool", &["x"], &["map"], &attributes), node("GlobalAveragePool", &["map"], &["y"], &[])]
+    };
+    refused(&pool(&typed(&text("strides", "two"), 3)), &[], "'strides' is not a list of integers");
+    read(&model(&["N", "3", "8", "8"], &pool(&typed(&ints("strides", &[2, 2]), 7)), &[])).unwrap();
+}
+
+#[test]
+fn names_are_shown_on_one_line() {
+    let pool = |operator: &str| [node(operator, &["x"], &["evil\u{1b}[2J\nkiln: ready"], &[])];
+    for operator in ["AveragePool", "Foo"] {
+        let output = node("Relu", &["evil\u{1b}[2J\nkiln: ready"], &["y"], &[]);
+        let error = read(&model(&["N", "3", "8", "8"], &[&pool(operator)[..], &[output]].concat(), &[])).unwrap_err();
+        assert!(error.contains("'evil\u{fffd}[2J\u{fffd}kiln: ready'") && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn output_without_a_batch_is_that_of_a_single_image() {
+    let nodes = [
+        node("GlobalAveragePool", &["x"], &["pooled"], &[]),
+        node("Squeeze", &["pooled"], &["y"], &[ints("axes", &[0, 2, 3])]),
+    ];
+    let classifier = read(&model(&["1", "3", "8", "8"], &nodes, &[])).unwrap();
+    assert_eq!((classifier.is_single, classifier.output.width), (true, 3));
+}
+
+#[test]
+fn files_of_other_formats_are_named() {
+    assert!(read(b"PK\x03\x04\x14\0archive/data.pkl").unwrap_err().contains("torch.onnx.export"));
+    assert!(read(b"no model at all").unwrap_err().contains("not an ONNX model"));
+    let empty = read(&message(7, &graph(&[], &[], &message(12, &message(1, b"y"))))).unwrap_err();
+    assert!(empty.contains("its graph has no operators"), "{empty}");
 }
 
 #[test]

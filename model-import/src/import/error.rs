@@ -12,6 +12,9 @@ pub enum ImportError {
     /// The build would reject the model with this message.
     #[error("{0}")]
     Rejected(String),
+    /// burn-onnx, with which the build reads networks, refuses the network.
+    #[error(transparent)]
+    Importer(ModelError),
     /// The network accepts images of any size.
     #[error(
         "the network's input '{input}' leaves height and width open. Give the size of the training images, such as --size \
@@ -52,8 +55,8 @@ pub enum ImportError {
     },
     /// Some weights are in another file.
     #[error(
-        "the values of '{tensor}' are in another file, '{file}', but Kiln reads one file. Save it as one: \
-         onnx.save(onnx.load('model.onnx'), 'one.onnx')."
+        "the values of '{tensor}' are in another file, '{file}', but a network that is built in is one file. Save it as one: \
+         onnx.save(onnx.load('model.onnx'), 'one.onnx'). Or serve it at start: 'kiln serve' reads both files."
     )]
     ExternalWeights {
         /// The first such tensor.
@@ -125,6 +128,9 @@ fn listed(names: &[String]) -> String {
 
 impl From<ModelError> for ImportError {
     fn from(error: ModelError) -> Self {
-        Self::Rejected(error.to_string())
+        match error {
+            ModelError::Import { .. } => Self::Importer(error),
+            other => Self::Rejected(other.to_string()),
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Checks an ONNX file as the build does: whether it is a classifier, of which classes, and whether the fused kernels support it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use kiln_graph::{ExternalWeights, Graph, ModelError, OnnxFile, TensorShape, fuse};
+use kiln_graph::{
+    Classifier, ClassifierError, ExternalWeights, Graph, ModelError, OnnxFile, ReadOptions, TensorShape, fuse,
+};
 
 use super::error::ImportError;
 use super::untrusted_input::read_file;
@@ -37,6 +40,9 @@ pub struct InspectedModel {
     /// The first part that Kiln's fused kernels do not support, if there is one. The network then runs on Burn's operations, which
     /// are slower.
     pub unfused: Option<String>,
+    /// Why the generated code may be wrong or may not compile: Kiln's own reader, which reads files at start, refuses operators of
+    /// this network.
+    pub doubt: Option<String>,
 }
 
 /// Reads `path` and runs the checks of the build. `size` is the width and height of the images, for a network that leaves them
@@ -48,7 +54,35 @@ pub struct InspectedModel {
 /// message still reaches the process's panic hook.
 pub fn inspect(path: &Path, size: Option<[u32; 2]>) -> Result<InspectedModel, ImportError> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    ModelError::catch_panic(&name, || inspect_file(&name, path, size))
+    ModelError::catch_panic(&name, || inspect_file(&name, path, size)).map_err(|error| explain(error, path, size))
+}
+
+/// Adds to the refusal of a network whether a server can read the file at start, with Kiln's own reader. If that reader refuses
+/// operators, too, its error replaces that of burn-onnx, because it has the names of the file and lists all obstacles.
+fn explain(error: ImportError, path: &Path, size: Option<[u32; 2]>) -> ImportError {
+    if !matches!(error, ImportError::Importer(_) | ImportError::Rejected(_)) {
+        return error;
+    }
+    let at_start = read_at_start(path, size);
+    let hint = format!("'kiln serve {}' serves the file as it is, without a build.", path.display());
+    match (error, at_start) {
+        (ImportError::Importer(ModelError::Import { model, reason }), Some(Ok(()))) => ImportError::Rejected(format!(
+            "model '{model}' cannot be built in, because burn-onnx refuses it: {}. {hint}",
+            reason.trim_end_matches('.')
+        )),
+        (ImportError::Importer(ModelError::Import { model, .. }), Some(Err(own @ ClassifierError::Operators(_)))) => {
+            ImportError::Rejected(format!("model '{model}': {own}"))
+        }
+        (ImportError::Rejected(reason), Some(Ok(()))) => ImportError::Rejected(format!("{reason} {hint}")),
+        (error, _) => error,
+    }
+}
+
+/// Reads the network as a server does that is given the file; `None` if the reader fails on it.
+fn read_at_start(path: &Path, size: Option<[u32; 2]>) -> Option<Result<(), ClassifierError>> {
+    let image_size = size.map(|[width, height]| [height as usize, width as usize]);
+    let options = ReadOptions { image_size, ..ReadOptions::default() };
+    catch_unwind(AssertUnwindSafe(|| Classifier::open(path, &options).map(drop))).ok()
 }
 
 fn inspect_file(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<InspectedModel, ImportError> {
@@ -89,8 +123,15 @@ fn inspect_file(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Inspe
     if let (Ok(network), Some(classes)) = (&fused, classes) {
         network.check_classes(classes).map_err(rejected)?;
     }
+    if fused.is_err() {
+        graph.check_unfused().map_err(rejected)?;
+    }
+    let doubt = match fused.is_err().then(|| read_at_start(path, Some([pixels[0], pixels[1]]))) {
+        Some(Some(Err(own @ ClassifierError::Operators(_)))) => Some(own.to_string()),
+        _ => None,
+    };
     let classes = classes.or(fused.as_ref().ok().map(|network| network.classes));
-    let output = output.map(|output| output.name).unwrap_or_default();
+    let output = file.output();
     Ok(InspectedModel {
         path: path.to_path_buf(),
         input,
@@ -105,6 +146,7 @@ fn inspect_file(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Inspe
         producer: file.producer(),
         operators: file.operators(),
         unfused: fused.err().map(|unfusable| unfusable.to_string()),
+        doubt,
         onnx,
     })
 }

@@ -30,6 +30,7 @@ const MAX_LAYERS: usize = 200_000;
 const READ_COST: usize = 1024;
 
 const TOO_LARGE: &str = "the constants of the file become too large";
+const TOO_LONG: &str = "the constants of the file take too long to compute";
 
 /// What may still be held and computed.
 pub(super) struct Budget {
@@ -75,8 +76,14 @@ impl Budget {
     }
 
     fn compute(&mut self, elements: usize) -> Result<(), Problem> {
-        let left = self.computed.checked_sub(elements);
-        self.computed = left.ok_or("the constants of the file take too long to compute")?;
+        match self.computed.checked_sub(elements) {
+            Some(left) => self.computed = left,
+            None => {
+                self.computed = 0;
+                self.excess = Some(TOO_LONG);
+                return Err(TOO_LONG.into());
+            }
+        }
         Ok(())
     }
 }

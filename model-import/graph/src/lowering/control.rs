@@ -36,16 +36,17 @@ impl<'a> Lowering<'a> {
             self.set(&tensor.name, fact);
         }
         self.depth += 1;
-        for inner in &branch.node {
-            self.node(inner, opset)
-                .map_err(|Problem(reason)| Problem(format!("{} inside it: {reason}", super::describe(inner))))?;
-        }
+        let converted = branch.node.iter().try_for_each(|inner| {
+            let inside = |Problem(reason)| Problem(format!("{} inside it: {reason}", super::describe(inner)));
+            self.node(inner, opset).map_err(inside)
+        });
         self.depth -= 1;
+        converted?;
         for (outer, inner) in node.output.iter().zip(&branch.output) {
             let fact = self
                 .get(&inner.name)
                 .cloned()
-                .ok_or_else(|| format!("its branch does not compute '{}'", inner.name))?;
+                .ok_or_else(|| format!("its branch does not compute '{}'", super::shorten(&inner.name)))?;
             self.set(outer, fact);
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! in memory; a transpose only changes the first of these, so that convolutions run in NHWC without copies around them.
 
 mod attention;
+mod attribute_types;
 mod budget;
 mod control;
 mod convolution;
@@ -24,9 +25,10 @@ use std::collections::HashMap;
 
 use crate::host::{Array, Host, checked_elements};
 use crate::network::{Layer, LayerKind, Value};
-use crate::onnx::{ElementType, NodeProto, OnnxSource, TensorProto};
+use crate::onnx::{ElementType, NodeProto, OnnxSource, ReadError, TensorError, TensorProto, type_name};
 use crate::tensor_op::Dim;
 
+use attribute_types::check_attribute_types;
 use budget::{Budget, MAX_RANK};
 
 pub(crate) use operator::Operator;
@@ -40,7 +42,8 @@ const MAX_VALUES: usize = 4096;
 /// The maximum length of a text of the file in a message, in characters.
 const MAX_TEXT: usize = 200;
 
-/// Why an operator cannot be converted; a clause such as "its axis 3 is outside the input".
+/// Why an operator cannot be converted; a clause such as "its axis 3 is outside the input". If it ends in a full stop, it names the
+/// next step, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem(pub(crate) String);
 
@@ -53,6 +56,17 @@ impl From<String> for Problem {
 impl From<&str> for Problem {
     fn from(text: &str) -> Self {
         Self(text.to_string())
+    }
+}
+
+impl From<TensorError> for Problem {
+    fn from(error: TensorError) -> Self {
+        match error {
+            TensorError::Read(ReadError::Io { .. }) => Self(format!(
+                "its values are in a file that cannot be read: {error}. Put that file beside the .onnx file."
+            )),
+            other => Self(other.to_string()),
+        }
     }
 }
 
@@ -206,15 +220,12 @@ impl<'a> Lowering<'a> {
         let Some(import) = importer(&node.domain, &node.op_type) else {
             return Err("Kiln does not know this operator".into());
         };
+        check_attribute_types(node)?;
         let mut inputs = Vec::with_capacity(node.input.len());
         for name in &node.input {
             inputs.push(match name.as_str() {
                 "" => None,
-                name => Some(
-                    self.get(name)
-                        .cloned()
-                        .ok_or_else(|| format!("its input '{}' is not computed before it", shorten(name)))?,
-                ),
+                name => Some(self.get(name).cloned().ok_or_else(|| self.missing(name))?),
             });
         }
         for fact in inputs.iter().flatten() {
@@ -242,6 +253,28 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
+    /// Why a value that a node reads is not known.
+    fn missing(&self, name: &str) -> Problem {
+        let shown = shorten(name);
+        let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else {
+            return format!(
+                "its input '{shown}' is not computed before it, and the file has no tensor of that name. Check the file with \
+                 onnx.checker.check_model, and export the model again."
+            )
+            .into();
+        };
+        if ElementType::from_onnx(tensor.data_type).is_none() {
+            return format!(
+                "its input '{shown}' has the element type {}, which Kiln does not support. Export the model with weights of \
+                 float32, float16 or int8.",
+                type_name(tensor.data_type)
+            )
+            .into();
+        }
+        let dims: Vec<i64> = tensor.dims.iter().take(MAX_RANK).copied().collect();
+        format!("its input '{shown}' has the impossible shape {dims:?}. Export the model again.").into()
+    }
+
     /// The known values of a fact, which are read from the file if necessary; `None` if they are computed for each batch.
     pub(crate) fn host(&mut self, fact: &Fact) -> Result<Option<Host>, Problem> {
         match &fact.kind {
@@ -252,7 +285,7 @@ impl<'a> Lowering<'a> {
                     true => self.reserve_integers(shape)?,
                     false => self.reserve_read(shape)?,
                 }
-                let (host, _) = self.source.tensor(&self.tensors[*tensor]).map_err(|error| error.to_string())?;
+                let (host, _) = self.source.tensor(&self.tensors[*tensor])?;
                 Ok(Some(host))
             }
         }
@@ -273,7 +306,7 @@ impl<'a> Lowering<'a> {
         }
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
         self.reserve_read(&shape.ok_or("its value has a negative size")?)?;
-        let (host, element) = self.source.tensor(tensor).map_err(|error| error.to_string())?;
+        let (host, element) = self.source.tensor(tensor)?;
         Ok(Fact { element, kind: FactKind::Host(host) })
     }
 
@@ -307,10 +340,12 @@ pub(crate) fn describe(node: &NodeProto) -> String {
     }
 }
 
-/// A text of the file for a message: its beginning, if it is long.
+/// A text of the file for a message: its beginning, if it is long, on one line and without control characters.
 pub(crate) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_TEXT) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_string(),
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let mut shown: String = text.chars().take(MAX_TEXT).map(printable).collect();
+    if text.chars().nth(MAX_TEXT).is_some() {
+        shown.push_str("...");
     }
+    shown
 }

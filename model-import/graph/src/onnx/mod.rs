@@ -3,10 +3,13 @@
 //! An ONNX file may come from anybody. Nothing here trusts a size before it is checked against the file, follows a path out of
 //! the file's folder, or panics on a malformed message.
 
+mod file_format;
 mod proto;
 mod reader;
 mod tensor;
 
+pub(crate) use file_format::other_format;
 pub use proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 pub use reader::{OnnxSource, ReadError};
 pub use tensor::ElementType;
+pub(crate) use tensor::{TensorError, type_name};

@@ -126,6 +126,9 @@ pub struct AttributeProto {
     /// Texts.
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub strings: Vec<Vec<u8>>,
+    /// The field above that has the value (`AttributeProto.AttributeType`); 0 in files that do not say it.
+    #[prost(int32, tag = "20")]
+    pub r#type: i32,
 }
 
 /// A tensor with its values, or with the place where they are.

@@ -10,6 +10,8 @@ use prost::Message;
 
 use crate::digest::{sha256_hex, sha256_of};
 
+use super::file_format::MAX_MAGIC;
+use super::other_format;
 use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Raw values of at most this many bytes are read with the structure.
@@ -36,7 +38,7 @@ pub struct OnnxSource {
     bytes: u64,
 }
 
-/// Why a file cannot be read. The texts are clauses after "the file cannot be used:" or similar.
+/// Why a file cannot be read. The texts follow the path of the ONNX file and a colon.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The operating system reports an error.
@@ -48,11 +50,14 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The bytes are no ONNX model.
-    #[error("{path} is not an ONNX model: {reason}", path = path.display())]
-    NotOnnx {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
+    #[error("this is not an ONNX model: {0}")]
+    NotOnnx(String),
+    /// The values of a tensor are not where the file says.
+    #[error("the values of tensor '{tensor}' cannot be read: {reason}")]
+    Values {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong, and the next step.
         reason: String,
     },
     /// A tensor's values are outside the folder of the file.
@@ -76,18 +81,20 @@ impl OnnxSource {
     /// The file cannot be read, is not an ONNX model, or its structure is larger than any network's.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let io = |source| ReadError::Io { path: path.to_path_buf(), source };
-        let not_onnx = |reason: String| ReadError::NotOnnx { path: path.to_path_buf(), reason };
+        let not_onnx = |reason: &str| ReadError::NotOnnx(with_next_step(path, reason));
         let (file, bytes) = open_file(path).map_err(io)?;
         let mut walker = Walker { file: BufReader::with_capacity(1 << 16, file), position: 0, written: 0, decoded: 0 };
         let structure = match walker.message(bytes, &MODEL, MAX_DEPTH) {
             Ok(structure) => structure,
             Err(Malformed::Io(source)) => return Err(io(source)),
-            Err(Malformed::Structure(reason)) => return Err(not_onnx(reason.to_string())),
+            Err(Malformed::Structure(reason)) => return Err(not_onnx(reason)),
         };
-        let message = ModelProto::decode(structure.as_slice()).map_err(|error| not_onnx(error.to_string()))?;
+        let message = ModelProto::decode(structure.as_slice()).map_err(|error| not_onnx(&error.to_string()))?;
         // Protobuf accepts nearly any bytes as a message with unknown fields.
-        if message.graph.as_ref().is_none_or(|graph| graph.node.is_empty()) {
-            return Err(not_onnx("it has no graph".to_string()));
+        match &message.graph {
+            None => return Err(not_onnx("it has no graph")),
+            Some(graph) if graph.node.is_empty() => return Err(not_onnx("its graph has no operators")),
+            Some(_) => {}
         }
         Ok(Self { path: path.to_path_buf(), message, bytes })
     }
@@ -149,26 +156,21 @@ impl OnnxSource {
     ) -> Result<bool, ReadError> {
         if tensor.data_location == 1 {
             let (path, offset, length) = self.external_values(tensor, needed)?;
-            self.read_range(&path, offset, length, needed, take)?;
+            Self::read_range(tensor, &path, [offset, length], needed, take)?;
             return Ok(true);
         }
         if let Some(offset) = tensor.stored_at {
-            self.read_range(&self.path, offset, tensor.stored_bytes, needed, take)?;
+            Self::read_range(tensor, &self.path, [offset, tensor.stored_bytes], needed, take)?;
             return Ok(true);
         }
         if tensor.raw_data.is_empty() {
             return Ok(false);
         }
         if tensor.raw_data.len() != needed {
-            return Err(self.short(needed, tensor.raw_data.len() as u64));
+            return Err(short(tensor, needed, tensor.raw_data.len() as u64));
         }
         take(&tensor.raw_data);
         Ok(true)
-    }
-
-    fn short(&self, needed: usize, available: u64) -> ReadError {
-        let reason = format!("a tensor of {needed} bytes has {available} bytes of values");
-        ReadError::NotOnnx { path: self.path.clone(), reason }
     }
 
     /// The size in bytes of all files that hold values of tensors, as far as they can be read.
@@ -216,30 +218,30 @@ impl OnnxSource {
         let location = tensor.external("location").unwrap_or_default();
         let resolved = self.external_path(tensor)?;
         let number = |key: &str| tensor.external(key).map(|text| text.parse::<u64>());
-        let malformed = || ReadError::NotOnnx {
-            path: self.path.clone(),
-            reason: format!("the place of tensor '{}' in '{location}' is not a number", tensor.name),
+        let malformed = || ReadError::Values {
+            tensor: tensor.name.clone(),
+            reason: format!("their place in '{location}' is not a number. Export the model again."),
         };
         let offset = number("offset").unwrap_or(Ok(0)).map_err(|_| malformed())?;
         let length = number("length").unwrap_or(Ok(needed as u64)).map_err(|_| malformed())?;
         Ok((resolved, offset, length))
     }
 
+    /// Reads the values of a tensor from `path`, at an offset and of a length.
     fn read_range(
-        &self,
+        tensor: &TensorProto,
         path: &Path,
-        offset: u64,
-        length: u64,
+        [offset, length]: [u64; 2],
         needed: usize,
         mut take: impl FnMut(&[u8]),
     ) -> Result<(), ReadError> {
         let io = |source| ReadError::Io { path: path.to_path_buf(), source };
         if length != needed as u64 {
-            return Err(self.short(needed, length));
+            return Err(short(tensor, needed, length));
         }
         let (mut file, size) = open_file(path).map_err(io)?;
         if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(self.short(needed, size.saturating_sub(offset)));
+            return Err(short(tensor, needed, size.saturating_sub(offset)));
         }
         file.seek(SeekFrom::Start(offset)).map_err(io)?;
         let mut buffer = vec![0; needed.min(1 << 18)];
@@ -258,6 +260,29 @@ impl TensorProto {
     /// An entry of the place of external values.
     fn external(&self, key: &str) -> Option<&str> {
         self.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
+    }
+}
+
+/// The error of a tensor with too few or too many values.
+fn short(tensor: &TensorProto, needed: usize, available: u64) -> ReadError {
+    let place = match tensor.external("location") {
+        Some(location) if tensor.data_location == 1 => format!("'{location}'"),
+        _ => "the ONNX file".to_string(),
+    };
+    let reason = format!(
+        "its shape needs {needed} bytes, but {place} has {available} bytes for it. If the file was cut off, copy it again; \
+         otherwise export the model again."
+    );
+    ReadError::Values { tensor: tensor.name.clone(), reason }
+}
+
+/// What is wrong with a file that is no ONNX model, and the next step.
+fn with_next_step(path: &Path, reason: &str) -> String {
+    let mut magic = Vec::new();
+    let is_read = open_file(path).and_then(|(file, _)| file.take(MAX_MAGIC).read_to_end(&mut magic)).is_ok();
+    match other_format(&magic).filter(|_| is_read) {
+        Some(other) => other.to_string(),
+        None => format!("{reason}. If the file was cut off, copy it again; otherwise export the model again."),
     }
 }
 
@@ -291,7 +316,7 @@ const fn message<T>(fields: &'static [(u64, &'static Descent)], kept: &'static [
 
 static TENSOR: Descent =
     Descent { is_tensor: true, ..message::<TensorProto>(&[], &[1, 2, 4, 5, 7, 8, RAW_DATA, 10, 11, 13, 14]) };
-static ATTRIBUTE: Descent = message::<AttributeProto>(&[(5, &TENSOR), (6, &GRAPH)], &[1, 2, 3, 4, 7, 8, 9]);
+static ATTRIBUTE: Descent = message::<AttributeProto>(&[(5, &TENSOR), (6, &GRAPH)], &[1, 2, 3, 4, 7, 8, 9, 20]);
 static NODE: Descent = message::<NodeProto>(&[(5, &ATTRIBUTE)], &[1, 2, 3, 4, 7]);
 static GRAPH: Descent = message::<GraphProto>(&[(1, &NODE), (5, &TENSOR)], &[11, 12]);
 static FUNCTION: Descent = message::<FunctionProto>(&[], &[1]);

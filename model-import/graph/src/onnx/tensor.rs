@@ -123,6 +123,26 @@ pub enum TensorError {
     },
 }
 
+/// The name of an element type that [`ElementType::from_onnx`] does not know.
+pub(crate) fn type_name(number: i32) -> String {
+    let name = match number {
+        0 => "undefined",
+        8 => "string",
+        14 => "complex64",
+        15 => "complex128",
+        17 => "float8e4m3fn",
+        18 => "float8e4m3fnuz",
+        19 => "float8e5m2",
+        20 => "float8e5m2fnuz",
+        23 => "float4e2m1",
+        24 => "float8e8m0",
+        25 => "uint2",
+        26 => "int2",
+        other => return format!("{other}, which ONNX does not define"),
+    };
+    name.to_string()
+}
+
 impl OnnxSource {
     /// Reads a tensor. Floating-point numbers of all sizes, and integers of at most 16 bits, become `f32`. Other integers
     /// become [`Linear`] numbers.

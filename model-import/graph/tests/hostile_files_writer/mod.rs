@@ -62,6 +62,11 @@ pub fn text(name: &str, value: &str) -> Vec<u8> {
     [message(1, name.as_bytes()), message(4, value.as_bytes())].concat()
 }
 
+/// An attribute that says its type, by the number of `AttributeProto.AttributeType`.
+pub fn typed(attribute: &[u8], number_of_type: u64) -> Vec<u8> {
+    [attribute, &number(20, number_of_type)].concat()
+}
+
 /// An attribute with a graph.
 pub fn branch(name: &str, graph: &[u8]) -> Vec<u8> {
     [message(1, name.as_bytes()), message(6, graph)].concat()
