@@ -93,7 +93,7 @@ impl Drop for Reservation {
 }
 
 /// The body of a request, before it is read. Dropping it refuses the body: a client that waits for '100 Continue' does not send
-/// it, and the connection closes.
+/// it, and behind a large body the server closes the connection.
 #[derive(Debug)]
 pub(super) struct UnreadBody {
     body: Body,

@@ -1,7 +1,5 @@
 //! Operations that return the embedding of an image.
 
-use std::sync::{Arc, Weak};
-
 use poem_openapi::param::{Header, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi, Tags};
@@ -11,8 +9,9 @@ use super::auth::{Authenticated, PredictScope};
 use super::error::{ApiError, ErrorCode};
 use super::openapi_errors::{EmbedErrors, OperationError};
 use super::predict::{ImageBody, ModelRef, TimingsBody};
+use super::selection::Selection;
 use super::upload::{RawImage, SingleImageForm};
-use kiln_classifier::{Classifier, EncodedImage, RequestOptions};
+use kiln_classifier::{Classifier, EncodedImage};
 use kiln_inference::model::Task;
 
 /// `POST /embed` and `POST /embed/raw`.
@@ -49,10 +48,7 @@ impl Embed {
         form: SingleImageForm,
     ) -> EmbedResult {
         let selection = (model.as_deref(), version.as_deref());
-        let earlier = self.check(&caller, selection, timeout_ms.0)?;
-        let image = form.read().await?;
-        let classifier = self.0.registry.resolve_again(&earlier, selection.0, selection.1)?;
-        run(&caller, &classifier, image, self.options(&caller, timeout_ms.0), normalize.0).await
+        self.run(&caller, selection, form.read(), normalize.0, timeout_ms.0).await
     }
 
     /// Compute the embedding of one image sent as the whole body
@@ -75,55 +71,43 @@ impl Embed {
         body: RawImage,
     ) -> EmbedResult {
         let selection = (model.as_deref(), version.as_deref());
-        let earlier = self.check(&caller, selection, timeout_ms.0)?;
-        let image = body.read().await?;
-        let classifier = self.0.registry.resolve_again(&earlier, selection.0, selection.1)?;
-        run(&caller, &classifier, image, self.options(&caller, timeout_ms.0), normalize.0).await
+        self.run(&caller, selection, body.read(), normalize.0, timeout_ms.0).await
     }
 }
 
 impl Embed {
-    /// Checks what the head of a request suffices for, before its body is read.
-    fn check(
+    async fn run(
         &self,
         caller: &Authenticated<PredictScope>,
         (model, version): (Option<&str>, Option<&str>),
+        image: impl Future<Output = Result<EncodedImage, ApiError>>,
+        normalize: bool,
         timeout_ms: Option<u64>,
-    ) -> Result<Weak<Classifier>, ApiError> {
-        let classifier = self.0.registry.resolve(model, version)?;
-        let model = classifier.model();
-        if model.spec().task != Task::Embedding {
-            let message = format!("the model '{}' returns classes, not embeddings", model.name());
-            return Err(ApiError::new(ErrorCode::ModelClassifies, message));
+    ) -> EmbedResult {
+        let options = caller.options(None, self.0.config.timeout(timeout_ms), None);
+        let check = |classifier: &Classifier| {
+            let model = classifier.model();
+            if model.spec().task != Task::Embedding {
+                let message = format!("the model '{}' returns classes, not embeddings", model.name());
+                return Err(ApiError::new(ErrorCode::ModelClassifies, message));
+            }
+            Ok(classifier.check_admission(&options)?)
+        };
+        let selection = Selection { registry: &self.0.registry, model, version };
+        let (classifier, image) = selection.receive(check, image).await?;
+        let mut embedding = classifier.embed(image, options).await?;
+        caller.report_timings(embedding.timings);
+        if normalize {
+            embedding.normalise();
         }
-        classifier.check_admission(&self.options(caller, timeout_ms))?;
-        Ok(Arc::downgrade(&classifier))
+        Ok(Json(EmbeddingBody {
+            model: ModelRef::from(classifier.model()),
+            dimensions: embedding.values.len() as u32,
+            embedding: embedding.values.into_vec(),
+            image: ImageBody::from(embedding.image),
+            timings_ms: TimingsBody::from(embedding.timings),
+        }))
     }
-
-    fn options(&self, caller: &Authenticated<PredictScope>, timeout_ms: Option<u64>) -> RequestOptions {
-        caller.options(None, self.0.config.timeout(timeout_ms), None)
-    }
-}
-
-async fn run(
-    caller: &Authenticated<PredictScope>,
-    classifier: &Classifier,
-    image: EncodedImage,
-    options: RequestOptions,
-    normalize: bool,
-) -> EmbedResult {
-    let mut embedding = classifier.embed(image, options).await?;
-    caller.report_timings(embedding.timings);
-    if normalize {
-        embedding.normalise();
-    }
-    Ok(Json(EmbeddingBody {
-        model: ModelRef::from(classifier.model()),
-        dimensions: embedding.values.len() as u32,
-        embedding: embedding.values.into_vec(),
-        image: ImageBody::from(embedding.image),
-        timings_ms: TimingsBody::from(embedding.timings),
-    }))
 }
 
 fn default_normalize() -> bool {

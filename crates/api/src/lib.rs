@@ -24,6 +24,7 @@ mod predict;
 mod request_context;
 mod route_table;
 mod security_headers;
+mod selection;
 mod server_timing;
 mod upload;
 

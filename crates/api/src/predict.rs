@@ -1,6 +1,6 @@
 //! Operations that classify images, and the JSON of their responses.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,6 +12,7 @@ use super::State;
 use super::auth::{Authenticated, PredictScope};
 use super::error::{ApiError, ErrorBody, ErrorCode};
 use super::openapi_errors::{OperationError, PredictErrors};
+use super::selection::Selection;
 use super::upload::{MultiImageForm, RawImage, SingleImageForm};
 use kiln_classifier::{Classifier, ClassifyError, EncodedImage, ImageError, ImageInfo, Prediction, RequestOptions};
 use kiln_inference::model::{Model, Task};
@@ -58,10 +59,8 @@ impl Predict {
         form: SingleImageForm,
     ) -> PredictResult<PredictionBody> {
         let selection = (model.as_deref(), version.as_deref());
-        let options = || self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
-        let earlier = self.check(selection, &options())?;
-        let image = form.read().await?;
-        let (classifier, options) = self.classifier(&earlier, selection, options())?;
+        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let (classifier, options, image) = self.receive(selection, options, form.read()).await?;
         classify(&caller, &classifier, image, options).await
     }
 
@@ -88,10 +87,8 @@ impl Predict {
         body: RawImage,
     ) -> PredictResult<PredictionBody> {
         let selection = (model.as_deref(), version.as_deref());
-        let options = || self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
-        let earlier = self.check(selection, &options())?;
-        let image = body.read().await?;
-        let (classifier, options) = self.classifier(&earlier, selection, options())?;
+        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let (classifier, options, image) = self.receive(selection, options, body.read()).await?;
         classify(&caller, &classifier, image, options).await
     }
 
@@ -118,10 +115,9 @@ impl Predict {
         form: MultiImageForm,
     ) -> PredictResult<BatchBody> {
         let selection = (model.as_deref(), version.as_deref());
-        let options = || self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
-        let earlier = self.check(selection, &options())?;
-        let images = form.read(self.0.config.max_batch_files).await?;
-        let (classifier, options) = self.classifier(&earlier, selection, options())?;
+        let options = self.options(&caller, top_k.0, threshold.0, timeout_ms.0);
+        let images = form.read(self.0.config.max_batch_files);
+        let (classifier, options, images) = self.receive(selection, options, images).await?;
         let outcomes = join_all(images.into_iter().map(|image| classifier.classify(image, options.clone()))).await;
         let timings = outcomes.iter().flatten().map(|prediction| prediction.timings);
         if let Some(slowest) = timings.max_by_key(PhaseTimings::total) {
@@ -140,31 +136,25 @@ impl Predict {
 }
 
 impl Predict {
-    /// Checks what the head of a request suffices for, before its body is read. The model and the version are those of the request.
-    /// A model that returns embeddings has no classes.
-    fn check(
+    /// Checks what the head of a request suffices for, and reads the body. Returns the classifier and the options with its default
+    /// number of classes. A model that returns embeddings has no classes.
+    async fn receive<T>(
         &self,
-        (model, version): (Option<&str>, Option<&str>),
-        options: &RequestOptions,
-    ) -> Result<Weak<Classifier>, ApiError> {
-        let classifier = self.0.registry.resolve(model, version)?;
-        check_task(&classifier)?;
-        classifier.check_classification(options)?;
-        Ok(Arc::downgrade(&classifier))
-    }
-
-    /// Returns the classifier of a request whose body was read, and the options. Its timeout begins here: an upload takes as long as
-    /// the network needs.
-    fn classifier(
-        &self,
-        earlier: &Weak<Classifier>,
         (model, version): (Option<&str>, Option<&str>),
         mut options: RequestOptions,
-    ) -> Result<(Arc<Classifier>, RequestOptions), ApiError> {
-        let classifier = self.0.registry.resolve_again(earlier, model, version)?;
-        check_task(&classifier)?;
+        body: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<(Arc<Classifier>, RequestOptions, T), ApiError> {
+        let selection = Selection { registry: &self.0.registry, model, version };
+        let check = |classifier: &Classifier| {
+            if classifier.model().spec().task == Task::Embedding {
+                let message = format!("the model '{}' returns embeddings, not classes", classifier.model().name());
+                return Err(ApiError::new(ErrorCode::ModelEmbeds, message));
+            }
+            Ok(classifier.check_classification(&options)?)
+        };
+        let (classifier, body) = selection.receive(check, body).await?;
         options.top_k = options.top_k.or_else(|| classifier.default_top_k());
-        Ok((classifier, options))
+        Ok((classifier, options, body))
     }
 
     fn options(
@@ -176,16 +166,6 @@ impl Predict {
     ) -> RequestOptions {
         let timeout = self.0.config.timeout(timeout_ms);
         RequestOptions { threshold, ..caller.options(top_k.map(|top_k| top_k as usize), timeout, None) }
-    }
-}
-
-fn check_task(classifier: &Classifier) -> Result<(), ApiError> {
-    match classifier.model().spec().task {
-        Task::Embedding => {
-            let message = format!("the model '{}' returns embeddings, not classes", classifier.model().name());
-            Err(ApiError::new(ErrorCode::ModelEmbeds, message))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -55,7 +55,7 @@ impl Preprocessor {
                 return Ok(None);
             }
             timer.end(Phase::DecodeWait);
-            let Some(decoded) = image::decode_while_needed(&bytes, &limits, Some(&token))? else {
+            let Some(decoded) = image::decode_while_needed(&bytes, &limits, Some(&spec), Some(&token))? else {
                 match token.is_cancelled() {
                     true => metrics::cancelled("decode"),
                     false => admitted.record_missed_deadline(),

@@ -1,8 +1,8 @@
 //! The registry of models: model name and version to classifier. It is empty while the models are being loaded, and it
 //! is replaced as a whole if versions change. A request keeps the classifier that it got for as long as it needs it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 
@@ -79,21 +79,6 @@ impl Registry {
             Some(version) => entry.versions.find(version),
             None => Ok(Arc::clone(entry.next())),
         }
-    }
-
-    /// Returns the classifier that [`Self::resolve`] returned before the body of the request was read, or resolves it again if its
-    /// version was unloaded since. Bodies may take hours, and must not keep an unloaded version in memory.
-    ///
-    /// # Errors
-    ///
-    /// See [`Self::resolve`].
-    pub fn resolve_again(
-        &self,
-        earlier: &Weak<Classifier>,
-        name: Option<&str>,
-        version: Option<&str>,
-    ) -> Result<Arc<Classifier>, LookupError> {
-        earlier.upgrade().map_or_else(|| self.resolve(name, version), Ok)
     }
 
     /// Returns the classifier of a model for a request that only reads information. Without a version it is the stable

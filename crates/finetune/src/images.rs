@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::thread::Builder;
 
 use kiln_image::{self as image, Limits, PreprocessSpec, PreprocessedImage};
 use model_import::import::read_file;
@@ -24,12 +25,17 @@ pub fn preprocess_files(
         let bytes = read_file(file, limits.decode_budget.capacity()).map_err(|e| e.to_string())?;
         image::preprocess(&bytes, recipe, limits).map(|decoded| decoded.image).map_err(|e| e.to_string())
     };
+    let preprocess_all = |chunk: &[&Path]| chunk.iter().map(preprocess).collect::<Vec<_>>();
+    let preprocess_all = &preprocess_all;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = files
-            .chunks(files_per_thread)
-            .map(|chunk| scope.spawn(|| chunk.iter().map(preprocess).collect::<Vec<_>>()))
-            .collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("decoding does not panic")).collect()
+        // If the operating system refuses a thread, this one does its work.
+        let start = |chunk| (chunk, Builder::new().spawn_scoped(scope, move || preprocess_all(chunk)).ok());
+        let started: Vec<_> = files.chunks(files_per_thread).map(start).collect();
+        let results = started.into_iter().flat_map(|(chunk, thread)| match thread {
+            Some(thread) => thread.join().expect("decoding does not panic"),
+            None => preprocess_all(chunk),
+        });
+        results.collect()
     })
 }
 

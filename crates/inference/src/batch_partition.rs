@@ -40,14 +40,15 @@ impl BatchSizes {
 
     /// Returns the sizes to run before the first request, ascending: every size that has compiled kernels. If kernels do not
     /// depend on the size, a GPU needs the smallest size and the largest, whose buffers have to fit. A CPU, whose threads are
-    /// `cpu_threads`, runs one sample on all threads together and one sample on each: a large network takes seconds for a whole
-    /// batch, and would find nothing else to prepare.
+    /// `cpu_threads`, runs one sample on each of them: a large network takes seconds for a whole batch, and would find nothing
+    /// else to prepare. The self-test that follows runs one sample on all threads together.
     pub(crate) fn to_warm_up(&self, cpu_threads: Option<usize>) -> Vec<usize> {
         match self {
-            Self::Every { max } => {
-                let largest = cpu_threads.map_or(*max, |threads| threads.min(*max));
-                if largest == 1 { vec![1] } else { vec![1, largest] }
-            }
+            Self::Every { max } => match cpu_threads {
+                Some(threads) => vec![threads.min(*max)],
+                None if *max == 1 => vec![1],
+                None => vec![1, *max],
+            },
             Self::Listed(sizes) => sizes.clone(),
         }
     }
@@ -97,8 +98,8 @@ mod tests {
     #[test]
     fn cpu_warms_up_one_sample_a_thread() {
         let sizes = BatchSizes::Every { max: 8 };
-        assert_eq!(sizes.to_warm_up(Some(2)), [1, 2]);
-        assert_eq!(sizes.to_warm_up(Some(16)), [1, 8]);
+        assert_eq!(sizes.to_warm_up(Some(2)), [2]);
+        assert_eq!(sizes.to_warm_up(Some(16)), [8]);
         assert_eq!(sizes.to_warm_up(Some(1)), [1]);
         assert_eq!(BatchSizes::Every { max: 1 }.to_warm_up(None), [1]);
     }

@@ -33,6 +33,11 @@ pub fn configure_cpu(config: &Config, device: ChosenDevice) -> Result<ChosenDevi
     Ok(device.with_cpu_context(context))
 }
 
+/// Returns the name of the instruction set that f32 kernels use on this CPU: `avx512`, `avx2`, `neon` or `portable`.
+pub fn instruction_set() -> &'static str {
+    Isa::best().name()
+}
+
 /// Returns true if this CPU multiplies in bfloat16.
 pub fn has_bf16() -> bool {
     Isa::bf16().is_some()

@@ -1,11 +1,11 @@
 //! The `Engine` trait that the batcher drives: samples in, logits out. It does not depend on Burn, so tests implement it.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kiln_image::{CropRegion, PreprocessedImage};
 
 use super::ranking::ScoredClass;
+use model_import::panic_message;
 
 /// One row of a batch.
 #[derive(Clone, Debug)]
@@ -140,12 +140,6 @@ impl EngineError {
 pub fn catch_panic<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
     let outcome = catch_unwind(AssertUnwindSafe(work));
     outcome.unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic))))
-}
-
-/// Returns the message of a panic, if it is a text.
-pub fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_string()
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub enum StartError {
     /// The model runs, but its logits differ from the reference logits.
     #[error(
         "model '{model}' computes wrong logits on {device}: {reason}. Use another --device. If every device fails, the \
-         reference logits belong to other weights."
+         weights are damaged (they may have NaN or infinity), or the reference logits belong to other weights."
     )]
     SelfTest {
         /// The model's name.

@@ -23,13 +23,14 @@ mod self_test;
 mod startup;
 
 pub use burn_engine::{BurnEngine, DeviceAssignment};
-pub use cpu::{configure_cpu, default_threads, has_bf16};
+pub use cpu::{configure_cpu, default_threads, has_bf16, instruction_set};
 pub use device::adapters::{self, select_auto};
 pub use device::{ChosenDevice, DeviceError, DeviceInfo};
-pub use engine::{Engine, EngineError, Logits, Output, Sample, catch_panic, panic_message};
+pub use engine::{Engine, EngineError, Logits, Output, Sample, catch_panic};
 pub use error::{PrecisionError, StartError};
 #[doc(hidden)]
 pub use input::source_of;
+pub use model_import::panic_message;
 pub use options::{DeviceChoice, DeviceChoices, KernelChoice, Options, Precision, ResizeChoice};
 pub use ranking::{ScoredClass, argmax, sigmoid_top_k, softmax_top_k};
 pub use reference_logits::reference_logits_on_cpu;

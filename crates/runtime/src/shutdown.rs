@@ -224,7 +224,7 @@ pub fn os_requests() -> io::Result<(mpsc::Receiver<ShutdownRequest>, impl Future
 ///
 /// # Errors
 ///
-/// Never returns an error. If the handler cannot be installed, the task logs a warning.
+/// Never returns an error. If the handler cannot be installed, the future logs a warning and sends nothing.
 ///
 /// # Panics
 ///
@@ -236,7 +236,7 @@ pub fn os_requests() -> io::Result<(mpsc::Receiver<ShutdownRequest>, impl Future
         loop {
             if let Err(error) = tokio::signal::ctrl_c().await {
                 tracing::warn!(%error, "cannot listen for Ctrl-C");
-                return;
+                return sender.closed().await;
             }
             if sender.send(ShutdownRequest::Interrupt).await.is_err() {
                 return;

@@ -44,10 +44,15 @@ impl ConnectionLimit {
     }
 }
 
+/// Returns the number of open files that a server with this limit on connections may need.
+pub fn open_files_needed(max_connections: usize) -> u64 {
+    (max_connections + OTHER_OPEN_FILES) as u64
+}
+
 /// Raises the soft limit on open files to the number that `max_connections` may need. The usual soft limit is 1024, and a
 /// process may raise it up to the hard limit.
 pub(super) fn raise_open_file_limit(max_connections: usize) {
-    let needed = (max_connections + OTHER_OPEN_FILES) as u64;
+    let needed = open_files_needed(max_connections);
     match rlimit::increase_nofile_limit(needed) {
         Ok(allowed) if allowed >= needed => {}
         Ok(allowed) => {

@@ -106,7 +106,7 @@ fn check_timeout(setting: &'static str, value: Duration) -> Result<(), ServerErr
 
 impl ServerError {
     /// Returns the error for an address that cannot be bound, with advice for the cause.
-    pub(super) fn bind(address: SocketAddr, source: io::Error) -> Self {
+    pub fn bind(address: SocketAddr, source: io::Error) -> Self {
         let advice = match source.kind() {
             ErrorKind::AddrInUse => "another program already listens there; stop it or choose another port",
             ErrorKind::PermissionDenied => "this user may not use that port; choose one from 1024 upwards",

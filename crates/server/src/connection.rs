@@ -84,11 +84,11 @@ pub(super) async fn serve(
         let answered_during_shutdown = Arc::clone(&answered_during_shutdown);
         async move {
             let (rest, waits_to_send) = (BodyRest::default(), request.headers().contains_key(EXPECT));
-            let mut response = handle(request, peer, scheme, &shared, Arc::clone(&tracker), rest.clone()).await;
+            let mut response = handle(request, peer, scheme, &shared, rest.clone()).await;
             // A client that waits for '100 Continue' would get it if the body was read.
             let is_complete = !rest.is_some() || version < Version::HTTP_2 && !waits_to_send && rest.discard().await;
-            if is_complete {
-                tracker.record_complete_body();
+            if !is_complete {
+                tracker.record_unread_body();
             }
             drop(request_guard);
             match (shared.shutdown.stage(), version) {
@@ -163,12 +163,11 @@ async fn handle(
     peer: SocketAddr,
     scheme: Scheme,
     shared: &Shared,
-    tracker: Arc<ConnectionTracker>,
     rest: BodyRest,
 ) -> hyper::Response<BoxBody<Bytes, std::io::Error>> {
     let (parts, incoming) = request.into_parts();
     let limits = BodyLimits { pause: shared.config.body_timeout, rate: shared.config.min_body_rate };
-    let body = TimedBody::new(incoming, limits, tracker, rest);
+    let body = TimedBody::new(incoming, limits, rest);
     let local = LocalAddr(shared.local_addr.into());
     let parts = RequestParts::from((parts, local, RemoteAddr(peer.into()), scheme));
     let request = Request::from_parts(parts, Body::from(body.boxed()));

@@ -71,7 +71,7 @@ struct Inner {
     /// Number of requests in the endpoint.
     requests: usize,
     is_http2: bool,
-    /// The endpoint dropped the last request body before its end.
+    /// The last request was answered before the end of its body.
     has_unread_body: bool,
     /// The server is closing, so the shutdown grace bounds every wait.
     server_is_closing: bool,
@@ -145,14 +145,9 @@ impl ConnectionTracker {
         }
     }
 
-    /// Records that the endpoint dropped a request body before its end.
+    /// Records that a request was answered before the end of its body, which nobody reads.
     pub(super) fn record_unread_body(&self) {
         self.lock().has_unread_body = true;
-    }
-
-    /// Records that the rest of the body was read after all.
-    pub(super) fn record_complete_body(&self) {
-        self.lock().has_unread_body = false;
     }
 
     /// Records that the server has asked the client to close the connection.

@@ -21,6 +21,7 @@
 
 mod accept;
 pub mod auth;
+mod certificate_expiry;
 mod config;
 mod connection;
 mod connection_timeouts;
@@ -32,6 +33,8 @@ mod timed_body;
 mod tls;
 mod watchdog;
 
+pub use accept::open_files_needed;
+pub use certificate_expiry::certificate_expiry;
 pub use config::{Config, ServerError};
 pub use server::Server;
 pub use tls::{Tls, TlsError};

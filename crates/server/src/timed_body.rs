@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,8 +10,6 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-
-use crate::connection_timeouts::ConnectionTracker;
 
 /// Limits on the speed of a request body.
 #[derive(Clone, Copy, Debug)]
@@ -35,15 +33,14 @@ pub(super) struct TimedBody {
     /// Time at which a reader first waited for a piece.
     started: Option<Instant>,
     received: usize,
-    tracker: Arc<ConnectionTracker>,
     rest: BodyRest,
     complete: bool,
 }
 
 impl TimedBody {
-    pub(super) fn new(incoming: Incoming, limits: BodyLimits, tracker: Arc<ConnectionTracker>, rest: BodyRest) -> Self {
-        let incoming = Some(incoming);
-        Self { incoming, limits, timer: None, started: None, received: 0, tracker, rest, complete: false }
+    /// Creates a body that leaves what nobody reads of it in `rest`.
+    pub(super) fn new(incoming: Incoming, limits: BodyLimits, rest: BodyRest) -> Self {
+        Self { incoming: Some(incoming), limits, timer: None, started: None, received: 0, rest, complete: false }
     }
 
     fn incoming(&mut self) -> &mut Incoming {
@@ -94,8 +91,7 @@ impl Body for TimedBody {
 impl Drop for TimedBody {
     fn drop(&mut self) {
         if let Some(incoming) = self.incoming.take().filter(|incoming| !self.complete && !incoming.is_end_stream()) {
-            self.tracker.record_unread_body();
-            self.rest.put(incoming);
+            *self.rest.lock() = Some(incoming);
         }
     }
 }
@@ -111,14 +107,13 @@ const MAX_DISCARDED: u64 = 256 << 10;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 impl BodyRest {
-    fn put(&self, incoming: Incoming) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(incoming);
+    fn lock(&self) -> MutexGuard<'_, Option<Incoming>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the rest of the body and discards it, if there is one and it is small. Returns whether nothing is left.
     pub(super) async fn discard(&self) -> bool {
-        let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut incoming) = rest else { return true };
+        let Some(mut incoming) = self.lock().take() else { return true };
         if incoming.size_hint().lower() > MAX_DISCARDED {
             return false;
         }
@@ -135,6 +130,6 @@ impl BodyRest {
 
     /// Returns whether the endpoint left a part of the body.
     pub(super) fn is_some(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.lock().is_some()
     }
 }

@@ -14,6 +14,7 @@ use crate::auth::{Authenticated, PredictScope};
 use crate::body_limit::BodyLimit;
 use crate::error::{ApiError, ErrorCode};
 use crate::openapi_errors::{InferErrors, OperationError};
+use crate::selection::Selection;
 use crate::{Config, State};
 use kiln_classifier::{Class, Classifier, Priority, Row, Scores, slowest};
 use kiln_inference::model::Task;
@@ -82,15 +83,12 @@ impl Inference {
         body: InferBody,
     ) -> Result<InferResponse, ApiError> {
         let config = &self.state.config;
-        let earlier = {
-            let classifier = self.state.registry.resolve(Some(name), version)?;
-            // The body may ask for a shorter timeout and a lower priority, but not for better ones.
-            classifier.check_admission(&caller.options(None, config.request_timeout, None))?;
-            Arc::downgrade(&classifier)
-        };
+        let selection = Selection { registry: &self.state.registry, model: Some(name), version };
+        // The body may ask for a shorter timeout and a lower priority, but not for better ones.
+        let best = caller.options(None, config.request_timeout, None);
         let accepted = body.accepted;
-        let body = body.read().await?;
-        let classifier = self.state.registry.resolve_again(&earlier, Some(name), version)?;
+        let (classifier, body) =
+            selection.receive(|classifier| Ok(classifier.check_admission(&best)?), body.read()).await?;
         let (model, max_rows) = (Arc::clone(&classifier), max_rows(config, &classifier));
         let limit = caller.body_limit().clone();
         let (rows, id, output, priority, timeout) = self

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::api_key::{ApiKey, random_base64url};
@@ -16,6 +16,8 @@ pub struct ServerKey {
     /// The key. It is absent if only a key file or token verification is configured.
     pub key: Option<ApiKey>,
     output: KeyOutput,
+    /// Whether standard error is a terminal.
+    has_terminal: bool,
 }
 
 /// Where the owner of the server finds the key.
@@ -23,7 +25,7 @@ pub struct ServerKey {
 enum KeyOutput {
     /// Nowhere: the credentials are configured.
     Configured,
-    /// On the terminal, printed once.
+    /// On the terminal, printed when the server is ready.
     Terminal,
     /// In a file that only the owner can read.
     File(PathBuf),
@@ -81,34 +83,40 @@ impl ServerKey {
     ) -> Result<Self, ServerKeyError> {
         check_credentials(config, listen)?;
         if config.has_credentials() {
-            return Ok(Self { key: config.api_key.clone(), output: KeyOutput::Configured });
+            return Ok(Self { key: config.api_key.clone(), output: KeyOutput::Configured, has_terminal });
         }
         let key = ApiKey::generate();
         if has_terminal {
-            return Ok(Self { key: Some(key), output: KeyOutput::Terminal });
+            return Ok(Self { key: Some(key), output: KeyOutput::Terminal, has_terminal });
         }
         // The name is random. In a directory that everyone can write to, another user could otherwise create the file
         // first and keep the server from starting.
         let path = directory.join(format!("kiln-{}.key", random_base64url::<9>()));
         write(&path, &key).map_err(|e| ServerKeyError::Write { path: path.clone(), reason: e.to_string() })?;
-        Ok(Self { key: Some(key), output: KeyOutput::File(path) })
+        Ok(Self { key: Some(key), output: KeyOutput::File(path), has_terminal })
     }
 
-    /// Shows the owner where the key is. The terminal gets the key itself, the log only the path of its file.
-    ///
-    /// `scheme` is `http` or `https`, `address` is the address of the server.
-    pub fn announce(&self, scheme: &str, address: SocketAddr) {
-        match (&self.output, &self.key) {
-            (KeyOutput::Configured, _) => tracing::info!("requests need a configured API key or token"),
-            // The log may also go to a file, so the key is not logged.
-            (KeyOutput::Terminal, Some(key)) => eprintln!("{}", banner(key, scheme, address)),
-            (KeyOutput::Terminal, None) => {}
-            (KeyOutput::File(path), _) if tracing::enabled!(tracing::Level::INFO) => {
+    /// Logs where the key is: in the configuration or in a file. [`welcome`](Self::welcome) shows it on a terminal.
+    pub fn log_location(&self) {
+        match &self.output {
+            KeyOutput::Configured => tracing::info!("requests need a configured API key or token"),
+            KeyOutput::Terminal => {}
+            KeyOutput::File(path) if tracing::enabled!(tracing::Level::INFO) => {
                 tracing::info!(file = %path.display(), "the API key for this run is in a file");
             }
             // If the log level hides the message above, the operator cannot find the key otherwise.
-            (KeyOutput::File(path), _) => eprintln!("kiln: the API key for this run is in {}", path.display()),
+            KeyOutput::File(path) => eprintln!("kiln: the API key for this run is in {}", path.display()),
         }
+    }
+
+    /// Returns three lines for the operator of a server that is ready: its address, the key, and a command that sends an
+    /// image. `None` without a terminal. Print them on standard error alone: the log may go to a file, and they contain the
+    /// generated key.
+    ///
+    /// `scheme` is `http` or `https`, `address` is the address of the server.
+    pub fn welcome(&self, scheme: &str, address: SocketAddr) -> Option<String> {
+        let key = self.key.as_ref().filter(|_| self.output == KeyOutput::Terminal);
+        self.has_terminal.then(|| welcome(key, scheme, address))
     }
 }
 
@@ -130,15 +138,26 @@ fn write(path: &Path, key: &ApiKey) -> std::io::Result<()> {
     writeln!(options.open(path)?, "{}", key.expose())
 }
 
-/// Returns the text for the terminal: the key, which appears once, and a command that sends a first image.
-fn banner(key: &ApiKey, scheme: &str, address: SocketAddr) -> String {
-    let key = key.expose();
+/// Returns the lines for the terminal. `key` is the generated key; a configured one is not shown.
+fn welcome(key: Option<&ApiKey>, scheme: &str, address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let url = format!("{scheme}://{}", SocketAddr::new(ip, address.port()));
+    let (shown, header) = match key {
+        Some(key) => {
+            let key = key.expose();
+            (format!("export KILN_API_KEY={key}    # for this run"), key)
+        }
+        None => ("a configured one; the command takes it from KILN_API_KEY".to_string(), "$KILN_API_KEY"),
+    };
+    // The certificate of a server rarely names its address.
+    let insecure = if scheme == "https" { "--insecure " } else { "" };
     format!(
-        "\n  address  {scheme}://{address}\n  docs     {scheme}://{address}/docs\n\n  \
-         The API key below is valid for this run; set KILN_API_KEY to use a permanent one.\n  \
-         Wait for 'ready', then run in another terminal:\n\n  \
-         export KILN_API_KEY={key}\n  \
-         curl -H \"X-API-Key: $KILN_API_KEY\" --data-binary @IMAGE.jpg {scheme}://{address}/predict/raw\n"
+        "\n  address  {url} (documentation: {url}/docs)\n  key      {shown}\n  \
+         try      curl {insecure}-H \"X-API-Key: {header}\" --data-binary @photo.jpg {url}/predict/raw\n"
     )
 }
 
@@ -199,15 +218,37 @@ mod tests {
         assert!(!path.exists());
     }
 
+    fn welcome_line(text: &str, start: &str) -> String {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(start));
+        line.unwrap_or_else(|| panic!("no line '{start}' in {text}")).trim().to_string()
+    }
+
     #[test]
-    fn banner_shows_the_key_once_and_a_command_that_uses_it() {
-        let key = ApiKey::parse("0123456789abcdef").unwrap();
-        let text = banner(&key, "http", socket("127.0.0.1:8080"));
-        assert_eq!(text.matches(key.expose()).count(), 1, "{text}");
-        let line = |start: &str| text.lines().map(str::trim).find(|line| line.starts_with(start)).unwrap().to_string();
-        assert_eq!(line("export"), "export KILN_API_KEY=0123456789abcdef");
-        assert!(line("curl").contains("-H \"X-API-Key: $KILN_API_KEY\""), "{text}");
-        assert!(line("curl").ends_with("http://127.0.0.1:8080/predict/raw"), "{text}");
-        assert!(line("address").ends_with("http://127.0.0.1:8080"), "{text}");
+    fn welcome_shows_the_generated_key_and_a_command_that_uses_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = socket("127.0.0.1:8080");
+        let provision =
+            |has_terminal| ServerKey::provision_in(&NO_CREDENTIALS, address, has_terminal, directory.path()).unwrap();
+        let server_key = provision(true);
+        let text = server_key.welcome("http", address).unwrap();
+        let key = server_key.key.as_ref().unwrap().expose();
+        assert_eq!(welcome_line(&text, "address"), "http://127.0.0.1:8080 (documentation: http://127.0.0.1:8080/docs)");
+        assert_eq!(welcome_line(&text, "key"), format!("export KILN_API_KEY={key}    # for this run"));
+        let command =
+            format!("curl -H \"X-API-Key: {key}\" --data-binary @photo.jpg http://127.0.0.1:8080/predict/raw");
+        assert_eq!(welcome_line(&text, "try"), command);
+        assert_eq!(provision(false).welcome("http", address), None, "the key is shown without a terminal");
+    }
+
+    #[test]
+    fn welcome_does_not_show_a_configured_key() {
+        let config = Config { api_key: Some(ApiKey::parse("0123456789abcdef").unwrap()), ..NO_CREDENTIALS };
+        let (address, directory) = (socket("0.0.0.0:443"), tempfile::tempdir().unwrap());
+        let server_key = ServerKey::provision_in(&config, address, true, directory.path()).unwrap();
+        let text = server_key.welcome("https", address).unwrap();
+        assert!(!text.contains("0123456789abcdef"), "{text}");
+        let command = welcome_line(&text, "try");
+        assert!(command.starts_with("curl --insecure -H \"X-API-Key: $KILN_API_KEY\""), "{command}");
+        assert!(command.ends_with(" https://127.0.0.1:443/predict/raw"), "{command}");
     }
 }
