@@ -6,8 +6,9 @@ use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use kiln::app;
+use kiln::app::{self, PredictError};
 use kiln::cli::{self, CliError, Command, Page};
+use kiln::config;
 use kiln_server::auth::ApiKey;
 
 /// A failed command: its exit status and the message for standard error.
@@ -35,6 +36,12 @@ impl Failure {
         }
         Self { status, message }
     }
+}
+
+/// Returns the failure of `kiln predict`. A closed pipe has no message, as in other programs.
+fn predict_failure(error: &PredictError) -> Failure {
+    let failure = Failure::new(error.exit_status(), error);
+    if matches!(error, PredictError::ClosedPipe) { Failure { message: String::new(), ..failure } } else { failure }
 }
 
 /// Every error of a command is a failure with status 1.
@@ -65,7 +72,9 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            if !failure.message.is_empty() {
+                eprintln!("{failure}");
+            }
             ExitCode::from(failure.status)
         }
     }
@@ -83,7 +92,9 @@ fn run(command: Command) -> Result<(), Failure> {
     }
     match command {
         Command::Serve(config) => block_on(app::serve(*config)),
-        Command::Predict { files, top_k, json, config } => block_on(app::predict(*config, files, top_k, json)),
+        Command::Predict { request, config } => {
+            block_on(async { app::predict(*config, request).await.map_err(|error| predict_failure(&error)) })
+        }
         Command::Bench { plan, config } => print(&block_on(app::bench(*config, plan))?),
         Command::Import(order) => app::import(&order).map_err(|error| Failure::new(error.exit_status(), &error)),
         Command::Check(config) => block_on(app::check(*config)),
@@ -91,6 +102,17 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect { path, config } => print(&app::inspect(&path, &config)?),
         Command::Healthcheck(request) => Ok(app::healthcheck(request)?),
         Command::Devices => print(&app::devices()),
+        Command::Doctor { inspection, json } => {
+            let report = app::doctor(&inspection);
+            print(&if json { report.json() } else { report.text() })?;
+            match report.problems() {
+                0 => Ok(()),
+                problems => Err(Failure {
+                    status: Failure::FAILED,
+                    message: format!("problems found: {problems}. Each has its fix beside it."),
+                }),
+            }
+        }
         Command::Keygen(None) => print(&format!("{}\n", ApiKey::generate().expose())),
         Command::Keygen(Some(policy)) => {
             let (key, entry) = app::keygen(policy);
@@ -103,18 +125,29 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::FeedbackReport { data, out } => print(&app::report_feedback(&data, &out)?),
         Command::Models { order, config } => print(&app::models(order, &config)?),
-        Command::ConfigCheck(report) => print(&report),
+        Command::ConfigCheck(report) => {
+            for warning in config::unknown_variables(std::env::vars_os()) {
+                eprintln!("kiln: warning: {warning}");
+            }
+            print(&report)
+        }
         Command::Print(pages) => pages.iter().try_for_each(print_page),
     }
 }
 
-fn block_on<T, E: Error>(command: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure {
+fn block_on<T, E>(command: impl Future<Output = Result<T, E>>) -> Result<T, Failure>
+where
+    Failure: From<E>,
+{
+    let refused = |error: std::io::Error| Failure {
         status: Failure::FAILED,
         message: format!(
-            "the operating system refuses the resources of a runtime: {error}. Raise the limits of 'ulimit'."
+            "the operating system refuses a thread: {error}. Raise the limit on threads: 'ulimit -u', or the limit on \
+             processes of the container."
         ),
-    })?;
+    };
+    app::check_thread_limit().map_err(refused)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(refused)?;
     let output = runtime.block_on(command);
     // Do not wait for a model that still loads on a blocking thread.
     runtime.shutdown_background();

@@ -22,40 +22,33 @@ pub(super) fn supervise_maintenance(
     feedback: Option<FeedbackStore>,
     metrics: Option<Exporter>,
 ) {
-    supervisor.spawn_restarting("key reloading", move || {
-        let authenticator = Arc::clone(&authenticator);
+    maintain(supervisor, "key reloading", authenticator, |authenticator| async move {
+        authenticator.run_maintenance().await;
+    });
+    if let Some(tls) = tls {
+        maintain(supervisor, "certificate renewal", tls, Tls::watch);
+    }
+    if let Some(feedback) = feedback {
+        maintain(supervisor, "feedback maintenance", feedback, FeedbackStore::run_maintenance);
+    }
+    if let Some(metrics) = metrics {
+        maintain(supervisor, "metrics upkeep", metrics, run_metrics_upkeep);
+    }
+}
+
+/// Supervises a task that runs on a clone of `subject`.
+fn maintain<T, F>(supervisor: &mut Supervisor, name: &'static str, subject: T, run: fn(T) -> F)
+where
+    T: Clone + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    supervisor.spawn_restarting(name, move || {
+        let task = run(subject.clone());
         async move {
-            authenticator.run_maintenance().await;
+            task.await;
             Ok(())
         }
     });
-    if let Some(tls) = tls {
-        supervisor.spawn_restarting("certificate renewal", move || {
-            let tls = Arc::clone(&tls);
-            async move {
-                tls.watch().await;
-                Ok(())
-            }
-        });
-    }
-    if let Some(feedback) = feedback {
-        supervisor.spawn_restarting("feedback maintenance", move || {
-            let feedback = feedback.clone();
-            async move {
-                feedback.run_maintenance().await;
-                Ok(())
-            }
-        });
-    }
-    if let Some(metrics) = metrics {
-        supervisor.spawn_restarting("metrics upkeep", move || {
-            let metrics = metrics.clone();
-            async move {
-                run_metrics_upkeep(metrics).await;
-                Ok(())
-            }
-        });
-    }
 }
 
 /// Serves the metrics on their own listener. If it fails, it is bound again.

@@ -5,9 +5,10 @@ use std::io::Write as _;
 
 use kiln_inference::model::Model;
 use kiln_inference::{ReferenceSource, SelfTestReport, self_test_report as compare};
-use kiln_runtime::telemetry::logging::{self, LoggingError};
+use kiln_runtime::telemetry::logging::LoggingError;
 
 use super::load::{self, LoadError};
+use super::start::init_logging;
 use crate::config::Config;
 
 /// The error of [`check`].
@@ -41,7 +42,7 @@ pub enum CheckError {
 ///
 /// Returns an error if a model does not run, or if its logits are wrong.
 pub async fn check(config: Config) -> Result<(), CheckError> {
-    let _log_guard = logging::init(&config.logging)?;
+    let _log_guard = init_logging(&config)?;
     let results = load::join(tokio::task::spawn_blocking(move || check_all(&config)).await)?;
     let table: String = results.iter().map(|(model, checked)| line(model, checked)).collect();
     std::io::stdout().lock().write_all(table.as_bytes())?;

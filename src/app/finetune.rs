@@ -13,13 +13,15 @@ use kiln_finetune::{
 };
 use kiln_inference::model::Model;
 use kiln_inference::{ChosenDevice, Precision, reference_logits_on_cpu};
-use kiln_runtime::telemetry::logging::{self, LoggingError};
+use kiln_runtime::telemetry::logging::LoggingError;
 use model_import::import::terminal_text;
 
 use super::load::{self, LoadError, NoStore};
 use super::progress;
+use super::start::init_logging;
 use crate::config::Config;
 use crate::model_store::{ModelStore, StoreError};
+use crate::shell::models_command;
 
 /// Number of decoded images in memory at once. An image takes 150 KB for a network of 224x224.
 const CHUNK: usize = 1024;
@@ -63,7 +65,7 @@ pub enum FinetuneFailure {
 pub async fn finetune(mut config: Config, options: FinetuneOptions) -> Result<(), FinetuneFailure> {
     // Other precisions would change the features that the last layer receives.
     config.inference.precision = Precision::F32;
-    let _log_guard = logging::init(&config.logging)?;
+    let _log_guard = init_logging(&config)?;
     let store = load::store(&config)?;
     let work = tokio::task::spawn_blocking(move || Ok(run(&config, &store, &options))).await;
     load::join(work)?
@@ -100,9 +102,10 @@ fn run(config: &Config, store: &ModelStore, options: &FinetuneOptions) -> Result
     }
     let version = add_version(config, store, &base, &result, images.len())?;
     print(&format!(
-        "\nwrote {name} {version} to {}. It serves no request yet. Next:\n\n    \
-         kiln models canary {name} {version} --share 10%\n    kiln models promote {name} {version}\n",
-        store.folder().display()
+        "\nwrote {name} {version} to {}. It serves no request yet. Next:\n\n    {}\n    {}\n",
+        store.folder().display(),
+        models_command(&format!("canary {name} {version} --share 10%"), store.folder()),
+        models_command(&format!("promote {name} {version}"), store.folder())
     ))?;
     Ok(())
 }

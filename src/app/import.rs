@@ -37,7 +37,10 @@ pub enum ImportFailure {
     #[error("cannot run cargo: {0}. The model's folder is complete; build the program yourself.")]
     NoCargo(#[source] std::io::Error),
     /// The build failed. Its last lines were printed.
-    #[error("the program does not build with the model in {folder}. Remove that folder or correct it.")]
+    #[error(
+        "the program does not build with the model in {folder}. Remove that folder. If the ONNX file is right, 'kiln serve FILE' \
+         serves it without a build."
+    )]
     Build {
         /// The model's folder.
         folder: String,
@@ -151,12 +154,19 @@ fn describe(network: &InspectedModel) -> String {
     let kinds: Vec<String> = network.operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let kernels = match &network.unfused {
         None => "Kiln's fused kernels".to_string(),
-        Some(obstacle) => format!("Burn's operations, unfused and slower: there is no fused kernel for {obstacle}"),
+        Some(obstacle) => format!(
+            "Burn's operations, unfused and slower: there is no fused kernel for {obstacle}. 'kiln inspect FILE' shows whether \
+             'kiln serve FILE' reads the file at start, without a build and with kernels of its own"
+        ),
     };
+    let doubt = network.doubt.as_ref().map_or(String::new(), |doubt| {
+        format!("warning: the build may fail, or give other logits than the file: {doubt}\n")
+    });
     format!(
         "{}: input '{input}' {width}x{height}, {classes} classes, {opset}{producer}\n\
          operators: {}; all of them can be imported\n\
-         runs on {kernels}\n",
+         runs on {kernels}\n\
+         {doubt}",
         network.path.display(),
         kinds.join(", "),
     )

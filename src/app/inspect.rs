@@ -13,6 +13,8 @@ use crate::config::Config;
 
 /// The number of class names that are printed.
 const SHOWN_LABELS: usize = 3;
+/// The maximum length of a name of the file, in characters.
+const MAX_NAME: usize = 200;
 
 /// Returns the table of `kiln inspect`.
 ///
@@ -42,8 +44,8 @@ fn table(file: &ModelFile) -> String {
         ("sha256", spec.sha256.clone()),
         ("source", spec.source.clone()),
         ("licence", spec.licence.clone()),
-        ("input", format!("'{}', {}x{} {channels}, {takes}", input.name, input.width, input.height)),
-        ("output", format!("'{}', {} values, {}", output.name, output.width, spec.task.as_str())),
+        ("input", format!("'{}', {}x{} {channels}, {takes}", shown(&input.name), input.width, input.height)),
+        ("output", format!("'{}', {} values, {}", shown(&output.name), output.width, spec.task.as_str())),
         ("classes", classes(spec)),
         ("class names", file.labels_origin.clone()),
         ("resize", resize(spec)),
@@ -57,6 +59,13 @@ fn table(file: &ModelFile) -> String {
         let _ = writeln!(table, "{name:<14} {text}");
     }
     table
+}
+
+/// A name of the file on one line: its beginning, if it is long.
+fn shown(name: &str) -> String {
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let line: String = name.chars().take(MAX_NAME).map(printable).collect();
+    if name.chars().nth(MAX_NAME).is_some() { line + "..." } else { line }
 }
 
 fn classes(spec: &ModelSpec) -> String {

@@ -4,6 +4,7 @@
 mod background_tasks;
 mod bench;
 mod check;
+mod doctor;
 mod feedback;
 mod finetune;
 mod http_connection;
@@ -18,10 +19,12 @@ mod predict;
 mod progress;
 mod serve;
 mod served_models;
+mod start;
 mod tools;
 
 pub use bench::{BenchError, bench};
 pub use check::{CheckError, check};
+pub use doctor::{DoctorReport, doctor};
 pub use feedback::{ExportError, ReportError, export_feedback, report_feedback};
 pub use finetune::{FinetuneFailure, finetune};
 pub use http_connection::{HttpConnection, Response, post_request};
@@ -33,4 +36,5 @@ pub use model_import::import::terminal_text;
 pub use models::{ModelsError, models};
 pub use predict::{PredictError, predict};
 pub use serve::{ServeError, serve};
+pub use start::check_thread_limit;
 pub use tools::{HealthcheckError, devices, healthcheck, keygen};

@@ -8,8 +8,9 @@ use model_import::import::terminal_text;
 use super::load::{self, NoStore};
 use crate::config::Config;
 use crate::model_store::{
-    Labels, Manifest, ModelStore, StoreCommand, StoreError, check_version, read_weights, write_weights,
+    Canary, Labels, Manifest, ModelStore, StoreCommand, StoreError, check_version, read_weights, write_weights,
 };
+use crate::shell::models_command;
 use kiln_inference::model::{Model, VersionLabel};
 use kiln_inference::{StartError, reference_logits_on_cpu};
 
@@ -54,32 +55,42 @@ pub fn models(command: StoreCommand, config: &Config) -> Result<String, ModelsEr
         // The export of the built-in version needs no store.
         StoreCommand::Export { model: name, version, out } => export(config, &model(name)?, version.as_deref(), out),
         StoreCommand::Promote { model: name, version } => {
-            let labels = store()?.promote(&model(name)?, version)?;
-            Ok(promotion_report(name, version, labels.previous.as_deref()))
+            let store = store()?;
+            let labels = store.promote(&model(name)?, version)?;
+            Ok(promotion_report(&store, name, version, labels.previous.as_deref()))
         }
         StoreCommand::Rollback { model: name } => {
             let (store, model) = (store()?, model(name)?);
             let labels = store.roll_back(&model)?;
-            Ok(promotion_report(name, labels.stable_or(model.original_version()), labels.previous.as_deref()))
+            let stable = labels.stable_or(model.original_version());
+            Ok(promotion_report(&store, name, stable, labels.previous.as_deref()))
         }
         StoreCommand::Canary { model: name, canary } => {
-            store()?.set_canary(&model(name)?, canary.clone())?;
+            let store = store()?;
+            store.set_canary(&model(name)?, canary.clone())?;
             Ok(match canary {
-                Some(canary) => format!(
-                    "{name} {} serves {}% of the requests that name no version. 'kiln models promote {name} {0}' makes it \
-                     stable, 'kiln models canary {name} --off' ends the canary.\n",
-                    canary.version,
-                    canary.share.percent()
+                Some(Canary { version, share }) => format!(
+                    "{name} {version} serves {}% of the requests that name no version. Next:\n{}",
+                    share.percent(),
+                    next_commands(
+                        &store,
+                        &[
+                            (format!("promote {name} {version}"), "makes it the stable version"),
+                            (format!("canary {name} --off"), "ends the canary"),
+                        ]
+                    )
                 ),
                 None => format!("{name} has no canary now.\n"),
             })
         }
         StoreCommand::Shadow { model: name, version } => {
-            store()?.set_shadow(&model(name)?, version.as_deref())?;
+            let store = store()?;
+            store.set_shadow(&model(name)?, version.as_deref())?;
             Ok(match version {
                 Some(version) => format!(
                     "{name} {version} is compared with the stable version; kiln_shadow_compared_total counts how often they \
-                     agree. 'kiln models shadow {name} --off' ends the comparison.\n"
+                     agree. Next:\n{}",
+                    next_commands(&store, &[(format!("shadow {name} --off"), "ends the comparison")])
                 ),
                 None => format!("{name} has no shadow now.\n"),
             })
@@ -91,15 +102,26 @@ pub fn models(command: StoreCommand, config: &Config) -> Result<String, ModelsEr
     }
 }
 
-fn promotion_report(name: &str, version: &str, previous: Option<&str>) -> String {
+fn promotion_report(store: &ModelStore, name: &str, version: &str, previous: Option<&str>) -> String {
     let rollback = previous.map_or_else(
-        || "There is no version to go back to.".to_string(),
-        |previous| format!("'kiln models rollback {name}' goes back to {previous}."),
+        || "There is no version to go back to.\n".to_string(),
+        |previous| {
+            let effect = format!("goes back to {previous}");
+            format!("Next:\n{}", next_commands(store, &[(format!("rollback {name}"), effect.as_str())]))
+        },
     );
     format!(
         "{name} {version} is the stable version. Servers that use this store begin to load it within two seconds, and serve \
-         the previous version until it is ready. {rollback}\n"
+         the previous version until it is ready. {rollback}"
     )
+}
+
+/// Returns one line for each subcommand of `kiln models` that may come next: the complete command, and its effect.
+fn next_commands(store: &ModelStore, commands: &[(String, &str)]) -> String {
+    let line = |(arguments, effect): &(String, &str)| {
+        format!("    {}    # {effect}\n", models_command(arguments, store.folder()))
+    };
+    commands.iter().map(line).collect()
 }
 
 /// Adds weights with their logits of the synthetic image, after a check that they fit the model.
@@ -124,15 +146,20 @@ fn add(
         None => store.add(model, &weights, &origin, Some(&reference)),
     }?;
     let name = model.name();
-    Ok(format!(
-        "{name} {added} is in the store, without a label. Next: 'kiln models shadow {name} {added}' compares it with the stable \
-         version, 'kiln models canary {name} {added} --share 10%' lets it serve some requests, 'kiln models promote {name} {added}' \
-         all of them.\n"
-    ))
+    let next = [
+        (format!("shadow {name} {added}"), "compares it with the stable version"),
+        (format!("canary {name} {added} --share 10%"), "lets it serve some requests"),
+        (format!("promote {name} {added}"), "lets it serve all requests"),
+    ];
+    Ok(format!("{name} {added} is in the store, without a label. Next:\n{}", next_commands(store, &next)))
 }
 
 fn export(config: &Config, model: &Model, version: Option<&str>, out: &Path) -> Result<String, ModelsError> {
     let name = model.name();
+    let add = match &config.model_store {
+        Some(store) => models_command(&format!("add {name} FILE"), store),
+        None => format!("kiln models add {name} FILE --model-store FOLDER"),
+    };
     let version = match (version, load::store(config)) {
         (None, Err(_)) => model.clone(),
         (Some(version), Err(_)) if version == model.original_version() => model.clone(),
@@ -143,7 +170,7 @@ fn export(config: &Config, model: &Model, version: Option<&str>, out: &Path) -> 
     let weights = version.weights().expect("a built-in model has weights");
     write_weights(out, &weights)?;
     Ok(format!(
-        "{} has the weights of {name} {}: {} bytes in Burnpack. 'kiln models add {name} FILE' adds such a file.\n",
+        "{} has the weights of {name} {}: {} bytes in Burnpack. '{add}' adds such a file.\n",
         out.display(),
         version.version(),
         weights.bytes().len()

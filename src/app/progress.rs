@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Interval between two redraws of a bar that moves by itself.
 const TICK: Duration = Duration::from_millis(100);
@@ -11,6 +11,23 @@ const TICK: Duration = Duration::from_millis(100);
 /// Returns a bar of `length` steps with an indicatif template.
 pub(super) fn bar(length: usize, template: &str) -> ProgressBar {
     styled(ProgressBar::new(length as u64), template)
+}
+
+/// Returns a bar of unknown length that is hidden until [`show`].
+pub(super) fn hidden_bar(template: &str) -> ProgressBar {
+    ProgressBar::hidden().with_style(style(template))
+}
+
+/// Shows a bar of [`hidden_bar`].
+pub(super) fn show(bar: &ProgressBar) {
+    if is_shown() {
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+    }
+}
+
+/// Returns whether bars are shown: whether standard error is a terminal.
+pub(super) fn is_shown() -> bool {
+    std::io::stderr().is_terminal()
 }
 
 /// Returns a spinner, for work of unknown length. It turns by itself.
@@ -27,8 +44,12 @@ pub(super) fn self_updating(bar: ProgressBar) -> ProgressBar {
 }
 
 fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !is_shown() {
         return ProgressBar::hidden();
     }
-    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(style(template))
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

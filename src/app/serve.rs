@@ -1,6 +1,5 @@
 //! `kiln serve`: listens, loads the models, answers requests, and drains at shutdown.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kiln_api::MetricsAccess;
@@ -20,6 +19,7 @@ use super::load::LoadError;
 use super::model_reload::ModelReloader;
 use super::model_repository::{ModelRepository, RepositorySetup};
 use super::served_models::ServedModels;
+use super::start::init_logging;
 use crate::config::Config;
 
 /// The error of [`serve`]: the server did not start, or it stopped without a signal.
@@ -59,7 +59,7 @@ pub enum ServeError {
 /// Returns an error if the server does not start, if its listener fails, if the device fails and cannot be replaced, or if a
 /// background task fails without which the server cannot run.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
-    let _log_guard = logging::init(&config.logging)?;
+    let _log_guard = init_logging(&config)?;
     // Dropped before the log guard, since the last export may log an error.
     let _traces = config.traces.as_ref().map(traces::install);
     let metrics = exporter(&config)?;
@@ -69,7 +69,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let metrics_server = bind_metrics_server(&config).await?;
     let feedback = open_feedback_store(&config).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
-    announce(&server_key, scheme, server.local_addr());
+    let address = server.local_addr();
+    tracing::info!(%address, docs = %format!("{scheme}://{address}/docs"), "listening");
+    server_key.log_location();
     let readiness = Readiness::starting();
     let (requests, listen_for_signals) = shutdown::os_requests()?;
     let (signal, controller) = shutdown::controller(config.shutdown, readiness.clone(), requests);
@@ -103,6 +105,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     readiness.set_ready();
     tracing::info!("ready");
+    if let Some(welcome) = server_key.welcome(scheme, address) {
+        eprintln!("{welcome}");
+    }
     let served = tokio::select! {
         served = &mut serving => served,
         // Without it the served models stay as they are until the shutdown.
@@ -218,9 +223,4 @@ async fn finish(models: Models, feedback: Option<FeedbackStore>, signal: &Shutdo
         () = joined => tracing::info!("stopped"),
         () = signal.reached(Stage::Ended) => tracing::warn!("stopped before the engines finished"),
     }
-}
-
-fn announce(server_key: &ServerKey, scheme: &str, address: SocketAddr) {
-    tracing::info!(%address, docs = %format!("{scheme}://{address}/docs"), "listening");
-    server_key.announce(scheme, address);
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::SystemTime;
 
-use kiln_inference::{adapters, has_bf16, select_auto};
+use kiln_inference::adapters::{self, Adapter, Api};
+use kiln_inference::{has_bf16, select_auto};
 use kiln_runtime::http_client::{CertificateVerification, agent_config};
 use kiln_server::auth::{ApiKey, KeyEntry, KeyPolicy};
 use ureq::Agent;
@@ -23,16 +25,7 @@ pub fn devices() -> String {
     let cpu_name = format!("{threads} threads, {}", std::env::consts::ARCH);
     let cpu_precisions = if has_bf16() { "f32, bf16" } else { "f32" };
     row(chosen.is_err(), ["cpu", "CPU", "flex", "Rust", cpu_precisions, &cpu_name]);
-    let mut vulkan = 0;
-    for adapter in &adapters {
-        let flag = match adapter.api {
-            adapters::Api::Vulkan => {
-                vulkan += 1;
-                format!("vulkan:{}", vulkan - 1)
-            }
-            adapters::Api::Metal => "metal".to_string(),
-            adapters::Api::Dx12 => "auto".to_string(),
-        };
+    for (adapter, flag) in adapters.iter().zip(device_flags(&adapters)) {
         let is_chosen = chosen.as_ref().is_ok_and(|picked| std::ptr::eq(*picked, adapter));
         let (kind, api) = (adapter.kind.to_string(), adapter.api.to_string());
         let buffers = bytesize::ByteSize(adapter.max_buffer_bytes);
@@ -51,6 +44,20 @@ pub fn devices() -> String {
         "This build does not support CUDA; build with '--features cuda' to add it.\n"
     });
     table
+}
+
+/// Returns the value of `--device` that selects each adapter.
+pub(super) fn device_flags(adapters: &[Adapter]) -> Vec<String> {
+    let mut vulkan = 0;
+    let flag = |adapter: &Adapter| match adapter.api {
+        Api::Vulkan => {
+            vulkan += 1;
+            format!("vulkan:{}", vulkan - 1)
+        }
+        Api::Metal => "metal".to_string(),
+        Api::Dx12 => "auto".to_string(),
+    };
+    adapters.iter().map(flag).collect()
 }
 
 /// The error of [`healthcheck`].
@@ -119,17 +126,25 @@ fn health_url(request: &Healthcheck) -> Result<String, HealthcheckError> {
 }
 
 /// Generates an API key. Returns a message with the key for its owner, and the entry for a key file, which contains
-/// only the digest.
+/// only the digest. The message begins with a warning if the key has expired already.
 pub fn keygen(policy: KeyPolicy) -> (String, String) {
     let key = ApiKey::generate();
-    let message = format!("The key of '{}', shown once: {}", policy.id, key.expose());
+    let expired = policy.expires.filter(|expires| *expires <= SystemTime::now());
+    let warning = expired.map_or_else(String::new, |expires| {
+        let expires = humantime::format_rfc3339_seconds(expires);
+        format!(
+            "warning: --expires {expires} is in the past, so no server accepts this key; choose a later time, such as \
+             90d\n"
+        )
+    });
+    let message = format!("{warning}The key of '{}', shown once: {}", policy.id, key.expose());
     (message, KeyEntry { digest: key.digest(), policy }.to_toml())
 }
 
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use kiln_server::auth::{Authenticator, Config, Credential, Priority, Scope};
 
@@ -147,12 +162,26 @@ mod tests {
         assert!(url("127.0.0.1:0", false, false).unwrap_err().contains("--listen has port 0"));
     }
 
-    #[tokio::test]
-    async fn printed_key_authenticates_with_the_printed_entry() {
+    fn policy(expires: Option<SystemTime>) -> KeyPolicy {
         let scopes = [Scope::Metrics].into_iter().collect();
         let (id, priority) = ("prometheus".to_string(), Priority::Normal);
-        let (message, entry) =
-            keygen(KeyPolicy { id, scopes, expires: None, rate_limit: None, queue_share: None, priority });
+        KeyPolicy { id, scopes, expires, rate_limit: None, queue_share: None, priority }
+    }
+
+    #[test]
+    fn key_that_has_expired_already_is_printed_with_a_warning() {
+        let (message, _) = keygen(policy(Some(UNIX_EPOCH + Duration::from_secs(1_577_836_800))));
+        assert!(message.starts_with("warning: --expires 2020-01-01T00:00:00Z is in the past"), "{message}");
+        // Scripts take the last word.
+        assert!(message.split_whitespace().last().unwrap().starts_with("kiln_"), "{message}");
+        for expires in [None, Some(SystemTime::now() + Duration::from_secs(60))] {
+            assert!(keygen(policy(expires)).0.starts_with("The key of 'prometheus'"), "{expires:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn printed_key_authenticates_with_the_printed_entry() {
+        let (message, entry) = keygen(policy(None));
         let key = message.split_whitespace().last().unwrap();
         assert!(!entry.contains(key), "the entry contains the key");
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -1,9 +1,10 @@
 //! Settings as command-line flags.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::CliError;
@@ -52,11 +53,35 @@ fn flag(setting: &Setting) -> Arg {
     let flag = Arg::new(setting.key).long(setting.key).value_name(setting.value);
     // The flag alone means true.
     let flag = if setting.value == "BOOL" {
-        flag.num_args(0..=1).require_equals(true).default_missing_value("true")
+        let flag = flag.num_args(0..=1).require_equals(true).default_missing_value("true");
+        suggesting(flag, &["true", "false"])
     } else {
-        flag
+        suggesting(flag, setting.values)
     };
     flag.help(format!("{} [env: {}]{default}", setting.help, setting.variable())).help_heading(setting.heading)
+}
+
+/// Adds values for shell completion to a flag, unless there are none.
+fn suggesting(flag: Arg, values: &'static [&'static str]) -> Arg {
+    // The help of a setting names its values already.
+    if values.is_empty() { flag } else { flag.value_parser(Suggestions(values)).hide_possible_values(true) }
+}
+
+/// Accepts every text, and suggests some for shell completion. The parser of the setting checks the text, as it does if
+/// the text comes from a variable or from a file.
+#[derive(Clone, Copy)]
+struct Suggestions(&'static [&'static str]);
+
+impl TypedValueParser for Suggestions {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, text: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, text)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(|value| PossibleValue::new(*value))))
+    }
 }
 
 /// Collects the settings from flags, variables and the configuration file.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use model_import::Filter;
 use model_import::import::{PRESETS, Preset};
@@ -34,9 +35,16 @@ pub(super) fn import_command() -> Command {
     let preprocessing = [
         flag("size", "WIDTHxHEIGHT", "Image size, for a network with a dynamic input size.").value_parser(parse_size),
         flag("preset", "NAME", "Preprocessing of the training code. The presets are listed below.")
-            .value_parser(|text: &str| text.parse::<&'static Preset>()),
+            .value_parser(
+                PossibleValuesParser::new(PRESETS.iter().map(|preset| preset.name))
+                    .try_map(|text| text.parse::<&'static Preset>()),
+            )
+            .hide_possible_values(true),
         flag("filter", "FILTER", "Resize filter, instead of the preset's: bilinear, bicubic or lanczos.")
-            .value_parser(|text: &str| text.parse::<Filter>()),
+            .value_parser(
+                PossibleValuesParser::new(["bilinear", "bicubic", "lanczos"]).try_map(|text| text.parse::<Filter>()),
+            )
+            .hide_possible_values(true),
         flag(
             "crop",
             "CROP",

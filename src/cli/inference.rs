@@ -1,4 +1,4 @@
-//! Arguments of the commands that use a model without a server: `kiln predict`, `kiln bench`, `kiln check` and `kiln inspect`.
+//! Arguments of the commands that use a model without a server: `kiln bench`, `kiln check` and `kiln inspect`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,41 +8,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::flags::with_settings;
 use crate::bench::Plan;
 use crate::config::Config;
-use crate::config::settings::{BATCHING, IMAGES, LOGS, MODEL, Setting};
+use crate::config::settings::{LOGS, MODEL, Setting};
 
 /// Seconds per measurement if `--seconds` is absent.
 const DEFAULT_SECONDS: u16 = 5;
-
-/// Defines `kiln predict`.
-pub(super) fn predict_command() -> Command {
-    let files = Arg::new("files")
-        .value_name("FILE")
-        .help("Images to classify.")
-        .required(true)
-        .num_args(1..)
-        .value_parser(value_parser!(PathBuf));
-    let top_k = Arg::new("top-k")
-        .long("top-k")
-        .value_name("N")
-        .help(
-            "Number of classes to print for each image, from 1 to 100. By default 5; of a multi-label model, all classes \
-             whose probability is at least 0.5.",
-        )
-        .value_parser(value_parser!(u8).range(1..=100));
-    let json = Arg::new("json").long("json").help("Prints one JSON object per line.").action(ArgAction::SetTrue);
-    let command = Command::new("predict").about("Classify image files without a server").args([files, top_k, json]);
-    with_settings(command, |setting| matches!(setting.heading, MODEL | BATCHING | IMAGES | LOGS))
-}
-
-/// Returns the parsed `kiln predict`.
-pub(super) fn predict(matches: &ArgMatches, config: Box<Config>) -> super::Command {
-    super::Command::Predict {
-        files: matches.get_many("files").map(|files| files.cloned().collect()).unwrap_or_default(),
-        top_k: matches.get_one::<u8>("top-k").copied().map(usize::from),
-        json: matches.get_flag("json"),
-        config,
-    }
-}
 
 /// Defines `kiln bench`.
 pub(super) fn bench_command() -> Command {

@@ -5,6 +5,7 @@ mod flags;
 mod import;
 mod inference;
 mod models;
+mod predict;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -17,9 +18,10 @@ use kiln_finetune::FinetuneOptions;
 use kiln_server::auth::KeyPolicy;
 
 use crate::bench::Plan;
-use crate::config::{self, Config, ConfigError, Healthcheck};
+use crate::config::{self, Config, ConfigError, Healthcheck, Inspection};
 use crate::import::ImportRequest;
 use crate::model_store::StoreCommand;
+use crate::predict::PredictRequest;
 use flags::with_settings;
 
 /// A parsed command with its arguments.
@@ -27,14 +29,10 @@ use flags::with_settings;
 pub enum Command {
     /// `kiln serve`, and `kiln` alone.
     Serve(Box<Config>),
-    /// `kiln predict FILE...`
+    /// `kiln predict PATH...`
     Predict {
-        /// Image files.
-        files: Vec<PathBuf>,
-        /// Number of classes to print for each image.
-        top_k: Option<usize>,
-        /// Prints JSON lines instead of text.
-        json: bool,
+        /// What to classify, and where the answers go.
+        request: PredictRequest,
         /// The settings.
         config: Box<Config>,
     },
@@ -60,6 +58,13 @@ pub enum Command {
     Healthcheck(Healthcheck),
     /// `kiln devices`
     Devices,
+    /// `kiln doctor`
+    Doctor {
+        /// The settings to check.
+        inspection: Box<Inspection>,
+        /// Prints JSON instead of text.
+        json: bool,
+    },
     /// `kiln keygen`; with a policy it prints an entry for a key file.
     Keygen(Option<KeyPolicy>),
     /// `kiln models SUBCOMMAND`
@@ -139,6 +144,7 @@ pub fn parse(
     let sources = |inner| flags::sources(inner, env);
     Ok(match matches.subcommand() {
         Some(("devices", _)) => Command::Devices,
+        Some(("doctor", inner)) => tools::doctor(inner, &sources(inner)?),
         Some(("healthcheck", inner)) => Command::Healthcheck(tools::healthcheck(inner, &sources(inner)?)?),
         Some(("import", inner)) => Command::Import(Box::new(import::import_request(inner))),
         Some(("check", inner)) => Command::Check(quiet_config(inner)?),
@@ -157,7 +163,7 @@ pub fn parse(
             Config::from_sources(&sources)?;
             Command::ConfigCheck(config::report(&sources))
         }
-        Some(("predict", inner)) => inference::predict(inner, config(inner)?),
+        Some(("predict", inner)) => predict::predict(inner, quiet_config(inner)?)?,
         Some(("bench", inner)) => Command::Bench { plan: inference::bench_plan(inner), config: quiet_config(inner)? },
         Some(("feedback", inner)) => feedback::feedback(inner, env)?,
         Some(("completions", inner)) => Command::Print(vec![tools::completions(inner, program())]),
@@ -195,7 +201,7 @@ fn program() -> clap::Command {
         .about("Serves image classification over HTTP with dynamic batching, on a GPU or the CPU.")
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(serve, |_| true))
-        .subcommand(inference::predict_command())
+        .subcommand(predict::predict_command())
         .subcommand(inference::bench_command())
         .subcommand(import::import_command())
         .subcommand(inference::check_command())
@@ -203,6 +209,7 @@ fn program() -> clap::Command {
         .subcommand(feedback::finetune_command())
         .subcommand(tools::healthcheck_command())
         .subcommand(devices)
+        .subcommand(tools::doctor_command())
         .subcommand(tools::keygen_command())
         .subcommand(models::models_command())
         .subcommand(feedback::feedback_command())

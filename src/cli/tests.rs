@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::settings::SETTINGS;
 use crate::model_store::{Canary, TrafficShare};
+use crate::predict::Output;
 
 fn parsed(words: &[&str]) -> Result<Command, CliError> {
     let words = std::iter::once("kiln").chain(words.iter().copied()).map(OsString::from);
@@ -41,12 +42,12 @@ fn help_lists_every_setting_with_its_variable() {
 
 #[test]
 fn predict_parses_files_and_flags() {
-    let Ok(Command::Predict { files, top_k, json, config }) =
+    let Ok(Command::Predict { request, config }) =
         parsed(&["predict", "a.jpg", "b.png", "--top-k", "3", "--json", "--device", "cpu"])
     else {
         panic!("not parsed")
     };
-    assert_eq!((files.len(), top_k, json), (2, Some(3), true));
+    assert_eq!((request.paths.len(), request.top_k, request.output), (2, Some(3), Output::JsonLines));
     assert_eq!(config.inference.device, kiln_inference::DeviceChoice::Cpu.into());
 }
 
@@ -103,6 +104,16 @@ fn healthcheck_reads_address_and_tls_of_the_server() {
     assert_eq!(request, Healthcheck { listen, tls: false, live: true, timeout });
     let Ok(Command::Healthcheck(request)) = parsed(&["healthcheck", "--tls-cert", "nowhere"]) else { panic!() };
     assert!(request.tls && !request.live && request.listen.port() == 8080);
+}
+
+#[test]
+fn doctor_reads_the_settings_of_a_server_also_if_some_are_invalid() {
+    let words = ["doctor", "a.onnx", "--json", "--listen", "0.0.0.0:81", "--threads", "none"];
+    let Ok(Command::Doctor { inspection, json }) = parsed(&words) else { panic!("not parsed") };
+    assert!(json && inspection.config.server.listen.port() == 81);
+    assert_eq!(inspection.config.model_files, [PathBuf::from("a.onnx")]);
+    assert_eq!(inspection.errors.iter().map(|error| error.key).collect::<Vec<_>>(), ["threads"]);
+    assert!(matches!(parsed(&["doctor"]), Ok(Command::Doctor { json: false, .. })));
 }
 
 #[test]
@@ -180,6 +191,26 @@ fn config_check_returns_a_report() {
         report.lines().any(|line| line.starts_with("shutdown-grace") && line.ends_with("--shutdown-grace")),
         "{report}"
     );
+}
+
+#[test]
+fn completions_know_the_values_of_enumerated_flags() {
+    let Ok(Command::Print(pages)) = parsed(&["completions", "bash"]) else { panic!("not parsed") };
+    for values in [
+        "auto cpu vulkan metal cuda",
+        "f32 f16 bf16",
+        "refuse accept",
+        "text json",
+        "true false",
+        "predict feedback metrics admin",
+        "high normal low",
+        "bilinear bicubic lanczos",
+    ] {
+        assert!(pages[0].text.contains(&format!("compgen -W \"{values}\"")), "{values}");
+    }
+    // Suggestions are no limit: 'vulkan:1' and 'warn,kiln=debug' are valid too.
+    let words = ["--device", "vulkan:1", "--log-level", "warn,kiln=debug"];
+    assert!(matches!(parsed(&words), Ok(Command::Serve(_))));
 }
 
 #[test]

@@ -1,16 +1,17 @@
-//! Arguments of the small tools: `kiln healthcheck`, `kiln keygen`, `kiln completions` and `kiln man`.
+//! Arguments of the small tools: `kiln healthcheck`, `kiln doctor`, `kiln keygen`, `kiln completions` and `kiln man`.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 use kiln_server::auth::{self, KeyPolicy, Priority, Scope, Scopes};
 
 use super::Page;
-use super::flags::with_settings;
-use crate::config::{CENTURY, ConfigError, Healthcheck, Sources};
+use super::flags::{model_paths, with_settings};
+use crate::config::{CENTURY, ConfigError, Healthcheck, Inspection, Sources};
 
 /// Timeout of `kiln healthcheck` if `--timeout` is absent.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -47,6 +48,24 @@ pub(super) fn healthcheck(matches: &ArgMatches, sources: &Sources) -> Result<Hea
     Healthcheck::from_sources(sources, matches.get_flag("live"), timeout)
 }
 
+/// Defines `kiln doctor`.
+pub(super) fn doctor_command() -> Command {
+    let json = Arg::new("json").long("json").help("Prints a JSON array.").action(ArgAction::SetTrue);
+    let command = Command::new("doctor")
+        .about("Check whether this machine and these settings suit a server, and name the fix of each problem")
+        .after_help(
+            "Takes the arguments and settings of 'kiln serve'. The exit status is 0 if nothing is a problem, 1 otherwise; warnings \
+             do not count.\n\nExample: kiln doctor --listen 0.0.0.0:443 --keys keys.toml",
+        )
+        .args([json, model_paths()]);
+    with_settings(command, |_| true)
+}
+
+/// Returns the parsed `kiln doctor`.
+pub(super) fn doctor(matches: &ArgMatches, sources: &Sources) -> super::Command {
+    super::Command::Doctor { inspection: Box::new(Inspection::of(sources)), json: matches.get_flag("json") }
+}
+
 /// Defines `kiln keygen`.
 pub(super) fn keygen_command() -> Command {
     let option = |name: &'static str, value: &'static str, help: &'static str| {
@@ -59,7 +78,8 @@ pub(super) fn keygen_command() -> Command {
     let scope = option("scope", "SCOPE", "Scopes of the key: predict, feedback, metrics, admin [default: predict].")
         .action(ArgAction::Append)
         .value_delimiter(',')
-        .value_parser(value_parser!(Scope));
+        .value_parser(one_of(Scopes::all().iter().map(Scope::as_str)).try_map(|text| text.parse::<Scope>()))
+        .hide_possible_values(true);
     let expires = option(
         "expires",
         "WHEN",
@@ -74,7 +94,8 @@ pub(super) fn keygen_command() -> Command {
             .value_parser(value_parser!(f64));
     let priority =
         option("priority", "PRIORITY", "Scheduling priority of its images: high, normal or low [default: normal].")
-            .value_parser(value_parser!(Priority));
+            .value_parser(one_of(Priority::ALL.map(Priority::as_str)).try_map(|text| text.parse::<Priority>()))
+            .hide_possible_values(true);
     Command::new("keygen")
         .about("Print a new API key, or an entry for a key file")
         .after_help(
@@ -109,6 +130,11 @@ pub(super) fn key_policy(matches: &ArgMatches) -> Result<Option<KeyPolicy>, Conf
         queue_share,
         priority: matches.get_one::<Priority>("priority").copied().unwrap_or_default(),
     }))
+}
+
+/// Returns a parser that accepts these texts only, and suggests them for shell completion.
+fn one_of(texts: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser {
+    PossibleValuesParser::new(texts)
 }
 
 /// Parses a date, or a time from now.

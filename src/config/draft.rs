@@ -17,7 +17,7 @@ use kiln_runtime::telemetry::traces::{self, Endpoint, Headers, Ratio};
 use kiln_server::auth::{self, ApiKey, JwksSource, RateLimit, ScopeClaim, ScopeMap, TokenConfig, TokenSecret};
 
 use super::values::Value;
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, SettingError};
 
 /// A parsed value with its text and origin, for an error that only another setting reveals.
 pub(super) type Given<T> = Option<(T, Value)>;
@@ -123,34 +123,38 @@ impl Draft {
         }
     }
 
-    /// Checks the settings that depend on each other and returns the configuration.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first combination of settings that contradict each other, or a file that cannot be read.
-    pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
-        self.config.model = self.model()?;
-        self.config.tls = self.tls()?;
-        self.config.auth.api_key = self.server_key()?;
-        self.config.auth.tokens = self.tokens()?;
-        self.config.api.metrics = self.metrics_access()?;
-        self.config.metrics_listen = self.metrics_listen.map(|(address, _)| address);
-        self.config.feedback = match (self.data_dir, self.image_sample_percent) {
-            (Some(folder), percent) => {
-                let image_sample_percent = percent.map_or(Percentage::default(), |(percent, _)| percent);
-                Some(kiln_feedback::Config { data_dir: folder, image_sample_percent, ..self.feedback })
-            }
-            (None, Some((percent, value))) if percent.fraction() > 0.0 => {
-                return Err(value.error("needs data-dir beside it: the folder that stores the images"));
-            }
-            (None, _) => None,
-        };
+    /// Checks the settings that depend on each other. Returns the configuration, and the error of each combination that is
+    /// invalid or names a file that cannot be read, with the key of the setting; such a setting counts as not set.
+    pub(super) fn finish(mut self) -> (Config, Vec<SettingError>) {
+        let mut errors = Vec::new();
+        self.config.model = valid("model", self.model(), &mut errors);
+        self.config.tls = valid("tls-cert", self.tls(), &mut errors);
+        self.config.auth.api_key = valid("api-key", self.server_key(), &mut errors);
+        self.config.auth.tokens = valid("jwt-jwks", self.tokens(), &mut errors);
+        self.config.api.metrics = valid("metrics", self.metrics_access(), &mut errors);
+        self.config.metrics_listen = self.metrics_listen.as_ref().map(|(address, _)| *address);
+        self.config.feedback = valid("data-dir", self.feedback(), &mut errors);
         self.config.traces = self.otlp_endpoint.zip(self.otlp_sampling).map(|(endpoint, sampling)| traces::Config {
             endpoint,
             headers: self.otlp_headers,
             sampling,
         });
-        Ok(self.config)
+        (self.config, errors)
+    }
+
+    /// Returns what is recorded, if anything is.
+    fn feedback(&self) -> Result<Option<kiln_feedback::Config>, ConfigError> {
+        match (&self.data_dir, &self.image_sample_percent) {
+            (Some(folder), percent) => {
+                let image_sample_percent = percent.as_ref().map_or(Percentage::default(), |(percent, _)| *percent);
+                let data_dir = folder.clone();
+                Ok(Some(kiln_feedback::Config { data_dir, image_sample_percent, ..self.feedback.clone() }))
+            }
+            (None, Some((percent, value))) if percent.fraction() > 0.0 => {
+                Err(value.error("needs data-dir beside it: the folder that stores the images"))
+            }
+            (None, _) => Ok(None),
+        }
     }
 
     /// Returns the name of the default model. The names of models in files are known only when the files are read.
@@ -245,6 +249,14 @@ impl Draft {
             (true, false, None) => Ok(MetricsAccess::Open),
         }
     }
+}
+
+/// Returns the value, or the default after recording the error.
+fn valid<T: Default>(key: &'static str, value: Result<T, ConfigError>, errors: &mut Vec<SettingError>) -> T {
+    value.unwrap_or_else(|error| {
+        errors.push(SettingError { key, error });
+        T::default()
+    })
 }
 
 /// Returns the parsed value of a setting.

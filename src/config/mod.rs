@@ -2,11 +2,13 @@
 //! the configuration file.
 
 mod draft;
+mod inspection;
 pub mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod values;
+mod variables;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -20,9 +22,12 @@ use kiln_runtime::{shutdown, telemetry};
 use kiln_server::auth;
 
 use draft::Draft;
+pub use inspection::{Inspection, SecretFile};
 use settings::SETTINGS;
 pub use sources::Sources;
+use values::Value;
 pub use values::{CENTURY, Origin};
+pub use variables::unknown_variables;
 
 /// The configuration of a process.
 #[derive(Clone, Debug)]
@@ -75,6 +80,15 @@ pub struct Config {
 #[error("{0}")]
 pub struct ConfigError(pub(crate) String);
 
+/// A setting that cannot be used.
+#[derive(Clone, Debug)]
+pub struct SettingError {
+    /// Key of the setting. An invalid combination has the key of one of its settings.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub error: ConfigError,
+}
+
 impl Config {
     /// Reads every setting.
     ///
@@ -100,13 +114,24 @@ impl Config {
     }
 
     fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut draft = Draft::new();
+        let (config, errors) = Self::read_valid(sources);
+        errors.into_iter().next().map_or(Ok(config), |first| Err(first.error))
+    }
+
+    /// Reads the settings that are valid, and returns the errors of the others, which have their defaults.
+    fn read_valid(sources: &Sources) -> (Self, Vec<SettingError>) {
+        let (mut draft, mut errors) = (Draft::new(), Vec::new());
         for setting in SETTINGS {
-            if let Some(value) = sources.value(setting.key) {
-                setting.apply(&mut draft, value)?;
+            let Some(value) = sources.value(setting.key) else { continue };
+            if let Err(error) = setting.apply(&mut draft, value) {
+                errors.push(SettingError { key: setting.key, error });
+                let default = Value { key: setting.key, text: setting.default.to_string(), origin: Origin::Default };
+                setting.apply(&mut draft, &default).expect("the default of a setting is valid");
             }
         }
-        draft.finish()
+        let (config, dependent) = draft.finish();
+        errors.extend(dependent);
+        (config, errors)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every setting, defined once: key, default, help, parser, and the field of the configuration that it sets. Flags,
 //! environment variables, keys of the configuration file, `--help`, the man page, shell completions and the table in
-//! the README all follow from [`SETTINGS`].
+//! `docs/settings.md` all follow from [`SETTINGS`].
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -37,6 +37,8 @@ pub struct Setting {
     /// Whether the value is a secret. A secret has no flag, since other users can read command lines, and is never
     /// printed.
     pub secret: bool,
+    /// The values of an enumerated setting, or the usual ones, for shell completion. Empty if there is no such list.
+    pub values: &'static [&'static str],
     /// An environment variable of another convention that sets it too, if any. `KILN_*` takes precedence over it.
     pub(super) conventional: Option<&'static str>,
     apply: Apply,
@@ -64,6 +66,10 @@ impl Setting {
 
     const fn secret(self) -> Self {
         Self { secret: true, ..self }
+    }
+
+    const fn with_values(self, values: &'static [&'static str]) -> Self {
+        Self { values, ..self }
     }
 
     const fn or_variable(self, name: &'static str) -> Self {
@@ -256,7 +262,8 @@ pub static SETTINGS: &[Setting] = &[
         "",
         "Preprocessing of the models in --model-file, unless their model.toml sets it. 'kiln import --help' lists the presets.",
         |draft, value| set(&mut draft.config.model_file_options.preset, preset(value).map(Some)),
-    ),
+    )
+    .with_values(&["torchvision", "torchvision-v2", "timm", "inception", "vit", "tflite", "efficientnet-lite", "plain"]),
     setting(
         MODEL,
         "model-store",
@@ -275,7 +282,8 @@ pub static SETTINGS: &[Setting] = &[
             let allowed = "auto, cpu, vulkan, vulkan:N, metal, cuda or cuda:N, several with commas";
             set(&mut draft.config.inference.device, value.parsed(allowed))
         },
-    ),
+    )
+    .with_values(&["auto", "cpu", "vulkan", "metal", "cuda"]),
     setting(
         MODEL,
         "threads",
@@ -291,7 +299,8 @@ pub static SETTINGS: &[Setting] = &[
         "f32",
         "Number format: f32; f16, which takes less memory on a GPU; or bf16, on a CPU with AVX-512 BF16. f16 and bf16 are less exact.",
         |draft, value| set(&mut draft.config.inference.precision, value.parsed("f32, f16 or bf16")),
-    ),
+    )
+    .with_values(&["f32", "f16", "bf16"]),
     setting(
         MODEL,
         "kernels",
@@ -299,7 +308,8 @@ pub static SETTINGS: &[Setting] = &[
         "auto",
         "Kernels on a GPU: fused (Kiln's own), stock (Burn's), or auto, which measures both and takes the faster.",
         |draft, value| set(&mut draft.config.inference.kernels, value.parsed("fused, stock or auto")),
-    ),
+    )
+    .with_values(&["auto", "fused", "stock"]),
     setting(
         MODEL,
         "resize",
@@ -307,7 +317,8 @@ pub static SETTINGS: &[Setting] = &[
         "auto",
         "Device that resizes images: gpu, cpu or auto. auto means the GPU if it is a hardware GPU with fused kernels, and otherwise the CPU.",
         |draft, value| set(&mut draft.config.inference.resize, value.parsed("gpu, cpu or auto")),
-    ),
+    )
+    .with_values(&["auto", "gpu", "cpu"]),
     setting(
         MODEL,
         "cache-dir",
@@ -381,7 +392,8 @@ pub static SETTINGS: &[Setting] = &[
             let allowed = "extensions with commas, such as png,jpg,jpeg,gif,webp,bmp,tiff";
             set(&mut draft.config.image.formats, value.parsed(allowed))
         },
-    ),
+    )
+    .with_values(&["png", "jpg", "jpeg", "gif", "webp", "bmp", "tiff"]),
     setting(
         IMAGES,
         "truncated",
@@ -389,6 +401,15 @@ pub static SETTINGS: &[Setting] = &[
         "refuse",
         "Truncated and damaged images: refuse (422) or accept. accept classifies what can be decoded, and the response has image.truncated.",
         |draft, value| set(&mut draft.config.image.truncated_images, value.parsed("refuse or accept")),
+    )
+    .with_values(&["refuse", "accept"]),
+    setting(
+        IMAGES,
+        "fast-decode",
+        "BOOL",
+        "false",
+        "Decodes JPEG at 1/2, 1/4 or 1/8 of its size where the crop stays as large as the model's input. Large photos take half the time, and scores change a little.",
+        |draft, value| set(&mut draft.config.image.fast_decode, value.boolean()),
     ),
     setting(
         ACCESS,
@@ -492,7 +513,8 @@ pub static SETTINGS: &[Setting] = &[
         "x-forwarded-for",
         "Header in which trusted proxies send the client address: x-forwarded-for or forwarded.",
         |draft, value| set(&mut draft.config.api.trusted_proxies.header, value.parsed("x-forwarded-for or forwarded")),
-    ),
+    )
+    .with_values(&["x-forwarded-for", "forwarded"]),
     setting(ACCESS, "metrics", "BOOL", "true", "Collects metrics and serves them at GET /metrics.", |draft, value| {
         set(&mut draft.metrics, value.boolean())
     }),
@@ -585,10 +607,12 @@ pub static SETTINGS: &[Setting] = &[
         "info",
         "off, error, warn, info, debug, trace, or directives such as 'warn,kiln=debug'. The target 'kiln::access' logs each answered request.",
         |draft, value| set(&mut draft.config.logging.level, value.parsed_by()),
-    ),
+    )
+    .with_values(&["off", "error", "warn", "info", "debug", "trace"]),
     setting(LOGS, "log-format", "FORMAT", "text", "Format of log lines: text or json.", |draft, value| {
         set(&mut draft.config.logging.format, log_format(value))
-    }),
+    })
+    .with_values(&["text", "json"]),
     setting(
         LOGS,
         "log-file",
@@ -667,7 +691,7 @@ const fn setting(
     help: &'static str,
     apply: Apply,
 ) -> Setting {
-    Setting { heading, key, value, default, help, secret: false, conventional: None, apply }
+    Setting { heading, key, value, default, help, secret: false, values: &[], conventional: None, apply }
 }
 
 fn set<T>(field: &mut T, value: Result<T, ConfigError>) -> Result<(), ConfigError> {
@@ -753,8 +777,8 @@ fn log_format(value: &Value) -> Result<LogFormat, ConfigError> {
 mod tests {
     use super::*;
 
-    /// Returns the table of settings for the README.
-    fn readme_table() -> String {
+    /// Returns the table of docs/settings.md.
+    fn documented_table() -> String {
         let mut table = String::from("| setting | variable | default | what it does |\n|---|---|---|---|\n");
         let mut heading = "";
         for setting in SETTINGS {
@@ -783,8 +807,8 @@ mod tests {
     }
 
     #[test]
-    fn readme_table_lists_every_setting() {
-        kiln_runtime::doc_tables::assert_table("README.md", "src/config/settings.rs", &readme_table());
+    fn documented_table_lists_every_setting() {
+        kiln_runtime::doc_tables::assert_table("docs/settings.md", "src/config/settings.rs", &documented_table());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::ConfigError;
-use super::settings::{self, SETTINGS};
+use super::settings::{self, SETTINGS, Setting};
 use super::values::{ANY_ADDRESS, Origin, PORT, Value};
 
 /// Maximum edit distance for "did you mean".
@@ -136,11 +136,16 @@ fn line_of(span: Option<Range<usize>>, text: &str) -> String {
 
 fn unknown_key(key: &toml::Spanned<String>, text: &str) -> String {
     let (line, key) = (line_of(Some(key.span()), text), key.get_ref());
-    let nearest = SETTINGS.iter().map(|setting| (strsim::levenshtein(key, setting.key), setting.key)).min();
-    match nearest {
-        Some((distance, nearest)) if distance <= MAX_TYPOS => {
-            format!("{line}there is no setting '{key}'; did you mean '{nearest}'?")
-        }
-        _ => format!("{line}there is no setting '{key}'; 'kiln serve --help' lists them"),
+    match nearest_setting(key) {
+        Some(nearest) => format!("{line}there is no setting '{key}'; did you mean '{}'?", nearest.key),
+        None => format!("{line}there is no setting '{key}'; 'kiln serve --help' lists them"),
     }
+}
+
+/// Returns the setting whose key a misspelt key most likely means.
+pub(super) fn nearest_setting(key: &str) -> Option<&'static Setting> {
+    let distance = |setting: &Setting| strsim::levenshtein(key, setting.key);
+    let nearest = SETTINGS.iter().min_by_key(|setting| (distance(setting), setting.key))?;
+    // Half of a short word is no typing error.
+    (distance(nearest) <= MAX_TYPOS.min(key.len() / 2)).then_some(nearest)
 }

@@ -177,6 +177,18 @@ fn invalid_value_is_reported_with_origin_and_allowed_values() {
 }
 
 #[test]
+fn suggested_values_of_every_setting_are_accepted() {
+    for setting in SETTINGS {
+        for value in setting.values {
+            let refused = Inputs::nothing().flag(setting.key, value).config().err();
+            assert!(refused.is_none(), "{refused:?}");
+        }
+    }
+    let presets: Vec<&str> = model_import::import::PRESETS.iter().map(|preset| preset.name).collect();
+    assert_eq!(settings::find("preset").unwrap().values, presets);
+}
+
+#[test]
 fn unknown_key_in_file_is_reported_with_line_and_nearest_key() {
     let message = Inputs::nothing().file("# settings\nmax-bach-size = 4\n").error();
     assert!(

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::shell::models_command;
+
 /// The error of an operation on the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -18,12 +20,14 @@ pub enum StoreError {
         name: String,
     },
     /// The version does not exist.
-    #[error("there is no version '{version}'{}. 'kiln models list' shows all.", list(.known))]
+    #[error("there is no version '{version}'{}. '{}' shows all.", list(.known), models_command("list", .store))]
     NoSuchVersion {
         /// The requested version.
         version: String,
         /// The versions in the store, without the built-in one.
         known: Vec<String>,
+        /// Folder of the store.
+        store: PathBuf,
     },
     /// A version of that name exists.
     #[error("version '{version}' exists already. Choose another name, or omit --version to use the next number.")]

@@ -185,7 +185,7 @@ impl ModelStore {
         check_version(version)?;
         let path = self.model_folder(model.name())?.join(version).join(manifest::FILE);
         let manifest = Manifest::read(&path, model.name(), version)?;
-        manifest.ok_or_else(|| StoreError::NoSuchVersion { version: version.to_string(), known: Vec::new() })
+        manifest.ok_or_else(|| self.no_such_version(version, Vec::new()))
     }
 
     /// Verifies that a version exists and that its files are unchanged. Reads all of them.
@@ -204,7 +204,11 @@ impl ModelStore {
             return Ok(());
         }
         let known = self.versions(model)?.into_iter().map(|(version, _)| version).collect();
-        Err(StoreError::NoSuchVersion { version: version.to_string(), known })
+        Err(self.no_such_version(version, known))
+    }
+
+    fn no_such_version(&self, version: &str, known: Vec<String>) -> StoreError {
+        StoreError::NoSuchVersion { version: version.to_string(), known, store: self.folder().to_path_buf() }
     }
 
     /// Returns a warning about a version in the store with the name of the built-in version; `None` if there is no such

@@ -10,10 +10,11 @@ use std::time::{Instant, SystemTime};
 use indicatif::ProgressBar;
 use kiln_inference::model::Model;
 use kiln_inference::{BurnEngine, DeviceAssignment, DeviceChoice, Step};
-use kiln_runtime::telemetry::logging::{self, LoggingError};
+use kiln_runtime::telemetry::logging::LoggingError;
 
 use super::load::{self, LoadError};
 use super::progress;
+use super::start::init_logging;
 use crate::bench::{DeviceReport, Model as ModelReport, Plan, Report};
 use crate::config::Config;
 use images::Images;
@@ -57,7 +58,7 @@ pub enum BenchError {
 /// Returns an error if a device is not available, a measurement fails, or the report cannot be written. The folder of
 /// `--out` is created first, so that no measurement is lost because of it.
 pub async fn bench(mut config: Config, plan: Plan) -> Result<String, BenchError> {
-    let _log_guard = logging::init(&config.logging)?;
+    let _log_guard = init_logging(&config)?;
     std::fs::create_dir_all(&plan.out).map_err(|error| output(&plan.out, error))?;
     let models = load::selected_models(&config)?;
     config.batching.max_batch_size = plan.batch_sizes.iter().copied().max().unwrap_or(1);

@@ -8,6 +8,7 @@ use kiln_inference::model_file::ModelFileError;
 use kiln_inference::{DeviceError, PrecisionError, StartError};
 
 use crate::model_store::StoreError;
+use crate::shell::models_command;
 
 /// The error of loading a device or a model.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +61,9 @@ pub enum LoadError {
     /// The stable version of a model cannot be used. No other version replaces it.
     #[error(
         "model '{model}' is not served: its stable version '{version}' cannot be used: {reason}. Choose another version with \
-         'kiln models rollback {model}' or 'kiln models promote {model} VERSION'."
+         '{}' or '{}'.",
+        models_command(&format!("rollback {model}"), store),
+        models_command(&format!("promote {model} VERSION"), store)
     )]
     Stable {
         /// Name of the model.
@@ -69,6 +72,8 @@ pub enum LoadError {
         version: String,
         /// Why the version cannot be used.
         reason: String,
+        /// Folder of the model store.
+        store: PathBuf,
     },
     /// The operating system refuses a thread for an engine.
     #[error("{0}. Raise the limit on threads: 'ulimit -u', or the limit on processes of the container.")]

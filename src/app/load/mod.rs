@@ -23,7 +23,8 @@ use crate::config::Config;
 use crate::model_store::ModelStore;
 pub use error::{LoadError, NoStore};
 pub(super) use models::{
-    default_model, log_opened, models, selected_model, selected_models, stable_version, unusable_stable_version,
+    default_model, empty_store, log_opened, models, selected_model, selected_models, stable_version,
+    unusable_stable_version,
 };
 
 /// Maximum size of all image regions in the queue that wait for a resize on the device, in bytes.

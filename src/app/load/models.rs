@@ -10,6 +10,8 @@ use model_import::import::check_name;
 use super::error::LoadError;
 use super::store;
 use crate::config::Config;
+use crate::model_store::ModelStore;
+use crate::shell::models_command;
 
 /// Returns the models of the configuration except those of the model repository: those of `--model-file` in that order,
 /// and the built-in model that `--model` names; or, without files and without a repository, all built-in models by name.
@@ -100,14 +102,66 @@ pub(in crate::app) fn selected_models(config: &Config) -> Result<Vec<Model>, Loa
 pub(in crate::app) fn stable_version(config: &Config, model: &Model) -> Result<Model, LoadError> {
     let Some(store) = store(config).ok().filter(|_| model.is_built_in()) else { return Ok(model.clone()) };
     let version = store.stable(model)?;
-    store.read(model, &version).map_err(|error| unusable_stable_version(model, &version, &error.into()))
+    store.read(model, &version).map_err(|error| unusable_stable_version(model, &version, &error.into(), store.folder()))
 }
 
 /// Returns the error for a stable version that cannot be used.
-pub(in crate::app) fn unusable_stable_version(model: &Model, version: &str, reason: &LoadError) -> LoadError {
+pub(in crate::app) fn unusable_stable_version(
+    model: &Model,
+    version: &str,
+    reason: &LoadError,
+    store: &Path,
+) -> LoadError {
     LoadError::Stable {
         model: model.name().to_string(),
         version: version.to_string(),
         reason: reason.to_string().trim_end_matches('.').to_string(),
+        store: store.to_path_buf(),
+    }
+}
+
+/// Why a model store has no effect, and the command that changes it.
+#[derive(Debug)]
+pub(in crate::app) struct EmptyStore {
+    pub(in crate::app) reason: String,
+    pub(in crate::app) next: String,
+}
+
+/// Returns why a store has no version of a model of this program; `None` if it has one, or if it cannot be read, which is
+/// an error elsewhere. Reads folders.
+pub(in crate::app) fn empty_store(store: &ModelStore) -> Option<EmptyStore> {
+    let folder = store.folder();
+    let may_have_version = |model: Model| store.versions(&model).map_or(true, |versions| !versions.is_empty());
+    if Model::all().any(may_have_version) {
+        return None;
+    }
+    let reason = match folder.is_dir() {
+        true => format!("the model store {} has no version of a model of this program", folder.display()),
+        false => format!("the model store {} does not exist", folder.display()),
+    };
+    let name = Model::all().next().map_or_else(String::new, |model| model.name().to_string());
+    Some(EmptyStore { reason, next: models_command(&format!("add {name} WEIGHTS.bpk"), folder) })
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_inference::model::Weights;
+
+    use super::*;
+
+    #[test]
+    fn store_without_versions_is_described_with_the_next_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let absent = ModelStore::open(folder.path().join("absent"));
+        let described = empty_store(&absent).unwrap();
+        assert!(described.reason.ends_with("absent does not exist"), "{described:?}");
+        let store = ModelStore::open(folder.path());
+        let described = empty_store(&store).unwrap();
+        assert!(described.reason.ends_with("has no version of a model of this program"), "{described:?}");
+        let end = format!("WEIGHTS.bpk --model-store {}", folder.path().display());
+        assert!(described.next.starts_with("kiln models add ") && described.next.ends_with(&end), "{described:?}");
+        let model = Model::all().next().unwrap();
+        store.add(&model, &Weights::new(vec![1, 2, 3]), "a test", None).unwrap();
+        assert!(empty_store(&store).is_none());
     }
 }

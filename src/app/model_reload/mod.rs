@@ -61,6 +61,9 @@ impl ModelReloader {
         let started = Instant::now();
         let store = load::store(&config).ok();
         let open = move || {
+            if let Some(empty) = load::store(&config).ok().as_ref().and_then(load::empty_store) {
+                tracing::warn!("{}; no version of it is served. Next: '{}'", empty.reason, empty.next);
+            }
             let mut models = load::models(&config)?;
             let default_model = match config.model_repository.is_some() {
                 true => config.model.clone().or_else(|| Some(models.first()?.name().to_string())),
@@ -105,9 +108,11 @@ impl ModelReloader {
         };
         let progress = load::record_startup_phase;
         let started = start_version(&self.loader, store.as_ref(), model, &version, progress).await;
-        let started = started.map_err(|error| match version == built_in {
-            true => error,
-            false => load::unusable_stable_version(model, &version, &error),
+        let started = started.map_err(|error| match &store {
+            Some(store) if version != built_in => {
+                load::unusable_stable_version(model, &version, &error, store.folder())
+            }
+            _ => error,
         })?;
         let id = self.new_id();
         LoadedVersion::required(&self.loader, id, started, self.readiness.clone())

@@ -39,6 +39,7 @@ use super::served_models::ServedModels;
 use reconciler::{PlannedLoad, Reconciler};
 use scanner::{Scan, Scanner};
 use snapshot::VersionKey;
+pub(super) use version_load::open_newest_versions;
 use version_load::{LoadOutcome, load_version};
 use waiting_clients::WaitingClients;
 

@@ -1,16 +1,18 @@
 //! Loads one version of a model: compares the content of its files, opens them, and starts the engines.
 
 use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use kiln_inference::Step;
-use kiln_inference::model_file::{self, FileOptions, RepositoryVersion};
+use kiln_inference::model_file::{self, FileOptions, ModelFile, ModelFileError, RepositoryVersion};
 use model_import::import::{sha256_hex, sha256_of};
 
 use super::super::load::{self, LoadError, ModelLoader, join};
 use super::super::model_reload::StartedVersion;
 use super::reconciler::PlannedLoad;
-use super::snapshot::VersionFiles;
+use super::snapshot::{InvalidFolder, Snapshot, VersionFiles, VersionKey};
 
 /// The result of a load that did not fail.
 pub(super) enum LoadOutcome {
@@ -38,14 +40,41 @@ pub(super) async fn load_version(
             return Ok(LoadOutcome::SameContent);
         }
         let begun = Instant::now();
-        let VersionFiles { onnx, model_folder, .. } = &planned.files;
-        let version = RepositoryVersion { model: &planned.key.model, version: planned.key.version(), model_folder };
-        let file = model_file::open_version(onnx, &version, &options)?;
+        let file = open(&planned.key, &planned.files, &options)?;
         load::log_opened(&file, begun);
         let engines = loader.start_engines(&file.model, &progress)?;
         Ok(LoadOutcome::Started { digest, started: (file.model, engines) })
     };
     join(tokio::task::spawn_blocking(work).await)
+}
+
+/// Opens a version and finds its description. Starts no engine.
+fn open(key: &VersionKey, files: &VersionFiles, options: &FileOptions) -> Result<ModelFile, ModelFileError> {
+    let VersionFiles { onnx, model_folder, .. } = files;
+    let version = RepositoryVersion { model: &key.model, version: key.version(), model_folder };
+    model_file::open_version(onnx, &version, options)
+}
+
+/// A file or folder of a repository, with its model or the reason why it cannot be opened.
+pub(in crate::app) type OpenedPath = (PathBuf, Result<ModelFile, String>);
+
+/// Opens the newest version of each model in a repository. Returns invalid folders too.
+///
+/// # Errors
+///
+/// The folder cannot be read.
+pub(in crate::app) fn open_newest_versions(folder: &Path, options: &FileOptions) -> io::Result<Vec<OpenedPath>> {
+    let snapshot = Snapshot::read(folder, None)?;
+    let invalid = snapshot.invalid.into_values();
+    let mut opened: Vec<OpenedPath> = invalid.map(|InvalidFolder { path, reason }| (path, Err(reason))).collect();
+    let mut previous: Option<&str> = None;
+    // The versions of a model follow each other, the highest first.
+    for (key, files) in &snapshot.versions {
+        if previous.replace(key.model.as_str()) != Some(key.model.as_str()) {
+            opened.push((files.onnx.clone(), open(key, files, options).map_err(|error| error.to_string())));
+        }
+    }
+    Ok(opened)
 }
 
 /// Returns a digest of the names and the content of all files of a version.

@@ -23,7 +23,8 @@ fn rollback_undoes_a_promotion_and_a_rollback() {
         ("1", Some("3"))
     );
     let unknown = fixture.store.promote(&fixture.model, "9").unwrap_err().to_string();
-    assert_eq!(unknown, "there is no version '9'; there is 2, 3. 'kiln models list' shows all.");
+    let list = crate::shell::models_command("list", fixture.store.folder());
+    assert_eq!(unknown, format!("there is no version '9'; there is 2, 3. '{list}' shows all."));
 }
 
 #[test]

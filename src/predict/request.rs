@@ -1,0 +1,108 @@
+//! The request of `kiln predict`: its arguments as plain data.
+
+use std::path::{Path, PathBuf};
+
+/// The path that stands for standard input.
+pub const STDIN: &str = "-";
+
+/// The arguments of `kiln predict`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictRequest {
+    /// Image files, folders, and [`STDIN`].
+    pub paths: Vec<PathBuf>,
+    /// Whether subfolders are searched too.
+    pub recursive: bool,
+    /// Number of classes for each image. If absent, it is the model's default.
+    pub top_k: Option<usize>,
+    /// Minimum probability of a class. If absent, it is the model's default.
+    pub threshold: Option<f32>,
+    /// Where the answers go.
+    pub output: Output,
+}
+
+/// Where the answers go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output, as text.
+    Text,
+    /// Standard output, as one JSON object per line.
+    JsonLines,
+    /// A results file.
+    File(ResultsFile),
+}
+
+/// A file with one row per image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultsFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: ResultsFormat,
+    /// What happens if the file exists.
+    pub existing: Existing,
+}
+
+/// What happens if the results file exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// The command fails.
+    Refuse,
+    /// The command classifies the files without a row and appends their rows.
+    Resume,
+    /// The command replaces the file.
+    Overwrite,
+}
+
+/// The format of a results file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultsFormat {
+    /// Comma-separated values (RFC 4180, but with line feeds as line ends).
+    Csv,
+    /// One JSON object per line.
+    JsonLines,
+}
+
+impl ResultsFormat {
+    /// Returns the format that the extension of a file names.
+    ///
+    /// # Errors
+    ///
+    /// The extension names no format. The error states the next step.
+    pub fn of(path: &Path) -> Result<Self, String> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        match extension.as_deref() {
+            Some("csv") => Ok(Self::Csv),
+            Some("jsonl" | "ndjson") => Ok(Self::JsonLines),
+            Some("parquet") => Err(format!(
+                "Kiln does not write Parquet. Write a .csv or .jsonl file and convert it: python3 -c \"import pandas; \
+                 pandas.read_csv('{}').to_parquet('{}')\"",
+                path.with_extension("csv").display(),
+                path.display()
+            )),
+            _ => {
+                Err("the name of the results file must end in .csv or .jsonl. (The output of the network has the flag \
+                      --model-output here.)"
+                    .to_string())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extension_names_the_format() {
+        let format = |name: &str| ResultsFormat::of(Path::new(name));
+        assert_eq!(format("a/b.csv"), Ok(ResultsFormat::Csv));
+        assert_eq!(format("B.CSV"), Ok(ResultsFormat::Csv));
+        assert_eq!(format("b.tar.jsonl"), Ok(ResultsFormat::JsonLines));
+        let parquet = format("out/b.parquet").unwrap_err();
+        assert!(parquet.contains("read_csv('out/b.csv').to_parquet('out/b.parquet')"), "{parquet}");
+        for other in ["logits", "b.txt", ".csv", ""] {
+            let reason = format(other).unwrap_err();
+            assert!(reason.contains(".csv or .jsonl") && reason.contains("--model-output"), "{other}: {reason}");
+        }
+    }
+}
