@@ -30,7 +30,7 @@ const OWNERS: [(&str, &[&str]); 16] = [
 /// The modules of crates that hold several, the highest first. A module may import those after it. `root` stands for the files
 /// beside `lib.rs` that are no module of the list.
 const MODULES: [(&str, &[&str]); 5] = [
-    ("src", &["app", "cli", "config", "model_store", "import", "bench"]),
+    ("src", &["app", "cli", "config", "model_store", "import", "predict", "bench", "shell"]),
     (
         "crates/runtime/src",
         &["supervisor", "shutdown", "readiness", "telemetry", "file_watcher", "blocking", "scheduling", "doc_tables"],

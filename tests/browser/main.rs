@@ -6,5 +6,5 @@ mod common;
 mod driver;
 
 mod docs_page;
-mod readme_javascript;
+mod documented_javascript;
 mod status_page;

@@ -6,7 +6,7 @@ mod common;
 
 mod dashboards;
 mod document_links;
-mod readme_classify;
-mod readme_programs;
+mod documented_programs;
+mod documented_rust_client;
 mod schemathesis;
 mod triton;

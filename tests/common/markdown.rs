@@ -1,18 +1,22 @@
-//! Markdown documents: their prose and anchors, and the programs in the README.
+//! Markdown documents: their prose and anchors, and the programs in `docs/clients.md`.
 
 use std::collections::BTreeSet;
 
 use super::{Server, data};
 
-/// The section of the README with a program for each language.
-pub const PROGRAMS: &str = "### Clients";
-/// The section of the README with the Triton client.
-pub const TRITON: &str = "### Triton and KServe clients";
-/// The file name that the README gives to the classified image.
+/// The document with a program for each language.
+pub const CLIENTS: &str = "docs/clients.md";
+/// The sections of that document with programs.
+pub const CURL: &str = "## curl";
+pub const PYTHON: &str = "## Python";
+pub const JAVASCRIPT: &str = "## JavaScript";
+pub const RUST: &str = "## Rust";
+pub const TRITON: &str = "## Triton and KServe clients";
+/// The file name that the programs give to the classified image.
 pub const IMAGE: &str = "cat.jpg";
 /// Class id and label of that image, by the default model.
 pub const CLASS: (u64, &str) = (285, "Egyptian cat");
-/// The address of the server in the README.
+/// The address of the server in the documents.
 const ADDRESS: &str = "127.0.0.1:8080";
 
 /// Returns the lines outside fenced blocks: only those contain links and headings.
@@ -37,19 +41,30 @@ pub fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
-/// A fenced block of the README.
+/// Returns the paths of the README and of all pages in `docs`, which hold the programs and the metric names.
+pub fn pages() -> Vec<String> {
+    let entries = std::fs::read_dir("docs").expect("tests run in the project's folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut pages: Vec<String> =
+        names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
+    pages.push("README.md".to_string());
+    pages.sort();
+    pages
+}
+
+/// A fenced block of a document.
 pub struct Block {
     pub section: String,
     pub language: String,
     pub text: String,
 }
 
-/// Returns all fenced blocks of the README.
-pub fn readme_blocks() -> Vec<Block> {
-    let readme = std::fs::read_to_string("README.md").expect("tests run in the project's folder");
+/// Returns all fenced blocks of a document.
+pub fn blocks(document: &str) -> Vec<Block> {
+    let text = std::fs::read_to_string(document).unwrap_or_else(|e| panic!("{document}: {e}"));
     let mut blocks: Vec<Block> = Vec::new();
     let (mut section, mut in_block) = (String::new(), false);
-    for line in readme.lines() {
+    for line in text.lines() {
         if let Some(language) = line.strip_prefix("```") {
             in_block = !in_block;
             if in_block {
@@ -63,25 +78,25 @@ pub fn readme_blocks() -> Vec<Block> {
             section = line.to_string();
         }
     }
-    assert!(!in_block, "a block of the README has no end");
+    assert!(!in_block, "a block of {document} has no end");
     blocks
 }
 
-/// Returns the only block of this language in a section of the README.
-pub fn readme_block(section: &str, language: &str) -> String {
-    let found = readme_blocks().into_iter().filter(|block| block.section == section && block.language == language);
+/// Returns the only block of this language in a section of [`CLIENTS`].
+pub fn documented_block(section: &str, language: &str) -> String {
+    let found = blocks(CLIENTS).into_iter().filter(|block| block.section == section && block.language == language);
     let [block] = &found.collect::<Vec<_>>()[..] else { panic!("'{section}' must have exactly one {language} block") };
     block.text.clone()
 }
 
-/// Returns a program of the README with the address of `server` in place of the documented one.
-pub fn readme_program(section: &str, language: &str, server: &Server) -> String {
-    let text = readme_block(section, language);
+/// Returns a program of [`CLIENTS`] with the address of `server` in place of the documented one.
+pub fn documented_program(section: &str, language: &str, server: &Server) -> String {
+    let text = documented_block(section, language);
     assert!(text.contains(ADDRESS), "the program does not contain {ADDRESS}: {text}");
     text.replace(ADDRESS, server.url.strip_prefix("http://").expect("a server without TLS"))
 }
 
-/// Creates a folder that contains the image under the name that the README uses.
+/// Creates a folder that contains the image under the name that the programs use.
 pub fn folder_with_image() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::copy(data("photos/cat_640x480.jpg"), folder.path().join(IMAGE)).expect("the photo is copied");

@@ -86,16 +86,7 @@ fn full_queue_is_refused_before_the_upload_and_counted() {
 #[test]
 fn hopeless_timeout_is_refused_before_the_upload() {
     let server = Staged::ready(Settings::default());
-    // The batcher learns the batch time from these batches, each of which takes at least 20 ms.
-    for _ in 0..10 {
-        std::thread::scope(|scope| {
-            let request = scope.spawn(|| server.predict());
-            server.engine_works();
-            std::thread::sleep(Duration::from_millis(20));
-            server.let_it_end(End::Rows);
-            assert_eq!(request.join().unwrap().status, 200);
-        });
-    }
+    server.learn_batch_time();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| server.predict());
         server.engine_works();

@@ -52,16 +52,7 @@ fn unmeetable_request_timeout_returns_429_at_once() {
     for timeout in ["0", "-1", "soon"] {
         check(&server.predict_within(timeout), 400, "malformed_request");
     }
-    // The batcher learns the batch time from these batches, each of which takes at least 20 ms.
-    for _ in 0..10 {
-        std::thread::scope(|scope| {
-            let request = scope.spawn(|| server.predict());
-            server.engine_works();
-            std::thread::sleep(Duration::from_millis(20));
-            server.let_it_end(End::Rows);
-            assert_eq!(request.join().unwrap().status, 200);
-        });
-    }
+    server.learn_batch_time();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| server.predict());
         server.engine_works();

@@ -137,6 +137,19 @@ impl Staged {
         self.ends.send(end).unwrap();
     }
 
+    /// Runs batches from which the batcher learns the batch time. Each of them takes at least 20 ms.
+    pub fn learn_batch_time(&self) {
+        for _ in 0..10 {
+            std::thread::scope(|scope| {
+                let request = scope.spawn(|| self.predict());
+                self.engine_works();
+                std::thread::sleep(Duration::from_millis(20));
+                self.let_it_end(End::Rows);
+                assert_eq!(request.join().unwrap().status, 200);
+            });
+        }
+    }
+
     /// Classifies a photo with a long timeout.
     pub fn predict(&self) -> Answer {
         self.predict_within("60000")

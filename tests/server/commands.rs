@@ -59,7 +59,7 @@ fn invalid_arguments_exit_with_status_two_and_an_explanation() {
         (&["--max-batch-size", "none"][..], "--max-batch-size 'none' must be a whole number from 1 to 1024"),
         (&["--no-such-flag"], "--no-such-flag"),
         (&["serve", "--device", "tpu"], "--device 'tpu' must be auto, cpu"),
-        (&["predict"], "FILE"),
+        (&["predict"], "PATH"),
     ] {
         let (status, _, stderr) = run(arguments);
         assert_eq!(status, 2, "{arguments:?}");
@@ -79,6 +79,95 @@ fn config_check_finds_invalid_settings_like_serve_and_predict() {
             assert!(stderr.contains(part), "{command:?}: {stderr}");
         }
     }
+}
+
+#[test]
+fn doctor_reports_a_busy_port_and_an_unreadable_key_file_with_their_fixes() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let keys = folder.path().join("keys.toml");
+    let keys = keys.to_str().unwrap();
+    let (status, text, stderr) = run(&["doctor", "--device", "cpu", "--listen", &address, "--keys", keys]);
+    assert!(status == 1 && stderr.contains("kiln: problems found: 2."), "{text}{stderr}");
+    let lines: Vec<&str> = text.lines().collect();
+    let problem = |check: &str| {
+        let start = format!("problem  {check} ");
+        let index = lines.iter().position(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{start}: {text}"));
+        (lines[index], lines[index + 1].trim())
+    };
+    let (busy, fix) = problem("port");
+    assert!(
+        busy.contains(&address) && fix.starts_with("fix: ") && fix.contains("--listen 127.0.0.1:"),
+        "{busy}\n{fix}"
+    );
+    let (unreadable, fix) = problem("key file");
+    assert!(unreadable.contains(&format!("key file {keys}: cannot be read")), "{unreadable}");
+    assert_eq!(fix, format!("fix: kiln keygen --id NAME >> {keys}"));
+}
+
+#[test]
+fn doctor_without_problems_exits_with_zero_and_prints_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().to_str().unwrap();
+    let arguments = ["doctor", "--json", "--device", "cpu", "--listen", "127.0.0.1:0", "--cache-dir", cache];
+    let (status, json, stderr) = run(&arguments);
+    assert_eq!(status, 0, "{json}{stderr}");
+    let findings: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    for finding in &findings {
+        assert!(finding["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{finding}");
+        assert_ne!(finding["state"], "problem");
+        assert_eq!(finding["fix"].is_null(), finding["state"] == "ok", "{finding}");
+    }
+    for check in
+        ["version", "settings", "clock", "cpu", "kernels", "device", "port", "cache folder", "api key", "model"]
+    {
+        assert!(findings.iter().any(|finding| finding["check"] == check), "{check}: {json}");
+    }
+}
+
+#[test]
+fn unknown_variable_is_a_warning_with_a_suggestion() {
+    let variable = ("KILN_MAX_BATCHSIZE", "3");
+    let warning = "KILN_MAX_BATCHSIZE is not a setting; did you mean KILN_MAX_BATCH_SIZE?";
+    let (status, _, stderr) = run_command(kiln().args(["config", "check"]).env(variable.0, variable.1));
+    assert!(status == 0 && stderr.contains(warning), "{stderr}");
+    let cat = data("photos/cat_451x300.jpg");
+    let (status, _, stderr) =
+        run_command(kiln().args(["predict", "--device", "cpu"]).arg(cat).env(variable.0, variable.1));
+    let is_warning = |line: &str| line.contains("WARN") && line.contains(warning);
+    assert!(status == 0 && stderr.lines().any(is_warning), "{stderr}");
+}
+
+/// Runs `kiln` with a limit on threads, as a user to whom the kernel applies it, which root is not. `None` if this machine
+/// does not allow that.
+#[cfg(target_os = "linux")]
+fn run_with_thread_limit(limit: u32, arguments: &[&str]) -> Option<(i32, String, String)> {
+    let binary = std::path::absolute(kiln().get_program()).ok()?;
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", &format!("--nproc={limit}")]);
+        let output = command.arg(&binary).args(arguments).stdin(std::process::Stdio::null()).output().ok()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some((output.status.code()?, text(&output.stdout), text(&output.stderr)))
+    };
+    // The version needs no thread. The other user may not be able to reach the binary.
+    run(&["--version"]).filter(|(status, _, _)| *status == 0)?;
+    run(arguments)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn refused_threads_are_one_sentence_with_the_limit_to_raise() {
+    let Some((status, _, stderr)) = run_with_thread_limit(2, &["serve", "--listen", "127.0.0.1:0"]) else {
+        eprintln!("skipped: this machine does not run the binary as another user");
+        return;
+    };
+    assert_eq!(status, 1, "{stderr}");
+    let is_complete =
+        stderr.starts_with("kiln: the operating system refuses a thread: ") && stderr.contains("'ulimit -u'");
+    assert!(is_complete, "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
 #[test]

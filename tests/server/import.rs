@@ -63,7 +63,7 @@ fn missing_and_invalid_arguments_are_usage_errors_without_a_terminal() {
         (&["--labels", "numbers"], "--preset is missing"),
         (&["--labels", "none.txt", "--preset", "timm"], "--labels: cannot read none.txt"),
         (&["--labels", "imagenet", "--preset", "timm"], "1000 labels, but the network has 10 classes"),
-        (&["--labels", "numbers", "--preset", "mine"], "it must be torchvision"),
+        (&["--labels", "numbers", "--preset", "mine"], "possible values: torchvision"),
         (&["--labels", "numbers", "--preset", "timm", "--out", "x", "--verify"], "--verify builds the program"),
     ] {
         let (status, _, stderr) = import(root.path(), &[&[onnx], arguments].concat());

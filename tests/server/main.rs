@@ -12,6 +12,7 @@ mod connection_limits;
 mod feedback;
 mod feedback_loop;
 mod finetune;
+mod first_run;
 #[cfg(target_os = "linux")]
 mod hostile_input;
 mod http_api;
@@ -22,6 +23,7 @@ mod model_reload;
 mod model_repository;
 mod model_tasks;
 mod open_inference_protocol;
+mod predict;
 mod response_cache;
 mod security_headers;
 mod tls;

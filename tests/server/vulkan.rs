@@ -35,7 +35,8 @@ fn vulkan_predictions_match_the_cpu() {
             predictions.iter().map(|p| (p["class_id"].as_u64().unwrap(), p["probability"].as_f64().unwrap())).collect()
         };
         for ((vulkan_id, vulkan_p), (cpu_id, cpu_p)) in classes(&on_vulkan).into_iter().zip(classes(&on_cpu)) {
-            assert_eq!(vulkan_id, cpu_id, "{file}");
+            // Two classes with nearly the same score may change places.
+            assert!(vulkan_id == cpu_id || (vulkan_p - cpu_p).abs() < 1e-3, "{file}: {vulkan_id} and {cpu_id}");
             assert!((vulkan_p - cpu_p).abs() < 0.01, "{file}: {vulkan_p} and {cpu_p}");
         }
     }

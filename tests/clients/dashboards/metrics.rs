@@ -9,11 +9,15 @@ use kiln_runtime::telemetry::metrics::{ALL, Kind};
 use super::grafana_files::{self, README};
 use super::prometheus::{Prometheus, rules};
 use super::promql::{family, label_values, selectors};
+use crate::common::markdown::pages;
 use crate::common::{Server, output_text};
 
 /// Prefixes of metrics that promtool may criticize, each with the reason.
 const ACCEPTED: [(&str, &str); 1] =
     [("nv_inference_", "Triton's metric names, in microseconds, are kept for compatibility with its dashboards")];
+
+/// The documents that list the outcomes of requests: error codes, and lookups in the response cache.
+const OUTCOMES: [&str; 2] = ["docs/errors.md", "docs/cache.md"];
 
 /// Metrics by name, with the labels of their series.
 pub type Shown = BTreeMap<String, BTreeSet<String>>;
@@ -78,23 +82,24 @@ pub fn check_names(prometheus: &Prometheus, shown: &Shown) {
     let in_rules: BTreeSet<String> = rules.iter().flat_map(|rule| of(grafana_files::text(rule, "query"))).collect();
     let recorded: BTreeSet<&str> = rules.iter().map(|rule| grafana_files::text(rule, "name")).collect();
     let of_prometheus = |name: &str| matches!(name, "up" | "ALERTS") || recorded.contains(name);
-    let documents =
-        [README, "README.md", "docs/access.md", "docs/metrics.md", "docs/models.md"].map(grafana_files::read);
-    let documented = documents.iter().flat_map(|text| grafana_files::metric_names(text)).map(whole);
+    let about_dashboard = grafana_files::read(README);
+    let pages: Vec<String> = pages().iter().map(|page| grafana_files::read(page)).collect();
+    let documents = pages.iter().chain([&about_dashboard]);
+    let documented = documents.flat_map(|text| grafana_files::metric_names(text)).map(whole);
     for name in panels.iter().chain(&in_rules).cloned().chain(documented) {
         assert!(shown.contains_key(&name) || of_prometheus(&name), "no server exposes {name}");
     }
-    let elsewhere = grafana_files::metric_names(&grafana_files::section(&documents[0], "Not on the dashboard"));
+    let elsewhere = grafana_files::metric_names(&grafana_files::section(&about_dashboard, "Not on the dashboard"));
     for name in shown.keys() {
         let (panel, reason) = (panels.contains(name), elsewhere.contains(name));
         assert!(panel || reason, "{name} has no panel, and {README} does not say why under 'Not on the dashboard'");
         assert!(!(panel && reason), "{README} says that {name} has no panel, but it has one");
     }
-    // A selector with an error code that no longer exists would never match.
-    let known = documents[1].as_str();
+    // A selector with an outcome that no longer exists would never match.
+    let known = OUTCOMES.map(grafana_files::read).concat();
     for selector in targets.iter().flat_map(|target| selectors(&target.expression)).map(|(_, selector)| selector) {
         for word in label_values(&selector, "outcome").into_iter().filter(|word| *word != "ok") {
-            assert!(known.contains(&format!("`{word}`")), "the README knows no error {word}: {selector}");
+            assert!(known.contains(&format!("`{word}`")), "{OUTCOMES:?} have no outcome {word}: {selector}");
         }
     }
 }

@@ -3,8 +3,6 @@
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
-use zune_core::bytestream::ZCursor;
-use zune_jpeg::JpegDecoder;
 
 use crate::common::bytes;
 
@@ -29,10 +27,9 @@ pub fn crops(contradicted: &[(&str, u64)], confirmed: &[&str]) -> Vec<Crop> {
 /// Returns crops of almost the whole photo from different corners.
 fn crops_of(photo: &str, truth: Option<u64>) -> Vec<Crop> {
     let file = bytes(&format!("photos/{photo}"));
-    let mut decoder = JpegDecoder::new(ZCursor::new(&file));
-    let pixels = decoder.decode().unwrap();
-    let (width, height) = decoder.info().map(|info| (info.width.into(), info.height.into())).unwrap();
-    let whole = DynamicImage::from(RgbImage::from_raw(width, height, pixels).expect("a photo in RGB"));
+    let decoded = libjpeg_turbo_rs::decompress_to(&file, libjpeg_turbo_rs::PixelFormat::Rgb).unwrap();
+    let (width, height) = (u32::try_from(decoded.width).unwrap(), u32::try_from(decoded.height).unwrap());
+    let whole = DynamicImage::from(RgbImage::from_raw(width, height, decoded.data).expect("a photo in RGB"));
     let (across, down) = (width - 32, height - 24);
     let crop = |(column, row): (u32, u32)| {
         let mut png = Cursor::new(Vec::new());

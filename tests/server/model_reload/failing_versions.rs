@@ -75,7 +75,7 @@ fn stable_version_with_non_finite_logits_fails_only_the_affected_images() {
 }
 
 /// Flags for long warm-ups: a load must take longer than the steps of a test.
-const SLOW: [&str; 6] = ["--device", "cpu", "--threads", "64", "--max-batch-size", "64"];
+const SLOW: [&str; 6] = ["--device", "cpu", "--threads", "160", "--max-batch-size", "160"];
 
 /// Starts a server, and returns it when the load that `label` triggers has begun.
 fn loading(folder: &StoreFolder, served: &[(&str, &[&str])], label: impl FnOnce()) -> Server {

@@ -28,7 +28,11 @@ fn version_is_exported_added_labelled_promoted_rolled_back_and_removed() {
     assert_eq!(digest("1"), digest("2"), "{list}");
     assert_ne!(digest("1"), digest("7th"), "{list}");
     let stdout = folder.models(&["promote", NAME, "7th"]);
-    assert!(stdout.contains("'kiln models rollback efficientnet-lite0' goes back to 1."), "{stdout}");
+    let rollback = format!(
+        "kiln models rollback efficientnet-lite0 --model-store {}    # goes back to 1\n",
+        folder.path().display()
+    );
+    assert!(stdout.contains(&rollback), "{stdout}");
     // `kiln predict` uses the stable version too.
     let cat = data("photos/cat_451x300.jpg");
     let predict = ["predict", "--json", "--device", "cpu"];
@@ -72,6 +76,16 @@ fn invalid_commands_are_errors_with_the_reason() {
     assert_eq!(folder.models(&["list"]).lines().count(), 2, "a version was added");
     let (status, _, stderr) = run_command(kiln().args(["models", "list"]));
     assert!(status == 1 && stderr.contains("--model-store"), "{stderr}");
+}
+
+#[test]
+fn server_on_a_store_without_versions_logs_the_next_command() {
+    let folder = StoreFolder::new();
+    let server = folder.serve();
+    let log = server.logged_until("\"message\":\"ready\"");
+    let next = format!("kiln models add {NAME} WEIGHTS.bpk --model-store {}", folder.path().display());
+    let is_warning = |line: &&String| line.contains("\"level\":\"WARN\"") && line.contains(&next);
+    assert_eq!(log.iter().filter(is_warning).count(), 1, "{log:#?}");
 }
 
 /// A limit on the file size makes writes fail, as a full disk does.

@@ -1,19 +1,21 @@
-//! The programs of the README, each run as printed there against a real server; only the address differs.
+//! The programs of `docs/clients.md` and the first request of the README, each run as printed there against a real server; only
+//! the address differs.
 //!
-//! The JavaScript also runs in a browser (`tests/browser/readme_javascript.rs`).
+//! The JavaScript also runs in a browser (`tests/browser/documented_javascript.rs`).
 
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
 use crate::common::markdown::{
-    CLASS, PROGRAMS, TRITON, folder_with_image, readme_block, readme_blocks, readme_program,
+    CLASS, CLIENTS, CURL, JAVASCRIPT, PYTHON, RUST, TRITON, blocks, documented_block, documented_program,
+    folder_with_image, pages,
 };
 use crate::common::{KEY, Server, bytes, has, python};
-use crate::readme_classify::classify;
+use crate::documented_rust_client::classify;
 
-/// Languages of blocks that are not programs: commands and responses.
-const NOT_PROGRAMS: [&str; 2] = ["json", "sh"];
+/// Languages of blocks that are not programs: commands, responses, configuration files and drawings.
+const NOT_PROGRAMS: [&str; 4] = ["json", "sh", "text", "toml"];
 
 fn server() -> Server {
     Server::start(&["--device", "cpu"])
@@ -40,12 +42,23 @@ fn first_request() -> String {
 }
 
 #[test]
-fn every_program_of_the_readme_is_tested() {
-    let blocks = readme_blocks();
-    let programs = blocks.iter().filter(|block| !NOT_PROGRAMS.contains(&block.language.as_str()));
-    let mut programs: Vec<_> = programs.map(|block| (block.section.as_str(), block.language.as_str())).collect();
+fn every_program_of_the_documents_is_tested() {
+    let mut programs = Vec::new();
+    for page in pages() {
+        let of_page = blocks(&page).into_iter().filter(|block| !NOT_PROGRAMS.contains(&block.language.as_str()));
+        programs.extend(of_page.map(|block| (page.clone(), block.section, block.language)));
+    }
     programs.sort_unstable();
-    assert_eq!(programs, [(PROGRAMS, "js"), (PROGRAMS, "python"), (PROGRAMS, "rust"), (TRITON, "python")]);
+    let tested = [(JAVASCRIPT, "js"), (PYTHON, "python"), (RUST, "rust"), (TRITON, "python")];
+    let tested = tested.map(|(section, language)| (CLIENTS.to_string(), section.to_string(), language.to_string()));
+    assert_eq!(programs, tested);
+}
+
+#[test]
+fn quickstart_shows_the_first_request_of_the_readme() {
+    let page = std::fs::read_to_string("docs/quickstart.md").unwrap();
+    let request = first_request();
+    assert!(page.lines().any(|line| line.trim() == request), "docs/quickstart.md does not contain {request}");
 }
 
 #[test]
@@ -78,7 +91,7 @@ fn curl_program_classifies_the_cat() {
         return;
     }
     let server = server();
-    let text = output(Command::new("sh").args(["-ec", &readme_program(PROGRAMS, "sh", &server)]));
+    let text = output(Command::new("sh").args(["-ec", &documented_program(CURL, "sh", &server)]));
     let answer: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
     let best = &answer["predictions"][0];
     assert_eq!((best["class_id"].as_u64(), best["label"].as_str()), (Some(CLASS.0), Some(CLASS.1)), "{text}");
@@ -92,7 +105,7 @@ fn python_program_needs_only_the_standard_library() {
     }
     let server = server();
     // -S hides all installed packages.
-    let text = output(Command::new(python).args(["-I", "-S", "-c", &readme_program(PROGRAMS, "python", &server)]));
+    let text = output(Command::new(python).args(["-I", "-S", "-c", &documented_program(PYTHON, "python", &server)]));
     assert!(text.starts_with(&format!("{} {} 0.", CLASS.0, CLASS.1)), "{text}");
     assert_eq!(text.lines().count(), 5, "{text}");
 }
@@ -101,7 +114,7 @@ fn python_program_needs_only_the_standard_library() {
 fn tritonclient_program_classifies_the_cat() {
     let Some(python) = python("tritonclient[http]") else { return };
     let server = server();
-    let text = output(Command::new(python).args(["-c", &readme_program(TRITON, "python", &server)]));
+    let text = output(Command::new(python).args(["-c", &documented_program(TRITON, "python", &server)]));
     let best = text.split('\'').nth(1).unwrap_or_else(|| panic!("no class: {text}"));
     assert!(best.ends_with(&format!(":{}:{}", CLASS.0, CLASS.1)), "{text}");
 }
@@ -117,18 +130,18 @@ fn javascript_program_runs_in_node() {
          {}
          const [best] = await classify(new Blob([await readFile('cat.jpg')]), process.env.KILN_API_KEY);
          console.log(best.class_id, best.label);",
-        readme_program(PROGRAMS, "js", &server)
+        documented_program(JAVASCRIPT, "js", &server)
     );
     let text = output(Command::new("node").args(["--input-type=module", "-e", &script]));
     assert_eq!(text.trim(), format!("{} {}", CLASS.0, CLASS.1));
 }
 
 #[test]
-fn readme_contains_the_rust_program_that_is_compiled() {
+fn clients_page_contains_the_rust_program_that_is_compiled() {
     assert_eq!(
-        readme_block(PROGRAMS, "rust"),
-        include_str!("readme_classify.rs"),
-        "copy readme_classify.rs to the README, or the other way round"
+        documented_block(RUST, "rust"),
+        include_str!("documented_rust_client.rs"),
+        "copy documented_rust_client.rs to {CLIENTS}, or the other way round"
     );
 }
 

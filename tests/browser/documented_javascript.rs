@@ -1,8 +1,8 @@
-//! The JavaScript program of the README on a page of a real browser, with an image chosen in a file field.
+//! The JavaScript program of `docs/clients.md` on a page of a real browser, with an image chosen in a file field.
 
 use serde_json::{Value, json};
 
-use crate::common::markdown::{CLASS, IMAGE, PROGRAMS, folder_with_image, readme_program};
+use crate::common::markdown::{CLASS, IMAGE, JAVASCRIPT, documented_program, folder_with_image};
 use crate::common::{KEY, Server};
 use crate::driver::Browser;
 
@@ -25,7 +25,7 @@ fn javascript_program_classifies_the_cat_and_reports_a_wrong_key() {
         "{}
          const image = document.getElementById('image').files[0];
          return classify(image, arguments[0]).catch(error => error.message);",
-        readme_program(PROGRAMS, "js", &server)
+        documented_program(JAVASCRIPT, "js", &server)
     );
     let found: Value = browser.evaluate(&script, &json!([KEY]));
     assert_eq!((found[0]["class_id"].as_u64(), found[0]["label"].as_str()), (Some(CLASS.0), Some(CLASS.1)), "{found}");
