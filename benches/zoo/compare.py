@@ -132,7 +132,7 @@ def write(rows: list, others: list, threads: list[int], arguments: argparse.Name
     columns = [(count, batch) for count in threads for batch in BATCHES]
     titles = [f"{count} thread{'s' if count > 1 else ''}, batch {batch}" for count, batch in columns]
     page = [
-        "# Speed of the zoo on the CPU",
+        "# Speed of 55 networks on the CPU",
         "",
         "Written by `benches/zoo/compare.py`, which measures Kiln and other runtimes in turns on the same file and input, after it has",
         "compared their logits. Each cell is Kiln's images per second, and in parentheses the ratio to the other runtime: the median of",

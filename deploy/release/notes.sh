@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 version=${1#v}
-built=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+built=$(deploy/release/version.sh)
 if [ "$version" != "$built" ]; then
     echo "the tag is $version, but the version in Cargo.toml is $built" >&2
     exit 1

@@ -1,23 +1,27 @@
 #!/bin/sh
-# Packs a binary with its documentation, licences, systemd unit, shell completions and man page. With GNU tar, the archive is
+# Packs a binary with its documentation, licences, deployment files, shell completions and man page. With GNU tar, the archive is
 # reproducible: the same binary and commit produce the same bytes.
 #
-#     deploy/release/pack.sh target/dist/kiln x86_64-linux out
+#     deploy/release/pack.sh target/dist/kiln x86_64-unknown-linux-gnu out
 set -eu
 binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-platform=$2
+target=$2
 mkdir -p "$3"
 out=$(cd "$3" && pwd)
 cd "$(dirname "$0")/../.."
 version=$("$binary" --version | sed 's/^kiln //')
-name=kiln-$version-$platform
+name=kiln-$version-$target
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 folder=$work/$name
-mkdir -p "$folder/completions" "$folder/systemd"
+mkdir -p "$folder/completions"
 install -m 755 "$binary" "$folder/kiln"
-cp -r README.md docs CHANGELOG.md LICENSE-APACHE LICENSE-MIT "$folder"
-cp deploy/systemd/kiln.service deploy/systemd/gpu.conf "$folder/systemd"
+cp -r README.md docs deploy grafana CHANGELOG.md LICENSE-APACHE LICENSE-MIT "$folder"
+# The figures and texts of other folders that these pages link.
+for file in benches/compare/README.md benches/compare/*.svg benches/zoo/*.svg Dockerfile.gpu; do
+    mkdir -p "$folder/$(dirname "$file")"
+    cp "$file" "$folder/$file"
+done
 for pair in bash:kiln.bash zsh:_kiln fish:kiln.fish; do
     "$binary" completions "${pair%%:*}" > "$folder/completions/${pair#*:}"
 done

@@ -220,7 +220,7 @@ pub static SETTINGS: &[Setting] = &[
         "model-poll-interval",
         "TIME",
         "5s",
-        "How often Kiln looks for changes in the folder of --models. A file is loaded when two looks find it unchanged.",
+        "Time between two scans of the folder of --models. A file is loaded if two scans find it unchanged.",
         |draft, value| set(&mut draft.config.model_poll_interval, value.time()),
     ),
     setting(
@@ -471,7 +471,7 @@ pub static SETTINGS: &[Setting] = &[
         "jwt-scope-map",
         "WORD=SCOPE,..",
         "",
-        "Scopes for words that the identity provider uses, such as image-users=predict,ml-ops=admin. Any other word needs the prefix 'kiln:', as in kiln:predict.",
+        "Scopes for names that the identity provider uses, such as image-users=predict,ml-ops=admin. Any other name needs the prefix 'kiln:', as in kiln:predict.",
         |draft, value| set(&mut draft.jwt_scope_map, given(value, value.parsed_by())),
     ),
     setting(

@@ -46,7 +46,7 @@ const BATCH: usize = 3;
 /// Also compares the table of `docs/zoo.md` with the networks; `KILN_WRITE_DOCUMENTS=1` writes it instead.
 #[test]
 fn logits_of_the_zoo_are_those_of_onnx_runtime() {
-    let mut table = "| network | operators of set | input | output | batch |\n|---|---|---|---|---|\n".to_string();
+    let mut table = "| network | operator set | input | output | batch |\n|---|---|---|---|---|\n".to_string();
     run(kiln_zoo::answers(), BATCH, |answer, model| {
         if answer.path.to_string_lossy().contains("skeletons") {
             table += &row(answer, model);

@@ -23,7 +23,7 @@ impl RecordKind {
         match self {
             Self::Prediction => "prediction",
             Self::Feedback => "feedback",
-            Self::Image => "picture",
+            Self::Image => "image",
         }
     }
 }
