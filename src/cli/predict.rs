@@ -49,7 +49,7 @@ pub(super) fn predict_command() -> Command {
         .long("output")
         .visible_alias("out")
         .value_name("FILE")
-        .help("Writes a row for each image to this file, .csv or .jsonl, instead of printing the classes.")
+        .help("Writes a row for each image to this file, .csv, .jsonl or .parquet, instead of printing the classes.")
         .value_parser(PathBufValueParser::new().try_map(|path| {
             let format = ResultsFormat::of(&path)?;
             Ok::<_, String>((path, format))

@@ -2,6 +2,7 @@
 
 mod earlier_rows;
 mod image_files;
+mod parquet_file;
 mod request;
 mod results_error;
 mod results_file;
@@ -9,6 +10,7 @@ mod row;
 
 pub use earlier_rows::{EarlierRows, FileSet};
 pub use image_files::{ImageFile, ImageFiles, ImageSource};
+pub use parquet_file::write_parquet;
 pub use request::{Existing, Output, PredictRequest, ResultsFile, ResultsFormat, STDIN};
 pub use results_error::ResultsError;
 pub use results_file::ResultsWriter;

@@ -42,6 +42,16 @@ pub struct ResultsFile {
     pub existing: Existing,
 }
 
+impl ResultsFile {
+    /// Returns the file that gets a row when the result of an image is known. A Parquet file is converted from it at the end.
+    pub fn rows(&self) -> PathBuf {
+        match self.format {
+            ResultsFormat::Csv | ResultsFormat::JsonLines => self.path.clone(),
+            ResultsFormat::Parquet => self.path.with_extension("jsonl"),
+        }
+    }
+}
+
 /// What happens if the results file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
@@ -60,6 +70,8 @@ pub enum ResultsFormat {
     Csv,
     /// One JSON object per line.
     JsonLines,
+    /// Apache Parquet with the columns of CSV, or `embedding`.
+    Parquet,
 }
 
 impl ResultsFormat {
@@ -73,17 +85,10 @@ impl ResultsFormat {
         match extension.as_deref() {
             Some("csv") => Ok(Self::Csv),
             Some("jsonl" | "ndjson") => Ok(Self::JsonLines),
-            Some("parquet") => Err(format!(
-                "Kiln does not write Parquet. Write a .csv or .jsonl file and convert it: python3 -c \"import pandas; \
-                 pandas.read_csv('{}').to_parquet('{}')\"",
-                path.with_extension("csv").display(),
-                path.display()
-            )),
-            _ => {
-                Err("the name of the results file must end in .csv or .jsonl. (The output of the network has the flag \
-                      --model-output here.)"
-                    .to_string())
-            }
+            Some("parquet") => Ok(Self::Parquet),
+            _ => Err("the name of the results file must end in .csv, .jsonl or .parquet. (The output of the network has the \
+                      flag --model-output here.)"
+                .to_string()),
         }
     }
 }
@@ -98,11 +103,13 @@ mod tests {
         assert_eq!(format("a/b.csv"), Ok(ResultsFormat::Csv));
         assert_eq!(format("B.CSV"), Ok(ResultsFormat::Csv));
         assert_eq!(format("b.tar.jsonl"), Ok(ResultsFormat::JsonLines));
-        let parquet = format("out/b.parquet").unwrap_err();
-        assert!(parquet.contains("read_csv('out/b.csv').to_parquet('out/b.parquet')"), "{parquet}");
+        assert_eq!(format("b.parquet"), Ok(ResultsFormat::Parquet));
         for other in ["logits", "b.txt", ".csv", ""] {
             let reason = format(other).unwrap_err();
-            assert!(reason.contains(".csv or .jsonl") && reason.contains("--model-output"), "{other}: {reason}");
+            assert!(
+                reason.contains(".csv, .jsonl or .parquet") && reason.contains("--model-output"),
+                "{other}: {reason}"
+            );
         }
     }
 }

@@ -52,6 +52,32 @@ pub enum ResultsError {
         /// The reason.
         reason: String,
     },
+    /// A Parquet file exists, but the rows that a run would continue do not.
+    #[error(
+        "{} cannot be continued, because its rows are not in {}. Replace it with --overwrite.",
+        path.display(),
+        rows.display()
+    )]
+    NoRows {
+        /// The Parquet file.
+        path: PathBuf,
+        /// The file with the rows.
+        rows: PathBuf,
+    },
+    /// The rows cannot be converted to Parquet.
+    #[error(
+        "cannot write {}: {reason}. All rows are in {}; --resume converts them again.",
+        path.display(),
+        rows.display()
+    )]
+    Convert {
+        /// The file with the rows.
+        rows: PathBuf,
+        /// The Parquet file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
     /// The file cannot be opened.
     #[error("cannot open {}: {reason}", path.display())]
     Open {

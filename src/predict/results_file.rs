@@ -23,14 +23,21 @@ pub struct ResultsWriter {
 }
 
 impl ResultsWriter {
-    /// Fails if the file exists and is to be neither continued nor replaced.
+    /// Fails if the file exists and is to be neither continued nor replaced, or if it is Parquet and cannot be continued.
     ///
     /// # Errors
     ///
-    /// [`ResultsError::Exists`].
+    /// [`ResultsError::Exists`] or [`ResultsError::NoRows`].
     pub fn check(results: &ResultsFile) -> Result<(), ResultsError> {
-        let is_refused = results.existing == Existing::Refuse && results.path.exists();
-        if is_refused { Err(ResultsError::Exists(results.path.clone())) } else { Ok(()) }
+        let rows = results.rows();
+        match results.existing {
+            Existing::Refuse if results.path.exists() => Err(ResultsError::Exists(results.path.clone())),
+            Existing::Refuse if rows.exists() => Err(ResultsError::Exists(rows)),
+            Existing::Resume if results.path.exists() && !rows.exists() => {
+                Err(ResultsError::NoRows { path: results.path.clone(), rows })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Opens a results file, and returns what it already contains. An incomplete line at its end is removed.
@@ -39,7 +46,7 @@ impl ResultsWriter {
     ///
     /// See [`ResultsError`]. A file that cannot be continued is not changed.
     pub fn open(results: &ResultsFile, format: RowFormat) -> Result<(Self, EarlierRows), ResultsError> {
-        let path = results.path.clone();
+        let path = results.rows();
         let io_error = |reason| ResultsError::Open { path: path.clone(), reason };
         let mut options = OpenOptions::new();
         match results.existing {
@@ -255,6 +262,25 @@ mod tests {
         assert!(matches!(open(file.path(), Existing::Resume, &csv), Err(ResultsError::Locked(_))));
         writer.append(&failed("a")).unwrap();
         assert!(std::fs::read_to_string(file.path()).unwrap().ends_with("error\na,,,,no\n"));
+    }
+
+    #[test]
+    fn parquet_is_continued_with_its_rows_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, rows] = ["a.parquet", "a.jsonl"].map(|name| folder.path().join(name));
+        let check = |existing| {
+            let results = ResultsFile { path: path.clone(), format: ResultsFormat::Parquet, existing };
+            ResultsWriter::check(&results)
+        };
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(check(Existing::Refuse), Err(ResultsError::Exists(found)) if found == path));
+        assert!(matches!(check(Existing::Resume), Err(ResultsError::NoRows { .. })));
+        check(Existing::Overwrite).unwrap();
+        std::fs::write(&rows, "").unwrap();
+        check(Existing::Resume).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(check(Existing::Refuse), Err(ResultsError::Exists(found)) if found == rows));
+        check(Existing::Resume).unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::common::markdown::{
-    CLASS, CLIENTS, CURL, JAVASCRIPT, PYTHON, RUST, TRITON, blocks, documented_block, documented_program,
+    CLASS, CLIENTS, CURL, GO, JAVA, JAVASCRIPT, PYTHON, RUST, TRITON, blocks, documented_block, documented_program,
     folder_with_image, pages,
 };
 use crate::common::{KEY, Server, bytes, has, python};
@@ -49,7 +49,8 @@ fn every_program_of_the_documents_is_tested() {
         programs.extend(of_page.map(|block| (page.clone(), block.section, block.language)));
     }
     programs.sort_unstable();
-    let tested = [(JAVASCRIPT, "js"), (PYTHON, "python"), (RUST, "rust"), (TRITON, "python")];
+    let tested =
+        [(GO, "go"), (JAVA, "java"), (JAVASCRIPT, "js"), (PYTHON, "python"), (RUST, "rust"), (TRITON, "python")];
     let tested = tested.map(|(section, language)| (CLIENTS.to_string(), section.to_string(), language.to_string()));
     assert_eq!(programs, tested);
 }
@@ -134,6 +135,35 @@ fn javascript_program_runs_in_node() {
     );
     let text = output(Command::new("node").args(["--input-type=module", "-e", &script]));
     assert_eq!(text.trim(), format!("{} {}", CLASS.0, CLASS.1));
+}
+
+#[test]
+fn go_program_classifies_the_cat() {
+    if !has("go") {
+        return;
+    }
+    let server = server();
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("classify.go");
+    std::fs::write(&program, documented_program(GO, "go", &server)).unwrap();
+    let text = output(Command::new("go").arg("run").arg(&program).env("GOCACHE", folder.path().join("cache")));
+    assert!(text.starts_with(&format!("{} {} 0.", CLASS.0, CLASS.1)), "{text}");
+    assert_eq!(text.lines().count(), 5, "{text}");
+}
+
+#[test]
+fn java_program_classifies_the_cat() {
+    if !has("java") {
+        return;
+    }
+    let server = server();
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("Classify.java");
+    std::fs::write(&program, documented_program(JAVA, "java", &server)).unwrap();
+    let text = output(Command::new("java").arg(&program));
+    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    let best = &answer["predictions"][0];
+    assert_eq!((best["class_id"].as_u64(), best["label"].as_str()), (Some(CLASS.0), Some(CLASS.1)), "{text}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub const CLIENTS: &str = "docs/clients.md";
 pub const CURL: &str = "## curl";
 pub const PYTHON: &str = "## Python";
 pub const JAVASCRIPT: &str = "## JavaScript";
+pub const GO: &str = "## Go";
+pub const JAVA: &str = "## Java";
 pub const RUST: &str = "## Rust";
 pub const TRITON: &str = "## Triton and KServe clients";
 /// The file name that the programs give to the classified image.

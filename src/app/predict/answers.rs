@@ -38,7 +38,7 @@ impl Answers {
         };
         let format = match results.format {
             ResultsFormat::Csv => csv_format(classifier, top_k)?,
-            ResultsFormat::JsonLines => json(),
+            ResultsFormat::JsonLines | ResultsFormat::Parquet => json(),
         };
         let (writer, earlier) = ResultsWriter::open(results, format)?;
         Ok((Self::File(writer), earlier))
@@ -66,11 +66,11 @@ impl Answers {
 fn csv_format(classifier: &Classifier, top_k: Option<usize>) -> Result<RowFormat, PredictError> {
     let spec = classifier.model().spec();
     if spec.task == Task::Embedding {
-        return Err(PredictError::NoColumns("CSV has no columns for embeddings. Write a .jsonl file."));
+        return Err(PredictError::NoColumns("CSV has no columns for embeddings. Write a .jsonl or .parquet file."));
     }
     let top_k = top_k.or(classifier.default_top_k()).ok_or(PredictError::NoColumns(
         "CSV has a fixed number of columns, but a multi-label model returns any number of classes. Set --top-k, or write a \
-         .jsonl file.",
+         .jsonl or .parquet file.",
     ))?;
     Ok(RowFormat::Csv { classes: top_k.min(spec.labels.len()) })
 }

@@ -36,6 +36,9 @@ pub enum PredictError {
     /// The operating system refuses to report signals.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
+    /// The conversion to Parquet panicked.
+    #[error("cannot convert the results: {0}")]
+    Converting(JoinError),
     /// Listing the files panicked.
     #[error("cannot list the files: {0}")]
     Listing(JoinError),
@@ -93,7 +96,12 @@ impl PredictError {
             Self::Stopped { signal: ShutdownRequest::Terminate, .. } => TERMINATED,
             Self::ClosedPipe => CLOSED_PIPE,
             Self::NoColumns(_)
-            | Self::Results(ResultsError::Exists(_) | ResultsError::Columns { .. } | ResultsError::Model { .. }) => 2,
+            | Self::Results(
+                ResultsError::Exists(_)
+                | ResultsError::NoRows { .. }
+                | ResultsError::Columns { .. }
+                | ResultsError::Model { .. },
+            ) => 2,
             _ => 1,
         }
     }

@@ -21,7 +21,9 @@ use super::load;
 use super::progress;
 use super::start::init_logging;
 use crate::config::Config;
-use crate::predict::{FileSet, ImageFile, ImageFiles, Output, PredictRequest, ResultsWriter};
+use crate::predict::{
+    FileSet, ImageFile, ImageFiles, Output, PredictRequest, ResultsFile, ResultsFormat, ResultsWriter, write_parquet,
+};
 use answers::Answers;
 pub use error::PredictError;
 use file_classifier::FileClassifier;
@@ -83,6 +85,9 @@ async fn predict_all(
         return Err(PredictError::Stopped { signal, path: results.path.clone() });
     }
     listing.await.map_err(PredictError::Listing)?;
+    if let Output::File(results) = &request.output {
+        convert(results).await?;
+    }
     let all = Counts { total: counts.total + earlier.count, failed: counts.failed + earlier.failed };
     if all.failed > 0 {
         return Err(PredictError::files(all.failed, all.total, &request.output));
@@ -140,6 +145,16 @@ async fn answer_all(
         }
     }
     Ok((counts, stopped))
+}
+
+/// Writes the results file from the rows, if it has another format than they.
+async fn convert(results: &ResultsFile) -> Result<(), PredictError> {
+    if results.format != ResultsFormat::Parquet {
+        return Ok(());
+    }
+    let (rows, path) = (results.rows(), results.path.clone());
+    spawn_blocking(move || write_parquet(&rows, &path)).await.map_err(PredictError::Converting)??;
+    Ok(())
 }
 
 /// Returns the signals that stop a run with a results file in order. Without such a file, a signal ends the process, as usual.
