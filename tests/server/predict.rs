@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -238,4 +239,28 @@ fn closed_pipe_ends_the_program_silently() {
     assert_eq!(json_lines(&first).len(), 1);
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(141), ""));
+}
+
+#[test]
+fn parquet_file_has_a_row_for_each_image_and_can_be_continued() {
+    let coffee = bytes("photos/coffee_640x480.jpg");
+    let folder = Folder::new(&[("coffee.jpg", &coffee), ("words.png", b"not an image")]);
+    let results = folder.results("results.parquet");
+    let arguments = [&folder.images()[..], "--top-k", "1", "--output", &results];
+    let rows = || {
+        let reader = SerializedFileReader::new(File::open(&results).unwrap()).unwrap();
+        let rows = reader.get_row_iter(None).unwrap().map(Result::unwrap);
+        rows.map(|row| row.to_string()).collect::<Vec<_>>()
+    };
+    let (status, _, stderr) = predict(&arguments);
+    assert_eq!(status, 1, "{stderr}");
+    let found = rows();
+    assert!(found[0].starts_with(&format!("{{file: \"coffee.jpg\", class_id: {ESPRESSO}, label: \"")), "{found:?}");
+    assert!(found[1].starts_with("{file: \"words.png\", class_id: null, label: null, "), "{found:?}");
+    assert!(found[1].contains("error: \"not an image"), "{found:?}");
+    std::fs::write(Path::new(&folder.images()).join("z.jpg"), &coffee).unwrap();
+    let (status, _, stderr) = predict(&[&arguments[..], &["--resume"]].concat());
+    assert_eq!(status, 1, "{stderr}");
+    assert_eq!(rows().len(), 3);
+    assert_eq!(rows()[..2], found[..]);
 }
