@@ -198,6 +198,22 @@ fn interrupted_run_ends_with_whole_rows_and_says_how_to_resume() {
 }
 
 #[test]
+fn file_that_is_given_twice_has_two_rows_after_an_interruption_too() {
+    let folder = Folder::new(&[("coffee.jpg", &bytes("photos/coffee_640x480.jpg"))]);
+    let (results, coffee) = (folder.results("results.csv"), format!("{}/coffee.jpg", folder.images()));
+    let run = |more: &[&str]| {
+        predict(&[&[coffee.as_str(), coffee.as_str(), "--output", results.as_str()][..], more].concat())
+    };
+    assert_eq!(run(&[]).0, 0);
+    let whole = text(&results);
+    let first: String = whole.split_inclusive('\n').take(2).collect();
+    std::fs::write(&results, first).unwrap();
+    let (status, _, stderr) = run(&["--resume"]);
+    assert!(status == 0 && stderr.contains("classified 1 files"), "{stderr}");
+    assert_eq!((csv_rows(&results).1.len(), text(&results)), (2, whole));
+}
+
+#[test]
 fn existing_results_are_refused_unless_replaced() {
     let folder = Folder::new(&[("coffee.jpg", &bytes("photos/coffee_640x480.jpg"))]);
     let results = folder.results("results.csv");
