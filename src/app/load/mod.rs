@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::model_store::ModelStore;
 pub use error::{LoadError, NoStore};
 pub(super) use models::{
-    default_model, empty_store, log_opened, models, selected_model, selected_models, stable_version,
+    built_in_beside, default_model, empty_store, log_opened, models, selected_model, selected_models, stable_version,
     unusable_stable_version,
 };
 
