@@ -239,19 +239,16 @@ mod tests {
         let (paths, output) = (Vec::new(), Output::Text);
         let request = PredictRequest { paths, recursive: false, top_k: None, threshold: None, output };
         let worker = FileClassifier::new(&classifier, &config, &request);
-        let answered = answer_all(&worker, files, &mut Answers::Text, &ProgressBar::hidden(), signals);
+        let (mut answers, bar) = (Answers::Text, ProgressBar::hidden());
+        let answered = answer_all(&worker, files, &mut answers, &bar, signals);
         tokio::time::timeout(Duration::from_secs(60), answered).await.expect("the signal ends the run").unwrap()
-    }
-
-    fn unreadable() -> stream::Iter<std::array::IntoIter<ImageFile, 1>> {
-        stream::iter([ImageFile { name: "a.jpg".to_string(), source: Err("no".to_string()) }])
     }
 
     #[tokio::test]
     async fn signal_ends_the_run_while_files_are_listed() {
         let (sender, signals) = mpsc::channel(1);
         sender.send(ShutdownRequest::Interrupt).await.unwrap();
-        let (_, stopped) = answer(unreadable().chain(stream::pending()), signals).await;
+        let (_, stopped) = answer(stream::pending(), signals).await;
         assert_eq!(stopped, Some(ShutdownRequest::Interrupt));
     }
 
@@ -263,7 +260,8 @@ mod tests {
             let _ = sender.try_send(ShutdownRequest::Interrupt);
             Poll::Ready(None)
         });
-        let (counts, stopped) = answer(unreadable().chain(end), signals).await;
+        let file = ImageFile { name: "a.jpg".to_string(), source: Err("no".to_string()) };
+        let (counts, stopped) = answer(stream::iter([file]).chain(end), signals).await;
         assert_eq!((counts.total, counts.failed, stopped), (1, 1, None));
     }
 }
