@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::io::Write as _;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt, stream};
 use indicatif::ProgressBar;
@@ -34,6 +34,9 @@ const MIN_FILES_FOR_PROGRESS: u64 = 8;
 /// Maximum number of files that are listed ahead.
 const LISTED_FILES: usize = 256;
 
+/// Maximum time for a failed engine to end.
+const MAX_SHUTDOWN: Duration = Duration::from_secs(5);
+
 /// Classifies files, and prints the answers or writes them to a results file.
 ///
 /// # Errors
@@ -54,9 +57,10 @@ pub async fn predict(config: Config, request: PredictRequest) -> Result<(), Pred
     let (classifier, worker) = load::classifier(&config, model, engines, readiness.clone())?;
     let outcome = predict_all(&classifier, &config, files, &request, &readiness).await;
     drop(classifier);
-    // The thread of a hung engine never ends.
-    if !matches!(outcome, Err(PredictError::Engine(_))) {
-        worker.shutdown().await;
+    match outcome {
+        // The thread of a hung engine never ends.
+        Err(PredictError::Engine(_)) => drop(tokio::time::timeout(MAX_SHUTDOWN, worker.shutdown()).await),
+        _ => worker.shutdown().await,
     }
     outcome
 }
@@ -219,7 +223,6 @@ fn count(files: &ImageFiles, earlier: &FileSet, bar: &ProgressBar) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     use kiln_image::DecodePool;
     use kiln_inference::model::Model;
