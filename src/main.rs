@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("{failure}");
+                print_error(&failure);
             }
             ExitCode::from(failure.status)
         }
@@ -109,7 +109,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 0 => Ok(()),
                 problems => Err(Failure {
                     status: Failure::FAILED,
-                    message: format!("problems found: {problems}. Each has its fix beside it."),
+                    message: format!("problems found: {problems}. The line below each problem names its fix."),
                 }),
             }
         }
@@ -117,7 +117,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Keygen(Some(policy)) => {
             let (key, entry) = app::keygen(policy);
             // Standard output is the entry alone, since users append it to a key file.
-            eprintln!("{key}");
+            writeln!(std::io::stderr(), "{key}")?;
             print(&entry)
         }
         Command::FeedbackExport { data, out, model, force } => {
@@ -127,7 +127,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Models { order, config } => print(&app::models(order, &config)?),
         Command::ConfigCheck(report) => {
             for warning in config::unknown_variables(std::env::vars_os()) {
-                eprintln!("kiln: warning: {warning}");
+                print_error(&format_args!("kiln: warning: {warning}"));
             }
             print(&report)
         }
@@ -157,6 +157,12 @@ where
 /// Prints text. In contrast to `print!`, a closed pipe is an error, not a panic.
 fn print(text: &str) -> Result<(), Failure> {
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+/// Prints a line to standard error.
+fn print_error(message: &dyn fmt::Display) {
+    // Nothing else can be done if standard error is closed. `eprintln!` would panic.
+    let _ = writeln!(std::io::stderr(), "{message}");
 }
 
 /// Prints a page, or writes it to its file.

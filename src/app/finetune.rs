@@ -138,7 +138,9 @@ fn extract_features(
                 Err(reason) => {
                     unreadable += 1;
                     if unreadable <= MAX_NAMED {
-                        bar.suspend(|| eprintln!("{}", terminal_text(&format!("{}: {reason}", file.path.display()))));
+                        let text = terminal_text(&format!("{}: {reason}", file.path.display()));
+                        // Standard error may be closed.
+                        let _ = bar.suspend(|| writeln!(std::io::stderr(), "{text}"));
                     }
                 }
             }

@@ -112,7 +112,8 @@ fn verify(checkout: &Path, name: &str, folder: &str) -> Result<(), ImportFailure
     );
     let (is_built, last_lines) = build(checkout).map_err(ImportFailure::NoCargo)?;
     if !is_built {
-        eprint!("{last_lines}");
+        // Standard error may be closed.
+        let _ = std::io::stderr().lock().write_all(last_lines.as_bytes());
         return Err(ImportFailure::Build { folder: folder.to_string() });
     }
     // Run by cargo, which knows the path of the program.

@@ -7,14 +7,12 @@ use kiln_inference::model::onnx_model::Takes;
 use kiln_inference::model::{ModelSpec, Task};
 use kiln_inference::model_file::{self, ModelFile, ModelFileError};
 use model_import::Crop;
-use model_import::import::terminal_text;
+use model_import::import::{shorten, terminal_line};
 
 use crate::config::Config;
 
 /// The number of class names that are printed.
 const SHOWN_LABELS: usize = 3;
-/// The maximum length of a name of the file, in characters.
-const MAX_NAME: usize = 200;
 
 /// Returns the table of `kiln inspect`.
 ///
@@ -23,7 +21,7 @@ const MAX_NAME: usize = 200;
 /// The model cannot be served.
 pub fn inspect(path: &Path, config: &Config) -> Result<String, ModelFileError> {
     let file = model_file::open(path, &config.model_file_options)?;
-    Ok(terminal_text(&table(&file)))
+    Ok(table(&file))
 }
 
 fn table(file: &ModelFile) -> String {
@@ -44,8 +42,8 @@ fn table(file: &ModelFile) -> String {
         ("sha256", spec.sha256.clone()),
         ("source", spec.source.clone()),
         ("licence", spec.licence.clone()),
-        ("input", format!("'{}', {}x{} {channels}, {takes}", shown(&input.name), input.width, input.height)),
-        ("output", format!("'{}', {} values, {}", shown(&output.name), output.width, spec.task.as_str())),
+        ("input", format!("'{}', {}x{} {channels}, {takes}", shorten(&input.name), input.width, input.height)),
+        ("output", format!("'{}', {} values, {}", shorten(&output.name), output.width, spec.task.as_str())),
         ("classes", classes(spec)),
         ("class names", file.labels_origin.clone()),
         ("resize", resize(spec)),
@@ -56,16 +54,10 @@ fn table(file: &ModelFile) -> String {
     let warnings = file.warnings.iter().map(|warning| ("warning", warning.clone()));
     let notes = file.notes.iter().map(|note| ("note", note.clone()));
     for (name, text) in rows.into_iter().chain(notes).chain(warnings) {
-        let _ = writeln!(table, "{name:<14} {text}");
+        // Texts of the file must not control the terminal, nor break the lines.
+        let _ = writeln!(table, "{name:<14} {}", terminal_line(&text));
     }
     table
-}
-
-/// A name of the file on one line: its beginning, if it is long.
-fn shown(name: &str) -> String {
-    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    let line: String = name.chars().take(MAX_NAME).map(printable).collect();
-    if name.chars().nth(MAX_NAME).is_some() { line + "..." } else { line }
 }
 
 fn classes(spec: &ModelSpec) -> String {
@@ -86,5 +78,23 @@ fn resize(spec: &ModelSpec) -> String {
             let side = width.min(height);
             format!("the central square, {side}/{} of the shorter side, to {width}x{height}, {filter}", side + padding)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_file_takes_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let onnx = folder.path().join("cat.onnx");
+        std::fs::write(&onnx, kiln_zoo::fill(&std::fs::read("crates/zoo/skeletons/act_silu.onnx").unwrap()).unwrap())
+            .unwrap();
+        let mut file = model_file::open(&onnx, &model_file::FileOptions::default()).unwrap();
+        let lines = table(&file).lines().count();
+        file.labels_origin = "a\nb\t\u{1b}[2J".to_string();
+        let table = table(&file);
+        assert!(table.lines().count() == lines && table.contains("class names    a b \u{fffd}[2J\n"), "{table}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use model_import::import::terminal_text;
+use model_import::import::terminal_line;
 
 use super::load::{self, NoStore};
 use crate::config::Config;
@@ -225,8 +225,7 @@ fn format_age(manifest: &Manifest) -> String {
 
 fn format_table(rows: &[[String; 6]]) -> String {
     // Text from files must not control the terminal.
-    let printable = |cell: &String| terminal_text(cell).replace(['\n', '\t'], " ");
-    let rows: Vec<[String; 6]> = rows.iter().map(|row| row.each_ref().map(printable)).collect();
+    let rows: Vec<[String; 6]> = rows.iter().map(|row| row.each_ref().map(|cell| terminal_line(cell))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..5).map(width).collect();
     let line = |row: &[String; 6]| {

@@ -1,11 +1,14 @@
 //! `kiln serve`: listens, loads the models, answers requests, and drains at shutdown.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use kiln_api::MetricsAccess;
 use kiln_api::model_repository::{RepositoryTask, repository_channel};
+use kiln_classifier::Classifier;
 use kiln_classifier::registry::Registry;
 use kiln_feedback::{FeedbackStore, OpenError};
+use kiln_inference::model::Task;
 use kiln_runtime::readiness::{Readiness, ReadinessState};
 use kiln_runtime::shutdown::{self, ShutdownSignal, Stage};
 use kiln_runtime::supervisor::{Supervisor, TaskResult};
@@ -96,7 +99,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut following = supervisor.restarts("model following");
     let serving = server.run(kiln_api::endpoint(state), signal.clone());
     tokio::pin!(serving);
-    let loading = load_models(config, registry, readiness.clone(), feedback.clone(), repository_task);
+    let loading = load_models(config, registry.clone(), readiness.clone(), feedback.clone(), repository_task);
     tokio::pin!(loading);
     // If a model cannot be loaded, the process exits and closes its connections.
     let mut models = tokio::select! {
@@ -105,8 +108,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     readiness.set_ready();
     tracing::info!("ready");
-    if let Some(welcome) = server_key.welcome(scheme, address) {
-        eprintln!("{welcome}");
+    let url = format!("{scheme}://{}", kiln_server::connectable_address(address));
+    if let Some(welcome) = server_key.welcome(&url, image_path(&registry)) {
+        // The server runs without standard error too.
+        let _ = writeln!(std::io::stderr(), "{welcome}");
     }
     let served = tokio::select! {
         served = &mut serving => served,
@@ -115,6 +120,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     finish(models, feedback, &signal).await;
     outcome(served, &readiness)
+}
+
+/// Returns the path of the operation that takes an image for the default model.
+fn image_path(registry: &Registry) -> &'static str {
+    let embeds = |classifier: Arc<Classifier>| classifier.model().spec().task == Task::Embedding;
+    if registry.find(None, None).is_ok_and(embeds) { "/embed/raw" } else { "/predict/raw" }
 }
 
 /// Returns why the server stopped: a failure, an error of the listener, or a signal.

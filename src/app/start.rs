@@ -1,4 +1,4 @@
-//! The first steps of a command: the threads that it cannot do without, and the log.
+//! The first steps of a command: the check of the thread limit, and the log.
 
 use std::io;
 use std::sync::Mutex;
@@ -8,8 +8,8 @@ use kiln_runtime::telemetry::logging::{self, LogGuard, LoggingError};
 
 use crate::config::{self, Config};
 
-/// Number of threads besides those of the async runtime that every command starts before it reports errors of threads
-/// itself: the log, its reporter, and blocking tasks.
+/// Threads that a command starts besides the runtime's workers: the log, its reporter, blocking tasks. tokio or the log would
+/// panic if one of them were refused.
 const OTHER_THREADS: usize = 6;
 
 /// Returns an error if the operating system refuses the threads without which no command can run. tokio and the log would

@@ -1,7 +1,6 @@
 //! The small tools: `kiln devices`, `kiln healthcheck` and `kiln keygen --id NAME`.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::SystemTime;
 
 use kiln_inference::adapters::{self, Adapter, Api};
@@ -112,16 +111,12 @@ pub fn healthcheck(request: Healthcheck) -> Result<(), HealthcheckError> {
 }
 
 fn health_url(request: &Healthcheck) -> Result<String, HealthcheckError> {
-    let ip = match request.listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
+    let address = kiln_server::connectable_address(request.listen);
     let scheme = if request.tls { "https" } else { "http" };
     let path = if request.live { "/health/live" } else { "/health/ready" };
-    match request.listen.port() {
+    match address.port() {
         0 => Err(HealthcheckError::UnknownPort),
-        port => Ok(format!("{scheme}://{}{path}", SocketAddr::new(ip, port))),
+        _ => Ok(format!("{scheme}://{address}{path}")),
     }
 }
 

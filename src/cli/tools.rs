@@ -78,7 +78,9 @@ pub(super) fn keygen_command() -> Command {
     let scope = option("scope", "SCOPE", "Scopes of the key: predict, feedback, metrics, admin [default: predict].")
         .action(ArgAction::Append)
         .value_delimiter(',')
-        .value_parser(one_of(Scopes::all().iter().map(Scope::as_str)).try_map(|text| text.parse::<Scope>()))
+        .value_parser(
+            PossibleValuesParser::new(Scopes::all().iter().map(Scope::as_str)).try_map(|text| text.parse::<Scope>()),
+        )
         .hide_possible_values(true);
     let expires = option(
         "expires",
@@ -94,7 +96,9 @@ pub(super) fn keygen_command() -> Command {
             .value_parser(value_parser!(f64));
     let priority =
         option("priority", "PRIORITY", "Scheduling priority of its images: high, normal or low [default: normal].")
-            .value_parser(one_of(Priority::ALL.map(Priority::as_str)).try_map(|text| text.parse::<Priority>()))
+            .value_parser(
+                PossibleValuesParser::new(Priority::ALL.map(Priority::as_str)).try_map(|text| text.parse::<Priority>()),
+            )
             .hide_possible_values(true);
     Command::new("keygen")
         .about("Print a new API key, or an entry for a key file")
@@ -130,11 +134,6 @@ pub(super) fn key_policy(matches: &ArgMatches) -> Result<Option<KeyPolicy>, Conf
         queue_share,
         priority: matches.get_one::<Priority>("priority").copied().unwrap_or_default(),
     }))
-}
-
-/// Returns a parser that accepts these texts only, and suggests them for shell completion.
-fn one_of(texts: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser {
-    PossibleValuesParser::new(texts)
 }
 
 /// Parses a date, or a time from now.

@@ -146,6 +146,7 @@ fn unknown_key(key: &toml::Spanned<String>, text: &str) -> String {
 pub(super) fn nearest_setting(key: &str) -> Option<&'static Setting> {
     let distance = |setting: &Setting| strsim::levenshtein(key, setting.key);
     let nearest = SETTINGS.iter().min_by_key(|setting| (distance(setting), setting.key))?;
+    let distance = distance(nearest);
     // Half of a short word is no typing error.
-    (distance(nearest) <= MAX_TYPOS.min(key.len() / 2)).then_some(nearest)
+    (distance <= MAX_TYPOS && 2 * distance < key.len()).then_some(nearest)
 }

@@ -69,6 +69,8 @@ mod tests {
             ]
         );
         assert_eq!(warnings(&[("KILN_PORT", "8080")]), ["KILN_PORT is not a setting; did you mean PORT?"]);
+        // Half of the word would have to change.
+        assert!(warnings(&[("KILN_MODS", "cat")])[0].ends_with("'kiln serve --help' lists the variables"));
         let unlike_any = warnings(&[("KILN_COLOUR_OF_THE_ROOF", "red")]);
         assert_eq!(unlike_any, ["KILN_COLOUR_OF_THE_ROOF is not a setting; 'kiln serve --help' lists the variables"]);
     }

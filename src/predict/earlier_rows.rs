@@ -1,7 +1,8 @@
 //! What an existing results file contains, for `--resume`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufRead};
 
 /// What an existing results file contains.
 #[derive(Debug, Default)]
@@ -22,18 +23,26 @@ impl EarlierRows {
     }
 }
 
-/// A set of file names. It stores 16 bytes of each, so that millions of names fit in memory.
-#[derive(Debug, Default)]
-pub struct FileSet(HashSet<u128>);
+/// The names of files, with the number of rows of each: several files may have one name. It stores a digest of each name, so that
+/// millions of names fit in memory.
+#[derive(Clone, Debug, Default)]
+pub struct FileSet(HashMap<u128, u32>);
 
 impl FileSet {
     fn insert(&mut self, name: &str) {
-        self.0.insert(digest(name));
+        *self.0.entry(digest(name)).or_default() += 1;
     }
 
-    /// Returns whether the set has a name.
-    pub fn contains(&self, name: &str) -> bool {
-        !self.0.is_empty() && self.0.contains(&digest(name))
+    /// Removes one row of a name. Returns whether there was one. Files are listed in the same order in each run, so that the
+    /// first files of a name are those that have rows.
+    pub fn take(&mut self, name: &str) -> bool {
+        // Spares a first run the digests.
+        if self.0.is_empty() {
+            return false;
+        }
+        let Some(rows) = self.0.get_mut(&digest(name)).filter(|rows| **rows > 0) else { return false };
+        *rows -= 1;
+        true
     }
 }
 
@@ -47,17 +56,53 @@ fn digest(name: &str) -> u128 {
     half(0) << 64 | half(1)
 }
 
+/// The complete lines at the start of a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Complete {
+    /// Their length in bytes.
+    pub(super) length: u64,
+    /// Number of line feeds in them, those in quotes included.
+    pub(super) lines: u64,
+}
+
+/// Finds the complete lines at the start of a file. A line feed in quotes does not end a line of CSV.
+pub(super) fn complete_lines(reader: &mut impl BufRead, has_quotes: bool) -> io::Result<Complete> {
+    let (mut read, mut complete, mut is_quoted) = (Complete::default(), Complete::default(), false);
+    loop {
+        let chunk = reader.fill_buf()?;
+        if chunk.is_empty() {
+            return Ok(complete);
+        }
+        for byte in chunk {
+            read.length += 1;
+            match byte {
+                b'"' if has_quotes => is_quoted = !is_quoted,
+                b'\n' => {
+                    read.lines += 1;
+                    complete = if is_quoted { complete } else { read };
+                }
+                _ => {}
+            }
+        }
+        let consumed = chunk.len();
+        reader.consume(consumed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_counted_and_their_files_found() {
+    fn each_row_is_counted_and_stands_for_one_file_of_its_name() {
         let mut rows = EarlierRows::default();
-        assert!(!rows.files.contains("a"));
+        assert!(!rows.files.take("a"));
         rows.add("a", false);
         rows.add("b", true);
-        assert_eq!((rows.count, rows.failed), (2, 1));
-        assert_eq!(["a", "b", "ab", ""].map(|name| rows.files.contains(name)), [true, true, false, false]);
+        rows.add("a", false);
+        assert_eq!((rows.count, rows.failed), (3, 1));
+        let mut found = |names: &[&str]| names.iter().map(|name| rows.files.take(name)).collect::<Vec<_>>();
+        assert_eq!(found(&["a", "b", "ab", ""]), [true, true, false, false]);
+        assert_eq!(found(&["a", "a", "b"]), [true, false, false]);
     }
 }

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::earlier_rows::EarlierRows;
+use super::earlier_rows::{Complete, EarlierRows, complete_lines};
 use super::request::{Existing, ResultsFile};
 use super::results_error::ResultsError;
 use super::row::{ModelId, Row, RowFormat, csv_line};
+
+/// Maximum length of an incomplete line. A longer rest of a file is not one row.
+const MAX_INCOMPLETE: u64 = 64 << 10;
 
 /// The first bytes of each row of JSON lines.
 const JSON_BEGINNING: &str = "{\"file\":\"";
@@ -86,8 +89,12 @@ impl ResultsWriter {
     /// Reads the complete lines, and removes an incomplete one. Writes the columns to an empty file.
     fn read_rows(&mut self) -> Result<EarlierRows, ResultsError> {
         let columns = self.format.columns();
-        let length = complete_length(&mut BufReader::new(&self.file), columns.is_some());
-        let length = length.map_err(|reason| self.io_error(reason))?;
+        let complete = complete_lines(&mut BufReader::new(&self.file), columns.is_some());
+        let complete = complete.map_err(|reason| self.io_error(reason))?;
+        let length = complete.length;
+        if length > 0 && columns.is_some() {
+            self.check_quotes(complete)?;
+        }
         self.file.rewind().map_err(|reason| self.io_error(reason))?;
         let rows = match (&columns, &self.format) {
             _ if length == 0 => self.check_beginning(columns.as_deref())?,
@@ -101,6 +108,20 @@ impl ResultsWriter {
             self.file.write_all(csv_line(&columns).as_bytes()).map_err(|reason| self.io_error(reason))?;
         }
         Ok(rows)
+    }
+
+    /// Checks that what follows the complete lines of CSV is at most one row. After a quote that is not closed, all further lines
+    /// look like one incomplete line, and they must not be removed.
+    fn check_quotes(&self, Complete { length, lines }: Complete) -> Result<(), ResultsError> {
+        let whole = self.file.metadata().map_err(|reason| self.io_error(reason))?.len();
+        match whole.saturating_sub(length) {
+            0..=MAX_INCOMPLETE => Ok(()),
+            _ => Err(ResultsError::NotARow {
+                path: self.path.clone(),
+                line: lines + 1,
+                reason: "a quote is not closed".to_string(),
+            }),
+        }
     }
 
     /// Checks that a file without a complete line is empty, or has the beginning of the first line of this run. It has no rows.
@@ -168,27 +189,6 @@ impl ResultsWriter {
     }
 }
 
-/// Returns the length of the complete lines at the start of a file. A line feed in quotes does not end a line of CSV.
-fn complete_length(reader: &mut impl BufRead, has_quotes: bool) -> io::Result<u64> {
-    let (mut position, mut complete, mut is_quoted) = (0, 0, false);
-    loop {
-        let chunk = reader.fill_buf()?;
-        if chunk.is_empty() {
-            return Ok(complete);
-        }
-        for byte in chunk {
-            position += 1;
-            match byte {
-                b'"' if has_quotes => is_quoted = !is_quoted,
-                b'\n' if !is_quoted => complete = position,
-                _ => {}
-            }
-        }
-        let read = chunk.len();
-        reader.consume(read);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -226,9 +226,9 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for length in lengths[1]..lengths[2] {
             std::fs::write(&path, &whole[..length as usize]).unwrap();
-            let (mut writer, earlier) = open(&path, Existing::Resume, format).unwrap();
+            let (mut writer, mut earlier) = open(&path, Existing::Resume, format).unwrap();
             assert_eq!((earlier.count, earlier.failed), (2, 2));
-            assert_eq!(names.map(|name| earlier.files.contains(name)), [true, true, false]);
+            assert_eq!(names.map(|name| earlier.files.take(name)), [true, true, false]);
             writer.append(&failed(names[2])).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), whole, "cut at {length}");
         }
@@ -293,6 +293,19 @@ mod tests {
                 assert_eq!(std::fs::read_to_string(file.path()).unwrap(), content);
             }
         }
+    }
+
+    #[test]
+    fn rows_after_a_quote_that_is_not_closed_stay() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let csv = RowFormat::Csv { classes: 1 };
+        let rows = "a,1,cat,0.5,\n".repeat(10_000);
+        let content = format!("file,class_id,label,probability,error\na,1,cat,0.5,\nb,1,\"cat,0.5,\n{rows}");
+        std::fs::write(file.path(), &content).unwrap();
+        let refused = open(file.path(), Existing::Resume, &csv).unwrap_err();
+        assert!(matches!(&refused, ResultsError::NotARow { line: 3, .. }), "{refused}");
+        assert!(refused.to_string().contains("a quote is not closed"), "{refused}");
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), content);
     }
 
     #[test]

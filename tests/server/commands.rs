@@ -68,6 +68,22 @@ fn invalid_arguments_exit_with_status_two_and_an_explanation() {
 }
 
 #[test]
+#[cfg(unix)]
+fn closed_standard_error_does_not_change_the_exit_status() {
+    for (arguments, expected) in [
+        (&["serve", "--device", "tpu"][..], 2),
+        (&["healthcheck", "--listen", "127.0.0.1:0"], 1),
+        // As for a closed standard output.
+        (&["predict", "--device", "cpu", "/no/such/file"], 141),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = kiln().args(arguments).stdin(std::process::Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(expected), "{arguments:?}");
+    }
+}
+
+#[test]
 fn config_check_finds_invalid_settings_like_serve_and_predict() {
     for (arguments, part) in [
         (["--model", "nobody"], "--model 'nobody' must be a built-in model: "),

@@ -199,6 +199,22 @@ fn interrupted_run_ends_with_whole_rows_and_says_how_to_resume() {
 }
 
 #[test]
+fn file_that_is_given_twice_has_two_rows_after_an_interruption_too() {
+    let folder = Folder::new(&[("coffee.jpg", &bytes("photos/coffee_640x480.jpg"))]);
+    let (results, coffee) = (folder.results("results.csv"), format!("{}/coffee.jpg", folder.images()));
+    let run = |more: &[&str]| {
+        predict(&[&[coffee.as_str(), coffee.as_str(), "--output", results.as_str()][..], more].concat())
+    };
+    assert_eq!(run(&[]).0, 0);
+    let first: String = text(&results).split_inclusive('\n').take(2).collect();
+    std::fs::write(&results, first).unwrap();
+    let (status, _, stderr) = run(&["--resume"]);
+    assert!(status == 0 && stderr.contains("classified 1 files"), "{stderr}");
+    let (_, rows) = csv_rows(&results);
+    assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), [coffee.as_str(); 2]);
+}
+
+#[test]
 fn existing_results_are_refused_unless_replaced() {
     let folder = Folder::new(&[("coffee.jpg", &bytes("photos/coffee_640x480.jpg"))]);
     let results = folder.results("results.csv");

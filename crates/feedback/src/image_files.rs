@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::private_fs::PARTIAL_SUFFIX;
 
 /// Name of the folder of images in the data folder. It is unlikely to be the name of a user's own folder.
-pub(crate) const IMAGE_FOLDER: &str = "kept-pictures";
+pub const IMAGE_FOLDER: &str = "kept-pictures";
 /// The extensions of all image formats.
 const EXTENSIONS: [&str; 6] = ["png", "jpg", "gif", "webp", "bmp", "tiff"];
 

@@ -25,7 +25,7 @@ mod writer;
 
 pub use config::{Config, ParsePercentageError, Percentage};
 pub use error::{FeedbackError, OpenError, ReadError};
-pub use image_files::StoredImage;
+pub use image_files::{IMAGE_FOLDER, StoredImage};
 pub use reader::{Reader, RecordedModel};
 pub use record::{
     Feedback, FeedbackKind, Label, LabelledPrediction, MAX_NOTE, ModelIdentity, PredictionRecord, Receipt,

@@ -12,11 +12,22 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// Returns when a chain (PEM) expires, which is when its first certificate does. `None` if the file contains no certificate
-/// that can be read.
-pub fn certificate_expiry(chain: &Path) -> Option<SystemTime> {
-    let certificates = CertificateDer::pem_file_iter(chain).ok()?;
-    certificates.map_while(Result::ok).filter_map(|certificate| not_after(&certificate)).min()
+/// When the certificates in a PEM file expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateExpiry {
+    /// The expiry of the first certificate, which is that of the server.
+    pub server: SystemTime,
+    /// The earliest expiry of all certificates. Clients accept a chain with an expired certificate if they trust another one below
+    /// it.
+    pub earliest: SystemTime,
+}
+
+/// Returns the expiry of the certificates in a PEM file. `None` if the first certificate cannot be read.
+pub fn certificate_expiry(chain: &Path) -> Option<CertificateExpiry> {
+    let mut certificates = CertificateDer::pem_file_iter(chain).ok()?.map_while(Result::ok);
+    let server = not_after(&certificates.next()?)?;
+    let others = certificates.filter_map(|certificate| not_after(&certificate));
+    Some(CertificateExpiry { server, earliest: others.fold(server, SystemTime::min) })
 }
 
 /// Returns the end of the validity of a certificate (DER).
@@ -106,17 +117,20 @@ AgNJADBGAiEA8jlq/2dntOqRyxFRmSsKTgkrwiGQhxsex/tzTLUGxtMCIQCUQFny
 -----END CERTIFICATE-----
 ";
 
-    fn expiry(pem: &str) -> Option<u64> {
+    /// Returns the expiry of the server's certificate, and the earliest one.
+    fn expiry(pem: &str) -> Option<[u64; 2]> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), pem).unwrap();
-        certificate_expiry(file.path()).map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_secs())
+        let CertificateExpiry { server, earliest } = certificate_expiry(file.path())?;
+        Some([server, earliest].map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_secs()))
     }
 
     #[test]
-    fn expiry_is_that_of_the_first_certificate_to_expire() {
-        assert_eq!(expiry(UNTIL_2027), Some(1_801_396_800));
-        assert_eq!(expiry(UNTIL_2055), Some(2_685_009_600));
-        assert_eq!(expiry(&format!("{UNTIL_2055}{UNTIL_2027}")), Some(1_801_396_800));
+    fn expiry_of_the_first_certificate_and_the_earliest_are_found() {
+        assert_eq!(expiry(UNTIL_2027), Some([1_801_396_800; 2]));
+        assert_eq!(expiry(UNTIL_2055), Some([2_685_009_600; 2]));
+        assert_eq!(expiry(&format!("{UNTIL_2055}{UNTIL_2027}")), Some([2_685_009_600, 1_801_396_800]));
+        assert_eq!(expiry(&format!("{UNTIL_2027}{UNTIL_2055}")), Some([1_801_396_800; 2]));
         assert_eq!(expiry("no certificate"), None);
     }
 

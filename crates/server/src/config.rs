@@ -1,7 +1,7 @@
 //! Settings of the HTTP server with their defaults and ranges, and the errors of starting it.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -75,6 +75,17 @@ impl Default for Config {
     }
 }
 
+/// Returns an address at which a client on this machine reaches a server that listens on `listen`: the loopback address, if the
+/// server listens on all addresses.
+pub fn connectable_address(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
 impl Config {
     /// Checks the ranges of all settings.
     pub(super) fn check(&self) -> Result<(), ServerError> {
@@ -126,6 +137,14 @@ mod tests {
     #[test]
     fn defaults_are_in_range() {
         Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn server_on_all_addresses_is_reached_on_the_loopback_address() {
+        let connectable = |listen: &str| connectable_address(listen.parse().unwrap()).to_string();
+        assert_eq!(connectable("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(connectable("[::]:80"), "[::1]:80");
+        assert_eq!(connectable("10.0.0.7:8080"), "10.0.0.7:8080");
     }
 
     #[test]

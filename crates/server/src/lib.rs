@@ -34,7 +34,7 @@ mod tls;
 mod watchdog;
 
 pub use accept::open_files_needed;
-pub use certificate_expiry::certificate_expiry;
-pub use config::{Config, ServerError};
+pub use certificate_expiry::{CertificateExpiry, certificate_expiry};
+pub use config::{Config, ServerError, connectable_address};
 pub use server::Server;
 pub use tls::{Tls, TlsError};

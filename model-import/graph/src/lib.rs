@@ -62,6 +62,7 @@ pub use graph::{Graph, TensorShape};
 pub use host::Array;
 #[cfg(feature = "import")]
 pub use lower::lower;
+pub use lowering::shorten;
 pub use manifest::{
     Input, Manifest, Model, check_name, check_version, is_hidden, module_name, read_model, read_models,
 };

@@ -50,6 +50,11 @@ pub fn terminal_text(text: &str) -> String {
     text.chars().map(|c| if is_interpreted(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+/// As [`terminal_text`], on one line: line feeds and tabs become spaces.
+pub fn terminal_line(text: &str) -> String {
+    terminal_text(text).replace(['\n', '\t'], " ")
+}
+
 fn is_interpreted(c: char) -> bool {
     let is_line_end = matches!(c, '\u{2028}' | '\u{2029}');
     // Bidi_Control of Unicode's PropList.txt.
@@ -83,5 +88,6 @@ mod tests {
             terminal_text("\u{1b}[2Jnet \u{9b}31m\u{202e}gpj\u{2028}\u{200f}\n\tgrün"),
             "\u{fffd}[2Jnet \u{fffd}31m\u{fffd}gpj\u{fffd}\u{fffd}\n\tgrün"
         );
+        assert_eq!(terminal_line("\u{1b}[2Ja\n\tb"), "\u{fffd}[2Ja  b");
     }
 }

@@ -1,5 +1,6 @@
 //! The images to classify: those of a folder, or a built-in photo.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,7 +40,9 @@ impl Images {
                     files.push(file);
                 }
                 Err(reason) => {
-                    eprintln!("{}", terminal_text(&format!("kiln: {name} is skipped: {reason}")));
+                    let text = terminal_text(&format!("kiln: {name} is skipped: {reason}"));
+                    // Standard error may be closed.
+                    let _ = writeln!(std::io::stderr(), "{text}");
                     last_error = Some(reason);
                 }
             }

@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// A limit from here on is none: the kernel reports a number near 2^63 in version 1.
+/// A limit of at least this size means unlimited: the kernel reports a number near 2^63 in version 1.
 const UNLIMITED: u64 = 1 << 60;
 
 /// The control groups of this process.
@@ -68,7 +68,7 @@ impl Cgroups {
         self.folders("pids").into_iter().filter_map(usage).min_by_key(|usage| usage.left())
     }
 
-    /// Returns the folders of the groups that a controller limits, the own group first.
+    /// Returns the folders of the groups that a controller limits, the group of this process first.
     fn folders(&self, controller: &str) -> Vec<PathBuf> {
         let mut folders = Vec::new();
         for line in self.membership.lines() {

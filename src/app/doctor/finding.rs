@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use model_import::import::terminal_text;
+use model_import::import::terminal_line;
 use serde::Serialize;
 
 /// How serious a finding is.
@@ -75,13 +75,12 @@ impl DoctorReport {
     /// Returns one aligned line for each finding, followed by a line with its fix, and a summary.
     pub fn text(&self) -> String {
         let width = self.0.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
-        // Names of files and devices must not control the terminal, nor break the lines.
-        let printable = |text: &str| terminal_text(text).replace(['\n', '\t'], " ");
         let mut text = String::new();
+        // Names of files and devices must not control the terminal, nor break the lines.
         for Finding { check, state, detail, fix } in &self.0 {
-            let _ = writeln!(text, "{:<7}  {check:<width$}  {}", state.as_str(), printable(detail));
+            let _ = writeln!(text, "{:<7}  {check:<width$}  {}", state.as_str(), terminal_line(detail));
             if let Some(fix) = fix {
-                let _ = writeln!(text, "{:<7}  {:<width$}  fix: {}", "", "", printable(fix));
+                let _ = writeln!(text, "{:<7}  {:<width$}  fix: {}", "", "", terminal_line(fix));
             }
         }
         let (problems, warnings) = (self.problems(), self.count(State::Warning));

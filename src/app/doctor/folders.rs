@@ -1,10 +1,11 @@
 //! The folders that a server writes to: whether they exist, are writable and have free space.
 
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
+use walkdir::WalkDir;
 
 use super::super::load;
 use super::finding::Finding;
@@ -45,8 +46,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         });
     }
     if let Some(feedback) = &config.feedback {
-        let images = if feedback.image_sample_percent.fraction() > 0.0 { feedback.image_retention_bytes } else { 0 };
-        let (path, needed) = (feedback.data_dir.as_path(), images.saturating_add(MIN_FREE));
+        let (path, needed) = (feedback.data_dir.as_path(), images_to_come(feedback).saturating_add(MIN_FREE));
         let folder = Folder { check: "feedback", flag: "data-dir", path, is_created: true, is_required: true, needed };
         findings.push(folder.finding());
     }
@@ -59,6 +59,16 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// Returns the space that further images may take, in bytes.
+fn images_to_come(feedback: &kiln_feedback::Config) -> u64 {
+    if feedback.image_sample_percent.fraction() == 0.0 {
+        return 0;
+    }
+    let stored = WalkDir::new(feedback.data_dir.join(kiln_feedback::IMAGE_FOLDER)).into_iter().filter_map(Result::ok);
+    let bytes = stored.filter_map(|entry| entry.metadata().ok()).filter(Metadata::is_file).map(|file| file.len());
+    feedback.image_retention_bytes.saturating_sub(bytes.sum())
+}
+
 impl Folder<'_> {
     fn finding(self) -> Finding {
         let Self { check, flag, path, is_created, .. } = self;
@@ -66,7 +76,7 @@ impl Folder<'_> {
         let existing = existing(path);
         let exists = existing == path;
         if !exists && !is_created {
-            return self.failure(format!("there is no folder {shown}"), format!("mkdir -p {quoted}"));
+            return self.failure(format!("there is no folder {shown}"), creation(flag, &quoted));
         }
         if !existing.is_dir() {
             let detail = format!("{} is not a folder", existing.display());
@@ -74,8 +84,7 @@ impl Folder<'_> {
         }
         if let Err(error) = probe(&existing) {
             let detail = format!("{} is not writable: {error}", existing.display());
-            let owned = word(&existing.display().to_string());
-            return self.failure(detail, format!("sudo chown \"$(id -un)\" {owned}, or --{flag} elsewhere"));
+            return self.failure(detail, unwritable_fix(error.kind(), exists, flag, &quoted));
         }
         let free = free_space(&existing);
         let detail = match (exists, free) {
@@ -99,6 +108,20 @@ impl Folder<'_> {
             true => Finding::problem(self.check, detail, fix),
             false => Finding::warning(self.check, detail, fix),
         }
+    }
+}
+
+/// Returns the command that creates a folder for the user of the server.
+fn creation(flag: &str, quoted: &str) -> String {
+    format!("sudo install -d -o \"$(id -un)\" {quoted}, or --{flag} elsewhere")
+}
+
+/// Returns the fix for a folder that cannot be written. If it exists, it may be a folder of the system, which must keep its owner.
+fn unwritable_fix(error: ErrorKind, exists: bool, flag: &str, quoted: &str) -> String {
+    match (error, exists) {
+        (ErrorKind::PermissionDenied, false) => creation(flag, quoted),
+        (ErrorKind::PermissionDenied, true) => format!("--{flag} in a folder that this user may write"),
+        _ => format!("--{flag} on a writable file system"),
     }
 }
 
@@ -131,6 +154,7 @@ fn free_space(_: &Path) -> Option<u64> {
 mod tests {
     use super::super::finding::State;
     use super::*;
+    use crate::config::Sources;
 
     fn folder(path: &Path) -> Folder<'_> {
         Folder { check: "log file", flag: "log-file", path, is_created: false, is_required: true, needed: 0 }
@@ -151,10 +175,39 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let absent = directory.path().join("a b");
         let finding = folder(&absent).finding();
-        assert_eq!((finding.state, finding.fix), (State::Problem, Some(format!("mkdir -p '{}'", absent.display()))));
+        let fix = format!("sudo install -d -o \"$(id -un)\" '{}', or --log-file elsewhere", absent.display());
+        assert_eq!((finding.state, finding.fix), (State::Problem, Some(fix)));
         let created = Folder { is_created: true, ..folder(&absent) }.finding();
         assert!(created.state == State::Ok && created.detail.contains("will be created"), "{created:?}");
         assert!(!absent.exists());
+    }
+
+    #[test]
+    fn stored_images_need_no_further_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = directory.path().join(kiln_feedback::IMAGE_FOLDER).join("a1");
+        std::fs::create_dir_all(&images).unwrap();
+        std::fs::write(images.join("image.jpg"), [0; 30]).unwrap();
+        let data_dir = directory.path().to_str().unwrap();
+        let to_come = |percent: &str| {
+            let flags = [("data-dir", data_dir), ("image-sample-percent", percent), ("image-retention-bytes", "100")];
+            let flags = flags.into_iter().map(|(key, value)| (key, value.to_string())).collect();
+            let sources = Sources::gather(&flags, &|_: &str| None, None).unwrap();
+            images_to_come(&Config::from_sources(&sources).unwrap().feedback.unwrap())
+        };
+        assert_eq!((to_come("50"), to_come("0")), (70, 0));
+    }
+
+    #[test]
+    fn no_fix_changes_the_owner_of_a_folder_that_exists() {
+        let fix = |error, exists| unwritable_fix(error, exists, "data-dir", "/var/lib");
+        let denied = ErrorKind::PermissionDenied;
+        assert_eq!(fix(denied, true), "--data-dir in a folder that this user may write");
+        assert!(fix(denied, false).starts_with("sudo install -d "), "{}", fix(denied, false));
+        for error in [ErrorKind::ReadOnlyFilesystem, ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            assert_eq!(fix(error, true), "--data-dir on a writable file system");
+            assert_eq!(fix(error, false), "--data-dir on a writable file system");
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use kiln_inference::adapters::{self, Adapter, Api};
-use kiln_inference::{DeviceChoice, configure_cpu, device, panic_message};
+use kiln_inference::{DeviceChoice, panic_message};
 
+use super::super::load;
 use super::super::tools::device_flags;
 use super::finding::Finding;
 use crate::config::Config;
@@ -33,7 +34,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         };
         findings.push(vulkan.finding());
     }
-    findings.extend(choices.iter().map(|choice| open(config, choice)));
+    findings.extend(open_all(config, choices));
     findings
 }
 
@@ -50,24 +51,29 @@ fn describe(adapters: &[Adapter]) -> Vec<Finding> {
     findings
 }
 
-/// Opens a device as a server would.
-fn open(config: &Config, choice: &DeviceChoice) -> Finding {
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        let device = device::choose(choice).map_err(|error| error.to_string())?;
-        configure_cpu(&config.inference, device).map_err(|error| error.to_string())
-    }));
-    let fix = "--device cpu, or one of those that 'kiln devices' lists";
-    match opened {
-        Ok(Ok(device)) => {
-            let detail = format!("--device {choice} selects {} ({})", device.info.name, device.reason);
-            Finding::ok("device", detail)
-        }
-        Ok(Err(reason)) => Finding::problem("device", reason, fix),
-        Err(panic) => {
-            let reason = panic_message(&*panic);
-            Finding::problem("device", format!("the driver of --device {choice} panicked: {reason}"), fix)
-        }
+/// Opens the devices as a server would.
+fn open_all(config: &Config, choices: &[DeviceChoice]) -> Vec<Finding> {
+    let (mut findings, mut devices) = (Vec::new(), Vec::new());
+    for choice in choices {
+        // A broken driver may panic.
+        let opened = catch_unwind(AssertUnwindSafe(|| load::open_device(config, choice)));
+        let reason = match opened {
+            Ok(Ok(device)) => {
+                let detail = format!("--device {choice} selects {} ({})", device.info.name, device.reason);
+                findings.push(Finding::ok("device", detail));
+                devices.push(device);
+                continue;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("the driver of --device {choice} panicked: {}", panic_message(&*panic)),
+        };
+        let fix = "--device cpu, or one of those that 'kiln devices' lists";
+        findings.push(Finding::problem("device", reason, fix));
     }
+    if let Err(error) = load::check_distinct(&devices) {
+        findings.push(Finding::problem("device", error.to_string(), "--device without the repeated one"));
+    }
+    findings
 }
 
 /// What a server needs to use a GPU through Vulkan, and whether it needs that.
@@ -131,6 +137,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 mod tests {
     use super::super::finding::State;
     use super::*;
+    use crate::config::Sources;
 
     const NOTHING: Vulkan =
         Vulkan { has_adapter: false, has_loader: false, has_driver: false, has_gpu: false, is_wanted: false };
@@ -153,6 +160,18 @@ mod tests {
         assert!(gpu.finding().fix.unwrap().starts_with("apt or dnf install mesa-vulkan-drivers"));
         let unreachable = Vulkan { has_driver: true, ..gpu };
         assert!(unreachable.finding().fix.unwrap().contains("render,video"));
+    }
+
+    #[test]
+    fn device_that_is_given_twice_is_a_problem() {
+        let flags = [("device", "cpu".to_string()), ("threads", "1".to_string())].into_iter().collect();
+        let sources = Sources::gather(&flags, &|_: &str| None, None).unwrap();
+        let config = Config::from_sources(&sources).unwrap();
+        let states = |choices: &[DeviceChoice]| {
+            open_all(&config, choices).iter().map(|finding| finding.state).collect::<Vec<_>>()
+        };
+        assert_eq!(states(&[DeviceChoice::Cpu]), [State::Ok]);
+        assert_eq!(states(&[DeviceChoice::Cpu, DeviceChoice::Cpu]), [State::Ok, State::Ok, State::Problem]);
     }
 
     #[test]

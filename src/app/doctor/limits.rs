@@ -14,16 +14,22 @@ struct Limit {
     hard: u64,
 }
 
-/// Checks the limits. Finds nothing where the system does not report them as files.
-pub(super) fn check(config: &Config, cgroups: &Cgroups) -> Vec<Finding> {
+/// Checks the limits. `versions` is the number of versions of models. Finds nothing where the system does not report the limits
+/// as files.
+pub(super) fn check(config: &Config, cgroups: &Cgroups, versions: usize) -> Vec<Finding> {
     let Ok(limits) = std::fs::read_to_string("/proc/self/limits") else { return Vec::new() };
     let needed = kiln_server::open_files_needed(config.server.max_connections);
     let files = limit(&limits, "Max open files").map(|limit| open_files(limit, needed, config.server.max_connections));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // On the CPU, each thread of inference has an engine with a thread of its own.
-    let threads = (cores + 2 * config.inference.threads + config.decode_threads) as u64 + OTHER_THREADS;
-    let user = limit(&limits, "Max processes").and_then(|limit| Some((limit.soft, user_threads()?)));
+    let threads = threads_needed(cores, versions, config.inference.threads, config.decode_threads);
+    let user = limit(&limits, "Max processes").and_then(|limit| Some((limit, user_threads()?)));
     files.into_iter().chain([tasks(threads, user, cgroups.tasks())]).collect()
+}
+
+/// Returns the number of threads of a server. On the CPU, each version has an engine with a thread of its own for each thread of
+/// inference; all of them share one team of threads.
+fn threads_needed(cores: usize, versions: usize, inference: usize, decoding: usize) -> u64 {
+    (cores + (versions + 1) * inference + decoding) as u64 + OTHER_THREADS
 }
 
 /// Finds a limit in `/proc/self/limits` (proc(5)).
@@ -42,7 +48,7 @@ fn open_files(limit: Limit, needed: u64, connections: usize) -> Finding {
     match limit.hard < needed {
         true => Finding::warning(
             "open files",
-            format!("{detail}; further connections will be refused"),
+            format!("{detail}; further connections wait until others close"),
             format!(
                 "ulimit -Hn {needed}, LimitNOFILE={needed} of systemd or docker run --ulimit nofile={needed}; or lower \
                  --max-connections"
@@ -54,9 +60,9 @@ fn open_files(limit: Limit, needed: u64, connections: usize) -> Finding {
 
 /// Compares the threads of a server with what the limit of the user and that of the control group leave. `user` is the limit
 /// and the number of threads that count against it; the kernel does not apply it to root.
-fn tasks(needed: u64, user: Option<(u64, UserThreads)>, group: Option<Usage>) -> Finding {
+fn tasks(needed: u64, user: Option<(Limit, UserThreads)>, group: Option<Usage>) -> Finding {
     let user = user.filter(|(_, threads)| !threads.is_root).map(|(limit, threads)| (limit, threads.count));
-    let left_to_user = user.map(|(limit, count)| limit.saturating_sub(count));
+    let left_to_user = user.map(|(limit, count)| limit.soft.saturating_sub(count));
     let left_to_group = group.map(Usage::left);
     let detail = match (left_to_user, left_to_group) {
         (Some(user), Some(group)) => format!("{} left", shown(user.min(group))),
@@ -69,11 +75,19 @@ fn tasks(needed: u64, user: Option<(u64, UserThreads)>, group: Option<Usage>) ->
             "raise the limit on processes of the container or service: docker run --pids-limit, TasksMax= of systemd";
         return Finding::problem("threads left", detail, fix);
     }
-    if left_to_user.is_some_and(|left| left < needed) {
-        let wanted = user.map_or(needed, |(_, count)| count + needed);
-        return Finding::problem("threads left", detail, format!("ulimit -u {wanted}, or LimitNPROC= of systemd"));
+    if let Some((limit, count)) = user.filter(|(limit, count)| limit.soft.saturating_sub(*count) < needed) {
+        return Finding::problem("threads left", detail, user_fix(limit, count + needed));
     }
     Finding::ok("threads left", detail)
+}
+
+/// Returns the fix for a limit of the user on threads. Only root can raise the hard limit.
+fn user_fix(limit: Limit, wanted: u64) -> String {
+    let nproc = format!("LimitNPROC={wanted} of systemd");
+    match wanted <= limit.hard {
+        true => format!("ulimit -u {wanted}, or {nproc}"),
+        false => format!("{nproc}, or 'nproc' of this user in /etc/security/limits.conf"),
+    }
 }
 
 fn shown(limit: u64) -> String {
@@ -127,17 +141,27 @@ Max open files            1024                 524288               files
         assert_eq!(open_files(Limit { soft: 1024, hard: 4352 }, 4352, 4096).state, State::Ok);
         let finding = open_files(Limit { soft: 1024, hard: 1024 }, 4352, 4096);
         assert_eq!(finding.state, State::Warning);
+        assert!(finding.detail.ends_with("further connections wait until others close"), "{}", finding.detail);
         assert!(finding.fix.unwrap().starts_with("ulimit -Hn 4352"));
     }
 
     #[test]
+    fn each_version_needs_threads_for_its_engines() {
+        assert_eq!(threads_needed(8, 1, 4, 8), 8 + 2 * 4 + 8 + 32);
+        assert_eq!(threads_needed(8, 3, 4, 8), 8 + 4 * 4 + 8 + 32);
+    }
+
+    #[test]
     fn threads_must_fit_into_the_limits_of_the_user_and_of_the_group() {
-        let user = |limit, count| Some((limit, UserThreads { count, is_root: false }));
+        let limit = |soft| Limit { soft, hard: 1000 };
+        let user = |soft, count| Some((limit(soft), UserThreads { count, is_root: false }));
         assert_eq!(tasks(50, user(1000, 100), None).state, State::Ok);
         let finding = tasks(50, user(120, 100), None);
         assert_eq!((finding.state, finding.detail.as_str()), (State::Problem, "20 left, about 50 needed by a server"));
         assert!(finding.fix.unwrap().starts_with("ulimit -u 150"));
-        let root = Some((120, UserThreads { count: 100, is_root: true }));
+        let beyond_the_hard_limit = tasks(950, user(120, 100), None).fix.unwrap();
+        assert!(beyond_the_hard_limit.starts_with("LimitNPROC=1050 of systemd"), "{beyond_the_hard_limit}");
+        let root = Some((limit(120), UserThreads { count: 100, is_root: true }));
         assert_eq!(tasks(50, root, None).state, State::Ok);
         let finding = tasks(50, user(1000, 100), Some(Usage { limit: 64, used: 60 }));
         assert_eq!(finding.state, State::Problem);

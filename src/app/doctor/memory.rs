@@ -63,8 +63,9 @@ fn assess(machine: Machine, group: Option<Usage>, demand: Demand) -> Finding {
         ByteSize(bodies),
         ByteSize(cache),
     );
+    let is_group_tighter = group.is_some_and(|group| group.left() < machine.available);
     let raise =
-        if group.is_some() { "raise the memory limit of the container" } else { "use a machine with more memory" };
+        if is_group_tighter { "raise the memory limit of the container" } else { "use a machine with more memory" };
     match models.saturating_add(decoded).saturating_add(bodies).saturating_add(cache) {
         _ if models > free => Finding::problem("memory", detail, format!("serve fewer models, or {raise}")),
         sum if sum > free => Finding::warning(
@@ -108,5 +109,8 @@ mod tests {
         assert_eq!(finding.state, State::Warning);
         assert!(finding.detail.contains("the control group allows 1.0 GiB and uses 512.0 MiB"), "{}", finding.detail);
         assert!(finding.fix.unwrap().ends_with("raise the memory limit of the container"));
+        let wide = Some(Usage { limit: 64 * GIB, used: GIB });
+        let finding = assess(MACHINE, wide, Demand { models: 9 * GIB, ..Demand::default() });
+        assert!(finding.fix.unwrap().ends_with("use a machine with more memory"));
     }
 }

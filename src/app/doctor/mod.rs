@@ -26,18 +26,18 @@ use cgroup::Cgroups;
 pub fn doctor(inspection: &Inspection) -> DoctorReport {
     let config = &inspection.config;
     let cgroups = Cgroups::of_this_process();
-    let (models, model_bytes) = models::check(config);
+    let models = models::check(config);
     let findings = [
         program::check(inspection),
         processor::check(config, &cgroups),
-        memory::check(config, &cgroups, model_bytes),
+        memory::check(config, &cgroups, models.bytes),
         gpu::check(config),
-        limits::check(config, &cgroups),
+        limits::check(config, &cgroups, models.versions),
         port::check(config),
         folders::check(config),
         access::check(inspection),
         certificate::check(inspection),
-        models,
+        models.findings,
     ];
     DoctorReport::new(findings.concat())
 }

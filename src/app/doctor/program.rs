@@ -47,7 +47,7 @@ fn settings(inspection: &Inspection) -> Vec<Finding> {
     let elsewhere = ["api-key", "tls-cert"];
     let errors = inspection.errors.iter().filter(|error| !elsewhere.contains(&error.key));
     let problem = |message: String| {
-        let fix = "correct the setting; 'kiln config check' shows where each value comes from";
+        let fix = "correct the setting; 'kiln serve --help' lists the allowed values";
         Finding::problem("settings", message, fix)
     };
     let mut findings: Vec<Finding> = errors.map(|error| problem(error.error.to_string())).collect();
@@ -62,8 +62,8 @@ fn variables(warnings: &[String]) -> Vec<Finding> {
     warnings.iter().map(|warning| Finding::warning("variables", warning, fix)).collect()
 }
 
-/// Compares the clock with the release of the program. `is_needed` says whether the server compares times with those of
-/// other machines, as tokens and certificates require.
+/// Compares the clock with the release of the program. `is_needed`: whether the server compares times with those of other
+/// machines, as tokens and certificates require.
 fn clock(now: SystemTime, is_needed: bool) -> Finding {
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let shown = humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch);
@@ -81,6 +81,7 @@ fn clock(now: SystemTime, is_needed: bool) -> Finding {
 mod tests {
     use super::super::finding::State;
     use super::*;
+    use crate::config::Sources;
 
     #[test]
     fn clock_before_the_release_is_a_problem_if_tokens_or_certificates_need_it() {
@@ -90,6 +91,16 @@ mod tests {
         assert_eq!(at("2026-10-31T23:59:59Z", false).state, State::Warning);
         assert_eq!(at("2099-01-01T00:00:00Z", false).state, State::Warning);
         assert!(at("1970-01-01T00:00:09Z", true).detail.starts_with("1970-01-01T00:00:09Z, which is before"));
+    }
+
+    #[test]
+    fn invalid_setting_is_a_problem_whose_fix_works_in_spite_of_it() {
+        let flags = [("threads", "none".to_string())].into_iter().collect();
+        let sources = Sources::gather(&flags, &|_: &str| None, None).unwrap();
+        let found = settings(&Inspection::of(&sources));
+        // 'kiln config check' exits with the first error.
+        let fix = "correct the setting; 'kiln serve --help' lists the allowed values";
+        assert_eq!((found.len(), found[0].state, found[0].fix.as_deref()), (1, State::Problem, Some(fix)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::model_store::ModelStore;
 pub use error::{LoadError, NoStore};
 pub(super) use models::{
-    default_model, empty_store, log_opened, models, selected_model, selected_models, stable_version,
+    built_in_beside, default_model, empty_store, log_opened, models, selected_model, selected_models, stable_version,
     unusable_stable_version,
 };
 
@@ -109,12 +109,18 @@ impl ModelLoader {
 pub(super) fn open_devices(config: &Config) -> Result<Vec<ChosenDevice>, LoadError> {
     let devices = config.inference.device.all().iter().map(|choice| open_device(config, choice));
     let devices = devices.collect::<Result<Vec<_>, _>>()?;
-    for (index, device) in devices.iter().enumerate() {
-        if devices[..index].iter().any(|other| other.is_same_as(device)) {
-            return Err(LoadError::Twice(device.info.name.clone()));
-        }
-    }
+    check_distinct(&devices)?;
     Ok(devices)
+}
+
+/// Checks that no two names of `--device` mean the same hardware.
+pub(super) fn check_distinct(devices: &[ChosenDevice]) -> Result<(), LoadError> {
+    let is_repeated =
+        |(index, device): &(usize, &ChosenDevice)| devices[..*index].iter().any(|other| other.is_same_as(device));
+    match devices.iter().enumerate().find(is_repeated) {
+        Some((_, device)) => Err(LoadError::Twice(device.info.name.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Opens one device. Blocks for a while.

@@ -17,25 +17,38 @@ use crate::shell::models_command;
 /// and the built-in model that `--model` names; or, without files and without a repository, all built-in models by name.
 /// Reads files.
 pub(in crate::app) fn models(config: &Config) -> Result<Vec<Model>, LoadError> {
+    let files = config.model_files.iter().map(|path| open_file(path, &config.model_file_options));
+    let mut models = files.collect::<Result<Vec<Model>, LoadError>>()?;
+    let names: Vec<&str> = models.iter().map(Model::name).collect();
+    let built_in = built_in_beside(config, &names)?;
+    models.extend(built_in);
+    Ok(models)
+}
+
+/// Returns the built-in models that are served beside the models of `--model-file`, which have the names `files`.
+///
+/// # Errors
+///
+/// Two files have the same name, or no model has the name of `--model`.
+pub(in crate::app) fn built_in_beside(config: &Config, files: &[&str]) -> Result<Vec<Model>, LoadError> {
     if config.model_files.is_empty() && config.model_repository.is_none() {
         return Ok(Model::all().collect());
     }
-    let files = config.model_files.iter().map(|path| open_file(path, &config.model_file_options));
-    let mut models = files.collect::<Result<Vec<Model>, LoadError>>()?;
-    let is_known = |name: &String| models.iter().any(|model| model.name() == name) || is_in_repository(config, name);
-    if let Some(name) = config.model.as_ref().filter(|name| !is_known(name)) {
-        let known = models.iter().map(Model::name).chain(Model::built_in_names());
-        let mut known = known.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-        if config.model_repository.is_some() {
-            known.push_str(", or the name of a folder in --models");
-        }
-        models.push(Model::named(name).ok_or_else(|| LoadError::UnknownModel { name: name.clone(), known })?);
+    let is_taken = |(index, name): &(usize, &&str)| files[..*index].contains(name);
+    if let Some((_, name)) = files.iter().enumerate().find(is_taken) {
+        return Err(LoadError::SameName(name.to_string()));
     }
-    let is_taken = |(index, model): &(usize, &Model)| models[..*index].iter().any(|other| other.name() == model.name());
-    match models.iter().enumerate().find(is_taken) {
-        Some((_, model)) => Err(LoadError::SameName(model.name().to_string())),
-        None => Ok(models),
+    let is_known = |name: &String| files.contains(&name.as_str()) || is_in_repository(config, name);
+    let Some(name) = config.model.as_ref().filter(|name| !is_known(name)) else { return Ok(Vec::new()) };
+    if let Some(model) = Model::named(name) {
+        return Ok(vec![model]);
     }
+    let known = files.iter().copied().chain(Model::built_in_names());
+    let mut known = known.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    if config.model_repository.is_some() {
+        known.push_str(", or the name of a folder in --models");
+    }
+    Err(LoadError::UnknownModel { name: name.clone(), known })
 }
 
 /// Returns whether the model repository has a folder for this model.

@@ -60,8 +60,9 @@ impl ModelReloader {
     ) -> Result<Self, LoadError> {
         let started = Instant::now();
         let store = load::store(&config).ok();
+        let opened = store.clone();
         let open = move || {
-            if let Some(empty) = load::store(&config).ok().as_ref().and_then(load::empty_store) {
+            if let Some(empty) = opened.as_ref().and_then(load::empty_store) {
                 tracing::warn!("{}; no version of it is served. Next: '{}'", empty.reason, empty.next);
             }
             let mut models = load::models(&config)?;

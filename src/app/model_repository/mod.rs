@@ -39,8 +39,8 @@ use super::served_models::ServedModels;
 use reconciler::{PlannedLoad, Reconciler};
 use scanner::{Scan, Scanner};
 use snapshot::VersionKey;
-pub(super) use version_load::open_newest_versions;
 use version_load::{LoadOutcome, load_version};
+pub(super) use version_load::{OpenedVersions, open_versions};
 use waiting_clients::WaitingClients;
 
 /// Maximum time until the next scan of files that have just been modified, at the start and for a command.

@@ -55,26 +55,28 @@ fn open(key: &VersionKey, files: &VersionFiles, options: &FileOptions) -> Result
     model_file::open_version(onnx, &version, options)
 }
 
-/// A file or folder of a repository, with its model or the reason why it cannot be opened.
-pub(in crate::app) type OpenedPath = (PathBuf, Result<ModelFile, String>);
+/// The models of a repository, without engines.
+#[derive(Debug)]
+pub(in crate::app) struct OpenedVersions {
+    /// The network of each version, with its model or the reason why it cannot be opened.
+    pub(in crate::app) versions: Vec<(PathBuf, Result<ModelFile, String>)>,
+    /// Folders without a version, with the reason, which ends with the next step.
+    pub(in crate::app) invalid: Vec<(PathBuf, String)>,
+}
 
-/// Opens the newest version of each model in a repository. Returns invalid folders too.
+/// Opens all versions in a repository, as a server does.
 ///
 /// # Errors
 ///
 /// The folder cannot be read.
-pub(in crate::app) fn open_newest_versions(folder: &Path, options: &FileOptions) -> io::Result<Vec<OpenedPath>> {
+pub(in crate::app) fn open_versions(folder: &Path, options: &FileOptions) -> io::Result<OpenedVersions> {
     let snapshot = Snapshot::read(folder, None)?;
-    let invalid = snapshot.invalid.into_values();
-    let mut opened: Vec<OpenedPath> = invalid.map(|InvalidFolder { path, reason }| (path, Err(reason))).collect();
-    let mut previous: Option<&str> = None;
-    // The versions of a model follow each other, the highest first.
-    for (key, files) in &snapshot.versions {
-        if previous.replace(key.model.as_str()) != Some(key.model.as_str()) {
-            opened.push((files.onnx.clone(), open(key, files, options).map_err(|error| error.to_string())));
-        }
-    }
-    Ok(opened)
+    let invalid = snapshot.invalid.into_values().map(|InvalidFolder { path, reason }| (path, reason)).collect();
+    let opened = snapshot.versions.iter().map(|(key, files)| {
+        let opened = open(key, files, options).map_err(|error| error.to_string());
+        (files.onnx.clone(), opened)
+    });
+    Ok(OpenedVersions { versions: opened.collect(), invalid })
 }
 
 /// Returns a digest of the names and the content of all files of a version.

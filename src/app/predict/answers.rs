@@ -1,6 +1,6 @@
 //! Where the answers of `kiln predict` go: standard output, as text or JSON, or a results file.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 
 use indicatif::ProgressBar;
 use kiln_classifier::Classifier;
@@ -46,20 +46,24 @@ impl Answers {
 
     /// Writes the answer for one file. Hides the bar while it prints.
     pub(super) fn write(&mut self, row: &Row, bar: &ProgressBar) -> Result<(), PredictError> {
-        let text = match (self, &row.result) {
+        let written = match (self, &row.result) {
             (Self::File(results), _) => return Ok(results.append(row)?),
             (_, Err(reason)) => {
-                bar.suspend(|| eprintln!("{}", terminal_text(&format!("{}: {reason}", row.file))));
-                return Ok(());
+                let text = terminal_text(&format!("{}: {reason}\n", row.file));
+                bar.suspend(|| io::stderr().lock().write_all(text.as_bytes()))
             }
-            (Self::Text, Ok(output)) => as_text(&row.file, output),
-            (Self::JsonLines(format), Ok(_)) => format.line(row),
+            (Self::Text, Ok(output)) => print(&as_text(&row.file, output), bar),
+            (Self::JsonLines(format), Ok(_)) => print(&format.line(row), bar),
         };
-        bar.suspend(|| std::io::stdout().lock().write_all(text.as_bytes())).map_err(|error| match error.kind() {
+        written.map_err(|error| match error.kind() {
             ErrorKind::BrokenPipe => PredictError::ClosedPipe,
             _ => PredictError::Output(error),
         })
     }
+}
+
+fn print(text: &str, bar: &ProgressBar) -> io::Result<()> {
+    bar.suspend(|| io::stdout().lock().write_all(text.as_bytes()))
 }
 
 /// Returns the format of CSV for a model: columns for `top_k` classes, but not for more than the model has.

@@ -30,7 +30,7 @@ pub enum PredictError {
     /// Standard output cannot be written.
     #[error("cannot write the predictions: {0}")]
     Output(io::Error),
-    /// The program that reads standard output has ended, such as `head`. It is not reported.
+    /// The program that reads standard output or standard error has ended, such as `head`. It is not reported.
     #[error("standard output is closed")]
     ClosedPipe,
     /// The operating system refuses to report signals.
@@ -42,6 +42,12 @@ pub enum PredictError {
     /// Listing the files panicked.
     #[error("cannot list the files: {0}")]
     Listing(JoinError),
+    /// The device failed and cannot be replaced, or a thread panicked. No further file can be classified.
+    #[error(
+        "cannot classify the remaining files: {0}. Run the command again; with --output, the rows until then are complete, and \
+         --resume continues."
+    )]
+    Engine(String),
     /// CSV has no columns for the output of the model.
     #[error("{0}")]
     NoColumns(&'static str),
@@ -82,7 +88,7 @@ impl PredictError {
 
     pub(super) fn files(failed: usize, total: usize, output: &Output) -> Self {
         let hint = match output {
-            Output::File(results) => format!("; 'error' in their rows of {} is the reason", results.path.display()),
+            Output::File(results) => format!("; the column 'error' of {} has the reasons", results.path.display()),
             Output::Text | Output::JsonLines => String::new(),
         };
         Self::Files { failed, total, hint }

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::api_key::{ApiKey, random_base64url};
@@ -23,8 +23,10 @@ pub struct ServerKey {
 /// Where the owner of the server finds the key.
 #[derive(Debug, PartialEq, Eq)]
 enum KeyOutput {
-    /// Nowhere: the credentials are configured.
-    Configured,
+    /// Nowhere: API keys are configured.
+    ConfiguredKeys,
+    /// Nowhere: tokens of this issuer are configured, and no key.
+    Tokens(String),
     /// On the terminal, printed when the server is ready.
     Terminal,
     /// In a file that only the owner can read.
@@ -83,7 +85,12 @@ impl ServerKey {
     ) -> Result<Self, ServerKeyError> {
         check_credentials(config, listen)?;
         if config.has_credentials() {
-            return Ok(Self { key: config.api_key.clone(), output: KeyOutput::Configured, has_terminal });
+            let has_keys = config.api_key.is_some() || config.key_file.is_some();
+            let output = match config.tokens.as_ref().filter(|_| !has_keys) {
+                Some(tokens) => KeyOutput::Tokens(tokens.issuer.clone()),
+                None => KeyOutput::ConfiguredKeys,
+            };
+            return Ok(Self { key: config.api_key.clone(), output, has_terminal });
         }
         let key = ApiKey::generate();
         if has_terminal {
@@ -99,13 +106,17 @@ impl ServerKey {
     /// Logs where the key is: in the configuration or in a file. [`welcome`](Self::welcome) shows it on a terminal.
     pub fn log_location(&self) {
         match &self.output {
-            KeyOutput::Configured => tracing::info!("requests need a configured API key or token"),
+            KeyOutput::ConfiguredKeys => tracing::info!("requests need a configured API key or token"),
+            KeyOutput::Tokens(issuer) => tracing::info!(%issuer, "requests need a token"),
             KeyOutput::Terminal => {}
             KeyOutput::File(path) if tracing::enabled!(tracing::Level::INFO) => {
                 tracing::info!(file = %path.display(), "the API key for this run is in a file");
             }
             // If the log level hides the message above, the operator cannot find the key otherwise.
-            KeyOutput::File(path) => eprintln!("kiln: the API key for this run is in {}", path.display()),
+            KeyOutput::File(path) => {
+                // The server runs without standard error too.
+                let _ = writeln!(std::io::stderr(), "kiln: the API key for this run is in {}", path.display());
+            }
         }
     }
 
@@ -113,10 +124,23 @@ impl ServerKey {
     /// image. `None` without a terminal. Print them on standard error alone: the log may go to a file, and they contain the
     /// generated key.
     ///
-    /// `scheme` is `http` or `https`, `address` is the address of the server.
-    pub fn welcome(&self, scheme: &str, address: SocketAddr) -> Option<String> {
-        let key = self.key.as_ref().filter(|_| self.output == KeyOutput::Terminal);
-        self.has_terminal.then(|| welcome(key, scheme, address))
+    /// `url` is that of the server, such as `http://127.0.0.1:8080`, and `path` that of the operation which takes an image.
+    pub fn welcome(&self, url: &str, path: &str) -> Option<String> {
+        let (shown, header) = match (&self.output, &self.key) {
+            (KeyOutput::Tokens(issuer), _) => {
+                (format!("a token of {issuer}"), "Authorization: Bearer $TOKEN".to_string())
+            }
+            (KeyOutput::Terminal, Some(key)) => {
+                let key = key.expose();
+                (format!("export KILN_API_KEY={key}    # for this run"), format!("X-API-Key: {key}"))
+            }
+            // A configured key is not shown. The shell may not have it: a file can contain it.
+            _ => (
+                "a configured API key; set KILN_API_KEY to it first".to_string(),
+                "X-API-Key: $KILN_API_KEY".to_string(),
+            ),
+        };
+        self.has_terminal.then(|| welcome(url, path, &shown, &header))
     }
 }
 
@@ -138,26 +162,14 @@ fn write(path: &Path, key: &ApiKey) -> std::io::Result<()> {
     writeln!(options.open(path)?, "{}", key.expose())
 }
 
-/// Returns the lines for the terminal. `key` is the generated key; a configured one is not shown.
-fn welcome(key: Option<&ApiKey>, scheme: &str, address: SocketAddr) -> String {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let url = format!("{scheme}://{}", SocketAddr::new(ip, address.port()));
-    let (shown, header) = match key {
-        Some(key) => {
-            let key = key.expose();
-            (format!("export KILN_API_KEY={key}    # for this run"), key)
-        }
-        None => ("a configured one; the command takes it from KILN_API_KEY".to_string(), "$KILN_API_KEY"),
-    };
+/// Returns the lines for the terminal: `shown` describes the key, and `header` contains it.
+fn welcome(url: &str, path: &str, shown: &str, header: &str) -> String {
     // The certificate of a server rarely names its address.
-    let insecure = if scheme == "https" { "--insecure " } else { "" };
+    let insecure = if url.starts_with("https:") { "--insecure " } else { "" };
+    // The brackets of an IPv6 address are a pattern for some shells.
     format!(
         "\n  address  {url} (documentation: {url}/docs)\n  key      {shown}\n  \
-         try      curl {insecure}-H \"X-API-Key: {header}\" --data-binary @photo.jpg {url}/predict/raw\n"
+         try      curl {insecure}-H \"{header}\" --data-binary @photo.jpg \"{url}{path}\"\n"
     )
 }
 
@@ -165,6 +177,8 @@ fn welcome(key: Option<&ApiKey>, scheme: &str, address: SocketAddr) -> String {
 mod tests {
     use std::num::NonZeroU32;
 
+    use super::super::config::{TokenConfig, TokenSecret};
+    use super::super::token_scopes::{ScopeClaim, ScopeMap};
     use super::*;
 
     const NO_CREDENTIALS: Config =
@@ -179,7 +193,7 @@ mod tests {
         let config = Config { api_key: Some(ApiKey::parse("0123456789abcdef").unwrap()), ..NO_CREDENTIALS };
         let directory = tempfile::tempdir().unwrap();
         let server_key = ServerKey::provision_in(&config, socket("0.0.0.0:80"), false, directory.path()).unwrap();
-        assert_eq!((&server_key.key, &server_key.output), (&config.api_key, &KeyOutput::Configured));
+        assert_eq!((&server_key.key, &server_key.output), (&config.api_key, &KeyOutput::ConfiguredKeys));
     }
 
     #[test]
@@ -187,7 +201,7 @@ mod tests {
         let config = Config { key_file: Some("keys.toml".into()), ..NO_CREDENTIALS };
         let directory = tempfile::tempdir().unwrap();
         let server_key = ServerKey::provision_in(&config, socket("0.0.0.0:80"), false, directory.path()).unwrap();
-        assert_eq!((server_key.key.as_ref(), &server_key.output), (None, &KeyOutput::Configured));
+        assert_eq!((server_key.key.as_ref(), &server_key.output), (None, &KeyOutput::ConfiguredKeys));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
@@ -223,32 +237,58 @@ mod tests {
         line.unwrap_or_else(|| panic!("no line '{start}' in {text}")).trim().to_string()
     }
 
+    /// Provisions a key for a server with a terminal, and returns the lines for an image that is classified.
+    fn welcome_of(config: &Config, url: &str) -> (ServerKey, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let server_key = ServerKey::provision_in(config, socket("127.0.0.1:80"), true, directory.path()).unwrap();
+        let text = server_key.welcome(url, "/predict/raw").unwrap();
+        (server_key, text)
+    }
+
     #[test]
     fn welcome_shows_the_generated_key_and_a_command_that_uses_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let address = socket("127.0.0.1:8080");
-        let provision =
-            |has_terminal| ServerKey::provision_in(&NO_CREDENTIALS, address, has_terminal, directory.path()).unwrap();
-        let server_key = provision(true);
-        let text = server_key.welcome("http", address).unwrap();
+        let (server_key, text) = welcome_of(&NO_CREDENTIALS, "http://[::1]:8080");
         let key = server_key.key.as_ref().unwrap().expose();
-        assert_eq!(welcome_line(&text, "address"), "http://127.0.0.1:8080 (documentation: http://127.0.0.1:8080/docs)");
+        assert_eq!(welcome_line(&text, "address"), "http://[::1]:8080 (documentation: http://[::1]:8080/docs)");
         assert_eq!(welcome_line(&text, "key"), format!("export KILN_API_KEY={key}    # for this run"));
         let command =
-            format!("curl -H \"X-API-Key: {key}\" --data-binary @photo.jpg http://127.0.0.1:8080/predict/raw");
+            format!("curl -H \"X-API-Key: {key}\" --data-binary @photo.jpg \"http://[::1]:8080/predict/raw\"");
         assert_eq!(welcome_line(&text, "try"), command);
-        assert_eq!(provision(false).welcome("http", address), None, "the key is shown without a terminal");
+        let embeds = server_key.welcome("http://[::1]:8080", "/embed/raw").unwrap();
+        assert!(welcome_line(&embeds, "try").ends_with("/embed/raw\""), "{embeds}");
+        let directory = tempfile::tempdir().unwrap();
+        let without =
+            ServerKey::provision_in(&NO_CREDENTIALS, socket("127.0.0.1:80"), false, directory.path()).unwrap();
+        assert_eq!(without.welcome("http://[::1]:8080", "/predict/raw"), None, "the key is shown without a terminal");
     }
 
     #[test]
     fn welcome_does_not_show_a_configured_key() {
         let config = Config { api_key: Some(ApiKey::parse("0123456789abcdef").unwrap()), ..NO_CREDENTIALS };
-        let (address, directory) = (socket("0.0.0.0:443"), tempfile::tempdir().unwrap());
-        let server_key = ServerKey::provision_in(&config, address, true, directory.path()).unwrap();
-        let text = server_key.welcome("https", address).unwrap();
+        let (_, text) = welcome_of(&config, "https://127.0.0.1:443");
         assert!(!text.contains("0123456789abcdef"), "{text}");
+        assert_eq!(welcome_line(&text, "key"), "a configured API key; set KILN_API_KEY to it first");
         let command = welcome_line(&text, "try");
         assert!(command.starts_with("curl --insecure -H \"X-API-Key: $KILN_API_KEY\""), "{command}");
-        assert!(command.ends_with(" https://127.0.0.1:443/predict/raw"), "{command}");
+        assert!(command.ends_with(" \"https://127.0.0.1:443/predict/raw\""), "{command}");
+    }
+
+    #[test]
+    fn welcome_of_a_server_with_tokens_alone_sends_a_token() {
+        let tokens = Some(TokenConfig {
+            jwks: None,
+            secret: Some(TokenSecret::parse("a secret that is shared by two parties alone").unwrap()),
+            issuer: "https://id.example".to_string(),
+            audience: "kiln".to_string(),
+            scope_claim: ScopeClaim::default(),
+            scope_map: ScopeMap::default(),
+            rate_limit: None,
+        });
+        let config = Config { tokens, ..NO_CREDENTIALS };
+        let (_, text) = welcome_of(&config, "http://127.0.0.1:80");
+        assert_eq!(welcome_line(&text, "key"), "a token of https://id.example");
+        assert!(welcome_line(&text, "try").starts_with("curl -H \"Authorization: Bearer $TOKEN\" "), "{text}");
+        let (_, both) = welcome_of(&Config { key_file: Some("keys.toml".into()), ..config }, "http://127.0.0.1:80");
+        assert!(welcome_line(&both, "try").contains("X-API-Key: $KILN_API_KEY"), "{both}");
     }
 }

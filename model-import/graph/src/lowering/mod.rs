@@ -340,8 +340,8 @@ pub(crate) fn describe(node: &NodeProto) -> String {
     }
 }
 
-/// A text of the file for a message: its beginning, if it is long, on one line and without control characters.
-pub(crate) fn shorten(text: &str) -> String {
+/// Returns a text of a file for a message: its beginning, if it is long, on one line and without control characters.
+pub fn shorten(text: &str) -> String {
     let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     let mut shown: String = text.chars().take(MAX_TEXT).map(printable).collect();
     if text.chars().nth(MAX_TEXT).is_some() {
