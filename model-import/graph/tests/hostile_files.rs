@@ -430,6 +430,50 @@ fn digest_covers_values_in_other_files() {
 }
 
 #[test]
+fn digest_covers_values_in_other_files_of_branches() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let value = [message(1, b"value"), message(5, &external("", &[4], "constant"))].concat();
+    let constant = node("Constant", &[], &["c"], &[value]);
+    let inner = graph(&[constant], &[external("w", &[4], "weights")], &message(12, &message(1, b"c")));
+    let nodes = [node("If", &["condition"], &["y"], &[branch("then_branch", &inner)])];
+    let condition = int64s("condition", &[], &[1]);
+    std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &[condition])).unwrap();
+    let digest = |constant: [u8; 16], weights: [u8; 16]| {
+        std::fs::write(folder.path().join("constant"), constant).unwrap();
+        std::fs::write(folder.path().join("weights"), weights).unwrap();
+        kiln_graph::OnnxSource::open(&path).unwrap().sha256().unwrap()
+    };
+    let first = digest([0; 16], [0; 16]);
+    assert_ne!(first, digest([1; 16], [0; 16]));
+    assert_ne!(first, digest([0; 16], [1; 16]));
+}
+
+#[test]
+fn digest_reads_each_file_once_and_counts_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let digest = |locations: &[String]| {
+        let tensors: Vec<Vec<u8>> = locations.iter().map(|location| external("w", &[4], location)).collect();
+        let nodes = [node("GlobalAveragePool", &["x"], &["y"], &[])];
+        std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &tensors)).unwrap();
+        kiln_graph::OnnxSource::open(&path).unwrap().sha256().map_err(|error| error.to_string())
+    };
+    // 8192 spellings of one path. To hash the file as often takes minutes.
+    std::fs::File::create(folder.path().join("weights")).unwrap().set_len(16 << 20).unwrap();
+    let spelling = |index: usize| -> String {
+        let parts = (0..13).map(|bit| if index >> bit & 1 == 0 { "./" } else { ".//" });
+        parts.chain(["weights"]).collect()
+    };
+    let start = Instant::now();
+    digest(&(0..8192).map(spelling).collect::<Vec<_>>()).unwrap();
+    assert!(start.elapsed() < TIME_LIMIT, "{:?}", start.elapsed());
+    let many: Vec<String> = (0..10_001).map(|index| format!("weights{index}")).collect();
+    let error = digest(&many).unwrap_err();
+    assert!(error.contains("more than 10000 files"), "{error}");
+}
+
+#[test]
 fn a_file_may_end_anywhere() {
     let nodes = [
         node("Conv", &["x", "w"], &["map"], &[]),

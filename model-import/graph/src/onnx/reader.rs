@@ -1,6 +1,7 @@
 //! An ONNX file that is read in two steps: the structure at once, the large tensors one by one. The file is never in memory as a
 //! whole, so that loading needs little more memory than the network that comes out.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -27,7 +28,7 @@ const MAX_REPEATED: usize = 200_000;
 /// The maximum depth of messages inside messages. A branch inside a branch has three more levels.
 const MAX_DEPTH: usize = 40;
 
-/// The maximum number of files with external values whose sizes count.
+/// The maximum number of files with external values.
 const MAX_EXTERNAL_FILES: usize = 10_000;
 
 /// An ONNX file, open for reading.
@@ -71,6 +72,13 @@ pub enum ReadError {
         /// The path in the file.
         location: String,
     },
+    /// The values of the tensors are in more files than any network has.
+    #[error(
+        "the values of its tensors are in more than {} files. Save them as one file: onnx.save_model(model, FILE, \
+         save_as_external_data=True).",
+        MAX_EXTERNAL_FILES
+    )]
+    TooManyFiles,
 }
 
 impl OnnxSource {
@@ -119,24 +127,29 @@ impl OnnxSource {
     ///
     /// # Errors
     ///
-    /// A file cannot be read, or is outside the folder.
+    /// A file cannot be read, or is outside the folder, or there are more files than any network has.
     pub fn sha256(&self) -> Result<String, ReadError> {
         let own = file_sha256(&self.path)?;
-        let graph = self.message.graph.iter();
-        let attributes = graph.clone().flat_map(|graph| &graph.node).flat_map(|node| &node.attribute);
-        let tensors =
-            graph.flat_map(|graph| &graph.initializer).chain(attributes.filter_map(|attribute| attribute.t.as_ref()));
-        let external: BTreeMap<&str, &TensorProto> = tensors
-            .filter(|tensor| tensor.data_location == 1)
-            .map(|tensor| (tensor.external("location").unwrap_or_default(), tensor))
-            .collect();
+        let mut external = BTreeMap::new();
+        self.message.graph.iter().for_each(|graph| add_external(graph, &mut external));
         if external.is_empty() {
             return Ok(own);
         }
-        let mut all = own;
-        for (location, tensor) in external.into_iter().take(MAX_EXTERNAL_FILES) {
+        if external.len() > MAX_EXTERNAL_FILES {
+            return Err(ReadError::TooManyFiles);
+        }
+        let (mut all, mut digests) = (own, HashMap::new());
+        for (location, tensor) in external {
+            // Many locations may lead to one file, which is hashed once.
+            let digest = match digests.entry(self.external_path(tensor)?) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(file) => {
+                    let digest = file_sha256(file.key())?;
+                    file.insert(digest)
+                }
+            };
             all += location;
-            all += &file_sha256(&self.external_path(tensor)?)?;
+            all += digest.as_str();
         }
         Ok(sha256_hex(all.as_bytes()))
     }
@@ -261,6 +274,18 @@ impl TensorProto {
     fn external(&self, key: &str) -> Option<&str> {
         self.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
     }
+}
+
+/// Adds the tensors of a graph and of its branches whose values are in other files: one tensor for each location.
+fn add_external<'a>(graph: &'a GraphProto, external: &mut BTreeMap<&'a str, &'a TensorProto>) {
+    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+    let tensors = graph.initializer.iter().chain(attributes().filter_map(|attribute| attribute.t.as_ref()));
+    external.extend(
+        tensors
+            .filter(|tensor| tensor.data_location == 1)
+            .map(|tensor| (tensor.external("location").unwrap_or_default(), tensor)),
+    );
+    attributes().filter_map(|attribute| attribute.g.as_ref()).for_each(|branch| add_external(branch, external));
 }
 
 /// The error of a tensor with too few or too many values.
