@@ -713,8 +713,9 @@ pub(crate) fn triangle(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> 
         let distance = (column - row).saturating_sub(offset);
         if upper { distance >= 0 } else { distance <= 0 }
     };
-    let mask = (0..rows * columns).map(|index| Linear::constant(i64::from(keeps(index)))).collect();
-    let mask = Fact::host(Host::int(vec![*rows, *columns], mask));
+    // Integers would take four times the memory that is reserved.
+    let mask = (0..rows * columns).map(|index| f32::from(u8::from(keeps(index)))).collect();
+    let mask = Fact::float(Array::new(vec![*rows, *columns], mask));
     // A product would make infinities NaN, and masks of attention hold infinities.
     let zero = match lowering.host(&input)? {
         Some(Host::Int(_)) => Fact::host(Host::int(Vec::new(), vec![Linear::constant(0)])),
