@@ -170,6 +170,17 @@ fn layers_that_share_a_tensor_of_the_file_do_not_multiply_it() {
 }
 
 #[test]
+fn tensors_of_integers_are_not_read_at_each_of_a_million_uses() {
+    // Each use opens the file again.
+    let reads = vec!["i"; 4096];
+    let nodes = |count: usize| -> Vec<Vec<u8>> {
+        (0..count).map(|index| node("Sum", &reads, &[&format!("c{index}")], &[])).collect()
+    };
+    refused(&nodes_to_output(nodes(150)), &[int64s("i", &[1], &[1])], "too long to compute");
+    refused(&nodes_to_output(nodes(2)), &[int64s("i", &[1], &[1])], "does not depend on the image");
+}
+
+#[test]
 fn long_lists_in_parameters_take_linear_time() {
     let long = vec![1; 1_000_000];
     let target = int64s("target", &[1_000_000], &long);

@@ -281,9 +281,10 @@ impl<'a> Lowering<'a> {
             FactKind::Computed(_) => Ok(None),
             FactKind::Host(host) => Ok(Some(host.clone())),
             FactKind::Stored { tensor, shape } => {
+                self.count_read()?;
                 match fact.element.is_index() {
                     true => self.reserve_integers(shape)?,
-                    false => self.reserve_read(shape)?,
+                    false => self.reserve(shape)?,
                 }
                 let (host, _) = self.source.tensor(&self.tensors[*tensor])?;
                 Ok(Some(host))
@@ -305,7 +306,8 @@ impl<'a> Lowering<'a> {
             return Err("its value has too many axes".into());
         }
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
-        self.reserve_read(&shape.ok_or("its value has a negative size")?)?;
+        self.count_read()?;
+        self.reserve(&shape.ok_or("its value has a negative size")?)?;
         let (host, element) = self.source.tensor(tensor)?;
         Ok(Fact { element, kind: FactKind::Host(host) })
     }
