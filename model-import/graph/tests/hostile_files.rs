@@ -318,6 +318,33 @@ fn attributes_of_a_wrong_type_are_refused() {
     };
     refused(&pool(&typed(&text("strides", "two"), 3)), &[], "'strides' is not a list of integers");
     read(&model(&["N", "3", "8", "8"], &pool(&typed(&ints("strides", &[2, 2]), 7)), &[])).unwrap();
+    for (operator, attribute, kind) in [
+        ("Clip", int("max", 6), "a float"),
+        ("Selu", int("gamma", 1), "a float"),
+        ("Shrink", int("lambd", 1), "a float"),
+        ("LRN", float("size", 5.0), "an integer"),
+        ("Trilu", float("upper", 1.0), "an integer"),
+        ("Split", int("split", 1), "a list of integers"),
+        ("ConvTranspose", int("output_shape", 8), "a list of integers"),
+    ] {
+        let number = if kind == "a float" { 2 } else { 1 };
+        let nodes = [node(operator, &["x"], &["y"], &[typed(&attribute, number)])];
+        refused(&nodes, &[], &format!("is not {kind}"));
+    }
+}
+
+#[test]
+fn exponents_of_norms_are_integers_or_floats_but_not_0() {
+    // LpPool of operator set 1 has a float.
+    for p in [int("p", 2), float("p", 2.0), float("p", 0.5)] {
+        read(&model(&["N", "3", "8", "8"], &[node("GlobalLpPool", &["x"], &["y"], &[p])], &[])).unwrap();
+    }
+    for p in [int("p", 0), text("p", "two"), float("p", -1.0), float("p", f32::NAN)] {
+        refused(&[node("GlobalLpPool", &["x"], &["y"], &[p])], &[], "its 'p' is");
+    }
+    let nodes =
+        [node("Flatten", &["x"], &["flat"], &[]), node("LpNormalization", &["flat"], &["y"], &[float("p", 1.0)])];
+    refused(&nodes, &[], "its 'p' is 0");
 }
 
 #[test]
