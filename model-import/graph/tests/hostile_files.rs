@@ -57,6 +57,30 @@ fn arithmetic_of_known_integers_does_not_overflow() {
 }
 
 #[test]
+fn conditions_and_signs_that_depend_on_the_batch_size_are_refused() {
+    // The batch size without 1, which is 0 for one image.
+    let rest = [
+        node("Shape", &["x"], &["batch"], &[int("end", 1)]),
+        node("Sub", &["batch", "one"], &["rest"], &[]),
+        node("Expand", &["x", "v"], &["y"], &[]),
+    ];
+    let cast = |to: i64| node("Cast", &["rest"], &["v"], &[int("to", to)]);
+    let inner = graph(&[node("Identity", &["one"], &["z"], &[])], &[], &message(12, &message(1, b"z")));
+    let branches = [branch("then_branch", &inner), branch("else_branch", &inner)];
+    for (node, reason) in [
+        (node("Abs", &["rest"], &["v"], &[]), "its sign depends on the batch size"),
+        (node("Not", &["rest"], &["v"], &[]), "its condition depends on the batch size"),
+        (cast(9), "its condition depends on the batch size"),
+        (node("Where", &["rest", "one", "one"], &["v"], &[]), "its condition depends on the batch size"),
+        (node("If", &["rest"], &["v"], &branches), "its condition depends on the batch size"),
+    ] {
+        let nodes = [&rest[..], &[node]].concat();
+        let error = read(&model(&["2", "3", "8", "8"], &nodes, &[int64s("one", &[1], &[1])])).expect_err(reason);
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn operands_with_too_few_axes_are_refused() {
     let vector = floats("v", &[4], &[1.0; 4]);
     let matrix = floats("m", &[4, 6], &[1.0; 24]);

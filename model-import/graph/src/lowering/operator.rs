@@ -5,6 +5,9 @@ use crate::onnx::{AttributeProto, NodeProto};
 
 use super::{Fact, FactKind, Lowering, Problem, Var};
 
+/// Why an operator that needs a truth value has none.
+pub(super) const OPEN_CONDITION: &str = "its condition depends on the batch size";
+
 /// An operator with what is known about its inputs.
 pub(crate) struct Operator<'a> {
     pub(crate) node: &'a NodeProto,
