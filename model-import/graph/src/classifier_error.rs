@@ -67,7 +67,7 @@ impl Obstacle {
     /// A node that computes a value which exists already.
     pub(crate) fn duplicate(node: &NodeProto, value: &str) -> Self {
         let reason = format!(
-            "its output '{}' is computed twice. Check the file with onnx.checker.check_model, and export the model again.",
+            "its output '{}' is defined twice. Check the file with onnx.checker.check_model, and export the model again.",
             shorten(value)
         );
         Self::new(node, reason)

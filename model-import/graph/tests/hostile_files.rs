@@ -312,8 +312,11 @@ fn operators_are_sorted_and_cycles_and_duplicates_are_refused() {
     read(&model(&["N", "3", "8", "8"], &[pool("bent"), relu], &[])).unwrap();
     let cycle = [node("Add", &["x", "b"], &["a"], &[]), node("Relu", &["a"], &["b"], &[]), pool("a")];
     refused(&cycle, &[], "'b' is not computed before it");
-    refused(&[node("Relu", &["x"], &["y"], &[]), pool("x")], &[], "'y' is computed twice");
-    refused(&[node("Relu", &["x"], &["x"], &[]), pool("x")], &[], "'x' is computed twice");
+    refused(&[node("Relu", &["x"], &["y"], &[]), pool("x")], &[], "'y' is defined twice");
+    refused(&[node("Relu", &["x"], &["x"], &[]), pool("x")], &[], "'x' is defined twice");
+    // What reads the tensor would move behind the node.
+    let nodes = [node("Add", &["x", "s"], &["sum"], &[]), node("Relu", &["x"], &["s"], &[]), pool("sum")];
+    refused(&nodes, &[floats("s", &[], &[1.0])], "'s' is defined twice");
 }
 
 #[test]
