@@ -126,7 +126,7 @@ impl Classifier {
             return Err(Obstacle::duplicate(node, value).into());
         }
         let needed = needed_nodes(graph, &outputs);
-        check_operators(message, &needed)?;
+        check_operators(message, graph, &input.name, &needed)?;
         let reader = Reader { source, message, input: &input, outputs: &outputs, nodes: &needed };
         match reader.lower(false) {
             Ok(classifier) => Ok(classifier),
