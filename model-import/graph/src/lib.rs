@@ -39,6 +39,7 @@ mod host;
 mod lower;
 mod lowering;
 mod manifest;
+mod message_text;
 mod needed_nodes;
 mod network;
 mod network_editor;

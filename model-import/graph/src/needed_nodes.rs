@@ -5,8 +5,8 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use crate::onnx::{GraphProto, NodeProto};
 
-/// Returns the nodes that compute `outputs`, each behind the nodes whose results it reads. Exporters
-/// write this order; an edited file may lack it. Nodes of a cycle, and those that depend on them, come last.
+/// Returns the nodes that compute `outputs`, each behind the nodes whose results it reads. Exporters write this order; an edited
+/// file may lack it. Nodes of a cycle, and those that depend on them, come last.
 pub(crate) fn needed_nodes<'a>(graph: &'a GraphProto, outputs: &[String]) -> Vec<&'a NodeProto> {
     let producers = producers(graph.node.iter());
     let mut is_needed = vec![false; graph.node.len()];

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::classifier_error::{ClassifierError, MAX_NAMES};
-use crate::lowering::{importer, shorten};
+use crate::classifier_error::ClassifierError;
+use crate::lowering::importer;
+use crate::message_text::{MAX_NAMES, shorten};
 use crate::needed_nodes::{inputs, needed_nodes};
 use crate::onnx::{GraphProto, ModelProto, NodeProto};
 

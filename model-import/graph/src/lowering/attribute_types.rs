@@ -1,8 +1,9 @@
 //! The types of attributes. An attribute of the wrong type would be read as 0 or as an empty list.
 
+use crate::message_text::shorten;
 use crate::onnx::NodeProto;
 
-use super::{Problem, shorten};
+use super::{CHECK_AGAIN, Problem};
 
 /// Types of attributes, as in `AttributeProto.AttributeType`.
 const FLOAT: i32 = 1;
@@ -54,11 +55,8 @@ pub(super) fn check_attribute_types(node: &NodeProto) -> Result<(), Problem> {
                 STRING => "a text",
                 _ => "a list of integers",
             };
-            return Err(format!(
-                "its attribute '{}' is not {expected}. Check the file with onnx.checker.check_model, and export the model again.",
-                shorten(&attribute.name)
-            )
-            .into());
+            let reason = format!("its attribute '{}' is not {expected}", shorten(&attribute.name));
+            return Err(Problem::with_next_step(reason, CHECK_AGAIN));
         }
     }
     Ok(())

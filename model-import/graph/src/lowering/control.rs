@@ -1,5 +1,6 @@
 //! `If` with a condition that is known when the file is read, as exporters write it for questions about shapes.
 
+use crate::message_text::shorten;
 use crate::onnx::NodeProto;
 
 use super::operator::OPEN_CONDITION;
@@ -40,7 +41,10 @@ impl<'a> Lowering<'a> {
         }
         self.depth += 1;
         let converted = branch.node.iter().try_for_each(|inner| {
-            let inside = |Problem(reason)| Problem(format!("{} inside it: {reason}", super::describe(inner)));
+            let inside = |Problem { reason, next_step }| {
+                let reason = format!("{} inside it: {reason}", super::describe(inner));
+                Problem { reason, next_step }
+            };
             self.node(inner, opset).map_err(inside)
         });
         self.depth -= 1;
@@ -49,7 +53,7 @@ impl<'a> Lowering<'a> {
             let fact = self
                 .get(&inner.name)
                 .cloned()
-                .ok_or_else(|| format!("its branch does not compute '{}'", super::shorten(&inner.name)))?;
+                .ok_or_else(|| format!("its branch does not compute '{}'", shorten(&inner.name)))?;
             self.set(outer, fact);
         }
         Ok(())

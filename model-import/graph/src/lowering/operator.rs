@@ -28,7 +28,7 @@ impl Operator<'_> {
 
     /// An input that must be there.
     pub(crate) fn input(&self, index: usize) -> Result<&Fact, Problem> {
-        self.optional(index).ok_or_else(|| Problem(format!("it lacks input {index}")))
+        self.optional(index).ok_or_else(|| Problem::from(format!("it lacks input {index}")))
     }
 
     /// An input that is computed for each batch. Known values become a layer.

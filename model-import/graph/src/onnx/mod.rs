@@ -10,6 +10,7 @@ mod tensor;
 
 pub(crate) use file_format::other_format;
 pub use proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+pub(crate) use reader::PUT_BESIDE;
 pub use reader::{OnnxSource, ReadError};
 pub use tensor::ElementType;
 pub(crate) use tensor::{TensorError, type_name};

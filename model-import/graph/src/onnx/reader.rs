@@ -3,6 +3,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
@@ -28,6 +29,11 @@ const MAX_REPEATED: usize = 200_000;
 /// The maximum depth of messages inside messages. A branch inside a branch has three more levels.
 const MAX_DEPTH: usize = 40;
 
+/// The next step if the values of a tensor are in a file that is missing or elsewhere.
+pub(crate) const PUT_BESIDE: &str = "Put that file beside the .onnx file.";
+/// The next step if a tensor has too few or too many values.
+const COPY_AGAIN: &str = "If the file was cut off, copy it again; otherwise export the model again.";
+
 /// The maximum number of files with external values.
 const MAX_EXTERNAL_FILES: usize = 10_000;
 
@@ -43,29 +49,31 @@ pub struct OnnxSource {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The operating system reports an error.
-    #[error("{path}: {source}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The error.
         source: io::Error,
     },
-    /// The bytes are no ONNX model.
-    #[error("this is not an ONNX model: {0}")]
+    /// The bytes are no ONNX model. The text has the next step.
     NotOnnx(String),
-    /// The values of a tensor are not where the file says.
-    #[error("the values of tensor '{tensor}' cannot be read: {reason}")]
+    /// The file is larger than those that Kiln reads.
+    TooLarge {
+        /// A clause.
+        reason: &'static str,
+        /// A sentence.
+        next_step: &'static str,
+    },
+    /// The values of a tensor are not at the place that the file gives.
     Values {
         /// The tensor.
         tensor: String,
-        /// What is wrong, and the next step.
+        /// What is wrong.
         reason: String,
+        /// A sentence.
+        next_step: &'static str,
     },
     /// A tensor's values are outside the folder of the file.
-    #[error(
-        "the values of tensor '{tensor}' are in '{location}', which is not a file below the model's folder. Put it beside the \
-         .onnx file."
-    )]
     Outside {
         /// The tensor.
         tensor: String,
@@ -73,12 +81,42 @@ pub enum ReadError {
         location: String,
     },
     /// The values of the tensors are in more files than any network has.
-    #[error(
-        "the values of its tensors are in more than {} files. Save them as one file: onnx.save_model(model, FILE, \
-         save_as_external_data=True).",
-        MAX_EXTERNAL_FILES
-    )]
     TooManyFiles,
+}
+
+impl ReadError {
+    /// What is wrong, without the next step if that is known apart from it.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Io { path, source } => format!("{}: {source}", path.display()),
+            Self::NotOnnx(reason) => format!("this is not an ONNX model: {reason}"),
+            Self::TooLarge { reason, .. } => (*reason).to_string(),
+            Self::Values { tensor, reason, .. } => format!("the values of tensor '{tensor}' cannot be read: {reason}"),
+            Self::Outside { tensor, location } => format!(
+                "the values of tensor '{tensor}' are in '{location}', which is not a file below the model's folder"
+            ),
+            Self::TooManyFiles => format!("the values of its tensors are in more than {MAX_EXTERNAL_FILES} files"),
+        }
+    }
+
+    /// The sentence with the next step.
+    pub(crate) fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLarge { next_step, .. } | Self::Values { next_step, .. } => Some(*next_step),
+            Self::Outside { .. } => Some(PUT_BESIDE),
+            Self::TooManyFiles => {
+                Some("Save the tensors as one file: onnx.save_model(model, FILE, save_as_external_data=True).")
+            }
+            Self::Io { .. } | Self::NotOnnx(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason())?;
+        self.next_step().map_or(Ok(()), |step| write!(f, ". {step}"))
+    }
 }
 
 impl OnnxSource {
@@ -233,7 +271,8 @@ impl OnnxSource {
         let number = |key: &str| tensor.external(key).map(|text| text.parse::<u64>());
         let malformed = || ReadError::Values {
             tensor: tensor.name.clone(),
-            reason: format!("their place in '{location}' is not a number. Export the model again."),
+            reason: format!("their place in '{location}' is not a number"),
+            next_step: "Export the model again.",
         };
         let offset = number("offset").unwrap_or(Ok(0)).map_err(|_| malformed())?;
         let length = number("length").unwrap_or(Ok(needed as u64)).map_err(|_| malformed())?;
@@ -294,11 +333,8 @@ fn short(tensor: &TensorProto, needed: usize, available: u64) -> ReadError {
         Some(location) if tensor.data_location == 1 => format!("'{location}'"),
         _ => "the ONNX file".to_string(),
     };
-    let reason = format!(
-        "its shape needs {needed} bytes, but {place} has {available} bytes for it. If the file was cut off, copy it again; \
-         otherwise export the model again."
-    );
-    ReadError::Values { tensor: tensor.name.clone(), reason }
+    let reason = format!("its shape needs {needed} bytes, but {place} has {available} bytes for it");
+    ReadError::Values { tensor: tensor.name.clone(), reason, next_step: COPY_AGAIN }
 }
 
 /// What is wrong with a file that is no ONNX model, and the next step.
