@@ -12,7 +12,7 @@ const NEXT_STEP: &str = "Check the file with onnx.checker.check_model(FILE, full
 #[derive(Debug, thiserror::Error)]
 pub enum ClassifierError {
     /// The file cannot be read.
-    #[error(transparent)]
+    #[error("{}", truncated(.0.to_string()))]
     Read(#[from] ReadError),
     /// The file has operators that Kiln does not know.
     #[error("Kiln does not know the operator(s) {}. {next_step}", truncated(operators.join(", ")))]
@@ -79,17 +79,23 @@ impl ClassifierError {
     }
 }
 
-/// The text of obstacles, with the next step: that of the obstacles if it is the same for all of them.
+/// The text of obstacles, with their next steps. Only if none of them has one, it is the general one.
 fn show(obstacles: &[Obstacle]) -> String {
-    let mut steps = obstacles.iter().map(|obstacle| obstacle.next_step.unwrap_or(NEXT_STEP));
-    let first = steps.next().unwrap_or(NEXT_STEP);
-    let step = if steps.all(|step| step == first) { first } else { NEXT_STEP };
+    let mut steps: Vec<&str> = Vec::new();
+    for step in obstacles.iter().filter_map(|obstacle| obstacle.next_step) {
+        if !steps.contains(&step) {
+            steps.push(step);
+        }
+    }
+    if steps.is_empty() {
+        steps.push(NEXT_STEP);
+    }
     let mut shown: Vec<String> = obstacles.iter().take(MAX_NAMES).map(Obstacle::clause).collect();
     if obstacles.len() > MAX_NAMES {
         shown.push("and others".to_string());
     }
     let what = if obstacles.len() == 1 { "Kiln cannot run" } else { "Kiln cannot run these operators:" };
-    format!("{what} {}. {step}", truncated(shown.join("; ")))
+    format!("{what} {}. {}", truncated(shown.join("; ")), steps.join(" "))
 }
 
 #[cfg(test)]
@@ -117,6 +123,13 @@ mod tests {
         ];
         let text = ClassifierError::Operators(same).to_string();
         assert_eq!(text, "Kiln cannot run these operators: Gemm 'a': it is short; Gemm 'b': it is long. Copy it.");
+        let different = vec![
+            obstacle("Gemm 'a'", "it is short", Some("Copy it.")),
+            obstacle("Gemm 'b'", "it is odd", None),
+            obstacle("Gemm 'c'", "it is float8", Some("Export it again.")),
+        ];
+        let text = ClassifierError::Operators(different).to_string();
+        assert!(text.ends_with("Gemm 'c': it is float8. Copy it. Export it again."), "{text}");
     }
 
     #[test]

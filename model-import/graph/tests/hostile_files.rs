@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hostile_files_writer::{
-    branch, external, float, floats, graph, int, int64s, ints, message, model, node, repeat_field, text, typed,
+    branch, external, float, floats, graph, int, int64s, ints, message, model, node, number, repeat_field, text, typed,
 };
 use kiln_graph::{Classifier, LayerKind, ReadOptions, TensorOp};
 
@@ -382,6 +382,48 @@ fn names_are_shown_on_one_line() {
         let error = read(&model(&["N", "3", "8", "8"], &[&pool(operator)[..], &[output]].concat(), &[])).unwrap_err();
         assert!(error.contains("'evil\u{fffd}[2J\u{fffd}kiln: ready'") && !error.contains('\n'), "{error}");
     }
+    // Texts of attributes, names of tensors and places of their values.
+    let evil = "evil\u{1b}[2J\nkiln: ready";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let conv = |weight: &str, attributes: &[Vec<u8>]| {
+        let nodes =
+            [node("Conv", &["x", weight], &["map"], attributes), node("GlobalAveragePool", &["map"], &["y"], &[])];
+        let tensors = [floats("w", &[4, 3, 1, 1], &[0.0; 12]), external(evil, &[4, 3, 1, 1], evil)];
+        std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &tensors)).unwrap();
+        open(&path).unwrap_err()
+    };
+    for error in [conv("w", &[text("auto_pad", evil)]), conv(evil, &[])] {
+        assert!(error.contains("evil\u{fffd}[2J\u{fffd}kiln: ready") && !error.contains('\n'), "{error}");
+    }
+    let digest = kiln_graph::OnnxSource::open(&path).unwrap().sha256().unwrap_err();
+    let error = kiln_graph::ClassifierError::from(digest).to_string();
+    assert!(error.contains("kiln: ready") && !error.contains('\n'), "{error}");
+}
+
+#[test]
+fn next_step_for_values_in_another_file_fits_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    let nodes = [node("Conv", &["x", "w"], &["map"], &[]), node("GlobalAveragePool", &["map"], &["y"], &[])];
+    for (location, next_step) in
+        [("missing", "Put that file beside the .onnx file."), ("folder", "Check that it is a regular file, and that")]
+    {
+        std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &[external("w", &[4, 3, 1, 1], location)])).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(error.contains(next_step) && error.matches("Put that").count() < 2, "{error}");
+    }
+}
+
+#[test]
+fn element_types_are_named() {
+    let float8 = [message(1, b"value"), message(5, &[number(2, 17), message(8, b"t")].concat())].concat();
+    refused(
+        &[node("Constant", &[], &["y"], &[float8])],
+        &[],
+        "'t' has the element type float8e4m3fn, which Kiln does not",
+    );
 }
 
 #[test]

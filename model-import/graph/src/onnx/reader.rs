@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use prost::Message;
 
 use crate::digest::{sha256_hex, sha256_of};
+use crate::message_text::shorten;
 
 use super::file_format::MAX_MAGIC;
 use super::other_format;
@@ -91,9 +92,13 @@ impl ReadError {
             Self::Io { path, source } => format!("{}: {source}", path.display()),
             Self::NotOnnx(reason) => format!("this is not an ONNX model: {reason}"),
             Self::TooLarge { reason, .. } => (*reason).to_string(),
-            Self::Values { tensor, reason, .. } => format!("the values of tensor '{tensor}' cannot be read: {reason}"),
+            Self::Values { tensor, reason, .. } => {
+                format!("the values of tensor '{}' cannot be read: {reason}", shorten(tensor))
+            }
             Self::Outside { tensor, location } => format!(
-                "the values of tensor '{tensor}' are in '{location}', which is not a file below the model's folder"
+                "the values of tensor '{}' are in '{}', which is not a file below the model's folder",
+                shorten(tensor),
+                shorten(location)
             ),
             Self::TooManyFiles => format!("the values of its tensors are in more than {MAX_EXTERNAL_FILES} files"),
         }
@@ -271,7 +276,7 @@ impl OnnxSource {
         let number = |key: &str| tensor.external(key).map(|text| text.parse::<u64>());
         let malformed = || ReadError::Values {
             tensor: tensor.name.clone(),
-            reason: format!("their place in '{location}' is not a number"),
+            reason: format!("their place in '{}' is not a number", shorten(location)),
             next_step: "Export the model again.",
         };
         let offset = number("offset").unwrap_or(Ok(0)).map_err(|_| malformed())?;
@@ -330,7 +335,7 @@ fn add_external<'a>(graph: &'a GraphProto, external: &mut BTreeMap<&'a str, &'a 
 /// The error of a tensor with too few or too many values.
 fn short(tensor: &TensorProto, needed: usize, available: u64) -> ReadError {
     let place = match tensor.external("location") {
-        Some(location) if tensor.data_location == 1 => format!("'{location}'"),
+        Some(location) if tensor.data_location == 1 => format!("'{}'", shorten(location)),
         _ => "the ONNX file".to_string(),
     };
     let reason = format!("its shape needs {needed} bytes, but {place} has {available} bytes for it");
