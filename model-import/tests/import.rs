@@ -173,7 +173,7 @@ fn files_that_are_not_classifiers_are_rejected() {
         (model_of(&["Frob", "Shuffle", "Frob"]), "cannot import the operator(s) Frob (2 times), Shuffle."),
         (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "axis 1 of its input 'x' is 1"),
         (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "run: kiln serve /"),
-        (b"PK\x03\x04archive/data.pkl".to_vec(), "Export the model from PyTorch (torch.onnx.export)."),
+        (b"PK\x03\x04archive/data.pkl".to_vec(), "export the model (torch.onnx.export)"),
         (model_with(&[("x", &[Some(3), None, None])], &[], Some(5)), "--size 224x224"),
         (model_with_external_weights("weights.bin", false), "are in another file, 'weights.bin'"),
         (model_with_external_weights("weights.bin", true), "are in another file, 'weights.bin'"),

@@ -33,7 +33,7 @@ impl Graph {
         let bytes =
             std::fs::read(&path).map_err(|e| ModelError::Unreadable { path: path.clone(), reason: e.to_string() })?;
         ModelError::catch_panic(name, || {
-            let file = OnnxFile::parse(&bytes).map_err(|reason| ModelError::Import {
+            let file = OnnxFile::parse(&bytes).map_err(|reason| ModelError::Graph {
                 model: name.clone(),
                 reason: format!("this is not an ONNX file: {reason}"),
             })?;

@@ -271,6 +271,17 @@ fn long_chains_take_linear_time() {
 }
 
 #[test]
+fn weights_in_typed_fields_are_refused_with_the_way_to_save_them() {
+    // Field 4 is float_data.
+    let values = message(4, &vec![0; 50 << 20]);
+    let tensor = [number(1, (50 << 20) / 4), number(2, 1), message(8, b"w"), values].concat();
+    let file = model(&["N", "3", "8", "8"], &[node("Relu", &["x"], &["y"], &[])], &[tensor]);
+    let error = read(&file).unwrap_err();
+    assert!(error.contains("in fields such as float_data") && error.contains("Save them as raw_data"), "{error}");
+    assert!(!error.contains("not an ONNX model") && !error.contains("cut off"), "{error}");
+}
+
+#[test]
 fn messages_with_millions_of_empty_messages_take_little_memory() {
     let attributes = repeat_field(5, &[], 5_000_000);
     let inner = message(1, &attributes);

@@ -106,7 +106,7 @@ fn inspect_file(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Inspe
     let onnx = read_file(path, MAX_BYTES).map_err(|e| {
         ImportError::Rejected(format!("cannot read {}: {e}. Give the ONNX file of a classifier.", path.display()))
     })?;
-    let file = OnnxFile::parse(&onnx).map_err(|reason| rejected(format!("this is not an ONNX file: {reason}.")))?;
+    let file = OnnxFile::parse(&onnx).map_err(|reason| rejected(format!("this is not an ONNX file: {reason}")))?;
     if let Some(ExternalWeights { tensor, file }) = file.external_weights() {
         return Err(ImportError::ExternalWeights { tensor, file });
     }

@@ -8,7 +8,7 @@ mod proto;
 mod reader;
 mod tensor;
 
-pub(crate) use file_format::other_format;
+pub(crate) use file_format::explain_malformed;
 pub use proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 pub(crate) use reader::PUT_BESIDE;
 pub use reader::{OnnxSource, ReadError};

@@ -13,8 +13,7 @@ use prost::Message;
 use crate::digest::{sha256_hex, sha256_of};
 use crate::message_text::shorten;
 
-use super::file_format::MAX_MAGIC;
-use super::other_format;
+use super::file_format::{COPY_AGAIN, MAX_MAGIC, explain_malformed};
 use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Raw values of at most this many bytes are read with the structure.
@@ -32,8 +31,6 @@ const MAX_DEPTH: usize = 40;
 
 /// The next step if the values of a tensor are in a file that is missing or elsewhere.
 pub(crate) const PUT_BESIDE: &str = "Put that file beside the .onnx file.";
-/// The next step if a tensor has too few or too many values.
-const COPY_AGAIN: &str = "If the file was cut off, copy it again; otherwise export the model again.";
 
 /// The maximum number of files with external values.
 const MAX_EXTERNAL_FILES: usize = 10_000;
@@ -132,13 +129,15 @@ impl OnnxSource {
     /// The file cannot be read, is not an ONNX model, or its structure is larger than any network's.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let io = |source| ReadError::Io { path: path.to_path_buf(), source };
-        let not_onnx = |reason: &str| ReadError::NotOnnx(with_next_step(path, reason));
+        let not_onnx = |reason: &str| ReadError::NotOnnx(explain_malformed(&beginning(path), reason));
         let (file, bytes) = open_file(path).map_err(io)?;
-        let mut walker = Walker { file: BufReader::with_capacity(1 << 16, file), position: 0, written: 0, decoded: 0 };
+        let file = BufReader::with_capacity(1 << 16, file);
+        let mut walker = Walker { file, position: 0, written: 0, decoded: 0, typed_values: 0 };
         let structure = match walker.message(bytes, &MODEL, MAX_DEPTH) {
             Ok(structure) => structure,
             Err(Malformed::Io(source)) => return Err(io(source)),
             Err(Malformed::Structure(reason)) => return Err(not_onnx(reason)),
+            Err(Malformed::TooLarge { reason, next_step }) => return Err(ReadError::TooLarge { reason, next_step }),
         };
         let message = ModelProto::decode(structure.as_slice()).map_err(|error| not_onnx(&error.to_string()))?;
         // Protobuf accepts nearly any bytes as a message with unknown fields.
@@ -342,14 +341,12 @@ fn short(tensor: &TensorProto, needed: usize, available: u64) -> ReadError {
     ReadError::Values { tensor: tensor.name.clone(), reason, next_step: COPY_AGAIN }
 }
 
-/// What is wrong with a file that is no ONNX model, and the next step.
-fn with_next_step(path: &Path, reason: &str) -> String {
-    let mut magic = Vec::new();
-    let is_read = open_file(path).and_then(|(file, _)| file.take(MAX_MAGIC).read_to_end(&mut magic)).is_ok();
-    match other_format(&magic).filter(|_| is_read) {
-        Some(other) => other.to_string(),
-        None => format!("{reason}. If the file was cut off, copy it again; otherwise export the model again."),
-    }
+/// The first bytes of a file, as far as they can be read.
+fn beginning(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Without them, the format of the file stays unknown.
+    let _ = open_file(path).and_then(|(file, _)| file.take(MAX_MAGIC).read_to_end(&mut bytes));
+    bytes
 }
 
 /// Opens a regular file, and returns its size in bytes.
@@ -388,6 +385,8 @@ static GRAPH: Descent = message::<GraphProto>(&[(1, &NODE), (5, &TENSOR)], &[11,
 static FUNCTION: Descent = message::<FunctionProto>(&[], &[1]);
 static MODEL: Descent = message::<ModelProto>(&[(7, &GRAPH), (25, &FUNCTION)], &[2, 3, 8, 14]);
 
+/// Numbers of the fields of a tensor with values of one type: floats, int32, int64, doubles and uint64.
+const TYPED_VALUES: [u64; 5] = [4, 5, 7, 10, 11];
 /// Number of the field `raw_data` of a tensor.
 const RAW_DATA: u64 = 9;
 /// Numbers of the fields that hold the place of raw values.
@@ -397,6 +396,14 @@ const STORED_BYTES: u64 = 100_002;
 enum Malformed {
     Io(io::Error),
     Structure(&'static str),
+    TooLarge { reason: &'static str, next_step: &'static str },
+}
+
+impl Malformed {
+    /// The error of a network that is larger than any classifier.
+    fn too_large(reason: &'static str) -> Self {
+        Self::TooLarge { reason, next_step: "Simplify the file (onnx-simplifier), or export one classifier alone." }
+    }
 }
 
 impl From<io::Error> for Malformed {
@@ -416,6 +423,8 @@ struct Walker {
     written: usize,
     /// The size of the structure so far once it is decoded, in bytes.
     decoded: usize,
+    /// The part of that size that is values of tensors in typed fields such as `float_data`.
+    typed_values: u64,
 }
 
 impl Walker {
@@ -423,7 +432,7 @@ impl Walker {
     fn message(&mut self, end: u64, descent: &Descent, depth: usize) -> Result<Vec<u8>, Malformed> {
         let mut output = Vec::new();
         let mut repeated = 0;
-        let depth = depth.checked_sub(1).ok_or(Malformed::Structure("its branches are nested too deeply"))?;
+        let depth = depth.checked_sub(1).ok_or_else(|| Malformed::too_large("its branches are nested too deeply"))?;
         self.count_decoded(descent.bytes as u64)?;
         while self.position < end {
             let key = self.varint(end)?;
@@ -434,7 +443,7 @@ impl Walker {
                 0 => {
                     let value = self.varint(end)?;
                     if keep {
-                        self.count_decoded(8)?;
+                        self.count_field(descent, field, 8)?;
                         push_varint(&mut output, key);
                         push_varint(&mut output, value);
                     }
@@ -444,7 +453,7 @@ impl Walker {
                     let bytes = &mut bytes[..if wire_type == 1 { 8 } else { 4 }];
                     self.read(bytes, end)?;
                     if keep {
-                        self.count_decoded(8)?;
+                        self.count_field(descent, field, 8)?;
                         push_varint(&mut output, key);
                         output.extend_from_slice(bytes);
                     }
@@ -456,7 +465,7 @@ impl Walker {
                     if let Some((_, inner)) = descent.fields.iter().find(|(number, _)| *number == field) {
                         repeated += 1;
                         if repeated > MAX_REPEATED {
-                            return Err(Malformed::Structure("it has more nodes or tensors than any network"));
+                            return Err(Malformed::too_large("it has more nodes or tensors than any network"));
                         }
                         let message = self.message(inner_end, inner, depth)?;
                         push_varint(&mut output, key);
@@ -471,9 +480,10 @@ impl Walker {
                         push_varint(&mut output, length);
                         self.skip(length)?;
                     } else if keep {
-                        self.count(length)?;
                         // A number of one byte has up to eight bytes in memory.
-                        self.count_decoded(length.saturating_mul(8).saturating_add(FIELD_BYTES))?;
+                        let decoded = length.saturating_mul(8).saturating_add(FIELD_BYTES);
+                        self.count_field(descent, field, decoded)?;
+                        self.count(length)?;
                         push_varint(&mut output, key);
                         push_varint(&mut output, length);
                         let from = output.len();
@@ -500,16 +510,37 @@ impl Walker {
                 self.written = total;
                 Ok(())
             }
-            None => Err(Malformed::Structure("its structure without weights is larger than 64 MiB")),
+            None => Err(self.excess("its structure without weights is larger than 64 MiB")),
         }
+    }
+
+    /// Adds a field to the size of the decoded structure, and checks it.
+    fn count_field(&mut self, message: &Descent, field: u64, decoded: u64) -> Result<(), Malformed> {
+        if message.is_tensor && TYPED_VALUES.contains(&field) {
+            self.typed_values = self.typed_values.saturating_add(decoded);
+        }
+        self.count_decoded(decoded)
     }
 
     /// Adds to the size of the decoded structure, and checks it.
     fn count_decoded(&mut self, bytes: u64) -> Result<(), Malformed> {
         let total = usize::try_from(bytes).ok().and_then(|bytes| self.decoded.checked_add(bytes));
         let total = total.filter(|total| *total <= MAX_DECODED_BYTES);
-        self.decoded = total.ok_or(Malformed::Structure("its structure without weights takes too much memory"))?;
+        self.decoded = total.ok_or_else(|| self.excess("its structure without weights takes too much memory"))?;
         Ok(())
+    }
+
+    /// The error of a structure that is too large for `reason`, unless weights are what makes it large.
+    fn excess(&self, reason: &'static str) -> Malformed {
+        match self.typed_values > MAX_DECODED_BYTES as u64 / 2 {
+            true => Malformed::TooLarge {
+                // An eighth of the limit, because each byte counts as eight.
+                reason: "its weights are in fields such as float_data, of which Kiln reads 48 MiB at most",
+                next_step: "Save them as raw_data: for t in model.graph.initializer: \
+                            t.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(t), t.name)).",
+            },
+            false => Malformed::too_large(reason),
+        }
     }
 
     fn read(&mut self, bytes: &mut [u8], end: u64) -> Result<(), Malformed> {
