@@ -1,7 +1,8 @@
 //! The values of ONNX tensors as floats or integers.
 
 use super::proto::TensorProto;
-use super::reader::{OnnxSource, ReadError};
+use super::read_error::ReadError;
+use super::reader::OnnxSource;
 use crate::host::{Array, Host, Linear};
 use crate::message_text::shorten;
 
