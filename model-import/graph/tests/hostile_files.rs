@@ -305,7 +305,10 @@ fn branches_hold_no_more_operators_than_files() {
     let inner: Vec<Vec<u8>> = (0..60_000).map(|_| node("Identity", &["x"], &["z"], &[])).collect();
     let inner = graph(&inner, &[], &message(12, &message(1, b"z")));
     let condition = int64s("condition", &[], &[1]);
-    refused(&[node("If", &["condition"], &["y"], &[branch("then_branch", &inner)])], &[condition], "more than 50000");
+    let mut nodes = vec![node("If", &["condition"], &["c0"], &[branch("then_branch", &inner)])];
+    nodes.extend((1..20).map(|index| node("Relu", &["x"], &[&format!("c{index}")], &[])));
+    let error = read(&model(&["N", "3", "8", "8"], &nodes_to_output(nodes), &[condition])).unwrap_err();
+    assert_eq!(error.matches("more than 50000").count(), 1, "{error}");
 }
 
 #[test]

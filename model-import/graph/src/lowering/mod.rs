@@ -184,7 +184,9 @@ impl<'a> Lowering<'a> {
         self.node = describe(node);
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return Err(format!("the file has more than {MAX_NODES} operators").into());
+            // Once is enough: the nodes behind this one would give the same error.
+            self.refuse("the file has more than 50000 operators");
+            return self.check_excess();
         }
         if node.input.len().max(node.output.len()) > MAX_VALUES {
             return Err(format!("it has more than {MAX_VALUES} inputs or outputs").into());
