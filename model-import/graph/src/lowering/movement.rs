@@ -535,11 +535,7 @@ pub(crate) fn scatter_known(lowering: &mut Lowering<'_>, operator: &Operator<'_>
     Ok(vec![Fact { element, kind: FactKind::Host(host) }])
 }
 
-fn scatter<T: Clone + Send + Sync>(
-    data: &Array<T>,
-    indices: &Array<Linear>,
-    updates: &Array<T>,
-) -> Result<Array<T>, Problem> {
+fn scatter<T: Clone>(data: &Array<T>, indices: &Array<Linear>, updates: &Array<T>) -> Result<Array<T>, Problem> {
     let outside = || Problem::from("its indices do not fit its input");
     let depth = *indices.shape.last().filter(|depth| (1..=data.shape.len()).contains(*depth)).ok_or_else(outside)?;
     let own = crate::host::strides(&data.shape);
