@@ -172,8 +172,8 @@ fn files_that_are_not_classifiers_are_rejected() {
         (model_with(&[INPUT, ("mask", &[Some(1)])], &[], Some(5)), "it has 2 inputs, but a classifier has one"),
         (model_of(&["Frob", "Shuffle", "Frob"]), "cannot import the operator(s) Frob (2 times), Shuffle."),
         (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "axis 1 of its input 'x' is 1"),
-        (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "odd.onnx' serves the file as it is"),
-        (b"PK\x03\x04archive/data.pkl".to_vec(), "Export the model from PyTorch (torch.onnx.export)."),
+        (model_with(&[("x", &[Some(1), Some(28), Some(28)])], &[], Some(5)), "run: kiln serve /"),
+        (b"PK\x03\x04archive/data.pkl".to_vec(), "export the model (torch.onnx.export)"),
         (model_with(&[("x", &[Some(3), None, None])], &[], Some(5)), "--size 224x224"),
         (model_with_external_weights("weights.bin", false), "are in another file, 'weights.bin'"),
         (model_with_external_weights("weights.bin", true), "are in another file, 'weights.bin'"),
@@ -203,7 +203,26 @@ fn networks_whose_code_does_not_compile_are_rejected_with_the_way_at_start() {
     ]);
     let message = rejection(&quantised).to_string();
     assert!(message.contains("no code that compiles for quantised values"), "{message}");
-    assert!(message.contains("'kiln serve ") && message.contains("without a build"), "{message}");
+    assert!(message.contains("run: kiln serve ") && message.contains("without a build"), "{message}");
+}
+
+#[test]
+fn network_that_nothing_reads_is_not_said_to_run_at_start() {
+    let message = rejection(&model_of(&["Frob"])).to_string();
+    for part in ["burn-onnx refuses it: burn-onnx cannot import", "cannot serve it either: Kiln does not know", "Frob"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!message.contains("model-import/models") && !message.contains("supports more operators"), "{message}");
+}
+
+#[test]
+fn suggested_command_has_the_size_with_which_the_file_was_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("grey.onnx");
+    std::fs::write(&path, model_with(&[("x", &[Some(1), None, None])], &[], Some(1))).unwrap();
+    let message = inspect(&path, Some([160, 96])).unwrap_err().to_string();
+    assert!(message.ends_with("grey.onnx --input-size 160x96"), "{message}");
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use kiln_ops::{Activation, Unary};
 
-use crate::classifier_error::{ClassifierError, MAX_NAMES, Obstacle, listed, truncated};
-use crate::lowering::{Lowering, MAX_NODES, Problem, Var, shorten};
+use crate::classifier_error::{ClassifierError, Obstacle};
+use crate::lowering::{Lowering, MAX_NODES, Problem, Var};
+use crate::message_text::{MAX_NAMES, listed, shorten, truncated};
 use crate::needed_nodes::{first_duplicate, inputs, needed_nodes};
 use crate::network::{Layer, LayerKind, Network, Value};
 use crate::onnx::{ElementType, GraphProto, ModelProto, NodeProto, OnnxSource, ValueInfoProto};
@@ -126,7 +127,7 @@ impl Classifier {
             return Err(Obstacle::duplicate(node, value).into());
         }
         let needed = needed_nodes(graph, &outputs);
-        check_operators(message, &needed)?;
+        check_operators(message, graph, &input.name, &needed)?;
         let reader = Reader { source, message, input: &input, outputs: &outputs, nodes: &needed };
         match reader.lower(false) {
             Ok(classifier) => Ok(classifier),
@@ -290,9 +291,13 @@ impl Reader<'_> {
         let opset = opset("").or_else(|| opset("ai.onnx")).unwrap_or(1);
         self.convert(&mut lowering, opset)?;
         let (name, var) = self.choose_output(&lowering, batch)?;
+        let unreadable = |Problem { reason, .. }, next_step: &str| {
+            let reason = truncated(reason);
+            ClassifierError::Interface(format!("The file cannot be read as a classifier: {reason}.{next_step}"))
+        };
         let var = to_rows(&mut lowering, &var, batch)
-            .map_err(|Problem(reason)| ClassifierError::Interface(truncated(reason)))?;
-        lowering.check_excess().map_err(|Problem(reason)| ClassifierError::Interface(reason))?;
+            .map_err(|problem| unreadable(problem, " Select another value with --output."))?;
+        lowering.check_excess().map_err(|problem| unreadable(problem, ""))?;
         let width = var.dims.get(1).map_or(0, |dim| dim.size);
         let mut network = Network {
             layers: lowering.layers,
@@ -343,8 +348,8 @@ impl Reader<'_> {
             if is_left_out || converted.is_err() {
                 unknown.extend(node.output.iter().filter(|output| !output.is_empty()).map(String::as_str));
             }
-            if let Err(Problem(reason)) = converted {
-                obstacles.push(Obstacle::new(node, reason));
+            if let Err(problem) = converted {
+                obstacles.push(Obstacle::new(node, problem));
                 if obstacles.len() > MAX_NAMES || lowering.check_excess().is_err() {
                     break;
                 }
@@ -412,8 +417,7 @@ impl Reader<'_> {
         }
         if self.outputs.len() > 1 {
             let others: BTreeSet<&String> = self.outputs.iter().filter(|name| *name != output).collect();
-            let others: Vec<String> = others.into_iter().map(|name| format!("'{}'", shorten(name))).collect();
-            let others = listed(others.iter().map(String::as_str));
+            let others = listed(others.into_iter().map(String::as_str));
             notes.push(format!("Kiln serves the output '{}'. The file has others: {others}.", shorten(output)));
         }
         notes
@@ -424,7 +428,7 @@ impl Reader<'_> {
 fn to_rows(lowering: &mut Lowering<'_>, var: &Var, batch: Dim) -> Result<Var, Problem> {
     let has_batch = usize::from(var.dims.first() == Some(&batch));
     let width = var.dims.iter().skip(has_batch).try_fold(1_usize, |product, dim| product.checked_mul(dim.as_fixed()?));
-    let width = width.ok_or("The output depends on the batch in several axes.")?;
+    let width = width.ok_or("its output depends on the batch in several axes")?;
     let rows = lowering.reshape(var, &[batch, Dim::fixed(width)])?;
     Ok(lowering.in_file_order(&rows))
 }

@@ -33,7 +33,7 @@ impl Graph {
         let bytes =
             std::fs::read(&path).map_err(|e| ModelError::Unreadable { path: path.clone(), reason: e.to_string() })?;
         ModelError::catch_panic(name, || {
-            let file = OnnxFile::parse(&bytes).map_err(|reason| ModelError::Import {
+            let file = OnnxFile::parse(&bytes).map_err(|reason| ModelError::Graph {
                 model: name.clone(),
                 reason: format!("this is not an ONNX file: {reason}"),
             })?;
@@ -132,7 +132,7 @@ impl Graph {
             ));
         }
         let role = format!("input '{}'", input.name);
-        let axes = check_tensor(input, &role, "[batch, 3, height, width]")?;
+        let axes = check_tensor(input, &role, &["batch", "3", "height", "width"])?;
         if let Some(channels) = axes[1].filter(|channels| *channels != 3) {
             return Err(format!(
                 "axis 1 of its {role} is {channels}, but a network that is built in takes 3 channels (RGB)."
@@ -141,7 +141,7 @@ impl Graph {
         let advice = "Correct [input] in model.toml or export with this shape.";
         check_axes(&axes, &[None, Some(3), Some(height), Some(width)], &role, advice)?;
         // onnx-ir replaces the output's name.
-        let axes = check_tensor(output, "output", "[batch, classes]")?;
+        let axes = check_tensor(output, "output", &["batch", "classes"])?;
         check_axes(&axes, &[None, Some(classes)], "output", "Is the labels file complete, one class a line?")
     }
 }
@@ -230,18 +230,18 @@ fn transposes_to_channels_first(graph: &OnnxGraph, input: &str) -> bool {
     })
 }
 
-/// Checks that a value is a float32 tensor of the form `form` with a dynamic batch, and returns its axes.
-fn check_tensor(argument: &Argument, role: &str, form: &str) -> Result<Vec<Option<usize>>, String> {
+/// Checks that a value is a float32 tensor with these axes, the first of which is a dynamic batch, and returns their sizes.
+fn check_tensor(argument: &Argument, role: &str, form: &[&str]) -> Result<Vec<Option<usize>>, String> {
+    let (needed, form) = (form.len(), form.join(", "));
     let ArgType::Tensor(tensor) = &argument.ty else {
-        return Err(format!("its {role} is not a tensor. Export it with the shape {form}."));
+        return Err(format!("its {role} is not a tensor. Export it with the shape [{form}]."));
     };
     if tensor.dtype != DType::F32 {
         return Err(format!("its {role} is {:?}, but float32 is needed. Export it in float32.", tensor.dtype));
     }
-    let needed = form.split(',').count();
     if tensor.rank != needed {
         return Err(format!(
-            "its {role} has {} dimensions, but {needed} are needed: {form}. Export it with this shape.",
+            "its {role} has {} dimensions, but {needed} are needed: [{form}]. Export it with this shape.",
             tensor.rank
         ));
     }

@@ -36,6 +36,27 @@ impl Linear {
         Some(Self { constant: self.constant.checked_mul(factor)?, per_image: self.per_image.checked_mul(factor)? })
     }
 
+    /// Whether the number is other than 0; `None` if it is 0 for some batch sizes and not for others.
+    pub(crate) fn truth(self) -> Option<bool> {
+        if let Some(constant) = self.as_constant() {
+            return Some(constant != 0);
+        }
+        // It is 0 for the batch size -constant / per_image, if that is an integer from 1.
+        let has_root = self.constant.checked_rem(self.per_image) == Some(0) && self.constant / self.per_image < 0;
+        if has_root { None } else { Some(true) }
+    }
+
+    /// The number without its sign. `None` if the sign depends on the batch size, or if the result overflows.
+    pub(crate) fn magnitude(self) -> Option<Self> {
+        // Batch sizes are at least 1, and the number grows or falls with them.
+        let first = self.constant.checked_add(self.per_image)?;
+        match (first, self.per_image) {
+            (0.., 0..) => Some(self),
+            (..=0, ..=0) => self.scale(-1),
+            _ => None,
+        }
+    }
+
     fn divide(self, divisor: i64) -> Option<Self> {
         if self.per_image == 0 {
             return Some(Self::constant(self.constant.checked_div(divisor)?));
@@ -379,5 +400,31 @@ impl Host {
             Self::Float(array) => Self::Float(floats(array)?),
             Self::Int(array) => Self::Int(ints(array)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truth_and_magnitude_are_those_of_every_batch_size() {
+        let values = [-6, -3, -2, -1, 0, 1, 2, 3, 6];
+        for (constant, per_image) in values.iter().flat_map(|c| values.map(|p| (*c, p))) {
+            let number = Linear { constant, per_image };
+            let at = |number: Linear, batch: i64| number.constant + batch * number.per_image;
+            let is_set: Vec<bool> = (1..=8).map(|batch| at(number, batch) != 0).collect();
+            let truth = is_set.iter().all(|other| *other == is_set[0]).then(|| is_set[0]);
+            assert_eq!(number.truth(), truth, "{number:?}");
+            let has_one_sign =
+                (1..=8).all(|batch| at(number, batch) >= 0) || (1..=8).all(|batch| at(number, batch) <= 0);
+            assert_eq!(number.magnitude().is_some(), has_one_sign, "{number:?}");
+            for batch in 1..=8 {
+                assert!(number.magnitude().is_none_or(|size| at(size, batch) == at(number, batch).abs()), "{number:?}");
+            }
+        }
+        assert_eq!(Linear { constant: i64::MIN, per_image: -1 }.truth(), Some(true));
+        assert_eq!(Linear::constant(i64::MIN).magnitude(), None);
+        assert_eq!(Linear { constant: i64::MAX, per_image: 1 }.magnitude(), None);
     }
 }

@@ -39,6 +39,7 @@ mod host;
 mod lower;
 mod lowering;
 mod manifest;
+mod message_text;
 mod needed_nodes;
 mod network;
 mod network_editor;
@@ -62,10 +63,10 @@ pub use graph::{Graph, TensorShape};
 pub use host::Array;
 #[cfg(feature = "import")]
 pub use lower::lower;
-pub use lowering::shorten;
 pub use manifest::{
     Input, Manifest, Model, check_name, check_version, is_hidden, module_name, read_model, read_models,
 };
+pub use message_text::shorten;
 pub use network::{Conv, Layer, LayerKind, Network, Value};
 pub use onnx::{OnnxSource, ReadError};
 #[cfg(feature = "import")]

@@ -5,8 +5,8 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use crate::onnx::{GraphProto, NodeProto};
 
-/// Returns the nodes that compute `outputs`, each behind the nodes whose results it reads. Files have this order already, unless
-/// somebody edited them. Nodes of a cycle, and those that depend on them, come last.
+/// Returns the nodes that compute `outputs`, each behind the nodes whose results it reads. Exporters write this order; an edited
+/// file may lack it. Nodes of a cycle, and those that depend on them, come last.
 pub(crate) fn needed_nodes<'a>(graph: &'a GraphProto, outputs: &[String]) -> Vec<&'a NodeProto> {
     let producers = producers(graph.node.iter());
     let mut is_needed = vec![false; graph.node.len()];
@@ -28,9 +28,10 @@ pub(crate) fn inputs(node: &NodeProto) -> Vec<&str> {
     inputs
 }
 
-/// Returns the first node that computes a value which an earlier node, or the input, has computed already, and the value.
+/// Returns the first node that computes a value which an earlier node computes, or which is the input or a tensor of the file, and
+/// the value.
 pub(crate) fn first_duplicate<'a>(graph: &'a GraphProto, input: &str) -> Option<(&'a NodeProto, &'a str)> {
-    let mut known = HashSet::from([input]);
+    let mut known: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).chain([input]).collect();
     let mut values = graph.node.iter().flat_map(|node| node.output.iter().map(move |output| (node, output.as_str())));
     values.find(|(_, output)| !output.is_empty() && !known.insert(*output))
 }
@@ -84,6 +85,7 @@ fn in_order(nodes: Vec<&NodeProto>) -> Vec<&NodeProto> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::TensorProto;
 
     fn node(inputs: &[&str], output: &str) -> NodeProto {
         let input = inputs.iter().map(|input| (*input).to_string()).collect();
@@ -119,5 +121,8 @@ mod tests {
         assert_eq!(duplicate(&[node(&["x"], "a"), node(&["a"], ""), node(&["b"], "")]), None);
         assert_eq!(duplicate(&[node(&["x"], "a"), node(&["b"], "a")]), Some(("b".to_string(), "a".to_string())));
         assert_eq!(duplicate(&[node(&["a"], "x")]), Some(("a".to_string(), "x".to_string())));
+        let tensor = TensorProto { name: "w".to_string(), ..TensorProto::default() };
+        let graph = GraphProto { initializer: vec![tensor], ..graph(&[node(&["x", "w"], "a"), node(&["a"], "w")]) };
+        assert_eq!(first_duplicate(&graph, "x").map(|(_, value)| value), Some("w"));
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use onnx_ir::ir::NodeType;
 use onnx_ir::{GraphProto, Message, ModelProto, NodeProto, TensorProto};
 
-use crate::onnx::other_format;
+use crate::onnx::explain_malformed;
 
 /// The most operators of a network. The largest classifiers have a tenth of that, and the parser's time grows with the square
 /// of the number.
@@ -72,12 +72,12 @@ impl OnnxFile {
     ///
     /// # Errors
     ///
-    /// The bytes are not an ONNX model.
+    /// The bytes are not an ONNX model. The text has the next step.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let model = ModelProto::parse_from_bytes(bytes).map_err(|e| malformed(bytes, &e.to_string()))?;
+        let model = ModelProto::parse_from_bytes(bytes).map_err(|e| explain_malformed(bytes, &e.to_string()))?;
         // Protobuf accepts nearly any bytes as a message with unknown fields.
         if model.graph.node.is_empty() {
-            return Err(malformed(bytes, "its graph has no operators"));
+            return Err(explain_malformed(bytes, "its graph has no operators"));
         }
         Ok(Self(model))
     }
@@ -148,14 +148,6 @@ impl OnnxFile {
             ));
         }
         validate_graph(&self.0.graph)
-    }
-}
-
-/// What is wrong with bytes that are no ONNX model. The text does not end in a full stop.
-fn malformed(bytes: &[u8], reason: &str) -> String {
-    match other_format(bytes) {
-        Some(other) => other.trim_end_matches('.').to_string(),
-        None => format!("{reason}. If the file was cut off, copy it again; otherwise export the model again"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hostile_files_writer::{
-    branch, external, float, floats, graph, int, int64s, ints, message, model, node, repeat_field, text, typed,
+    branch, external, float, floats, graph, int, int64s, ints, message, model, node, number, repeat_field, text, typed,
 };
 use kiln_graph::{Classifier, LayerKind, ReadOptions, TensorOp};
 
@@ -54,6 +54,30 @@ fn arithmetic_of_known_integers_does_not_overflow() {
         node("Div", &["sum", "divisor"], &["y"], &[]),
     ];
     refused(&nodes, &scalars(&[("smallest", i64::MIN), ("divisor", -1)]), "have no result");
+}
+
+#[test]
+fn conditions_and_signs_that_depend_on_the_batch_size_are_refused() {
+    // The batch size without 1, which is 0 for one image.
+    let rest = [
+        node("Shape", &["x"], &["batch"], &[int("end", 1)]),
+        node("Sub", &["batch", "one"], &["rest"], &[]),
+        node("Expand", &["x", "v"], &["y"], &[]),
+    ];
+    let cast = |to: i64| node("Cast", &["rest"], &["v"], &[int("to", to)]);
+    let inner = graph(&[node("Identity", &["one"], &["z"], &[])], &[], &message(12, &message(1, b"z")));
+    let branches = [branch("then_branch", &inner), branch("else_branch", &inner)];
+    for (node, reason) in [
+        (node("Abs", &["rest"], &["v"], &[]), "its sign depends on the batch size"),
+        (node("Not", &["rest"], &["v"], &[]), "its condition depends on the batch size"),
+        (cast(9), "its condition depends on the batch size"),
+        (node("Where", &["rest", "one", "one"], &["v"], &[]), "its condition depends on the batch size"),
+        (node("If", &["rest"], &["v"], &branches), "its condition depends on the batch size"),
+    ] {
+        let nodes = [&rest[..], &[node]].concat();
+        let error = read(&model(&["2", "3", "8", "8"], &nodes, &[int64s("one", &[1], &[1])])).expect_err(reason);
+        assert!(error.contains(reason), "{error}");
+    }
 }
 
 #[test]
@@ -170,6 +194,17 @@ fn layers_that_share_a_tensor_of_the_file_do_not_multiply_it() {
 }
 
 #[test]
+fn tensors_of_integers_are_not_read_at_each_of_a_million_uses() {
+    // Each use opens the file again.
+    let reads = vec!["i"; 4096];
+    let nodes = |count: usize| -> Vec<Vec<u8>> {
+        (0..count).map(|index| node("Sum", &reads, &[&format!("c{index}")], &[])).collect()
+    };
+    refused(&nodes_to_output(nodes(150)), &[int64s("i", &[1], &[1])], "too long to compute");
+    refused(&nodes_to_output(nodes(2)), &[int64s("i", &[1], &[1])], "does not depend on the image");
+}
+
+#[test]
 fn long_lists_in_parameters_take_linear_time() {
     let long = vec![1; 1_000_000];
     let target = int64s("target", &[1_000_000], &long);
@@ -236,6 +271,17 @@ fn long_chains_take_linear_time() {
 }
 
 #[test]
+fn weights_in_typed_fields_are_refused_with_the_way_to_save_them() {
+    // Field 4 is float_data.
+    let values = message(4, &vec![0; 50 << 20]);
+    let tensor = [number(1, (50 << 20) / 4), number(2, 1), message(8, b"w"), values].concat();
+    let file = model(&["N", "3", "8", "8"], &[node("Relu", &["x"], &["y"], &[])], &[tensor]);
+    let error = read(&file).unwrap_err();
+    assert!(error.contains("in fields such as float_data") && error.contains("Save them as raw_data"), "{error}");
+    assert!(!error.contains("not an ONNX model") && !error.contains("cut off"), "{error}");
+}
+
+#[test]
 fn messages_with_millions_of_empty_messages_take_little_memory() {
     let attributes = repeat_field(5, &[], 5_000_000);
     let inner = message(1, &attributes);
@@ -259,7 +305,10 @@ fn branches_hold_no_more_operators_than_files() {
     let inner: Vec<Vec<u8>> = (0..60_000).map(|_| node("Identity", &["x"], &["z"], &[])).collect();
     let inner = graph(&inner, &[], &message(12, &message(1, b"z")));
     let condition = int64s("condition", &[], &[1]);
-    refused(&[node("If", &["condition"], &["y"], &[branch("then_branch", &inner)])], &[condition], "more than 50000");
+    let mut nodes = vec![node("If", &["condition"], &["c0"], &[branch("then_branch", &inner)])];
+    nodes.extend((1..20).map(|index| node("Relu", &["x"], &[&format!("c{index}")], &[])));
+    let error = read(&model(&["N", "3", "8", "8"], &nodes_to_output(nodes), &[condition])).unwrap_err();
+    assert_eq!(error.matches("more than 50000").count(), 1, "{error}");
 }
 
 #[test]
@@ -277,8 +326,11 @@ fn operators_are_sorted_and_cycles_and_duplicates_are_refused() {
     read(&model(&["N", "3", "8", "8"], &[pool("bent"), relu], &[])).unwrap();
     let cycle = [node("Add", &["x", "b"], &["a"], &[]), node("Relu", &["a"], &["b"], &[]), pool("a")];
     refused(&cycle, &[], "'b' is not computed before it");
-    refused(&[node("Relu", &["x"], &["y"], &[]), pool("x")], &[], "'y' is computed twice");
-    refused(&[node("Relu", &["x"], &["x"], &[]), pool("x")], &[], "'x' is computed twice");
+    refused(&[node("Relu", &["x"], &["y"], &[]), pool("x")], &[], "'y' is defined twice");
+    refused(&[node("Relu", &["x"], &["x"], &[]), pool("x")], &[], "'x' is defined twice");
+    // What reads the tensor would move behind the node.
+    let nodes = [node("Add", &["x", "s"], &["sum"], &[]), node("Relu", &["x"], &["s"], &[]), pool("sum")];
+    refused(&nodes, &[floats("s", &[], &[1.0])], "'s' is defined twice");
 }
 
 #[test]
@@ -307,6 +359,33 @@ fn attributes_of_a_wrong_type_are_refused() {
     };
     refused(&pool(&typed(&text("strides", "two"), 3)), &[], "'strides' is not a list of integers");
     read(&model(&["N", "3", "8", "8"], &pool(&typed(&ints("strides", &[2, 2]), 7)), &[])).unwrap();
+    for (operator, attribute, kind) in [
+        ("Clip", int("max", 6), "a float"),
+        ("Selu", int("gamma", 1), "a float"),
+        ("Shrink", int("lambd", 1), "a float"),
+        ("LRN", float("size", 5.0), "an integer"),
+        ("Trilu", float("upper", 1.0), "an integer"),
+        ("Split", int("split", 1), "a list of integers"),
+        ("ConvTranspose", int("output_shape", 8), "a list of integers"),
+    ] {
+        let number = if kind == "a float" { 2 } else { 1 };
+        let nodes = [node(operator, &["x"], &["y"], &[typed(&attribute, number)])];
+        refused(&nodes, &[], &format!("is not {kind}"));
+    }
+}
+
+#[test]
+fn exponents_of_norms_are_integers_or_floats_but_not_0() {
+    // LpPool of operator set 1 has a float.
+    for p in [int("p", 2), float("p", 2.0), float("p", 0.5)] {
+        read(&model(&["N", "3", "8", "8"], &[node("GlobalLpPool", &["x"], &["y"], &[p])], &[])).unwrap();
+    }
+    for p in [int("p", 0), text("p", "two"), float("p", -1.0), float("p", f32::NAN)] {
+        refused(&[node("GlobalLpPool", &["x"], &["y"], &[p])], &[], "its 'p' is");
+    }
+    let nodes =
+        [node("Flatten", &["x"], &["flat"], &[]), node("LpNormalization", &["flat"], &["y"], &[float("p", 1.0)])];
+    refused(&nodes, &[], "its 'p' is 0");
 }
 
 #[test]
@@ -317,6 +396,48 @@ fn names_are_shown_on_one_line() {
         let error = read(&model(&["N", "3", "8", "8"], &[&pool(operator)[..], &[output]].concat(), &[])).unwrap_err();
         assert!(error.contains("'evil\u{fffd}[2J\u{fffd}kiln: ready'") && !error.contains('\n'), "{error}");
     }
+    // Texts of attributes, names of tensors and places of their values.
+    let evil = "evil\u{1b}[2J\nkiln: ready";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let conv = |weight: &str, attributes: &[Vec<u8>]| {
+        let nodes =
+            [node("Conv", &["x", weight], &["map"], attributes), node("GlobalAveragePool", &["map"], &["y"], &[])];
+        let tensors = [floats("w", &[4, 3, 1, 1], &[0.0; 12]), external(evil, &[4, 3, 1, 1], evil)];
+        std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &tensors)).unwrap();
+        open(&path).unwrap_err()
+    };
+    for error in [conv("w", &[text("auto_pad", evil)]), conv(evil, &[])] {
+        assert!(error.contains("evil\u{fffd}[2J\u{fffd}kiln: ready") && !error.contains('\n'), "{error}");
+    }
+    let digest = kiln_graph::OnnxSource::open(&path).unwrap().sha256().unwrap_err();
+    let error = kiln_graph::ClassifierError::from(digest).to_string();
+    assert!(error.contains("kiln: ready") && !error.contains('\n'), "{error}");
+}
+
+#[test]
+fn next_step_for_values_in_another_file_fits_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    let nodes = [node("Conv", &["x", "w"], &["map"], &[]), node("GlobalAveragePool", &["map"], &["y"], &[])];
+    for (location, next_step) in
+        [("missing", "Put that file beside the .onnx file."), ("folder", "Check that it is a regular file, and that")]
+    {
+        std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &[external("w", &[4, 3, 1, 1], location)])).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(error.contains(next_step) && error.matches("Put that").count() < 2, "{error}");
+    }
+}
+
+#[test]
+fn element_types_are_named() {
+    let float8 = [message(1, b"value"), message(5, &[number(2, 17), message(8, b"t")].concat())].concat();
+    refused(
+        &[node("Constant", &[], &["y"], &[float8])],
+        &[],
+        "'t' has the element type float8e4m3fn, which Kiln does not",
+    );
 }
 
 #[test]
@@ -427,6 +548,50 @@ fn digest_covers_values_in_other_files() {
     };
     assert_eq!(digest([0; 48]), digest([0; 48]));
     assert_ne!(digest([0; 48]), digest([1; 48]), "other weights are another model");
+}
+
+#[test]
+fn digest_covers_values_in_other_files_of_branches() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let value = [message(1, b"value"), message(5, &external("", &[4], "constant"))].concat();
+    let constant = node("Constant", &[], &["c"], &[value]);
+    let inner = graph(&[constant], &[external("w", &[4], "weights")], &message(12, &message(1, b"c")));
+    let nodes = [node("If", &["condition"], &["y"], &[branch("then_branch", &inner)])];
+    let condition = int64s("condition", &[], &[1]);
+    std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &[condition])).unwrap();
+    let digest = |constant: [u8; 16], weights: [u8; 16]| {
+        std::fs::write(folder.path().join("constant"), constant).unwrap();
+        std::fs::write(folder.path().join("weights"), weights).unwrap();
+        kiln_graph::OnnxSource::open(&path).unwrap().sha256().unwrap()
+    };
+    let first = digest([0; 16], [0; 16]);
+    assert_ne!(first, digest([1; 16], [0; 16]));
+    assert_ne!(first, digest([0; 16], [1; 16]));
+}
+
+#[test]
+fn digest_reads_each_file_once_and_counts_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let digest = |locations: &[String]| {
+        let tensors: Vec<Vec<u8>> = locations.iter().map(|location| external("w", &[4], location)).collect();
+        let nodes = [node("GlobalAveragePool", &["x"], &["y"], &[])];
+        std::fs::write(&path, model(&["N", "3", "8", "8"], &nodes, &tensors)).unwrap();
+        kiln_graph::OnnxSource::open(&path).unwrap().sha256().map_err(|error| error.to_string())
+    };
+    // 8192 spellings of one path. To hash the file as often takes minutes.
+    std::fs::File::create(folder.path().join("weights")).unwrap().set_len(16 << 20).unwrap();
+    let spelling = |index: usize| -> String {
+        let parts = (0..13).map(|bit| if index >> bit & 1 == 0 { "./" } else { ".//" });
+        parts.chain(["weights"]).collect()
+    };
+    let start = Instant::now();
+    digest(&(0..8192).map(spelling).collect::<Vec<_>>()).unwrap();
+    assert!(start.elapsed() < TIME_LIMIT, "{:?}", start.elapsed());
+    let many: Vec<String> = (0..10_001).map(|index| format!("weights{index}")).collect();
+    let error = digest(&many).unwrap_err();
+    assert!(error.contains("more than 10000 files"), "{error}");
 }
 
 #[test]

@@ -87,6 +87,14 @@ fn unsupported_operators_are_rejected_and_listed() {
 }
 
 #[test]
+fn file_of_another_format_is_rejected_with_one_remedy() {
+    let (_guard, folder) = with_onnx(b"PK\x03\x04archive/data.pkl");
+    let message = rejection(&folder);
+    assert!(message.contains("this is not an ONNX file: it is a ZIP archive. If"), "{message}");
+    assert!(message.ends_with("otherwise unpack it.") && !message.contains("burn-onnx"), "{message}");
+}
+
+#[test]
 fn softmax_output_is_rejected_also_before_identity_nodes() {
     for operators in [&["Softmax"][..], &["Softmax", "Identity"], &["LogSoftmax", "Flatten", "Identity"]] {
         let (_guard, folder) = with_onnx(&model_of(operators));

@@ -57,25 +57,41 @@ pub fn inspect(path: &Path, size: Option<[u32; 2]>) -> Result<InspectedModel, Im
     ModelError::catch_panic(&name, || inspect_file(&name, path, size)).map_err(|error| explain(error, path, size))
 }
 
-/// Adds to the refusal of a network whether a server can read the file at start, with Kiln's own reader. If that reader refuses
-/// operators, too, its error replaces that of burn-onnx, because it has the names of the file and lists all obstacles.
+/// Adds to the refusal of a network whether a server can read the file at start, with Kiln's own reader. The error of that reader
+/// has the names of the file and lists all obstacles, which that of burn-onnx does not.
 fn explain(error: ImportError, path: &Path, size: Option<[u32; 2]>) -> ImportError {
     if !matches!(error, ImportError::Importer(_) | ImportError::Rejected(_)) {
         return error;
     }
-    let at_start = read_at_start(path, size);
-    let hint = format!("'kiln serve {}' serves the file as it is, without a build.", path.display());
-    match (error, at_start) {
-        (ImportError::Importer(ModelError::Import { model, reason }), Some(Ok(()))) => ImportError::Rejected(format!(
-            "model '{model}' cannot be built in, because burn-onnx refuses it: {}. {hint}",
-            reason.trim_end_matches('.')
-        )),
-        (ImportError::Importer(ModelError::Import { model, .. }), Some(Err(own @ ClassifierError::Operators(_)))) => {
-            ImportError::Rejected(format!("model '{model}': {own}"))
+    let hint = || format!("To serve the file as it is, without a build, run: {}", serve_command(path, size));
+    match (error, read_at_start(path, size)) {
+        (ImportError::Importer(ModelError::Import { model, reason }), at_start) => {
+            let next_step = match at_start {
+                Some(Ok(())) => hint(),
+                Some(Err(own)) => format!("'kiln serve' cannot serve it either: {own}"),
+                None => "Export it again with only operators that burn-onnx supports (its SUPPORTED-ONNX-OPS.md lists them)."
+                    .to_string(),
+            };
+            ImportError::Rejected(format!(
+                "model '{model}' cannot be built in, because burn-onnx refuses it: {}. {next_step}",
+                reason.trim_end_matches('.')
+            ))
         }
-        (ImportError::Rejected(reason), Some(Ok(()))) => ImportError::Rejected(format!("{reason} {hint}")),
+        (ImportError::Rejected(reason), Some(Ok(()))) => ImportError::Rejected(format!("{reason} {}", hint())),
         (error, _) => error,
     }
+}
+
+/// The command that serves a file with images of this size, for a shell.
+fn serve_command(path: &Path, size: Option<[u32; 2]>) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    let word = match path.chars().all(is_plain) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    };
+    let size = size.map_or(String::new(), |[width, height]| format!(" --input-size {width}x{height}"));
+    format!("kiln serve {word}{size}")
 }
 
 /// Reads the network as a server does that is given the file; `None` if the reader fails on it.
@@ -90,7 +106,7 @@ fn inspect_file(name: &str, path: &Path, size: Option<[u32; 2]>) -> Result<Inspe
     let onnx = read_file(path, MAX_BYTES).map_err(|e| {
         ImportError::Rejected(format!("cannot read {}: {e}. Give the ONNX file of a classifier.", path.display()))
     })?;
-    let file = OnnxFile::parse(&onnx).map_err(|reason| rejected(format!("this is not an ONNX file: {reason}.")))?;
+    let file = OnnxFile::parse(&onnx).map_err(|reason| rejected(format!("this is not an ONNX file: {reason}")))?;
     if let Some(ExternalWeights { tensor, file }) = file.external_weights() {
         return Err(ImportError::ExternalWeights { tensor, file });
     }
@@ -158,5 +174,38 @@ fn checked_side(side: usize) -> Result<u32, String> {
     match u32::try_from(side) {
         Ok(pixels) if (1..=MAX).contains(&side) => Ok(pixels),
         _ => Err(format!("its input has a side of {side} pixels, but from 1 to {MAX} are possible.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggested_command_has_the_size_and_a_path_that_a_shell_does_not_change() {
+        for (path, size, expected) in [
+            ("/srv/net.onnx", None, "kiln serve /srv/net.onnx"),
+            ("/srv/net.onnx", Some([320, 224]), "kiln serve /srv/net.onnx --input-size 320x224"),
+            ("my net.onnx", None, "kiln serve 'my net.onnx'"),
+            ("it's.onnx", None, r"kiln serve 'it'\''s.onnx'"),
+        ] {
+            assert_eq!(serve_command(Path::new(path), size), expected);
+        }
+    }
+
+    #[test]
+    fn refusal_of_burn_onnx_names_no_remedy_that_fails() {
+        let refused = |path: &Path| {
+            let error = ModelError::Import { model: "net".to_string(), reason: "it is odd.".to_string() };
+            explain(ImportError::Importer(error), path, None).to_string()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.onnx");
+        std::fs::write(&path, "no model").unwrap();
+        let text = refused(&path);
+        let expected = "model 'net' cannot be built in, because burn-onnx refuses it: it is odd. 'kiln serve' cannot serve it either: ";
+        assert!(text.starts_with(expected) && text.contains("not an ONNX model"), "{text}");
+        let text = refused(Path::new("tests/models/small-resnet/small-resnet.onnx"));
+        assert!(text.ends_with("run: kiln serve tests/models/small-resnet/small-resnet.onnx"), "{text}");
     }
 }

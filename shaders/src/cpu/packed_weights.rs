@@ -97,7 +97,7 @@ pub(super) fn panel_layout(isa: Isa, columns: usize, depth: usize) -> (Vec<Panel
     (panels, start)
 }
 
-/// Returns the vectors and columns of each panel, and whether its vectors are narrow.
+/// Computes the vectors and columns of each panel, and whether its vectors are narrow.
 struct PanelWidths {
     columns: usize,
 }
@@ -128,10 +128,7 @@ impl<F: Fn(usize, usize) -> f32> Kernel for Packing<'_, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> Self::Output {
         let Self { columns, depth, bias, weight } = self;
-        let widths: Vec<(usize, usize, bool)> = panel_widths::<S>(columns)
-            .into_iter()
-            .map(|(vectors, narrow)| (vectors, vectors * if narrow { S::Narrow::LANES } else { S::LANES }, narrow))
-            .collect();
+        let widths = PanelWidths { columns }.run::<S>();
         let words = depth.div_ceil(S::VALUES_PER_WORD);
         let total = widths.iter().map(|(_, width, _)| width * (words + 1)).sum();
         // The weights of a large layer are written once: to grow or to copy them takes as long as to pack them.

@@ -1,8 +1,9 @@
 //! `If` with a condition that is known when the file is read, as exporters write it for questions about shapes.
 
-use crate::host::Linear;
+use crate::message_text::shorten;
 use crate::onnx::NodeProto;
 
+use super::operator::OPEN_CONDITION;
 use super::{Fact, FactKind, Lowering, Problem};
 
 /// The maximum depth of branches inside branches.
@@ -20,7 +21,10 @@ impl<'a> Lowering<'a> {
         let condition = self
             .known_linear(&condition)
             .map_err(|_| "its condition depends on the image, so that its branches cannot be chosen")?;
-        let is_true = condition.data.first().is_some_and(|value| *value != Linear::constant(0));
+        let is_true = match condition.data.first() {
+            Some(value) => value.truth().ok_or(OPEN_CONDITION)?,
+            None => false,
+        };
         let name = if is_true { "then_branch" } else { "else_branch" };
         let branch =
             node.attribute.iter().find(|attribute| attribute.name == name).and_then(|attribute| attribute.g.as_ref());
@@ -37,7 +41,10 @@ impl<'a> Lowering<'a> {
         }
         self.depth += 1;
         let converted = branch.node.iter().try_for_each(|inner| {
-            let inside = |Problem(reason)| Problem(format!("{} inside it: {reason}", super::describe(inner)));
+            let inside = |Problem { reason, next_step }| {
+                let reason = format!("{} inside it: {reason}", super::describe(inner));
+                Problem { reason, next_step }
+            };
             self.node(inner, opset).map_err(inside)
         });
         self.depth -= 1;
@@ -46,7 +53,7 @@ impl<'a> Lowering<'a> {
             let fact = self
                 .get(&inner.name)
                 .cloned()
-                .ok_or_else(|| format!("its branch does not compute '{}'", super::shorten(&inner.name)))?;
+                .ok_or_else(|| format!("its branch does not compute '{}'", shorten(&inner.name)))?;
             self.set(outer, fact);
         }
         Ok(())

@@ -277,7 +277,7 @@ pub(crate) fn pool(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
                 return Err("its 'ceil_mode' is not supported".into());
             }
             // The p-norm of a window: the mean of powers, times the size of the window, and the root.
-            let p = operator.int("p", 2) as f32;
+            let p = norm_exponent(operator)?;
             let taps = (window.geometry.kernel[0] * window.geometry.kernel[1]) as f32;
             let magnitude = lowering.unary_op(Unary::Abs, &image.var);
             let powers = lowering.unary_op(Unary::Power(p), &magnitude);
@@ -389,6 +389,12 @@ impl Clone for Image {
     }
 }
 
+/// The exponent of a p-norm: an integer, or a float in operator set 1.
+fn norm_exponent(operator: &Operator<'_>) -> Result<f32, Problem> {
+    let p = operator.attribute("p").map_or(2.0, |p| if p.i == 0 { p.f } else { p.i as f32 });
+    if p > 0.0 && p.is_finite() { Ok(p) } else { Err(format!("its 'p' is {p}, but an exponent is above 0").into()) }
+}
+
 /// `GlobalAveragePool`, `GlobalMaxPool` and `GlobalLpPool`.
 pub(crate) fn global_pool(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.var(lowering, 0)?;
@@ -400,7 +406,7 @@ pub(crate) fn global_pool(lowering: &mut Lowering<'_>, operator: &Operator<'_>) 
         "GlobalAveragePool" => lowering.reduce_op(Reduction::Mean, &input, &axes),
         "GlobalMaxPool" => lowering.reduce_op(Reduction::Max, &input, &axes),
         _ => {
-            let p = operator.int("p", 2) as f32;
+            let p = norm_exponent(operator)?;
             let magnitude = lowering.unary_op(Unary::Abs, &input);
             let powers = lowering.unary_op(Unary::Power(p), &magnitude);
             let sum = lowering.reduce_op(Reduction::Sum, &powers, &axes);

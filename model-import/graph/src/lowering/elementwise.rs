@@ -7,7 +7,7 @@ use crate::network::LayerKind;
 use crate::onnx::ElementType;
 use crate::tensor_op::{Dim, TensorOp};
 
-use super::operator::axis_at;
+use super::operator::{OPEN_CONDITION, axis_at};
 use super::view::{permuted_constant, show};
 use super::{Fact, FactKind, Lowering, Operator, Outputs, Problem, Var};
 
@@ -223,10 +223,12 @@ impl Lowering<'_> {
                 let overflow = "its result overflows";
                 Host::Int(match function {
                     Unary::Neg => array.try_map(negative).ok_or(overflow)?,
-                    Unary::Abs => {
-                        array.try_map(|x| if x.constant < 0 { negative(x) } else { Some(*x) }).ok_or(overflow)?
+                    Unary::Abs => array
+                        .try_map(|x| x.magnitude())
+                        .ok_or("its result overflows, or its sign depends on the batch size")?,
+                    Unary::Not => {
+                        array.try_map(|x| Some(Linear::constant(i64::from(!x.truth()?)))).ok_or(OPEN_CONDITION)?
                     }
-                    Unary::Not => array.map(|x| Linear::constant(i64::from(*x == Linear::constant(0)))),
                     _ => array.clone(),
                 })
             }
@@ -502,7 +504,8 @@ pub(crate) fn select(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
         let misfit = || Problem::from("its operands do not fit");
         lowering.reserve_integers(condition.shape())?;
         let condition = condition.to_int();
-        let is_set = |value: &Linear| *value != Linear::constant(0);
+        let is_set: Option<Vec<bool>> = condition.data.iter().map(|value| value.truth()).collect();
+        let condition = Array::new(condition.shape, is_set.ok_or(OPEN_CONDITION)?);
         let shape = crate::host::broadcast_shape(yes.shape(), no.shape())
             .and_then(|shape| crate::host::broadcast_shape(&shape, &condition.shape))
             .ok_or_else(misfit)?;
@@ -513,19 +516,13 @@ pub(crate) fn select(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
             (Host::Int(yes), Host::Int(no)) => {
                 let (yes, no) = (yes.expand(&shape).ok_or_else(misfit)?, no.expand(&shape).ok_or_else(misfit)?);
                 let values = condition.data.iter().zip(yes.data.iter().zip(no.data.iter()));
-                Host::int(
-                    shape,
-                    values.map(|(condition, (yes, no))| if is_set(condition) { *yes } else { *no }).collect(),
-                )
+                Host::int(shape, values.map(|(is_set, (yes, no))| if *is_set { *yes } else { *no }).collect())
             }
             (yes, no) => {
                 let (yes, no) = (yes.to_float().ok_or_else(misfit)?, no.to_float().ok_or_else(misfit)?);
                 let (yes, no) = (yes.expand(&shape).ok_or_else(misfit)?, no.expand(&shape).ok_or_else(misfit)?);
                 let values = condition.data.iter().zip(yes.data.iter().zip(no.data.iter()));
-                Host::float(
-                    shape,
-                    values.map(|(condition, (yes, no))| if is_set(condition) { *yes } else { *no }).collect(),
-                )
+                Host::float(shape, values.map(|(is_set, (yes, no))| if *is_set { *yes } else { *no }).collect())
             }
         };
         return Ok(vec![Fact::host(host)]);
@@ -577,7 +574,8 @@ pub(crate) fn cast(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outp
     let host = if target == ElementType::Bool {
         match host {
             Host::Int(array) => {
-                Host::Int(array.map(|value| Linear::constant(i64::from(*value != Linear::constant(0)))))
+                let truth = array.try_map(|value| Some(Linear::constant(i64::from(value.truth()?))));
+                Host::Int(truth.ok_or(OPEN_CONDITION)?)
             }
             Host::Float(array) => {
                 let values = array.data.iter().map(|value| Linear::constant(i64::from(*value != 0.0))).collect();

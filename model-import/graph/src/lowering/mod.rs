@@ -14,6 +14,7 @@ mod movement;
 mod normalization;
 mod operator;
 mod operator_table;
+mod problem;
 mod product;
 mod quantization;
 mod reduction;
@@ -24,8 +25,9 @@ mod view;
 use std::collections::HashMap;
 
 use crate::host::{Array, Host, checked_elements};
+use crate::message_text::shorten;
 use crate::network::{Layer, LayerKind, Value};
-use crate::onnx::{ElementType, NodeProto, OnnxSource, ReadError, TensorError, TensorProto, type_name};
+use crate::onnx::{ElementType, NodeProto, OnnxSource, TensorProto, type_name};
 use crate::tensor_op::Dim;
 
 use attribute_types::check_attribute_types;
@@ -33,42 +35,15 @@ use budget::{Budget, MAX_RANK};
 
 pub(crate) use operator::Operator;
 pub(crate) use operator_table::importer;
+pub(crate) use problem::Problem;
 pub(crate) use view::{Var, show};
 
 /// The maximum number of nodes that are converted. The largest classifiers have a tenth of that.
 pub(crate) const MAX_NODES: usize = 50_000;
+/// The next step for a file that contradicts itself.
+pub(crate) const CHECK_AGAIN: &str = "Check the file with onnx.checker.check_model, and export the model again.";
 /// The maximum number of inputs and outputs of a node.
 const MAX_VALUES: usize = 4096;
-/// The maximum length of a text of the file in a message, in characters.
-const MAX_TEXT: usize = 200;
-
-/// Why an operator cannot be converted; a clause such as "its axis 3 is outside the input". If it ends in a full stop, it names the
-/// next step, too.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem(pub(crate) String);
-
-impl From<String> for Problem {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl From<&str> for Problem {
-    fn from(text: &str) -> Self {
-        Self(text.to_string())
-    }
-}
-
-impl From<TensorError> for Problem {
-    fn from(error: TensorError) -> Self {
-        match error {
-            TensorError::Read(ReadError::Io { .. }) => Self(format!(
-                "its values are in a file that cannot be read: {error}. Put that file beside the .onnx file."
-            )),
-            other => Self(other.to_string()),
-        }
-    }
-}
 
 /// The result of converting one operator: its outputs.
 pub(crate) type Outputs = Result<Vec<Fact>, Problem>;
@@ -209,7 +184,9 @@ impl<'a> Lowering<'a> {
         self.node = describe(node);
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return Err(format!("the file has more than {MAX_NODES} operators").into());
+            // Once is enough: the nodes behind this one would give the same error.
+            self.refuse("the file has more than 50000 operators");
+            return self.check_excess();
         }
         if node.input.len().max(node.output.len()) > MAX_VALUES {
             return Err(format!("it has more than {MAX_VALUES} inputs or outputs").into());
@@ -257,22 +234,21 @@ impl<'a> Lowering<'a> {
     fn missing(&self, name: &str) -> Problem {
         let shown = shorten(name);
         let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else {
-            return format!(
-                "its input '{shown}' is not computed before it, and the file has no tensor of that name. Check the file with \
-                 onnx.checker.check_model, and export the model again."
-            )
-            .into();
+            return Problem::with_next_step(
+                format!("its input '{shown}' is not computed before it, and the file has no tensor of that name"),
+                CHECK_AGAIN,
+            );
         };
         if ElementType::from_onnx(tensor.data_type).is_none() {
-            return format!(
-                "its input '{shown}' has the element type {}, which Kiln does not support. Export the model with weights of \
-                 float32, float16 or int8.",
-                type_name(tensor.data_type)
-            )
-            .into();
+            let name = type_name(tensor.data_type);
+            return Problem::with_next_step(
+                format!("its input '{shown}' has the element type {name}, which Kiln does not support"),
+                "Export the model with weights of float32, float16 or int8.",
+            );
         }
         let dims: Vec<i64> = tensor.dims.iter().take(MAX_RANK).copied().collect();
-        format!("its input '{shown}' has the impossible shape {dims:?}. Export the model again.").into()
+        let reason = format!("its input '{shown}' has the impossible shape {dims:?}");
+        Problem::with_next_step(reason, "Export the model again.")
     }
 
     /// The known values of a fact, which are read from the file if necessary; `None` if they are computed for each batch.
@@ -281,9 +257,10 @@ impl<'a> Lowering<'a> {
             FactKind::Computed(_) => Ok(None),
             FactKind::Host(host) => Ok(Some(host.clone())),
             FactKind::Stored { tensor, shape } => {
+                self.count_read()?;
                 match fact.element.is_index() {
                     true => self.reserve_integers(shape)?,
-                    false => self.reserve_read(shape)?,
+                    false => self.reserve(shape)?,
                 }
                 let (host, _) = self.source.tensor(&self.tensors[*tensor])?;
                 Ok(Some(host))
@@ -305,7 +282,8 @@ impl<'a> Lowering<'a> {
             return Err("its value has too many axes".into());
         }
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
-        self.reserve_read(&shape.ok_or("its value has a negative size")?)?;
+        self.count_read()?;
+        self.reserve(&shape.ok_or("its value has a negative size")?)?;
         let (host, element) = self.source.tensor(tensor)?;
         Ok(Fact { element, kind: FactKind::Host(host) })
     }
@@ -338,14 +316,4 @@ pub(crate) fn describe(node: &NodeProto) -> String {
         },
         name => format!("{operator} '{}'", shorten(name)),
     }
-}
-
-/// Returns a text of a file for a message: its beginning, if it is long, on one line and without control characters.
-pub fn shorten(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    let mut shown: String = text.chars().take(MAX_TEXT).map(printable).collect();
-    if text.chars().nth(MAX_TEXT).is_some() {
-        shown.push_str("...");
-    }
-    shown
 }

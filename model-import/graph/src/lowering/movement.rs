@@ -102,7 +102,7 @@ impl Lowering<'_> {
         } else {
             let host = self.host(fact)?.ok_or("its input is not known")?;
             let shape: Option<Vec<usize>> = dims.iter().map(|dim| dim.as_fixed()).collect();
-            let misfit = || Problem(format!("{:?} elements do not fit the shape {}", host.shape(), show(dims)));
+            let misfit = || Problem::from(format!("{:?} elements do not fit the shape {}", host.shape(), show(dims)));
             let shape = shape.ok_or_else(misfit)?;
             let host = host.moved(
                 |array| array.reshape(shape.clone()).ok_or_else(misfit),
@@ -121,7 +121,7 @@ impl Lowering<'_> {
         let shape: Option<Vec<usize>> = dims.iter().map(|dim| dim.as_fixed()).collect();
         if let (Some(host), Some(shape)) = (self.host(fact)?, shape) {
             self.reserve_like(&host, &shape)?;
-            let misfit = || Problem(format!("the shape {:?} does not expand to {shape:?}", host.shape()));
+            let misfit = || Problem::from(format!("the shape {:?} does not expand to {shape:?}", host.shape()));
             let host = host.moved(
                 |array| array.expand(&shape).ok_or_else(misfit),
                 |array| array.expand(&shape).ok_or_else(misfit),
@@ -142,7 +142,7 @@ impl Lowering<'_> {
     /// Some positions of an axis.
     pub(crate) fn select_fact(&mut self, fact: &Fact, axis: usize, indices: &[usize]) -> Result<Fact, Problem> {
         let size = *fact.dims().get(axis).ok_or_else(|| format!("its input has no axis {axis}"))?;
-        let outside = || Problem(format!("it reads outside axis {axis} of {}", show(&[size])));
+        let outside = || Problem::from(format!("it reads outside axis {axis} of {}", show(&[size])));
         let selected = if let FactKind::Computed(var) = &fact.kind {
             let size = size.as_fixed().ok_or("it selects images of the batch")?;
             if indices.iter().any(|index| *index >= size) {
@@ -216,7 +216,11 @@ impl Lowering<'_> {
         for fact in facts {
             let own = fact.dims();
             let misfit = || {
-                Problem(format!("the shapes {} and {} cannot be joined along axis {axis}", show(&shape), show(&own)))
+                Problem::from(format!(
+                    "the shapes {} and {} cannot be joined along axis {axis}",
+                    show(&shape),
+                    show(&own)
+                ))
             };
             if own.len() != shape.len() || own[axis].batched != total.batched {
                 return Err(misfit());
@@ -531,11 +535,7 @@ pub(crate) fn scatter_known(lowering: &mut Lowering<'_>, operator: &Operator<'_>
     Ok(vec![Fact { element, kind: FactKind::Host(host) }])
 }
 
-fn scatter<T: Clone + Send + Sync>(
-    data: &Array<T>,
-    indices: &Array<Linear>,
-    updates: &Array<T>,
-) -> Result<Array<T>, Problem> {
+fn scatter<T: Clone>(data: &Array<T>, indices: &Array<Linear>, updates: &Array<T>) -> Result<Array<T>, Problem> {
     let outside = || Problem::from("its indices do not fit its input");
     let depth = *indices.shape.last().filter(|depth| (1..=data.shape.len()).contains(*depth)).ok_or_else(outside)?;
     let own = crate::host::strides(&data.shape);
@@ -713,8 +713,9 @@ pub(crate) fn triangle(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> 
         let distance = (column - row).saturating_sub(offset);
         if upper { distance >= 0 } else { distance <= 0 }
     };
-    let mask = (0..rows * columns).map(|index| Linear::constant(i64::from(keeps(index)))).collect();
-    let mask = Fact::host(Host::int(vec![*rows, *columns], mask));
+    // Integers would take four times the memory that is reserved.
+    let mask = (0..rows * columns).map(|index| f32::from(u8::from(keeps(index)))).collect();
+    let mask = Fact::float(Array::new(vec![*rows, *columns], mask));
     // A product would make infinities NaN, and masks of attention hold infinities.
     let zero = match lowering.host(&input)? {
         Some(Host::Int(_)) => Fact::host(Host::int(Vec::new(), vec![Linear::constant(0)])),

@@ -141,7 +141,11 @@ pub(crate) fn mean_variance_norm(lowering: &mut Lowering<'_>, operator: &Operato
 pub(crate) fn lp_norm(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Outputs {
     let input = operator.var(lowering, 0)?;
     let axis = axis_at(operator.int("axis", -1), input.rank())?;
-    let norm = if operator.int("p", 2) == 1 {
+    let p = operator.int("p", 2);
+    if !matches!(p, 1 | 2) {
+        return Err(format!("its 'p' is {p}, but 1 and 2 are possible").into());
+    }
+    let norm = if p == 1 {
         let magnitude = lowering.unary_op(Unary::Abs, &input);
         lowering.reduce_op(Reduction::Sum, &magnitude, &[axis])
     } else {

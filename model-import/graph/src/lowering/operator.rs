@@ -5,6 +5,9 @@ use crate::onnx::{AttributeProto, NodeProto};
 
 use super::{Fact, FactKind, Lowering, Problem, Var};
 
+/// Why an operator that needs a truth value has none.
+pub(super) const OPEN_CONDITION: &str = "its condition depends on the batch size";
+
 /// An operator with what is known about its inputs.
 pub(crate) struct Operator<'a> {
     pub(crate) node: &'a NodeProto,
@@ -25,7 +28,7 @@ impl Operator<'_> {
 
     /// An input that must be there.
     pub(crate) fn input(&self, index: usize) -> Result<&Fact, Problem> {
-        self.optional(index).ok_or_else(|| Problem(format!("it lacks input {index}")))
+        self.optional(index).ok_or_else(|| Problem::from(format!("it lacks input {index}")))
     }
 
     /// An input that is computed for each batch. Known values become a layer.

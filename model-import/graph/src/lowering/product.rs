@@ -154,7 +154,7 @@ impl Lowering<'_> {
     pub(crate) fn batched_product(&mut self, a: &Var, b: &Var) -> Result<Var, Problem> {
         let rank = a.rank().max(b.rank()).max(2);
         let (a, b) = (self.with_rank(a, rank)?, self.with_rank(b, rank)?);
-        let misfit = || Problem(format!("the shapes {} and {} have no product", show(&a.dims), show(&b.dims)));
+        let misfit = || Problem::from(format!("the shapes {} and {} have no product", show(&a.dims), show(&b.dims)));
         let mut dims = broadcast(&a.dims[..rank - 2], &b.dims[..rank - 2]).ok_or_else(misfit)?;
         if a.dims[rank - 1] != b.dims[rank - 2] {
             return Err(misfit());

@@ -125,7 +125,7 @@ impl Lowering<'_> {
         let (known, known_batches) = product(&dims.iter().flatten().copied().collect::<Vec<_>>()).ok_or(overflow)?;
         let mismatch = || {
             let shape: Vec<String> = dims.iter().map(|dim| dim.map_or("-1".to_string(), |dim| show(&[dim]))).collect();
-            Problem(format!("{} elements do not fit the shape [{}]", show(old), shape.join(", ")))
+            Problem::from(format!("{} elements do not fit the shape [{}]", show(old), shape.join(", ")))
         };
         let is_complete = dims.iter().all(Option::is_some);
         if is_complete && (known, known_batches) != (all, batches) || known == 0 || all % known != 0 {

@@ -1,17 +1,29 @@
 //! Recognises files that are no ONNX models by their first bytes.
 
-/// The number of bytes that decide.
+/// The number of bytes that are compared.
 pub(super) const MAX_MAGIC: u64 = 256;
+/// The next step for a file that lacks a part.
+pub(super) const COPY_AGAIN: &str = "If the file was cut off, copy it again; otherwise export the model again.";
+
+/// Says what is wrong with a file that is no ONNX model, and the next step. `bytes` is the file or its beginning, and `reason` a
+/// clause for files whose format is not known.
+pub(crate) fn explain_malformed(bytes: &[u8], reason: &str) -> String {
+    match other_format(bytes) {
+        Some(other) => other.to_string(),
+        None => format!("{reason}. {COPY_AGAIN}"),
+    }
+}
 
 /// Names the format of a file that is no ONNX model, if it is a known one, and the next step. `bytes` is the file or its beginning.
-pub(crate) fn other_format(bytes: &[u8]) -> Option<&'static str> {
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
     let text = bytes.trim_ascii_start();
     let is_markup = |tag: &str| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
     // The length of a JSON header comes first.
     let is_safetensors = bytes.get(4..10).is_some_and(|header| header == b"\0\0\0\0{\"");
     Some(match bytes {
         [b'P', b'K', 3, 4, ..] => {
-            "it is a ZIP archive, as a PyTorch checkpoint is. Export the model from PyTorch (torch.onnx.export)."
+            "it is a ZIP archive. If it is a PyTorch checkpoint, export the model (torch.onnx.export); if it is a Keras model, \
+             convert it with tf2onnx; otherwise unpack it."
         }
         [0x80, 2..=5, ..] => {
             "it is a Python pickle, as an old PyTorch checkpoint is. Export the model from PyTorch (torch.onnx.export)."
@@ -43,6 +55,7 @@ mod tests {
     fn other_formats_are_named_with_the_next_step() {
         for (bytes, parts) in [
             (&b"PK\x03\x04archive/data.pkl"[..], ["PyTorch", "torch.onnx.export"]),
+            (b"PK\x03\x04metadata.json", ["Keras", "otherwise unpack it"]),
             (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j", ["pickle", "torch.onnx.export"]),
             (b"\x1c\0\0\0TFL3\0\0", ["TensorFlow Lite", "tf2onnx"]),
             (b"\x89HDF\r\n\x1a\n", ["Keras", "tf2onnx"]),

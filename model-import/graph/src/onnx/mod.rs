@@ -5,11 +5,15 @@
 
 mod file_format;
 mod proto;
+mod read_error;
 mod reader;
+mod structure;
 mod tensor;
 
-pub(crate) use file_format::other_format;
+pub(crate) use file_format::explain_malformed;
 pub use proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-pub use reader::{OnnxSource, ReadError};
+pub(crate) use read_error::PUT_BESIDE;
+pub use read_error::ReadError;
+pub use reader::OnnxSource;
 pub use tensor::ElementType;
 pub(crate) use tensor::{TensorError, type_name};

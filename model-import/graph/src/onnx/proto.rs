@@ -126,7 +126,7 @@ pub struct AttributeProto {
     /// Texts.
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub strings: Vec<Vec<u8>>,
-    /// The field above that has the value (`AttributeProto.AttributeType`); 0 in files that do not say it.
+    /// The field above that has the value (`AttributeProto.AttributeType`); 0 in files that do not declare it.
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }

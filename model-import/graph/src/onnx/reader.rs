@@ -1,33 +1,24 @@
 //! An ONNX file that is read in two steps: the structure at once, the large tensors one by one. The file is never in memory as a
 //! whole, so that loading needs little more memory than the network that comes out.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use prost::Message;
 
 use crate::digest::{sha256_hex, sha256_of};
+use crate::message_text::shorten;
 
-use super::file_format::MAX_MAGIC;
-use super::other_format;
-use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use super::explain_malformed;
+use super::file_format::{COPY_AGAIN, MAX_MAGIC};
+use super::proto::{GraphProto, ModelProto, TensorProto};
+use super::read_error::ReadError;
+use super::structure::{Malformed, read_structure};
 
-/// Raw values of at most this many bytes are read with the structure.
-const INLINE_BYTES: u64 = 1024;
-/// The maximum size of the structure, in bytes. The structure of the largest classifiers has a few MB.
-const MAX_STRUCTURE_BYTES: usize = 64 << 20;
-/// The maximum size of the decoded structure, in bytes. An empty message has two bytes in the file and hundreds in memory.
-const MAX_DECODED_BYTES: usize = 384 << 20;
-/// The size of a decoded field of varying length, beyond its contents.
-const FIELD_BYTES: u64 = 96;
-/// The maximum number of messages inside one message: nodes, initializers or attributes.
-const MAX_REPEATED: usize = 200_000;
-/// The maximum depth of messages inside messages. A branch inside a branch has three more levels.
-const MAX_DEPTH: usize = 40;
-
-/// The maximum number of files with external values whose sizes count.
+/// The maximum number of files with external values.
 const MAX_EXTERNAL_FILES: usize = 10_000;
 
 /// An ONNX file, open for reading.
@@ -38,41 +29,6 @@ pub struct OnnxSource {
     bytes: u64,
 }
 
-/// Why a file cannot be read. The texts follow the path of the ONNX file and a colon.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The operating system reports an error.
-    #[error("{path}: {source}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        source: io::Error,
-    },
-    /// The bytes are no ONNX model.
-    #[error("this is not an ONNX model: {0}")]
-    NotOnnx(String),
-    /// The values of a tensor are not where the file says.
-    #[error("the values of tensor '{tensor}' cannot be read: {reason}")]
-    Values {
-        /// The tensor.
-        tensor: String,
-        /// What is wrong, and the next step.
-        reason: String,
-    },
-    /// A tensor's values are outside the folder of the file.
-    #[error(
-        "the values of tensor '{tensor}' are in '{location}', which is not a file below the model's folder. Put it beside the \
-         .onnx file."
-    )]
-    Outside {
-        /// The tensor.
-        tensor: String,
-        /// The path in the file.
-        location: String,
-    },
-}
-
 impl OnnxSource {
     /// Reads the structure of the file at `path`.
     ///
@@ -81,13 +37,13 @@ impl OnnxSource {
     /// The file cannot be read, is not an ONNX model, or its structure is larger than any network's.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let io = |source| ReadError::Io { path: path.to_path_buf(), source };
-        let not_onnx = |reason: &str| ReadError::NotOnnx(with_next_step(path, reason));
+        let not_onnx = |reason: &str| ReadError::NotOnnx(explain_malformed(&beginning(path), reason));
         let (file, bytes) = open_file(path).map_err(io)?;
-        let mut walker = Walker { file: BufReader::with_capacity(1 << 16, file), position: 0, written: 0, decoded: 0 };
-        let structure = match walker.message(bytes, &MODEL, MAX_DEPTH) {
+        let structure = match read_structure(file, bytes) {
             Ok(structure) => structure,
             Err(Malformed::Io(source)) => return Err(io(source)),
             Err(Malformed::Structure(reason)) => return Err(not_onnx(reason)),
+            Err(Malformed::TooLarge { reason, next_step }) => return Err(ReadError::TooLarge { reason, next_step }),
         };
         let message = ModelProto::decode(structure.as_slice()).map_err(|error| not_onnx(&error.to_string()))?;
         // Protobuf accepts nearly any bytes as a message with unknown fields.
@@ -119,24 +75,29 @@ impl OnnxSource {
     ///
     /// # Errors
     ///
-    /// A file cannot be read, or is outside the folder.
+    /// A file cannot be read, or is outside the folder, or there are more files than any network has.
     pub fn sha256(&self) -> Result<String, ReadError> {
         let own = file_sha256(&self.path)?;
-        let graph = self.message.graph.iter();
-        let attributes = graph.clone().flat_map(|graph| &graph.node).flat_map(|node| &node.attribute);
-        let tensors =
-            graph.flat_map(|graph| &graph.initializer).chain(attributes.filter_map(|attribute| attribute.t.as_ref()));
-        let external: BTreeMap<&str, &TensorProto> = tensors
-            .filter(|tensor| tensor.data_location == 1)
-            .map(|tensor| (tensor.external("location").unwrap_or_default(), tensor))
-            .collect();
+        let mut external = BTreeMap::new();
+        self.message.graph.iter().for_each(|graph| add_external(graph, &mut external));
         if external.is_empty() {
             return Ok(own);
         }
-        let mut all = own;
-        for (location, tensor) in external.into_iter().take(MAX_EXTERNAL_FILES) {
+        if external.len() > MAX_EXTERNAL_FILES {
+            return Err(ReadError::TooManyFiles { max: MAX_EXTERNAL_FILES });
+        }
+        let (mut all, mut digests) = (own, HashMap::new());
+        for (location, tensor) in external {
+            // Many locations may lead to one file, which is hashed once.
+            let digest = match digests.entry(self.external_path(tensor)?) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(file) => {
+                    let digest = file_sha256(file.key())?;
+                    file.insert(digest)
+                }
+            };
             all += location;
-            all += &file_sha256(&self.external_path(tensor)?)?;
+            all += digest.as_str();
         }
         Ok(sha256_hex(all.as_bytes()))
     }
@@ -220,7 +181,8 @@ impl OnnxSource {
         let number = |key: &str| tensor.external(key).map(|text| text.parse::<u64>());
         let malformed = || ReadError::Values {
             tensor: tensor.name.clone(),
-            reason: format!("their place in '{location}' is not a number. Export the model again."),
+            reason: format!("their place in '{}' is not a number", shorten(location)),
+            next_step: "Export the model again.",
         };
         let offset = number("offset").unwrap_or(Ok(0)).map_err(|_| malformed())?;
         let length = number("length").unwrap_or(Ok(needed as u64)).map_err(|_| malformed())?;
@@ -263,27 +225,34 @@ impl TensorProto {
     }
 }
 
+/// Adds the tensors of a graph and of its branches whose values are in other files: one tensor for each location.
+fn add_external<'a>(graph: &'a GraphProto, external: &mut BTreeMap<&'a str, &'a TensorProto>) {
+    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+    let tensors = graph.initializer.iter().chain(attributes().filter_map(|attribute| attribute.t.as_ref()));
+    external.extend(
+        tensors
+            .filter(|tensor| tensor.data_location == 1)
+            .map(|tensor| (tensor.external("location").unwrap_or_default(), tensor)),
+    );
+    attributes().filter_map(|attribute| attribute.g.as_ref()).for_each(|branch| add_external(branch, external));
+}
+
 /// The error of a tensor with too few or too many values.
 fn short(tensor: &TensorProto, needed: usize, available: u64) -> ReadError {
     let place = match tensor.external("location") {
-        Some(location) if tensor.data_location == 1 => format!("'{location}'"),
+        Some(location) if tensor.data_location == 1 => format!("'{}'", shorten(location)),
         _ => "the ONNX file".to_string(),
     };
-    let reason = format!(
-        "its shape needs {needed} bytes, but {place} has {available} bytes for it. If the file was cut off, copy it again; \
-         otherwise export the model again."
-    );
-    ReadError::Values { tensor: tensor.name.clone(), reason }
+    let reason = format!("its shape needs {needed} bytes, but {place} has {available} bytes for it");
+    ReadError::Values { tensor: tensor.name.clone(), reason, next_step: COPY_AGAIN }
 }
 
-/// What is wrong with a file that is no ONNX model, and the next step.
-fn with_next_step(path: &Path, reason: &str) -> String {
-    let mut magic = Vec::new();
-    let is_read = open_file(path).and_then(|(file, _)| file.take(MAX_MAGIC).read_to_end(&mut magic)).is_ok();
-    match other_format(&magic).filter(|_| is_read) {
-        Some(other) => other.to_string(),
-        None => format!("{reason}. If the file was cut off, copy it again; otherwise export the model again."),
-    }
+/// The first bytes of a file, as far as they can be read.
+fn beginning(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Without them, the format of the file stays unknown.
+    let _ = open_file(path).and_then(|(file, _)| file.take(MAX_MAGIC).read_to_end(&mut bytes));
+    bytes
 }
 
 /// Opens a regular file, and returns its size in bytes.
@@ -297,191 +266,6 @@ fn open_file(path: &Path) -> io::Result<(File, u64)> {
     let file = File::open(path)?;
     let bytes = regular(file.metadata()?)?;
     Ok((file, bytes))
-}
-
-/// A message that may contain tensors.
-struct Descent {
-    /// Field numbers of inner messages, and the descents into them.
-    fields: &'static [(u64, &'static Descent)],
-    /// The other fields that are read. All others are skipped.
-    kept: &'static [u64],
-    /// The size of the decoded message in bytes, without its contents.
-    bytes: usize,
-    is_tensor: bool,
-}
-
-const fn message<T>(fields: &'static [(u64, &'static Descent)], kept: &'static [u64]) -> Descent {
-    Descent { fields, kept, bytes: size_of::<T>(), is_tensor: false }
-}
-
-static TENSOR: Descent =
-    Descent { is_tensor: true, ..message::<TensorProto>(&[], &[1, 2, 4, 5, 7, 8, RAW_DATA, 10, 11, 13, 14]) };
-static ATTRIBUTE: Descent = message::<AttributeProto>(&[(5, &TENSOR), (6, &GRAPH)], &[1, 2, 3, 4, 7, 8, 9, 20]);
-static NODE: Descent = message::<NodeProto>(&[(5, &ATTRIBUTE)], &[1, 2, 3, 4, 7]);
-static GRAPH: Descent = message::<GraphProto>(&[(1, &NODE), (5, &TENSOR)], &[11, 12]);
-static FUNCTION: Descent = message::<FunctionProto>(&[], &[1]);
-static MODEL: Descent = message::<ModelProto>(&[(7, &GRAPH), (25, &FUNCTION)], &[2, 3, 8, 14]);
-
-/// Number of the field `raw_data` of a tensor.
-const RAW_DATA: u64 = 9;
-/// Numbers of the fields that hold the place of raw values.
-const STORED_AT: u64 = 100_001;
-const STORED_BYTES: u64 = 100_002;
-
-enum Malformed {
-    Io(io::Error),
-    Structure(&'static str),
-}
-
-impl From<io::Error> for Malformed {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Structure("it ends in the middle of a field"),
-            _ => Self::Io(error),
-        }
-    }
-}
-
-/// Copies a message without the raw values of its tensors, whose places it notes.
-struct Walker {
-    file: BufReader<File>,
-    position: u64,
-    /// Bytes of structure so far.
-    written: usize,
-    /// The size of the structure so far once it is decoded, in bytes.
-    decoded: usize,
-}
-
-impl Walker {
-    /// Copies the message that ends at `end`. It may have `depth` levels of messages inside it.
-    fn message(&mut self, end: u64, descent: &Descent, depth: usize) -> Result<Vec<u8>, Malformed> {
-        let mut output = Vec::new();
-        let mut repeated = 0;
-        let depth = depth.checked_sub(1).ok_or(Malformed::Structure("its branches are nested too deeply"))?;
-        self.count_decoded(descent.bytes as u64)?;
-        while self.position < end {
-            let key = self.varint(end)?;
-            let (field, wire_type) = (key >> 3, key & 7);
-            let keep = descent.kept.contains(&field);
-            let start = output.len();
-            match wire_type {
-                0 => {
-                    let value = self.varint(end)?;
-                    if keep {
-                        self.count_decoded(8)?;
-                        push_varint(&mut output, key);
-                        push_varint(&mut output, value);
-                    }
-                }
-                1 | 5 => {
-                    let mut bytes = [0; 8];
-                    let bytes = &mut bytes[..if wire_type == 1 { 8 } else { 4 }];
-                    self.read(bytes, end)?;
-                    if keep {
-                        self.count_decoded(8)?;
-                        push_varint(&mut output, key);
-                        output.extend_from_slice(bytes);
-                    }
-                }
-                2 => {
-                    let length = self.varint(end)?;
-                    let inner_end = self.position.checked_add(length).filter(|inner| *inner <= end);
-                    let inner_end = inner_end.ok_or(Malformed::Structure("a field is longer than the file"))?;
-                    if let Some((_, inner)) = descent.fields.iter().find(|(number, _)| *number == field) {
-                        repeated += 1;
-                        if repeated > MAX_REPEATED {
-                            return Err(Malformed::Structure("it has more nodes or tensors than any network"));
-                        }
-                        let message = self.message(inner_end, inner, depth)?;
-                        push_varint(&mut output, key);
-                        push_varint(&mut output, message.len() as u64);
-                        output.extend_from_slice(&message);
-                        // The inner message has counted its bytes.
-                        self.written -= message.len();
-                    } else if descent.is_tensor && field == RAW_DATA && length > INLINE_BYTES {
-                        push_varint(&mut output, STORED_AT << 3);
-                        push_varint(&mut output, self.position);
-                        push_varint(&mut output, STORED_BYTES << 3);
-                        push_varint(&mut output, length);
-                        self.skip(length)?;
-                    } else if keep {
-                        self.count(length)?;
-                        // A number of one byte has up to eight bytes in memory.
-                        self.count_decoded(length.saturating_mul(8).saturating_add(FIELD_BYTES))?;
-                        push_varint(&mut output, key);
-                        push_varint(&mut output, length);
-                        let from = output.len();
-                        output.resize(from + length as usize, 0);
-                        self.read(&mut output[from..], inner_end)?;
-                        self.written -= length as usize;
-                    } else {
-                        self.skip(length)?;
-                    }
-                }
-                _ => return Err(Malformed::Structure("it has a field of an unknown kind")),
-            }
-            let added = (output.len() - start) as u64;
-            self.count(added)?;
-        }
-        Ok(output)
-    }
-
-    /// Adds to the size of the structure, and checks it.
-    fn count(&mut self, bytes: u64) -> Result<(), Malformed> {
-        let total = usize::try_from(bytes).ok().and_then(|bytes| self.written.checked_add(bytes));
-        match total.filter(|total| *total <= MAX_STRUCTURE_BYTES) {
-            Some(total) => {
-                self.written = total;
-                Ok(())
-            }
-            None => Err(Malformed::Structure("its structure without weights is larger than 64 MiB")),
-        }
-    }
-
-    /// Adds to the size of the decoded structure, and checks it.
-    fn count_decoded(&mut self, bytes: u64) -> Result<(), Malformed> {
-        let total = usize::try_from(bytes).ok().and_then(|bytes| self.decoded.checked_add(bytes));
-        let total = total.filter(|total| *total <= MAX_DECODED_BYTES);
-        self.decoded = total.ok_or(Malformed::Structure("its structure without weights takes too much memory"))?;
-        Ok(())
-    }
-
-    fn read(&mut self, bytes: &mut [u8], end: u64) -> Result<(), Malformed> {
-        if self.position + bytes.len() as u64 > end {
-            return Err(Malformed::Structure("it ends in the middle of a field"));
-        }
-        self.file.read_exact(bytes)?;
-        self.position += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn skip(&mut self, bytes: u64) -> Result<(), Malformed> {
-        let offset = i64::try_from(bytes).map_err(|_| Malformed::Structure("a field is longer than the file"))?;
-        self.file.seek_relative(offset)?;
-        self.position += bytes;
-        Ok(())
-    }
-
-    fn varint(&mut self, end: u64) -> Result<u64, Malformed> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let mut byte = [0];
-            self.read(&mut byte, end)?;
-            value |= u64::from(byte[0] & 0x7f) << shift;
-            if byte[0] < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Malformed::Structure("it has a number of more than 64 bits"))
-    }
-}
-
-fn push_varint(output: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        output.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    output.push(value as u8);
 }
 
 /// SHA-256 of a file, in lower-case hex.

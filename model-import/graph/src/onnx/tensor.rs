@@ -1,8 +1,10 @@
 //! The values of ONNX tensors as floats or integers.
 
 use super::proto::TensorProto;
-use super::reader::{OnnxSource, ReadError};
+use super::read_error::ReadError;
+use super::reader::OnnxSource;
 use crate::host::{Array, Host, Linear};
+use crate::message_text::shorten;
 
 /// The maximum number of elements of an integer tensor of 32 or 64 bits, which holds shapes and indices.
 const MAX_INTEGERS: usize = 1 << 24;
@@ -116,7 +118,7 @@ pub enum TensorError {
     /// The tensor contradicts itself, or its type is not supported.
     #[error("tensor '{name}' {reason}")]
     Invalid {
-        /// Its name.
+        /// Its name, as a message shows it.
         name: String,
         /// What is wrong.
         reason: String,
@@ -147,9 +149,9 @@ impl OnnxSource {
     /// Reads a tensor. Floating-point numbers of all sizes, and integers of at most 16 bits, become `f32`. Other integers
     /// become [`Linear`] numbers.
     pub(crate) fn tensor(&self, tensor: &TensorProto) -> Result<(Host, ElementType), TensorError> {
-        let invalid = |reason: String| TensorError::Invalid { name: tensor.name.clone(), reason };
+        let invalid = |reason: String| TensorError::Invalid { name: shorten(&tensor.name), reason };
         let element = ElementType::from_onnx(tensor.data_type).ok_or_else(|| {
-            invalid(format!("has the element type {} of ONNX, which no classifier uses", tensor.data_type))
+            invalid(format!("has the element type {}, which Kiln does not support", type_name(tensor.data_type)))
         })?;
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
         let shape = shape.ok_or_else(|| invalid(format!("has the shape {:?}", tensor.dims)))?;

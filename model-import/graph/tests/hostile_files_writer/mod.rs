@@ -3,8 +3,8 @@
 #[path = "../onnx_file/protobuf.rs"]
 mod protobuf;
 
-pub use protobuf::message;
-use protobuf::{number, varint};
+use protobuf::varint;
+pub use protobuf::{message, number};
 
 /// A file with opset 17, the input `x` and the output `y`. A size that is not a number is open.
 pub fn model(input: &[&str], nodes: &[Vec<u8>], tensors: &[Vec<u8>]) -> Vec<u8> {
@@ -62,7 +62,7 @@ pub fn text(name: &str, value: &str) -> Vec<u8> {
     [message(1, name.as_bytes()), message(4, value.as_bytes())].concat()
 }
 
-/// An attribute that says its type, by the number of `AttributeProto.AttributeType`.
+/// An attribute with its type, by the number of `AttributeProto.AttributeType`.
 pub fn typed(attribute: &[u8], number_of_type: u64) -> Vec<u8> {
     [attribute, &number(20, number_of_type)].concat()
 }
