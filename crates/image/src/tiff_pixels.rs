@@ -3,29 +3,43 @@
 use std::io::Read;
 use std::ops::Range;
 
-use flate2::read::ZlibDecoder;
+use flate2::bufread::ZlibDecoder;
 
 use super::tiff::{Colours, Compression, Directory};
 use super::tiff_lzw::Lzw;
 
 const SHORT: &str = "the data of a strip or a tile is damaged or truncated";
+const OVERLAP: &str = "its strips or tiles overlap";
+
+/// Maximum number of strips and tiles. The decoder of each takes memory and time, also if it has a single pixel.
+const MAX_CHUNKS: usize = 100_000;
 
 impl Directory {
     /// Returns the pixels as RGB. With `is_part`, missing samples are zeros; otherwise they are an error.
     pub(super) fn pixels(&self, bytes: &[u8], is_part: bool) -> Result<Vec<u8>, String> {
         let kept = self.colours.samples();
-        let mut samples = vec![0; self.width as usize * self.height as usize * kept];
         let [across, down] = self.chunks();
         let planes = if self.is_planar { kept } else { 1 };
         let count = across as usize * down as usize;
+        if count * planes > MAX_CHUNKS {
+            let count = count * planes;
+            return Err(format!("it has {count} strips or tiles; the maximum is {MAX_CHUNKS}"));
+        }
         if self.places.len() < count * planes && !is_part {
             return Err("it lacks strips or tiles".to_string());
         }
+        let mut samples = vec![0; self.width as usize * self.height as usize * kept];
+        // Several strips may be the same bytes of the file, and compressed data may have codes without output. So the file bounds the
+        // input of all strips together. Equal tiles that are stored once, as blank ones may be, compress well.
+        let mut unread = bytes.len() + samples.len() / 8;
         for (index, place) in self.places.iter().take(count * planes).enumerate() {
             let channels = if self.is_planar { index / count..index / count + 1 } else { 0..kept };
             let (left, top) = (index % count % across as usize, index % count / across as usize);
             let start = [left * self.chunk[0] as usize, top * self.chunk[1] as usize];
-            let read = self.read_chunk(bytes, *place, start, channels, &mut samples);
+            let read = self.read_chunk(bytes, *place, &mut unread, start, channels, &mut samples);
+            if unread == 0 {
+                return Err(OVERLAP.to_string());
+            }
             if !is_part {
                 read?;
             }
@@ -36,18 +50,32 @@ impl Directory {
         Ok(self.to_rgb(samples))
     }
 
-    /// Reads a strip or a tile, as far as it is within the image.
+    /// Reads a strip or a tile, as far as it is within the image, and at most `unread` bytes. Subtracts the bytes that were read.
     fn read_chunk(
         &self,
         bytes: &[u8],
         [offset, length]: [u64; 2],
-        [left, top]: [usize; 2],
+        unread: &mut usize,
+        start: [usize; 2],
         channels: Range<usize>,
         samples: &mut [u8],
     ) -> Result<(), String> {
         let data = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)).ok_or(SHORT)?;
-        let length = usize::try_from(length).map_or(data.len(), |length| length.min(data.len()));
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(data.len()).min(*unread);
         let mut chunk = Chunk::new(&data[..length], self.compression)?;
+        let read = self.read_rows(&mut chunk, start, channels, samples);
+        *unread -= length - chunk.remaining();
+        read
+    }
+
+    /// Reads the rows of a strip or a tile.
+    fn read_rows(
+        &self,
+        chunk: &mut Chunk<'_>,
+        [left, top]: [usize; 2],
+        channels: Range<usize>,
+        samples: &mut [u8],
+    ) -> Result<(), String> {
         let stored = if self.is_planar { 1 } else { self.samples };
         let mut row = vec![0; (self.chunk[0] as usize * stored * self.depth).div_ceil(8)];
         let kept = self.colours.samples();
@@ -154,6 +182,15 @@ impl<'a> Chunk<'a> {
         })
     }
 
+    /// Returns the number of bytes of the data that were not read.
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Stored(data) | Self::PackBits(data, ..) => data.len(),
+            Self::Lzw(decoder) => decoder.remaining(),
+            Self::Deflate(decoder) => decoder.get_ref().len(),
+        }
+    }
+
     /// Reads as many bytes as `row` has.
     fn fill(&mut self, row: &mut [u8]) -> Result<(), String> {
         let is_filled = match self {
@@ -199,6 +236,8 @@ fn fill_from_pack_bits(data: &mut &[u8], rest: &mut usize, run: &mut Option<u8>,
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use crate::{ImageError, Limits, TruncatedImages, decode};
 
     const ROWS: &[(u16, u16)] =
@@ -262,6 +301,70 @@ mod tests {
             let message = refused(changes);
             assert!(message.contains(reason), "{changes:?}: {message}");
         }
+    }
+
+    /// A TIFF of these LONG tags, with the pixels at position 8.
+    fn tiff_of(data: &[u8], tags: &[(u16, &[u32])]) -> Vec<u8> {
+        let mut file = [&b"II*\0\0\0\0\0"[..], data].concat();
+        let mut entries = Vec::new();
+        for (tag, values) in tags {
+            let mut field: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            if values.len() > 1 {
+                let position = u32::try_from(file.len()).unwrap();
+                file.extend(field);
+                field = position.to_le_bytes().to_vec();
+            }
+            let count = u32::try_from(values.len()).unwrap();
+            entries.extend([tag.to_le_bytes(), [4, 0]].concat());
+            entries.extend([count.to_le_bytes().to_vec(), field].concat());
+        }
+        let directory = u32::try_from(file.len()).unwrap();
+        file[4..8].copy_from_slice(&directory.to_le_bytes());
+        file.extend(u16::try_from(tags.len()).unwrap().to_le_bytes());
+        [file, entries, vec![0; 4]].concat()
+    }
+
+    /// Each strip has a row, behind a megabyte of codes without output. All strips are the same bytes of the file.
+    #[test]
+    fn overlapping_strips_are_refused_in_time() {
+        // Eight codes of nine bits that clear the table, the code of a byte, and the end.
+        let lzw = [[0x80, 0x40, 0x20, 0x10, 8, 4, 2, 1, 0].repeat(100_000), vec![0, 0x40, 0x40]].concat();
+        let empty_blocks = [0, 0, 0, 0xff, 0xff].repeat(200_000);
+        let deflate = [&[0x78, 1][..], &empty_blocks, &[1, 1, 0, 0xfe, 0xff, 0, 0, 1, 0, 1]].concat();
+        let pack_bits = [vec![128; 1_000_000], vec![0, 0]].concat();
+        for (compression, data) in [(5, lzw), (8, deflate), (32_773, pack_bits)] {
+            let tags = |height: u32, offsets: &[u32]| {
+                let head = [(256, &[1][..]), (257, &[height]), (258, &[8]), (259, &[compression]), (262, &[1])];
+                tiff_of(&data, &[&head[..], &[(273, offsets), (277, &[1]), (278, &[1])]].concat())
+            };
+            assert_eq!(pixels(&tags(1, &[8]), TruncatedImages::Refuse), Ok(vec![0]), "{compression}");
+            let (overlapping, start) = (tags(60_000, &[8; 60_000]), Instant::now());
+            for action in [TruncatedImages::Refuse, TruncatedImages::Accept] {
+                let message = pixels(&overlapping, action).unwrap_err();
+                assert!(message.contains("overlap"), "{compression}: {message}");
+            }
+            assert!(start.elapsed().as_secs_f64() < 1.0, "{compression}: {:?}", start.elapsed());
+        }
+    }
+
+    #[test]
+    fn equal_tiles_may_be_stored_once() {
+        let white = [[129, 255].repeat(8), vec![193, 255]].concat();
+        let places = [8; 64];
+        let head: [(u16, &[u32]); 5] = [(256, &[256]), (257, &[272]), (258, &[8]), (259, &[32_773]), (262, &[1])];
+        let tiles: [(u16, &[u32]); 5] = [(277, &[1]), (322, &[32]), (323, &[34]), (324, &places), (325, &[18; 64])];
+        let expected = vec![255; 256 * 272];
+        let file = tiff_of(&white, &[head, tiles].concat());
+        assert_eq!(pixels(&file, TruncatedImages::Refuse), Ok(expected));
+    }
+
+    #[test]
+    fn too_many_tiles_are_refused() {
+        let places = [8; 120_000];
+        let head: [(u16, &[u32]); 5] = [(256, &[400]), (257, &[300]), (258, &[8]), (259, &[1]), (262, &[1])];
+        let tiles: [(u16, &[u32]); 4] = [(277, &[1]), (322, &[1]), (323, &[1]), (324, &places)];
+        let message = pixels(&tiff_of(&[7], &[&head[..], &tiles].concat()), TruncatedImages::Refuse).unwrap_err();
+        assert!(message.contains("120000 strips or tiles; the maximum is 100000"), "{message}");
     }
 
     /// The rows of a tile are as long as the tile, also if the image is narrow.
