@@ -5,16 +5,14 @@
 //! codes of AC coefficients are copied bit by bit. A DC coefficient is coded as the difference from the block before it, which is
 //! another one in the new scan, so these are coded anew.
 
-use super::jpeg_header::Frame;
-use super::jpeg_segments::{START_OF_SCAN, next_marker, segment};
+use super::jpeg_header::{Frame, NO_RESTART};
+use super::jpeg_segments::{RESTART_INTERVAL, START_OF_SCAN, next_marker, segment};
 
 const ENDS_EARLY: &str = "the file is truncated or damaged: the data of a scan ends too early";
-const NO_RESTART: &str = "the file is truncated or damaged: a restart marker is missing";
 const INVALID_CODE: &str = "the file is damaged: it has an invalid Huffman code";
 const INVALID_SCAN: &str = "the file is damaged: the header of a scan is invalid";
 
 const HUFFMAN_TABLES: u8 = 0xc4;
-const RESTART_INTERVAL: u8 = 0xdd;
 const END: u8 = 0xd9;
 
 /// Bits of a code in the DC table of the new scans: code `n` stands for differences of `n` bits.
