@@ -94,6 +94,10 @@ impl<'a> Tables<'a> {
         while let Some((&head, rest)) = content.split_first() {
             let Some((counts, rest)) = rest.split_first_chunk::<16>() else { return };
             let length = counts.iter().map(|count| usize::from(*count)).sum();
+            // As in libjpeg, a value has at most one code.
+            if length > 256 {
+                return;
+            }
             let Some((values, rest)) = rest.split_at_checked(length) else { return };
             let slot = self.0.get_mut(usize::from(head >> 4)).and_then(|class| class.get_mut(usize::from(head & 15)));
             if let Some(slot) = slot {
@@ -132,7 +136,7 @@ impl Table<'_> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the segments here have at most 276 bytes")]
+#[expect(clippy::cast_possible_truncation, reason = "the segments here have at most 273 bytes")]
 fn write_segment(copy: &mut Vec<u8>, marker: u8, content: &[u8]) {
     copy.extend([0xff, marker]);
     copy.extend((content.len() as u16 + 2).to_be_bytes());
@@ -269,7 +273,11 @@ impl Component {
         for down in 0..self.factors[1] {
             for across in 0..self.factors[0] {
                 let length = bits.code(dc)?.into();
-                *previous = previous.checked_add(bits.signed(length)?).ok_or(INVALID_CODE)?;
+                *previous += bits.signed(length)?;
+                // libjpeg stores a coefficient in 16 bits.
+                if i16::try_from(*previous).is_err() {
+                    return Err(INVALID_CODE);
+                }
                 let start = bits.position;
                 bits.skip_ac(ac)?;
                 let [x, y] = [mcu[0] * self.factors[0] + across, mcu[1] * self.factors[1] + down];
@@ -303,11 +311,12 @@ impl Component {
     }
 }
 
-/// Appends data without the zeros that distinguish a byte of ones from a marker.
+/// Appends data without the zeros that distinguish a byte of ones from a marker, and without fill bytes before such a zero.
 fn append_unstuffed(data: &mut Vec<u8>, mut coded: &[u8]) {
     while let Some(ones) = memchr::memchr(0xff, coded) {
         data.extend_from_slice(&coded[..=ones]);
-        coded = coded.get(ones + 2..).unwrap_or_default();
+        let run = coded[ones..].iter().take_while(|byte| **byte == 0xff).count();
+        coded = coded.get(ones + run + 1..).unwrap_or_default();
     }
     data.extend_from_slice(coded);
 }
@@ -393,5 +402,55 @@ impl BitWriter<'_> {
     fn finish(mut self) {
         let missing = (8 - self.bits) % 8;
         self.put((1 << missing) - 1, missing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table with the single code `0`.
+    fn single_code(value: u8) -> Vec<[u8; 2]> {
+        let counts = std::array::from_fn(|index| u8::from(index == 0));
+        Table { counts: &counts, values: &[value] }.lookup().unwrap()
+    }
+
+    #[test]
+    fn stuffed_zeros_and_fill_bytes_are_removed() {
+        let mut data = Vec::new();
+        append_unstuffed(&mut data, &[1, 0xff, 0, 2, 0xff, 0xff, 0xff, 0, 0xff, 0, 3]);
+        assert_eq!(data, [1, 0xff, 2, 0xff, 0xff, 3]);
+    }
+
+    #[test]
+    fn coefficients_of_more_than_16_bits_are_refused() {
+        // The code of a difference of 15 bits, the largest one, and the end of the block.
+        let block = "0".to_string() + &"1".repeat(15) + "0";
+        let data: Vec<u8> = block
+            .repeat(8)
+            .as_bytes()
+            .chunks(8)
+            .map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | (bit - b'0')))
+            .collect();
+        let lookups = [single_code(15), single_code(0)];
+        let blocks = vec![Block::default(); 2];
+        let mut component = Component { id: 1, tables: [0; 2], factors: [1; 2], size: [2, 1], blocks };
+        let (mut bits, mut previous) = (BitReader { data: &data, position: 0 }, 0);
+        assert_eq!(component.decode_mcu([0, 0], &mut bits, &lookups, &mut previous), Ok(()));
+        assert_eq!(component.blocks[0].dc, 32_767);
+        assert_eq!(component.decode_mcu([1, 0], &mut bits, &lookups, &mut previous), Err(INVALID_CODE));
+    }
+
+    #[test]
+    fn tables_of_more_than_256_codes_are_ignored() {
+        let table = |last: u8| {
+            let counts: [u8; 16] = std::array::from_fn(|index| if index < 15 { 16 } else { last });
+            [&[0][..], &counts, &[0; 300]].concat()[..17 + 240 + usize::from(last)].to_vec()
+        };
+        for (last, is_read) in [(16, true), (17, false)] {
+            let (content, mut tables) = (table(last), Tables::default());
+            tables.read(&content);
+            assert_eq!(tables.get(0, 0).is_some(), is_read, "{last}");
+        }
     }
 }
