@@ -69,7 +69,8 @@ fn damaged(error: &dyn Display) -> String {
 }
 
 fn decode_bytes(bytes: &[u8], header: &Header<'_>, reduction: u32, damage: Damage) -> Result<Vec<u8>, String> {
-    let split = header.has_partial_scans.then(|| jpeg_scans::with_split_scans(bytes)).transpose()?;
+    let is_part = damage == Damage::Accept;
+    let split = header.has_partial_scans.then(|| jpeg_scans::with_split_scans(bytes, is_part)).transpose()?;
     let bytes = split.as_deref().unwrap_or(bytes);
     let (width, height) = header.size();
     let limits = DecodeLimits {
@@ -94,15 +95,13 @@ fn decode_bytes(bytes: &[u8], header: &Header<'_>, reduction: u32, damage: Damag
     if is_luma_coarse {
         decoder.set_output_colorspace(ColorSpace::YCbCr);
     }
-    decoder.set_lenient(is_luma_coarse || damage == Damage::Accept);
+    decoder.set_lenient(is_luma_coarse || is_part);
     let mut image = decoder.decode_image().map_err(|error| damaged(&error))?;
     if [image.width, image.height] != [width, height].map(|side| side.div_ceil(reduction) as usize) {
         return Err("its headers declare different sizes".to_string());
     }
     let is_harmless = |warning: &&DecodeWarning| matches!(warning, DecodeWarning::ExtraneousData { .. });
-    if damage == Damage::Refuse
-        && let Some(warning) = image.warnings.iter().find(|warning| !is_harmless(warning))
-    {
+    if !is_part && let Some(warning) = image.warnings.iter().find(|warning| !is_harmless(warning)) {
         return Err(damaged(warning));
     }
     if is_luma_coarse {

@@ -20,12 +20,13 @@ const CATEGORY_BITS: u32 = 5;
 /// The largest number of bits of a difference. Of 8-bit samples it is 12.
 const MAX_CATEGORY: u32 = 15;
 
-/// Returns a copy of a sequential file that is coded with Huffman codes, in which each scan has all components or one.
+/// Returns a copy of a sequential file that is coded with Huffman codes, in which each scan has all components or one. With `is_part`,
+/// a damaged scan is copied up to the damage.
 ///
 /// # Errors
 ///
 /// Returns the damage if such a scan is damaged or ends too early, or if there is no end marker.
-pub(super) fn with_split_scans(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
+pub(super) fn with_split_scans(bytes: &[u8], is_part: bool) -> Result<Vec<u8>, &'static str> {
     let mut copy = Vec::with_capacity(bytes.len());
     copy.extend([0xff, 0xd8]);
     let (mut frame, mut tables, mut interval) = (None::<Frame<'_>>, Tables::default(), 0);
@@ -47,7 +48,11 @@ pub(super) fn with_split_scans(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
                 let end = end_of_data(bytes, position);
                 let data = &bytes[position..end];
                 if frame.is_partial(content) {
-                    let scan = Scan::read(frame, content, data, &tables, interval)?;
+                    let mut scan = Scan::new(frame, content, data.len())?;
+                    let decoded = scan.decode(data, &tables, frame.mcus(), interval);
+                    if !is_part {
+                        decoded?;
+                    }
                     scan.write(&mut copy, &tables, interval);
                 } else {
                     copy.extend(header);
@@ -171,14 +176,8 @@ struct Block {
 }
 
 impl Scan {
-    /// Decodes a scan as far as it has to be rewritten.
-    fn read(
-        frame: &Frame<'_>,
-        header: &[u8],
-        coded: &[u8],
-        tables: &Tables<'_>,
-        interval: u16,
-    ) -> Result<Self, &'static str> {
+    /// Reads the header of a scan with at most `length` bytes of data.
+    fn new(frame: &Frame<'_>, header: &[u8], length: usize) -> Result<Self, &'static str> {
         let (&count, rest) = header.split_first().ok_or(INVALID_SCAN)?;
         let (parts, _) = rest.split_at_checked(2 * usize::from(count)).ok_or(INVALID_SCAN)?;
         let most = frame.largest_factors();
@@ -196,11 +195,10 @@ impl Scan {
         if components.iter().map(|component| component.factors[0] * component.factors[1]).sum::<usize>() > 10 {
             return Err(INVALID_SCAN);
         }
-        let mut scan = Self { data: Vec::with_capacity(coded.len()), components };
-        scan.decode(coded, tables, frame.mcus(), interval)?;
-        Ok(scan)
+        Ok(Self { data: Vec::with_capacity(length), components })
     }
 
+    /// Decodes the data as far as it has to be rewritten. After an error, the blocks before the damage are decoded.
     fn decode(
         &mut self,
         coded: &[u8],
@@ -292,7 +290,8 @@ impl Component {
 
     fn write_data(&self, copy: &mut Vec<u8>, data: &[u8]) {
         let (mut writer, mut previous) = (BitWriter { bytes: copy, word: 0, bits: 0 }, 0);
-        for block in &self.blocks {
+        // A block has at least a bit. Behind the first one that was not decoded, the scan ends too early.
+        for block in self.blocks.iter().take_while(|block| block.end > 0) {
             let difference = (block.dc - previous).clamp(-(1 << MAX_CATEGORY) + 1, (1 << MAX_CATEGORY) - 1);
             previous = block.dc;
             let category = i32::BITS - difference.unsigned_abs().leading_zeros();
