@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use flate2::bufread::ZlibDecoder;
 
+use super::library_decoder::NOTHING;
 use super::tiff::{Colours, Compression, Directory};
 use super::tiff_lzw::Lzw;
 
@@ -45,7 +46,7 @@ impl Directory {
             }
         }
         if is_part && samples.iter().all(|sample| *sample == 0) {
-            return Err("it has no pixels".to_string());
+            return Err(NOTHING.to_string());
         }
         Ok(self.to_rgb(samples))
     }
@@ -238,7 +239,7 @@ fn fill_from_pack_bits(data: &mut &[u8], rest: &mut usize, run: &mut Option<u8>,
 mod tests {
     use std::time::Instant;
 
-    use crate::{ImageError, Limits, TruncatedImages, decode};
+    use crate::{DecodeBudget, ImageError, Limits, TruncatedImages, decode};
 
     const ROWS: &[(u16, u16)] =
         &[(256, 2), (257, 3), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 3), (279, 6)];
@@ -278,12 +279,15 @@ mod tests {
             (&[(259, 50_000)], "its compression (50000) is not supported"),
             (&[(258, 12)], "1 samples of 12 bits, photometric interpretation 1"),
             (&[(262, 6)], "photometric interpretation 6"),
-            (&[(339, 3)], "signed or floating-point"),
+            (&[(339, 3)], "only unsigned integers"),
             (&[(259, 5), (317, 3)], "its predictor (3) is not supported"),
         ] {
             let message = refused(changes);
             assert!(message.contains(reason), "{message}");
         }
+        let no_depth = tiff_of(&[1], &[(256, &[1]), (257, &[1]), (258, &[]), (273, &[8])]);
+        let message = pixels(&no_depth, TruncatedImages::Refuse).unwrap_err();
+        assert!(message.contains("no or different numbers of bits"), "{message}");
     }
 
     #[test]
@@ -314,6 +318,7 @@ mod tests {
                 file.extend(field);
                 field = position.to_le_bytes().to_vec();
             }
+            field.resize(4, 0);
             let count = u32::try_from(values.len()).unwrap();
             entries.extend([tag.to_le_bytes(), [4, 0]].concat());
             entries.extend([count.to_le_bytes().to_vec(), field].concat());
@@ -375,6 +380,34 @@ mod tests {
         let limits = Limits { formats: "tiff".parse().unwrap(), ..Limits::default() };
         for file in [huge, wide] {
             assert!(matches!(decode(&file, &limits), Err(ImageError::TooManyPixels { width: 60_000, .. })));
+        }
+    }
+
+    /// The image has 3x2 pixels, in tiles of 2x2.
+    #[test]
+    fn padding_of_tiles_is_not_limited() {
+        let head: [(u16, &[u32]); 5] = [(256, &[3]), (257, &[2]), (258, &[8]), (259, &[1]), (262, &[1])];
+        let tiles: [(u16, &[u32]); 5] = [(277, &[1]), (322, &[2]), (323, &[2]), (324, &[8, 12]), (325, &[4, 4])];
+        let file = tiff_of(&[1, 2, 4, 5, 3, 0, 6, 0], &[head, tiles].concat());
+        assert_eq!(pixels(&file, TruncatedImages::Refuse), Ok(vec![1, 2, 3, 4, 5, 6]));
+        let limits = Limits { formats: "tiff".parse().unwrap(), max_pixels: 6, ..Limits::default() };
+        assert!(decode(&file, &limits).is_ok());
+    }
+
+    #[test]
+    fn memory_is_that_of_samples_and_converted_pixels() {
+        for (photometric, samples, memory) in [(1, 1, 4), (2, 3, 3), (5, 4, 7)] {
+            let depths = vec![8; samples as usize];
+            let head = [(256, &[1][..]), (257, &[1]), (258, &depths), (259, &[1]), (262, &[photometric])];
+            let rest: [(u16, &[u32]); 2] = [(273, &[8]), (277, &[samples])];
+            let file = tiff_of(&[1, 2, 3, 4], &[&head[..], &rest].concat());
+            let decoded = |bytes: u64| {
+                let decode_budget = DecodeBudget::new(bytes);
+                let limits = Limits { formats: "tiff".parse().unwrap(), decode_budget, ..Limits::default() };
+                decode(&file, &limits).map(|image| image.pixels.len())
+            };
+            assert_eq!(decoded(memory), Ok(3));
+            assert!(matches!(decoded(memory - 1), Err(ImageError::TooManyBytes { bytes, .. }) if bytes == memory));
         }
     }
 
