@@ -105,7 +105,7 @@ const SHORT: u64 = 3;
 /// The type of 32-bit numbers.
 const LONG: u64 = 4;
 
-/// The maximum number of values of a tag: of the positions of strips or tiles.
+/// Maximum number of values of a tag. Only the positions and lengths of strips or tiles can be so many.
 const MAX_VALUES: usize = 1_000_000;
 
 /// A tag of a TIFF's first directory.
