@@ -28,7 +28,7 @@ const REFUSED: [(&str, &str); 15] = [
     ("TIFF/YCbCr", "3 samples of 8 bits, photometric interpretation 6"),
     ("TIFF/fill order", "its bits are in another order"),
     ("TIFF/group3", "its compression (3) is not supported"),
-    ("TIFF/signed grey", "its samples are signed or floating-point numbers"),
+    ("TIFF/signed grey", "its sample format is not supported: only unsigned integers are"),
     ("TIFF/tiff_ccitt", "its compression (2) is not supported"),
     ("TIFF/written by Pillow, lzma", "its compression (34925) is not supported"),
     ("TIFF/written by Pillow, zstd", "its compression (50000) is not supported"),

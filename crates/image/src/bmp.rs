@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-/// The file header; the bitmap header follows.
-const FILE_HEADER: usize = 14;
-/// The bitmap header of OS/2, version 1, with 16-bit sizes.
-const OS2_HEADER: u32 = 12;
-const WINDOWS_HEADER: u32 = 40;
+/// The length of the file header; the bitmap header follows.
+pub(super) const FILE_HEADER: usize = 14;
+/// The length of the bitmap header of OS/2, version 1, with 16-bit sizes and no compression.
+pub(super) const OS2_V1_HEADER: u32 = 12;
+/// The length of the bitmap header of OS/2, version 2. It begins with the fields of the header of Windows.
+pub(super) const OS2_V2_HEADER: u32 = 64;
+pub(super) const WINDOWS_HEADER: u32 = 40;
 /// Values of the field for compression.
 const RUN_LENGTHS: [u32; 2] = [1, 2];
 const BIT_FIELDS: u32 = 3;
@@ -42,9 +44,9 @@ impl ColourRule {
 }
 
 /// The fields of both headers that decide how pixels are read.
-struct Header {
+pub(super) struct Header {
     /// The length of the bitmap header.
-    length: u32,
+    pub(super) length: u32,
     depth: u32,
     compression: u32,
     /// The number of colours; zero if it follows from the depth.
@@ -54,9 +56,9 @@ struct Header {
 }
 
 impl Header {
-    fn read(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (length, offset) = (number(bytes, FILE_HEADER)?, number(bytes, 10)?);
-        Some(if length == OS2_HEADER {
+        Some(if length == OS2_V1_HEADER {
             Self { length, depth: number(bytes, 24)? & 0xffff, compression: 0, colours: 0, offset }
         } else {
             let [depth, compression, colours] = [number(bytes, 28)? & 0xffff, number(bytes, 30)?, number(bytes, 46)?];
@@ -72,7 +74,7 @@ impl Header {
 
     /// Returns the length of the palette in bytes.
     fn palette_length(&self) -> u32 {
-        let entry = if self.length == OS2_HEADER { 3 } else { 4 };
+        let entry = if self.length == OS2_V1_HEADER { 3 } else { 4 };
         match (self.depth, self.colours) {
             (1..=8, 0) => entry << self.depth,
             (1..=8, colours) => colours.saturating_mul(entry),
@@ -82,7 +84,7 @@ impl Header {
 
     /// Returns the position of the pixels. As in Pillow, they are behind the palette if there is no position in the header, or if
     /// it is that of the palette.
-    fn pixels(&self) -> u32 {
+    pub(super) fn pixels(&self) -> u32 {
         let is_palette = self.depth <= 8 && self.offset == self.length.saturating_add(14);
         if self.offset == 0 || is_palette { self.end().saturating_add(self.palette_length()) } else { self.offset }
     }
@@ -130,7 +132,8 @@ fn with_indices(bytes: &[u8], header: &Header) -> Option<(Vec<u8>, Vec<[u8; 3]>)
     Some((rewritten, colours))
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
+/// Reads a number of 32 bits.
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|four| u32::from_le_bytes(*four))
 }
 

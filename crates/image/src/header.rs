@@ -9,41 +9,41 @@ pub(super) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
 }
 
-/// Returns width and height of the first bitstream of an extended WebP (RFC 9649, 2.7; its frames: RFC 6386, 9.1, and
-/// RFC 9649, 3.4). The bitstream may be larger than the canvas, and the decoder allocates memory for the bitstream.
+/// Iterates over the chunks of a WebP (RFC 9649, 2.3): the name, the declared length, and the bytes behind both, up to the end of the
+/// file.
+pub(super) fn webp_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], usize, &[u8])> {
+    let mut rest = bytes.get(12..).unwrap_or(&[]);
+    std::iter::from_fn(move || {
+        let (name, behind) = rest.split_first_chunk()?;
+        let (length, content) = behind.split_first_chunk()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        // Chunks are padded to an even length.
+        let next = length.checked_add(length & 1).and_then(|length| content.get(length..));
+        rest = next.unwrap_or(&[]);
+        Some((name, length, content))
+    })
+}
+
+/// Returns width and height of the first bitstream of a WebP that is not within a frame of an animation (RFC 9649, 2.7; bitstreams:
+/// RFC 6386, 9.1, and RFC 9649, 3.4). It may be larger than the canvas, and the decoder allocates memory for the bitstream.
 pub(super) fn webp_bitstream(bytes: &[u8]) -> Option<(u32, u32)> {
-    let mut rest = bytes.get(12..)?;
-    loop {
-        let (name, length) = (rest.get(..4)?, u32_at(rest, 4)? as usize);
-        let content = rest.get(8..)?;
-        match name {
-            // Width and height have 14 bits each; the upper two bits scale the display.
-            b"VP8 " => return Some((u16_at(content, 6)? & 0x3fff, u16_at(content, 8)? & 0x3fff)),
-            b"VP8L" => {
-                let bits = u32_at(content, 1)?;
-                return Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1));
-            }
-            // A frame of an animation: a header of 16 bytes, then chunks.
-            b"ANMF" => rest = content.get(16..)?,
-            // Chunks are padded to an even length.
-            _ => rest = content.get(length.checked_add(length & 1)?..)?,
-        }
+    let is_bitstream = |name: &[u8; 4]| matches!(name, b"VP8 " | b"VP8L");
+    let (name, _, content) = webp_chunks(bytes).find(|(name, ..)| is_bitstream(name))?;
+    if name == b"VP8L" {
+        let bits = u32_at(content, 1)?;
+        return Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1));
     }
+    // Width and height have 14 bits each; the upper two bits scale the display.
+    Some((u16_at(content, 6)? & 0x3fff, u16_at(content, 8)? & 0x3fff))
 }
 
 /// Returns the content of the EXIF chunk of an extended WebP, if the chunk is complete. Some programs write the head of JPEG's
 /// EXIF segment into it, which is not part of the result.
 pub(super) fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(12..).filter(|chunks| chunks.starts_with(b"VP8X"))?;
-    loop {
-        let (name, length) = (rest.get(..4)?, u32_at(rest, 4)? as usize);
-        let content = rest.get(8..)?;
-        if name == b"EXIF" {
-            let content = content.get(..length)?;
-            return Some(content.strip_prefix(b"Exif\0\0").unwrap_or(content));
-        }
-        rest = content.get(length.checked_add(length & 1)?..)?;
-    }
+    bytes.get(12..).filter(|chunks| chunks.starts_with(b"VP8X"))?;
+    let (_, length, content) = webp_chunks(bytes).find(|(name, ..)| *name == b"EXIF")?;
+    let content = content.get(..length)?;
+    Some(content.strip_prefix(b"Exif\0\0").unwrap_or(content))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -105,7 +105,7 @@ const SHORT: u64 = 3;
 /// The type of 32-bit numbers.
 const LONG: u64 = 4;
 
-/// The maximum number of values of a tag: of the positions of strips or tiles.
+/// Maximum number of values of a tag. Only the positions and lengths of strips or tiles can be so many.
 const MAX_VALUES: usize = 1_000_000;
 
 /// A tag of a TIFF's first directory.

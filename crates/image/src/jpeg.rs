@@ -16,7 +16,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, DecodeWarning, Decoder, PixelFormat, ScalingFactor};
 
-use super::jpeg_header::Header;
+use super::jpeg_header::{Frame, Header};
 use super::jpeg_scans;
 
 /// Maximum number of scans. Real encoders write about ten, and at most 18. A scan has few bytes, but it takes time for every
@@ -59,9 +59,6 @@ pub(super) fn decode_pixels(
         bytes.to_mut().truncate(header.length);
         bytes.to_mut().extend([0xff, 0xd9]);
     }
-    if header.has_partial_scans {
-        bytes = jpeg_scans::with_split_scans(&bytes)?.into();
-    }
     // The decoder reads data of strangers. If it panics, that is the file's fault, too.
     let decoded = panic::catch_unwind(AssertUnwindSafe(|| decode_bytes(&bytes, header, reduction, damage)));
     decoded.unwrap_or_else(|_| Err(damaged(&"the decoder failed")))
@@ -71,19 +68,24 @@ fn damaged(error: &dyn Display) -> String {
     format!("the file is truncated or damaged: {error}")
 }
 
-/// Decodes a file whose scans have all components or one.
 fn decode_bytes(bytes: &[u8], header: &Header<'_>, reduction: u32, damage: Damage) -> Result<Vec<u8>, String> {
+    let is_part = damage == Damage::Accept;
+    let split = header.has_partial_scans.then(|| jpeg_scans::with_split_scans(bytes, is_part)).transpose()?;
+    let bytes = split.as_deref().unwrap_or(bytes);
     let (width, height) = header.size();
     let limits = DecodeLimits {
         max_width: width as usize,
         max_height: height as usize,
         max_pixels: u64::from(width) * u64::from(height),
         // Splitting makes up to three scans from one.
-        max_scans: usize::from(MAX_SCANS) * 3,
+        max_scans: header.scans * if header.has_partial_scans { 3 } else { 1 },
         // The decoder does not count all of its memory; `decode_memory` does.
         max_memory: None,
     };
     let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(|error| damaged(&error))?;
+    if !is_frame_of(&header.frame, &decoder) {
+        return Err("its headers contradict each other".to_string());
+    }
     decoder.set_output_format(PixelFormat::Rgb);
     decoder.set_scale(ScalingFactor::try_new(1, reduction).map_err(|error| error.to_string())?);
     // As libjpeg does if the finer scans of a progressive file are missing.
@@ -93,21 +95,34 @@ fn decode_bytes(bytes: &[u8], header: &Header<'_>, reduction: u32, damage: Damag
     if is_luma_coarse {
         decoder.set_output_colorspace(ColorSpace::YCbCr);
     }
-    decoder.set_lenient(is_luma_coarse || damage == Damage::Accept);
+    decoder.set_lenient(is_luma_coarse || is_part);
     let mut image = decoder.decode_image().map_err(|error| damaged(&error))?;
     if [image.width, image.height] != [width, height].map(|side| side.div_ceil(reduction) as usize) {
         return Err("its headers declare different sizes".to_string());
     }
     let is_harmless = |warning: &&DecodeWarning| matches!(warning, DecodeWarning::ExtraneousData { .. });
-    if damage == Damage::Refuse
-        && let Some(warning) = image.warnings.iter().find(|warning| !is_harmless(warning))
-    {
+    if !is_part && let Some(warning) = image.warnings.iter().find(|warning| !is_harmless(warning)) {
         return Err(damaged(warning));
     }
     if is_luma_coarse {
         image.data.as_chunks_mut().0.iter_mut().for_each(|pixel| *pixel = rgb_of(*pixel));
     }
     Ok(image.data)
+}
+
+/// Returns whether the decoder found the same frame header, by which Kiln has acquired memory. It reads a segment behind some markers
+/// that have none, and so may find others.
+fn is_frame_of(frame: &Frame<'_>, decoder: &Decoder<'_>) -> bool {
+    let found = decoder.header();
+    let parts = found.components.iter().map(|part| {
+        let factors = part.horizontal_sampling << 4 | part.vertical_sampling;
+        [part.id, factors, part.quant_table_index]
+    });
+    let has_known_process = !found.is_lossless && !decoder.is_arithmetic() && found.precision == 8;
+    has_known_process
+        && found.is_progressive == frame.is_progressive()
+        && [found.width, found.height] == [frame.width, frame.height]
+        && parts.eq(frame.specifications.iter().copied())
 }
 
 /// Converts Y, Cb and Cr as libjpeg does (`jdcolor.c`), in fixed point with 16 bits behind the point.
@@ -127,4 +142,61 @@ pub(super) fn decode_memory(bytes: &[u8], header: &Header<'_>) -> u64 {
     // The copy with other scans, and the positions of the blocks of 64 samples.
     let split = if header.has_partial_scans { 2 * bytes.len() as u64 + frame / 2 } else { 0 };
     frame + split + 5 * header.metadata as u64 + SCAN * header.scans as u64 + DECODER
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Limits, decode};
+
+    const END: [u8; 2] = [0xff, 0xd9];
+
+    fn segment(marker: u8, content: &[u8]) -> Vec<u8> {
+        [&[0xff, marker], &(content.len() as u16 + 2).to_be_bytes()[..], content].concat()
+    }
+
+    /// A progressive frame header of 64 pixels square, behind a table.
+    fn frame(components: u8) -> Vec<u8> {
+        let parts: Vec<u8> = (1..=components).flat_map(|id| [id, 0x11, 0]).collect();
+        let frame = segment(0xc2, &[&[8, 0, 64, 0, 64, components][..], &parts].concat());
+        [segment(0xdb, &[&[0][..], &[1; 64]].concat()), frame].concat()
+    }
+
+    /// Tables with the single code `0`, which stands for no difference of DC, and for the end of the bands of 2^14 blocks.
+    fn tables() -> Vec<u8> {
+        let table = |class: u8, meaning: u8| segment(0xc4, &[&[class, 1][..], &[0; 15], &[meaning]].concat());
+        [table(0, 0), table(0x10, 0xe0)].concat()
+    }
+
+    fn scan(components: u8, band: [u8; 3]) -> Vec<u8> {
+        let parts: Vec<u8> = (1..=components).flat_map(|id| [id, 0]).collect();
+        [segment(0xda, &[&[components][..], &parts, &band].concat()), vec![0; 32]].concat()
+    }
+
+    fn decoded(parts: &[&[u8]]) -> Result<usize, String> {
+        let file = [&[0xff, 0xd8][..], &parts.concat()].concat();
+        decode(&file, &Limits::default()).map(|image| image.pixels.len()).map_err(|error| error.to_string())
+    }
+
+    /// Behind the marker TEM, which has no segment, the decoder skips one.
+    #[test]
+    fn another_frame_of_the_decoder_is_refused() {
+        let (grey, inks) = (frame(1), frame(4));
+        let rest = [tables(), scan(4, [0, 0, 0]), END.to_vec()].concat();
+        assert_eq!(decoded(&[&inks, &rest]), Ok(64 * 64 * 3));
+        let hidden = (grey.len() as u16 + 2).to_be_bytes();
+        let error = decoded(&[&[0xff, 0x01], &hidden, &grey, &inks, &rest]).unwrap_err();
+        assert!(error.contains("its headers contradict each other"), "{error}");
+    }
+
+    /// The decoder skips the head of a comment, and reads its content.
+    #[test]
+    fn more_scans_of_the_decoder_are_refused() {
+        let (first, second) = (scan(1, [0, 0, 0]), scan(1, [1, 63, 1]));
+        let refined = scan(1, [1, 63, 0x10]);
+        let comment = segment(0xfe, &refined.repeat(20));
+        let file = |head: &[u8]| decoded(&[&frame(1), &tables(), &first, &second, head, &comment, &END]);
+        assert_eq!(file(&[]), Ok(64 * 64 * 3));
+        let error = file(&[0xff, 0x01, 0, 6]).unwrap_err();
+        assert!(error.contains("scan count"), "{error}");
+    }
 }

@@ -1,7 +1,9 @@
 //! The header of a JPEG file (ITU-T T.81, B.1.1), found in one walk over its markers: size, EXIF block, scans, completeness, and what
 //! the decoder does not support.
 
-use super::jpeg_segments::{Marker, START_OF_SCAN, next_marker, segment};
+use super::jpeg_segments::{Marker, RESTART_INTERVAL, START_OF_SCAN, next_marker, segment};
+
+pub(super) const NO_RESTART: &str = "the file is truncated or damaged: a restart marker is missing";
 
 const QUANTIZATION_TABLES: u8 = 0xdb;
 /// Segments that the decoder copies: EXIF and XMP, colour profile, IPTC, comment.
@@ -22,7 +24,7 @@ pub(super) struct Header<'a> {
     pub(super) metadata: usize,
     /// What is missing, as far as the markers show it. Decoders fill missing parts with grey, and report nothing.
     pub(super) damage: Option<&'static str>,
-    /// Why the file is not supported.
+    /// Why the file is not supported, not even in part.
     pub(super) unsupported: Option<&'static str>,
 }
 
@@ -91,11 +93,33 @@ struct Walk<'a> {
     has_other_tables: bool,
     scans: usize,
     has_partial_scans: bool,
-    /// Identifiers of the components of all scans of a sequential file.
-    scanned: Vec<u8>,
+    scanned: ScanCounts,
     /// Restart markers in the current scan.
     restarts: usize,
     has_misplaced_restart: bool,
+    /// Whether the length of a segment contradicts its content. libjpeg refuses such a file. The decoder ignores some of these lengths,
+    /// and would find other segments than this walk.
+    has_wrong_length: bool,
+}
+
+/// The number of scans of a sequential file for each identifier of a component, at most 255. There may be millions of scans.
+struct ScanCounts([u8; 256]);
+
+impl Default for ScanCounts {
+    fn default() -> Self {
+        Self([0; 256])
+    }
+}
+
+impl ScanCounts {
+    fn add(&mut self, id: u8) {
+        let count = &mut self.0[usize::from(id)];
+        *count = count.saturating_add(1);
+    }
+
+    fn of(&self, id: u8) -> u8 {
+        self.0[usize::from(id)]
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -113,7 +137,12 @@ impl<'a> Walk<'a> {
         match marker {
             START_OF_SCAN => self.read_scan(content),
             QUANTIZATION_TABLES => self.read_tables(content),
-            0xc0..=0xcf if self.scans == 0 => self.frame = self.frame.or_else(|| Frame::read(marker, content)),
+            RESTART_INTERVAL => self.has_wrong_length |= content.len() != 2,
+            _ if is_frame(marker) && self.scans == 0 => {
+                let frame = Frame::read(marker, content);
+                self.has_wrong_length |= frame.is_none();
+                self.frame = self.frame.or(frame);
+            }
             0xe1 if self.scans == 0 => {
                 let exif = content.strip_prefix(b"Exif\0\0").filter(|content| !content.is_empty());
                 self.exif = self.exif.or(exif);
@@ -125,17 +154,22 @@ impl<'a> Walk<'a> {
     fn read_scan(&mut self, content: &[u8]) {
         self.scans += 1;
         self.restarts = 0;
+        // The header of a scan (T.81, B.2.3): the number of components, two bytes for each, and three more.
+        self.has_wrong_length |= content.first().is_none_or(|count| content.len() != 4 + 2 * usize::from(*count));
         let Some(frame) = self.frame.filter(|frame| !frame.is_progressive()) else { return };
         self.has_partial_scans |= frame.is_partial(content);
         if let Some((&count, parts)) = content.split_first() {
-            self.scanned.extend(parts.as_chunks::<2>().0.iter().take(count.into()).map(|[id, _]| id));
+            parts.as_chunks::<2>().0.iter().take(count.into()).for_each(|[id, _]| self.scanned.add(*id));
         }
     }
 
     /// Reads a segment of quantization tables (T.81, B.2.4.1).
     fn read_tables(&mut self, mut content: &'a [u8]) {
         while let Some((&head, rest)) = content.split_first() {
-            let Some((table, rest)) = rest.split_at_checked(if head >> 4 == 0 { 64 } else { 128 }) else { return };
+            let Some((table, rest)) = rest.split_at_checked(if head >> 4 == 0 { 64 } else { 128 }) else {
+                self.has_wrong_length = true;
+                return;
+            };
             if let Some(known) = self.tables.get_mut(usize::from(head & 15)) {
                 self.has_other_tables |= self.scans > 0 && known.is_some_and(|known| known != table);
                 *known = Some(table);
@@ -145,11 +179,11 @@ impl<'a> Walk<'a> {
     }
 
     fn damage(&self, frame: &Frame<'_>, is_complete: bool) -> Option<&'static str> {
-        let lacks_scan = |part: &[u8; 3]| !self.scanned.contains(&part[0]);
+        let lacks_scan = |part: &[u8; 3]| self.scanned.of(part[0]) == 0;
         if !is_complete {
             Some("the file is truncated or damaged: its end marker is missing")
         } else if self.has_misplaced_restart {
-            Some("the file is truncated or damaged: a restart marker is missing")
+            Some(NO_RESTART)
         } else if !frame.is_progressive() && frame.specifications.iter().any(lacks_scan) {
             Some("the file is truncated or damaged: a component has no scan")
         } else {
@@ -157,10 +191,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns which order of segments is not supported.
+    /// Returns which lengths or which order of segments are not supported.
     fn unsupported(&self, frame: &Frame<'_>) -> Option<&'static str> {
-        let scans_of = |id: u8| self.scanned.iter().filter(|scanned| **scanned == id).count();
-        if frame.specifications.iter().any(|part| scans_of(part[0]) > 1) {
+        if self.has_wrong_length {
+            return Some("the file is damaged: a segment has a wrong length");
+        }
+        if frame.specifications.iter().any(|part| self.scanned.of(part[0]) > 1) {
             return Some("a component in two scans is not supported");
         }
         self.has_other_tables
@@ -168,22 +204,25 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Whether the marker is that of a frame header. DHT, JPG and DAC are in the same range.
+fn is_frame(marker: u8) -> bool {
+    matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
+}
+
 impl<'a> Frame<'a> {
-    /// Reads a segment. `None` if the marker is DHT, JPG or DAC, which are in the range of the frames, or if the segment is
-    /// incomplete.
+    /// Reads a segment. `None` if it is not a frame header, or if it has more or fewer components than it declares.
     pub(super) fn read(marker: u8, content: &'a [u8]) -> Option<Self> {
-        match (marker, content) {
-            (0xc4 | 0xc8 | 0xcc, _) => None,
-            (0xc0..=0xcf, &[precision, h1, h0, w1, w0, components, ref rest @ ..]) => Some(Self {
-                process: marker & 15,
-                precision,
-                width: u16::from_be_bytes([w1, w0]),
-                height: u16::from_be_bytes([h1, h0]),
-                components,
-                specifications: rest.as_chunks().0,
-            }),
-            _ => None,
-        }
+        let &[precision, h1, h0, w1, w0, components, ref rest @ ..] = content else { return None };
+        let (specifications, others) = rest.as_chunks::<3>();
+        let is_complete = specifications.len() == usize::from(components) && others.is_empty();
+        (is_frame(marker) && is_complete).then_some(Self {
+            process: marker & 15,
+            precision,
+            width: u16::from_be_bytes([w1, w0]),
+            height: u16::from_be_bytes([h1, h0]),
+            components,
+            specifications,
+        })
     }
 
     pub(super) fn is_progressive(&self) -> bool {
@@ -287,11 +326,15 @@ impl<'a> Frame<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Frame, Header};
-    use crate::{Limits, decode};
+    use std::time::Instant;
 
-    const FRAME: [u8; 10] = [0xff, 0xc0, 0x00, 0x08, 8, 0x01, 0x02, 0x03, 0x04, 3];
-    const SCAN: [u8; 6] = [0xff, 0xda, 0x00, 0x02, 0x12, 0x34];
+    use super::{Frame, Header};
+    use crate::{Limits, TruncatedImages, decode};
+
+    const PARTS: [[u8; 3]; 3] = [[1, 0x11, 0], [2, 0x11, 0], [3, 0x11, 0]];
+    const FRAME: [u8; 19] = [0xff, 0xc0, 0x00, 17, 8, 1, 2, 3, 4, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0];
+    /// A scan of all components, with two bytes of data.
+    const SCAN: [u8; 16] = [0xff, 0xda, 0x00, 12, 3, 1, 0, 2, 0, 3, 0, 0, 63, 0, 0x12, 0x34];
     const END: [u8; 2] = [0xff, 0xd9];
 
     fn exif(content: &[u8]) -> Vec<u8> {
@@ -306,7 +349,14 @@ mod tests {
     fn header_has_the_size_and_the_first_exif_block() {
         let bytes = jpeg(&[b"unknown", &[0xff, 0xff], &exif(b"one"), &exif(b"two"), &FRAME, &SCAN, &END]);
         let header = Header {
-            frame: Frame { process: 0, precision: 8, width: 0x304, height: 0x102, components: 3, specifications: &[] },
+            frame: Frame {
+                process: 0,
+                precision: 8,
+                width: 0x304,
+                height: 0x102,
+                components: 3,
+                specifications: &PARTS,
+            },
             exif: Some(b"one"),
             scans: 1,
             has_partial_scans: false,
@@ -332,7 +382,7 @@ mod tests {
         let hidden = [0xff, 0xfe, 0x00, 0x04, 0xff, 0xd9];
         let scans = |parts: &[&[u8]]| Header::read(&jpeg(parts)).unwrap().scans;
         assert_eq!(scans(&[&progressive, &coded, &coded, &hidden, &coded, &END, &coded]), 3);
-        let of_one = [0xff, 0xda, 0x00, 0x03, 1];
+        let of_one = [0xff, 0xda, 0x00, 0x08, 1, 1, 0, 0, 63, 0];
         assert_eq!(scans(&[&FRAME, &of_one, &of_one, &of_one, &END]), 3);
     }
 
@@ -348,6 +398,46 @@ mod tests {
         let bytes = jpeg(&[&exif(b"one"), &FRAME, &SCAN]);
         for length in 0..bytes.len() - 2 {
             assert_eq!(Header::read(&bytes[..length]), None, "{length}");
+        }
+    }
+
+    /// Each scan has 255 components, and the frame header as many as a segment can hold.
+    #[test]
+    fn many_components_and_scans_take_little_time() {
+        let segment = |marker: u8, content: &[u8]| {
+            [&[0xff, marker], &(content.len() as u16 + 2).to_be_bytes()[..], content].concat()
+        };
+        let frame = segment(0xc0, &[&[8, 0, 9, 0, 9, 3][..], &[7, 0x11, 0].repeat(21_842)].concat());
+        let scan = |id: u8| segment(0xda, &[&[255][..], &[id, 0].repeat(255), &[0, 63, 0]].concat());
+        let one = segment(0xda, &[1, 7, 0, 0, 63, 0]);
+        let bytes = jpeg(&[&frame, &scan(9).repeat(16_000), &one, &END]);
+        let start = Instant::now();
+        assert!(decoded(&bytes).is_err());
+        // A frame that is not refused.
+        let header = Header::read(&jpeg(&[&FRAME, &scan(1), &scan(1), &one, &END])).map(|header| header.unsupported);
+        assert_eq!(header, Some(Some("a component in two scans is not supported")));
+        assert!(start.elapsed().as_secs_f64() < 1.0, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn segments_with_a_wrong_length_are_refused() {
+        let whole = kinds("restart.jpg");
+        let scan = segment(&whole, 0xda) - 4;
+        let (head, rest) = whole.split_at(scan);
+        for inserted in [
+            &[0xff, 0xdd, 0, 6, 0, 0, 0, 0][..],
+            &[0xff, 0xdb, 0, 4, 0, 1],
+            &[0xff, 0xc0, 0, 8, 8, 0, 1, 0, 1, 3],
+            &[0xff, 0xc0, 0, 12, 8, 0, 1, 0, 1, 1, 1, 0x11, 0, 0],
+            &[0xff, 0xda, 0, 9, 1, 1, 0, 0, 63, 0, 0],
+            &[0xff, 0xda, 0, 2],
+        ] {
+            let bytes = [head, inserted, rest].concat();
+            for truncated_images in [TruncatedImages::Refuse, TruncatedImages::Accept] {
+                let limits = Limits { truncated_images, ..Limits::default() };
+                let error = decode(&bytes, &limits).map(|image| image.pixels.len()).unwrap_err().to_string();
+                assert!(error.contains("a segment has a wrong length"), "{inserted:?}: {error}");
+            }
         }
     }
 

@@ -5,16 +5,14 @@
 //! codes of AC coefficients are copied bit by bit. A DC coefficient is coded as the difference from the block before it, which is
 //! another one in the new scan, so these are coded anew.
 
-use super::jpeg_header::Frame;
-use super::jpeg_segments::{START_OF_SCAN, next_marker, segment};
+use super::jpeg_header::{Frame, NO_RESTART};
+use super::jpeg_segments::{RESTART_INTERVAL, START_OF_SCAN, next_marker, segment};
 
 const ENDS_EARLY: &str = "the file is truncated or damaged: the data of a scan ends too early";
-const NO_RESTART: &str = "the file is truncated or damaged: a restart marker is missing";
 const INVALID_CODE: &str = "the file is damaged: it has an invalid Huffman code";
 const INVALID_SCAN: &str = "the file is damaged: the header of a scan is invalid";
 
 const HUFFMAN_TABLES: u8 = 0xc4;
-const RESTART_INTERVAL: u8 = 0xdd;
 const END: u8 = 0xd9;
 
 /// Bits of a code in the DC table of the new scans: code `n` stands for differences of `n` bits.
@@ -22,12 +20,13 @@ const CATEGORY_BITS: u32 = 5;
 /// The largest number of bits of a difference. Of 8-bit samples it is 12.
 const MAX_CATEGORY: u32 = 15;
 
-/// Returns a copy of a sequential file that is coded with Huffman codes, in which each scan has all components or one.
+/// Returns a copy of a sequential file that is coded with Huffman codes, in which each scan has all components or one. With `is_part`,
+/// a damaged scan is copied up to the damage.
 ///
 /// # Errors
 ///
 /// Returns the damage if such a scan is damaged or ends too early, or if there is no end marker.
-pub(super) fn with_split_scans(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
+pub(super) fn with_split_scans(bytes: &[u8], is_part: bool) -> Result<Vec<u8>, &'static str> {
     let mut copy = Vec::with_capacity(bytes.len());
     copy.extend([0xff, 0xd8]);
     let (mut frame, mut tables, mut interval) = (None::<Frame<'_>>, Tables::default(), 0);
@@ -49,7 +48,11 @@ pub(super) fn with_split_scans(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
                 let end = end_of_data(bytes, position);
                 let data = &bytes[position..end];
                 if frame.is_partial(content) {
-                    let scan = Scan::read(frame, content, data, &tables, interval)?;
+                    let mut scan = Scan::new(frame, content, data.len())?;
+                    let decoded = scan.decode(data, &tables, frame.mcus(), interval);
+                    if !is_part {
+                        decoded?;
+                    }
                     scan.write(&mut copy, &tables, interval);
                 } else {
                     copy.extend(header);
@@ -96,6 +99,10 @@ impl<'a> Tables<'a> {
         while let Some((&head, rest)) = content.split_first() {
             let Some((counts, rest)) = rest.split_first_chunk::<16>() else { return };
             let length = counts.iter().map(|count| usize::from(*count)).sum();
+            // As in libjpeg, a value has at most one code.
+            if length > 256 {
+                return;
+            }
             let Some((values, rest)) = rest.split_at_checked(length) else { return };
             let slot = self.0.get_mut(usize::from(head >> 4)).and_then(|class| class.get_mut(usize::from(head & 15)));
             if let Some(slot) = slot {
@@ -134,7 +141,7 @@ impl Table<'_> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the segments here have at most 276 bytes")]
+#[expect(clippy::cast_possible_truncation, reason = "the segments here have at most 273 bytes")]
 fn write_segment(copy: &mut Vec<u8>, marker: u8, content: &[u8]) {
     copy.extend([0xff, marker]);
     copy.extend((content.len() as u16 + 2).to_be_bytes());
@@ -169,14 +176,8 @@ struct Block {
 }
 
 impl Scan {
-    /// Decodes a scan as far as it has to be rewritten.
-    fn read(
-        frame: &Frame<'_>,
-        header: &[u8],
-        coded: &[u8],
-        tables: &Tables<'_>,
-        interval: u16,
-    ) -> Result<Self, &'static str> {
+    /// Reads the header of a scan with at most `length` bytes of data.
+    fn new(frame: &Frame<'_>, header: &[u8], length: usize) -> Result<Self, &'static str> {
         let (&count, rest) = header.split_first().ok_or(INVALID_SCAN)?;
         let (parts, _) = rest.split_at_checked(2 * usize::from(count)).ok_or(INVALID_SCAN)?;
         let most = frame.largest_factors();
@@ -194,11 +195,10 @@ impl Scan {
         if components.iter().map(|component| component.factors[0] * component.factors[1]).sum::<usize>() > 10 {
             return Err(INVALID_SCAN);
         }
-        let mut scan = Self { data: Vec::with_capacity(coded.len()), components };
-        scan.decode(coded, tables, frame.mcus(), interval)?;
-        Ok(scan)
+        Ok(Self { data: Vec::with_capacity(length), components })
     }
 
+    /// Decodes the data as far as it has to be rewritten. After an error, the blocks before the damage are decoded.
     fn decode(
         &mut self,
         coded: &[u8],
@@ -271,7 +271,11 @@ impl Component {
         for down in 0..self.factors[1] {
             for across in 0..self.factors[0] {
                 let length = bits.code(dc)?.into();
-                *previous = previous.checked_add(bits.signed(length)?).ok_or(INVALID_CODE)?;
+                *previous += bits.signed(length)?;
+                // libjpeg stores a coefficient in 16 bits.
+                if i16::try_from(*previous).is_err() {
+                    return Err(INVALID_CODE);
+                }
                 let start = bits.position;
                 bits.skip_ac(ac)?;
                 let [x, y] = [mcu[0] * self.factors[0] + across, mcu[1] * self.factors[1] + down];
@@ -286,7 +290,8 @@ impl Component {
 
     fn write_data(&self, copy: &mut Vec<u8>, data: &[u8]) {
         let (mut writer, mut previous) = (BitWriter { bytes: copy, word: 0, bits: 0 }, 0);
-        for block in &self.blocks {
+        // A block has at least a bit. Behind the first one that was not decoded, the scan ends too early.
+        for block in self.blocks.iter().take_while(|block| block.end > 0) {
             let difference = (block.dc - previous).clamp(-(1 << MAX_CATEGORY) + 1, (1 << MAX_CATEGORY) - 1);
             previous = block.dc;
             let category = i32::BITS - difference.unsigned_abs().leading_zeros();
@@ -305,11 +310,12 @@ impl Component {
     }
 }
 
-/// Appends data without the zeros that distinguish a byte of ones from a marker.
+/// Appends data without the zeros that distinguish a byte of ones from a marker, and without fill bytes before such a zero.
 fn append_unstuffed(data: &mut Vec<u8>, mut coded: &[u8]) {
     while let Some(ones) = memchr::memchr(0xff, coded) {
         data.extend_from_slice(&coded[..=ones]);
-        coded = coded.get(ones + 2..).unwrap_or_default();
+        let run = coded[ones..].iter().take_while(|byte| **byte == 0xff).count();
+        coded = coded.get(ones + run + 1..).unwrap_or_default();
     }
     data.extend_from_slice(coded);
 }
@@ -395,5 +401,55 @@ impl BitWriter<'_> {
     fn finish(mut self) {
         let missing = (8 - self.bits) % 8;
         self.put((1 << missing) - 1, missing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table with the single code `0`.
+    fn single_code(value: u8) -> Vec<[u8; 2]> {
+        let counts = std::array::from_fn(|index| u8::from(index == 0));
+        Table { counts: &counts, values: &[value] }.lookup().unwrap()
+    }
+
+    #[test]
+    fn stuffed_zeros_and_fill_bytes_are_removed() {
+        let mut data = Vec::new();
+        append_unstuffed(&mut data, &[1, 0xff, 0, 2, 0xff, 0xff, 0xff, 0, 0xff, 0, 3]);
+        assert_eq!(data, [1, 0xff, 2, 0xff, 0xff, 3]);
+    }
+
+    #[test]
+    fn coefficients_of_more_than_16_bits_are_refused() {
+        // The code of a difference of 15 bits, the largest one, and the end of the block.
+        let block = "0".to_string() + &"1".repeat(15) + "0";
+        let data: Vec<u8> = block
+            .repeat(8)
+            .as_bytes()
+            .chunks(8)
+            .map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | (bit - b'0')))
+            .collect();
+        let lookups = [single_code(15), single_code(0)];
+        let blocks = vec![Block::default(); 2];
+        let mut component = Component { id: 1, tables: [0; 2], factors: [1; 2], size: [2, 1], blocks };
+        let (mut bits, mut previous) = (BitReader { data: &data, position: 0 }, 0);
+        assert_eq!(component.decode_mcu([0, 0], &mut bits, &lookups, &mut previous), Ok(()));
+        assert_eq!(component.blocks[0].dc, 32_767);
+        assert_eq!(component.decode_mcu([1, 0], &mut bits, &lookups, &mut previous), Err(INVALID_CODE));
+    }
+
+    #[test]
+    fn tables_of_more_than_256_codes_are_ignored() {
+        let table = |last: u8| {
+            let counts: [u8; 16] = std::array::from_fn(|index| if index < 15 { 16 } else { last });
+            [&[0][..], &counts, &[0; 300]].concat()[..17 + 240 + usize::from(last)].to_vec()
+        };
+        for (last, is_read) in [(16, true), (17, false)] {
+            let (content, mut tables) = (table(last), Tables::default());
+            tables.read(&content);
+            assert_eq!(tables.get(0, 0).is_some(), is_read, "{last}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The segments of a JPEG file and the markers between them (ITU-T T.81, B.1.1).
 
 pub(super) const START_OF_SCAN: u8 = 0xda;
+pub(super) const RESTART_INTERVAL: u8 = 0xdd;
 
 /// A marker and its position.
 #[derive(Clone, Copy, Debug)]

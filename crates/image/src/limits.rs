@@ -32,7 +32,8 @@ pub enum TruncatedImages {
     /// It is refused.
     #[default]
     Refuse,
-    /// It is decoded as far as possible. The missing pixels are black or grey.
+    /// It is decoded as far as possible. The missing pixels are black or grey; in some TIFF and BMP files white or the first colour of
+    /// the palette.
     Accept,
 }
 

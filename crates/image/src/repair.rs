@@ -6,6 +6,7 @@ use std::io::Read;
 use flate2::Crc;
 use flate2::read::ZlibDecoder;
 
+use super::bmp::{FILE_HEADER, Header, OS2_V1_HEADER, OS2_V2_HEADER, WINDOWS_HEADER, number};
 use super::format::Format;
 use super::header;
 
@@ -86,18 +87,12 @@ fn png_checksum(name: &[u8], content: &[u8]) -> [u8; 4] {
     checksum.sum().to_be_bytes()
 }
 
-/// The file header of a BMP; the bitmap header follows.
-const BMP_FILE_HEADER: usize = 14;
-const WINDOWS_HEADER: u32 = 40;
-/// The bitmap header of OS/2, version 2. It begins with the fields of the header of Windows.
-const OS2_HEADER: u32 = 64;
-
 /// Replaces the header of OS/2. `None` if it has another header, or a compression of OS/2.
 fn bmp_with_windows_header(bytes: &[u8]) -> Option<Vec<u8>> {
-    let is_known = bmp_number(bytes, 14)? == OS2_HEADER && bmp_number(bytes, 30)? < 3;
-    let pixels = bmp_number(bytes, 10)?.checked_sub(OS2_HEADER - WINDOWS_HEADER)?;
-    let (header, rest) = bytes.split_at_checked(BMP_FILE_HEADER + OS2_HEADER as usize).filter(|_| is_known)?;
-    let mut windows = [&header[..BMP_FILE_HEADER + WINDOWS_HEADER as usize], rest].concat();
+    let is_known = number(bytes, FILE_HEADER)? == OS2_V2_HEADER && number(bytes, 30)? < 3;
+    let pixels = number(bytes, 10)?.checked_sub(OS2_V2_HEADER - WINDOWS_HEADER)?;
+    let (header, rest) = bytes.split_at_checked(FILE_HEADER + OS2_V2_HEADER as usize).filter(|_| is_known)?;
+    let mut windows = [&header[..FILE_HEADER + WINDOWS_HEADER as usize], rest].concat();
     windows[10..14].copy_from_slice(&pixels.to_le_bytes());
     windows[14..18].copy_from_slice(&WINDOWS_HEADER.to_le_bytes());
     Some(windows)
@@ -105,26 +100,20 @@ fn bmp_with_windows_header(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Adds the padding of the last row, if nothing else is missing. Rows are padded to four bytes.
 fn bmp_with_padding(bytes: &[u8]) -> Option<Vec<u8>> {
-    let pixels = bmp_number(bytes, 10)?;
-    let number = |at: usize| bytes.get(at..at + 2).map(|pair| u32::from(u16::from_le_bytes([pair[0], pair[1]])));
-    // The header of OS/2, version 1, has 16-bit sizes and no compression.
-    let (width, height, depth, is_compressed) = match bmp_number(bytes, 14)? {
-        12 => (number(18)?, number(20)?, number(24)?, false),
-        _ => {
-            let height = bmp_number(bytes, 22)?.cast_signed().unsigned_abs();
-            (bmp_number(bytes, 18)?, height, number(28)?, matches!(bmp_number(bytes, 30)?, 1 | 2))
-        }
+    let header = Header::read(bytes)?;
+    let half = |at: usize| bytes.get(at..at + 2).map(|pair| u32::from(u16::from_le_bytes([pair[0], pair[1]])));
+    let (width, height, depth, is_compressed) = if header.length == OS2_V1_HEADER {
+        (half(18)?, half(20)?, half(24)?, false)
+    } else {
+        let height = number(bytes, 22)?.cast_signed().unsigned_abs();
+        (number(bytes, 18)?, height, half(28)?, matches!(number(bytes, 30)?, 1 | 2))
     };
     let row = (u64::from(width) * u64::from(depth)).div_ceil(8);
-    let end = u64::from(pixels).checked_add(row.next_multiple_of(4).checked_mul(height.into())?)?;
+    let end = u64::from(header.pixels()).checked_add(row.next_multiple_of(4).checked_mul(height.into())?)?;
     let missing = end.checked_sub(bytes.len() as u64)?;
     let is_padding = !is_compressed && missing > 0 && missing <= row.next_multiple_of(4) - row;
     let padding = [0; 3].get(..usize::try_from(missing).ok()?).filter(|_| is_padding)?;
     Some([bytes, padding].concat())
-}
-
-fn bmp_number(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|four| u32::from_le_bytes(*four))
 }
 
 #[cfg(test)]
@@ -180,6 +169,10 @@ mod tests {
             assert_eq!(pixels(&whole[..whole.len() - missing]), Ok(expected.clone()), "{missing}");
         }
         assert!(pixels(&whole[..whole.len() - 4]).is_err());
+        // Without the position of the pixels, which are behind the header.
+        let mut without = whole[..whole.len() - 2].to_vec();
+        without[10..14].fill(0);
+        assert_eq!(pixels(&without), Ok(expected));
     }
 
     #[test]

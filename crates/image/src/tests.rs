@@ -193,7 +193,7 @@ fn truncated_image_is_decoded_in_part_if_that_is_accepted() {
     let limits = Limits { truncated_images: TruncatedImages::Accept, ..all_formats() };
     let others = ["cat.png", "cat_palette.png", "cat.gif", "cat.bmp"].map(|name| format!("variants/{name}"));
     // Nothing is decoded of a file that lacks a component.
-    let jpegs = JPEGS.into_iter().filter(|name| !name.contains("scans")).map(str::to_string);
+    let jpegs = JPEGS.into_iter().filter(|name| !name.contains("scans_420")).map(str::to_string);
     for name in jpegs.chain(others) {
         let bytes = file(&name);
         let whole = decode(&bytes, &limits).unwrap();

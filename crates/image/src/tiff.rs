@@ -36,8 +36,11 @@ pub(super) fn decode_tiff(
     limits.check_size(format, width, height)?;
     // Tiles may be larger than the image.
     limits.check_size(format, chunk[0], chunk[1])?;
-    limits.check_size(format, width.next_multiple_of(chunk[0]), height)?;
-    let memory = (directory.colours.samples() as u64 + 3) * u64::from(width) * u64::from(height);
+    // A tile may be wider than the image; its rows are decoded whole.
+    limits.check_size(format, width.max(chunk[0]), height)?;
+    // The samples, and the pixels that they are converted to. RGB is not converted.
+    let converted = if directory.colours == Colours::Rgb { 0 } else { 3 };
+    let memory = (directory.colours.samples() as u64 + converted) * u64::from(width) * u64::from(height);
     let Some(_budget) = limits.acquire(format, memory, token)? else { return Ok(None) };
     let is_truncated = extent == Extent::Part;
     let pixels = directory.pixels(bytes, is_truncated).map_err(undecodable)?;
@@ -154,9 +157,9 @@ impl Directory {
         let samples = one(tag::SAMPLES, 1)?;
         let depths = all(tag::DEPTHS).unwrap_or_else(|| vec![1]);
         let depth = depths.first().copied().filter(|depth| depths.iter().all(|other| other == depth));
-        let depth = depth.ok_or("its samples have different numbers of bits")?;
+        let depth = depth.ok_or("its samples have no or different numbers of bits")?;
         if all(tag::SAMPLE_FORMATS).is_some_and(|formats| formats.iter().any(|format| *format != 1)) {
-            return Err("its samples are signed or floating-point numbers".to_string());
+            return Err("its sample format is not supported: only unsigned integers are".to_string());
         }
         let extra = all(tag::EXTRA_SAMPLES).and_then(|extra| extra.first().copied());
         // As in Pillow, zero is white if the tag is missing.

@@ -31,6 +31,11 @@ impl<'a> Lzw<'a> {
         Self { data, bits: 0, bit_count: 0, width: MIN_WIDTH, strings, previous: None, pending: Vec::new() }
     }
 
+    /// Returns the number of bytes of the data that were not read.
+    pub(super) fn remaining(&self) -> usize {
+        self.data.len()
+    }
+
     /// Reads as many bytes as `row` has. `None` if the data is damaged, or ends before.
     pub(super) fn fill(&mut self, row: &mut [u8]) -> Option<()> {
         for target in row {

@@ -3,51 +3,80 @@
 use std::io::Read;
 use std::ops::Range;
 
-use flate2::read::ZlibDecoder;
+use flate2::bufread::ZlibDecoder;
 
+use super::library_decoder::NOTHING;
 use super::tiff::{Colours, Compression, Directory};
 use super::tiff_lzw::Lzw;
 
 const SHORT: &str = "the data of a strip or a tile is damaged or truncated";
+const OVERLAP: &str = "its strips or tiles overlap";
+
+/// Maximum number of strips and tiles. The decoder of each takes memory and time, also if it has a single pixel.
+const MAX_CHUNKS: usize = 100_000;
 
 impl Directory {
     /// Returns the pixels as RGB. With `is_part`, missing samples are zeros; otherwise they are an error.
     pub(super) fn pixels(&self, bytes: &[u8], is_part: bool) -> Result<Vec<u8>, String> {
         let kept = self.colours.samples();
-        let mut samples = vec![0; self.width as usize * self.height as usize * kept];
         let [across, down] = self.chunks();
         let planes = if self.is_planar { kept } else { 1 };
         let count = across as usize * down as usize;
+        if count * planes > MAX_CHUNKS {
+            let count = count * planes;
+            return Err(format!("it has {count} strips or tiles; the maximum is {MAX_CHUNKS}"));
+        }
         if self.places.len() < count * planes && !is_part {
             return Err("it lacks strips or tiles".to_string());
         }
+        let mut samples = vec![0; self.width as usize * self.height as usize * kept];
+        // Several strips may be the same bytes of the file, and compressed data may have codes without output. So the file bounds the
+        // input of all strips together. Equal tiles that are stored once, as blank ones may be, compress well.
+        let mut unread = bytes.len() + samples.len() / 8;
         for (index, place) in self.places.iter().take(count * planes).enumerate() {
             let channels = if self.is_planar { index / count..index / count + 1 } else { 0..kept };
             let (left, top) = (index % count % across as usize, index % count / across as usize);
             let start = [left * self.chunk[0] as usize, top * self.chunk[1] as usize];
-            let read = self.read_chunk(bytes, *place, start, channels, &mut samples);
+            let read = self.read_chunk(bytes, *place, &mut unread, start, channels, &mut samples);
+            if unread == 0 {
+                return Err(OVERLAP.to_string());
+            }
             if !is_part {
                 read?;
             }
         }
         if is_part && samples.iter().all(|sample| *sample == 0) {
-            return Err("it has no pixels".to_string());
+            return Err(NOTHING.to_string());
         }
         Ok(self.to_rgb(samples))
     }
 
-    /// Reads a strip or a tile, as far as it is within the image.
+    /// Reads a strip or a tile, as far as it is within the image, and at most `unread` bytes. Subtracts the bytes that were read.
     fn read_chunk(
         &self,
         bytes: &[u8],
         [offset, length]: [u64; 2],
-        [left, top]: [usize; 2],
+        unread: &mut usize,
+        start: [usize; 2],
         channels: Range<usize>,
         samples: &mut [u8],
     ) -> Result<(), String> {
         let data = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)).ok_or(SHORT)?;
-        let length = usize::try_from(length).map_or(data.len(), |length| length.min(data.len()));
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(data.len()).min(*unread);
         let mut chunk = Chunk::new(&data[..length], self.compression)?;
+        let read = self.read_rows(&mut chunk, start, channels, samples);
+        *unread -= length - chunk.remaining();
+        read
+    }
+
+    /// Reads the rows of a strip or a tile.
+    fn read_rows(
+        &self,
+        chunk: &mut Chunk<'_>,
+        [left, top]: [usize; 2],
+        channels: Range<usize>,
+        samples: &mut [u8],
+    ) -> Result<(), String> {
         let stored = if self.is_planar { 1 } else { self.samples };
         let mut row = vec![0; (self.chunk[0] as usize * stored * self.depth).div_ceil(8)];
         let kept = self.colours.samples();
@@ -154,6 +183,15 @@ impl<'a> Chunk<'a> {
         })
     }
 
+    /// Returns the number of bytes of the data that were not read.
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Stored(data) | Self::PackBits(data, ..) => data.len(),
+            Self::Lzw(decoder) => decoder.remaining(),
+            Self::Deflate(decoder) => decoder.get_ref().len(),
+        }
+    }
+
     /// Reads as many bytes as `row` has.
     fn fill(&mut self, row: &mut [u8]) -> Result<(), String> {
         let is_filled = match self {
@@ -199,7 +237,9 @@ fn fill_from_pack_bits(data: &mut &[u8], rest: &mut usize, run: &mut Option<u8>,
 
 #[cfg(test)]
 mod tests {
-    use crate::{ImageError, Limits, TruncatedImages, decode};
+    use std::time::Instant;
+
+    use crate::{DecodeBudget, ImageError, Limits, TruncatedImages, decode};
 
     const ROWS: &[(u16, u16)] =
         &[(256, 2), (257, 3), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 3), (279, 6)];
@@ -239,12 +279,15 @@ mod tests {
             (&[(259, 50_000)], "its compression (50000) is not supported"),
             (&[(258, 12)], "1 samples of 12 bits, photometric interpretation 1"),
             (&[(262, 6)], "photometric interpretation 6"),
-            (&[(339, 3)], "signed or floating-point"),
+            (&[(339, 3)], "only unsigned integers"),
             (&[(259, 5), (317, 3)], "its predictor (3) is not supported"),
         ] {
             let message = refused(changes);
             assert!(message.contains(reason), "{message}");
         }
+        let no_depth = tiff_of(&[1], &[(256, &[1]), (257, &[1]), (258, &[]), (273, &[8])]);
+        let message = pixels(&no_depth, TruncatedImages::Refuse).unwrap_err();
+        assert!(message.contains("no or different numbers of bits"), "{message}");
     }
 
     #[test]
@@ -264,6 +307,71 @@ mod tests {
         }
     }
 
+    /// A TIFF of these LONG tags, with the pixels at position 8.
+    fn tiff_of(data: &[u8], tags: &[(u16, &[u32])]) -> Vec<u8> {
+        let mut file = [&b"II*\0\0\0\0\0"[..], data].concat();
+        let mut entries = Vec::new();
+        for (tag, values) in tags {
+            let mut field: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            if values.len() > 1 {
+                let position = u32::try_from(file.len()).unwrap();
+                file.extend(field);
+                field = position.to_le_bytes().to_vec();
+            }
+            field.resize(4, 0);
+            let count = u32::try_from(values.len()).unwrap();
+            entries.extend([tag.to_le_bytes(), [4, 0]].concat());
+            entries.extend([count.to_le_bytes().to_vec(), field].concat());
+        }
+        let directory = u32::try_from(file.len()).unwrap();
+        file[4..8].copy_from_slice(&directory.to_le_bytes());
+        file.extend(u16::try_from(tags.len()).unwrap().to_le_bytes());
+        [file, entries, vec![0; 4]].concat()
+    }
+
+    /// Each strip has a row, behind a megabyte of codes without output. All strips are the same bytes of the file.
+    #[test]
+    fn overlapping_strips_are_refused_in_time() {
+        // Eight codes of nine bits that clear the table, the code of a byte, and the end.
+        let lzw = [[0x80, 0x40, 0x20, 0x10, 8, 4, 2, 1, 0].repeat(100_000), vec![0, 0x40, 0x40]].concat();
+        let empty_blocks = [0, 0, 0, 0xff, 0xff].repeat(200_000);
+        let deflate = [&[0x78, 1][..], &empty_blocks, &[1, 1, 0, 0xfe, 0xff, 0, 0, 1, 0, 1]].concat();
+        let pack_bits = [vec![128; 1_000_000], vec![0, 0]].concat();
+        for (compression, data) in [(5, lzw), (8, deflate), (32_773, pack_bits)] {
+            let tags = |height: u32, offsets: &[u32]| {
+                let head = [(256, &[1][..]), (257, &[height]), (258, &[8]), (259, &[compression]), (262, &[1])];
+                tiff_of(&data, &[&head[..], &[(273, offsets), (277, &[1]), (278, &[1])]].concat())
+            };
+            assert_eq!(pixels(&tags(1, &[8]), TruncatedImages::Refuse), Ok(vec![0]), "{compression}");
+            let (overlapping, start) = (tags(60_000, &[8; 60_000]), Instant::now());
+            for action in [TruncatedImages::Refuse, TruncatedImages::Accept] {
+                let message = pixels(&overlapping, action).unwrap_err();
+                assert!(message.contains("overlap"), "{compression}: {message}");
+            }
+            assert!(start.elapsed().as_secs_f64() < 1.0, "{compression}: {:?}", start.elapsed());
+        }
+    }
+
+    #[test]
+    fn equal_tiles_may_be_stored_once() {
+        let white = [[129, 255].repeat(8), vec![193, 255]].concat();
+        let places = [8; 64];
+        let head: [(u16, &[u32]); 5] = [(256, &[256]), (257, &[272]), (258, &[8]), (259, &[32_773]), (262, &[1])];
+        let tiles: [(u16, &[u32]); 5] = [(277, &[1]), (322, &[32]), (323, &[34]), (324, &places), (325, &[18; 64])];
+        let expected = vec![255; 256 * 272];
+        let file = tiff_of(&white, &[head, tiles].concat());
+        assert_eq!(pixels(&file, TruncatedImages::Refuse), Ok(expected));
+    }
+
+    #[test]
+    fn too_many_tiles_are_refused() {
+        let places = [8; 120_000];
+        let head: [(u16, &[u32]); 5] = [(256, &[400]), (257, &[300]), (258, &[8]), (259, &[1]), (262, &[1])];
+        let tiles: [(u16, &[u32]); 4] = [(277, &[1]), (322, &[1]), (323, &[1]), (324, &places)];
+        let message = pixels(&tiff_of(&[7], &[&head[..], &tiles].concat()), TruncatedImages::Refuse).unwrap_err();
+        assert!(message.contains("120000 strips or tiles; the maximum is 100000"), "{message}");
+    }
+
     /// The rows of a tile are as long as the tile, also if the image is narrow.
     #[test]
     fn tiles_with_more_pixels_than_the_limit_are_refused() {
@@ -272,6 +380,34 @@ mod tests {
         let limits = Limits { formats: "tiff".parse().unwrap(), ..Limits::default() };
         for file in [huge, wide] {
             assert!(matches!(decode(&file, &limits), Err(ImageError::TooManyPixels { width: 60_000, .. })));
+        }
+    }
+
+    /// The image has 3x2 pixels, in tiles of 2x2.
+    #[test]
+    fn padding_of_tiles_is_not_limited() {
+        let head: [(u16, &[u32]); 5] = [(256, &[3]), (257, &[2]), (258, &[8]), (259, &[1]), (262, &[1])];
+        let tiles: [(u16, &[u32]); 5] = [(277, &[1]), (322, &[2]), (323, &[2]), (324, &[8, 12]), (325, &[4, 4])];
+        let file = tiff_of(&[1, 2, 4, 5, 3, 0, 6, 0], &[head, tiles].concat());
+        assert_eq!(pixels(&file, TruncatedImages::Refuse), Ok(vec![1, 2, 3, 4, 5, 6]));
+        let limits = Limits { formats: "tiff".parse().unwrap(), max_pixels: 6, ..Limits::default() };
+        assert!(decode(&file, &limits).is_ok());
+    }
+
+    #[test]
+    fn memory_is_that_of_samples_and_converted_pixels() {
+        for (photometric, samples, memory) in [(1, 1, 4), (2, 3, 3), (5, 4, 7)] {
+            let depths = vec![8; samples as usize];
+            let head = [(256, &[1][..]), (257, &[1]), (258, &depths), (259, &[1]), (262, &[photometric])];
+            let rest: [(u16, &[u32]); 2] = [(273, &[8]), (277, &[samples])];
+            let file = tiff_of(&[1, 2, 3, 4], &[&head[..], &rest].concat());
+            let decoded = |bytes: u64| {
+                let decode_budget = DecodeBudget::new(bytes);
+                let limits = Limits { formats: "tiff".parse().unwrap(), decode_budget, ..Limits::default() };
+                decode(&file, &limits).map(|image| image.pixels.len())
+            };
+            assert_eq!(decoded(memory), Ok(3));
+            assert!(matches!(decoded(memory - 1), Err(ImageError::TooManyBytes { bytes, .. }) if bytes == memory));
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) fn decode_webp(
         let reason = "the first frame is not within the canvas".to_string();
         return Err(ImageError::Undecodable { format, reason });
     }
+    // The bitstream of the frame may be larger than the frame header declares.
+    check_header_size(header::webp_bitstream(&frame.still), format, limits)?;
     let decoder = WebPDecoder::new(Cursor::new(&*frame.still)).map_err(undecodable)?;
     let canvas = 3 * u64::from(width) * u64::from(height);
     let image = decode_and_reserve(decoder, orientation, format, limits, extent, token, canvas)?;
@@ -57,22 +59,15 @@ struct FirstFrame {
 /// Returns the first frame; `None` if the file is not an animation. Its chunks are not checked.
 fn first_frame(bytes: &[u8]) -> Option<FirstFrame> {
     const ANIMATION: u8 = 2;
-    let mut rest = bytes.get(12..).filter(|chunks| chunks.starts_with(b"VP8X"))?;
+    bytes.get(12..).filter(|chunks| chunks.starts_with(b"VP8X"))?;
     if bytes.get(20)? & ANIMATION == 0 {
         return None;
     }
-    loop {
-        let (name, length) =
-            (rest.get(..4)?, usize::try_from(u32::from_le_bytes(*rest.get(4..)?.first_chunk()?)).ok()?);
-        let content = rest.get(8..)?;
-        if name == b"ANMF" {
-            let content = &content[..length.min(content.len())];
-            let [left, top, width, height] = [0, 3, 6, 9].map(|at| u24_at(content, at));
-            let still = still_image(content.get(6..12)?, content.get(16..)?);
-            return Some(FirstFrame { still, left: 2 * left?, top: 2 * top?, width: width? + 1, height: height? + 1 });
-        }
-        rest = content.get(length.checked_add(length & 1)?..)?;
-    }
+    let (_, length, content) = header::webp_chunks(bytes).find(|(name, ..)| *name == b"ANMF")?;
+    let content = &content[..length.min(content.len())];
+    let [left, top, width, height] = [0, 3, 6, 9].map(|at| u24_at(content, at));
+    let still = still_image(content.get(6..12)?, content.get(16..)?);
+    Some(FirstFrame { still, left: 2 * left?, top: 2 * top?, width: width? + 1, height: height? + 1 })
 }
 
 impl FirstFrame {
@@ -137,6 +132,28 @@ mod tests {
         file[frame + 8] = 1;
         let reason = decode(&file, &limits()).unwrap_err().to_string();
         assert!(reason.contains("the first frame is not within the canvas"), "{reason}");
+    }
+
+    /// The decoder allocates memory for the size of the bitstream that it decodes.
+    #[test]
+    fn size_of_the_decoded_bitstream_is_checked() {
+        let chunk =
+            |name: &[u8; 4], content: &[u8]| [name, &(content.len() as u32).to_le_bytes()[..], content].concat();
+        let vp8 = |side: u16| {
+            chunk(b"VP8 ", &[&[0, 0, 0, 0x9d, 1, 0x2a][..], &side.to_le_bytes(), &side.to_le_bytes(), &[0; 6]].concat())
+        };
+        let frame = |side: u16| chunk(b"ANMF", &[vec![0; 16], vp8(side)].concat());
+        let file = |flags: u8, chunks: &[Vec<u8>]| {
+            let head = chunk(b"VP8X", &[flags, 0, 0, 0, 9, 0, 0, 9, 0, 0]);
+            let chunks = [head, chunk(b"ANIM", &[0; 6]), chunks.concat()].concat();
+            [b"RIFF", &(chunks.len() as u32 + 4).to_le_bytes()[..], b"WEBP", &chunks].concat()
+        };
+        let animation = file(2, &[vp8(1), frame(16_383)]);
+        let still = file(0, &[frame(1), vp8(16_383)]);
+        for file in [animation, still] {
+            let error = decode(&file, &limits()).map(|image| image.pixels.len()).unwrap_err();
+            assert!(matches!(error, ImageError::TooManyPixels { width: 16_383, .. }), "{error}");
+        }
     }
 
     #[test]

@@ -67,11 +67,12 @@ def tiff_variants(kind, rows, palette, photometric, depth, extra):
             continue
         options = {"extra": extra, "palette": palette, "compression": compression, "order": order, "predictor": predictor, **places}
         file = tiff(rows, photometric, depth, planar=planar, **options)
-        if planar == 2 and not reference:
+        expected = reference
+        if planar == 2 and not expected:
             # Pillow does not read all of these.
-            reference = pixels_of(kind, tiff(rows, photometric, depth, **options))
+            expected = pixels_of(kind, tiff(rows, photometric, depth, **options))
         variant = f"{layout}, {compression}{', predictor' * (predictor == 2)}, {'little' if order == '<' else 'big'} endian {end}"
-        yield f"TIFF/{kind}{', planar' * (planar == 2)}/{variant}", file, reference
+        yield f"TIFF/{kind}{', planar' * (planar == 2)}/{variant}", file, expected
 
 
 def unusual_tiffs():

@@ -4,6 +4,7 @@ use super::gif;
 use super::harness::{accepted, check, too_large, undecodable};
 use super::jpeg::{self, PROGRESSIVE, SEQUENTIAL};
 use super::png::{self, GREY, Header, RGB};
+use super::tiff;
 use crate::common::bytes;
 
 /// The side of a square image just within the limit: 49 megapixels.
@@ -27,6 +28,7 @@ fn png_bombs_stay_within_bounds() {
     };
     let profile = [&b"p\0\0"[..], &png::zlib_bomb(64)].concat();
     let text = [&b"Comment\0\0"[..], &png::zlib_bomb(64)].concat();
+    let exif = [&b"Raw profile type exif\0\0"[..], &png::zlib(&[&b"\n\n\n"[..], &[b'x'; 1 << 18]].concat())].concat();
     check(&[
         accepted("8 GiB of zeros behind a pixel", (1, 1), png::file(&small, &[(b"IDAT", &bomb)])),
         undecodable("49 megapixels and no data", png::file(&wide, &[(b"IDAT", &png::zlib(&[0]))])),
@@ -41,6 +43,7 @@ fn png_bombs_stay_within_bounds() {
         undecodable("a text of 8 GiB", with(&small, b"zTXt", b"Comment\0\0", 8192)),
         undecodable("an international text of 8 GiB", with(&small, b"iTXt", b"c\0\x01\0\0\0", 8192)),
         accepted("128 texts of 64 MiB", (1, 1), many(b"zTXt", &text, 128)),
+        accepted("twenty thousand EXIF profiles of 256 KiB", (1, 1), many(b"zTXt", &exif, 20_000)),
         accepted("a profile of 8 GiB", (1, 1), with(&small, b"iCCP", b"p\0\0", 8192)),
         accepted("128 profiles of 64 MiB", (1, 1), many(b"iCCP", &profile, 128)),
         undecodable("a profile of 8 GiB and 49 megapixels", with(&wide, b"iCCP", b"p\0\0", 8192)),
@@ -104,6 +107,21 @@ fn jpeg_bombs_stay_within_bounds() {
         accepted("one scan a colour", (64, 64), jpeg::sequential(64, 0, true)),
         undecodable("ten thousand scans of one colour", jpeg::sequential(256, 10_000, true)),
         undecodable("a hundred thousand scans of nothing", jpeg::sequential(SIDE as u16, 100_000, false)),
+        undecodable("21842 components and 30 thousand scans", jpeg::many_components(30_000)),
+    ]);
+}
+
+/// Each strip has 16 MB of codes without output, and then a pixel.
+#[test]
+fn tiff_bombs_stay_within_bounds() {
+    // Eight codes of nine bits that clear the table, and the code of a byte.
+    let clear = [0x80, 0x40, 0x20, 0x10, 8, 4, 2, 1, 0];
+    let lzw = [&clear.repeat(16_000_000 / 9)[..], &[0, 0]].concat();
+    let pack_bits = [vec![128; 16_000_000], vec![0, 0]].concat();
+    check(&[
+        undecodable("strips of LZW at the same place", tiff::equal_strips(65535, tiff::LZW, &lzw)),
+        undecodable("strips of PackBits at the same place", tiff::equal_strips(65535, tiff::PACK_BITS, &pack_bits)),
+        accepted("one strip of LZW", (1, 1), tiff::equal_strips(1, tiff::LZW, &lzw)),
     ]);
 }
 

@@ -48,6 +48,17 @@ pub fn sequential(side: u16, scans: usize, has_data: bool) -> Vec<u8> {
     parts.concat()
 }
 
+/// Builds a frame header with as many components as fit in it, and scans of 255 components each.
+pub fn many_components(scans: usize) -> Vec<u8> {
+    let mut bytes = vec![0xff, 0xd8];
+    segment(&mut bytes, SEQUENTIAL, &[&[8, 0, 9, 0, 9, 3][..], &[7, 0x11, 0].repeat(21_842)].concat());
+    let mut scan = Vec::new();
+    segment(&mut scan, 0xda, &[&[255][..], &[9, 0].repeat(255), &[0, 63, 0]].concat());
+    bytes.extend(scan.repeat(scans));
+    segment(&mut bytes, 0xda, &[1, 7, 0, 0, 63, 0]);
+    [&bytes[..], &[0xff, 0xd9]].concat()
+}
+
 /// Inserts segments after the first two bytes of `jpeg`.
 pub fn with_segments(jpeg: &[u8], marker: u8, contents: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = jpeg[..2].to_vec();

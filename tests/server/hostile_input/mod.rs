@@ -10,4 +10,5 @@ mod jpeg;
 mod multipart_forms;
 mod png;
 mod request_smuggling;
+mod tiff;
 mod unusual_images;
