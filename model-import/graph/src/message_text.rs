@@ -7,7 +7,7 @@ const MAX_TEXT: usize = 200;
 /// The maximum length of a reason, in characters.
 const MAX_REASON: usize = 1000;
 
-/// A text of the file for a message.
+/// Returns a text of a file for a message: its beginning, if it is long, on one line and without control characters.
 pub fn shorten(text: &str) -> String {
     printable(text, MAX_TEXT)
 }
