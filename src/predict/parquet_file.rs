@@ -80,11 +80,11 @@ impl Columns {
         let files: Vec<_> = rows.iter().map(|row| row.file.as_str().into()).collect();
         write_column::<ByteArrayType>(group, &files, None, None)?;
         for rank in 0..self.classes {
-            let class = |row: &ParquetRow| row.predictions.get(rank);
-            write_optional::<Int32Type>(group, rows.iter().map(|row| class(row).map(|class| class.class_id)))?;
-            let labels = rows.iter().map(|row| row.predictions.get(rank).map(|class| class.label.as_str().into()));
+            let classes = || rows.iter().map(|row| row.predictions.get(rank));
+            write_optional::<Int32Type>(group, classes().map(|class| class.map(|class| class.class_id)))?;
+            let labels = classes().map(|class| class.map(|class| class.label.as_str().into()));
             write_optional::<ByteArrayType>(group, labels)?;
-            write_optional::<FloatType>(group, rows.iter().map(|row| class(row).map(|class| class.probability)))?;
+            write_optional::<FloatType>(group, classes().map(|class| class.map(|class| class.probability)))?;
         }
         if self.has_embeddings {
             write_embeddings(group, rows)?;

@@ -52,7 +52,7 @@ impl Linear {
         let first = self.constant.checked_add(self.per_image)?;
         match (first, self.per_image) {
             (0.., 0..) => Some(self),
-            (..=0, ..=0) => self.scale(-1),
+            (constant, per_image) if constant <= 0 && per_image <= 0 => self.scale(-1),
             _ => None,
         }
     }
