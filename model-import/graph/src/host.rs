@@ -50,10 +50,12 @@ impl Linear {
     pub(crate) fn magnitude(self) -> Option<Self> {
         // Batch sizes are at least 1, and the number grows or falls with them.
         let first = self.constant.checked_add(self.per_image)?;
-        match (first, self.per_image) {
-            (0.., 0..) => Some(self),
-            (constant, per_image) if constant <= 0 && per_image <= 0 => self.scale(-1),
-            _ => None,
+        if first >= 0 && self.per_image >= 0 {
+            Some(self)
+        } else if first <= 0 && self.per_image <= 0 {
+            self.scale(-1)
+        } else {
+            None
         }
     }
 

@@ -62,13 +62,14 @@ fn conditions_and_signs_that_depend_on_the_batch_size_are_refused() {
     let rest = [
         node("Shape", &["x"], &["batch"], &[int("end", 1)]),
         node("Sub", &["batch", "one"], &["rest"], &[]),
+        node("Sub", &["rest", "one"], &["less"], &[]),
         node("Expand", &["x", "v"], &["y"], &[]),
     ];
     let cast = |to: i64| node("Cast", &["rest"], &["v"], &[int("to", to)]);
     let inner = graph(&[node("Identity", &["one"], &["z"], &[])], &[], &message(12, &message(1, b"z")));
     let branches = [branch("then_branch", &inner), branch("else_branch", &inner)];
     for (node, reason) in [
-        (node("Abs", &["rest"], &["v"], &[]), "its sign depends on the batch size"),
+        (node("Abs", &["less"], &["v"], &[]), "its sign depends on the batch size"),
         (node("Not", &["rest"], &["v"], &[]), "its condition depends on the batch size"),
         (cast(9), "its condition depends on the batch size"),
         (node("Where", &["rest", "one", "one"], &["v"], &[]), "its condition depends on the batch size"),
