@@ -1,6 +1,8 @@
 //! Reads headers of PNG, WebP and TIFF files, and EXIF blocks, without decoding. The limits are checked against these values, because
 //! the decoders allocate memory by them before they validate them. `gif_header.rs` and `jpeg_header.rs` read the other headers.
 
+use std::collections::HashSet;
+
 use image::metadata::Orientation;
 
 /// Returns width and height from the IHDR chunk, which is always the first chunk (PNG specification, 11.2.1).
@@ -76,6 +78,13 @@ pub(super) fn tiff_values(bytes: &[u8], wanted: u64) -> Option<Vec<u64>> {
         }
     });
     values
+}
+
+/// Returns whether a tag stands in a TIFF's first directory twice. Kiln reads the first one, and the decoder of faxes the last one.
+pub(super) fn has_repeated_tiff_tag(bytes: &[u8]) -> bool {
+    let (mut known, mut is_repeated) = (HashSet::new(), false);
+    for_each_tiff_tag(bytes, |tag| is_repeated |= !known.insert(tag.tag));
+    is_repeated
 }
 
 /// Returns whether a TIFF declares another order of the bits in a byte (tag 266) than 1, the usual one.

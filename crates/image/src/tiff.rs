@@ -11,6 +11,9 @@ use super::header;
 use super::library_decoder::decode_with;
 use super::limits::{CancelToken, Limits};
 
+pub(super) const MISSING: &str = "it lacks strips or tiles";
+pub(super) const OVERLAP: &str = "its strips or tiles overlap";
+
 /// Decodes the first image of a TIFF.
 pub(super) fn decode_tiff(
     bytes: &[u8],
@@ -29,6 +32,10 @@ pub(super) fn decode_tiff(
     let orientation = header::orientation(bytes);
     let directory = Directory::read(bytes).map_err(undecodable)?;
     if directory.compression == Compression::Fax {
+        if header::has_repeated_tiff_tag(bytes) {
+            return Err(undecodable("its directory has a tag twice".to_string()));
+        }
+        directory.check_lengths(bytes.len()).map_err(undecodable)?;
         let decoder = TiffDecoder::new(Cursor::new(bytes)).map_err(|e| undecodable(e.to_string()))?;
         return decode_with(decoder, orientation, format, limits, extent, token);
     }
@@ -192,6 +199,23 @@ impl Directory {
             chunk,
             places: offsets.into_iter().zip(lengths).map(<[u64; 2]>::from).collect(),
         })
+    }
+
+    /// Checks that the strips or tiles are not longer than the file together, for a decoder that does not count what it reads.
+    fn check_lengths(&self, file: usize) -> Result<(), String> {
+        if self.places.is_empty() {
+            return Err(MISSING.to_string());
+        }
+        let left_of = |offset: u64| (file as u64).saturating_sub(offset);
+        let length: u64 = self.places.iter().map(|[offset, length]| left_of(*offset).min(*length)).sum();
+        if length > self.max_input(file) { Err(OVERLAP.to_string()) } else { Ok(()) }
+    }
+
+    /// Returns the most bytes that are read of all strips or tiles of a file together. Several may be the same bytes, and compressed
+    /// data may have codes without output, so the length of the file is the bound. Equal tiles that are stored once, as blank ones may
+    /// be, compress well.
+    pub(super) fn max_input(&self, file: usize) -> u64 {
+        file as u64 + u64::from(self.width) * u64::from(self.height) * self.colours.samples() as u64 / 8
     }
 
     /// Returns the number of strips or tiles from left to right, and from top to bottom.

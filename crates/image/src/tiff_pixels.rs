@@ -6,11 +6,10 @@ use std::ops::Range;
 use flate2::bufread::ZlibDecoder;
 
 use super::library_decoder::NOTHING;
-use super::tiff::{Colours, Compression, Directory};
+use super::tiff::{Colours, Compression, Directory, MISSING, OVERLAP};
 use super::tiff_lzw::Lzw;
 
 const SHORT: &str = "the data of a strip or a tile is damaged or truncated";
-const OVERLAP: &str = "its strips or tiles overlap";
 
 /// Maximum number of strips and tiles. The decoder of each takes memory and time, also if it has a single pixel.
 const MAX_CHUNKS: usize = 100_000;
@@ -27,12 +26,10 @@ impl Directory {
             return Err(format!("it has {count} strips or tiles; the maximum is {MAX_CHUNKS}"));
         }
         if self.places.len() < count * planes && !is_part {
-            return Err("it lacks strips or tiles".to_string());
+            return Err(MISSING.to_string());
         }
         let mut samples = vec![0; self.width as usize * self.height as usize * kept];
-        // Several strips may be the same bytes of the file, and compressed data may have codes without output. So the file bounds the
-        // input of all strips together. Equal tiles that are stored once, as blank ones may be, compress well.
-        let mut unread = bytes.len() + samples.len() / 8;
+        let mut unread = usize::try_from(self.max_input(bytes.len())).unwrap_or(usize::MAX);
         for (index, place) in self.places.iter().take(count * planes).enumerate() {
             let channels = if self.is_planar { index / count..index / count + 1 } else { 0..kept };
             let (left, top) = (index % count % across as usize, index % count / across as usize);
@@ -350,6 +347,32 @@ mod tests {
             }
             assert!(start.elapsed().as_secs_f64() < 1.0, "{compression}: {:?}", start.elapsed());
         }
+    }
+
+    /// The library that decodes faxes reads any number of codes for a row, too.
+    #[test]
+    fn overlapping_strips_of_a_fax_are_refused_in_time() {
+        // Two runs of no pixel, eight times.
+        let codes = "001001101010000110111".repeat(8);
+        let bytes = codes.as_bytes().chunks(8).map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | (bit - b'0')));
+        // Then the end of a row that is equal to the one before.
+        let data = [bytes.collect::<Vec<u8>>().repeat(50_000), vec![0x80]].concat();
+        let length = u32::try_from(data.len()).unwrap();
+        let file = |height: u32, offsets: &[u32], lengths: &[u32], other: u16| {
+            let head = [(256, &[1][..]), (257, &[height]), (258, &[1]), (259, &[4]), (262, &[1])];
+            let rest = [(273, offsets), (277, &[1]), (278, &[1]), (279, lengths), (other, &[0])];
+            tiff_of(&data, &[head, rest].concat())
+        };
+        let start = Instant::now();
+        assert!(pixels(&file(1, &[8], &[length], 300), TruncatedImages::Refuse).is_ok());
+        let message = pixels(&file(1, &[8], &[length], 279), TruncatedImages::Refuse).unwrap_err();
+        assert!(message.contains("a tag twice"), "{message}");
+        for action in [TruncatedImages::Refuse, TruncatedImages::Accept] {
+            let overlapping = file(60_000, &[8; 60_000], &vec![length; 60_000], 300);
+            let message = pixels(&overlapping, action).unwrap_err();
+            assert!(message.contains("overlap"), "{message}");
+        }
+        assert!(start.elapsed().as_secs_f64() < 1.0, "{:?}", start.elapsed());
     }
 
     #[test]
