@@ -228,7 +228,7 @@ pub(super) struct ImageBody {
     width: u32,
     /// Height in pixels, as displayed.
     height: u32,
-    /// `true` if the file is truncated or damaged: the missing pixels are black or grey. Absent otherwise. Without `--truncated
+    /// `true` if the file is truncated or damaged: the missing pixels are black or grey, in some TIFF and BMP files another colour. Absent otherwise. Without `--truncated
     /// accept`, such a file gets 422.
     truncated: Option<bool>,
 }
