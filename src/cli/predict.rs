@@ -136,7 +136,6 @@ mod tests {
             &["a", "--output", "a.csv", "--resume", "--overwrite"],
             &["a", "--output", "a.csv", "--json"],
             &["a", "--output", "a.txt"],
-            &["a", "--output", "a.parquet"],
             &["a", "--threshold", "1.5"],
             &["a", "--threshold", "NaN"],
         ] {
