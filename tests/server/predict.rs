@@ -240,8 +240,6 @@ fn folder_without_images_names_the_next_step() {
     let (status, _, stderr) = predict(&[&folder.images(), "--output", &results]);
     assert!(status == 1 && stderr.contains("--recursive"), "{stderr}");
     assert!(!Path::new(&results).exists());
-    let (status, _, stderr) = predict(&[&folder.images(), "--output", "results.parquet"]);
-    assert!(status == 2 && stderr.contains("to_parquet('results.parquet')"), "{stderr}");
 }
 
 #[cfg(unix)]
