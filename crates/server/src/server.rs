@@ -1,11 +1,12 @@
 //! The listener and its accept loop. The loop is our own because poem's server has no read timeouts and no connection limit, and
 //! hyper-util's graceful shutdown does not serve the connections in the listen backlog.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use poem::{EndpointExt, IntoEndpoint};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::select;
 use tokio::task::{JoinError, JoinSet};
 
@@ -14,6 +15,10 @@ use crate::config::{Config, ServerError};
 use crate::connection::{self, Outcome, Shared};
 use crate::tls::Tls;
 use kiln_runtime::shutdown::{ShutdownSignal, Stage};
+
+/// Size of the listen backlog, which the kernel limits to `net.core.somaxconn`. Connections of a burst wait there while all cores
+/// compute. With the 128 of [`TcpListener::bind`], the kernel reset some connections of 400 clients that began at once.
+const BACKLOG: u32 = 4096;
 
 /// A bound listener that does not accept connections yet.
 #[derive(Debug)]
@@ -35,7 +40,7 @@ impl Server {
         config.check()?;
         let bind_error = |error| ServerError::bind(config.listen, error);
         accept::raise_open_file_limit(config.max_connections);
-        let listener = TcpListener::bind(config.listen).await.map_err(bind_error)?;
+        let listener = listen(config.listen).map_err(bind_error)?;
         let local_addr = listener.local_addr().map_err(bind_error)?;
         Ok(Self { config, tls, listener, local_addr })
     }
@@ -94,6 +99,15 @@ impl Server {
         wait_for_connections(connections).await;
         Ok(())
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As `TcpListener::bind` does: a restarted server binds while closed connections of the old one are still known.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Closes the listener and returns the connections of its backlog.

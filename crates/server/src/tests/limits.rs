@@ -6,8 +6,10 @@ use poem::endpoint::{make, make_sync};
 use poem::http::StatusCode;
 use poem::{Request, Response};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::{OBSERVATION_TIME, TestServer, config};
+use super::{OBSERVATION_TIME, TEST_TIMEOUT, TestServer, config};
 use crate::{Config, Server};
 
 /// More bytes than a socket buffer holds.
@@ -76,6 +78,17 @@ async fn panic_closes_its_connection_and_releases_the_permit() {
     let mut next = server.connect().await;
     next.get("/").await;
     next.read_to("hello").await;
+}
+
+/// The kernel queues connections of a server that does not accept yet, or that has no time to.
+#[tokio::test]
+async fn burst_of_connections_waits_in_the_listen_backlog() {
+    let server = Server::bind(config(), None).await.unwrap();
+    let mut clients = Vec::new();
+    for number in 0..400 {
+        let connect = timeout(TEST_TIMEOUT, TcpStream::connect(server.local_addr()));
+        clients.push(connect.await.unwrap_or_else(|_| panic!("connection {number} is not queued")).unwrap());
+    }
 }
 
 #[tokio::test]
