@@ -127,7 +127,7 @@ fn decode_jpeg(
     let header = Header::read(bytes).ok_or_else(|| undecodable("its header is incomplete".to_string()))?;
     let (width, height) = header.size();
     limits.check_size(format, width, height)?;
-    let components = header.frame.components;
+    let components = header.frame.specifications.len();
     if !matches!(components, 1 | 3 | 4) {
         return Err(undecodable(format!("{components} colour components are not supported")));
     }

@@ -36,7 +36,6 @@ pub(super) struct Frame<'a> {
     precision: u8,
     pub(super) width: u16,
     pub(super) height: u16,
-    pub(super) components: u8,
     /// For each component an identifier, the horizontal and vertical sampling factor in one byte, and the number of a table.
     pub(super) specifications: &'a [[u8; 3]],
 }
@@ -220,7 +219,6 @@ impl<'a> Frame<'a> {
             precision,
             width: u16::from_be_bytes([w1, w0]),
             height: u16::from_be_bytes([h1, h0]),
-            components,
             specifications,
         })
     }
@@ -248,7 +246,7 @@ impl<'a> Frame<'a> {
 
     /// Returns whether a scan has several components, but not all.
     pub(super) fn is_partial(&self, scan_header: &[u8]) -> bool {
-        scan_header.first().is_some_and(|count| (2..self.components).contains(count))
+        scan_header.first().is_some_and(|count| (2..self.specifications.len()).contains(&usize::from(*count)))
     }
 
     /// Returns whether the first component has fewer samples than another one.
@@ -268,7 +266,7 @@ impl<'a> Frame<'a> {
         let samples: u64 = block * areas().sum::<u64>();
         let coarse = areas().filter(|area| *area < (across * down) as u64).count() as u64;
         let is_usual = self.specifications.get(1).map(|part| part[1]) == self.specifications.get(2).map(|part| part[1]);
-        let scaled = match self.components {
+        let scaled = match self.specifications.len() {
             3 if self.is_first_coarse() => coarse * full,
             3 if is_usual => 0,
             4 if coarse == 0 => 0,
@@ -297,7 +295,7 @@ impl<'a> Frame<'a> {
         if (0..2).any(is_fractional) {
             return Some("sampling factors that do not divide each other are not supported");
         }
-        if self.components == 4 && !self.has_supported_inks(largest) {
+        if self.specifications.len() == 4 && !self.has_supported_inks(largest) {
             return Some("these sampling factors of four components are not supported; save it again as RGB");
         }
         None
@@ -349,14 +347,7 @@ mod tests {
     fn header_has_the_size_and_the_first_exif_block() {
         let bytes = jpeg(&[b"unknown", &[0xff, 0xff], &exif(b"one"), &exif(b"two"), &FRAME, &SCAN, &END]);
         let header = Header {
-            frame: Frame {
-                process: 0,
-                precision: 8,
-                width: 0x304,
-                height: 0x102,
-                components: 3,
-                specifications: &PARTS,
-            },
+            frame: Frame { process: 0, precision: 8, width: 0x304, height: 0x102, specifications: &PARTS },
             exif: Some(b"one"),
             scans: 1,
             has_partial_scans: false,
@@ -519,7 +510,7 @@ mod tests {
     fn four_components_are_supported_where_the_decoder_agrees_with_libjpeg() {
         let frame = |width: u16, factors: [u8; 4]| {
             let parts: Vec<[u8; 3]> = factors.iter().zip(1..).map(|(factors, id)| [id, *factors, 0]).collect();
-            let frame = Frame { process: 0, precision: 8, width, height: 9, components: 4, specifications: &parts };
+            let frame = Frame { process: 0, precision: 8, width, height: 9, specifications: &parts };
             frame.unsupported().is_none()
         };
         assert!(frame(10, [0x11; 4]) && frame(10, [0x22; 4]));
