@@ -2,38 +2,16 @@
 
 use std::path::Path;
 
+use model_import::import::shell_path;
+
 /// Returns `kiln models ARGUMENTS --model-store FOLDER`.
 pub fn models_command(arguments: &str, store: &Path) -> String {
-    format!("kiln models {arguments} --model-store {}", word(&store.display().to_string()))
-}
-
-/// Returns a text as one word of a POSIX shell, in quotes if it needs them.
-pub fn word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    match !text.is_empty() && text.chars().all(is_plain) {
-        true => text.to_string(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
+    format!("kiln models {arguments} --model-store {}", shell_path(store))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_that_a_shell_would_change_are_quoted() {
-        for (text, expected) in [
-            ("/srv/versions", "/srv/versions"),
-            ("127.0.0.1:8080", "127.0.0.1:8080"),
-            ("my models", "'my models'"),
-            ("$HOME", "'$HOME'"),
-            ("~", "'~'"),
-            ("it's", r"'it'\''s'"),
-            ("", "''"),
-        ] {
-            assert_eq!(word(text), expected);
-        }
-    }
 
     #[test]
     fn suggested_command_names_the_store() {

@@ -9,7 +9,7 @@ use kiln_graph::{
 };
 
 use super::error::ImportError;
-use super::untrusted_input::read_file;
+use super::untrusted_input::{read_file, shell_path};
 
 /// The maximum size of an ONNX file in bytes: the limit of protobuf.
 const MAX_BYTES: u64 = 2 << 30;
@@ -84,14 +84,8 @@ fn explain(error: ImportError, path: &Path, size: Option<[u32; 2]>) -> ImportErr
 
 /// The command that serves a file with images of this size, for a shell.
 fn serve_command(path: &Path, size: Option<[u32; 2]>) -> String {
-    let path = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    let word = match path.chars().all(is_plain) {
-        true => path,
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    };
     let size = size.map_or(String::new(), |[width, height]| format!(" --input-size {width}x{height}"));
-    format!("kiln serve {word}{size}")
+    format!("kiln serve {}{size}", shell_path(path))
 }
 
 /// Reads the network as a server does that is given the file; `None` if the reader fails on it.

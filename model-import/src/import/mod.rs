@@ -17,4 +17,4 @@ pub use inspect::{InspectedModel, inspect};
 pub use kiln_graph::{InvalidValue, Preprocess, check_name, check_version, sha256_hex, sha256_of, shorten};
 pub use model_folder::write;
 pub use preset::{PRESETS, Preset};
-pub use untrusted_input::{ReadFileError, read_file, terminal_line, terminal_text};
+pub use untrusted_input::{ReadFileError, read_file, shell_path, terminal_line, terminal_text};

@@ -55,6 +55,16 @@ pub fn terminal_line(text: &str) -> String {
     terminal_text(text).replace(['\n', '\t'], " ")
 }
 
+/// Returns a path as one word of a POSIX shell, in quotes if it needs them.
+pub fn shell_path(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 fn is_interpreted(c: char) -> bool {
     let is_line_end = matches!(c, '\u{2028}' | '\u{2029}');
     // Bidi_Control of Unicode's PropList.txt.
@@ -89,5 +99,20 @@ mod tests {
             "\u{fffd}[2Jnet \u{fffd}31m\u{fffd}gpj\u{fffd}\u{fffd}\n\tgrün"
         );
         assert_eq!(terminal_line("\u{1b}[2Ja\n\tb"), "\u{fffd}[2Ja  b");
+    }
+
+    #[test]
+    fn paths_that_a_shell_would_change_are_quoted() {
+        for (path, expected) in [
+            ("/srv/versions", "/srv/versions"),
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("my models", "'my models'"),
+            ("$HOME", "'$HOME'"),
+            ("~", "'~'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_path(Path::new(path)), expected);
+        }
     }
 }

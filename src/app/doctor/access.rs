@@ -4,10 +4,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use kiln_server::auth::{ApiKey, Keyring, check_credentials};
+use model_import::import::shell_path;
 
 use super::finding::Finding;
 use crate::config::{Inspection, SecretFile};
-use crate::shell::word;
 
 /// Sets a new key for the server that is started next in the same shell.
 const NEW_KEY: &str = "export KILN_API_KEY=\"$(kiln keygen)\"";
@@ -49,7 +49,7 @@ fn credentials(inspection: &Inspection) -> Option<Finding> {
 }
 
 fn check_key_file(path: &Path) -> Finding {
-    let quoted = word(&path.display().to_string());
+    let quoted = shell_path(path);
     let new_entry = format!("kiln keygen --id NAME >> {quoted}");
     let loaded = Keyring::load(None, Some(path)).and_then(|keyring| keyring.reload());
     match loaded {
@@ -69,7 +69,7 @@ fn check_key_file(path: &Path) -> Finding {
 
 /// Returns the fix for a file of `--api-key-file` that cannot be used.
 fn api_key_file_fix(path: &Path) -> String {
-    let quoted = word(&path.display().to_string());
+    let quoted = shell_path(path);
     match std::fs::read_to_string(path).map_err(|error| error.kind()) {
         // Both settings have a key.
         Ok(text) if ApiKey::parse(text.trim()).is_ok() => "unset KILN_API_KEY, or omit --api-key-file".to_string(),
@@ -99,14 +99,14 @@ fn mode(_: &Path) -> Option<u32> {
 
 /// Reports a file of a secret that every user of the machine can read or write.
 fn secret_permissions(path: &Path, mode: u32) -> Option<Finding> {
-    let quoted = word(&path.display().to_string());
+    let quoted = shell_path(path);
     let detail = format!("every user of this machine can read {}, which contains a secret", path.display());
     (mode & 0o006 != 0).then(|| Finding::warning("permissions", detail, format!("chmod 600 {quoted}")))
 }
 
 /// Reports a key file that every user of the machine can write. It contains digests, which others may read.
 fn key_file_permissions(path: &Path, mode: u32) -> Option<Finding> {
-    let quoted = word(&path.display().to_string());
+    let quoted = shell_path(path);
     let detail = format!("every user of this machine can add keys to {}", path.display());
     (mode & 0o002 != 0).then(|| Finding::warning("permissions", detail, format!("chmod o-w {quoted}")))
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use kiln_server::CertificateExpiry;
+use model_import::import::shell_path;
 
 use super::finding::Finding;
 use crate::config::Inspection;
-use crate::shell::word;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Fewer days than this are reported: most certificates are renewed earlier.
@@ -18,8 +18,7 @@ pub(super) fn check(inspection: &Inspection) -> Vec<Finding> {
     let error = inspection.errors.iter().find(|error| error.key == "tls-cert");
     vec![match (error, &inspection.certificate) {
         (Some(error), path) => {
-            let path =
-                path.as_deref().map_or_else(|| "CERTIFICATE".to_string(), |path| word(&path.display().to_string()));
+            let path = path.as_deref().map_or_else(|| "CERTIFICATE".to_string(), shell_path);
             let fix = format!(
                 "set both --tls-cert and --tls-key; openssl x509 -noout -text -in {path} shows the certificate"
             );

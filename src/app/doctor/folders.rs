@@ -5,12 +5,12 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
+use model_import::import::shell_path;
 use walkdir::WalkDir;
 
 use super::super::load;
 use super::finding::Finding;
 use crate::config::Config;
-use crate::shell::word;
 
 /// Less free space than this is reported.
 const MIN_FREE: u64 = 256 << 20;
@@ -72,7 +72,7 @@ fn images_to_come(feedback: &kiln_feedback::Config) -> u64 {
 impl Folder<'_> {
     fn finding(self) -> Finding {
         let Self { check, flag, path, is_created, .. } = self;
-        let (shown, quoted) = (path.display(), word(&path.display().to_string()));
+        let (shown, quoted) = (path.display(), shell_path(path));
         let existing = existing(path);
         let exists = existing == path;
         if !exists && !is_created {

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use kiln_inference::model::{Model, Task};
 use kiln_inference::model_file::{self, ModelFile};
+use model_import::import::shell_path;
 
 use super::super::load::{self, LoadError};
 use super::super::model_repository::{OpenedVersions, open_versions};
 use super::finding::Finding;
 use crate::config::Config;
-use crate::shell::{models_command, word};
+use crate::shell::models_command;
 
 const CHECK: &str = "model";
 
@@ -76,7 +77,7 @@ impl Models {
         };
         let is_required = !has_others && !versions.iter().any(|(_, opened)| opened.is_ok());
         if versions.is_empty() && invalid.is_empty() {
-            let copy = format!("copy a model to {}", word(&folder.join("NAME/1/model.onnx").display().to_string()));
+            let copy = format!("copy a model to {}", shell_path(&folder.join("NAME/1/model.onnx")));
             self.findings.push(failure(is_required, format!("{shown} has no model"), copy));
         }
         for (path, reason) in invalid {
@@ -90,7 +91,7 @@ impl Models {
 
     /// Adds a model in a file. `is_required` says whether the server does not start without it.
     fn add_file(&mut self, path: &Path, opened: Result<ModelFile, String>, is_required: bool) {
-        let inspect = format!("kiln inspect {}", word(&path.display().to_string()));
+        let inspect = format!("kiln inspect {}", shell_path(path));
         let finding = match opened {
             Ok(file) => {
                 self.versions += 1;
