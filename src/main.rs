@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use kiln::app::{self, PredictError};
+use kiln::app::{self, PredictError, print_error};
 use kiln::cli::{self, CliError, Command, Page};
 use kiln::config;
 use kiln_server::auth::ApiKey;
@@ -127,7 +127,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Models { order, config } => print(&app::models(order, &config)?),
         Command::ConfigCheck(report) => {
             for warning in config::unknown_variables(std::env::vars_os()) {
-                print_error(&format_args!("kiln: warning: {warning}"));
+                print_error(format_args!("kiln: warning: {warning}"));
             }
             print(&report)
         }
@@ -157,12 +157,6 @@ where
 /// Prints text. In contrast to `print!`, a closed pipe is an error, not a panic.
 fn print(text: &str) -> Result<(), Failure> {
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
-}
-
-/// Prints a line to standard error.
-fn print_error(message: &dyn fmt::Display) {
-    // Nothing else can be done if standard error is closed. `eprintln!` would panic.
-    let _ = writeln!(std::io::stderr(), "{message}");
 }
 
 /// Prints a page, or writes it to its file.

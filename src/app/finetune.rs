@@ -16,6 +16,7 @@ use kiln_inference::{ChosenDevice, Precision, reference_logits_on_cpu};
 use kiln_runtime::telemetry::logging::LoggingError;
 use model_import::import::terminal_text;
 
+use super::error_output::print_error;
 use super::load::{self, LoadError, NoStore};
 use super::progress;
 use super::start::init_logging;
@@ -139,8 +140,7 @@ fn extract_features(
                     unreadable += 1;
                     if unreadable <= MAX_NAMED {
                         let text = terminal_text(&format!("{}: {reason}", file.path.display()));
-                        // Standard error may be closed.
-                        let _ = bar.suspend(|| writeln!(std::io::stderr(), "{text}"));
+                        bar.suspend(|| print_error(text));
                     }
                 }
             }

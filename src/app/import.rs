@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use model_import::import::{ImportError, InspectedModel, inspect, terminal_text, write};
 
+use super::error_output::print_error;
 use super::progress;
 use crate::import::{ImportRequest, ModelFolder, NoCheckout, PlanError, Prompt, model_folder, name, plan};
 
@@ -112,8 +113,7 @@ fn verify(checkout: &Path, name: &str, folder: &str) -> Result<(), ImportFailure
     );
     let (is_built, last_lines) = build(checkout).map_err(ImportFailure::NoCargo)?;
     if !is_built {
-        // Standard error may be closed.
-        let _ = std::io::stderr().lock().write_all(last_lines.as_bytes());
+        print_error(last_lines.trim_end());
         return Err(ImportFailure::Build { folder: folder.to_string() });
     }
     // Run by cargo, which knows the path of the program.

@@ -1,6 +1,5 @@
 //! `kiln serve`: listens, loads the models, answers requests, and drains at shutdown.
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use kiln_api::MetricsAccess;
@@ -18,6 +17,7 @@ use kiln_server::auth::{AuthSetupError, Authenticator, ServerKey};
 use kiln_server::{Server, ServerError};
 
 use super::background_tasks::{supervise_maintenance, supervise_metrics_server};
+use super::error_output::print_error;
 use super::load::LoadError;
 use super::model_reload::ModelReloader;
 use super::model_repository::{ModelRepository, RepositorySetup};
@@ -110,8 +110,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     tracing::info!("ready");
     let url = format!("{scheme}://{}", kiln_server::connectable_address(address));
     if let Some(welcome) = server_key.welcome(&url, image_path(&registry)) {
-        // The server runs without standard error too.
-        let _ = writeln!(std::io::stderr(), "{welcome}");
+        print_error(welcome);
     }
     let served = tokio::select! {
         served = &mut serving => served,

@@ -1,6 +1,5 @@
 //! The images to classify: those of a folder, or a built-in photo.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +8,8 @@ use kiln_image::Limits;
 use kiln_inference::Sample;
 use kiln_inference::model::Model;
 use model_import::import::{read_file, terminal_text};
+
+use super::super::error_output::print_error;
 
 /// A photo of 640x480. `tests/data/photos` names its author and licence.
 const PHOTO: &[u8] = include_bytes!("../../../tests/data/photos/cat_640x480.jpg");
@@ -40,9 +41,7 @@ impl Images {
                     files.push(file);
                 }
                 Err(reason) => {
-                    let text = terminal_text(&format!("kiln: {name} is skipped: {reason}"));
-                    // Standard error may be closed.
-                    let _ = writeln!(std::io::stderr(), "{text}");
+                    print_error(terminal_text(&format!("kiln: {name} is skipped: {reason}")));
                     last_error = Some(reason);
                 }
             }

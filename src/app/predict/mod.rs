@@ -5,7 +5,6 @@ mod error;
 mod file_classifier;
 
 use std::cell::Cell;
-use std::io::Write as _;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use model_import::import::terminal_text;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::error_output::print_error;
 use super::load;
 use super::progress;
 use super::start::init_logging;
@@ -131,8 +131,7 @@ async fn predict_all(
             results.path.display(),
             all.total
         );
-        // The rows are complete, so the run succeeds without the summary too.
-        let _ = writeln!(std::io::stderr(), "{}", terminal_text(&text));
+        print_error(terminal_text(&text));
     }
     Ok(())
 }
