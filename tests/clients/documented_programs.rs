@@ -33,6 +33,20 @@ fn output(command: &mut Command) -> String {
     stdout
 }
 
+/// As [`output`], of a program that the command reads from a file.
+fn output_of_file(name: &str, program: &str, command: &mut Command) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, program).unwrap();
+    output(command.arg(path))
+}
+
+fn assert_response_has_the_cat(text: &str) {
+    let answer: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    let best = &answer["predictions"][0];
+    assert_eq!((best["class_id"].as_u64(), best["label"].as_str()), (Some(CLASS.0), Some(CLASS.1)), "{text}");
+}
+
 /// Returns the command that follows `cargo run --release` in the README.
 fn first_request() -> String {
     let readme = std::fs::read_to_string("README.md").unwrap();
@@ -92,10 +106,7 @@ fn curl_program_classifies_the_cat() {
         return;
     }
     let server = server();
-    let text = output(Command::new("sh").args(["-ec", &documented_program(CURL, "sh", &server)]));
-    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
-    let best = &answer["predictions"][0];
-    assert_eq!((best["class_id"].as_u64(), best["label"].as_str()), (Some(CLASS.0), Some(CLASS.1)), "{text}");
+    assert_response_has_the_cat(&output(Command::new("sh").args(["-ec", &documented_program(CURL, "sh", &server)])));
 }
 
 #[test]
@@ -143,10 +154,9 @@ fn go_program_classifies_the_cat() {
         return;
     }
     let server = server();
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("classify.go");
-    std::fs::write(&program, documented_program(GO, "go", &server)).unwrap();
-    let text = output(Command::new("go").arg("run").arg(&program).env("GOCACHE", folder.path().join("cache")));
+    let cache = tempfile::tempdir().unwrap();
+    let program = documented_program(GO, "go", &server);
+    let text = output_of_file("classify.go", &program, Command::new("go").arg("run").env("GOCACHE", cache.path()));
     assert!(text.starts_with(&format!("{} {} 0.", CLASS.0, CLASS.1)), "{text}");
     assert_eq!(text.lines().count(), 5, "{text}");
 }
@@ -157,13 +167,8 @@ fn java_program_classifies_the_cat() {
         return;
     }
     let server = server();
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("Classify.java");
-    std::fs::write(&program, documented_program(JAVA, "java", &server)).unwrap();
-    let text = output(Command::new("java").arg(&program));
-    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
-    let best = &answer["predictions"][0];
-    assert_eq!((best["class_id"].as_u64(), best["label"].as_str()), (Some(CLASS.0), Some(CLASS.1)), "{text}");
+    let program = documented_program(JAVA, "java", &server);
+    assert_response_has_the_cat(&output_of_file("Classify.java", &program, &mut Command::new("java")));
 }
 
 #[test]
