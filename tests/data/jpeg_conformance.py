@@ -7,7 +7,6 @@ Needs cjpeg and jpegtran (Debian: libjpeg-turbo-progs). The kinds are combinatio
 coding, sizes and colour spaces. Pillow decodes with its own copy of libjpeg-turbo 3: exact IDCT, smooth upsampling, which are the
 defaults of libjpeg. conformance_records.py describes the output. Other scans and restart markers do not change pixels.
 """
-import io
 import itertools
 import subprocess
 import tempfile
@@ -17,7 +16,7 @@ from PIL import Image
 
 import kinds
 from conformance_records import write_records
-from format_files.samples import pixels_of
+from format_files.samples import pixels_of, saved
 
 HERE = Path(__file__).parent
 SIZES = [(64, 48), (51, 37), (23, 66)]
@@ -80,7 +79,7 @@ def inks(picture):
     separated = kinds.separated(picture)
     for progressive in [False, True]:
         kind = f"{'progressive' if progressive else 'one scan'} {size}"
-        cmyk = saved(separated, quality=85, progressive=progressive)
+        cmyk = saved(separated, "JPEG", quality=85, progressive=progressive)
         yield f"CMYK {kind}", cmyk
         yield f"CMYK without a marker {kind}", kinds.with_adobe_segment(cmyk, lambda segment: b"")
         restarts = jpegtran(cmyk, ["-restart", "2B"] + (["-progressive"] if progressive else []))
@@ -99,12 +98,6 @@ def cjpeg(picture, options, script=""):
 
 def jpegtran(jpeg, options):
     return subprocess.run(["jpegtran", "-copy", "all", *options], input=jpeg, stdout=subprocess.PIPE, check=True).stdout
-
-
-def saved(picture, format="JPEG", **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

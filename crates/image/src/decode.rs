@@ -16,7 +16,7 @@ use super::error::ImageError;
 use super::format::Format;
 use super::gif_header;
 use super::header;
-use super::jpeg::{self, Damage};
+use super::jpeg;
 use super::jpeg_header::Header;
 use super::library_decoder::{NOTHING, check_header_size, decode_with, memory_limit};
 use super::limits::{CancelToken, Limits, TruncatedImages};
@@ -142,10 +142,9 @@ fn decode_jpeg(
     let orientation = header.exif.map_or(Orientation::NoTransforms, header::orientation);
     let memory = jpeg::decode_memory(bytes, &header);
     let Some(_budget) = limits.acquire(format, memory, token)? else { return Ok(None) };
-    let damage = if is_truncated { Damage::Accept } else { Damage::Refuse };
     let (upright_width, upright_height) = if swaps_sides(orientation) { (height, width) } else { (width, height) };
     let reduction = spec.map_or(1, |spec| spec.reduction(upright_width, upright_height));
-    let pixels = jpeg::decode_pixels(bytes, &header, reduction, damage).map_err(undecodable)?;
+    let pixels = jpeg::decode_pixels(bytes, &header, reduction, extent).map_err(undecodable)?;
     if is_truncated && pixels.iter().all(|sample| *sample == pixels[0]) {
         return Err(undecodable(NOTHING.to_string()));
     }

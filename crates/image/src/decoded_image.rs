@@ -64,6 +64,6 @@ pub(super) fn swaps_sides(orientation: Orientation) -> bool {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
     Whole,
-    /// Some pixels. The others are black or grey; in some TIFF and BMP files white or the first colour of the palette.
+    /// Some pixels. The others are black, grey or those of the coarser scans; in some TIFF and BMP files white or the first colour of the palette.
     Part,
 }

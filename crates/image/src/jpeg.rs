@@ -16,6 +16,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, DecodeWarning, Decoder, PixelFormat, ScalingFactor};
 
+use super::decoded_image::Extent;
 use super::jpeg_header::{Frame, Header};
 use super::jpeg_scans;
 
@@ -35,15 +36,6 @@ pub(super) fn max_scans(width: u32, height: u32) -> u64 {
     (MAX_SCANNED_PIXELS / (u64::from(width) * u64::from(height))).clamp(ALWAYS_ALLOWED_SCANS, MAX_SCANS.into())
 }
 
-/// How the decoder treats missing or damaged data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Damage {
-    /// The file is refused.
-    Refuse,
-    /// The missing pixels are grey, or those of the coarser scans.
-    Accept,
-}
-
 /// Decodes a file to u8 RGB, `[height, width, 3]` laid out flat; both sides are divided by `reduction`, which is 1, 2, 4 or 8, and
 /// rounded up. The inverse DCT then computes the lower frequencies alone. The error is the decoder's reason, or the damage of the
 /// file.
@@ -51,16 +43,16 @@ pub(super) fn decode_pixels(
     bytes: &[u8],
     header: &Header<'_>,
     reduction: u32,
-    damage: Damage,
+    extent: Extent,
 ) -> Result<Vec<u8>, String> {
     let mut bytes = Cow::Borrowed(bytes);
-    if damage == Damage::Accept {
+    if extent == Extent::Part {
         // The decoder wants an end marker. Behind a complete file, it has no effect.
         bytes.to_mut().truncate(header.length);
         bytes.to_mut().extend([0xff, 0xd9]);
     }
     // The decoder reads data of strangers. If it panics, that is the file's fault, too.
-    let decoded = panic::catch_unwind(AssertUnwindSafe(|| decode_bytes(&bytes, header, reduction, damage)));
+    let decoded = panic::catch_unwind(AssertUnwindSafe(|| decode_bytes(&bytes, header, reduction, extent)));
     decoded.unwrap_or_else(|_| Err(damaged(&"the decoder failed")))
 }
 
@@ -68,8 +60,8 @@ fn damaged(error: &dyn Display) -> String {
     format!("the file is truncated or damaged: {error}")
 }
 
-fn decode_bytes(bytes: &[u8], header: &Header<'_>, reduction: u32, damage: Damage) -> Result<Vec<u8>, String> {
-    let is_part = damage == Damage::Accept;
+fn decode_bytes(bytes: &[u8], header: &Header<'_>, reduction: u32, extent: Extent) -> Result<Vec<u8>, String> {
+    let is_part = extent == Extent::Part;
     let split = header.has_partial_scans.then(|| jpeg_scans::with_split_scans(bytes, is_part)).transpose()?;
     let bytes = split.as_deref().unwrap_or(bytes);
     let (width, height) = header.size();
@@ -110,8 +102,8 @@ fn decode_bytes(bytes: &[u8], header: &Header<'_>, reduction: u32, damage: Damag
     Ok(image.data)
 }
 
-/// Returns whether the decoder found the same frame header, by which Kiln has acquired memory. It reads a segment behind some markers
-/// that have none, and so may find others.
+/// Returns whether the decoder found the frame header by whose size Kiln has acquired memory. Behind TEM and other markers without a
+/// segment, the decoder skips a segment, so it may find another frame header.
 fn is_frame_of(frame: &Frame<'_>, decoder: &Decoder<'_>) -> bool {
     let found = decoder.header();
     let parts = found.components.iter().map(|part| {

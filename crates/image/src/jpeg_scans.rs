@@ -25,7 +25,8 @@ const MAX_CATEGORY: u32 = 15;
 ///
 /// # Errors
 ///
-/// Returns the damage if such a scan is damaged or ends too early, or if there is no end marker.
+/// Returns the damage if the header of such a scan is invalid, if there is no end marker, or, without `is_part`, if the data of such a
+/// scan is damaged or ends too early.
 pub(super) fn with_split_scans(bytes: &[u8], is_part: bool) -> Result<Vec<u8>, &'static str> {
     let mut copy = Vec::with_capacity(bytes.len());
     copy.extend([0xff, 0xd8]);

@@ -211,9 +211,9 @@ impl Directory {
         if length > self.max_input(file) { Err(OVERLAP.to_string()) } else { Ok(()) }
     }
 
-    /// Returns the most bytes that are read of all strips or tiles of a file together. Several may be the same bytes, and compressed
-    /// data may have codes without output, so the length of the file is the bound. Equal tiles that are stored once, as blank ones may
-    /// be, compress well.
+    /// Returns the maximum number of bytes that are read of all strips or tiles together: the length of the file, and one bit for each
+    /// sample. Without a bound, many strips could refer to the same bytes, and compressed data may have codes without output. The bit
+    /// for each sample is for equal tiles that are stored once, such as blank ones; they compress to less.
     pub(super) fn max_input(&self, file: usize) -> u64 {
         file as u64 + u64::from(self.width) * u64::from(self.height) * self.colours.samples() as u64 / 8
     }

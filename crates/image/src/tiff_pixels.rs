@@ -20,19 +20,19 @@ impl Directory {
         let kept = self.colours.samples();
         let [across, down] = self.chunks();
         let planes = if self.is_planar { kept } else { 1 };
-        let count = across as usize * down as usize;
-        if count * planes > MAX_CHUNKS {
-            let count = count * planes;
+        let per_plane = across as usize * down as usize;
+        let count = per_plane * planes;
+        if count > MAX_CHUNKS {
             return Err(format!("it has {count} strips or tiles; the maximum is {MAX_CHUNKS}"));
         }
-        if self.places.len() < count * planes && !is_part {
+        if self.places.len() < count && !is_part {
             return Err(MISSING.to_string());
         }
         let mut samples = vec![0; self.width as usize * self.height as usize * kept];
         let mut unread = usize::try_from(self.max_input(bytes.len())).unwrap_or(usize::MAX);
-        for (index, place) in self.places.iter().take(count * planes).enumerate() {
-            let channels = if self.is_planar { index / count..index / count + 1 } else { 0..kept };
-            let (left, top) = (index % count % across as usize, index % count / across as usize);
+        for (index, place) in self.places.iter().take(count).enumerate() {
+            let channels = if self.is_planar { index / per_plane..index / per_plane + 1 } else { 0..kept };
+            let (left, top) = (index % per_plane % across as usize, index % per_plane / across as usize);
             let start = [left * self.chunk[0] as usize, top * self.chunk[1] as usize];
             let read = self.read_chunk(bytes, *place, &mut unread, start, channels, &mut samples);
             if unread == 0 {
