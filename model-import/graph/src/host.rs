@@ -314,8 +314,8 @@ impl<T: Clone> Array<T> {
     }
 
     /// Applies `f` to all elements; `None` if it has no result for one.
-    pub(crate) fn try_map(&self, f: impl Fn(&T) -> Option<T>) -> Option<Self> {
-        Some(Self::new(self.shape.clone(), self.data.iter().map(f).collect::<Option<_>>()?))
+    pub(crate) fn try_map<U: Clone>(&self, f: impl Fn(&T) -> Option<U>) -> Option<Array<U>> {
+        Some(Array::new(self.shape.clone(), self.data.iter().map(f).collect::<Option<_>>()?))
     }
 
     pub(crate) fn map(&self, f: impl Fn(&T) -> T) -> Self {

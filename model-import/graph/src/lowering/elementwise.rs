@@ -503,9 +503,7 @@ pub(crate) fn select(lowering: &mut Lowering<'_>, operator: &Operator<'_>) -> Ou
     if let [Some(condition), Some(yes), Some(no)] = known {
         let misfit = || Problem::from("its operands do not fit");
         lowering.reserve_integers(condition.shape())?;
-        let condition = condition.to_int();
-        let is_set: Option<Vec<bool>> = condition.data.iter().map(|value| value.truth()).collect();
-        let condition = Array::new(condition.shape, is_set.ok_or(OPEN_CONDITION)?);
+        let condition = condition.to_int().try_map(|value| value.truth()).ok_or(OPEN_CONDITION)?;
         let shape = crate::host::broadcast_shape(yes.shape(), no.shape())
             .and_then(|shape| crate::host::broadcast_shape(&shape, &condition.shape))
             .ok_or_else(misfit)?;

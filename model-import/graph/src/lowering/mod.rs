@@ -40,6 +40,8 @@ pub(crate) use view::{Var, show};
 
 /// The maximum number of nodes that are converted. The largest classifiers have a tenth of that.
 pub(crate) const MAX_NODES: usize = 50_000;
+/// The error beyond [`MAX_NODES`].
+const TOO_MANY_NODES: &str = "the file has more than 50000 operators";
 /// The next step for a file that contradicts itself.
 pub(crate) const CHECK_AGAIN: &str = "Check the file with onnx.checker.check_model, and export the model again.";
 /// The maximum number of inputs and outputs of a node.
@@ -185,7 +187,7 @@ impl<'a> Lowering<'a> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             // Once is enough: the nodes behind this one would give the same error.
-            self.refuse("the file has more than 50000 operators");
+            self.refuse(TOO_MANY_NODES);
             return self.check_excess();
         }
         if node.input.len().max(node.output.len()) > MAX_VALUES {
