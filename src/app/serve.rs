@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kiln_api::MetricsAccess;
 use kiln_api::model_repository::{RepositoryTask, repository_channel};
-use kiln_classifier::Classifier;
 use kiln_classifier::registry::Registry;
 use kiln_feedback::{FeedbackStore, OpenError};
 use kiln_inference::model::Task;
@@ -18,7 +17,7 @@ use kiln_server::{Server, ServerError};
 
 use super::background_tasks::{supervise_maintenance, supervise_metrics_server};
 use super::error_output::print_error;
-use super::load::LoadError;
+use super::load::{self, LoadError};
 use super::model_reload::ModelReloader;
 use super::model_repository::{ModelRepository, RepositorySetup};
 use super::served_models::ServedModels;
@@ -109,7 +108,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     readiness.set_ready();
     tracing::info!("ready");
     let url = format!("{scheme}://{}", kiln_server::connectable_address(address));
-    if let Some(welcome) = server_key.welcome(&url, image_path(&registry)) {
+    let path = load::raw_path(
+        registry.find(None, None).map_or(Task::SingleLabel, |classifier| classifier.model().spec().task),
+    );
+    if let Some(welcome) = server_key.welcome(&url, path) {
         print_error(welcome);
     }
     let served = tokio::select! {
@@ -119,12 +121,6 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     finish(models, feedback, &signal).await;
     outcome(served, &readiness)
-}
-
-/// Returns the path of the operation that takes an image for the default model.
-fn image_path(registry: &Registry) -> &'static str {
-    let embeds = |classifier: Arc<Classifier>| classifier.model().spec().task == Task::Embedding;
-    if registry.find(None, None).is_ok_and(embeds) { "/embed/raw" } else { "/predict/raw" }
 }
 
 /// Returns why the server stopped: a failure, an error of the listener, or a signal.

@@ -8,8 +8,7 @@ use kiln_runtime::telemetry::logging::{self, LogGuard, LoggingError};
 
 use crate::config::{self, Config};
 
-/// Threads that a command starts besides the runtime's workers: the log, its reporter, blocking tasks. tokio or the log would
-/// panic if one of them were refused.
+/// Threads that a command starts besides the runtime's workers: the log, its reporter, blocking tasks.
 const OTHER_THREADS: usize = 6;
 
 /// Returns an error if the operating system refuses the threads without which no command can run. tokio and the log would

@@ -8,7 +8,7 @@ use std::io::{self, BufRead};
 #[derive(Debug, Default)]
 pub struct EarlierRows {
     /// The files that have a row.
-    pub files: FileSet,
+    pub files: EarlierFiles,
     /// Number of rows.
     pub count: usize,
     /// Number of rows with an error.
@@ -26,9 +26,9 @@ impl EarlierRows {
 /// The names of files, with the number of rows of each: several files may have one name. It stores a digest of each name, so that
 /// millions of names fit in memory.
 #[derive(Clone, Debug, Default)]
-pub struct FileSet(HashMap<u128, u32>);
+pub struct EarlierFiles(HashMap<u128, u32>);
 
-impl FileSet {
+impl EarlierFiles {
     fn insert(&mut self, name: &str) {
         *self.0.entry(digest(name)).or_default() += 1;
     }
@@ -58,7 +58,7 @@ fn digest(name: &str) -> u128 {
 
 /// The complete lines at the start of a file.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Complete {
+pub(super) struct CompleteLines {
     /// Their length in bytes.
     pub(super) length: u64,
     /// Number of line feeds in them, those in quotes included.
@@ -66,8 +66,8 @@ pub(super) struct Complete {
 }
 
 /// Finds the complete lines at the start of a file. A line feed in quotes does not end a line of CSV.
-pub(super) fn complete_lines(reader: &mut impl BufRead, has_quotes: bool) -> io::Result<Complete> {
-    let (mut read, mut complete, mut is_quoted) = (Complete::default(), Complete::default(), false);
+pub(super) fn complete_lines(reader: &mut impl BufRead, has_quotes: bool) -> io::Result<CompleteLines> {
+    let (mut read, mut complete, mut is_quoted) = (CompleteLines::default(), CompleteLines::default(), false);
     loop {
         let chunk = reader.fill_buf()?;
         if chunk.is_empty() {

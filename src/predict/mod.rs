@@ -8,7 +8,7 @@ mod results_error;
 mod results_file;
 mod row;
 
-pub use earlier_rows::{EarlierRows, FileSet};
+pub use earlier_rows::{EarlierFiles, EarlierRows};
 pub use image_files::{ImageFile, ImageFiles, ImageSource};
 pub use parquet_file::write_parquet;
 pub use request::{Existing, Output, PredictRequest, ResultsFile, ResultsFormat, STDIN};

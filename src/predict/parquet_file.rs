@@ -17,8 +17,10 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::results_error::ResultsError;
+use super::row::class_columns;
 
 /// Number of values of a row group, which is in memory as a whole.
 const GROUP_VALUES: usize = 1 << 21;
@@ -40,6 +42,14 @@ struct ParquetClass {
     probability: f32,
 }
 
+/// What the columns depend on.
+#[derive(Debug, Deserialize)]
+struct RowShape {
+    #[serde(default)]
+    predictions: Vec<IgnoredAny>,
+    embedding: Option<IgnoredAny>,
+}
+
 /// The columns of a file, which depend on its rows.
 #[derive(Clone, Copy, Default)]
 struct Columns {
@@ -52,7 +62,7 @@ impl Columns {
     /// Reads all rows.
     fn of(rows: &Path) -> io::Result<Self> {
         let mut columns = Self::default();
-        for row in read_rows(rows)? {
+        for row in read_rows::<RowShape>(rows)? {
             let row = row?;
             columns.classes = columns.classes.max(row.predictions.len());
             columns.has_embeddings |= row.embedding.is_some();
@@ -64,9 +74,9 @@ impl Columns {
     fn schema(self) -> String {
         let mut schema = "message results { required binary file (STRING); ".to_string();
         for rank in 1..=self.classes {
-            let suffix = if rank == 1 { String::new() } else { format!("_{rank}") };
+            let [class_id, label, probability] = class_columns(rank);
             schema.push_str(&format!(
-                "optional int32 class_id{suffix}; optional binary label{suffix} (STRING); optional float probability{suffix}; "
+                "optional int32 {class_id}; optional binary {label} (STRING); optional float {probability}; "
             ));
         }
         if self.has_embeddings {
@@ -120,7 +130,7 @@ fn write_part(rows: &Path, part: &Path) -> Result<(), ParquetError> {
         waiting.clear();
         group.close().map(|_| ())
     };
-    for row in read_rows(rows)? {
+    for row in read_rows::<ParquetRow>(rows)? {
         let row = row?;
         values += 2 + 3 * columns.classes + row.embedding.as_ref().map_or(0, Vec::len);
         waiting.push(row);
@@ -136,8 +146,8 @@ fn write_part(rows: &Path, part: &Path) -> Result<(), ParquetError> {
     Ok(())
 }
 
-fn read_rows(path: &Path) -> io::Result<impl Iterator<Item = io::Result<ParquetRow>>> {
-    let row = |line: io::Result<String>| -> io::Result<ParquetRow> { Ok(serde_json::from_str(&line?)?) };
+fn read_rows<T: DeserializeOwned>(path: &Path) -> io::Result<impl Iterator<Item = io::Result<T>>> {
+    let row = |line: io::Result<String>| -> io::Result<T> { Ok(serde_json::from_str(&line?)?) };
     Ok(BufReader::new(File::open(path)?).lines().map(row))
 }
 

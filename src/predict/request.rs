@@ -44,7 +44,7 @@ pub struct ResultsFile {
 
 impl ResultsFile {
     /// Returns the file that gets a row when the result of an image is known. A Parquet file is converted from it at the end.
-    pub fn rows(&self) -> PathBuf {
+    pub fn rows_path(&self) -> PathBuf {
         match self.format {
             ResultsFormat::Csv | ResultsFormat::JsonLines => self.path.clone(),
             ResultsFormat::Parquet => self.path.with_extension("jsonl"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::earlier_rows::{Complete, EarlierRows, complete_lines};
+use super::earlier_rows::{CompleteLines, EarlierRows, complete_lines};
 use super::request::{Existing, ResultsFile};
 use super::results_error::ResultsError;
 use super::row::{ModelId, Row, RowFormat, csv_line};
@@ -32,7 +32,7 @@ impl ResultsWriter {
     ///
     /// [`ResultsError::Exists`] or [`ResultsError::NoRows`].
     pub fn check(results: &ResultsFile) -> Result<(), ResultsError> {
-        let rows = results.rows();
+        let rows = results.rows_path();
         match results.existing {
             Existing::Refuse if results.path.exists() => Err(ResultsError::Exists(results.path.clone())),
             Existing::Refuse if rows.exists() => Err(ResultsError::Exists(rows)),
@@ -49,7 +49,7 @@ impl ResultsWriter {
     ///
     /// See [`ResultsError`]. A file that cannot be continued is not changed.
     pub fn open(results: &ResultsFile, format: RowFormat) -> Result<(Self, EarlierRows), ResultsError> {
-        let path = results.rows();
+        let path = results.rows_path();
         let io_error = |reason| ResultsError::Open { path: path.clone(), reason };
         let mut options = OpenOptions::new();
         match results.existing {
@@ -92,14 +92,14 @@ impl ResultsWriter {
         let complete = complete_lines(&mut BufReader::new(&self.file), columns.is_some());
         let complete = complete.map_err(|reason| self.io_error(reason))?;
         let length = complete.length;
-        if length > 0 && columns.is_some() {
-            self.check_quotes(complete)?;
-        }
         self.file.rewind().map_err(|reason| self.io_error(reason))?;
         let rows = match (&columns, &self.format) {
             _ if length == 0 => self.check_beginning(columns.as_deref())?,
             (_, RowFormat::JsonLines { model }) => self.read_json(length, model)?,
-            (columns, RowFormat::Csv { .. }) => self.read_csv(length, columns.as_deref().unwrap_or_default())?,
+            (columns, RowFormat::Csv { .. }) => {
+                self.check_quotes(complete)?;
+                self.read_csv(length, columns.as_deref().unwrap_or_default())?
+            }
         };
         // Only now it is certain that the incomplete line is one of a row.
         self.file.set_len(length).map_err(|reason| self.io_error(reason))?;
@@ -112,7 +112,7 @@ impl ResultsWriter {
 
     /// Checks that what follows the complete lines of CSV is at most one row. After a quote that is not closed, all further lines
     /// look like one incomplete line, and they must not be removed.
-    fn check_quotes(&self, Complete { length, lines }: Complete) -> Result<(), ResultsError> {
+    fn check_quotes(&self, CompleteLines { length, lines }: CompleteLines) -> Result<(), ResultsError> {
         let whole = self.file.metadata().map_err(|reason| self.io_error(reason))?.len();
         match whole.saturating_sub(length) {
             0..=MAX_INCOMPLETE => Ok(()),

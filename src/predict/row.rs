@@ -72,12 +72,8 @@ impl RowFormat {
     /// Returns the names of the columns, if the form has columns.
     pub fn columns(&self) -> Option<Vec<String>> {
         let Self::Csv { classes } = *self else { return None };
-        let class = |rank: usize| {
-            let suffix = if rank == 1 { String::new() } else { format!("_{rank}") };
-            CLASS_COLUMNS.map(|column| format!("{column}{suffix}"))
-        };
         let (first, last) = (iter::once("file".to_string()), iter::once("error".to_string()));
-        Some(first.chain((1..=classes).flat_map(class)).chain(last).collect())
+        Some(first.chain((1..=classes).flat_map(class_columns)).chain(last).collect())
     }
 
     /// Returns the line of a row, with its line feed.
@@ -87,6 +83,12 @@ impl RowFormat {
             Self::JsonLines { model } => json_line(row, model),
         }
     }
+}
+
+/// Returns the names of the columns of a class, of which the most probable has the rank 1.
+pub(super) fn class_columns(rank: usize) -> [String; 3] {
+    let suffix = if rank == 1 { String::new() } else { format!("_{rank}") };
+    CLASS_COLUMNS.map(|column| format!("{column}{suffix}"))
 }
 
 /// Returns a line of CSV, with its line feed.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kiln_classifier::batching::Worker;
 use kiln_inference::BurnEngine;
-use kiln_inference::model::{Model, Task};
+use kiln_inference::model::Model;
 use kiln_server::auth::ApiKey;
 use tokio::task::JoinSet;
 
@@ -45,10 +45,7 @@ impl BenchServer {
         let key = ApiKey::generate();
         let server = LoopbackServer::start(config.server, config.api.clone(), &key).await?;
         let name = model.name().to_string();
-        let path = match model.spec().task {
-            Task::SingleLabel | Task::MultiLabel => "/predict/raw",
-            Task::Embedding => "/embed/raw",
-        };
+        let path = load::raw_path(model.spec().task);
         let (classifier, worker) = load::classifier(config, model, vec![engine], server.readiness.clone())
             .map_err(|error| error.to_string())?;
         server.registry.replace_with_stable(name, vec![classifier]);

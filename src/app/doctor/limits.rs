@@ -62,20 +62,17 @@ fn open_files(limit: Limit, needed: u64, connections: usize) -> Finding {
 /// and the number of threads that count against it; the kernel does not apply it to root.
 fn tasks(needed: u64, user: Option<(Limit, UserThreads)>, group: Option<Usage>) -> Finding {
     let user = user.filter(|(_, threads)| !threads.is_root).map(|(limit, threads)| (limit, threads.count));
-    let left_to_user = user.map(|(limit, count)| limit.soft.saturating_sub(count));
+    let left_to_user = user.map(|(limit, count)| Usage { limit: limit.soft, used: count }.left());
     let left_to_group = group.map(Usage::left);
-    let detail = match (left_to_user, left_to_group) {
-        (Some(user), Some(group)) => format!("{} left", shown(user.min(group))),
-        (Some(left), None) | (None, Some(left)) => format!("{} left", shown(left)),
-        (None, None) => "no limit".to_string(),
-    };
+    let left = left_to_user.into_iter().chain(left_to_group).min();
+    let detail = left.map_or_else(|| "no limit".to_string(), |left| format!("{} left", shown(left)));
     let detail = format!("{detail}, about {needed} needed by a server");
     if left_to_group.is_some_and(|left| left < needed) {
         let fix =
             "raise the limit on processes of the container or service: docker run --pids-limit, TasksMax= of systemd";
         return Finding::problem("threads left", detail, fix);
     }
-    if let Some((limit, count)) = user.filter(|(limit, count)| limit.soft.saturating_sub(*count) < needed) {
+    if let Some((limit, count)) = user.filter(|_| left_to_user.is_some_and(|left| left < needed)) {
         return Finding::problem("threads left", detail, user_fix(limit, count + needed));
     }
     Finding::ok("threads left", detail)

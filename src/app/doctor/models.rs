@@ -22,21 +22,19 @@ pub(super) struct Models {
     pub(super) versions: usize,
     /// Size of their weights in bytes, as far as it is known.
     pub(super) bytes: u64,
-    /// The names of the models of `--model-file`.
-    names: Vec<String>,
 }
 
 /// Checks the models.
 pub(super) fn check(config: &Config) -> Models {
-    let mut models = Models::default();
+    let (mut models, mut names) = (Models::default(), Vec::new());
     for path in &config.model_files {
         let opened = model_file::open(path, &config.model_file_options).map_err(|error| error.to_string());
-        models.names.extend(opened.as_ref().ok().map(|file| file.model.name().to_string()));
+        names.extend(opened.as_ref().ok().map(|file| file.model.name().to_string()));
         models.add_file(path, opened, true);
     }
-    let built_in = models.built_in(config);
+    let built_in = models.built_in(config, &names);
     if let Some(folder) = &config.model_repository {
-        let has_others = !models.names.is_empty() || !built_in.is_empty();
+        let has_others = !names.is_empty() || !built_in.is_empty();
         models.add_repository(folder, config, has_others);
     }
     for model in built_in {
@@ -46,9 +44,9 @@ pub(super) fn check(config: &Config) -> Models {
 }
 
 impl Models {
-    /// Returns the built-in models that a server would serve. Checks the names of all models.
-    fn built_in(&mut self, config: &Config) -> Vec<Model> {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+    /// Returns the built-in models that a server would serve beside the files of these names. Checks the names of all models.
+    fn built_in(&mut self, config: &Config, names: &[String]) -> Vec<Model> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let is_complete = names.len() == config.model_files.len();
         match load::built_in_beside(config, &names) {
             Ok(models) => return models,
@@ -89,7 +87,7 @@ impl Models {
         }
     }
 
-    /// Adds a model in a file. `is_required` says whether the server does not start without it.
+    /// Adds a model in a file. `is_required`: whether the server needs it to start.
     fn add_file(&mut self, path: &Path, opened: Result<ModelFile, String>, is_required: bool) {
         let inspect = format!("kiln inspect {}", shell_path(path));
         let finding = match opened {

@@ -10,7 +10,7 @@ use kiln_classifier::batching::{self, Batcher, SpawnThread, Worker};
 use kiln_classifier::{Classifier, ResponseCache};
 use kiln_feedback::{FeedbackStore, ModelIdentity};
 use kiln_image::{DecodePool, Limits};
-use kiln_inference::model::Model;
+use kiln_inference::model::{Model, Task};
 use kiln_inference::{
     self as inference, BurnEngine, ChosenDevice, DeviceAssignment, DeviceChoice, DeviceInfo, Options, Step,
     configure_cpu, device, panic_message,
@@ -26,6 +26,14 @@ pub(super) use models::{
     built_in_beside, default_model, empty_store, log_opened, models, selected_model, selected_models, stable_version,
     unusable_stable_version,
 };
+
+/// Returns the path of the operation that takes an image as the body of a request.
+pub(super) fn raw_path(task: Task) -> &'static str {
+    match task {
+        Task::SingleLabel | Task::MultiLabel => "/predict/raw",
+        Task::Embedding => "/embed/raw",
+    }
+}
 
 /// Maximum size of all image regions in the queue that wait for a resize on the device, in bytes.
 const MAX_QUEUED_CROP_BYTES: usize = 256 << 20;

@@ -24,7 +24,7 @@ use super::progress;
 use super::start::init_logging;
 use crate::config::Config;
 use crate::predict::{
-    FileSet, ImageFile, ImageFiles, Output, PredictRequest, ResultsFile, ResultsFormat, ResultsWriter, Row,
+    EarlierFiles, ImageFile, ImageFiles, Output, PredictRequest, ResultsFile, ResultsFormat, ResultsWriter, Row,
     write_parquet,
 };
 use answers::Answers;
@@ -183,12 +183,12 @@ async fn answer_all(
     Ok((counts, stopped.filter(|_| !is_complete)))
 }
 
-/// Writes the results file from the rows, if it has another format than they.
+/// Converts the rows to Parquet if the results file has that format.
 async fn convert(results: &ResultsFile) -> Result<(), PredictError> {
     if results.format != ResultsFormat::Parquet {
         return Ok(());
     }
-    let (rows, path) = (results.rows(), results.path.clone());
+    let (rows, path) = (results.rows_path(), results.path.clone());
     spawn_blocking(move || write_parquet(&rows, &path)).await.map_err(PredictError::Converting)??;
     Ok(())
 }
@@ -204,7 +204,7 @@ fn stop_requests(output: &Output) -> Result<mpsc::Receiver<ShutdownRequest>, Pre
 }
 
 /// Lists the files without an earlier row on a thread, since reading folders blocks.
-fn list(files: ImageFiles, earlier: FileSet) -> (impl Stream<Item = ImageFile>, JoinHandle<()>) {
+fn list(files: ImageFiles, earlier: EarlierFiles) -> (impl Stream<Item = ImageFile>, JoinHandle<()>) {
     let (sender, mut listed) = mpsc::channel(LISTED_FILES);
     let listing = spawn_blocking(move || {
         // Fails if the run has stopped.
@@ -213,12 +213,12 @@ fn list(files: ImageFiles, earlier: FileSet) -> (impl Stream<Item = ImageFile>, 
     (stream::poll_fn(move |context| listed.poll_recv(context)), listing)
 }
 
-fn without_earlier(files: &ImageFiles, mut earlier: FileSet) -> impl Iterator<Item = ImageFile> {
+fn without_earlier(files: &ImageFiles, mut earlier: EarlierFiles) -> impl Iterator<Item = ImageFile> {
     files.walk().filter(move |file| !earlier.take(&file.name))
 }
 
 /// Counts the files for the bar on a thread, and shows the bar if there are several. Without a terminal it does nothing.
-fn count(files: &ImageFiles, earlier: &FileSet, bar: &ProgressBar) {
+fn count(files: &ImageFiles, earlier: &EarlierFiles, bar: &ProgressBar) {
     if !progress::is_shown() {
         return;
     }

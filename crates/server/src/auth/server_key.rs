@@ -23,7 +23,7 @@ pub struct ServerKey {
 /// Where the owner of the server finds the key.
 #[derive(Debug, PartialEq, Eq)]
 enum KeyOutput {
-    /// Nowhere: API keys are configured.
+    /// Nowhere: API keys are configured, and perhaps tokens.
     ConfiguredKeys,
     /// Nowhere: tokens of this issuer are configured, and no key.
     Tokens(String),
@@ -124,8 +124,11 @@ impl ServerKey {
     /// image. `None` without a terminal. Print them on standard error alone: the log may go to a file, and they contain the
     /// generated key.
     ///
-    /// `url` is that of the server, such as `http://127.0.0.1:8080`, and `path` that of the operation which takes an image.
+    /// `url` is the URL of the server, such as `http://127.0.0.1:8080`, and `path` is the path of the operation that takes an image.
     pub fn welcome(&self, url: &str, path: &str) -> Option<String> {
+        if !self.has_terminal {
+            return None;
+        }
         let (shown, header) = match (&self.output, &self.key) {
             (KeyOutput::Tokens(issuer), _) => {
                 (format!("a token of {issuer}"), "Authorization: Bearer $TOKEN".to_string())
@@ -140,7 +143,13 @@ impl ServerKey {
                 "X-API-Key: $KILN_API_KEY".to_string(),
             ),
         };
-        self.has_terminal.then(|| welcome(url, path, &shown, &header))
+        // The certificate of a server rarely names its address.
+        let insecure = if url.starts_with("https:") { "--insecure " } else { "" };
+        // The brackets of an IPv6 address are a pattern for some shells.
+        Some(format!(
+            "\n  address  {url} (documentation: {url}/docs)\n  key      {shown}\n  \
+             try      curl {insecure}-H \"{header}\" --data-binary @photo.jpg \"{url}{path}\"\n"
+        ))
     }
 }
 
@@ -160,17 +169,6 @@ fn write(path: &Path, key: &ApiKey) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     writeln!(options.open(path)?, "{}", key.expose())
-}
-
-/// Returns the lines for the terminal: `shown` describes the key, and `header` contains it.
-fn welcome(url: &str, path: &str, shown: &str, header: &str) -> String {
-    // The certificate of a server rarely names its address.
-    let insecure = if url.starts_with("https:") { "--insecure " } else { "" };
-    // The brackets of an IPv6 address are a pattern for some shells.
-    format!(
-        "\n  address  {url} (documentation: {url}/docs)\n  key      {shown}\n  \
-         try      curl {insecure}-H \"{header}\" --data-binary @photo.jpg \"{url}{path}\"\n"
-    )
 }
 
 #[cfg(test)]

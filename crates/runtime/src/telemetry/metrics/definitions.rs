@@ -98,7 +98,7 @@ metrics! {
     FEEDBACK_ACCURACY = gauge("kiln_feedback_accuracy", &["model", "version"], "Fraction of the latest predictions with feedback that was correct; NaN before the first feedback.");
     CONFIDENCE_DRIFT = gauge("kiln_confidence_drift", &["model", "version"], "Mean top-1 probability of the latest predictions minus that of the first recorded ones.");
     CLASS_DRIFT = gauge("kiln_class_drift", &["model", "version"], "Jensen-Shannon divergence between the predicted classes of the latest and the first predictions, in bits: 0 for equal distributions, 1 for disjoint ones.");
-    RECORDS_DROPPED = counter("kiln_records_dropped_total", &["what", "reason"], "Predictions, feedback and images ('image') that were not stored: the queue was full ('queue_full'), writing failed ('failed'), or the server shuts down ('closed').");
+    RECORDS_DROPPED = counter("kiln_records_dropped_total", &["what", "reason"], "Predictions, feedback and images that were not stored: the queue was full ('queue_full'), writing failed ('failed'), or the server shuts down ('closed').");
     STORED_IMAGES_BYTES = gauge("kiln_stored_images_bytes", &[], "Bytes of all images stored for feedback.");
     // The server.
     READY = gauge("kiln_ready", &[], "1 while the server accepts requests.");
